@@ -1,0 +1,46 @@
+"""Every error g2is raises on purpose.
+
+    G2isError                      something the user can mend; the CLI prints it and exits with code 2
+    ├── ConfigError                a setting that is unknown, malformed or contradicts another
+    ├── InputError                 a file or row of examples that cannot be read or used
+    ├── ModelError                 a model, tokenizer, template or adapter that cannot be used as asked
+    ├── MatrixError                a gradient matrix or graph file that cannot be walked
+    ├── StoreError                 a store or run folder that is damaged, in use, or not writable
+    │   └── FingerprintError       a store made with other settings; names each differing key
+    └── SelectionError             a selection that cannot be made from what was given
+
+Each message says what was expected, what was found, where (file:line, id), and what to do.
+Anything else that is raised is a bug of ours and keeps its traceback.
+"""
+
+
+class G2isError(Exception):
+    """Something the user can mend. The message is complete: no traceback is needed to act on it."""
+
+
+class ConfigError(G2isError):
+    """A setting that is unknown, malformed or contradicts another."""
+
+
+class InputError(G2isError):
+    """A file or row of examples that cannot be read or used."""
+
+
+class ModelError(G2isError):
+    """A model, tokenizer, chat template or adapter that cannot be used as asked."""
+
+
+class MatrixError(G2isError):
+    """A gradient matrix or graph file that cannot be walked."""
+
+
+class StoreError(G2isError):
+    """A store or run folder that is damaged, in use by another process, or not writable."""
+
+
+class FingerprintError(StoreError):
+    """A store made with other settings than those asked for; the message names each differing key."""
+
+
+class SelectionError(G2isError):
+    """A selection that cannot be made from the rows, target or budget given."""
