@@ -1,0 +1,1 @@
+"""Per-example gradients, Γ and projection (method.md steps 2-4)."""

@@ -1,0 +1,148 @@
+"""From tokenised examples to a shard of unit gradient rows: all Γ forms from one backward pass per checkpoint."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from g2is.config import GammaForm
+from g2is.gradients.gamma import gamma
+from g2is.gradients.per_example import UnbatchableError, per_example_gradients, single_example_gradients
+from g2is.gradients.projection import Projection
+from g2is.model.batches import Batch, pad_batch, plan_batches
+from g2is.model.parameters import trainable_parameters
+from g2is.store.matrix import CheckpointRows, FormRows, Shard
+from g2is.store.moments import Moments
+
+Row = tuple[np.ndarray, np.ndarray]  # input_ids (T,) int32, label_mask (T,) bool
+
+_CHECKED_ROWS = 3
+_AGREEMENT = {torch.float32: 1 - 1e-5, torch.bfloat16: 0.98, torch.float16: 0.98}
+
+
+@dataclass(frozen=True)
+class AdapterState:
+    """One checkpoint: the adapter's parameters (canonical name -> tensor) and Adam's moments."""
+
+    parameters: Mapping[str, torch.Tensor]
+    moments: Moments
+
+
+class Extractor:
+    """A model ready to turn examples into gradient rows; one per device."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        checkpoints: Mapping[str, AdapterState],
+        projection: Projection,
+        batch_tokens: int,
+        pad_id: int,
+        notice: Callable[[str], None],
+    ) -> None:
+        """`model` carries the adapter whose parameters `checkpoints` fill in; `notice` is told of any fallback."""
+        self._model = model.eval()
+        self._parameters = trainable_parameters(model)
+        self._checkpoints = checkpoints
+        self._projection = projection
+        self._batch_tokens = batch_tokens
+        self._pad_id = pad_id
+        self._notice = notice
+        self._device = next(model.parameters()).device
+        self._batched: bool | None = None  # not known before the first rows are seen
+
+    def extract(
+        self,
+        rows: Sequence[Row],
+        keys: np.ndarray,
+        forms: Sequence[GammaForm],
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> Shard:
+        """The gradient rows of `rows` with content keys `keys` (R, 16) uint8, under every checkpoint.
+
+        The batches are a pure function of the rows' lengths and the token budget. `progress` is told of tokens done.
+        Rows whose Γ is zero or not finite come out as zeros with that norm: whoever reads sets them aside.
+        """
+        if self._batched is None:
+            self._batched = self._can_batch(rows)
+        batches = plan_batches(np.array([len(ids) for ids, _ in rows]), self._batch_tokens if self._batched else 1)
+        checkpoints = {}
+        for name, state in self._checkpoints.items():
+            self._load(state)
+            projected = {form: torch.zeros(len(rows), self._projection.dim) for form in forms}
+            losses = torch.zeros(len(rows))
+            for chosen in batches:
+                batch = pad_batch([rows[i] for i in chosen], self._pad_id, self._device)
+                of_batch, batch_losses = self._project(batch, state.moments, forms, batched=self._batched)
+                for form in forms:
+                    projected[form][chosen] = of_batch[form].cpu()
+                losses[chosen] = batch_losses.cpu()
+                progress(int(batch.attention_mask.sum()))
+            checkpoints[name] = CheckpointRows(
+                losses.numpy(), {form: unit_rows(projected[form].numpy()) for form in forms}
+            )
+        num_answer_tokens = np.array([int(learned[1:].sum()) for _, learned in rows], np.int32)
+        return Shard(keys, num_answer_tokens, checkpoints)
+
+    def _project(
+        self, batch: Batch, moments: Moments, forms: Sequence[GammaForm], batched: bool
+    ) -> tuple[dict[GammaForm, torch.Tensor], torch.Tensor]:
+        shape = (len(batch.input_ids), self._projection.dim)
+        sums = {form: torch.zeros(shape, device=self._device) for form in forms}
+
+        def sink(name: str, gradient: torch.Tensor) -> None:
+            for form in forms:
+                self._projection.add_(sums[form], name, gamma(form, gradient, name, moments))
+
+        gradients_of = per_example_gradients if batched else single_example_gradients
+        losses = gradients_of(self._model, batch, sink)
+        return sums, losses
+
+    def _can_batch(self, rows: Sequence[Row]) -> bool:
+        """Try a few rows together and one at a time: a model that lets examples of a batch mix is found out here."""
+        shortest = np.argsort([len(ids) for ids, _ in rows], kind="stable")[:_CHECKED_ROWS]
+        batch = pad_batch([rows[i] for i in shortest], self._pad_id, self._device)
+        state = next(iter(self._checkpoints.values()))
+        self._load(state)
+        try:
+            together, _ = self._project(batch, state.moments, ["sgd"], batched=True)
+        except UnbatchableError as error:
+            self._notice(f"gradients are taken one example at a time: {error}")
+            return False
+        alone, _ = self._project(batch, state.moments, ["sgd"], batched=False)
+        agreement = (
+            torch.cosine_similarity(together["sgd"].double(), alone["sgd"].double()).nan_to_num(1.0).min().item()
+        )
+        if agreement < _AGREEMENT[self._model.dtype if isinstance(self._model.dtype, torch.dtype) else torch.float32]:
+            self._notice(
+                "gradients are taken one example at a time: in this model the examples of a batch influence each other"
+                f" (cosine {agreement:.6f} between a row computed in a batch and alone)"
+            )
+            return False
+        return True
+
+    def _load(self, state: AdapterState) -> None:
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                parameter.copy_(state.parameters[name])
+
+
+def unit_rows(projected: np.ndarray) -> FormRows:
+    """Scale each row of `projected` (R, k) float32 to length 1 as float16, with its norm as float32.
+
+    This is the one place that decides about rows without a direction: where the norm is 0, NaN or Inf the row is zeros.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        norm = np.sqrt(np.einsum("rk,rk->r", projected, projected, dtype=np.float64)).astype(np.float32)
+    usable = has_direction(norm)
+    scale = np.zeros_like(norm)
+    np.divide(1, norm, out=scale, where=usable)
+    rows = np.where(usable[:, None], projected, 0) * scale[:, None]
+    return FormRows(rows.astype(np.float16), norm)
+
+
+def has_direction(norm: np.ndarray) -> np.ndarray:
+    """Which rows can be nodes: norm finite and above 0. `norm` is (R,) float; the result (R,) bool."""
+    return np.isfinite(norm) & (norm > 0)

@@ -1,0 +1,192 @@
+"""Per-example gradients of an adapter, many examples at a time, equal to a loop of single-example autograd.
+
+A linear layer y = xWᵀ + b that sees example e's T inputs x (T, i) and output gradients δ (T, o) has, for that example
+alone, the weight gradient δᵀx and the bias gradient Σδ. Examples of a batch do not mix in the forward pass, so one
+backward pass of the summed losses delivers every example's δ. Each layer's gradient exists only while it is handed out.
+
+Shapes: B examples, T tokens, i and o the layer's inputs and outputs, V the vocabulary.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from peft import PeftModel
+from torch import nn
+
+from g2is.errors import ModelError
+from g2is.model.batches import IGNORED_LABEL, Batch
+from g2is.model.parameters import trainable_parameters
+
+Sink = Callable[[str, torch.Tensor], None]
+
+
+class UnbatchableError(Exception):
+    """A layer whose inputs cannot be told apart by example; `single_example_gradients` can still be used."""
+
+
+def per_example_gradients(model: nn.Module, batch: Batch, sink: Sink) -> torch.Tensor:
+    """Each example's gradient of its mean cross-entropy over learned tokens.
+
+    Calls `sink(name, gradient)` once for every trainable parameter, in the order the backward pass reaches them, with
+    the canonical name and the (B, n) float32 flattened gradients. Returns the (B,) float32 losses. Put the model in
+    eval mode: dropout would make the gradient random.
+
+    Raises UnbatchableError before any backward pass where a trainable parameter does not belong to an nn.Linear, or
+    where a layer's input does not keep its examples apart; ModelError where a trainable parameter gets no gradient.
+    """
+    with _collector(model, batch, sink) as check_all_arrived:
+        losses = example_losses(model, batch)
+        losses.sum().backward()
+        check_all_arrived()
+    return losses.detach()
+
+
+def single_example_gradients(model: nn.Module, batch: Batch, sink: Sink) -> torch.Tensor:
+    """The same by autograd, one example at a time: for any layer, and the reference the batched path is tested with."""
+    parameters = trainable_parameters(model)
+    rows: list[tuple[torch.Tensor, ...]] = []
+    losses = []
+    for b in range(len(batch.input_ids)):
+        real = batch.attention_mask[b].bool()
+        fields = (batch.input_ids, batch.attention_mask, batch.position_ids, batch.labels)
+        loss = example_losses(model, Batch(*(field[b : b + 1, real] for field in fields)))
+        gradients = torch.autograd.grad(loss.sum(), list(parameters.values()), allow_unused=True)
+        unused = [name for name, gradient in zip(parameters, gradients, strict=True) if gradient is None]
+        if unused:
+            raise _without_gradient(unused)
+        rows.append(gradients)
+        losses.append(loss.detach())
+    for i, name in enumerate(parameters):
+        sink(name, torch.stack([row[i].float().flatten() for row in rows]))
+    return torch.cat(losses)
+
+
+def example_losses(model: nn.Module, batch: Batch) -> torch.Tensor:
+    """Mean cross-entropy (nats) of each example over its learned tokens, (B,) float32, with its autograd graph.
+
+    Logits are computed only at positions where some example of the batch predicts a learned token, if the model's
+    forward can be told so. What a model adds to its training loss (a router's balance, say) is left out.
+    """
+    targets = batch.labels[:, 1:]
+    learned = targets != IGNORED_LABEL
+    positions = learned.any(0).nonzero()[:, 0]
+    takes = _forward_parameters(model)
+    arguments: dict[str, Any] = {
+        "input_ids": batch.input_ids,
+        "attention_mask": batch.attention_mask,
+        "use_cache": False,
+    }
+    if "position_ids" in takes:
+        arguments["position_ids"] = batch.position_ids
+    if "logits_to_keep" in takes:
+        logits = model(**arguments, logits_to_keep=positions).logits
+    else:
+        logits = model(**arguments).logits[:, positions]
+    targets = targets[:, positions]
+    token_losses = F.cross_entropy(
+        logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED_LABEL, reduction="none"
+    )
+    return token_losses.view(targets.shape).sum(1) / learned.sum(1)
+
+
+@contextmanager
+def _collector(model: nn.Module, batch: Batch, sink: Sink) -> Iterator[Callable[[], None]]:
+    """Hook every trainable linear layer for one backward pass; yields a check that each parameter was handed out."""
+    layers = _trainable_layers(model)
+    num_calls = dict.fromkeys(layers, 0)
+    partial: dict[str, tuple[int, dict[str, torch.Tensor]]] = {}
+    delivered: set[str] = set()
+    size = (batch.input_ids.shape[0], batch.input_ids.shape[1])
+
+    def before(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        # The weights are frozen below so that autograd does not also sum their gradients over the batch; a layer
+        # whose input needs no gradient (the first block's) would then have no backward of its own.
+        x = inputs[0]
+        return (x if x.requires_grad else x.detach().requires_grad_(), *inputs[1:])
+
+    def after(path: str) -> Callable[..., None]:
+        def hook(_: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+            x = _by_example(inputs[0].detach(), size, path)
+            num_calls[path] += 1
+            output.register_hook(lambda delta: collect(path, x, _by_example(delta, size, path)))
+
+        return hook
+
+    def collect(path: str, x_BTi: torch.Tensor, delta_BTo: torch.Tensor) -> None:
+        names = layers[path]
+        gradients = {}
+        if "weight" in names:
+            gradients["weight"] = torch.bmm(delta_BTo.transpose(1, 2).float(), x_BTi.float()).flatten(1)
+        if "bias" in names:
+            gradients["bias"] = delta_BTo.float().sum(1)
+        if num_calls[path] > 1:  # a layer used more than once: Γ is not linear, so its parts are summed before
+            num_seen, sums = partial.pop(path, (0, {}))
+            gradients = {kind: gradient + sums.get(kind, 0) for kind, gradient in gradients.items()}
+            if num_seen + 1 < num_calls[path]:
+                partial[path] = (num_seen + 1, gradients)
+                return
+        for kind in list(gradients):
+            sink(names[kind], gradients.pop(kind))
+            delivered.add(names[kind])
+
+    def check_all_arrived() -> None:
+        missing = [name for names in layers.values() for name in names.values() if name not in delivered]
+        if missing:
+            raise _without_gradient(missing)
+
+    modules = {path: model.get_submodule(path) for path in layers}
+    handles = [module.register_forward_pre_hook(before) for module in modules.values()]
+    handles += [module.register_forward_hook(after(path)) for path, module in modules.items()]
+    frozen = [p for p in model.parameters() if p.requires_grad]
+    for p in frozen:
+        p.requires_grad_(False)
+    try:
+        yield check_all_arrived
+    finally:
+        for handle in handles:
+            handle.remove()
+        for p in frozen:
+            p.requires_grad_(True)
+
+
+def _trainable_layers(model: nn.Module) -> Mapping[str, dict[str, str]]:
+    """Module path of each trainable nn.Linear -> its trainable parameters, "weight" or "bias" -> canonical name."""
+    canonical = {id(p): name for name, p in trainable_parameters(model).items()}
+    layers: dict[str, dict[str, str]] = {}
+    for path, module in model.named_modules():
+        for kind, p in module.named_parameters(recurse=False):
+            if id(p) not in canonical:
+                continue
+            if type(module) is not nn.Linear:
+                raise UnbatchableError(f"{canonical[id(p)]} belongs to {type(module).__name__}, not to nn.Linear")
+            layers.setdefault(path, {})[kind] = canonical[id(p)]
+    return layers
+
+
+def _by_example(x: torch.Tensor, size: tuple[int, int], path: str) -> torch.Tensor:
+    """View a layer's input or output gradient as (B, T, features), also where the model flattened B and T (OPT)."""
+    if x.ndim >= 3 and x.shape[0] == size[0]:
+        return x.flatten(1, -2)
+    if x.ndim == 2 and x.shape[0] == size[0] * size[1]:
+        return x.view(*size, -1)
+    raise UnbatchableError(
+        f"layer {path} works on a tensor of shape {tuple(x.shape)}, in which the {size[0]} examples of {size[1]} tokens"
+        " cannot be told apart"
+    )
+
+
+def _forward_parameters(model: nn.Module) -> frozenset[str]:
+    inner: nn.Module = model.get_base_model() if isinstance(model, PeftModel) else model
+    return frozenset(inspect.signature(inner.forward).parameters)
+
+
+def _without_gradient(names: list[str]) -> ModelError:
+    listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return ModelError(
+        f"expected every trainable parameter to get a gradient, found {len(names)} without: {listed}. The model does"
+        " not use these layers for text: leave them out with warmup.lora.target_modules"
+    )

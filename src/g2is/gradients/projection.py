@@ -1,0 +1,102 @@
+"""Projection of a D-coordinate gradient to a row of k coordinates that keeps inner products (method.md step 4).
+
+Every sign and place is decided by (version, seed, parameter name, coordinate) alone, through a 64-bit integer hash
+computed with numpy on the CPU, so no device, batch, block or shard can change it.
+
+``sparse`` is a sparse sign sketch (SJLT, one non-zero per coordinate): coordinate j of parameter p adds ±g_j to one
+place. A parameter's coordinates are cut into runs of k; run i lands as a whole, rotated by a hashed offset. Two
+coordinates of different runs meet with probability 1/k, as under an independent hash, and two of one run never, so the
+estimate is unbiased (the signs are independent) and its variance at most that of an independent hash,
+(‖x‖²‖y‖² + ⟨x,y⟩² − 2Σx²y²)/k; and the sketch is a handful of contiguous additions: no gather, no scatter, no float
+atomics, the same bits on every run.
+
+``rademacher`` is the dense ±1/√k matrix that LESS uses: O(D·k), kept as the reference to compare with.
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from g2is.config import ProjectionConfig
+
+VERSION = 1  # part of the fingerprint: any change to what is computed below raises it
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_DENSE_BLOCK = 1024  # coordinates whose k signs are held at once
+
+
+def sketch_dim(config: ProjectionConfig, num_coordinates: int) -> int:
+    """k of the rows: `config.dim`, or all coordinates where there are no more than that, or no projection is asked."""
+    if config.kind == "none" or num_coordinates <= config.dim:
+        return num_coordinates
+    return config.dim
+
+
+class Projection:
+    """A linear map from named parameter gradients to rows of `dim` coordinates."""
+
+    def __init__(self, config: ProjectionConfig, sizes: Mapping[str, int], device: torch.device | str = "cpu") -> None:
+        """`sizes` maps every canonical parameter name to its number of coordinates."""
+        total = sum(sizes.values())
+        self.dim = sketch_dim(config, total)
+        self.kind = "none" if self.dim == total else config.kind
+        self._seed = config.seed
+        self._device = torch.device(device)
+        names = sorted(sizes)
+        starts = np.cumsum([0, *(sizes[name] for name in names)])
+        self._start = dict(zip(names, starts.tolist(), strict=False))
+        # int8: a byte a coordinate, widened for one parameter at a time
+        self._signs: dict[str, torch.Tensor] = {}
+        self._offsets: dict[str, list[int]] = {}
+        if self.kind == "sparse":
+            for name in names:
+                signs = 1 - 2 * (_hash(self._key(name, "sign"), np.arange(sizes[name])) >> np.uint64(63)).astype(
+                    np.int8
+                )
+                self._signs[name] = torch.from_numpy(signs).to(self._device)
+                runs = _hash(self._key(name, "offset"), np.arange(-(-sizes[name] // self.dim)))
+                self._offsets[name] = (runs % np.uint64(self.dim)).astype(np.int64).tolist()
+
+    def add_(self, rows: torch.Tensor, name: str, gradient: torch.Tensor) -> None:
+        """Add the projection of `gradient` (B, n) float32 of parameter `name` to `rows` (B, dim), in place.
+
+        `gradient` is used up: its values are not what they were afterwards.
+        """
+        if self.kind == "none":
+            start = self._start[name]
+            rows[:, start : start + gradient.shape[1]] += gradient
+        elif self.kind == "sparse":
+            self._add_sparse(rows, name, gradient)
+        else:
+            self._add_dense(rows, name, gradient)
+
+    def _add_sparse(self, rows: torch.Tensor, name: str, gradient: torch.Tensor) -> None:
+        gradient.mul_(self._signs[name].to(gradient.dtype))
+        for i, offset in enumerate(self._offsets[name]):
+            run = gradient[:, i * self.dim : (i + 1) * self.dim]
+            before_wrap = min(run.shape[1], self.dim - offset)
+            rows[:, offset : offset + before_wrap] += run[:, :before_wrap]
+            rows[:, : run.shape[1] - before_wrap] += run[:, before_wrap:]
+
+    def _add_dense(self, rows: torch.Tensor, name: str, gradient: torch.Tensor) -> None:
+        words = -(-self.dim // 64)  # each hash gives 64 signs
+        key = self._key(name, "dense")
+        for start in range(0, gradient.shape[1], _DENSE_BLOCK):
+            block = gradient[:, start : start + _DENSE_BLOCK]
+            index = np.arange(start * words, (start + block.shape[1]) * words)
+            bits = np.unpackbits(_hash(key, index).astype("<u8").view(np.uint8)).reshape(block.shape[1], -1)
+            signs = 1 - 2 * torch.from_numpy(bits[:, : self.dim]).to(self._device, gradient.dtype)
+            rows.addmm_(block, signs, alpha=self.dim**-0.5)
+
+    def _key(self, name: str, purpose: str) -> np.uint64:
+        text = f"g2is projection {VERSION}\0{self.kind}\0{self._seed}\0{purpose}\0{name}"
+        return np.uint64(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little"))
+
+
+def _hash(key: np.uint64, index: np.ndarray) -> np.ndarray:
+    """splitmix64's output at position `index` (n,) of the stream that `key` starts; (n,) uint64."""
+    x = key + (index.astype(np.uint64) + np.uint64(1)) * _GOLDEN
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(x ^ (x >> np.uint64(31)))

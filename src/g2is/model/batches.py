@@ -1,0 +1,56 @@
+"""Which rows share a forward pass: a pure function of their lengths and the token budget."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+IGNORED_LABEL = -100
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples padded to one length T.
+
+    `input_ids`, `attention_mask`, `position_ids` are (B, T) int64; `labels` is (B, T) int64 with IGNORED_LABEL where
+    nothing is learned. Padding may stand on either side: positions count from each row's first real token.
+    """
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    position_ids: torch.Tensor
+    labels: torch.Tensor
+
+
+def plan_batches(lengths: np.ndarray, batch_tokens: int) -> list[np.ndarray]:
+    """Cut rows, sorted by length, into batches of at most `batch_tokens` padded tokens.
+
+    `lengths` is (R,) int. Returns index arrays that together hold each row once, the longest first, so that an
+    out-of-memory shows at once. A row longer than the budget gets a batch of its own.
+    """
+    order = np.lexsort((np.arange(len(lengths)), -lengths))
+    batches, start = [], 0
+    while start < len(order):
+        size = max(1, batch_tokens // max(1, int(lengths[order[start]])))
+        batches.append(order[start : start + size])
+        start += size
+    return batches
+
+
+def pad_batch(
+    rows: Sequence[tuple[np.ndarray, np.ndarray]], pad_id: int, device: torch.device | str = "cpu", side: str = "right"
+) -> Batch:
+    """Pad (input_ids (T,), label_mask (T,) bool) pairs to the longest of them."""
+    longest = max(len(ids) for ids, _ in rows)
+    input_ids = torch.full((len(rows), longest), pad_id, dtype=torch.int64)
+    labels = torch.full_like(input_ids, IGNORED_LABEL)
+    mask = torch.zeros_like(input_ids)
+    for b, (ids, learned) in enumerate(rows):
+        place = slice(0, len(ids)) if side == "right" else slice(longest - len(ids), longest)
+        tokens = torch.from_numpy(ids.astype(np.int64))
+        input_ids[b, place] = tokens
+        labels[b, place] = torch.where(torch.from_numpy(learned), tokens, IGNORED_LABEL)
+        mask[b, place] = 1
+    positions = (mask.cumsum(1) - 1).clamp_min(0)
+    return Batch(*(tensor.to(device) for tensor in (input_ids, mask, positions, labels)))

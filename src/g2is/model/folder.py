@@ -1,0 +1,134 @@
+"""The base model and its tokenizer, from a local folder or the hub, as safetensors only."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from g2is.config import ModelConfig
+from g2is.errors import ModelError
+
+_WANTED_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py"]
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model on local disk: its folder, its settings, and how to load it. Nothing heavy is held."""
+
+    path: Path
+    config: ModelConfig
+    hf_config: Any
+
+    @property
+    def context_length(self) -> int | None:
+        """Tokens the model can attend to, if its settings tell."""
+        length = getattr(self.hf_config.get_text_config(), "max_position_embeddings", None)
+        return int(length) if length else None
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Load the tokenizer. Raises ModelError if there is none."""
+        try:
+            return AutoTokenizer.from_pretrained(
+                self.path, local_files_only=True, trust_remote_code=self.config.trust_remote_code
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(
+                f"{self.path}: expected a tokenizer beside the model (tokenizer.json, tokenizer_config.json), but none"
+                f" can be loaded: {_first_line(error)}"
+            ) from None
+
+    def load(self, device: torch.device) -> PreTrainedModel:
+        """Load the model on `device`, in the configured dtype and eval mode. Raises ModelError if that fails."""
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                self.path,
+                dtype=resolve_dtype(self.config, device),
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=self.config.trust_remote_code,
+            )
+        except (OSError, ValueError) as error:
+            raise ModelError(
+                f"{self.path}: expected a causal language model with safetensors weights, but it cannot be loaded:"
+                f" {_first_line(error)}"
+            ) from None
+        return model.to(device).eval()
+
+    def digest(self) -> str:
+        """A hash of the model's settings and weights, whatever the folder is called."""
+        total = hashlib.blake2b(digest_size=16)
+        for file in [self.path / "config.json", *sorted(self.path.glob("*.safetensors"))]:
+            with file.open("rb") as opened:
+                total.update(hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).digest())
+        return total.hexdigest()
+
+
+def find_model(config: ModelConfig) -> ModelFolder:
+    """Find the model's folder, fetching it from the hub if `config.name` is no local folder.
+
+    Raises ModelError if it is not there, has no safetensors weights, or is not a causal language model.
+    """
+    path = Path(config.name)
+    if not path.is_dir():
+        path = _fetch(config)
+    if not (path / "config.json").is_file():
+        raise ModelError(f"{path}: expected a Hugging Face model folder with config.json, found none there")
+    if not any(path.glob("*.safetensors")):
+        raise ModelError(
+            f"{path}: expected weights in *.safetensors, found none. g2is loads no pickled weights: convert them with"
+            " transformers' save_pretrained(…), which writes safetensors"
+        )
+    try:
+        hf_config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=config.trust_remote_code)
+    except (OSError, ValueError, json.JSONDecodeError) as error:
+        raise ModelError(f"{path}: expected a config.json that transformers can read: {_first_line(error)}") from None
+    remote = "AutoModelForCausalLM" in (getattr(hf_config, "auto_map", None) or {})
+    if hf_config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not remote:
+        raise ModelError(f"{path}: expected a causal language model, found model_type {hf_config.model_type!r}")
+    return ModelFolder(path, config, hf_config)
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device that `name` means here. Raises ModelError if it is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(
+            f"execution.device: expected a device of this machine, found {name!r}: {_first_line(error)}"
+        ) from None
+    return device
+
+
+def resolve_dtype(config: ModelConfig, device: torch.device) -> torch.dtype:
+    """The dtype of the frozen weights on `device`."""
+    if config.dtype == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    dtype = getattr(torch, config.dtype)
+    assert isinstance(dtype, torch.dtype)
+    return dtype
+
+
+def _fetch(config: ModelConfig) -> Path:
+    advice = "name a local folder, or a hub model that this machine can reach"
+    if config.name.startswith((".", "/", "~")) or config.name.count("/") > 1:
+        raise ModelError(f"{config.name}: expected a model folder, found no folder there; {advice}")
+    try:
+        return Path(snapshot_download(config.name, revision=config.revision, allow_patterns=_WANTED_FILES))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(
+            f"{config.name}: no folder of that name here, and the hub does not give it ({_first_line(error)}); {advice}"
+        ) from None
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,0 +1,1 @@
+"""What is kept on disk: gradient tables, moments, fingerprint."""

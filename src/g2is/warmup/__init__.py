@@ -1,0 +1,1 @@
+"""Warm-up: adapter, training, moments (method.md step 1)."""

@@ -1,0 +1,107 @@
+"""The LoRA adapter: where it attaches, how it is saved and loaded."""
+
+import re
+from pathlib import Path
+
+import peft
+import torch
+from peft import PeftModel
+from torch import nn
+
+from g2is.config import LoraConfig
+from g2is.errors import ModelError
+from g2is.model.folder import ModelFolder
+from g2is.model.parameters import trainable_parameters
+
+# What architectures call the projections of their attention (inputs and output).
+_ATTENTION = re.compile(
+    r"(?:^|\.)(?:attn|attention|self_attn|self_attention)\.(?:attention\.)?"
+    r"(?:[qkvo]_proj|out_proj|qkv_proj|c_attn|c_proj|query_key_value|dense|query|key|value|Wqkv|out|o|q|k|v)$"
+)
+
+
+def attach_adapter(model: nn.Module, config: LoraConfig, seed: int) -> PeftModel:
+    """Put a fresh LoRA adapter on the layers that `config.target_modules` names, initialised from `seed`.
+
+    Raises ModelError where a name matches nothing, or matches something that is not a linear layer (the fused experts
+    of a mixture-of-experts model, say): no match is ever skipped in silence.
+    """
+    names = target_modules(model, config)
+    torch.manual_seed(seed)
+    lora = peft.LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules=names,
+        task_type="CAUSAL_LM",
+        # GPT-2's Conv1D keeps its weight transposed; PEFT would set this itself, with a warning
+        fan_in_fan_out=any(type(model.get_submodule(name)).__name__ == "Conv1D" for name in names),
+    )
+    return peft.get_peft_model(model, lora)
+
+
+def target_modules(model: nn.Module, config: LoraConfig) -> list[str]:
+    """The full paths of the layers that get an adapter, in the model's order. Raises ModelError as `attach_adapter`."""
+    linear = {path: module for path, module in model.named_modules() if _is_linear(module)}
+    if config.target_modules == "attention":
+        chosen = [path for path in linear if _ATTENTION.search(path)]
+        if not chosen:
+            raise ModelError(
+                f"warmup.lora.target_modules: expected attention projections under a known name in"
+                f" {type(model).__name__}, found none. Name the layers to adapt; its linear layers are:"
+                f" {_leaf_names(linear)}"
+            )
+        return chosen
+    chosen_set: set[str] = set()
+    for name in config.target_modules:
+        matches = [path for path in linear if path == name or path.endswith("." + name)]
+        others = [path for path, _ in _owners(model, name) if path not in linear]
+        if others:
+            kind = dict(_owners(model, name))[others[0]]
+            raise ModelError(
+                f"warmup.lora.target_modules: {name!r} names {others[0]}, a {kind}, which is not a linear layer"
+                " (nn.Linear or Conv1D). Gradients of such layers are not supported (experts kept in one fused"
+                " parameter, embeddings, convolutions): leave the name out"
+            )
+        fused = [path for path, p in model.named_parameters() if p.ndim == 3 and _is_part_of(name, path)]
+        if fused:
+            raise ModelError(
+                f"warmup.lora.target_modules: {name!r} is kept by this model's experts inside one fused parameter,"
+                f" {fused[0]}, whose gradients are not supported; adapting only the other layers of that name would"
+                " skip the experts in silence. Leave the name out, or give full paths of the layers you mean"
+            )
+        if not matches:
+            raise ModelError(
+                f"warmup.lora.target_modules: expected the name of a linear layer of {type(model).__name__}, found"
+                f" {name!r}. Its linear layers are: {_leaf_names(linear)}"
+            )
+        chosen_set.update(matches)
+    return [path for path in linear if path in chosen_set]
+
+
+def load_adapter(folder: ModelFolder, adapter: Path, device: torch.device) -> PeftModel:
+    """The base model with a saved adapter, trainable, in eval mode."""
+    model = PeftModel.from_pretrained(folder.load(device), str(adapter), is_trainable=True)
+    trainable_parameters(model)  # an adapter without parameters is an error here, not after the first batch
+    return model.eval()
+
+
+def _is_linear(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
+
+
+def _owners(model: nn.Module, name: str) -> list[tuple[str, str]]:
+    """Every module or parameter that goes by `name`, with what it is."""
+    named = [(path, type(module).__name__) for path, module in model.named_modules()]
+    # a layer's own weight is named by the layer; a bare parameter (fused experts) only by itself
+    named += [(path, f"parameter of shape {tuple(p.shape)}") for path, p in model.named_parameters() if p.ndim >= 2]
+    return [(path, kind) for path, kind in named if path == name or path.endswith("." + name)]
+
+
+def _is_part_of(name: str, fused: str) -> bool:
+    """Whether a fused parameter (`experts.gate_up_proj`) holds what is asked for as `name` (`up_proj`)."""
+    return name.endswith("_proj") and name.removesuffix("_proj") in fused.rsplit(".", 1)[-1].split("_")
+
+
+def _leaf_names(linear: dict[str, nn.Module]) -> str:
+    return ", ".join(sorted({path.rsplit(".", 1)[-1] for path in linear}))

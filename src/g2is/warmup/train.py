@@ -1,0 +1,215 @@
+"""The warm-up: a short LoRA training with the stock Trainer, resumable after a kill at any moment (method.md step 1).
+
+Folder layout below `warmup/`:
+
+    sample.json              keys of the pool rows drawn, written before training: a pool that grows redraws nothing
+    trainer/checkpoint-N/    the Trainer's own; counts only with the file `complete` in it; removed in the end
+    epoch-E/                 adapter_model.safetensors, adapter_config.json, moments.safetensors
+    complete.json            written last: the kept checkpoints, their digests, their mean learning rates, the losses
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peft import PeftModel
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from g2is.config import ExecutionConfig, WarmupConfig
+from g2is.model.batches import pad_batch
+from g2is.model.folder import ModelFolder, resolve_device
+from g2is.model.parameters import trainable_parameters
+from g2is.store.files import fsync, read_json, remove, write_atomically, write_json
+from g2is.store.moments import save_moments
+from g2is.warmup.adapter import attach_adapter
+from g2is.warmup.moments import moments_of
+
+Row = tuple[np.ndarray, np.ndarray]  # input_ids (T,) int32, label_mask (T,) bool
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A kept adapter with its moments.
+
+    `weight` is the mean learning rate of its epoch over the sum of all kept epochs' (method.md, several checkpoints);
+    `digest` is a hash of adapter and moments.
+    """
+
+    name: str
+    folder: Path
+    weight: float
+    digest: str
+
+
+def draw_sample(num_rows: int, fraction: float, seed: int) -> np.ndarray:
+    """The rows to warm up on: a random `fraction` of all, at least one, ascending, (n,) int64."""
+    size = max(1, int(num_rows * fraction))
+    return np.sort(np.random.default_rng(seed).choice(num_rows, size=size, replace=False))
+
+
+def finished_warmup(folder: Path) -> list[Checkpoint] | None:
+    """The checkpoints of a warm-up that ran to its end, or None."""
+    if not (folder / "complete.json").exists():
+        return None
+    return [
+        Checkpoint(entry["name"], folder / entry["name"], entry["weight"], entry["digest"])
+        for entry in read_json(folder / "complete.json")["checkpoints"]
+    ]
+
+
+def train_warmup(
+    model_folder: ModelFolder,
+    rows: Sequence[Row],
+    folder: Path,
+    config: WarmupConfig,
+    execution: ExecutionConfig,
+    pad_id: int,
+    progress: Callable[[int, int], None],
+) -> list[Checkpoint]:
+    """Train the adapter on `rows` and keep it, with Adam's moments, for the last epoch or each.
+
+    Goes on from the last complete checkpoint in `folder`. Batch order, dropout and optimizer come out bit for bit as
+    in an undisturbed run on the same machine, threads and versions.
+    """
+    device = resolve_device(execution.device)
+    model = attach_adapter(model_folder.load(device), config.lora, config.seed)
+    trainer_folder = folder / "trainer"
+    _drop_incomplete(trainer_folder)
+    keep_each = config.checkpoints == "each"
+    callback = _Keeper(folder, trainable_parameters(model), keep_each, progress)
+    trainer = Trainer(
+        model=model,
+        args=_arguments(trainer_folder, config, execution, device, next(model.parameters()).dtype),
+        train_dataset=list(rows),
+        data_collator=lambda batch: _collate(batch, pad_id),
+        callbacks=[callback],
+    )
+    trainer.remove_callback(PrinterCallback)  # progress is ours to report
+    resume_from = get_last_checkpoint(str(trainer_folder)) if trainer_folder.exists() else None
+    trainer.train(resume_from_checkpoint=resume_from)
+    history = [entry for entry in trainer.state.log_history if "learning_rate" in entry]
+    names = [f"epoch-{epoch}" for epoch in range(1, config.epochs + 1)]
+    kept = names if keep_each else names[-1:]
+    rates = {name: _mean_rate(history, epoch) for epoch, name in enumerate(names, start=1)}
+    total = sum(rates[name] for name in kept)
+    checkpoints = [
+        Checkpoint(name, folder / name, rates[name] / total if total > 0 else 1 / len(kept), _digest(folder / name))
+        for name in kept
+    ]
+    record = {
+        "checkpoints": [{"name": c.name, "weight": c.weight, "digest": c.digest} for c in checkpoints],
+        "num_examples": len(rows),
+        "num_steps": trainer.state.global_step,
+        "loss_by_step": [round(entry["loss"], 6) for entry in history],
+    }
+    write_json(folder / "complete.json", record)
+    remove(trainer_folder)
+    return checkpoints
+
+
+class _Keeper(TrainerCallback):
+    """Marks the Trainer's checkpoints as complete, keeps adapter and moments at the end of epochs, reports progress."""
+
+    def __init__(
+        self, folder: Path, parameters: dict[str, Any], keep_each: bool, progress: Callable[[int, int], None]
+    ) -> None:
+        self._folder = folder
+        self._parameters = parameters
+        self._keep_each = keep_each
+        self._progress = progress
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        fsync(checkpoint)
+        (checkpoint / "complete").touch()
+        fsync(checkpoint)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._progress(state.global_step, state.max_steps)
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
+    ) -> None:
+        epoch = round(state.epoch or 0)
+        if not self._keep_each and epoch < args.num_train_epochs:
+            return
+        target = self._folder / f"epoch-{epoch}"
+        if target.exists():
+            return
+        model: PeftModel = objects["model"]
+        optimizer = getattr(objects["optimizer"], "optimizer", objects["optimizer"])  # Accelerate wraps it
+
+        def write(temporary: Path) -> None:
+            model.save_pretrained(str(temporary))
+            (temporary / "README.md").unlink(missing_ok=True)
+            save_moments(moments_of(optimizer, self._parameters), temporary / "moments.safetensors")
+
+        write_atomically(target, write)
+
+
+def _arguments(
+    folder: Path, config: WarmupConfig, execution: ExecutionConfig, device: torch.device, dtype: torch.dtype
+) -> TrainingArguments:
+    # the largest batch within the limit that divides the optimizer step's examples
+    device_batch = max(
+        size
+        for size in range(1, min(config.batch_size, execution.warmup_device_batch_size) + 1)
+        if config.batch_size % size == 0
+    )
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=config.epochs,
+        per_device_train_batch_size=device_batch,
+        gradient_accumulation_steps=config.batch_size // device_batch,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=config.lr_warmup_fraction,  # below 1: a share of all steps
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        adam_beta1=config.beta1,
+        adam_beta2=config.beta2,
+        optim="adamw_torch",
+        bf16=dtype == torch.bfloat16,
+        use_cpu=device.type == "cpu",
+        save_strategy="steps",
+        save_steps=execution.checkpoint_steps,
+        save_total_limit=2,  # the one being written is not complete before the one before it may go
+        logging_steps=1,
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=device.type == "cuda",
+        seed=config.seed,
+        data_seed=config.seed,
+    )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # else the Trainer splits each batch over every visible device, and the loss changes
+    return arguments
+
+
+def _collate(rows: Sequence[Row], pad_id: int) -> dict[str, torch.Tensor]:
+    batch = pad_batch(rows, pad_id)
+    return {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "labels": batch.labels}
+
+
+def _drop_incomplete(folder: Path) -> None:
+    for checkpoint in folder.glob("checkpoint-*"):
+        if not (checkpoint / "complete").exists():
+            remove(checkpoint)
+
+
+def _mean_rate(history: Sequence[dict[str, Any]], epoch: int) -> float:
+    rates = [entry["learning_rate"] for entry in history if epoch - 1 < entry["epoch"] <= epoch + 1e-9]
+    return float(np.mean(rates)) if rates else 0.0
+
+
+def _digest(folder: Path) -> str:
+    total = hashlib.blake2b(digest_size=16)
+    for name in ("adapter_model.safetensors", "moments.safetensors"):
+        total.update((folder / name).read_bytes())
+    return total.hexdigest()

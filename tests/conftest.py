@@ -1,0 +1,18 @@
+"""Paths and environment that every test shares."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test needs a network
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data and models beside the project; skips where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip(f"{SHARED} is absent: it lies beside the project only where g2is is developed")
+    return SHARED

@@ -1,0 +1,126 @@
+"""Batched per-example gradients against a plain loop of single-example autograd through transformers' own loss."""
+
+import numpy as np
+import pytest
+import torch
+from architectures import ARCHITECTURES, VOCABULARY, tiny_adapted_model
+from peft import PeftModel
+
+from g2is.errors import ModelError
+from g2is.gradients.per_example import UnbatchableError, per_example_gradients, single_example_gradients
+from g2is.model.batches import IGNORED_LABEL, pad_batch
+from g2is.model.parameters import canonical_name
+
+Row = tuple[np.ndarray, np.ndarray]
+
+
+def random_rows(lengths: tuple[int, ...] = (5, 19, 12, 19, 7), seed: int = 0) -> list[Row]:
+    """Rows with prompts and answers of several lengths, one of them with two answers."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for number, length in enumerate(lengths):
+        learned = np.arange(length) >= rng.integers(1, length - 1)
+        if number == 1:
+            learned = (np.arange(length) // 4) % 2 == 1
+        rows.append((rng.integers(1, VOCABULARY, length).astype(np.int32), learned))
+    return rows
+
+
+def gradients_by_plain_autograd(model: PeftModel, row: Row) -> tuple[dict[str, torch.Tensor], float]:
+    """The reference: one unpadded example, transformers' own loss, loss.backward()."""
+    ids = torch.from_numpy(row[0].astype(np.int64))[None]
+    labels = torch.where(torch.from_numpy(row[1])[None], ids, IGNORED_LABEL)
+    model.zero_grad()
+    loss = model(input_ids=ids, labels=labels).loss
+    loss.backward()
+    found = {canonical_name(n): p.grad.clone().flatten() for n, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    return found, loss.item()
+
+
+def collected(model: PeftModel, rows: list[Row], side: str = "right", **options: object) -> dict[str, torch.Tensor]:
+    gradients: dict[str, torch.Tensor] = {}
+
+    def sink(name: str, gradient: torch.Tensor) -> None:
+        assert name not in gradients, f"{name} was handed out twice"
+        gradients[name] = gradient.clone()
+
+    compute = options.get("compute", per_example_gradients)
+    gradients["loss"] = compute(model, pad_batch(rows, pad_id=0, side=side), sink)  # type: ignore[operator]
+    return gradients
+
+
+@pytest.mark.parametrize("layers", ["attention", "mlp"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_batched_gradients_equal_a_loop_of_autograd(name: str, layers: str) -> None:
+    model, rows = tiny_adapted_model(name, layers), random_rows()
+    for side in ("right", "left"):
+        gradients = collected(model, rows, side)
+        losses = gradients.pop("loss")
+        for b, row in enumerate(rows):
+            expected, loss = gradients_by_plain_autograd(model, row)
+            assert losses[b].item() == pytest.approx(loss, rel=1e-5)
+            assert gradients.keys() == expected.keys()
+            for parameter, gradient in gradients.items():
+                error = (gradient[b] - expected[parameter]).norm() / expected[parameter].norm()
+                assert error < 1e-4, f"{name} {side} row {b} {parameter}: relative error {error:.2e}"
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "opt"])
+def test_a_row_does_not_depend_on_its_batch(name: str) -> None:
+    model, rows = tiny_adapted_model(name, "attention"), random_rows((6, 31, 9, 14, 22, 8, 40))
+    whole = collected(model, rows)
+    for split in ([[0], [1, 2, 3], [4, 5, 6]], [[6, 0], [5, 1], [4, 2], [3]]):
+        for part in split:
+            of_part = collected(model, [rows[i] for i in part])
+            for parameter in whole.keys() - {"loss"}:
+                cosine = torch.cosine_similarity(of_part[parameter].double(), whole[parameter][part].double())
+                assert cosine.min() > 1 - 1e-5, f"{parameter} in batch {part}: cosine {cosine.min():.8f}"
+
+
+def test_the_single_example_path_gives_the_same_gradients() -> None:
+    model, rows = tiny_adapted_model("llama", "mlp"), random_rows()
+    batched = collected(model, rows)
+    looped = collected(model, rows, compute=single_example_gradients)
+    assert batched.keys() == looped.keys()
+    for parameter, gradient in batched.items():
+        torch.testing.assert_close(gradient, looped[parameter], rtol=1e-4, atol=1e-6)
+
+
+def test_training_goes_on_as_before_after_gradients_were_taken() -> None:
+    model, rows = tiny_adapted_model("llama", "attention"), random_rows()
+    before, _ = gradients_by_plain_autograd(model, rows[1])
+    collected(model, rows)
+    after, _ = gradients_by_plain_autograd(model, rows[1])
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_layer_used_twice_in_a_pass_gets_the_sum_of_both_uses() -> None:
+    model, rows = tiny_adapted_model("llama", "attention"), random_rows()
+    layers = model.base_model.model.model.layers
+    layers[1].self_attn.q_proj = layers[0].self_attn.q_proj
+    gradients = collected(model, rows)
+    for b, row in enumerate(rows):
+        expected, _ = gradients_by_plain_autograd(model, row)
+        for parameter, gradient in expected.items():
+            assert (gradients[parameter][b] - gradient).norm() < 1e-4 * gradient.norm()
+
+
+def test_a_trainable_parameter_outside_linear_layers_cannot_be_batched_but_can_be_looped() -> None:
+    model, rows = tiny_adapted_model("llama", "attention"), random_rows()
+    model.base_model.model.model.norm.weight.requires_grad_(True)
+    with pytest.raises(UnbatchableError, match=r"model\.norm\.weight belongs to LlamaRMSNorm"):
+        collected(model, rows)
+    looped = collected(model, rows, compute=single_example_gradients)
+    for b, row in enumerate(rows):
+        expected, _ = gradients_by_plain_autograd(model, row)
+        assert (looped["model.norm.weight"][b] - expected["model.norm.weight"]).norm() < 1e-5
+
+
+def test_a_trainable_parameter_without_gradient_is_an_error_that_names_it() -> None:
+    model, rows = tiny_adapted_model("llama", "attention"), random_rows()
+    model.add_module("unused", torch.nn.Linear(3, 3, bias=False))
+    for compute in (per_example_gradients, single_example_gradients):
+        with pytest.raises(ModelError, match=r"1 without: unused\.weight"):
+            collected(model, rows, compute=compute)
