@@ -1,0 +1,44 @@
+"""g2is: gradient-based graph instruction selection (Zhao et al., ACL 2025).
+
+The public names, each imported when it is first used, so that `import g2is` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from g2is.api import export as export
+    from g2is.api import extract_gradients as extract_gradients
+    from g2is.api import select as select
+    from g2is.api import warm_up as warm_up
+    from g2is.config import Config as Config
+    from g2is.config import SelectionConfig as SelectionConfig
+    from g2is.errors import G2isError as G2isError
+    from g2is.run import Selection as Selection
+    from g2is.selection.core import CoreKnowledge as CoreKnowledge
+    from g2is.selection.core import core_knowledge as core_knowledge
+    from g2is.selection.record import Walk as Walk
+    from g2is.selection.walk import walk as walk
+
+_HOME = {
+    "Config": "g2is.config",
+    "CoreKnowledge": "g2is.selection.core",
+    "G2isError": "g2is.errors",
+    "Selection": "g2is.run",
+    "SelectionConfig": "g2is.config",
+    "Walk": "g2is.selection.record",
+    "core_knowledge": "g2is.selection.core",
+    "export": "g2is.api",
+    "extract_gradients": "g2is.api",
+    "select": "g2is.api",
+    "walk": "g2is.selection.walk",
+    "warm_up": "g2is.api",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'g2is' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

@@ -7,10 +7,10 @@ the store's fingerprint (`store/fingerprint.py`) or the walk's record; `Executio
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from g2is.errors import ConfigError
 
@@ -33,7 +33,9 @@ class ExamplesConfig(Section):
     truncation: Literal["prompt-start", "answer-end"] = Field(
         "prompt-start", description="what an over-long example loses: the front of its prompt, or the end of its answer"
     )
-    date: str = Field("2025-01-01", pattern=r"^\d{4}-\d{2}-\d{2}$", description="what a template that reads the date gets")
+    date: str = Field(
+        "2025-01-01", pattern=r"^\d{4}-\d{2}-\d{2}$", description="what a template that reads the date gets"
+    )
 
 
 class ModelConfig(Section):
@@ -128,8 +130,12 @@ class SelectionConfig(Section):
     """Core knowledge and walk (method.md steps 6-7). The preset fills whatever is not given."""
 
     preset: Literal["g2is", "official"] = "g2is"
-    budget: str = Field("1%", description="a share of the pool's rows (1%) or a number of rows (500)")
-    form: GammaForm | None = Field(None, description="which stored Γ form to walk; default: the first of gradients.forms")
+    budget: Annotated[str, BeforeValidator(str)] = Field(
+        "1%", description="a share of the pool's rows (1%) or a number of rows (500)"
+    )
+    form: GammaForm | None = Field(
+        None, description="which stored Γ form to walk; default: the first of gradients.forms"
+    )
     core: Literal["pca", "svd", "mean"] = Field("svd", description="svd: uncentred, keeps the mean direction")
     core_mode: Literal["variance", "count_ratio"] = "variance"
     core_fraction: float = Field(0.5, gt=0, le=1, description="share of variance (or of k) the components keep")
@@ -142,7 +148,9 @@ class SelectionConfig(Section):
     )
     consistency_sign: Literal["absolute", "signed"] = "signed"
     consistency_reference: Literal["previous", "anchor", "best"] = "anchor"
-    duplicate_threshold: float | None = Field(0.98, gt=0, le=1, description="cosine from which a taken row's copy is skipped")
+    duplicate_threshold: float | None = Field(
+        0.98, gt=0, le=1, description="cosine from which a taken row's copy is skipped"
+    )
     cross_component_conflicts: bool = Field(False, description="conflicts with rows of earlier components count too")
     anchor_candidates: int | None = Field(None, ge=1, description="anchor looked for among so many best rows first")
 
@@ -187,13 +195,25 @@ class Config(Section):
     def _form_is_stored(self) -> Self:
         form = self.selection.form
         if form is not None and form not in self.gradients.forms:
-            raise ValueError(f"selection.form is {form!r}, but gradients.forms stores only {list(self.gradients.forms)}")
+            raise ValueError(
+                f"selection.form is {form!r}, but gradients.forms stores only {list(self.gradients.forms)}"
+            )
         return self
 
     @property
     def walked_form(self) -> GammaForm:
         """The Γ form of the pool gradients that the walk reads."""
         return self.selection.form or self.gradients.forms[0]
+
+
+class MatrixWalkConfig(Section):
+    """A walk on matrices that were computed elsewhere (`g2is walk --pool-gradients …`)."""
+
+    pool_gradients: Path
+    target_gradients: Path
+    graph: Path | None = None
+    out: Path
+    selection: SelectionConfig = SelectionConfig()
 
 
 def parse(model: type[Section], values: Mapping[str, Any], origin: str) -> Any:
@@ -242,6 +262,8 @@ def _keys(model: type[Section], prefix: str = "") -> list[str]:
     keys = []
     for name, field in model.model_fields.items():
         kind = field.annotation
-        nested = isinstance(kind, type) and issubclass(kind, Section)
-        keys += _keys(kind, f"{prefix}{name}.") if nested else [prefix + name]
+        if isinstance(kind, type) and issubclass(kind, Section):
+            keys += _keys(kind, f"{prefix}{name}.")
+        else:
+            keys.append(prefix + name)
     return keys

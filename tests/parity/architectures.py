@@ -8,7 +8,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from g2is.config import LoraConfig
-from g2is.warmup.adapter import attach_adapter
+from g2is.model.adapter import attach_adapter
 
 VOCABULARY = 97
 _COMMON = {"vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}

@@ -2,19 +2,22 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from g2is.config import GammaForm
+from g2is.config import ExecutionConfig, GammaForm, ProjectionConfig
 from g2is.gradients.gamma import gamma
 from g2is.gradients.per_example import UnbatchableError, per_example_gradients, single_example_gradients
 from g2is.gradients.projection import Projection
+from g2is.model.adapter import load_adapter, saved_parameters
 from g2is.model.batches import Batch, pad_batch, plan_batches
+from g2is.model.folder import ModelFolder, resolve_device
 from g2is.model.parameters import trainable_parameters
 from g2is.store.matrix import CheckpointRows, FormRows, Shard
-from g2is.store.moments import Moments
+from g2is.store.moments import Moments, load_moments
 
 Row = tuple[np.ndarray, np.ndarray]  # input_ids (T,) int32, label_mask (T,) bool
 
@@ -115,7 +118,7 @@ class Extractor:
         agreement = (
             torch.cosine_similarity(together["sgd"].double(), alone["sgd"].double()).nan_to_num(1.0).min().item()
         )
-        if agreement < _AGREEMENT[self._model.dtype if isinstance(self._model.dtype, torch.dtype) else torch.float32]:
+        if agreement < _AGREEMENT[next(self._model.parameters()).dtype]:
             self._notice(
                 "gradients are taken one example at a time: in this model the examples of a batch influence each other"
                 f" (cosine {agreement:.6f} between a row computed in a batch and alone)"
@@ -127,6 +130,29 @@ class Extractor:
         with torch.no_grad():
             for name, parameter in self._parameters.items():
                 parameter.copy_(state.parameters[name])
+
+
+def load_extractor(
+    model_folder: ModelFolder,
+    checkpoints: Mapping[str, Path],
+    projection: ProjectionConfig,
+    execution: ExecutionConfig,
+    pad_id: int,
+    notice: Callable[[str], None],
+) -> Extractor:
+    """Load the model with the adapters and moments in the folders that `checkpoints` name.
+
+    Raises ModelError or StoreError where a model, adapter or moments do not fit together.
+    """
+    device = resolve_device(execution.device)
+    model = load_adapter(model_folder, next(iter(checkpoints.values())), device)
+    parameters = trainable_parameters(model)
+    states = {
+        name: AdapterState(saved_parameters(folder), load_moments(folder / "moments.safetensors", parameters, device))
+        for name, folder in checkpoints.items()
+    }
+    sizes = {name: parameter.numel() for name, parameter in parameters.items()}
+    return Extractor(model, states, Projection(projection, sizes, device), execution.batch_tokens, pad_id, notice)
 
 
 def unit_rows(projected: np.ndarray) -> FormRows:

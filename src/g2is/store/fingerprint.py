@@ -6,14 +6,14 @@ It is a flat mapping of dotted keys to plain values, so that two can be compared
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
+from typing import Any
 
 from g2is.errors import FingerprintError
 
 Value = str | int | float | bool | None
 Fingerprint = Mapping[str, Value]
 
-_SHOWN = 16  # characters of a long value in a message
+_LONGEST_SHOWN = 80
 
 
 def digest(fingerprint: Fingerprint) -> str:
@@ -22,23 +22,34 @@ def digest(fingerprint: Fingerprint) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def check_same(stored: Fingerprint, asked: Fingerprint, place: Path) -> None:
-    """Raise FingerprintError naming each key whose value in the store at `place` differs from the one asked for."""
-    keys = sorted(stored.keys() | asked.keys())
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Value]:
+    """Nested mappings as one mapping of dotted keys; lists become their text."""
+    flat: dict[str, Value] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+    return flat
+
+
+def check_same(stored: Fingerprint, asked: Fingerprint, expected: str, otherwise: str) -> None:
+    """Compare key by key what a folder was made with and what is asked for.
+
+    `expected` opens the message (place and thing), `otherwise` says what to do but for going back. Raises
+    FingerprintError naming each key that differs, with both values.
+    """
     absent = "(absent)"
-    differing = [key for key in keys if stored.get(key, absent) != asked.get(key, absent)]
+    pairs = {key: (stored.get(key, absent), asked.get(key, absent)) for key in sorted(stored.keys() | asked.keys())}
+    differing = [f"{key}: there {_show(a)}, asked for {_show(b)}" for key, (a, b) in pairs.items() if a != b]
     if differing:
-        lines = [
-            f"{key}: stored {_show(stored.get(key, absent))}, asked for {_show(asked.get(key, absent))}"
-            for key in differing
-        ]
         raise FingerprintError(
-            f"{place}: expected a store made with the settings asked for, found {len(differing)} that differ:\n  "
-            + "\n  ".join(lines)
-            + "\nGo back to these settings, or name another --store."
+            f"{expected} made with the settings asked for, found {len(differing)} that differ:\n  "
+            + "\n  ".join(differing)
+            + f"\nGo back to these settings, or {otherwise}."
         )
 
 
 def _show(value: Value) -> str:
     text = str(value)
-    return text if len(text) <= 80 else f"{text[:_SHOWN]}…"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"

@@ -103,6 +103,17 @@ class GradientTable:
                 found[key.tobytes()] = start + offset
         return found
 
+    def places(self, keys: np.ndarray) -> np.ndarray:
+        """Where the rows of `keys` (N, 16) uint8 stand, (N,) int64. Raises StoreError if some are not stored."""
+        positions = self.positions()
+        found = [positions.get(key.tobytes(), -1) for key in keys]
+        if -1 in found:
+            raise StoreError(
+                f"{self.path}: expected the gradients of all {len(keys)} rows, found {found.count(-1)} missing; run"
+                " `g2is gradients` (or `g2is select`) first"
+            )
+        return np.array(found, np.int64)
+
     def next_shards(self, num_shards: int) -> list[int]:
         """The lowest `num_shards` shard numbers not yet taken."""
         numbers: list[int] = []

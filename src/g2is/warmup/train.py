@@ -21,12 +21,13 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerContr
 from transformers.trainer_utils import get_last_checkpoint
 
 from g2is.config import ExecutionConfig, WarmupConfig
+from g2is.errors import StoreError
+from g2is.model.adapter import attach_adapter
 from g2is.model.batches import pad_batch
 from g2is.model.folder import ModelFolder, resolve_device
 from g2is.model.parameters import trainable_parameters
 from g2is.store.files import fsync, read_json, remove, write_atomically, write_json
 from g2is.store.moments import save_moments
-from g2is.warmup.adapter import attach_adapter
 from g2is.warmup.moments import moments_of
 
 Row = tuple[np.ndarray, np.ndarray]  # input_ids (T,) int32, label_mask (T,) bool
@@ -46,10 +47,27 @@ class Checkpoint:
     digest: str
 
 
-def draw_sample(num_rows: int, fraction: float, seed: int) -> np.ndarray:
-    """The rows to warm up on: a random `fraction` of all, at least one, ascending, (n,) int64."""
-    size = max(1, int(num_rows * fraction))
-    return np.sort(np.random.default_rng(seed).choice(num_rows, size=size, replace=False))
+def draw_rows(folder: Path, keys: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """The pool rows to warm up on, (n,) int64: a random `fraction` of all, at least one.
+
+    `keys` is (N, 16) uint8. The draw is kept in `folder`, so that a pool that grew while the warm-up was interrupted
+    draws nothing anew. Raises StoreError if a drawn row is no longer in the pool.
+    """
+    record = folder / "sample.json"
+    if not record.exists():
+        size = max(1, int(len(keys) * fraction))
+        drawn = np.sort(np.random.default_rng(seed).choice(len(keys), size=size, replace=False))
+        write_json(record, {"keys": [keys[row].tobytes().hex() for row in drawn]})
+        return drawn
+    row_of = {key.tobytes().hex(): row for row, key in reversed(list(enumerate(keys)))}
+    wanted = read_json(record)["keys"]
+    missing = [key for key in wanted if key not in row_of]
+    if missing:
+        raise StoreError(
+            f"{record}: expected the {len(wanted)} pool rows that the interrupted warm-up was trained on, found"
+            f" {len(missing)} of them gone from the pool. Give the pool it was started with, or name another --store"
+        )
+    return np.array([row_of[key] for key in wanted], np.int64)
 
 
 def finished_warmup(folder: Path) -> list[Checkpoint] | None:

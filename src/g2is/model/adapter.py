@@ -6,12 +6,13 @@ from pathlib import Path
 import peft
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file
 from torch import nn
 
 from g2is.config import LoraConfig
 from g2is.errors import ModelError
 from g2is.model.folder import ModelFolder
-from g2is.model.parameters import trainable_parameters
+from g2is.model.parameters import canonical_name, trainable_parameters
 
 # What architectures call the projections of their attention (inputs and output).
 _ATTENTION = re.compile(
@@ -84,6 +85,11 @@ def load_adapter(folder: ModelFolder, adapter: Path, device: torch.device) -> Pe
     model = PeftModel.from_pretrained(folder.load(device), str(adapter), is_trainable=True)
     trainable_parameters(model)  # an adapter without parameters is an error here, not after the first batch
     return model.eval()
+
+
+def saved_parameters(adapter: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a saved adapter by canonical parameter name."""
+    return {canonical_name(name): tensor for name, tensor in load_file(adapter / "adapter_model.safetensors").items()}
 
 
 def _is_linear(module: nn.Module) -> bool:

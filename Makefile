@@ -1,0 +1,43 @@
+# make demo    the main job on a small sample, from nothing: sets up, selects, on a CPU
+# make test    sets up and passes the tests
+# make check   formatter, linter, type checker and tests: what CI runs
+# make bench   small measurements, printed
+
+PYTHON ?= python3
+# The CPU build is small. On a machine with a GPU: make setup TORCH=torch
+TORCH ?= torch==2.13.0
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO ?= demo-run
+
+.PHONY: setup demo test check bench clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "g2is needs Python 3.11 or newer, found " + sys.version.split()[0] + "; give another with PYTHON=")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)' -e '.[dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/python -m g2is.demo $(DEMO)/sample
+	$(BIN)/g2is select $(DEMO)/sample/pool.jsonl $(DEMO)/sample/target.jsonl --model $(DEMO)/sample/model \
+		--budget 5% --out $(DEMO)/run --set warmup.learning_rate=2e-3 --set warmup.lora.rank=8
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+bench: setup
+	$(BIN)/python benchmarks/extraction.py --small
+	$(BIN)/python benchmarks/projection.py --small
+
+clean:
+	rm -rf $(VENV) $(DEMO) .pytest_cache .mypy_cache .ruff_cache

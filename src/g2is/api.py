@@ -1,0 +1,87 @@
+"""The commands as Python functions. Settings are those of config.yaml, as keyword mappings: warmup={"epochs": 2}."""
+
+from pathlib import Path
+from typing import Any
+
+from g2is import pipeline
+from g2is.config import Config, parse
+from g2is.pipeline import Gradients
+from g2is.progress import Reporter
+from g2is.run import Selection
+
+
+def select(
+    *,
+    pool: str | Path,
+    target: str | Path,
+    model: str | Path,
+    out: str | Path,
+    budget: str | int = "1%",
+    store: str | Path | None = None,
+    reporter: Reporter | None = None,
+    **settings: Any,
+) -> Selection:
+    """Select `budget` rows of `pool` that teach `model` what `target` shows; `g2is select`.
+
+    `settings` are sections of the configuration (examples, warmup, gradients, selection, execution) as mappings.
+    Called again with the same arguments it goes on from what is done. Raises a G2isError for what a user can mend.
+
+    >>> selection = g2is.select(pool="pool.jsonl", target="target.jsonl", model="model", out="run")  # doctest: +SKIP
+    >>> selection.ids[:2]  # doctest: +SKIP
+    ['arithmetic-17', 'arithmetic-204']
+    """
+    selection = settings.pop("selection", {}) | {"budget": str(budget)}
+    return pipeline.select(_config(pool, target, model, out, store, {**settings, "selection": selection}), reporter)
+
+
+def warm_up(
+    *,
+    pool: str | Path,
+    target: str | Path,
+    model: str | Path,
+    out: str | Path,
+    store: str | Path | None = None,
+    reporter: Reporter | None = None,
+    **settings: Any,
+) -> list[Path]:
+    """Tune the adapter; `g2is warmup`. Returns the kept checkpoints' folders, each an adapter that PEFT loads."""
+    config = _config(pool, target, model, out, store, settings)
+    return [checkpoint.folder for checkpoint in pipeline.run(config, "warmup", reporter).checkpoints]
+
+
+def extract_gradients(
+    *,
+    pool: str | Path,
+    target: str | Path,
+    model: str | Path,
+    out: str | Path,
+    store: str | Path | None = None,
+    reporter: Reporter | None = None,
+    **settings: Any,
+) -> Gradients:
+    """Store whatever gradient rows are missing and return all, as arrays; `g2is gradients`.
+
+    `core_knowledge` and `walk` take the arrays as they are.
+    """
+    config = _config(pool, target, model, out, store, settings)
+    pipeline.run(config, "gradients", reporter)
+    return pipeline.read_gradients(config, reporter)
+
+
+def export(run: str | Path, reporter: Reporter | None = None) -> Selection:
+    """Write the selected examples of a run again; `g2is export`."""
+    return pipeline.export_run(Path(run), reporter)
+
+
+def _config(
+    pool: str | Path,
+    target: str | Path,
+    model: str | Path,
+    out: str | Path,
+    store: str | Path | None,
+    settings: dict[str, Any],
+) -> Config:
+    files = {"pool": pool, "target": target, "out": out, "store": store or Path(out) / "store"}
+    values = {**{key: str(path) for key, path in files.items()}, "model": {"name": str(model)}, **settings}
+    config: Config = parse(Config, values, "g2is")
+    return config

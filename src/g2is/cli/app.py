@@ -1,0 +1,238 @@
+"""The `g2is` command. Torch and transformers are imported by the commands that need them, never by `--help`."""
+
+import errno
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from g2is.cli import options
+from g2is.cli.build import matrix_walk_config, run_config
+from g2is.cli.show import show_dry_run, show_matrix_dry_run, show_matrix_walk, show_selection, show_stage
+from g2is.config import Config, MatrixWalkConfig, load, parse
+from g2is.errors import ConfigError, G2isError
+
+if TYPE_CHECKING:
+    from g2is.pipeline import StageName
+
+app = typer.Typer(
+    name="g2is",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # a bug keeps its plain traceback
+    rich_markup_mode="markdown",
+    help="""Choose, from a large pool of instructions, the few that teach a model a target domain best.
+
+g2is measures what each example would teach the model (its gradient), joins examples into a graph by how those
+gradients agree or conflict, and walks that graph from what the target examples need.
+
+Start with: `g2is select pool.jsonl target.jsonl --model MODEL --budget 1% --out runs/first`
+
+`select` is the whole job. `warmup`, `gradients`, `walk` and `export` stop after that stage, and every command goes on
+from whatever is already done: stop it at any moment and give it again.
+""",
+)
+
+
+@app.command()
+def select(
+    pool: options.Pool,
+    target: options.Target,
+    model: options.Model,
+    out: options.Out,
+    budget: options.Budget = "1%",
+    store: options.Store = None,
+    preset: options.Preset = None,
+    device: options.Device = None,
+    set_: options.Set = None,
+    dry_run: options.DryRun = False,
+) -> None:
+    """The whole job: from a pool, a target and a model to the selected examples.
+
+    POOL and TARGET are JSONL (plain, .gz or .zst) whose rows are messages, alpaca (instruction, input, output) or
+    prompt and completion; which, is seen from their columns. The run folder gets `selected.jsonl` (the original lines),
+    `selected.messages.jsonl`, `selection.parquet` (why each row was taken), `scores.parquet` and `config.yaml`.
+
+    A second target, budget or preset with the same `--store` uses the pool's gradients again.
+    """
+    _run(
+        run_config(pool, target, model, out, store, set_, preset=preset, budget=budget, device=device),
+        "export",
+        dry_run,
+    )
+
+
+@app.command()
+def warmup(
+    pool: options.Pool,
+    target: options.Target,
+    model: options.Model,
+    out: options.Out,
+    store: options.Store = None,
+    device: options.Device = None,
+    set_: options.Set = None,
+    dry_run: options.DryRun = False,
+) -> None:
+    """Stage 1: tune a LoRA adapter on a random share of the pool and keep it with Adam's moments.
+
+    What it does is set with `--set warmup.…`: for example `--set warmup.learning_rate=1e-3 --set warmup.lora.rank=32`.
+    """
+    _run(run_config(pool, target, model, out, store, set_, device=device), "warmup", dry_run)
+
+
+@app.command()
+def gradients(
+    pool: options.Pool,
+    target: options.Target,
+    model: options.Model,
+    out: options.Out,
+    store: options.Store = None,
+    device: options.Device = None,
+    set_: options.Set = None,
+    dry_run: options.DryRun = False,
+) -> None:
+    """Stage 2: store the gradient row of every example that the store does not hold yet (after the warm-up, if needed).
+
+    Several Γ forms come from one pass: `--set 'gradients.forms=[less, momentum-free]'`.
+    """
+    _run(run_config(pool, target, model, out, store, set_, device=device), "gradients", dry_run)
+
+
+@app.command()
+def walk(
+    out: options.Out,
+    pool: Annotated[Path | None, typer.Argument(help="the pool, as in `select`; or give --pool-gradients")] = None,
+    target: Annotated[
+        Path | None, typer.Argument(help="the target, as in `select`; or give --target-gradients")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="as in `select`")] = None,
+    pool_gradients: Annotated[
+        Path | None, typer.Option(help="(N, k) matrix that you computed: .npy, .safetensors, .pt or zarr")
+    ] = None,
+    target_gradients: Annotated[Path | None, typer.Option(help="(M, k) matrix, the same kinds")] = None,
+    graph: Annotated[
+        Path | None, typer.Option(help="(N, n) .npy, each row's nearest rows, best first: steps look only at those")
+    ] = None,
+    budget: options.Budget = "1%",
+    store: options.Store = None,
+    preset: options.Preset = None,
+    core_mode: Annotated[str | None, typer.Option(help="variance or count_ratio")] = None,
+    core_fraction: Annotated[float | None, typer.Option(help="share of variance (or of k) that the core keeps")] = None,
+    delta: Annotated[float | None, typer.Option(help="δ: how far a step may turn away from the core (eq. 6)")] = None,
+    device: options.Device = None,
+    set_: options.Set = None,
+    dry_run: options.DryRun = False,
+) -> None:
+    """Stage 3: core knowledge of the target and the walk over the pool's gradients.
+
+    With POOL and TARGET, on this project's own gradients (computed first, if need be). With `--pool-gradients` and
+    `--target-gradients`, on matrices that anybody computed, LESS's among them; no model is needed then.
+    """
+    flags = {"preset": preset, "budget": budget, "core_mode": core_mode, "core_fraction": core_fraction, "delta": delta}
+    if pool_gradients is not None or target_gradients is not None:
+        if pool or target or model or store:
+            raise ConfigError(
+                "g2is walk: expected either POOL, TARGET and --model, or --pool-gradients and --target-gradients; found"
+                " both. Leave one pair out"
+            )
+        _walk_matrices(matrix_walk_config(pool_gradients, target_gradients, graph, out, set_, **flags), dry_run)
+        return
+    if pool is None or target is None or model is None:
+        raise ConfigError(
+            "g2is walk: expected POOL, TARGET and --model, or --pool-gradients and --target-gradients; found neither"
+            " complete"
+        )
+    if graph is not None:
+        raise ConfigError("g2is walk: --graph goes with --pool-gradients: its rows count those of that matrix")
+    _run(run_config(pool, target, model, out, store, set_, device=device, **flags), "walk", dry_run)
+
+
+@app.command()
+def export(run: Annotated[Path, typer.Argument(help="a run folder with a selection in it")]) -> None:
+    """Stage 4: write the selected examples of a run again, as original lines and as messages."""
+    from g2is.pipeline import export_run
+
+    show_selection(export_run(run, _reporter()))
+
+
+@app.command(name="run")
+def replay(
+    config: Annotated[Path, typer.Argument(help="a config.yaml, as every run writes it")],
+    out: Annotated[Path | None, typer.Option(help="another run folder than the file says")] = None,
+    store: options.Store = None,
+    set_: options.Set = None,
+    dry_run: options.DryRun = False,
+) -> None:
+    """Replay a run from its config.yaml; flags override the file."""
+    values = load(config)
+    options.assign(values, set_ or [])
+    values |= {key: str(path) for key, path in (("out", out), ("store", store)) if path is not None}
+    if "pool_gradients" in values:
+        _walk_matrices(parse(MatrixWalkConfig, values, str(config)), dry_run)
+    else:
+        _run(parse(Config, values, str(config)), "export", dry_run)
+
+
+def main() -> None:
+    """Run the command: errors that a user can mend print one message and exit with 2, bugs keep their traceback."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    try:
+        app()
+    except G2isError as error:
+        _fail(str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _fail(f"the disk is full ({error.filename or 'while writing'}): make room and give the same command again")
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; the same command goes on from here\n")
+        sys.exit(130)
+
+
+def _run(config: Config, last: "StageName", dry_run: bool) -> None:
+    from g2is import pipeline
+
+    _quiet_libraries()
+    if dry_run:
+        from g2is.forecast import forecast
+
+        show_dry_run(forecast(config, _reporter()))
+        return
+    results = pipeline.run(config, last, _reporter())
+    if results.selection is not None:
+        show_selection(results.selection)
+    else:
+        show_stage(config, last)
+
+
+def _walk_matrices(config: MatrixWalkConfig, dry_run: bool) -> None:
+    from g2is.matrices import check_matrices, walk_matrices
+
+    if dry_run:
+        show_matrix_dry_run(check_matrices(config))
+    else:
+        show_matrix_walk(config, walk_matrices(config, _reporter()))
+
+
+def _reporter() -> Any:
+    from g2is.cli.progress import TerminalReporter
+
+    return TerminalReporter()
+
+
+def _quiet_libraries() -> None:
+    """The stages report their own progress: transformers' bars and advice would only interrupt it."""
+    import warnings
+
+    from transformers.utils import logging
+
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
+def _fail(message: str) -> None:
+    sys.stderr.write(f"error: {message}\n")
+    sys.exit(2)

@@ -1,0 +1,125 @@
+"""The sample pool and target: rows that each exercise one skill, the same bytes wherever they are generated.
+
+A skill is one function from `Dice` to a question and its answer. A skill with parts is a composite: the pool teaches
+its parts and never the composite itself, which is what the target asks for (the paper's example: addition and carrying
+together teach multiplication).
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from g2is.demo import arithmetic, letters
+from g2is.demo.dice import Dice, Exchange
+from g2is.errors import InputError
+
+SOURCE = "g2is-sample"
+TARGET_SKILL = "multi_digit_multiplication"
+POOL_FILE = "pool.jsonl"
+TARGET_FILE = "target.jsonl"
+
+# Draws without a new question after which a skill counts as used up.
+_MAX_DRAWS = 2_000
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Skill:
+    """Something a model can be taught: how to pose it, and the other skills it is made of, if any."""
+
+    pose: Callable[[Dice], Exchange]
+    parts: tuple[str, ...] = ()
+
+
+SKILLS: dict[str, Skill] = {
+    "addition": Skill(arithmetic.addition),
+    "carrying": Skill(arithmetic.carrying),
+    "subtraction": Skill(arithmetic.subtraction),
+    "multiplication": Skill(arithmetic.multiplication),
+    "comparing": Skill(arithmetic.comparing),
+    "reversing": Skill(letters.reversing),
+    "sorting_letters": Skill(letters.sorting_letters),
+    "counting_letters": Skill(letters.counting_letters),
+    "upper_case": Skill(letters.upper_case),
+    "last_letter": Skill(letters.last_letter),
+    "repeating": Skill(letters.repeating),
+    TARGET_SKILL: Skill(arithmetic.multi_digit_multiplication, parts=("multiplication", "carrying", "addition")),
+}
+
+
+def pool_rows(num_rows: int = 1_500, seed: int = 0) -> list[Row]:
+    """The sample pool: as many rows of every skill without parts, in turn, no question twice.
+
+    Raises:
+        InputError: more rows are asked for than a skill has different questions.
+    """
+    return _rows("pool", [name for name, skill in SKILLS.items() if not skill.parts], num_rows, seed)
+
+
+def target_rows(num_rows: int = 24, seed: int = 0) -> list[Row]:
+    """Rows of the composite skill, no question twice. More rows with the same seed begin with the same rows.
+
+    Raises:
+        InputError: more rows are asked for than the skill has different questions.
+    """
+    return _rows("target", [TARGET_SKILL], num_rows, seed)
+
+
+def write_pool(path: Path, num_rows: int = 1_500, seed: int = 0) -> None:
+    """Write `pool_rows` as JSONL."""
+    _write(path, pool_rows(num_rows, seed))
+
+
+def write_target(path: Path, num_rows: int = 24, seed: int = 0) -> None:
+    """Write `target_rows` as JSONL."""
+    _write(path, target_rows(num_rows, seed))
+
+
+def write_sample(folder: Path) -> None:
+    """Write the sample pool and target into a folder, which is made if need be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_pool(folder / POOL_FILE)
+    write_target(folder / TARGET_FILE)
+
+
+def _rows(prefix: str, skills: list[str], num_rows: int, seed: int) -> list[Row]:
+    exchanges = {name: _different(name, Dice(_skill_seed(name, seed))) for name in skills}
+    return [
+        _row(f"{prefix}-{number:05}", name, next(exchanges[name]))
+        for number, name in enumerate((skills[i % len(skills)] for i in range(num_rows)), start=1)
+    ]
+
+
+def _skill_seed(name: str, seed: int) -> int:
+    """A seed of the skill's own, so that a skill added or changed leaves the others' rows as they were."""
+    return int.from_bytes(f"{seed}/{name}".encode(), "big")
+
+
+def _different(name: str, dice: Dice) -> Iterator[Exchange]:
+    """A skill's exchanges without those whose question came before."""
+    seen: set[str] = set()
+    while True:
+        for _ in range(_MAX_DRAWS):
+            question, answer = SKILLS[name].pose(dice)
+            if question not in seen:
+                break
+        else:
+            raise InputError(
+                f"The sample skill {name!r} has about {len(seen)} different questions, and more were asked for. "
+                "Ask for fewer rows."
+            )
+        seen.add(question)
+        yield question, answer
+
+
+def _row(row_id: str, skill: str, exchange: Exchange) -> Row:
+    question, answer = exchange
+    messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    return {"id": row_id, "source": SOURCE, "task": skill, "messages": messages}
+
+
+def _write(path: Path, rows: Iterable[Row]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8", newline="\n")

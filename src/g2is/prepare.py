@@ -1,0 +1,46 @@
+"""What a run needs before its first stage: the model's folder, the renderer, and the store's fingerprint."""
+
+from dataclasses import dataclass
+
+from g2is.config import Config
+from g2is.examples.tokenize import Renderer, make_renderer
+from g2is.gradients import projection
+from g2is.model.folder import ModelFolder, find_model, resolve_device, resolve_dtype
+from g2is.store.fingerprint import Fingerprint, flatten
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A configuration with its model found and its tokenizer loaded; the model itself is not."""
+
+    config: Config
+    model: ModelFolder
+    renderer: Renderer
+    pad_id: int
+    fingerprint: Fingerprint
+
+
+def prepare(config: Config) -> Prepared:
+    """Find the model and fingerprint everything that decides the store's rows.
+
+    Raises ModelError where model, tokenizer, template or device cannot be used.
+    """
+    model = find_model(config.model)
+    device = resolve_device(config.execution.device)
+    tokenizer = model.tokenizer()
+    renderer = make_renderer(tokenizer, config.examples, model.context_length)
+    gradients = config.gradients.model_dump(mode="json", exclude={"shard_rows"})  # layout: it changes no row
+    fingerprint = flatten(
+        {
+            "model": {
+                "weights": model.digest(),
+                "dtype": str(resolve_dtype(config.model, device)).removeprefix("torch."),
+            },
+            "examples": renderer.fingerprint,
+            "warmup": config.warmup.model_dump(mode="json"),
+            "gradients": gradients,
+            "projection_version": projection.VERSION,
+        }
+    )
+    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0  # padding is masked: any id serves
+    return Prepared(config, model, renderer, pad_id, fingerprint)

@@ -1,0 +1,52 @@
+"""The best of some rows by exact value, computing as few exact values as the screen allows."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from g2is.selection.similarity import GRAIN, Floats, Mask, Rows
+
+Judge = Callable[[Rows], tuple[Floats, Mask]]
+
+_NONE_YET = -np.inf
+
+
+def choose_best(candidates: Rows, screened: Floats, margin: float, judge: Judge) -> int | None:
+    """The candidate of highest exact value among those that qualify; None if none does.
+
+    `candidates` (n,) are rows in ascending order, `screened` (n,) their approximate values, each within `margin` of the
+    exact one; `judge` gives for some rows the exact values and whether they qualify. Exact values within GRAIN of the
+    best tie, and the lowest row wins.
+    """
+    exact = np.full(len(candidates), _NONE_YET)
+    unjudged = np.ones(len(candidates), dtype=bool)
+    best = _NONE_YET
+    width = 1
+    while unjudged.any():
+        if best == _NONE_YET:
+            waiting = screened[unjudged]
+            width_here = min(width, len(waiting))
+            bar = np.partition(waiting, len(waiting) - width_here)[len(waiting) - width_here] - 2 * margin
+            width *= 4  # where the consistency rule refuses row after row, look at more of them at once
+        else:
+            bar = best - margin - GRAIN
+        wanted = np.flatnonzero(unjudged & (screened >= bar))
+        if not len(wanted):
+            break
+        values, valid = judge(candidates[wanted])
+        exact[wanted] = np.where(valid, values, _NONE_YET)
+        unjudged[wanted] = False
+        best = max(best, exact[wanted].max())
+    if best == _NONE_YET:
+        return None
+    return int(candidates[np.argmax(exact >= best - GRAIN)])
+
+
+def choose_first(candidates: Rows, qualifies: Callable[[Rows], Mask], at_once: int = 32) -> int | None:
+    """The first of `candidates` (n,), in their order, that qualifies; None if none does."""
+    for low in range(0, len(candidates), at_once):
+        some = candidates[low : low + at_once]
+        found = qualifies(some)
+        if found.any():
+            return int(some[np.argmax(found)])
+    return None

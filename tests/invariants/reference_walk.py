@@ -1,0 +1,189 @@
+"""The walk of method.md step 7 as plainly as it can be written: all cosines in one float64 matrix, no shortcut.
+
+Written from method.md and the docstring of `g2is.selection.walk`, sharing no code with it. `grain` is how far apart two
+values must be to differ; with 0 this is the textbook comparison.
+"""
+
+import math
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from g2is.config import SelectionConfig
+
+
+@dataclass
+class Trail:
+    members: list[int] = field(default_factory=list)
+    total: np.ndarray | None = None
+    values: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Component:
+    target: str
+    index: int
+    direction: np.ndarray
+    weight: float
+    budget: int
+    to_core: list[float] = field(default_factory=list)
+    trail: Trail = field(default_factory=Trail)
+    dry: bool = False
+
+
+def deal(budget: int, weights: list[float]) -> list[int]:
+    exact = [Fraction(weight) for weight in weights]
+    if sum(exact) == 0:
+        exact = [Fraction(1)] * len(exact)
+    quotas = [budget * weight / sum(exact) for weight in exact]
+    shares = [math.floor(quota) for quota in quotas]
+    while sum(shares) < budget:
+        remainders = [quota - share for quota, share in zip(quotas, shares, strict=True)]
+        shares[remainders.index(max(remainders))] += 1
+    return shares
+
+
+def dot(rows: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    return (rows * vector).sum(axis=-1)
+
+
+class ReferenceWalk:
+    """`selected` holds (row, role, target, component) in order after `run`."""
+
+    def __init__(
+        self, pool: np.ndarray, settings: SelectionConfig, graph: np.ndarray | None = None, grain: float = 1e-12
+    ) -> None:
+        values = pool.astype(np.float64)
+        norms = np.sqrt((values * values).sum(axis=1))
+        self.units = values / np.where(norms == 0, 1e-10, norms)[:, None]
+        self.num_rows, k = values.shape
+        self.cosines = np.stack([dot(self.units, unit) for unit in self.units])
+        self.is_node = norms > 0 if settings.preset == "g2is" else np.ones(self.num_rows, dtype=bool)
+        self.settings = settings
+        self.tolerance = 2 / math.sqrt(k) if settings.conflict_tolerance == "noise" else settings.conflict_tolerance
+        self.graph = graph
+        self.grain = grain
+        self.selected: list[tuple[int, str, str, int]] = []
+        self.of_this_round: list[int] = []
+        self.ran_out = False
+
+    def run(self, targets: list[tuple[str, np.ndarray, list[float], int]]) -> None:
+        """Walk (name, components (C, k), variances, budget) one after the other."""
+        for name, directions, weights, budget in targets:
+            shares = deal(budget, weights)
+            components = []
+            for index, (direction, weight) in enumerate(zip(directions, weights, strict=True)):
+                unit = direction / np.linalg.norm(direction)
+                components.append(Component(name, index, unit, weight, shares[index]))
+                components[-1].to_core = dot(self.units, unit).tolist()
+            self.walk_target(components, budget)
+
+    def walk_target(self, components: list[Component], budget: int) -> None:
+        before = len(self.selected)
+        for component in components:
+            self.take_up_to(component, component.budget, refill=False)
+        left = budget - (len(self.selected) - before)
+        if not self.settings.exact_budget:
+            self.ran_out |= left > 0
+            return
+        fresh_since = None
+        while left > 0:
+            alive = [component for component in components if not component.dry]
+            if not alive:
+                if fresh_since == len(self.selected):
+                    self.ran_out = True
+                    return
+                fresh_since = len(self.selected)
+                self.of_this_round = []
+                for component in components:
+                    component.trail, component.dry = Trail(), False
+                alive = components
+            for component, share in zip(alive, deal(left, [c.weight for c in alive]), strict=True):
+                self.take_up_to(component, share, refill=True)
+            left = budget - (len(self.selected) - before)
+
+    def take_up_to(self, component: Component, num_rows: int, refill: bool) -> None:
+        for _ in range(num_rows):
+            found = self.next_row(component)
+            if found is None:
+                component.dry = True
+                return
+            row, role = found
+            trail = component.trail
+            trail.total = self.units[row] if trail.total is None else trail.total + self.units[row]
+            trail.members.append(row)
+            trail.values.append(self.consistency(trail.total, component.direction))
+            self.of_this_round.append(row)
+            self.selected.append((row, "refill" if refill else role, component.target, component.index))
+
+    def next_row(self, component: Component) -> tuple[int, str] | None:
+        open_rows = [row for row in range(self.num_rows) if self.is_open(row)]
+        if self.settings.cross_component_conflicts:
+            free = [row for row in open_rows if not self.conflicts(row, self.of_this_round)]
+        else:
+            free = [row for row in open_rows if not self.conflicts(row, component.trail.members)]
+        if not component.trail.members:
+            return self.anchor(component, free)
+        last = component.trail.members[-1]
+        if self.graph is None:
+            near = [row for row in free if self.consistent(row, component)]
+            best = self.best(near, self.cosines[last].tolist())
+            if best is not None:
+                return best, "step"
+        else:
+            for row in self.graph[last].tolist():
+                if row in free and self.consistent(row, component):
+                    return row, "step"
+        best = self.best([row for row in free if self.consistent(row, component)], component.to_core)
+        return None if best is None else (best, "fallback")
+
+    def anchor(self, component: Component, free: list[int]) -> tuple[int, str] | None:
+        best = None
+        if self.settings.anchor_candidates is not None:
+            top: list[int] = []
+            rest = list(range(self.num_rows))
+            while rest and len(top) < self.settings.anchor_candidates:
+                top.append(self.best(rest, component.to_core))
+                rest.remove(top[-1])
+            best = self.best([row for row in top if row in free], component.to_core)
+        if best is None:
+            best = self.best(free, component.to_core)
+        return None if best is None else (best, "anchor")
+
+    def best(self, rows: list[int], value: list[float]) -> Any:
+        if not rows:
+            return None
+        highest = max(value[row] for row in rows)
+        return min(row for row in rows if value[row] >= highest - self.grain)
+
+    def is_open(self, row: int) -> bool:
+        if not self.is_node[row]:
+            return False
+        threshold = self.settings.duplicate_threshold
+        for taken, *_ in self.selected:
+            if row == taken:
+                return False
+            if threshold is not None and self.cosines[taken, row] >= threshold - self.grain:
+                return False
+        return True
+
+    def conflicts(self, row: int, taken: list[int]) -> bool:
+        return any(self.cosines[other, row] < -self.tolerance - self.grain for other in taken)
+
+    def consistency(self, total: np.ndarray, direction: np.ndarray) -> float:
+        length = math.sqrt(float(dot(total, total)))
+        value = float(dot(total, direction)) / length if length > 1e-10 else 0.0
+        return value if self.settings.consistency_sign == "signed" else abs(value)
+
+    def consistent(self, row: int, component: Component) -> bool:
+        trail = component.trail
+        assert trail.total is not None
+        reference = {
+            "previous": trail.values[-1],
+            "anchor": trail.values[0],
+            "best": max(trail.values),
+        }[self.settings.consistency_reference]
+        after = self.consistency(trail.total + self.units[row], component.direction)
+        return after >= self.settings.delta * reference - self.grain

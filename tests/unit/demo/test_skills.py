@@ -1,0 +1,190 @@
+"""The sample pool and target: the same bytes everywhere, right answers, nothing twice."""
+
+import hashlib
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from g2is.demo.dice import WORDS, Dice
+from g2is.demo.skills import (
+    SKILLS,
+    TARGET_SKILL,
+    pool_rows,
+    target_rows,
+    write_pool,
+    write_sample,
+    write_target,
+)
+from g2is.errors import InputError
+
+# Change these only together with a deliberate change of the sample: reports and figures refer to it.
+POOL_SHA256 = "d816698c7b1e6456dfb397a554c1c8ceac5f34c596c2a44551dfd276fac6ac63"
+TARGET_SHA256 = "5093671cd57838a90d6cc479b90c6725bd1896b2c991c181684073d64fd55ab2"
+
+
+def numbers(text):
+    return [int(digits) for digits in re.findall(r"\d+", text)]
+
+
+def words(text):
+    return re.findall(r"[a-z]+", text)
+
+
+def check_equation(question, answer, value):
+    """The answer names both numbers of the question and then the value."""
+    *terms, result = numbers(answer)
+    assert sorted(terms) == sorted(numbers(question))
+    assert result == value
+
+
+def check_addition(question, answer):
+    check_equation(question, answer, sum(numbers(question)))
+
+
+def check_subtraction(question, answer):
+    larger, smaller = sorted(numbers(question), reverse=True)
+    check_equation(question, answer, larger - smaller)
+    assert smaller + numbers(answer)[-1] == larger
+
+
+def check_multiplication(question, answer):
+    check_equation(question, answer, math.prod(numbers(question)))
+
+
+def check_carrying(question, answer):
+    first, second = numbers(question)
+    total = int(str(first)[-1]) * second if "multiplying" in question else int(str(first)[-1]) + int(str(second)[-1])
+    carry = str(total)[:-1] or "nothing"
+    assert answer.endswith(f"= {total}, so {carry} is carried.")
+
+
+def check_comparing(question, answer):
+    larger, smaller = sorted(numbers(question), reverse=True)
+    assert larger != smaller
+    expected = [larger, smaller] if "larger" in question else [smaller, larger]
+    assert numbers(answer) == expected
+    assert ("larger" in question) == ("larger" in answer)
+
+
+def check_multi_digit_multiplication(question, answer):
+    """Each step of the work holds, each carry is used, and the last line is the product."""
+    first, second = numbers(question)
+    for left, right in re.findall(r"([\d+* ]+) = (\d+)", answer):
+        products = [math.prod(numbers(term)) for term in left.split("+")]
+        assert sum(products) == int(right)
+    for total, carry in re.findall(r"= (\d+), so (\w+) is carried", answer):
+        assert carry == (total[:-1] or "nothing")
+        assert carry == "nothing" or re.search(rf"= {total}, so {carry} is carried\. \d \* \d \+ {carry} =", answer)
+    assert numbers(answer)[-1] == first * second
+
+
+def check_reversing(question, answer):
+    spelled, backwards = answer.split(": ")
+    assert "".join(reversed(backwards)) in words(question)
+    assert spelled.replace(" ", "") == backwards
+
+
+def check_sorting_letters(question, answer):
+    letters = answer.split(" ")
+    assert letters == sorted(letters)
+    assert any(Counter(word) == Counter(letters) for word in words(question) if word in WORDS)
+
+
+def check_counting_letters(question, answer):
+    spelled, statement = answer.split(": ")
+    word = spelled.replace(" ", "")
+    (letter,) = [token for token in words(question) if len(token) == 1]
+    assert word in words(question)
+    count = sum(character == letter for character in word)
+    assert statement == f"{letter} is there {count} {'time' if count == 1 else 'times'}."
+
+
+def check_upper_case(question, answer):
+    assert answer.isupper()
+    assert answer.lower() in question
+
+
+def check_last_letter(question, answer):
+    word, letter = re.fullmatch(r"The last letter of (\w+) is (\w)\.", answer).groups()
+    assert word in words(question)
+    assert word.endswith(letter)
+
+
+def check_repeating(question, answer):
+    (times,) = numbers(question)
+    (word,) = set(answer.split(" "))
+    assert word in words(question)
+    assert answer.count(word) == times
+
+
+CHECKS: dict[str, Callable[[str, str], None]] = {
+    name.removeprefix("check_"): check for name, check in globals().items() if name.removeprefix("check_") in SKILLS
+}
+
+
+@pytest.mark.parametrize("skill", SKILLS)
+def test_every_answer_is_right(skill):
+    dice = Dice(7)
+    for _ in range(500):
+        CHECKS[skill](*SKILLS[skill].pose(dice))
+
+
+@pytest.mark.parametrize("skill", SKILLS)
+def test_every_skill_is_asked_in_two_ways_or_more(skill):
+    dice = Dice(7)
+    questions = [SKILLS[skill].pose(dice)[0] for _ in range(100)]
+    assert len({question.split(" ")[0] for question in questions}) >= 2
+
+
+def test_the_sample_is_the_same_bytes_wherever_it_is_generated(tmp_path):
+    write_sample(tmp_path / "sample")
+    hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "sample").iterdir()}
+    assert hashes == {"pool.jsonl": POOL_SHA256, "target.jsonl": TARGET_SHA256}
+
+
+def test_rows_are_read_back_as_they_were_drawn(tmp_path):
+    write_pool(tmp_path / "pool.jsonl", num_rows=50, seed=3)
+    write_target(tmp_path / "target.jsonl", num_rows=5, seed=3)
+    assert [json.loads(line) for line in (tmp_path / "pool.jsonl").open()] == pool_rows(50, seed=3)
+    assert [json.loads(line) for line in (tmp_path / "target.jsonl").open()] == target_rows(5, seed=3)
+
+
+def test_another_seed_draws_other_rows():
+    assert pool_rows(50, seed=1) != pool_rows(50, seed=2)
+
+
+def test_more_target_rows_begin_with_the_same_rows():
+    assert target_rows(100)[:24] == target_rows(24)
+
+
+def test_no_id_and_no_question_comes_twice():
+    rows = pool_rows() + target_rows(200)
+    assert len({row["id"] for row in rows}) == len(rows)
+    assert len({row["messages"][0]["content"] for row in rows}) == len(rows)
+
+
+def test_the_pool_holds_every_skill_equally_but_no_composite():
+    counts = Counter(row["task"] for row in pool_rows())
+    assert set(counts) == {name for name, skill in SKILLS.items() if not skill.parts}
+    assert max(counts.values()) - min(counts.values()) <= 1
+    assert len(pool_rows()) == 1_500
+
+
+def test_the_target_asks_for_a_composite_whose_parts_are_in_the_pool():
+    assert {row["task"] for row in target_rows()} == {TARGET_SKILL}
+    assert set(SKILLS[TARGET_SKILL].parts) < {row["task"] for row in pool_rows()}
+
+
+def test_asking_for_more_rows_than_there_are_questions_names_the_skill():
+    with pytest.raises(InputError, match=r"'reversing' has about .* different questions"):
+        pool_rows(10_000)
+
+
+def test_dice_draw_both_ends_and_nothing_beyond():
+    dice = Dice(0)
+    assert {dice.between(3, 6) for _ in range(200)} == {3, 4, 5, 6}
+    assert {len(str(dice.number(4, 2))) for _ in range(200)} == {2, 3, 4}

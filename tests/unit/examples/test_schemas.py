@@ -1,0 +1,76 @@
+from typing import Any
+
+import pytest
+
+from g2is.errors import InputError
+from g2is.examples.schemas import messages_of, schema_of
+
+ANSWER = {"role": "assistant", "content": "a"}
+
+
+@pytest.mark.parametrize(
+    ("row", "schema", "messages"),
+    [
+        (
+            {"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": ""}, ANSWER], "task": 1},
+            "messages",
+            (("system", "s"), ("user", ""), ("assistant", "a")),
+        ),
+        ({"instruction": "q", "output": "a"}, "alpaca", (("user", "q"), ("assistant", "a"))),
+        ({"instruction": "q", "input": "", "output": "a"}, "alpaca", (("user", "q"), ("assistant", "a"))),
+        ({"instruction": "q", "input": None, "output": "a"}, "alpaca", (("user", "q"), ("assistant", "a"))),
+        ({"instruction": "q", "input": "i", "output": "a"}, "alpaca", (("user", "q\n\ni"), ("assistant", "a"))),
+        ({"prompt": "q", "completion": " a\n"}, "prompt/completion", (("user", "q"), ("assistant", " a\n"))),
+        (
+            {"prompt": [{"role": "user", "content": "q"}], "completion": [ANSWER]},
+            "prompt/completion",
+            (("user", "q"), ("assistant", "a")),
+        ),
+        ({"prompt": "p", "completion": "c", "messages": [ANSWER]}, "messages", (("assistant", "a"),)),
+        (
+            {"messages": [{**ANSWER, "tool_calls": None, "reasoning": "", "name": "n"}]},
+            "messages",
+            (("assistant", "a"),),
+        ),
+    ],
+)
+def test_every_known_layout_becomes_turns(row: dict[str, Any], schema: str, messages: tuple[Any, ...]) -> None:
+    assert schema_of(row) == schema
+    assert messages_of(row, schema) == messages
+
+
+@pytest.mark.parametrize("row", [{}, {"text": "t"}, {"instruction": "q"}, {"prompt": "q"}, {"conversations": []}])
+def test_a_row_of_no_known_layout_has_no_schema(row: dict[str, Any]) -> None:
+    assert schema_of(row) is None
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"messages": None}, "expected a list of .* in `messages`, found null"),
+        ({"messages": []}, "found an empty list"),
+        ({"messages": "hello"}, "found a string"),
+        ({"messages": ["hello"]}, r"`messages\[0\]`, found a string"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "expected `role` to be one of .*found 'tool'"),
+        ({"messages": [{"from": "gpt", "value": "x"}]}, "expected `role` .*found keys from, value"),
+        ({"messages": [{"role": ["user"], "content": "x"}]}, "expected `role`"),
+        ({"messages": [{"role": "user"}, ANSWER]}, r"expected `content` in `messages\[0\]`, found keys role"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}, ANSWER]}, r"content`, found a list"),
+        ({"messages": [{"role": "user", "content": None}, ANSWER]}, "found null"),
+        ({"messages": [{**ANSWER, "tool_calls": [{}]}]}, "found `tool_calls`, which is not supported"),
+        ({"messages": [{**ANSWER, "weight": 0}]}, "found `weight`"),
+        ({"messages": [{"role": "user", "content": "q"}]}, "expected an assistant turn, found only user"),
+        ({"messages": [ANSWER, {"role": "assistant", "content": " \n"}]}, "an answer in turn 2 .*found an empty one"),
+        ({"messages": [{"role": "user", "content": "\ud800"}, ANSWER]}, "turn 1 .user., found a lone surrogate"),
+        ({"instruction": "q", "output": 3}, "expected a string in `output`, found a number"),
+        ({"instruction": "q", "input": True, "output": "a"}, "expected a string in `input`, found a boolean"),
+        ({"instruction": "q", "output": ""}, "found an empty one"),
+        ({"prompt": "q", "completion": [ANSWER]}, "expected a string in `completion`, found a list"),
+        ({"prompt": [ANSWER], "completion": "a"}, "expected a list of .* in `completion`, found a string"),
+    ],
+)
+def test_a_row_that_cannot_be_used_says_what_was_expected_and_found(row: dict[str, Any], expected: str) -> None:
+    schema = schema_of(row)
+    assert schema is not None
+    with pytest.raises(InputError, match=expected):
+        messages_of(row, schema)

@@ -1,0 +1,66 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from g2is.errors import FingerprintError, StoreError
+from g2is.store.fingerprint import digest, flatten
+from g2is.store.manifest import open_store
+
+FINGERPRINT = {"model.weights": "abc", "warmup.epochs": 4, "gradients.forms": "less"}
+
+
+def test_a_store_made_with_other_settings_is_refused_and_every_differing_key_named(tmp_path: Path) -> None:
+    with open_store(tmp_path / "s", FINGERPRINT, 8):
+        pass
+    other = {**FINGERPRINT, "warmup.epochs": 2, "gradients.forms": "less, adam"}
+    with pytest.raises(FingerprintError) as error, open_store(tmp_path / "s", other, 8):
+        pass
+    message = str(error.value)
+    assert "found 2 that differ" in message
+    assert "warmup.epochs: there 4, asked for 2" in message
+    assert "gradients.forms: there less, asked for less, adam" in message
+    assert "model.weights" not in message
+    assert "another --store" in message
+
+
+def test_the_shard_length_is_layout_and_the_store_keeps_its_own(tmp_path: Path) -> None:
+    with open_store(tmp_path / "s", FINGERPRINT, 8):
+        pass
+    with open_store(tmp_path / "s", FINGERPRINT, 99) as store:
+        assert store.shard_rows == 8
+
+
+def test_a_store_in_use_by_another_process_is_refused(tmp_path: Path) -> None:
+    holder = (
+        "import sys; from pathlib import Path; from g2is.store.lock import locked\n"
+        "with locked(Path(sys.argv[1]), 'store'):\n    print('held', flush=True); sys.stdin.read()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", holder, str(tmp_path / "s")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    with pytest.raises(StoreError, match="in use by another g2is process"), open_store(tmp_path / "s", FINGERPRINT, 8):
+        pass
+    process.kill()
+    process.communicate()
+    with open_store(tmp_path / "s", FINGERPRINT, 8):
+        pass
+
+
+def test_a_folder_with_other_files_is_not_taken_for_a_store(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(StoreError, match="found other files"), open_store(tmp_path, FINGERPRINT, 8):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_the_digest_does_not_depend_on_the_order_of_keys() -> None:
+    assert digest(FINGERPRINT) == digest(dict(reversed(FINGERPRINT.items())))
+    assert digest(FINGERPRINT) != digest({**FINGERPRINT, "warmup.epochs": 5})
+
+
+def test_flatten_joins_keys_with_dots() -> None:
+    assert flatten({"a": {"b": 1, "c": {"d": [1, "x"]}}, "e": None}) == {"a.b": 1, "a.c.d": "1, x", "e": None}

@@ -1,0 +1,93 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+from g2is.errors import StoreError
+from g2is.store.matrix import CheckpointRows, FormRows, GradientTable, Shard
+
+ROWS = "epoch-1/less/rows"
+
+
+def make_shard(num_rows: int, seed: int = 0, dim: int = 12) -> Shard:
+    rng = np.random.default_rng(seed)
+    rows = FormRows(rng.normal(size=(num_rows, dim)).astype(np.float16), rng.random(num_rows, np.float32))
+    key = rng.integers(0, 256, (num_rows, 16), dtype=np.uint8)
+    return Shard(
+        key, np.arange(num_rows, dtype=np.int32), {"epoch-1": CheckpointRows(rows.norm.copy(), {"less": rows})}
+    )
+
+
+def test_rows_come_back_in_the_order_asked_for_across_partial_shards(tmp_path: Path) -> None:
+    shards = [make_shard(4, 1), make_shard(3, 2), make_shard(4, 3)]
+    table = GradientTable(tmp_path, "f", shard_rows=4)
+    for number, shard in enumerate(shards):
+        table.write(number, shard)
+    keys = np.concatenate([shard.key for shard in shards])
+    rows = np.concatenate([shard.checkpoints["epoch-1"].forms["less"].rows for shard in shards])
+    reopened = GradientTable(tmp_path, "f", shard_rows=4)
+    order = np.random.default_rng(0).permutation(11)
+    assert np.array_equal(reopened.read(ROWS, reopened.places(keys[order])), rows[order])
+
+
+def test_rows_lie_in_a_zarr_v3_array_without_compression_and_with_crc32c(tmp_path: Path) -> None:
+    table = GradientTable(tmp_path, "f", shard_rows=4)
+    shard = make_shard(4)
+    table.write(0, shard)
+    array = zarr.open_array(tmp_path / ROWS, mode="r")
+    assert array.metadata.zarr_format == 3
+    assert [type(codec).__name__ for codec in array.metadata.codecs] == ["BytesCodec", "Crc32cCodec"]
+    assert array.dtype == np.float16
+    assert array.chunks == (4, 12)
+    assert np.array_equal(array[:], shard.checkpoints["epoch-1"].forms["less"].rows)
+
+
+def test_a_flipped_bit_is_found_and_the_shard_named(tmp_path: Path) -> None:
+    table = GradientTable(tmp_path, "f", shard_rows=4)
+    for number in range(2):
+        table.write(number, make_shard(4, number))
+    chunk = tmp_path / ROWS / "c/1/0"
+    damaged = bytearray(chunk.read_bytes())
+    damaged[17] ^= 4
+    chunk.write_bytes(damaged)
+    assert table.read(ROWS, np.arange(4)).shape == (4, 12)
+    with pytest.raises(StoreError, match=r"shard 1 .* damaged .*markers/000001\.json"):
+        table.read(ROWS, np.array([0, 5]))
+
+
+def test_a_missing_chunk_is_damage_and_not_zeros(tmp_path: Path) -> None:
+    table = GradientTable(tmp_path, "f", shard_rows=4)
+    table.write(0, make_shard(4))
+    (tmp_path / ROWS / "c/0/0").unlink()
+    (tmp_path / ROWS / "c/0").rmdir()
+    with pytest.raises(StoreError, match="chunk is missing"):
+        table.read(ROWS, np.arange(4))
+
+
+def test_chunks_without_a_marker_are_swept(tmp_path: Path) -> None:
+    table = GradientTable(tmp_path, "f", shard_rows=4)
+    for number in range(2):
+        table.write(number, make_shard(4, number))
+    (tmp_path / "markers/000001.json").unlink()
+    (tmp_path / "key/c/.0.abc.partial").write_bytes(b"x")
+    again = GradientTable(tmp_path, "f", shard_rows=4)
+    assert again.sweep() == 6  # five arrays' chunks and the partial file
+    assert not (tmp_path / ROWS / "c/1").exists()
+    assert (tmp_path / ROWS / "c/0").exists()
+    assert len(again.positions()) == 4
+    assert again.next_shards(3) == [1, 2, 3]
+
+
+def test_shards_of_another_fingerprint_are_refused(tmp_path: Path) -> None:
+    GradientTable(tmp_path, "one", shard_rows=4).write(0, make_shard(4))
+    with pytest.raises(StoreError, match="expected a shard made under fingerprint other, found one"):
+        GradientTable(tmp_path, "other", shard_rows=4)
+
+
+def test_keys_that_are_not_stored_are_counted(tmp_path: Path) -> None:
+    table = GradientTable(tmp_path, "f", shard_rows=4)
+    shard = make_shard(4)
+    table.write(0, shard)
+    with pytest.raises(StoreError, match="all 7 rows, found 3 missing"):
+        table.places(np.concatenate([shard.key, make_shard(3, 9).key]))
