@@ -63,7 +63,7 @@ def walk_matrices(config: MatrixWalkConfig, reporter: Reporter | None = None) ->
         nearest, _ = nearest_target(pool[walked.rows], target)
         usable = np.ones(len(pool), bool)
         folder.write_walk(walked)
-        write_scores(config.out / "scores.parquet", ids, {TARGET: scores(rows, core).core}, usable, digest)
+        write_scores(config.out / "scores.parquet", ids, {TARGET: scores(rows, core).core_score}, usable, digest)
         write_selection(config.out / "selection.parquet", walked, ids, [str(row) for row in nearest], digest)
         folder.counts = {"pool": {"rows": len(pool)}, "target": {"rows": len(target)}}
         folder.write_summary()

@@ -103,12 +103,11 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None) -> Re
 
 @contextmanager
 def _open(config: Config, reporter: Reporter | None) -> Iterator[tuple[Prepared, Store, RunFolder]]:
-    prepared = prepare(config)
-    with (
-        open_run(config.out, config, reporter or Silent()) as folder,
-        open_store(config.store, prepared.fingerprint, config.gradients.shard_rows) as store,
-    ):
-        yield prepared, store, folder
+    with open_run(config.out, config, reporter or Silent()) as folder:
+        with folder.removed_on_error():
+            prepared = prepare(config)
+        with open_store(config.store, prepared.fingerprint, config.gradients.shard_rows) as store:
+            yield prepared, store, folder
 
 
 def tokenize(prepared: Prepared, store: Store, folder: RunFolder) -> Examples:
@@ -204,7 +203,9 @@ def select_rows(
         folder.notice(f"{len(walked.steps)} of {budget} rows selected: {walked.ran_out}")
     folder.write_walk(walked)
     nearest, _ = nearest_target(of_pool.rows[walked.rows], of_target.rows)
-    write_scores(folder.path / "scores.parquet", pool.ids, {TARGET: scores(rows, core).core}, of_pool.usable, digest)
+    write_scores(
+        folder.path / "scores.parquet", pool.ids, {TARGET: scores(rows, core).core_score}, of_pool.usable, digest
+    )
     write_selection(table, walked, pool.ids, [target.ids[row] for row in nearest], digest)
     return _selection(table)
 

@@ -100,9 +100,11 @@ def open_run(path: Path, config: Section, reporter: Reporter) -> Iterator[RunFol
     with locked(path, "run") as new:
         record = path / "config.yaml"
         if record.exists():
+            # settings of the selection bind a folder only once it holds one
+            left_out = _NOT_COMPARED if (path / "selection.parquet").exists() else (*_NOT_COMPARED, "selection.")
             check_same(
-                _compared(load(record)),
-                _compared(config.model_dump(mode="json")),
+                _compared(load(record), left_out),
+                _compared(config.model_dump(mode="json"), left_out),
                 f"{path}: expected a run",
                 f"name another --out (with --store {load(record).get('store', 'STORE')} its gradients are used again)",
             )
@@ -119,8 +121,8 @@ def selection_digest(settings: Section, *parts: bytes | str) -> str:
     return total.hexdigest()
 
 
-def _compared(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in flatten(values).items() if not key.startswith(_NOT_COMPARED)}
+def _compared(values: Mapping[str, Any], left_out: tuple[str, ...]) -> dict[str, Any]:
+    return {key: value for key, value in flatten(values).items() if not key.startswith(left_out)}
 
 
 def _without_nan(value: Any) -> Any:

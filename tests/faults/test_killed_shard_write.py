@@ -56,7 +56,9 @@ def test_a_shard_write_killed_at_any_step_can_be_done_again(tmp_path: Path) -> N
     for step in range(0, 200, 3):
         folder = tmp_path / f"killed-{step}"
         died = subprocess.run(
-            [sys.executable, "-c", WRITER, str(folder), str(step), str(Path(__file__).parent)], capture_output=True, check=False
+            [sys.executable, "-c", WRITER, str(folder), str(step), str(Path(__file__).parent)],
+            capture_output=True,
+            check=False,
         )
         if died.returncode == 0:
             break

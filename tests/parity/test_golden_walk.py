@@ -1,4 +1,4 @@
-"""`official` returns the rows of the authors' script, in its order, for every golden case (../shared/golden/README.md)."""
+"""`official` returns the rows of the authors' script in its order: the cases of ../shared/golden/README.md."""
 
 import json
 from pathlib import Path

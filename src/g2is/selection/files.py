@@ -45,10 +45,15 @@ def load_matrix(path: Path, what: str) -> Matrix:
 
 def check_pair(pool: Matrix, target: Matrix, pool_name: str = "pool", target_name: str = "target") -> None:
     """Raise MatrixError unless pool gradients (N, k) and target gradients (M, k) have the same k."""
-    if pool.shape[1] != target.shape[1]:
+    check_k(pool.shape[1], target.shape[1], target_name, pool_name)
+
+
+def check_k(k: int, other_k: int, what: str, pool_name: str = "pool") -> None:
+    """Raise MatrixError unless `what`, with rows of `other_k` coordinates, fits the pool's k."""
+    if other_k != k:
         raise MatrixError(
-            f"{pool_name} and {target_name}: expected rows of one length k, found {pool.shape[1]} and"
-            f" {target.shape[1]}; both must come from one model, adapter and projection"
+            f"{what}: expected k = {k} coordinates a row, as {pool_name} has, found {other_k}; both must come from one"
+            " model, adapter and projection"
         )
 
 

@@ -50,12 +50,16 @@ class UnitRows:
     margin       the most by which `cosines` may differ from `exact_cosines`
     """
 
-    def __init__(self, pool: np.ndarray | torch.Tensor, block_values: int = BLOCK_VALUES) -> None:
+    def __init__(
+        self, pool: np.ndarray | torch.Tensor, block_values: int = BLOCK_VALUES, what: str = "pool gradients"
+    ) -> None:
         """Read `pool` (N, k) once, for its norms. float16, bfloat16, float32 or float64; a memory map stays one.
+
+        `what` names the matrix in errors; `block_values` are converted at a time, and change nothing else.
 
         Raises MatrixError if the shape or dtype is another, or a row holds NaN or Inf.
         """
-        self._tensor = as_tensor(pool, "pool gradients")
+        self._tensor = as_tensor(pool, what)
         self.num_rows, self.k = self._tensor.shape
         self._block_rows = max(1, block_values // self.k)
         # In any order of adding n products, float32 errs by at most n·u/(1 - n·u)·Σ|xᵢdᵢ| (Higham, Accuracy and
@@ -63,7 +67,7 @@ class UnitRows:
         # a few for bringing row, direction and result to float32.
         num_roundings = min(self.k, _COLUMNS) + -(-self.k // _COLUMNS) + 8
         self.margin = 1.01 * num_roundings * _UNIT
-        norms = self._norms()
+        norms = self._norms(what)
         self.nodes: Mask = norms > 0
         self._inverse_norms = np.divide(1.0, norms, out=np.zeros_like(norms), where=self.nodes)
         outside = self.nodes & ((norms < _SAFE_NORM[0]) | (norms > _SAFE_NORM[1]))
@@ -110,7 +114,7 @@ class UnitRows:
         stored = self._tensor.index_select(0, torch.from_numpy(rows)).double().numpy()
         return stored * self._inverse_norms[rows, None]
 
-    def _norms(self) -> Floats:
+    def _norms(self, what: str) -> Floats:
         squares = np.empty(self.num_rows)
 
         def measure(start: int, stop: int) -> None:
@@ -124,13 +128,13 @@ class UnitRows:
         broken = [int(row) for row in suspect if first_broken_rows(self._tensor[row : row + 1])]
         if broken:
             raise MatrixError(
-                f"pool gradients: expected finite numbers, found NaN or Inf in {len(broken)} of {self.num_rows} rows,"
+                f"{what}: expected finite numbers, found NaN or Inf in {len(broken)} of {self.num_rows} rows,"
                 f" first in row(s) {broken[:5]}; leave such rows out or set them to zero"
             )
         extreme = [int(row) for row in suspect if self._tensor[row].any()]
         if extreme:
             raise MatrixError(
-                f"pool gradients: expected norms between 1e-140 and 1e150, found others in row(s) {extreme[:5]}; scale"
+                f"{what}: expected norms between 1e-140 and 1e150, found others in row(s) {extreme[:5]}; scale"
                 " the rows (only their directions count)"
             )
         return np.sqrt(squares)

@@ -26,12 +26,12 @@ import numpy as np
 import torch
 
 from g2is.config import SelectionConfig
-from g2is.errors import MatrixError, SelectionError
+from g2is.errors import SelectionError
 from g2is.selection.budget import share_budget
 from g2is.selection.candidates import Candidates, Rules
 from g2is.selection.component import Component
 from g2is.selection.core import CoreKnowledge
-from g2is.selection.files import check_graph
+from g2is.selection.files import check_graph, check_k
 from g2is.selection.record import Step, Walk, fraction
 from g2is.selection.similarity import UnitRows
 
@@ -89,11 +89,7 @@ def walk_targets(
     if not 1 <= budget <= rows.num_rows or any(target.budget < 0 for target in targets):
         raise SelectionError(f"budget: expected 1 to {rows.num_rows} rows, the size of the pool, found {budget}")
     for target in targets:
-        if target.core.components.shape[1] != rows.k:
-            raise MatrixError(
-                f"core knowledge of {target.name!r}: expected k = {rows.k} as in the pool, found"
-                f" {target.core.components.shape[1]}; both must come from one model, adapter and projection"
-            )
+        check_k(rows.k, target.core.components.shape[1], f"core knowledge of {target.name!r}")
     if graph is not None:
         check_graph(graph, rows.num_rows)
     keep_zero_rows = settings.preset == "official" if keep_zero_rows is None else keep_zero_rows
