@@ -204,9 +204,8 @@ def _refuse_turn(index: int, expected: str) -> NoReturn:
 
 def _end_of_turn(tail: str, tokenizer: Any) -> str:
     """Return what ends a turn, of the text after its answer: up to the first added token, else all but final space."""
-    tokens = sorted((str(token) for token in tokenizer.get_added_vocab()), key=len, reverse=True)
-    visible = [re.escape(token) for token in tokens if token.strip()]
-    found = re.match(rf"\s*(?:{'|'.join(visible)})", tail) if visible else None
+    tokens = [re.escape(token) for token in sorted(tokenizer.get_added_vocab(), key=len, reverse=True)]
+    found = re.match(rf"\s*(?:{'|'.join(tokens)})", tail) if tokens else None
     return found.group() if found else tail.rstrip()
 
 

@@ -30,8 +30,8 @@ Mask = NDArray[np.bool_]
 GRAIN = 1e-12
 
 BLOCK_VALUES = 2**18  # converted to float32 at a time: 1 MiB, half of a core's L2 cache (measured: the fastest)
-_EXACT_VALUES = 2**20  # converted to float64 at a time: 8 MiB
-_COLUMNS = 1024  # added up in one float32 sum; the sums of such pieces are added next
+_EXACT_VALUES = 2**17  # converted to float64 at a time: 1 MiB
+_COLUMNS = 2048  # added up in one float32 sum, then such sums are added: a shorter sum has a smaller margin, but takes longer
 _UNIT = 2.0**-24  # relative rounding error of float32
 _SAFE_NORM = (
     1e-18,
@@ -111,7 +111,8 @@ class UnitRows:
         return np.concatenate(parts) if parts else measure(np.empty((0, self.k)))
 
     def _units(self, rows: Rows) -> Floats:
-        stored = self._tensor.index_select(0, torch.from_numpy(rows)).double().numpy()
+        with _single_threaded_torch():
+            stored = self._tensor.index_select(0, torch.from_numpy(rows)).double().numpy()
         return stored * self._inverse_norms[rows, None]
 
     def _norms(self, what: str) -> Floats:

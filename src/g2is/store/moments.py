@@ -1,5 +1,6 @@
 """Adam's moments, kept by canonical parameter name in safetensors."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,14 +34,16 @@ def save_moments(moments: Moments, path: Path) -> None:
     """Write `moments` atomically: tensors `NAME.m` and `NAME.v`, the scalars as metadata."""
     tensors = {f"{name}.m": m.contiguous() for name, m in moments.m.items()}
     tensors |= {f"{name}.v": v.contiguous() for name, v in moments.v.items()}
-    scalars = {key: repr(getattr(moments, key)) for key in ("step", "beta1", "beta2", "epsilon")}
-    write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=scalars))
+    scalars = {key: getattr(moments, key) for key in ("step", "beta1", "beta2", "epsilon")}
+    # one entry: safetensors writes several in an order that changes from process to process
+    metadata = {"adam": json.dumps(scalars)}
+    write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=metadata))
 
 
 def load_moments(path: Path, parameters: Mapping[str, nn.Parameter], device: torch.device) -> Moments:
     """Read moments for exactly `parameters`. Raises StoreError naming the first parameter that does not fit."""
     with safe_open(path, framework="pt", device=str(device)) as file:
-        scalars = file.metadata()
+        scalars = json.loads(file.metadata()["adam"])
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # safe_open is no mapping
     m = {key.removesuffix(".m"): tensor for key, tensor in tensors.items() if key.endswith(".m")}
     v = {key.removesuffix(".v"): tensor for key, tensor in tensors.items() if key.endswith(".v")}
@@ -53,6 +56,4 @@ def load_moments(path: Path, parameters: Mapping[str, nn.Parameter], device: tor
                     f"{path}: expected the moment {kind} of {name} with shape {shapes.get(name)}, found"
                     f" {found_shapes.get(name)}: the moments are not those of this adapter"
                 )
-    return Moments(
-        m, v, int(scalars["step"]), float(scalars["beta1"]), float(scalars["beta2"]), float(scalars["epsilon"])
-    )
+    return Moments(m, v, **scalars)

@@ -165,6 +165,7 @@ class _Keeper(TrainerCallback):
         def write(temporary: Path) -> None:
             model.save_pretrained(str(temporary))
             (temporary / "README.md").unlink(missing_ok=True)
+            _sort_target_modules(temporary / "adapter_config.json")
             save_moments(moments_of(optimizer, self._parameters), temporary / "moments.safetensors")
 
         write_atomically(target, write)
@@ -213,6 +214,13 @@ def _arguments(
 def _collate(rows: Sequence[Row], pad_id: int) -> dict[str, torch.Tensor]:
     batch = pad_batch(rows, pad_id)
     return {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "labels": batch.labels}
+
+
+def _sort_target_modules(path: Path) -> None:
+    """PEFT writes them as a set, in an order that changes from process to process."""
+    settings = read_json(path)
+    settings["target_modules"] = sorted(settings["target_modules"])
+    write_json(path, settings)
 
 
 def _drop_incomplete(folder: Path) -> None:

@@ -39,6 +39,13 @@ def test_examples_are_streamed_before_the_file_ends(tmp_path: Path) -> None:
         list(examples)
 
 
+def test_nothing_is_yielded_after_the_first_problem(write_rows: Write) -> None:
+    seen: list[int] = []
+    with pytest.raises(InputError, match="1 row cannot be used"):
+        seen.extend(example.row for example in read_examples(write_rows(ROW, "{", ROW)))
+    assert seen == [0]
+
+
 def test_all_problems_are_reported_together_with_line_and_id(write_rows: Write) -> None:
     path = write_rows(
         {"id": "fine", **ROW},

@@ -104,6 +104,7 @@ FAMILIES = {
     "Qwen3": Family(QWEN3, *spaced("<|im_end|>"), IM),
     "marked": Family(MARKED, *spaced("</s>"), BOS_EOS),
     "marked, end of turn left out": Family(MARKED_WITHOUT_END, *spaced("</s>"), BOS_EOS),
+    "marked, EOS after the conversation": Family(MARKED + "{{ eos_token }}", *spaced("</s>"), BOS_EOS),
     "Llama 3": Family(LLAMA3, *spaced("<|eot_id|>"), {"specials": ("<|eot_id|>",), **BOS_EOS}),
     "Gemma": Family(GEMMA, *spaced("<end_of_turn>"), {"specials": ("<end_of_turn>", "\n\n"), "bos": "<bos>"}),
     "Mistral": Family(MISTRAL, *spaced("</s>"), BOS_EOS),
@@ -147,6 +148,14 @@ def test_surrounding_space_of_an_answer_is_kept_or_trimmed_as_the_template_does(
     assert answers(kept, *spaced_answer) == ["\n  Four \n<|im_end|>", " x<|im_end|>"]
     trimmed = ChatTemplate(make_tokenizer(LLAMA3, specials=("<|eot_id|>",), bos="<s>"), "2025-01-01")
     assert answers(trimmed, *spaced_answer) == ["Four<|eot_id|>", "x<|eot_id|>"]
+    rewriting = ChatTemplate(make_tokenizer(QWEN3, **IM), "2025-01-01")
+    assert answers(rewriting, *spaced_answer) == ["\n  Four \n<|im_end|>", " x<|im_end|>"]
+
+
+def test_an_answer_that_the_template_rewrites_is_learned_as_written(make_tokenizer: Callable[..., Any]) -> None:
+    source = PHI3.replace("m.content", "m.content | replace('  ', ' ')")
+    template = ChatTemplate(make_tokenizer(source, specials=("<|end|>",), eos="<|endoftext|>"), "2025-01-01")
+    assert answers(template, ("user", "q"), ("assistant", "a  b")) == ["a b<|end|>"]
 
 
 def test_an_answer_may_contain_the_prompt_and_the_end_of_turn(make_tokenizer: Callable[..., Any]) -> None:

@@ -72,6 +72,32 @@ def test_all_tokens_of_the_answer_and_its_end_are_learned_and_no_others(
     assert learned(tokenizer, rendered) == f"{answer}<|im_end|>no<|im_end|>"
 
 
+def test_trailing_space_of_a_marked_answer_is_learned_where_offsets_are_trimmed(
+    make_tokenizer: Make, make_example: Make, renderer_for: Make
+) -> None:
+    template = (
+        "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% else %}"
+        "{% generation %}{{ m.content }}{% endgeneration %}{% endif %}{{ '\\n' }}{% endfor %}"
+    )
+    tokenizer = make_tokenizer(template, trim_offsets=True)
+    rendered = renderer_for(tokenizer).render(make_example(("user", "q  "), ("assistant", "x  ")))
+    assert learned(tokenizer, rendered) == "x  "
+
+
+def test_an_answer_that_nothing_precedes_is_learned_from_its_second_token(
+    make_tokenizer: Make, make_example: Make, renderer_for: Make
+) -> None:
+    template = (
+        "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% else %}"
+        "{% generation %}{{ m.content + eos_token }}{% endgeneration %}{% endif %}{% endfor %}"
+    )
+    tokenizer = make_tokenizer(template, **BOS_EOS)
+    assert learned(tokenizer, renderer_for(tokenizer).render(make_example(("assistant", "xyz")))) == "yz</s>"
+    bare = make_tokenizer(template.replace(" + eos_token", ""))
+    with pytest.raises(InputError, match="expected an answer of at least one token after a context, found none"):
+        renderer_for(bare).render(make_example(("assistant", "x")))
+
+
 def test_a_token_across_the_boundary_of_prompt_and_answer_is_learned(
     make_tokenizer: Make, make_example: Make, renderer_for: Make
 ) -> None:
