@@ -152,6 +152,18 @@ def test_without_ties_the_plain_walk_needs_no_grain() -> None:
         assert taken(select(case)) == reference(case, grain=0.0).selected, f"seed {seed}: {case}"
 
 
+def test_wide_rows_are_walked_as_the_plain_walk_does() -> None:
+    """k beyond one float32 sum, and near-orthogonal rows, so that many cosines lie near the conflict threshold."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        k = 5000
+        settings = random_settings(rng).model_copy(update={"conflict_tolerance": 0.0, "delta": 0.8})
+        pool = (rng.normal(size=(120, k)) + 0.1 * rng.normal(size=k)).astype(np.float16)
+        core = core_knowledge(rng.normal(size=(6, k)) + 0.1, settings)
+        case = Case(pool, [TargetShare("t", core, 40)], settings, None)
+        assert taken(select(case)) == reference(case).selected, f"seed {seed}: {case}"
+
+
 def test_the_cases_reach_every_role_and_both_endings() -> None:
     """Guards the test above: cases that never fall back, refill or run out would prove nothing about it."""
     results = [select(random_case(seed)) for seed in range(60)]
@@ -214,11 +226,11 @@ def check_trails(result: Walk, case: Case) -> None:
 
 
 def test_block_size_changes_nothing_not_even_a_digit() -> None:
-    for seed in range(25):
+    for seed in range(10):
         case = random_case(seed)
-        whole = repr(select(case))
+        whole = select(case)
         for block_values in (1, 7 * case.pool.shape[1]):
-            assert repr(select(case, pool=UnitRows(case.pool, block_values))) == whole, f"seed {seed}: {case}"
+            assert select(case, pool=UnitRows(case.pool, block_values)) == whole, f"seed {seed}: {case}"
 
 
 def test_threads_change_nothing() -> None:
@@ -231,7 +243,7 @@ def test_threads_change_nothing() -> None:
     try:
         for num_threads in (1, 3):
             torch.set_num_threads(num_threads)
-            walks.append(repr(walk(UnitRows(pool, block_values=96 * 16), core, 60, settings)))
+            walks.append(walk(UnitRows(pool, block_values=96 * 16), core, 60, settings))
             assert torch.get_num_threads() == num_threads, "the walk must leave torch's threads as it found them"
     finally:
         torch.set_num_threads(before)
@@ -244,7 +256,7 @@ def test_scaling_rows_by_powers_of_two_changes_nothing() -> None:
         case.pool = case.values.astype(np.float32)
         scales = 2.0 ** np.random.default_rng(seed).integers(-20, 20, size=(len(case.pool), 1))
         scaled = (case.pool * scales).astype(np.float32)
-        assert repr(select(case, pool=scaled)) == repr(select(case)), f"seed {seed}: {case}"
+        assert select(case, pool=scaled) == select(case), f"seed {seed}: {case}"
 
 
 def test_permuting_the_pool_permutes_the_selection_where_nothing_ties() -> None:
@@ -275,4 +287,4 @@ class CoarseRows(UnitRows):
 def test_the_screen_decides_nothing_that_its_margin_leaves_open() -> None:
     for seed in range(100):
         case = random_case(seed)
-        assert repr(select(case, pool=CoarseRows(case.pool, seed))) == repr(select(case)), f"seed {seed}: {case}"
+        assert select(case, pool=CoarseRows(case.pool, seed)) == select(case), f"seed {seed}: {case}"

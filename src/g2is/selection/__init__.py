@@ -6,6 +6,7 @@ similarity.py  cosines of all pool rows with a direction: float32 screen, float6
 candidates.py  which pool rows can still be taken
 choose.py      the best of some rows by their exact value
 trail.py       one trail: an anchor and the rows that follow it
+component.py   one component: its trails one after the other, and their counts
 walk.py        the walk over all components and targets
 record.py      what a walk returns
 scores.py      similarity of pool rows to core knowledge and to target rows

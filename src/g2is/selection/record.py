@@ -1,5 +1,6 @@
 """What a walk returns: every step with its reasons, and what the report needs."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -104,4 +105,4 @@ class Walk:
 
 def fraction(part: int, whole: int) -> float:
     """part / whole, NaN where there is no whole."""
-    return part / whole if whole else float("nan")
+    return part / whole if whole else math.nan

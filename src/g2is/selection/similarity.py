@@ -31,12 +31,11 @@ GRAIN = 1e-12
 
 BLOCK_VALUES = 2**18  # converted to float32 at a time: 1 MiB, half of a core's L2 cache (measured: the fastest)
 _EXACT_VALUES = 2**17  # converted to float64 at a time: 1 MiB
-_COLUMNS = 2048  # added up in one float32 sum, then such sums are added: a shorter sum has a smaller margin, but takes longer
+_COLUMNS = (
+    2048  # added up in one float32 sum, sums of which are added next: fewer have a smaller margin but take longer
+)
 _UNIT = 2.0**-24  # relative rounding error of float32
-_SAFE_NORM = (
-    1e-18,
-    1e18,
-)  # between these no float32 product of a stored value and a unit vector's underflows harmfully
+_SAFE_NORM = (1e-18, 1e18)  # beyond these, products with a unit vector may leave float32's range
 _SQUARE_RANGE = (1e-280, 1e300)  # squared norms that float64 holds with full precision
 
 _torch_threads_lock = threading.Lock()
@@ -158,7 +157,8 @@ class UnitRows:
 
 def dot_rows(rows: Floats, others: Floats) -> Floats:
     """Each row's product with `others`, (k,) or row by row (n, k): (n,). Equal rows give equal bits, unlike a gemv."""
-    return np.add.reduce(rows * others, axis=1)
+    # In C order each row is one contiguous sum, whatever the layout of the matrix and the number of rows.
+    return np.add.reduce(np.multiply(rows, others, order="C"), axis=1)
 
 
 def near(values: Floats, thresholds: Sequence[float], margin: float) -> Mask:

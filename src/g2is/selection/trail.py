@@ -1,5 +1,6 @@
 """One trail of the walk: an anchor near the core knowledge and the rows that follow it (method.md step 7)."""
 
+import math
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -98,7 +99,7 @@ class Trail:
         if row is None:
             return None
         to_previous, to_core, consistency = (float(values[0]) for values in self._measure(np.array([row])))
-        return Taken(row, role, float("nan") if role == "anchor" else to_previous, to_core, consistency)
+        return Taken(row, role, math.nan if role == "anchor" else to_previous, to_core, consistency)
 
     def _measure(self, rows: Rows) -> tuple[Floats, Floats, Floats]:
         """For each row (n,), exactly: cosine with the last row, cosine with K, and cos(S' + row, K)."""

@@ -35,7 +35,8 @@ def test_svd_keeps_the_mean_direction_that_pca_subtracts() -> None:
     svd = core_knowledge(rows, settings(core="svd"))
     pca = core_knowledge(rows, settings(core="pca"))
     assert abs(svd.mean_alignment[0]) > 0.99
-    assert np.abs(pca.mean_alignment).max() < 0.5
+    assert len(svd.components) == 1
+    assert abs(pca.mean_alignment[0]) < 0.2
 
 
 def test_svd_components_reproduce_the_rows_length_by_length(rows: np.ndarray) -> None:
@@ -153,7 +154,7 @@ def test_one_target_row_works_but_for_pca_which_says_so() -> None:
     for kind in ("svd", "mean"):
         core = core_knowledge(row, settings(core=kind, orient=True))
         np.testing.assert_allclose(core.components, [[0.6, 0, -0.8]], atol=1e-15)
-    with pytest.raises(SelectionError, match="at least 2 target rows .* found 1; use core svd or mean"):
+    with pytest.raises(SelectionError, match=r"at least 2 target rows .* found 1; use core svd or mean"):
         core_knowledge(row, settings(core="pca"))
 
 

@@ -53,7 +53,8 @@ def test_the_anchor_is_nearest_to_core_knowledge_and_each_next_row_to_the_last()
 def test_the_recorded_similarities_are_cosines() -> None:
     anchor, step = take_all(start(at(10, 40)))
     assert np.isnan(anchor.similarity_to_previous)
-    assert anchor.similarity_to_core == anchor.consistency == pytest.approx(np.cos(np.radians(10)))
+    assert anchor.similarity_to_core == pytest.approx(np.cos(np.radians(10)))
+    assert anchor.consistency == pytest.approx(np.cos(np.radians(10)))
     assert step.similarity_to_previous == pytest.approx(np.cos(np.radians(30)))
     assert step.similarity_to_core == pytest.approx(np.cos(np.radians(40)))
     assert step.consistency == pytest.approx(np.cos(np.radians(25)))
@@ -90,14 +91,10 @@ def test_consistency_bounds_the_fall_from_the_step_before_or_from_the_anchor_or_
         assert rows_of(take_all(start(pool, delta=0.7, consistency_reference=reference))) == [0, 1, 2, 3]
 
 
-def test_best_holds_against_a_value_above_the_anchors() -> None:
-    pool = at(30, -25, -80)  # cos(S', K): .87, then .999, then .90 of which 0.95 · .999 asks too much, 0.95 · .87 not
-    assert rows_of(take_all(start(pool[1:], delta=0.0)))[0] == 0
-    graph = np.array([[1], [2], [0]])
-    pool = at(20, -25, -80)
-    anchored = start(pool, graph, direction=at(15)[0], delta=0.8, consistency_reference="anchor")
-    best = start(pool, graph, direction=at(15)[0], delta=0.8, consistency_reference="best")
-    assert rows_of(take_all(anchored))[0] == rows_of(take_all(best))[0] == 0
+def test_best_holds_against_the_highest_value_so_far_which_may_be_above_the_anchors() -> None:
+    pool = at(20, -25, -80)  # cos(S', K): .94, then .999, then .885: at least 0.92 of the first, not of the second
+    assert rows_of(take_all(start(pool, delta=0.92, consistency_reference="anchor"))) == [0, 1, 2]
+    assert rows_of(take_all(start(pool, delta=0.92, consistency_reference="best"))) == [0, 1]
 
 
 def test_only_the_absolute_rule_lets_the_sum_turn_to_the_far_side() -> None:
@@ -109,7 +106,7 @@ def test_only_the_absolute_rule_lets_the_sum_turn_to_the_far_side() -> None:
 def test_near_copies_of_a_taken_row_are_skipped() -> None:
     pool = at(0, 1, 2, 30)
     assert rows_of(take_all(start(pool, duplicate_threshold=0.999))) == [0, 3]
-    assert rows_of(take_all(start(pool, duplicate_threshold=0.9999))) == [0, 2, 3]
+    assert rows_of(take_all(start(pool, duplicate_threshold=0.9998))) == [0, 2, 3]
     assert rows_of(take_all(start(pool))) == [0, 1, 2, 3]
 
 
@@ -169,4 +166,4 @@ def test_resting_changes_nothing(seed: int) -> None:
         resting.append(taken)
         trail.rest()
     assert len(whole) > 5
-    assert repr(resting) == repr(whole)
+    assert resting == whole

@@ -1,0 +1,251 @@
+"""The walk over components and targets: shares, re-deals, new anchors, endings and refusals."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from g2is.config import SelectionConfig
+from g2is.errors import MatrixError, SelectionError
+from g2is.selection.core import CoreKnowledge
+from g2is.selection.record import Walk
+from g2is.selection.similarity import UnitRows
+from g2is.selection.walk import TargetShare, walk, walk_targets
+
+PLAIN = {
+    "exact_budget": True,
+    "delta": 0.0,
+    "conflict_tolerance": 0.0,
+    "consistency_sign": "absolute",
+    "consistency_reference": "previous",
+    "duplicate_threshold": None,
+    "cross_component_conflicts": False,
+    "anchor_candidates": None,
+}
+
+
+def settings(**changes: Any) -> SelectionConfig:
+    return SelectionConfig(**{**PLAIN, **changes})
+
+
+def core(directions: list[list[float]], variance: list[float]) -> CoreKnowledge:
+    return CoreKnowledge(np.array(directions), np.array(variance), np.zeros(len(variance)), 5, 0)
+
+
+X, Y = [1.0, 0.0], [0.0, 1.0]
+AXES = core([X, Y], [0.5, 0.5])
+# Rows 0-2 lie along -x, in conflict with rows 3-8, which lie along +x.
+TWO_SIDES = np.array([[-1, 0.01 * i] for i in range(3)] + [[1, 0.01 * i] for i in range(6)])
+SIDES = core([[-1.0, 0.0], X], [0.5, 0.5])
+
+
+def roles(result: Walk) -> list[str]:
+    return [step.role for step in result.steps]
+
+
+def test_each_component_takes_its_share_round_its_own_direction() -> None:
+    pool = np.array([[1, 0.1], [0.1, 1], [1, 0.2], [0.2, 1]])
+    result = walk(pool, AXES, 4, settings())
+    assert result.rows.tolist() == [0, 2, 1, 3]
+    assert [step.component for step in result.steps] == [0, 0, 1, 1]
+    assert result.budgets == [2, 2]
+    assert result.ran_out is None
+
+
+def test_a_component_without_a_share_takes_no_anchor() -> None:
+    result = walk(np.eye(2), core([X, Y], [0.9, 0.1]), 1, settings())
+    assert [step.component for step in result.steps] == [0]
+    assert [report.num_trails for report in result.components] == [1, 0]
+
+
+def test_without_exact_budget_a_dry_component_ends_short_and_the_report_says_where() -> None:
+    result = walk(TWO_SIDES, SIDES, 8, settings(exact_budget=False))
+    assert result.rows.tolist() == [0, 1, 2, 3, 4, 5, 6]
+    assert [report.dry_after for report in result.components] == [3, None]
+    assert result.ran_out is not None
+    assert "7 of 8 rows" in result.ran_out
+    assert "component 0 after 3 of 4 rows" in result.ran_out
+
+
+def test_what_a_dry_component_leaves_goes_to_those_that_are_not_dry_who_go_on_with_their_trails() -> None:
+    result = walk(TWO_SIDES, SIDES, 8, settings())
+    assert result.rows.tolist() == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert roles(result) == ["anchor", "step", "step", "anchor", "step", "step", "step", "refill"]
+    assert result.steps[-1].component == 1
+    assert result.steps[-1].trail == result.steps[3].trail
+    assert result.steps[-1].similarity_to_previous > 0.99
+    assert [report.num_refills for report in result.components] == [0, 1]
+    assert result.num_refills == 1
+
+
+def test_when_all_are_dry_new_anchors_begin_new_trails_until_the_budget_is_full() -> None:
+    result = walk(TWO_SIDES, core([[-1.0, 0.0]], [1.0]), 9, settings())
+    assert sorted(result.rows.tolist()) == list(range(9))
+    assert roles(result) == ["anchor", "step", "step", *["refill"] * 6]
+    begins = [step.order for step in result.steps if np.isnan(step.similarity_to_previous)]
+    assert begins == [0, 3]
+    assert [step.trail for step in result.steps] == [0, 0, 0, 1, 1, 1, 1, 1, 1]
+    assert result.components[0].num_trails == 2
+    assert result.components[0].dry_after == 3
+    assert result.ran_out is None
+
+
+def test_re_dealt_rows_are_shared_by_variance() -> None:
+    # Components 1 and 2 have room on their own axes; component 0 has one row and leaves five.
+    k = 4
+    pool = np.concatenate([np.tile(np.eye(k)[axis] - 0.2, (count, 1)) for axis, count in ((0, 1), (1, 9), (2, 9))])
+    axes = CoreKnowledge(np.eye(k)[:3], np.array([0.6, 0.3, 0.1]), np.zeros(3), 5, 0)
+    result = walk(pool, axes, 10, settings())
+    assert result.budgets == [6, 3, 1]
+    assert [report.num_taken for report in result.components] == [1, 3 + 4, 1 + 1]  # 5 · 3/4 = 3.75, 5 · 1/4 = 1.25
+
+
+def test_a_pool_of_near_copies_runs_out_and_the_report_says_in_which_step() -> None:
+    pool = np.repeat(np.eye(3), 4, axis=0)
+    one = CoreKnowledge(np.ones((1, 3)) / 3**0.5, np.ones(1), np.ones(1), 5, 0)
+    result = walk(pool, one, 7, settings(duplicate_threshold=0.98))
+    assert result.rows.tolist() == [0, 4, 8]
+    assert result.num_duplicates == 9
+    assert result.ran_out is not None
+    assert "3 of 7 rows, because the pool ran out after step 3, in round 1 of new anchors" in result.ran_out
+    assert "9 are near-copies" in result.ran_out
+
+
+def test_an_anchor_is_no_near_copy_of_a_row_that_another_component_took() -> None:
+    pool = np.array([[1, 0.9], [0.9, 1], [0.5, 1]])
+    near = core([[0.75, 0.66], [0.66, 0.75]], [0.5, 0.5])
+    assert walk(pool, near, 2, settings(duplicate_threshold=0.98)).rows.tolist() == [0, 2]
+    assert walk(pool, near, 2, settings()).rows.tolist() == [0, 1]
+
+
+def test_conflicts_with_rows_of_other_components_count_only_if_asked_for() -> None:
+    pool = np.array([[1.0, 0.0], [-0.1, 1.0], [0.1, 0.9]])
+    assert walk(pool, AXES, 2, settings()).rows.tolist() == [0, 1]
+    assert walk(pool, AXES, 2, settings(cross_component_conflicts=True)).rows.tolist() == [0, 2]
+
+
+def test_shared_conflicts_begin_again_with_new_anchors() -> None:
+    pool = np.array([[1.0, 0.0], [-0.1, 1.0], [-0.2, 1.0]])
+    short = walk(pool, AXES, 3, settings(cross_component_conflicts=True, exact_budget=False))
+    assert short.rows.tolist() == [0]
+    full = walk(pool, AXES, 3, settings(cross_component_conflicts=True))
+    assert full.rows.tolist() == [0, 1, 2]
+    assert roles(full) == ["anchor", "refill", "refill"]
+
+
+@pytest.mark.parametrize("anchor_candidates", [1, 2, 1000])
+def test_anchor_candidates_cannot_change_a_selection(anchor_candidates: int) -> None:
+    rng = np.random.default_rng(0)
+    pool = rng.normal(size=(60, 6))
+    cores = core(rng.normal(size=(4, 6)).tolist(), [0.4, 0.3, 0.2, 0.1])
+    free = walk(pool, cores, 30, settings())
+    assert walk(pool, cores, 30, settings(anchor_candidates=anchor_candidates)) == free
+
+
+def test_targets_are_walked_in_their_order_with_equal_shares() -> None:
+    pool = np.array([[1, 0.1 * i] for i in range(4)] + [[0.1 * i, 1] for i in range(4)])
+    result = walk(pool, {"maths": core([Y], [1.0]), "law": core([X], [1.0])}, 5, settings())
+    assert [step.target for step in result.steps] == ["maths"] * 3 + ["law"] * 2
+    assert result.rows.tolist() == [4, 5, 6, 0, 1]
+    assert [(report.target, report.budget) for report in result.components] == [("maths", 3), ("law", 2)]
+
+
+def test_a_row_taken_for_one_target_is_not_taken_for_the_next() -> None:
+    pool = np.array([[1, 0.1 * i] for i in range(6)])
+    result = walk(pool, {"a": core([X], [1.0]), "b": core([X], [1.0])}, 6, settings())
+    assert sorted(result.rows.tolist()) == list(range(6))
+
+
+def test_targets_may_have_budgets_of_their_own() -> None:
+    pool = np.array([[1, 0.1 * i] for i in range(4)] + [[0.1 * i, 1] for i in range(4)])
+    shares = [TargetShare("a", core([X], [1.0]), 1), TargetShare("b", core([Y], [1.0]), 3)]
+    result = walk_targets(pool, shares, settings())
+    assert [step.target for step in result.steps] == ["a", "b", "b", "b"]
+
+
+def test_zero_rows_are_nodes_under_official_only_and_can_be_refused_there_too() -> None:
+    pool = np.array([[1.0, 0.0], [0.0, 0.0], [0.5, 0.1]])
+    one = core([X], [1.0])
+    ours = walk(pool, one, 3, settings())
+    assert ours.rows.tolist() == [0, 2]
+    assert ours.num_zero_rows == 1
+    assert "1 are zero" in (ours.ran_out or "")
+    official = SelectionConfig(preset="official")
+    assert walk(pool, one, 3, official).rows.tolist() == [0, 2, 1]
+    assert walk(pool, one, 3, official, keep_zero_rows=False).rows.tolist() == [0, 2]
+
+
+def test_the_report_counts_refusals_and_similarities_within_the_noise() -> None:
+    # k = 2: noise is 2/√2 > 1, so every cosine is within it. One step is looked for among 8 rows, of which 6 conflict,
+    # a second among 7, the last with one candidate less; then the trail is dry.
+    result = walk(TWO_SIDES, core([[-1.0, 0.0]], [1.0]), 4, settings(exact_budget=False))
+    assert result.noise == pytest.approx(2**0.5)
+    assert result.noise_fraction == 1
+    assert result.components[0].conflict_refused_fraction == pytest.approx((6 + 6 + 6) / (8 + 7 + 6))
+    assert result.conflict_refused_fraction == result.components[0].conflict_refused_fraction
+
+
+def test_the_noise_fraction_is_the_share_of_cosines_within_two_over_the_root_of_k() -> None:
+    k = 400  # noise 0.1
+    pool = np.zeros((5, k))
+    pool[0, 0] = 1
+    for row, cosine in ((1, 0.2), (2, 0.09), (3, -0.09), (4, 0.11)):
+        pool[row, 0], pool[row, row] = cosine, np.sqrt(1 - cosine**2)
+    result = walk(pool, CoreKnowledge(np.eye(k)[:1], np.ones(1), np.ones(1), 5, 0), 1, settings())
+    assert result.noise == pytest.approx(0.1)
+    assert result.noise_fraction == 0.5
+
+
+def test_progress_hears_of_every_row() -> None:
+    heard: list[tuple[int, int]] = []
+    walk(TWO_SIDES, SIDES, 8, settings(), progress=lambda *counts: heard.append(counts))
+    assert heard == [(taken, 8) for taken in range(1, 9)]
+
+
+def test_rows_read_once_serve_several_walks() -> None:
+    rows = UnitRows(TWO_SIDES)
+    assert walk(rows, SIDES, 8, settings()) == walk(rows, SIDES, 8, settings()) == walk(TWO_SIDES, SIDES, 8, settings())
+
+
+@pytest.mark.parametrize("budget", [0, -1, 10])
+def test_a_budget_the_pool_cannot_fill_is_refused(budget: int) -> None:
+    with pytest.raises(SelectionError, match=r"expected 1 to 9 rows.*found"):
+        walk(TWO_SIDES, SIDES, budget, settings())
+
+
+def test_no_target_is_refused() -> None:
+    with pytest.raises(SelectionError, match="at least one target"):
+        walk(TWO_SIDES, {}, 1, settings())
+
+
+def test_core_knowledge_of_another_k_is_refused_with_both() -> None:
+    wide = CoreKnowledge(np.eye(3)[:1], np.ones(1), np.ones(1), 5, 0)
+    with pytest.raises(MatrixError, match=r"core knowledge of 'law': expected k = 2 .* found 3"):
+        walk(TWO_SIDES, {"law": wide}, 2, settings())
+
+
+@pytest.mark.parametrize(
+    ("graph", "problem"),
+    [
+        (np.zeros((4, 2), dtype=int), r"expected \(9, n\).*found shape \(4, 2\)"),
+        (np.zeros((9, 2)), "integer row indices, found dtype float64"),
+        (np.full((9, 2), 9), "found 9 in row 0, column 0"),
+    ],
+)
+def test_a_graph_that_does_not_fit_the_pool_is_refused(graph: np.ndarray, problem: str) -> None:
+    with pytest.raises(MatrixError, match=problem):
+        walk(TWO_SIDES, SIDES, 2, settings(), graph=graph)
+
+
+def test_a_pool_with_nan_is_refused() -> None:
+    pool = TWO_SIDES.copy()
+    pool[4, 1] = np.nan
+    with pytest.raises(MatrixError, match=r"NaN or Inf in 1 of 9 rows, first in row\(s\) \[4\]"):
+        walk(pool, SIDES, 2, settings())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_torch_tensors_are_walked_in_any_float_dtype(dtype: torch.dtype) -> None:
+    pool = torch.tensor([[1, 0.25], [0.25, 1], [1, 0.5], [0.5, 1]], dtype=dtype)
+    assert walk(pool, AXES, 4, settings()).rows.tolist() == [0, 2, 1, 3]
