@@ -1,0 +1,28 @@
+"""What a figure was measured with: machine and versions, to stand beside it."""
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+_PACKAGES = ("torch", "transformers", "peft", "accelerate", "zarr", "numpy", "scikit-learn")
+
+
+def describe() -> dict[str, object]:
+    """Processor, cores, memory and versions."""
+    processor = next(
+        (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "unknown"
+    )
+    memory = next((int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0)
+    return {
+        "processor": processor,
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory / 2**20, 1),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in _PACKAGES},
+    }
+
+
+def _lines(path: str) -> list[str]:
+    place = Path(path)
+    return place.read_text().splitlines() if place.exists() else []

@@ -1,0 +1,59 @@
+"""A small real run: sample pool, bundled model, every stage."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from small_run import MODEL
+
+from g2is.demo.skills import write_pool, write_target
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with pool.jsonl (150 rows) and target.jsonl (8 rows)."""
+    folder = tmp_path_factory.mktemp("sample")
+    write_pool(folder / "pool.jsonl", num_rows=150)
+    write_target(folder / "target.jsonl", num_rows=8)
+    return folder
+
+
+@pytest.fixture
+def g2is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run the command in this process: (exit code, standard output, standard error)."""
+    return lambda *arguments: run_command(monkeypatch, capsys, *arguments)
+
+
+def run_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
+) -> tuple[int, str, str]:
+    from g2is.cli.app import main
+
+    monkeypatch.setattr(sys, "argv", ["g2is", *map(str, arguments)])
+    capsys.readouterr()
+    code = 0
+    try:
+        main()
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else int(bool(stop.code))
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.fixture(scope="session")
+def finished(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a finished `select`, its store in RUN/store. Tests read it and add nothing to its files."""
+    from g2is.api import select
+
+    out = tmp_path_factory.mktemp("finished") / "run"
+    select(
+        pool=sample / "pool.jsonl",
+        target=sample / "target.jsonl",
+        model=MODEL,
+        out=out,
+        budget="10%",
+        warmup={"learning_rate": 2e-3, "lora": {"rank": 4}, "fraction": 0.3, "epochs": 1},
+        gradients={"projection": {"dim": 512}, "shard_rows": 64},
+    )
+    return out

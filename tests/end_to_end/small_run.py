@@ -1,0 +1,22 @@
+"""Settings of the small real run that the tests of this folder share."""
+
+import json
+from pathlib import Path
+
+MODEL = Path(__file__).resolve().parents[2] / "src/g2is/demo/model"
+SMALL = {
+    "warmup.learning_rate": "2e-3",
+    "warmup.lora.rank": "4",
+    "warmup.fraction": "0.3",
+    "warmup.epochs": "1",
+    "gradients.projection.dim": "512",
+    "gradients.shard_rows": "64",
+}
+
+
+def set_flags(settings: dict[str, str]) -> list[str]:
+    return [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+
+
+def selected_ids(run: Path) -> list[str]:
+    return [json.loads(line)["id"] for line in (run / "selected.jsonl").read_text().splitlines()]

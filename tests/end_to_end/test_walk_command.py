@@ -1,0 +1,88 @@
+"""`g2is walk` on matrices that others computed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+import zarr
+from safetensors.numpy import save_file
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+def matrices(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(5)
+    directions = rng.normal(size=(4, 24))
+    pool = rng.normal(size=(300, 24)) + 2 * directions[rng.integers(0, 4, 300)]
+    target = rng.normal(size=(9, 24)) + 2 * directions[0]
+    np.save(folder / "pool.npy", pool.astype(np.float32))
+    np.save(folder / "target.npy", target.astype(np.float32))
+    return pool.astype(np.float32), target.astype(np.float32)
+
+
+def selected(folder: Path) -> list[int]:
+    return pq.read_table(folder / "selection.parquet").column("row").to_pylist()
+
+
+@pytest.mark.parametrize("name", ["clusters", "mixed", "runs_dry", "strict_delta", "count_ratio", "knn_fallback"])
+def test_official_gives_the_authors_rows_from_the_command_line(
+    name: str, shared: Path, g2is: Command, tmp_path: Path
+) -> None:
+    golden = shared / "golden"
+    case = json.loads((golden / "expected.json").read_text())[name]
+    graph = golden / f"{name}.graph.npy"
+    code, _, err = g2is(
+        *("walk", "--pool-gradients", golden / f"{name}.pool.npy"),
+        *("--target-gradients", golden / f"{name}.target.npy"),
+        *("--budget", f"{case['budget_fraction'] * 100:g}%", "--preset", "official", "--core-mode", case["pca_mode"]),
+        *("--core-fraction", case["core_fraction"], "--delta", case["delta"], "--out", tmp_path / "run"),
+        *(("--graph", graph) if graph.exists() else ()),
+    )
+    assert code == 0, err
+    assert selected(tmp_path / "run") == case["rows"]
+
+
+def test_every_kind_of_matrix_file_gives_the_same_selection(g2is: Command, tmp_path: Path) -> None:
+    pool, target = matrices(tmp_path)
+    save_file({"gradients": pool}, tmp_path / "pool.safetensors")
+    torch.save(torch.from_numpy(pool), tmp_path / "pool.pt")
+    zarr.save_array(tmp_path / "pool.zarr", pool)
+    save_file({"gradients": target}, tmp_path / "target.safetensors")
+    torch.save(torch.from_numpy(target), tmp_path / "target.pt")
+    zarr.save_array(tmp_path / "target.zarr", target)
+    found = {}
+    for kind in ("npy", "safetensors", "pt", "zarr"):
+        code, out, err = g2is(
+            *("walk", "--pool-gradients", tmp_path / f"pool.{kind}"),
+            *("--target-gradients", tmp_path / f"target.{kind}", "--budget", "5%", "--out", tmp_path / kind),
+        )
+        assert code == 0, err
+        assert "15 of 15 rows selected" in out
+        found[kind] = selected(tmp_path / kind)
+    assert len(set(map(tuple, found.values()))) == 1, found
+
+
+def test_config_yaml_replays_a_walk_on_matrices(g2is: Command, tmp_path: Path) -> None:
+    matrices(tmp_path)
+    files = ("--pool-gradients", tmp_path / "pool.npy", "--target-gradients", tmp_path / "target.npy")
+    code, _, err = g2is("walk", *files, "--budget", "20", "--delta", "0.9", "--out", tmp_path / "one")
+    assert code == 0, err
+    code, _, err = g2is("run", tmp_path / "one/config.yaml", "--out", tmp_path / "two")
+    assert code == 0, err
+    assert selected(tmp_path / "two") == selected(tmp_path / "one")
+    code, _, err = g2is("run", tmp_path / "one/config.yaml", "--out", tmp_path / "three", "--set", "selection.budget=7")
+    assert code == 0, err
+    assert len(selected(tmp_path / "three")) == 7
+
+
+def test_a_dry_run_writes_nothing(g2is: Command, tmp_path: Path) -> None:
+    matrices(tmp_path)
+    files = ("--pool-gradients", tmp_path / "pool.npy", "--target-gradients", tmp_path / "target.npy")
+    code, out, err = g2is("walk", *files, "--budget", "20", "--out", tmp_path / "run", "--dry-run")
+    assert code == 0, err
+    assert "300 rows of 24" in out
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,121 @@
+import numpy as np
+import torch
+from architectures import tiny_adapted_model
+from peft import PeftModel
+
+from g2is.config import ProjectionConfig
+from g2is.gradients.extract import AdapterState, Extractor, has_direction, unit_rows
+from g2is.gradients.projection import Projection
+from g2is.gradients.rows import GradientRows
+from g2is.model.parameters import trainable_parameters
+from g2is.store.moments import Moments
+
+
+def random_rows(num_rows: int = 9) -> list[tuple[np.ndarray, np.ndarray]]:
+    rng = np.random.default_rng(3)
+    lengths = rng.integers(6, 30, num_rows)
+    return [(rng.integers(1, 97, n).astype(np.int32), np.arange(n) >= n // 2) for n in lengths]
+
+
+def make_extractor(model: PeftModel, notices: list[str], batch_tokens: int = 64) -> Extractor:
+    parameters = trainable_parameters(model)
+    generator = torch.Generator().manual_seed(0)
+    moments = Moments(
+        {name: torch.randn(p.shape, generator=generator) * 1e-3 for name, p in parameters.items()},
+        {name: torch.rand(p.shape, generator=generator) * 1e-5 for name, p in parameters.items()},
+        step=10,
+    )
+    state = AdapterState({name: p.detach().clone() for name, p in parameters.items()}, moments)
+    projection = Projection(ProjectionConfig(dim=512), {name: p.numel() for name, p in parameters.items()})
+    return Extractor(model, {"epoch-1": state}, projection, batch_tokens, 0, notices.append)
+
+
+def keys_of(rows: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    return np.arange(16 * len(rows), dtype=np.uint8).reshape(-1, 16)
+
+
+def test_the_token_budget_changes_rows_by_no_more_than_rounding() -> None:
+    rows, notices = random_rows(), []
+    shards = [
+        make_extractor(tiny_adapted_model("llama", "attention"), notices, budget).extract(
+            rows, keys_of(rows), ["less", "sgd"]
+        )
+        for budget in (1, 64, 10_000)
+    ]
+    assert not notices
+    for form in ("less", "sgd"):
+        first, *others = (shard.checkpoints["epoch-1"].forms[form] for shard in shards)
+        for other in others:
+            cosines = np.einsum("rk,rk->r", first.rows.astype(np.float64), other.rows.astype(np.float64))
+            assert cosines.min() > 1 - 1e-3  # two float16 roundings
+            np.testing.assert_allclose(first.norm, other.norm, rtol=1e-4)
+
+
+def test_several_forms_from_one_pass_are_those_of_separate_passes() -> None:
+    rows, notices = random_rows(), []
+    extractor = make_extractor(tiny_adapted_model("llama", "attention"), notices)
+    together = extractor.extract(rows, keys_of(rows), ["less", "momentum-free", "normalized"])
+    for form in ("less", "momentum-free", "normalized"):
+        alone = extractor.extract(rows, keys_of(rows), [form])
+        assert np.array_equal(
+            alone.checkpoints["epoch-1"].forms[form].rows, together.checkpoints["epoch-1"].forms[form].rows
+        )
+
+
+def test_a_model_whose_examples_influence_each_other_falls_back_and_says_so() -> None:
+    rows, notices = random_rows(), []
+    model = tiny_adapted_model("llama", "attention")
+    alone = make_extractor(model, notices, batch_tokens=1).extract(rows, keys_of(rows), ["sgd"])
+    layer = model.base_model.model.model.layers[0]
+    layer.register_forward_hook(lambda _module, _inputs, output: output + 0.3 * (output.mean(0, keepdim=True) - output))
+    mixed = make_extractor(model, notices).extract(rows, keys_of(rows), ["sgd"])
+    assert len(notices) == 1
+    assert "one example at a time" in notices[0]
+    assert "influence each other" in notices[0]
+    # one at a time the hook does nothing, so the rows are those of the model without it
+    found, expected = (shard.checkpoints["epoch-1"].forms["sgd"].rows for shard in (mixed, alone))
+    np.testing.assert_allclose(found.astype(np.float32), expected.astype(np.float32), atol=2e-3)
+
+
+def test_a_layer_that_cannot_be_batched_falls_back_and_says_so() -> None:
+    rows, notices = random_rows(4), []
+    model = tiny_adapted_model("llama", "attention")
+    model.base_model.model.model.norm.weight.requires_grad_(True)
+    shard = make_extractor(model, notices).extract(rows, keys_of(rows), ["sgd"])
+    assert "LlamaRMSNorm" in notices[0]
+    assert has_direction(shard.checkpoints["epoch-1"].forms["sgd"].norm).all()
+
+
+def test_rows_without_a_direction_become_zeros_and_keep_their_norm() -> None:
+    projected = np.array([[3, 4], [0, 0], [np.nan, 1], [np.inf, 1], [3e30, 4e30]], np.float32)
+    rows = unit_rows(projected)
+    assert rows.rows.dtype == np.float16
+    np.testing.assert_allclose(
+        rows.rows.astype(np.float32), [[0.6, 0.8], [0, 0], [0, 0], [0, 0], [0.6, 0.8]], atol=1e-3
+    )
+    assert rows.norm[0] == 5
+    assert rows.norm[1] == 0
+    assert np.isnan(rows.norm[2])
+    assert np.isinf(rows.norm[3])
+    assert has_direction(rows.norm).tolist() == [True, False, False, False, True]
+
+
+def test_a_nan_in_the_model_sets_aside_only_the_rows_that_see_it() -> None:
+    rows, notices = random_rows(), []
+    rows[4][0][2] = 96
+    for number, (ids, _) in enumerate(rows):
+        if number != 4:
+            ids[ids == 96] = 95
+    model = tiny_adapted_model("llama", "attention")
+    with torch.no_grad():
+        model.get_input_embeddings().weight[96] = float("nan")
+    norm = make_extractor(model, notices).extract(rows, keys_of(rows), ["sgd"]).checkpoints["epoch-1"].forms["sgd"].norm
+    assert np.flatnonzero(~has_direction(norm)).tolist() == [4]
+
+
+def test_rows_times_norms_are_the_projected_gradients() -> None:
+    rng = np.random.default_rng(0)
+    projected = rng.normal(size=(5, 64)).astype(np.float32) * 10
+    made = unit_rows(projected)
+    read = GradientRows(made.rows, made.norm[:, None], np.zeros((5, 1), np.float32))
+    np.testing.assert_allclose(read.unnormalized(), projected, rtol=2e-3, atol=1e-2)
