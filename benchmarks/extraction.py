@@ -28,7 +28,7 @@ from sample import Row, load
 
 def floor(model: PeftModel, rows: list[Row], batch_tokens: int) -> None:
     for chosen in plan_batches(np.array([len(ids) for ids, _ in rows]), batch_tokens):
-        batch = pad_batch([rows[i] for i in chosen], 0)
+        batch = pad_batch([rows[i] for i in chosen])
         model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, labels=batch.labels).loss.backward()
         model.zero_grad()
 
@@ -50,7 +50,7 @@ def main() -> None:
     parameters = trainable_parameters(model)
     projection = Projection(ProjectionConfig(), {name: p.numel() for name, p in parameters.items()})
     state = AdapterState({name: p.detach().clone() for name, p in parameters.items()}, moments)
-    extractor = Extractor(model, {"epoch-1": state}, projection, arguments.batch_tokens, 0, print)
+    extractor = Extractor(model, {"epoch-1": state}, projection, arguments.batch_tokens, print)
     keys = np.zeros((len(rows), 16), np.uint8)
     num_tokens = sum(len(ids) for ids, _ in rows)
     extractor.extract(rows[:8], keys[:8], ["less"])  # the check of batching, and every first-time cost

@@ -104,7 +104,7 @@ def main() -> None:
     runs = {}
     for out in ("gsm8k", "pubmedqa", "gsm8k-official", "gsm8k-free", "pubmedqa-free"):
         summary = json.loads((work / out / "summary.json").read_text())
-        runs[out] = {"seconds_by_stage": summary["seconds"], **made_of(work / out)}
+        runs[out] = {"sittings": summary["sittings"], **made_of(work / out)}
     result = {
         "command": "python benchmarks/main_job.py",
         "settings": SETTINGS,

@@ -3,8 +3,9 @@
     python benchmarks/projection.py [--small] [--shared]
 
 Compares our sparse sign sketch, a sketch with an independent hash for every coordinate (textbook SJLT, s = 1) and
-dense Rademacher, on Γ `less` and `momentum-free` of real rows. Prints and writes benchmarks/results/projection-NAME.json:
-mean absolute cosine error over all pairs, overlap of each row's 10 nearest rows, and seconds.
+dense Rademacher, on Γ `less` and `momentum-free` of real rows. Prints the mean
+absolute cosine error over all pairs, the overlap of each row's 10 nearest rows, and seconds; writes them to
+benchmarks/results/projection-NAME.json.
 """
 
 import argparse
@@ -37,14 +38,15 @@ def main() -> None:
     arguments = parser.parse_args()
     dim = 2048 if arguments.small else 4096
     model, rows, moments = load(arguments.shared, 16, 64 if arguments.small else 256)
-    result = {"dim": dim, "rows": len(rows), "seeds": SEEDS, "machine": describe(), "forms": {}}
+    forms: dict[str, object] = {}
+    result = {"dim": dim, "rows": len(rows), "seeds": SEEDS, "machine": describe(), "forms": forms}
     raw: dict[str, torch.Tensor] = {}
 
     def keep(name: str, gradient: torch.Tensor) -> None:
         raw.setdefault(name, torch.zeros(len(rows), gradient.shape[1]))[chosen] = gradient
 
     for chosen in plan_batches(np.array([len(ids) for ids, _ in rows]), 4096):
-        per_example_gradients(model, pad_batch([rows[i] for i in chosen], 0), keep)
+        per_example_gradients(model, pad_batch([rows[i] for i in chosen]), keep)
     for form in ("less", "momentum-free"):
         adjusted = {name: gamma(form, gradient, name, moments) for name, gradient in raw.items()}
         flat = torch.cat([adjusted[name] for name in sorted(adjusted)], 1)
@@ -80,7 +82,7 @@ def main() -> None:
                 "seconds": round(float(np.median(times)), 4),
             }
             print(f"{form:14} {kind:12} {table[kind]}")
-        result["forms"][form] = table
+        forms[form] = table
     result["coordinates"] = flat.shape[1]
     name = "shared" if arguments.shared else "sample"
     place_of_result = Path(__file__).parent / "results" / f"projection-{name}.json"

@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from g2is import pipeline
-from g2is.config import Config, parse
-from g2is.pipeline import Gradients
+from g2is.config import Config
+from g2is.config_io import parse
+from g2is.errors import ConfigError
 from g2is.progress import Reporter
 from g2is.run import Selection
+from g2is.walk_input import Gradients
 
 
 def select(
@@ -16,12 +18,12 @@ def select(
     target: str | Path,
     model: str | Path,
     out: str | Path,
-    budget: str | int = "1%",
+    budget: str | int | None = None,
     store: str | Path | None = None,
     reporter: Reporter | None = None,
     **settings: Any,
 ) -> Selection:
-    """Select `budget` rows of `pool` that teach `model` what `target` shows; `g2is select`.
+    """Select `budget` rows of `pool` (default 1 %) that teach `model` what `target` shows; `g2is select`.
 
     `settings` are sections of the configuration (examples, warmup, gradients, selection, execution) as mappings.
     Called again with the same arguments it goes on from what is done. Raises a G2isError for what a user can mend.
@@ -30,8 +32,12 @@ def select(
     >>> selection.ids[:2]  # doctest: +SKIP
     ['arithmetic-17', 'arithmetic-204']
     """
-    selection = settings.pop("selection", {}) | {"budget": str(budget)}
-    return pipeline.select(_config(pool, target, model, out, store, {**settings, "selection": selection}), reporter)
+    if budget is not None:
+        selection = settings.get("selection", {})
+        if "budget" in selection:
+            raise ConfigError("select: expected one budget, found budget= and selection={'budget': …}; leave one out")
+        settings["selection"] = {**selection, "budget": budget}
+    return pipeline.select(_config(pool, target, model, out, store, settings), reporter)
 
 
 def warm_up(
@@ -44,7 +50,10 @@ def warm_up(
     reporter: Reporter | None = None,
     **settings: Any,
 ) -> list[Path]:
-    """Tune the adapter; `g2is warmup`. Returns the kept checkpoints' folders, each an adapter that PEFT loads."""
+    """Tune the adapter; `g2is warmup`. Returns the kept checkpoints' folders, each an adapter that PEFT loads.
+
+    Raises as `select`.
+    """
     config = _config(pool, target, model, out, store, settings)
     return [checkpoint.folder for checkpoint in pipeline.run(config, "warmup", reporter).checkpoints]
 
@@ -61,7 +70,7 @@ def extract_gradients(
 ) -> Gradients:
     """Store whatever gradient rows are missing and return all, as arrays; `g2is gradients`.
 
-    `core_knowledge` and `walk` take the arrays as they are.
+    `core_knowledge` and `walk` take the arrays as they are. Raises as `select`.
     """
     config = _config(pool, target, model, out, store, settings)
     pipeline.run(config, "gradients", reporter)
@@ -81,7 +90,7 @@ def _config(
     store: str | Path | None,
     settings: dict[str, Any],
 ) -> Config:
-    files = {"pool": pool, "target": target, "out": out, "store": store or Path(out) / "store"}
-    values = {**{key: str(path) for key, path in files.items()}, "model": {"name": str(model)}, **settings}
+    files = {"pool": pool, "target": target, "out": out, "store": store}
+    values = {**files, "model": {"name": str(model)}, **settings}
     config: Config = parse(Config, values, "g2is")
     return config

@@ -1,20 +1,28 @@
-"""Every setting of a run: frozen, validated together, unknown keys refused with the nearest known name.
+"""Every setting of a run: frozen, validated together, unknown keys refused (`config_io.py` says how).
 
 A run's resolved `Config` is written to RUN/config.yaml and `g2is run` replays it. Settings that change results go into
 the store's fingerprint (`store/fingerprint.py`) or the walk's record; `ExecutionConfig` holds those that do not.
 """
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-
-from g2is.errors import ConfigError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 GammaForm = Literal["less", "adam", "sgd", "normalized", "momentum-free"]
+
+
+# config.yaml is replayed from any folder
+AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
 
 class Section(BaseModel):
@@ -48,12 +56,17 @@ class ModelConfig(Section):
     )
     trust_remote_code: bool = False
 
+    @field_validator("name")
+    @classmethod
+    def _absolute_if_a_folder(cls, name: str) -> str:
+        return str(Path(name).absolute()) if Path(name).is_dir() else name
+
 
 class LoraConfig(Section):
     """The adapter whose gradients are measured (method.md step 1)."""
 
     rank: int = Field(128, ge=1)
-    alpha: float = Field(512, gt=0)
+    alpha: float = Field(512.0, gt=0)
     dropout: float = Field(0.1, ge=0, lt=1)
     target_modules: tuple[str, ...] | Literal["attention"] = Field(
         "attention", description="names of linear layers; attention: every attention projection of the architecture"
@@ -69,6 +82,9 @@ class WarmupConfig(Section):
     learning_rate: float = Field(2e-5, gt=0, description="a few-million-parameter model needs about 1e-3")
     lr_warmup_fraction: float = Field(0.03, ge=0, lt=1, description="of the steps, linear; then linear decay to 0")
     batch_size: int = Field(32, ge=1, description="examples an optimizer step")
+    device_batch_size: int = Field(
+        8, ge=1, description="examples a forward pass, at most; here because it changes which values dropout drops"
+    )
     weight_decay: float = Field(0.0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
     beta1: float = Field(0.9, ge=0, lt=1)
@@ -91,7 +107,6 @@ class GradientsConfig(Section):
     forms: tuple[GammaForm, ...] = Field(("less",), min_length=1, description="Γ forms of pool gradients, one pass")
     target_form: GammaForm = "sgd"
     projection: ProjectionConfig = ProjectionConfig()
-    shard_rows: int = Field(1024, ge=1, description="rows a shard: the unit of work, of storage and of loss at a crash")
 
     @model_validator(mode="after")
     def _forms_once(self) -> Self:
@@ -100,29 +115,17 @@ class GradientsConfig(Section):
         return self
 
 
-PRESETS: dict[str, dict[str, Any]] = {
-    "official": {
-        "core": "pca",
-        "orient": False,
-        "normalize_targets": False,
-        "exact_budget": False,
-        "conflict_tolerance": 0.0,
-        "consistency_sign": "absolute",
-        "consistency_reference": "previous",
-        "duplicate_threshold": None,
-        "anchor_candidates": 1000,
-    },
-    "g2is": {
-        "core": "svd",
-        "orient": True,
-        "normalize_targets": True,
-        "exact_budget": True,
-        "conflict_tolerance": "noise",
-        "consistency_sign": "signed",
-        "consistency_reference": "anchor",
-        "duplicate_threshold": 0.98,
-        "anchor_candidates": None,
-    },
+# What `official` sets otherwise than the defaults below, which are the preset `g2is`.
+OFFICIAL: dict[str, Any] = {
+    "core": "pca",
+    "orient": False,
+    "normalize_targets": False,
+    "exact_budget": False,
+    "conflict_tolerance": 0.0,
+    "consistency_sign": "absolute",
+    "consistency_reference": "previous",
+    "duplicate_threshold": None,
+    "keep_zero_rows": True,
 }
 
 
@@ -152,13 +155,13 @@ class SelectionConfig(Section):
         0.98, gt=0, le=1, description="cosine from which a taken row's copy is skipped"
     )
     cross_component_conflicts: bool = Field(False, description="conflicts with rows of earlier components count too")
-    anchor_candidates: int | None = Field(None, ge=1, description="anchor looked for among so many best rows first")
+    keep_zero_rows: bool = Field(False, description="zero rows of a matrix given by hand are nodes without conflict")
 
     @model_validator(mode="before")
     @classmethod
     def _fill_from_preset(cls, given: Any) -> Any:
-        if isinstance(given, Mapping):
-            return {**PRESETS.get(given.get("preset", "g2is"), {}), **given}
+        if isinstance(given, Mapping) and given.get("preset") == "official":
+            return {**OFFICIAL, **given}
         return given
 
     @model_validator(mode="after")
@@ -169,27 +172,39 @@ class SelectionConfig(Section):
 
 
 class ExecutionConfig(Section):
-    """How the work is done. None of it changes what is computed, beyond float rounding."""
+    """How the work is done. None of it changes what is computed, beyond float rounding.
 
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 …")
+    One thing follows the device: model.dtype "auto" is bfloat16 on CUDA and float32 elsewhere.
+    """
+
+    device: str = Field("auto", description="auto, cpu or cuda")
     batch_tokens: int = Field(8192, ge=1, description="padded tokens an extraction batch holds at most")
-    warmup_device_batch_size: int = Field(8, ge=1, description="examples a warm-up forward pass")
-    checkpoint_steps: int = Field(50, ge=1, description="optimizer steps between warm-up checkpoints to resume from")
+    shard_rows: int = Field(
+        1024, ge=1, description="rows a shard, of a new store: the unit of work, of storage and of loss at a crash"
+    )
+    resume_steps: int = Field(50, ge=1, description="optimizer steps between points a killed warm-up goes on from")
 
 
 class Config(Section):
     """A whole run of `g2is select`."""
 
-    pool: Path
-    target: Path
-    out: Path
-    store: Path
+    pool: AbsolutePath
+    target: AbsolutePath
+    out: AbsolutePath
+    store: AbsolutePath
     model: ModelConfig
     examples: ExamplesConfig = ExamplesConfig()
     warmup: WarmupConfig = WarmupConfig()
     gradients: GradientsConfig = GradientsConfig()
     selection: SelectionConfig = SelectionConfig()
     execution: ExecutionConfig = ExecutionConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _store_is_in_the_run_folder_unless_told(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and given.get("store") is None and given.get("out") is not None:
+            return {**given, "store": str(Path(given["out"]) / "store")}
+        return given
 
     @model_validator(mode="after")
     def _form_is_stored(self) -> Self:
@@ -209,61 +224,8 @@ class Config(Section):
 class MatrixWalkConfig(Section):
     """A walk on matrices that were computed elsewhere (`g2is walk --pool-gradients …`)."""
 
-    pool_gradients: Path
-    target_gradients: Path
-    graph: Path | None = None
-    out: Path
+    pool_gradients: AbsolutePath
+    target_gradients: AbsolutePath
+    graph: AbsolutePath | None = None
+    out: AbsolutePath
     selection: SelectionConfig = SelectionConfig()
-
-
-def parse(model: type[Section], values: Mapping[str, Any], origin: str) -> Any:
-    """Validate `values` as `model`; all problems are reported together.
-
-    Raises ConfigError naming `origin` (a file, or "the command line") and each offending key.
-    """
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        problems = [_describe(model, problem) for problem in error.errors()]
-        raise ConfigError(f"{origin}: {len(problems)} setting(s) cannot be used:\n  " + "\n  ".join(problems)) from None
-
-
-def load(path: Path) -> dict[str, Any]:
-    """Read a config file's mapping. Raises ConfigError if it is not a YAML mapping."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: expected a YAML config as g2is writes it, but it cannot be read: {error}") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected a YAML mapping of settings, found {type(values).__name__}")
-    return values
-
-
-def dump(config: Section) -> str:
-    """The config as YAML, every default spelled out."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def _describe(model: type[Section], problem: Any) -> str:
-    place = [str(part) for part in problem["loc"] if not str(part).startswith(("literal[", "function-"))]
-    key = ".".join(place)
-    if problem["type"] == "extra_forbidden":
-        known = _keys(model)
-        near = difflib.get_close_matches(key, known, n=1) or difflib.get_close_matches(place[-1], known, n=1)
-        return f"{key}: unknown" + (f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}")
-    if problem["type"] == "missing":
-        return f"{key}: required, but not given"
-    found = problem.get("input")
-    suffix = "" if isinstance(found, Mapping) else f", found {found!r}"
-    return f"{key or 'config'}: {problem['msg'].removeprefix('Value error, ')}{suffix}"
-
-
-def _keys(model: type[Section], prefix: str = "") -> list[str]:
-    keys = []
-    for name, field in model.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, Section):
-            keys += _keys(kind, f"{prefix}{name}.")
-        else:
-            keys.append(prefix + name)
-    return keys

@@ -1,4 +1,7 @@
-"""`--dry-run`: what a run would do, from reading the files and the model's settings. Nothing is written."""
+"""`--dry-run`: what a run would do, from reading the files and the model's settings.
+
+Neither run nor store is touched; a model that is not on this machine yet is fetched from the hub.
+"""
 
 import tempfile
 from dataclasses import dataclass
@@ -15,8 +18,8 @@ from g2is.model.parameters import trainable_parameters
 from g2is.prepare import Prepared, prepare
 from g2is.progress import Reporter
 from g2is.selection.budget import parse_budget
-from g2is.store.files import read_json
-from g2is.store.fingerprint import check_same
+from g2is.store.manifest import check_store
+from g2is.warmup.train import sample_size
 
 _BYTES_A_COORDINATE = 2  # rows are float16
 
@@ -26,7 +29,8 @@ class Forecast:
     """What a run would read, compute and store.
 
     Rows and tokens as read and rendered; `num_parameters` of the frozen model and `num_coordinates` of the adapter;
-    `gradient_bytes` on disk for pool and target; `flops` of extraction by the cost model, 4 · parameters · tokens.
+    `gradient_bytes` on disk for pool and target, duplicates once; `flops` of extracting the pool by the cost model,
+    4 · parameters · tokens.
     """
 
     num_pool_rows: int
@@ -45,21 +49,18 @@ class Forecast:
 
 
 def forecast(config: Config, reporter: Reporter) -> Forecast:
-    """Read both files and the model's settings. Raises every G2isError that the run itself would raise by then."""
+    """Read both files and the model's settings. Raises what the run would raise of files, model, budget and store."""
     prepared = prepare(config)
-    manifest = config.store / "manifest.json"
-    if manifest.exists():
-        stored = read_json(manifest)["fingerprint"]
-        check_same(stored, prepared.fingerprint, f"{config.store}: expected a store", "name another --store")
+    check_store(config.store, prepared.fingerprint)
     with tempfile.TemporaryDirectory() as scratch:
         with reporter.stage("read pool", "bytes") as progress:
             pool = tokenize_file(config.pool, prepared.renderer, Path(scratch), progress)
         with reporter.stage("read target", "bytes") as progress:
             target = tokenize_file(config.target, prepared.renderer, Path(scratch), progress)
-        return _forecast(prepared, pool, target, manifest.exists())
+        return _forecast(prepared, pool, target)
 
 
-def _forecast(prepared: Prepared, pool: ExampleTable, target: ExampleTable, store_exists: bool) -> Forecast:
+def _forecast(prepared: Prepared, pool: ExampleTable, target: ExampleTable) -> Forecast:
     config = prepared.config
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(prepared.model.hf_config)
@@ -77,11 +78,11 @@ def _forecast(prepared: Prepared, pool: ExampleTable, target: ExampleTable, stor
         num_pool_truncated=pool.num_truncated,
         num_target_rows=len(target),
         budget=parse_budget(config.selection.budget, len(pool)),
-        num_warmup_rows=max(1, int(len(pool) * config.warmup.fraction)),
+        num_warmup_rows=sample_size(len(pool), config.warmup.fraction),
         num_parameters=num_parameters,
         num_coordinates=num_coordinates,
         dim=dim,
         gradient_bytes=num_rows * dim * _BYTES_A_COORDINATE * num_checkpoints,
         flops=4.0 * num_parameters * num_tokens * num_checkpoints,
-        store_exists=store_exists,
+        store_exists=config.store.exists(),
     )

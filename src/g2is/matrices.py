@@ -6,18 +6,15 @@ import numpy as np
 import torch
 
 from g2is.config import MatrixWalkConfig
-from g2is.export.tables import write_scores, write_selection
+from g2is.outputs.tables import write_tables
 from g2is.progress import Reporter, Silent
-from g2is.run import open_run, selection_digest
+from g2is.run import TARGET, open_run
 from g2is.selection.budget import parse_budget
 from g2is.selection.core import CoreKnowledge, core_knowledge
 from g2is.selection.files import check_pair, load_graph, load_matrix
 from g2is.selection.record import Walk
-from g2is.selection.scores import nearest_target, scores
 from g2is.selection.similarity import UnitRows
 from g2is.selection.walk import walk
-
-TARGET = "target"
 
 
 @dataclass(frozen=True)
@@ -53,18 +50,19 @@ def walk_matrices(config: MatrixWalkConfig, reporter: Reporter | None = None) ->
     found = check_matrices(config)
     pool, target, core, budget = found.pool, found.target, found.core, found.budget
     with open_run(config.out, config, reporter or Silent()) as folder:
+        folder.counts = {"pool": {"rows": len(pool)}, "target": {"rows": len(target)}}
         rows = UnitRows(pool)
         with folder.stage("walk", "rows") as progress:
             walked = walk(rows, {TARGET: core}, budget, config.selection, found.graph, progress)
+        ids = [str(row) for row in range(len(pool))]
         if walked.ran_out:
             folder.notice(f"{len(walked.steps)} of {budget} rows selected: {walked.ran_out}")
-        ids = [str(row) for row in range(len(pool))]
-        digest = selection_digest(config)
-        nearest, _ = nearest_target(pool[walked.rows], target)
-        usable = np.ones(len(pool), bool)
-        folder.write_walk(walked)
-        write_scores(config.out / "scores.parquet", ids, {TARGET: scores(rows, core).core_score}, usable, digest)
-        write_selection(config.out / "selection.parquet", walked, ids, [str(row) for row in nearest], digest)
-        folder.counts = {"pool": {"rows": len(pool)}, "target": {"rows": len(target)}}
+        if core.num_zero_rows:
+            folder.notice(f"{core.num_zero_rows} target rows are zero and left out")
+        folder.write_set_aside(ids, {int(row): "zero gradient" for row in np.flatnonzero(~rows.nodes)})
+        folder.write_walk(walked, core)
+        write_tables(
+            config.out, walked, pool, rows, {TARGET: core}, ids, target, [str(row) for row in range(len(target))], {}
+        )
         folder.write_summary()
     return walked

@@ -5,72 +5,54 @@
     warm_up            a short LoRA training: adapter and Adam's moments                             warmup/
     extract_gradients  Γ of every pool and target example, as unit rows                              gradients/ engine/
     select_rows        core knowledge of the target, walk over the pool                              selection/
-    export             the files a user takes away                                                   export/
+    export             the files a user takes away                                                   outputs/
 
 Every stage keeps what it makes in the store or the run folder and, called again, goes on from there. `run` is all
 stages up to the one asked for, so a stage's own command can be given at any time.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from g2is.config import Config, GammaForm, load, parse
-from g2is.engine.local import missing_rows, run_shards
-from g2is.errors import SelectionError, StoreError
+from g2is.config import Config, GammaForm
+from g2is.config_io import load, parse
+from g2is.engine.local import missing_rows, run_shards, shard_work
+from g2is.errors import InputError, ModelError, SelectionError, StoreError
+from g2is.examples.lines import digest
 from g2is.examples.table import ExampleTable, tokenize_file
-from g2is.export.examples import write_selected
-from g2is.export.tables import selected_rows, stored_digest, write_scores, write_selection
 from g2is.gradients.extract import Extractor, load_extractor
-from g2is.gradients.rows import GradientRows, read_rows
+from g2is.gradients.rows import GradientRows
+from g2is.model.adapter import attach_adapter
+from g2is.model.folder import resolve_device
+from g2is.outputs.examples import remove_selected, write_selected
+from g2is.outputs.tables import SCORES, SELECTION, selected_rows, stored_metadata, write_tables
 from g2is.prepare import Prepared, prepare
-from g2is.progress import Progress, Reporter, Silent
-from g2is.run import RunFolder, Selection, open_run, selection_digest
+from g2is.progress import Reporter, Silent
+from g2is.run import TARGET, RunFolder, Selection, open_run, selection_digest
 from g2is.selection.budget import parse_budget
 from g2is.selection.core import core_knowledge
-from g2is.selection.scores import nearest_target, scores
 from g2is.selection.similarity import UnitRows
 from g2is.selection.walk import walk
+from g2is.store.files import remove
 from g2is.store.manifest import Store, open_store
-from g2is.store.matrix import Shard
+from g2is.walk_input import Examples, Gradients, read_both, target_rows
 from g2is.warmup.train import Checkpoint, draw_rows, finished_warmup, train_warmup
 
 StageName = Literal["warmup", "gradients", "walk", "export"]
 
-TARGET = "target"  # the one target's name, in the tables' columns
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Both files as tokens."""
-
-    pool: ExampleTable
-    target: ExampleTable
-
-
-@dataclass(frozen=True)
-class Gradients:
-    """All rows of a run in the files' order: `pool` (N, C·k) float16 unit rows, `target` (M, C·k) float32 unnormalised.
-
-    Rows that are set aside are zeros in `pool` and left out of `target`.
-    """
-
-    pool: np.ndarray
-    target: np.ndarray
-    pool_ids: Sequence[str]
-    target_ids: Sequence[str]
-
 
 @dataclass(frozen=True)
 class Results:
-    """What a run came to: the kept checkpoints, and the selection if it went so far."""
+    """What a run came to: the kept checkpoints, the selection if it went so far, counts and times of this sitting."""
 
     checkpoints: Sequence[Checkpoint]
-    selection: Selection | None = None
+    selection: Selection | None
+    summary: dict[str, Any]
 
 
 def select(config: Config, reporter: Reporter | None = None) -> Selection:
@@ -85,29 +67,31 @@ def select(config: Config, reporter: Reporter | None = None) -> Selection:
 
 def run(config: Config, last: StageName, reporter: Reporter | None = None) -> Results:
     """Run every stage up to `last`."""
-    with _open(config, reporter) as (prepared, store, folder):
+    selects = last in ("walk", "export")
+    with _open(config, reporter, selects) as (prepared, store, folder):
         with folder.removed_on_error(), store.removed_on_error():
             examples = tokenize(prepared, store, folder)
-            parse_budget(config.selection.budget, len(examples.pool))  # a wrong one shows before the hours of work
+            if selects:  # a wrong budget shows before the hours of work
+                parse_budget(config.selection.budget, len(examples.pool))
         checkpoints = warm_up(prepared, store, examples.pool, folder)
         selection = None
         if last != "warmup":
             extract_gradients(prepared, store, examples, checkpoints, folder)
-        if last in ("walk", "export"):
+        if selects:
             selection = select_rows(prepared, store, examples, checkpoints, folder)
         if last == "export" and selection is not None:
             export(config, selection, folder)
-        folder.write_summary()
-        return Results(checkpoints, selection)
+        return Results(checkpoints, selection, folder.write_summary())
 
 
 @contextmanager
-def _open(config: Config, reporter: Reporter | None) -> Iterator[tuple[Prepared, Store, RunFolder]]:
-    with open_run(config.out, config, reporter or Silent()) as folder:
+def _open(config: Config, reporter: Reporter | None, selects: bool) -> Iterator[tuple[Prepared, Store, RunFolder]]:
+    with ExitStack() as held:
+        folder = held.enter_context(open_run(config.out, config, reporter or Silent(), selects=selects))
         with folder.removed_on_error():
             prepared = prepare(config)
-        with open_store(config.store, prepared.fingerprint, config.gradients.shard_rows) as store:
-            yield prepared, store, folder
+            store = held.enter_context(open_store(config.store, prepared.fingerprint, config.execution.shard_rows))
+        yield prepared, store, folder
 
 
 def tokenize(prepared: Prepared, store: Store, folder: RunFolder) -> Examples:
@@ -139,12 +123,16 @@ def warm_up(prepared: Prepared, store: Store, pool: ExampleTable, folder: RunFol
     finished = finished_warmup(store.warmup)
     if finished is not None:
         return finished
-    rows = draw_rows(store.warmup, pool.keys, config.warmup.fraction, config.warmup.seed)
     with folder.stage("warm up", "steps") as progress:
+        base = prepared.model.load(resolve_device(config.execution.device))
+        model = attach_adapter(base, config.warmup.lora, config.warmup.seed)
+        rows = draw_rows(store.warmup, pool.keys, config.warmup.fraction, config.warmup.seed)
         sample = [(example.input_ids, example.label_mask) for example in pool.take(rows)]
-        return train_warmup(
-            prepared.model, sample, store.warmup, config.warmup, config.execution, prepared.pad_id, progress
-        )
+        try:
+            return train_warmup(model, sample, store.warmup, config.warmup, config.execution, progress)
+        except ModelError:
+            remove(store.warmup)  # nothing in it serves: other settings may be tried on the same store
+            raise
 
 
 def extract_gradients(
@@ -164,111 +152,98 @@ def extract_gradients(
         if not len(missing):
             continue
         if extractor is None:
+            for checkpoint in checkpoints:
+                checkpoint.check()
             extractor = load_extractor(
                 prepared.model,
                 {checkpoint.name: checkpoint.folder for checkpoint in checkpoints},
                 config.gradients.projection,
                 config.execution,
-                prepared.pad_id,
                 folder.notice,
             )
         with folder.stage(f"gradients of {kind}", "tokens") as progress:
             total = int(table.num_tokens[missing].sum()) * len(checkpoints)
-            run_shards(_shard_work(extractor, table, forms, total, progress), missing, stored)
+            run_shards(shard_work(extractor, table, forms, total, progress), missing, stored)
 
 
 def select_rows(
     prepared: Prepared, store: Store, examples: Examples, checkpoints: Sequence[Checkpoint], folder: RunFolder
 ) -> Selection:
-    """Core knowledge and walk; the selection that the run already holds, if it was made from the same data."""
-    config = prepared.config
-    pool, target = examples.pool, examples.target
+    """Core knowledge and walk; what the run already holds, if it was made from the same data."""
+    config, pool, target = prepared.config, examples.pool, examples.target
     digests = [checkpoint.digest for checkpoint in checkpoints]
-    digest = selection_digest(
-        config.selection, config.walked_form, *digests, "\n".join(pool.ids), pool.keys.tobytes(), target.keys.tobytes()
+    made_of = selection_digest(
+        config.selection,
+        config.walked_form,
+        *digests,
+        "\n".join([*pool.ids, *target.ids]),
+        pool.keys.tobytes(),
+        target.keys.tobytes(),
     )
-    table = folder.path / "selection.parquet"
-    if stored_digest(table) == digest and stored_digest(folder.path / "scores.parquet") == digest:
-        return _selection(table)
+    made_from = {"digest": made_of, "pool_sha256": pool.source_sha256}
+    tables = [folder.path / name for name in (SELECTION, SCORES)]
+    if all(stored_metadata(table) == made_from for table in tables):
+        return _selection(folder.path)
+    remove_selected(folder.path)
     with folder.stage("read gradients", "rows"):
-        of_target, of_pool = _read_both(config, store, examples, checkpoints)
+        of_target, of_pool = read_both(config, store, examples, checkpoints)
     _report_set_aside(folder, examples, of_pool, of_target)
-    target_rows = of_target.rows[of_target.usable] if config.selection.normalize_targets else of_target.unnormalized()
-    core = core_knowledge(target_rows, config.selection)
+    core = core_knowledge(target_rows(config, of_target), config.selection)
     budget = parse_budget(config.selection.budget, len(pool))
+    # zero rows are here because they were set aside: no nodes, whatever the preset says of a matrix given by hand
+    walk_settings = config.selection.model_copy(update={"keep_zero_rows": False})
     with folder.stage("walk", "rows") as progress:
         rows = UnitRows(of_pool.rows)
-        walked = walk(rows, {TARGET: core}, budget, config.selection, progress=progress, keep_zero_rows=False)
+        walked = walk(rows, {TARGET: core}, budget, walk_settings, progress=progress)
     if walked.ran_out:
         folder.notice(f"{len(walked.steps)} of {budget} rows selected: {walked.ran_out}")
-    folder.write_walk(walked)
-    nearest, _ = nearest_target(of_pool.rows[walked.rows], of_target.rows)
-    write_scores(
-        folder.path / "scores.parquet", pool.ids, {TARGET: scores(rows, core).core_score}, of_pool.usable, digest
+    folder.write_walk(walked, core)
+    write_tables(
+        folder.path, walked, of_pool.rows, rows, {TARGET: core}, pool.ids, of_target.rows, target.ids, made_from
     )
-    write_selection(table, walked, pool.ids, [target.ids[row] for row in nearest], digest)
-    return _selection(table)
+    return _selection(folder.path)
 
 
 def export(config: Config, selection: Selection, folder: RunFolder) -> None:
     """Write the selected examples as their original lines and as messages."""
     with folder.stage("export", "bytes") as progress:
-        write_selected(config.pool, selection.rows.tolist(), folder.path, progress)
+        write_selected(
+            config.pool, dict(zip(selection.rows.tolist(), selection.ids, strict=True)), folder.path, progress
+        )
 
 
 def read_gradients(config: Config, reporter: Reporter | None = None) -> Gradients:
     """The stored gradients of a run, as arrays. Raises StoreError if they are not all there."""
-    with _open(config, reporter) as (prepared, store, folder):
+    with _open(config, reporter, selects=False) as (prepared, store, folder):
         examples = tokenize(prepared, store, folder)
-        checkpoints = finished_warmup(store.warmup) or []
-        of_target, of_pool = _read_both(config, store, examples, checkpoints)
+        of_target, of_pool = read_both(config, store, examples, finished_warmup(store.warmup) or [])
         target_ids = [examples.target.ids[row] for row in np.flatnonzero(of_target.usable)]
-        return Gradients(of_pool.rows, of_target.unnormalized(), examples.pool.ids, target_ids)
+        return Gradients(of_pool.rows, target_rows(config, of_target), examples.pool.ids, target_ids)
 
 
 def export_run(path: Path, reporter: Reporter | None = None) -> Selection:
-    """Write the files of a finished walk again: `export` for a run folder. Raises StoreError if it holds no selection."""
-    record, table = path / "config.yaml", path / "selection.parquet"
-    if not record.exists() or not table.exists():
+    """Write the files of a finished walk again: `export` for a run folder.
+
+    Raises StoreError if it holds no selection of examples, InputError if the pool's file has changed since.
+    """
+    record, table = path / "config.yaml", path / SELECTION
+    values = load(record) if record.exists() and table.exists() else {}
+    if "pool" not in values:
+        found = "a walk on matrices, which has no examples" if values else "none such"
         raise StoreError(
-            f"{path}: expected a run folder with config.yaml and selection.parquet, found"
-            f" {'no folder' if not path.is_dir() else 'one without'}; run `g2is select` or `g2is walk` first"
+            f"{path}: expected a run folder with config.yaml and {SELECTION} as `g2is select` and `g2is walk POOL"
+            f" TARGET` write them, found {found}"
         )
-    config: Config = parse(Config, load(record), str(record))
+    config: Config = parse(Config, values, str(record))
+    if stored_metadata(table).get("pool_sha256") != digest(config.pool):
+        raise InputError(
+            f"{config.pool}: expected the pool that {table} was selected from, found the file changed. Put the old one"
+            " back, or select again with another --out"
+        )
     with open_run(path, config, reporter or Silent()) as folder:
-        selection = _selection(table)
+        selection = _selection(path)
         export(config, selection, folder)
     return selection
-
-
-def _shard_work(
-    extractor: Extractor, table: ExampleTable, forms: Sequence[GammaForm], total: int, progress: Progress
-) -> Callable[[np.ndarray], Shard]:
-    """The function of a shard's rows that an engine runs; `total` is the tokens of all its shards."""
-    done = 0
-
-    def add(num_tokens: int) -> None:
-        nonlocal done
-        done += num_tokens
-        progress(done, total)
-
-    def work(rows: np.ndarray) -> Shard:
-        examples = [(example.input_ids, example.label_mask) for example in table.take(rows)]
-        return extractor.extract(examples, table.keys[rows], forms, add)
-
-    return work
-
-
-def _read_both(
-    config: Config, store: Store, examples: Examples, checkpoints: Sequence[Checkpoint]
-) -> tuple[GradientRows, GradientRows]:
-    digests = [checkpoint.digest for checkpoint in checkpoints]
-    weights = [(checkpoint.name, checkpoint.weight) for checkpoint in checkpoints]
-    of_target, of_pool = store.table("target", digests), store.table("pool", digests)
-    return (
-        read_rows(of_target, of_target.places(examples.target.keys), weights, config.gradients.target_form),
-        read_rows(of_pool, of_pool.places(examples.pool.keys), weights, config.walked_form),
-    )
 
 
 def _report_set_aside(folder: RunFolder, examples: Examples, of_pool: GradientRows, of_target: GradientRows) -> None:
@@ -277,13 +252,14 @@ def _report_set_aside(folder: RunFolder, examples: Examples, of_pool: GradientRo
         folder.notice(f"{(~of_pool.usable).sum()} pool rows have no usable gradient: listed in set_aside.jsonl")
     for row, reason in of_target.reasons().items():
         folder.notice(f"target example {examples.target.ids[row]} is left out: {reason}")
-    if not of_target.usable.any():
-        raise SelectionError(
-            f"expected at least one target example with a usable gradient, found none of {len(of_target.rows)}; the"
-            " model or its adapter gives NaN or zero gradients: try a lower warmup.learning_rate or model.dtype float32"
-        )
+    for kind, rows in (("target", of_target), ("pool", of_pool)):
+        if not rows.usable.any():
+            raise SelectionError(
+                f"expected at least one {kind} example with a usable gradient, found none of {len(rows.rows)}: the"
+                " model or its adapter gives NaN or zero. Lower warmup.learning_rate, or set model.dtype to float32"
+            )
 
 
-def _selection(table: Path) -> Selection:
-    rows, ids = selected_rows(table)
-    return Selection(table.parent, np.array(rows, np.int64), ids)
+def _selection(folder: Path) -> Selection:
+    rows, ids = selected_rows(folder / SELECTION)
+    return Selection(folder, np.array(rows, np.int64), ids)

@@ -16,7 +16,6 @@ class Prepared:
     config: Config
     model: ModelFolder
     renderer: Renderer
-    pad_id: int
     fingerprint: Fingerprint
 
 
@@ -27,9 +26,7 @@ def prepare(config: Config) -> Prepared:
     """
     model = find_model(config.model)
     device = resolve_device(config.execution.device)
-    tokenizer = model.tokenizer()
-    renderer = make_renderer(tokenizer, config.examples, model.context_length)
-    gradients = config.gradients.model_dump(mode="json", exclude={"shard_rows"})  # layout: it changes no row
+    renderer = make_renderer(model.tokenizer(), config.examples, model.context_length)
     fingerprint = flatten(
         {
             "model": {
@@ -38,9 +35,8 @@ def prepare(config: Config) -> Prepared:
             },
             "examples": renderer.fingerprint,
             "warmup": config.warmup.model_dump(mode="json"),
-            "gradients": gradients,
+            "gradients": config.gradients.model_dump(mode="json"),
             "projection_version": projection.VERSION,
         }
     )
-    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0  # padding is masked: any id serves
-    return Prepared(config, model, renderer, pad_id, fingerprint)
+    return Prepared(config, model, renderer, fingerprint)

@@ -7,7 +7,7 @@ walk.json                 how the walk went: budgets, dry components, conflicts
 selected.jsonl            the selected examples' original lines
 selected.messages.jsonl   the same as messages
 set_aside.jsonl           rows that cannot be nodes, with the reason (if there are any)
-summary.json              counts, seconds by stage, peak memory of the last sitting
+summary.json              counts; for each sitting seconds by finished stage and peak memory
 """
 
 import hashlib
@@ -23,13 +23,18 @@ from typing import Any
 
 import numpy as np
 
-from g2is.config import Section, dump, load
+from g2is.config import Section
+from g2is.config_io import dump, load
 from g2is.progress import Progress, Reporter
+from g2is.selection.core import CoreKnowledge
 from g2is.selection.record import Walk
-from g2is.store.files import remove, write_atomically, write_json
+from g2is.store.files import read_json, remove, write_json, write_text
 from g2is.store.fingerprint import check_same, flatten
 from g2is.store.lock import locked, removed_on_error
 
+TARGET = "target"  # the one target's name, in tables and reports
+
+_SUMMARY = "summary.json"
 _NOT_COMPARED = ("execution.", "store", "out")  # how and where, not what
 
 
@@ -49,6 +54,7 @@ class RunFolder:
     path: Path
     reporter: Reporter
     new: bool
+    earlier_sittings: Sequence[Mapping[str, Any]] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     counts: dict[str, Any] = field(default_factory=dict)
 
@@ -58,59 +64,74 @@ class RunFolder:
 
     @contextmanager
     def stage(self, title: str, unit: str) -> Iterator[Progress]:
-        """Open a stage and time it."""
+        """Open a stage and time it; the time is kept at once, whatever becomes of the next stage."""
         begin = time.monotonic()
         with self.reporter.stage(title, unit) as progress:
             yield progress
-        self.seconds[title] = self.seconds.get(title, 0.0) + time.monotonic() - begin
+        self.seconds[title] = round(self.seconds.get(title, 0.0) + time.monotonic() - begin, 2)
+        self.write_summary()
 
     def notice(self, text: str) -> None:
         """Pass a notice on."""
         self.reporter.notice(text)
 
-    def write_walk(self, walk: Walk) -> None:
+    def write_walk(self, walk: Walk, core: CoreKnowledge) -> None:
         """Write how the walk went."""
         report = asdict(walk)
         del report["steps"]
-        write_json(self.path / "walk.json", _without_nan(report) | {"num_selected": len(walk.steps)})
+        report |= {
+            "num_selected": len(walk.steps),
+            "core": {
+                "num_target_rows": core.num_target_rows,
+                "num_zero_rows": core.num_zero_rows,
+                "variance": core.variance.tolist(),
+                "mean_alignment": core.mean_alignment.tolist(),
+            },
+        }
+        write_json(self.path / "walk.json", _without_nan(report))
 
     def write_set_aside(self, ids: Sequence[str], reasons: Mapping[int, str]) -> None:
         """List the rows that cannot be nodes; no file where there are none."""
         place = self.path / "set_aside.jsonl"
         lines = [json.dumps({"row": row, "id": ids[row], "reason": reason}) + "\n" for row, reason in reasons.items()]
         if lines:
-            write_atomically(place, lambda temporary: _write(temporary, "".join(lines)))
+            write_text(place, "".join(lines))
         else:
             remove(place)
 
-    def write_summary(self) -> None:
-        """Write counts, seconds by stage and peak memory."""
+    def write_summary(self) -> dict[str, Any]:
+        """Write counts, and seconds by stage and peak memory of this sitting and those before; returns this one's."""
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        seconds = {title: round(value, 2) for title, value in self.seconds.items()}
-        write_json(self.path / "summary.json", {**self.counts, "seconds": seconds, "peak_memory_bytes": peak})
+        sitting = {"seconds": self.seconds, "peak_memory_bytes": peak}
+        write_json(self.path / _SUMMARY, {**self.counts, "sittings": [*self.earlier_sittings, sitting]})
+        return {**self.counts, **sitting}
 
 
 @contextmanager
-def open_run(path: Path, config: Section, reporter: Reporter) -> Iterator[RunFolder]:
+def open_run(path: Path, config: Section, reporter: Reporter, *, selects: bool = True) -> Iterator[RunFolder]:
     """Open the run folder at `path` for this process alone, and write its settings.
 
-    Raises FingerprintError naming each differing key if the folder holds a run with other settings, StoreError if it
-    is in use or cannot be written to.
+    A folder that holds a selection belongs to the settings it was made with; where this command does not itself
+    select (`selects` is false), those of the selection are not compared. Raises FingerprintError naming each differing
+    key, StoreError if the folder is in use or cannot be written to.
     """
     with locked(path, "run") as new:
         record = path / "config.yaml"
-        if record.exists():
-            # settings of the selection bind a folder only once it holds one
-            left_out = _NOT_COMPARED if (path / "selection.parquet").exists() else (*_NOT_COMPARED, "selection.")
+        bound = (path / "selection.parquet").exists()
+        if bound:
+            stored = load(record)
+            left_out = _NOT_COMPARED if selects else (*_NOT_COMPARED, "selection.")
             check_same(
-                _compared(load(record), left_out),
+                _compared(stored, left_out),
                 _compared(config.model_dump(mode="json"), left_out),
                 f"{path}: expected a run",
-                f"name another --out (with --store {load(record).get('store', 'STORE')} its gradients are used again)",
+                f"name another --out (with --store {stored.get('store', 'STORE')} its gradients are used again)",
             )
-        text = dump(config)
-        write_atomically(record, lambda temporary: _write(temporary, text))
-        yield RunFolder(path, reporter, new)
+        if selects or not bound:
+            write_text(record, dump(config))
+        summary = path / _SUMMARY
+        earlier = read_json(summary).get("sittings", []) if summary.exists() else []
+        yield RunFolder(path, reporter, new, earlier)
 
 
 def selection_digest(settings: Section, *parts: bytes | str) -> str:
@@ -131,7 +152,3 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_without_nan(item) for item in value]
     return None if isinstance(value, float) and value != value else value
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -54,6 +54,7 @@ def finished(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         out=out,
         budget="10%",
         warmup={"learning_rate": 2e-3, "lora": {"rank": 4}, "fraction": 0.3, "epochs": 1},
-        gradients={"projection": {"dim": 512}, "shard_rows": 64},
+        gradients={"projection": {"dim": 512}},
+        execution={"shard_rows": 64},
     )
     return out

@@ -10,7 +10,7 @@ SMALL = {
     "warmup.fraction": "0.3",
     "warmup.epochs": "1",
     "gradients.projection.dim": "512",
-    "gradients.shard_rows": "64",
+    "execution.shard_rows": "64",
 }
 
 

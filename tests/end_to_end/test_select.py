@@ -2,6 +2,11 @@
 
 import hashlib
 import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
 from small_run import MODEL, SMALL, selected_ids, set_flags
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import g2is as package
 
@@ -38,7 +44,7 @@ def test_selected_lines_are_the_pool_s_own_byte_for_byte(finished: Path, sample:
 def test_the_tables_have_the_promised_columns(finished: Path, sample: Path) -> None:
     table = pq.read_table(finished / "selection.parquet")
     assert table.column_names == [
-        *("row", "id", "order", "target", "component", "role"),
+        *("row", "id", "order", "target", "component", "trail", "role"),
         *("similarity_to_previous", "similarity_to_core", "consistency", "nearest_target_id"),
     ]
     assert table.column("order").to_pylist() == list(range(15))
@@ -92,12 +98,13 @@ def test_another_preset_on_the_same_store_computes_no_gradient(
 def test_a_second_target_extracts_only_its_own_rows(
     finished: Path, sample: Path, g2is: Command, tmp_path: Path
 ) -> None:
+    store = shutil.copytree(finished / "store", tmp_path / "store")
     lines = (sample / "pool.jsonl").read_text().splitlines(keepends=True)
     reversing = [line for line in lines if json.loads(line)["task"] == "reversing"]
     (tmp_path / "reversing.jsonl").write_text("".join(reversing[:6]).replace("pool-", "target-"))
     code, _, err = g2is(
         *("select", sample / "pool.jsonl", tmp_path / "reversing.jsonl", "--model", MODEL),
-        *("--out", tmp_path / "run", "--store", finished / "store", "--budget", "5", *set_flags(SMALL)),
+        *("--out", tmp_path / "run", "--store", store, "--budget", "5", *set_flags(SMALL)),
     )
     assert code == 0, err
     assert "gradients of target" in err
@@ -146,7 +153,8 @@ def test_the_python_functions_on_arrays_come_to_the_command_s_selection(finished
         out=finished.parent / "python",
         store=finished / "store",
         warmup={"learning_rate": 2e-3, "lora": {"rank": 4}, "fraction": 0.3, "epochs": 1},
-        gradients={"projection": {"dim": 512}, "shard_rows": 64},
+        gradients={"projection": {"dim": 512}},
+        execution={"shard_rows": 64},
     )
     settings = package.SelectionConfig()
     core = package.core_knowledge(gradients.target, settings)
@@ -161,6 +169,86 @@ def test_the_warm_up_s_adapter_loads_in_peft(finished: Path) -> None:
     b_matrices = [parameter for name, parameter in model.named_parameters() if "lora_B" in name]
     assert b_matrices
     assert all(parameter.abs().max() > 0 for parameter in b_matrices)
+
+
+def test_rows_without_a_usable_gradient_are_set_aside_and_listed(sample: Path, g2is: Command, tmp_path: Path) -> None:
+    """An embedding that is NaN for one token makes the gradients of the rows with that token NaN."""
+    model = shutil.copytree(MODEL, tmp_path / "model")
+    weights = load_file(model / "model.safetensors")
+    token = AutoTokenizer.from_pretrained(model).convert_tokens_to_ids("~")
+    weights["lm_head.weight"] = weights["model.embed_tokens.weight"].clone()  # else every logit sum would be NaN
+    weights["model.embed_tokens.weight"][token] = float("nan")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": False}))
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    lines = (sample / "pool.jsonl").read_text().splitlines()
+    assert not any("~" in line for line in lines)
+    broken = json.loads(lines[7])
+    broken["messages"][0]["content"] += " ~"
+    lines[7] = json.dumps(broken)
+    (tmp_path / "pool.jsonl").write_text("\n".join(lines) + "\n")
+    broken_target = json.loads((sample / "target.jsonl").read_text().splitlines()[0])
+    broken_target["id"], broken_target["messages"][0]["content"] = "broken-target", "~"
+    target = (sample / "target.jsonl").read_text() + json.dumps(broken_target) + "\n"
+    (tmp_path / "target.jsonl").write_text(target)
+    code, _, err = g2is(
+        *("select", tmp_path / "pool.jsonl", tmp_path / "target.jsonl", "--model", model, "--out", tmp_path / "run"),
+        *("--budget", "10%", *set_flags(SMALL | {"warmup.fraction": "0.02", "warmup.seed": "1"})),
+    )
+    assert code == 0, err
+    assert "1 pool rows have no usable gradient" in err
+    assert "target example broken-target is left out: NaN gradient" in err
+    listed = [json.loads(line) for line in (tmp_path / "run/set_aside.jsonl").read_text().splitlines()]
+    assert listed == [{"row": 7, "id": broken["id"], "reason": "NaN gradient"}]
+    assert broken["id"] not in selected_ids(tmp_path / "run")
+    assert pq.read_table(tmp_path / "run/scores.parquet").column(2)[7].as_py() is None
+
+
+def test_a_corrected_command_is_not_held_to_the_wrong_one(sample: Path, g2is: Command, tmp_path: Path) -> None:
+    files = [sample / "pool.jsonl", sample / "target.jsonl", "--model", MODEL, "--out", tmp_path / "run"]
+    code, _, err = g2is("warmup", *files, *set_flags(SMALL | {"warmup.lora.target_modules": "[q_prj]"}))
+    assert code == 2
+    assert "q_prj" in err
+    code, _, err = g2is("warmup", *files, *set_flags(SMALL))
+    assert code == 0, err
+
+
+def test_an_export_of_a_pool_that_changed_is_refused(
+    finished: Path, sample: Path, g2is: Command, tmp_path: Path
+) -> None:
+    run = shutil.copytree(finished, tmp_path / "run")
+    pool = tmp_path / "pool.jsonl"
+    lines = (sample / "pool.jsonl").read_bytes().splitlines(keepends=True)
+    pool.write_bytes(b"".join(reversed(lines)))
+    config = (run / "config.yaml").read_text().replace(str(sample / "pool.jsonl"), str(pool))
+    (run / "config.yaml").write_text(config)
+    before = (run / "selected.jsonl").read_bytes()
+    code, _, err = g2is("export", run)
+    assert code == 2
+    assert "found the file changed" in err
+    assert (run / "selected.jsonl").read_bytes() == before
+    pool.write_bytes(b"".join(lines))
+    code, _, err = g2is("export", run)
+    assert code == 0, err
+    assert (run / "selected.jsonl").read_bytes() == before
+
+
+def test_ctrl_c_ends_with_one_line_and_the_same_command_goes_on(sample: Path, tmp_path: Path) -> None:
+    arguments = [
+        *(sys.executable, "-m", "g2is", "select", str(sample / "pool.jsonl"), str(sample / "target.jsonl")),
+        *("--model", str(MODEL), "--out", str(tmp_path / "run"), "--budget", "10%", *set_flags(SMALL)),
+    ]
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "run/store/warmup/sample.json").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode == 130, err
+    assert "stopped; the same command goes on from here" in err
+    assert "Traceback" not in err
+    subprocess.run(arguments, check=True, capture_output=True)
+    assert len(selected_ids(tmp_path / "run")) == 15
 
 
 def test_a_dry_run_tells_and_writes_nothing(sample: Path, g2is: Command, tmp_path: Path) -> None:

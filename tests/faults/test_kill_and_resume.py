@@ -20,8 +20,8 @@ SETTINGS = [
     "warmup.epochs=2",
     "warmup.batch_size=8",
     "warmup.checkpoints=each",
-    "execution.checkpoint_steps=2",
-    "gradients.shard_rows=48",
+    "execution.resume_steps=2",
+    "execution.shard_rows=48",
     "gradients.projection.dim=512",
     "gradients.forms=[less, momentum-free]",
 ]
@@ -96,6 +96,52 @@ def test_killed_at_every_stage_and_resumed_it_ends_in_the_same_bytes(undisturbed
     assert not different, f"killed while {killed}; different bytes in {different}"
     for name in ("selection.parquet", "scores.parquet", "selected.jsonl", "selected.messages.jsonl"):
         assert (out / name).read_bytes() == (folder / "calm-run" / name).read_bytes(), name
+
+
+# Runs the command in this process and dies just before a function is called for the n-th time.
+KILLED_BEFORE = """
+import importlib, os, sys
+module, name, count = sys.argv[1].rsplit(".", 1)[0], sys.argv[1].rsplit(".", 1)[1], int(sys.argv[2])
+place = importlib.import_module(module)
+real = getattr(place, name)
+def call(*arguments, **options):
+    global count
+    count -= 1
+    if count < 0:
+        os.kill(os.getpid(), 9)
+    return real(*arguments, **options)
+setattr(place, name, call)
+sys.argv = sys.argv[3:]
+from g2is.cli.app import main
+main()
+"""
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "window",
+    [
+        # 54 rows, 8 a step, 7 steps an epoch, checkpoints every 2 steps and at the end
+        ("transformers.trainer.rotate_checkpoints", 6),  # the last checkpoint is written and not marked, epoch-2 kept
+        ("g2is.warmup.train.adapter_digest", 1),  # every epoch is kept, complete.json not written
+        ("g2is.warmup.train.remove", 0),  # complete.json is written, the Trainer's folder not removed
+    ],
+    ids=lambda window: window[0].rsplit(".", 1)[1],
+)
+def test_killed_in_a_narrow_window_of_the_warm_up_it_ends_in_the_same_bytes(
+    window: tuple[str, int], undisturbed: Path
+) -> None:
+    folder = undisturbed
+    name = window[0].rsplit(".", 1)[1]
+    arguments = command(folder, out=f"run-{name}", store=f"store-{name}")
+    program = [sys.executable, "-c", KILLED_BEFORE, window[0], str(window[1]), *arguments[2:]]
+    died = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert (folder / f"store-{name}/warmup/epoch-2").exists(), "killed too early to test the window"
+    subprocess.run(arguments, check=True, capture_output=True)
+    expected, found = stored_bytes(folder / "calm-store"), stored_bytes(folder / f"store-{name}")
+    assert found.keys() == expected.keys()
+    assert not [path for path in expected if found[path] != expected[path]]
 
 
 @pytest.mark.timeout(600)

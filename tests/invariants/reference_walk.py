@@ -60,7 +60,7 @@ class ReferenceWalk:
         self.units = values / np.where(norms == 0, 1e-10, norms)[:, None]
         self.num_rows, k = values.shape
         self.cosines = np.stack([dot(self.units, unit) for unit in self.units])
-        self.is_node = norms > 0 if settings.preset == "g2is" else np.ones(self.num_rows, dtype=bool)
+        self.is_node = norms > 0 if not settings.keep_zero_rows else np.ones(self.num_rows, dtype=bool)
         self.settings = settings
         self.tolerance = 2 / math.sqrt(k) if settings.conflict_tolerance == "noise" else settings.conflict_tolerance
         self.graph = graph
@@ -140,16 +140,7 @@ class ReferenceWalk:
         return None if best is None else (best, "fallback")
 
     def anchor(self, component: Component, free: list[int]) -> tuple[int, str] | None:
-        best = None
-        if self.settings.anchor_candidates is not None:
-            top: list[int] = []
-            rest = list(range(self.num_rows))
-            while rest and len(top) < self.settings.anchor_candidates:
-                top.append(self.best(rest, component.to_core))
-                rest.remove(top[-1])
-            best = self.best([row for row in top if row in free], component.to_core)
-        if best is None:
-            best = self.best(free, component.to_core)
+        best = self.best(free, component.to_core)
         return None if best is None else (best, "anchor")
 
     def best(self, rows: list[int], value: list[float]) -> Any:

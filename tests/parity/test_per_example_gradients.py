@@ -46,7 +46,7 @@ def collected(model: PeftModel, rows: list[Row], side: str = "right", **options:
         gradients[name] = gradient.clone()
 
     compute = options.get("compute", per_example_gradients)
-    gradients["loss"] = compute(model, pad_batch(rows, pad_id=0, side=side), sink)  # type: ignore[operator]
+    gradients["loss"] = compute(model, pad_batch(rows, side=side), sink)  # type: ignore[operator]
     return gradients
 
 

@@ -3,6 +3,8 @@
 import errno
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +13,8 @@ import typer
 from g2is.cli import options
 from g2is.cli.build import matrix_walk_config, run_config
 from g2is.cli.show import show_dry_run, show_matrix_dry_run, show_matrix_walk, show_selection, show_stage
-from g2is.config import Config, MatrixWalkConfig, load, parse
+from g2is.config import Config, MatrixWalkConfig
+from g2is.config_io import load, parse
 from g2is.errors import ConfigError, G2isError
 
 if TYPE_CHECKING:
@@ -132,10 +135,12 @@ def walk(
     """
     flags = {"preset": preset, "budget": budget, "core_mode": core_mode, "core_fraction": core_fraction, "delta": delta}
     if pool_gradients is not None or target_gradients is not None:
-        if pool or target or model or store:
+        given = {"POOL": pool, "TARGET": target, "--model": model, "--store": store, "--device": device}
+        found = [name for name, value in given.items() if value is not None]
+        if found:
             raise ConfigError(
-                "g2is walk: expected either POOL, TARGET and --model, or --pool-gradients and --target-gradients; found"
-                " both. Leave one pair out"
+                "g2is walk: expected either POOL, TARGET and --model (--store, --device), or --pool-gradients and"
+                f" --target-gradients; found matrices and {', '.join(found)}. Leave one or the other out"
             )
         _walk_matrices(matrix_walk_config(pool_gradients, target_gradients, graph, out, set_, **flags), dry_run)
         return
@@ -152,9 +157,10 @@ def walk(
 @app.command()
 def export(run: Annotated[Path, typer.Argument(help="a run folder with a selection in it")]) -> None:
     """Stage 4: write the selected examples of a run again, as original lines and as messages."""
-    from g2is.pipeline import export_run
+    with _stoppable():
+        from g2is.pipeline import export_run
 
-    show_selection(export_run(run, _reporter()))
+        show_selection(export_run(run, _reporter()))
 
 
 @app.command(name="run")
@@ -170,6 +176,8 @@ def replay(
     options.assign(values, set_ or [])
     values |= {key: str(path) for key, path in (("out", out), ("store", store)) if path is not None}
     if "pool_gradients" in values:
+        if store is not None:
+            raise ConfigError(f"--store: {config} is a walk on matrices, which has no store; leave the flag out")
         _walk_matrices(parse(MatrixWalkConfig, values, str(config)), dry_run)
     else:
         _run(parse(Config, values, str(config)), "export", dry_run)
@@ -183,37 +191,49 @@ def main() -> None:
     except G2isError as error:
         _fail(str(error))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        _fail(f"the disk is full ({error.filename or 'while writing'}): make room and give the same command again")
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; the same command goes on from here\n")
-        sys.exit(130)
+        place = error.filename or "while writing"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _fail(f"{place}: the disk is full; make room and give the same command again")
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            _fail(f"{place}: expected a place that may be read and written, found: {error.strerror}")
+        raise
 
 
 def _run(config: Config, last: "StageName", dry_run: bool) -> None:
-    from g2is import pipeline
+    with _stoppable():
+        from g2is import pipeline
 
-    _quiet_libraries()
-    if dry_run:
-        from g2is.forecast import forecast
+        _quiet_libraries()
+        if dry_run:
+            from g2is.forecast import forecast
 
-        show_dry_run(forecast(config, _reporter()))
-        return
-    results = pipeline.run(config, last, _reporter())
-    if results.selection is not None:
-        show_selection(results.selection)
-    else:
-        show_stage(config, last)
+            show_dry_run(forecast(config, _reporter()))
+            return
+        results = pipeline.run(config, last, _reporter())
+        if results.selection is not None:
+            show_selection(results.selection, results.summary)
+        else:
+            show_stage(config, last)
 
 
 def _walk_matrices(config: MatrixWalkConfig, dry_run: bool) -> None:
-    from g2is.matrices import check_matrices, walk_matrices
+    with _stoppable():
+        from g2is.matrices import check_matrices, walk_matrices
 
-    if dry_run:
-        show_matrix_dry_run(check_matrices(config))
-    else:
-        show_matrix_walk(config, walk_matrices(config, _reporter()))
+        if dry_run:
+            show_matrix_dry_run(check_matrices(config))
+        else:
+            show_matrix_walk(config, walk_matrices(config, _reporter()))
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Ctrl-C ends a run with one line. It is caught here because typer would turn it into a bare exit before `main`."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; the same command goes on from here\n")
+        raise typer.Exit(130) from None
 
 
 def _reporter() -> Any:

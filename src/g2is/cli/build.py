@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from g2is.cli.options import assign
-from g2is.config import Config, MatrixWalkConfig, parse
+from g2is.config import Config, MatrixWalkConfig
+from g2is.config_io import parse
 from g2is.errors import ConfigError
 
 _ORIGIN = "the command line"
@@ -26,7 +27,7 @@ def run_config(
         "pool": str(pool),
         "target": str(target),
         "out": str(out),
-        "store": str(store or out / "store"),
+        "store": store,
         "model": {"name": model},
         "selection": _given(selection),
         "execution": _given({"device": device}),

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from g2is.config_io import read_yaml
 from g2is.errors import ConfigError
 
 Pool = Annotated[Path, typer.Argument(help="the examples to choose from: .jsonl, .jsonl.gz or .jsonl.zst")]
@@ -16,7 +17,7 @@ Out = Annotated[Path, typer.Option(help="the run's folder; given again, the run 
 Budget = Annotated[str, typer.Option(help="how many pool rows to select: a share (1%) or a number (500)")]
 Store = Annotated[Path | None, typer.Option(help="where gradients are kept for other runs to use; default OUT/store")]
 Preset = Annotated[str | None, typer.Option(help="g2is (default) or official (exactly the authors' script)")]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …; default: a GPU if there is one")]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda; default: a GPU if there is one")]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="any other setting of config.yaml, such as warmup.epochs=2"),
@@ -38,6 +39,6 @@ def assign(values: dict[str, Any], settings: Sequence[str]) -> None:
                 raise ConfigError(f"--set {text}: {part} is one setting and has no setting {parts[-1]!r} in it")
             place = inner
         try:
-            place[parts[-1]] = yaml.safe_load(value)
+            place[parts[-1]] = read_yaml(value)
         except yaml.YAMLError:
             raise ConfigError(f"--set {text}: expected a number, word or [list], found {value!r}") from None

@@ -1,9 +1,7 @@
 """What commands print on standard output when they are done."""
 
 import sys
-from typing import TYPE_CHECKING
-
-from g2is.store.files import read_json
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from g2is.config import Config, MatrixWalkConfig
@@ -13,15 +11,13 @@ if TYPE_CHECKING:
     from g2is.selection.record import Walk
 
 
-def show_selection(selection: "Selection") -> None:
-    """Say how many rows were selected and where they lie."""
+def show_selection(selection: "Selection", summary: dict[str, Any] | None = None) -> None:
+    """Say how many rows were selected and where they lie; `summary` is that of the sitting, if it counted."""
     lines = [f"{len(selection.rows):,} rows selected"]
-    summary = selection.folder / "summary.json"
-    if summary.exists():
-        found = read_json(summary)
-        lines[0] += f" of {found['pool']['rows']:,}" if "pool" in found else ""
-        total = sum(found["seconds"].values())
-        lines.append(f"  {total:.0f} s in this sitting, {found['peak_memory_bytes'] / 2**30:.1f} GiB of memory at most")
+    if summary is not None:
+        lines[0] += f" of {summary['pool']['rows']:,}"
+        total, peak = sum(summary["seconds"].values()), summary["peak_memory_bytes"] / 2**30
+        lines.append(f"  {total:.0f} s in this sitting, {peak:.1f} GiB of memory at most")
     for name, what in (
         ("selected.jsonl", "the examples, as they stood in the pool"),
         ("selected.messages.jsonl", "the same as messages"),
@@ -79,7 +75,7 @@ def show_dry_run(forecast: "Forecast") -> None:
             f"  budget     {forecast.budget:,} rows",
             f"  store      {'exists: what it holds is used again' if forecast.store_exists else 'new'}",
             f"  warm-up    {forecast.num_warmup_rows:,} rows (skipped if the store has one)",
-            f"  gradients  {forecast.num_coordinates:,} adapter coordinates to {forecast.dim:,};"
+            f"  gradients  {forecast.num_coordinates:,} adapter coordinates to {forecast.dim:,}; if none is stored yet,"
             f" {forecast.gradient_bytes / 2**30:.2f} GiB on disk, {forecast.flops:.1e} floating-point operations"
             f" (4 · {forecast.num_parameters:,} parameters · tokens)",
         ]

@@ -11,7 +11,8 @@ from g2is.demo.skills import write_sample
 def main() -> None:
     """Write the sample; exit with 2 if no folder is named."""
     if len(sys.argv) != 2:
-        sys.exit("usage: python -m g2is.demo FOLDER")
+        sys.stderr.write("usage: python -m g2is.demo FOLDER\n")
+        sys.exit(2)
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     write_sample(folder)

@@ -1,9 +1,13 @@
 """Cuts what is missing into shards and runs them one after the other in this process."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from g2is.config import GammaForm
+from g2is.examples.table import ExampleTable
+from g2is.gradients.extract import Extractor
+from g2is.progress import Progress
 from g2is.store.matrix import GradientTable, Shard
 
 
@@ -28,3 +32,21 @@ def run_shards(work: Callable[[np.ndarray], Shard], rows: np.ndarray, table: Gra
     shards = [rows[start : start + table.shard_rows] for start in range(0, len(rows), table.shard_rows)]
     for number, shard in zip(table.next_shards(len(shards)), shards, strict=True):
         table.write(number, work(shard))
+
+
+def shard_work(
+    extractor: Extractor, table: ExampleTable, forms: Sequence[GammaForm], total: int, progress: Progress
+) -> Callable[[np.ndarray], Shard]:
+    """The function of a shard's rows that an engine runs; `total` is the tokens of all its shards."""
+    done = 0
+
+    def add(num_tokens: int) -> None:
+        nonlocal done
+        done += num_tokens
+        progress(done, total)
+
+    def work(rows: np.ndarray) -> Shard:
+        examples = [(example.input_ids, example.label_mask) for example in table.take(rows)]
+        return extractor.extract(examples, table.keys[rows], forms, add)
+
+    return work

@@ -5,13 +5,13 @@ row of the file may have; a row without one, or with null, is named `row-<number
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from g2is.errors import InputError
-from g2is.examples.lines import digest, read_lines
+from g2is.examples.lines import read_lines
 from g2is.examples.problems import Problems
 from g2is.examples.schemas import (
     SCHEMAS,
@@ -22,8 +22,6 @@ from g2is.examples.schemas import (
     messages_of,
     schema_of,
 )
-
-__all__ = ["Example", "copy_lines", "digest", "read_examples"]
 
 
 @dataclass(frozen=True)
@@ -72,25 +70,6 @@ def read_examples(path: Path, progress: Callable[[int, int], None] | None = None
     if num_rows == 0:
         raise InputError(f"{path}: expected examples, one JSON object a line, found only blank lines")
     problems.raise_if_any("Mend these rows or leave them out, then run the same command again.")
-
-
-def copy_lines(path: Path, rows: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-    r"""Yield (row, the line's own bytes without the final \n) of the wanted rows, in the file's order, in one pass.
-
-    Raises InputError if the file has fewer rows than wanted.
-    """
-    wanted = set(rows)
-    for row, (_, raw) in enumerate(read_lines(path)):
-        if not wanted:
-            return
-        if row in wanted:
-            wanted.remove(row)
-            yield row, raw
-    if wanted:
-        raise InputError(
-            f"{path}: expected to find row {min(wanted)} again, found fewer rows: the file has changed since it was "
-            "read; put the old one back, or run again in a new folder"
-        )
 
 
 def _parse(raw: bytes) -> dict[str, Any]:

@@ -6,7 +6,6 @@ one. It is written whole or not at all; one that cannot be read is made again.
 
 import hashlib
 import json
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -19,9 +18,11 @@ import pyarrow.parquet as pq
 
 from g2is.errors import G2isError, StoreError
 from g2is.examples.keys import KEY_BYTES, content_key
+from g2is.examples.lines import digest
 from g2is.examples.problems import Problems
-from g2is.examples.read import Example, digest, read_examples
+from g2is.examples.read import Example, read_examples
 from g2is.examples.tokenize import Rendered, Renderer
+from g2is.store.files import write_atomically
 
 GROUP_ROWS = 1024
 _TABLE_VERSION = 1
@@ -47,13 +48,15 @@ _SCHEMA = pa.schema(
 class ExampleTable:
     """The tokenized examples of one file; row i is the file's i-th example. Made by `tokenize_file`.
 
-    In memory: `ids` (N strings), `lines` (N,) int64, `keys` (N, 16) uint8, `num_tokens`, `num_answer_tokens`,
+    `source_sha256` is that of the file it was made from. In memory: `ids` (N strings), `lines`
+    (N,) int64, `keys` (N, 16) uint8, `num_tokens`, `num_answer_tokens`,
     `num_dropped`, `num_answer_dropped` (N,) int32. Tokens stay on disk.
     """
 
     def __init__(self, path: Path, file: pq.ParquetFile) -> None:
         columns = file.read([name for name in _SCHEMA.names if name not in _TOKENS])
         self.path = path
+        self.source_sha256: str = json.loads(file.schema_arrow.metadata[b"g2is"])["source_sha256"]
         self.ids: list[str] = columns["id"].to_pylist()
         keys = b"".join(columns["key"].to_pylist())
         self.keys: np.ndarray = np.frombuffer(keys, np.uint8).reshape(-1, KEY_BYTES)
@@ -180,25 +183,14 @@ def _batches(
 
 
 def _write(path: Path, identity: str, batches: Iterable[tuple[list[Example], list[Rendered]]]) -> None:
-    """Write the table beside `path`, make it durable, then rename it into place."""
-    partial = path.with_name(f".{path.name}.partial")
     schema = _SCHEMA.with_metadata({"g2is": identity})
-    try:
-        with partial.open("wb") as file:
-            with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
-                for examples, rendered in batches:
-                    writer.write_batch(_record_batch(schema, examples, rendered), row_group_size=GROUP_ROWS)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+
+    def write(temporary: Path) -> None:
+        with pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as writer:
+            for examples, rendered in batches:
+                writer.write_batch(_record_batch(schema, examples, rendered), row_group_size=GROUP_ROWS)
+
+    write_atomically(path, write)
 
 
 def _record_batch(schema: pa.Schema, examples: list[Example], rendered: list[Rendered]) -> pa.RecordBatch:

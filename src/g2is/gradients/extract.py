@@ -12,16 +12,19 @@ from g2is.config import ExecutionConfig, GammaForm, ProjectionConfig
 from g2is.gradients.gamma import gamma
 from g2is.gradients.per_example import UnbatchableError, per_example_gradients, single_example_gradients
 from g2is.gradients.projection import Projection
+from g2is.gradients.rows import unit_rows
 from g2is.model.adapter import load_adapter, saved_parameters
-from g2is.model.batches import Batch, pad_batch, plan_batches
+from g2is.model.batches import Batch, Row, pad_batch, plan_batches
 from g2is.model.folder import ModelFolder, resolve_device
 from g2is.model.parameters import trainable_parameters
-from g2is.store.matrix import CheckpointRows, FormRows, Shard
+from g2is.store.matrix import CheckpointRows, Shard
 from g2is.store.moments import Moments, load_moments
 
-Row = tuple[np.ndarray, np.ndarray]  # input_ids (T,) int32, label_mask (T,) bool
-
+# Computed in a batch and alone before extraction begins. The shortest rows are cheap, and as they differ in length they
+# show padding that leaks as well as examples that mix.
 _CHECKED_ROWS = 3
+# Cosine that a row in a batch must reach with the row alone: what float32 rounding allows; in half precision rounding
+# alone costs up to about 1e-3, while examples that mix come out far below 0.98.
 _AGREEMENT = {torch.float32: 1 - 1e-5, torch.bfloat16: 0.98, torch.float16: 0.98}
 
 
@@ -42,7 +45,6 @@ class Extractor:
         checkpoints: Mapping[str, AdapterState],
         projection: Projection,
         batch_tokens: int,
-        pad_id: int,
         notice: Callable[[str], None],
     ) -> None:
         """`model` carries the adapter whose parameters `checkpoints` fill in; `notice` is told of any fallback."""
@@ -51,7 +53,6 @@ class Extractor:
         self._checkpoints = checkpoints
         self._projection = projection
         self._batch_tokens = batch_tokens
-        self._pad_id = pad_id
         self._notice = notice
         self._device = next(model.parameters()).device
         self._batched: bool | None = None  # not known before the first rows are seen
@@ -69,7 +70,8 @@ class Extractor:
         Rows whose Γ is zero or not finite come out as zeros with that norm: whoever reads sets them aside.
         """
         if self._batched is None:
-            self._batched = self._can_batch(rows)
+            self._batched = True
+            self._check_batching(rows)
         batches = plan_batches(np.array([len(ids) for ids, _ in rows]), self._batch_tokens if self._batched else 1)
         checkpoints = {}
         for name, state in self._checkpoints.items():
@@ -77,8 +79,8 @@ class Extractor:
             projected = {form: torch.zeros(len(rows), self._projection.dim) for form in forms}
             losses = torch.zeros(len(rows))
             for chosen in batches:
-                batch = pad_batch([rows[i] for i in chosen], self._pad_id, self._device)
-                of_batch, batch_losses = self._project(batch, state.moments, forms, batched=self._batched)
+                batch = pad_batch([rows[i] for i in chosen], self._device)
+                of_batch, batch_losses = self._project_or_fall_back(batch, state.moments, forms)
                 for form in forms:
                     projected[form][chosen] = of_batch[form].cpu()
                 losses[chosen] = batch_losses.cpu()
@@ -103,28 +105,39 @@ class Extractor:
         losses = gradients_of(self._model, batch, sink)
         return sums, losses
 
-    def _can_batch(self, rows: Sequence[Row]) -> bool:
+    def _project_or_fall_back(
+        self, batch: Batch, moments: Moments, forms: Sequence[GammaForm]
+    ) -> tuple[dict[GammaForm, torch.Tensor], torch.Tensor]:
+        if self._batched:
+            try:
+                return self._project(batch, moments, forms, batched=True)
+            except UnbatchableError as error:
+                self._fall_back(str(error))
+        return self._project(batch, moments, forms, batched=False)
+
+    def _fall_back(self, reason: str) -> None:
+        self._batched = False
+        self._notice(f"gradients are taken one example at a time: {reason}")
+
+    def _check_batching(self, rows: Sequence[Row]) -> None:
         """Try a few rows together and one at a time: a model that lets examples of a batch mix is found out here."""
         shortest = np.argsort([len(ids) for ids, _ in rows], kind="stable")[:_CHECKED_ROWS]
-        batch = pad_batch([rows[i] for i in shortest], self._pad_id, self._device)
+        batch = pad_batch([rows[i] for i in shortest], self._device)
         state = next(iter(self._checkpoints.values()))
         self._load(state)
-        try:
-            together, _ = self._project(batch, state.moments, ["sgd"], batched=True)
-        except UnbatchableError as error:
-            self._notice(f"gradients are taken one example at a time: {error}")
-            return False
-        alone, _ = self._project(batch, state.moments, ["sgd"], batched=False)
-        agreement = (
-            torch.cosine_similarity(together["sgd"].double(), alone["sgd"].double()).nan_to_num(1.0).min().item()
-        )
+        together = self._project_or_fall_back(batch, state.moments, ["sgd"])[0]["sgd"].double()
+        if not self._batched:
+            return
+        alone = self._project(batch, state.moments, ["sgd"], batched=False)[0]["sgd"].double()
+        says_nothing = ~alone.isfinite().all(1) | (alone == 0).all(1)  # rows without a direction of their own
+        cosines = torch.cosine_similarity(together, alone)[~says_nothing]
+        # NaN: a row that is finite alone and not in a batch
+        agreement = cosines.nan_to_num(-1.0).min().item() if len(cosines) else 1.0
         if agreement < _AGREEMENT[next(self._model.parameters()).dtype]:
-            self._notice(
-                "gradients are taken one example at a time: in this model the examples of a batch influence each other"
+            self._fall_back(
+                "in this model the examples of a batch influence each other"
                 f" (cosine {agreement:.6f} between a row computed in a batch and alone)"
             )
-            return False
-        return True
 
     def _load(self, state: AdapterState) -> None:
         with torch.no_grad():
@@ -137,7 +150,6 @@ def load_extractor(
     checkpoints: Mapping[str, Path],
     projection: ProjectionConfig,
     execution: ExecutionConfig,
-    pad_id: int,
     notice: Callable[[str], None],
 ) -> Extractor:
     """Load the model with the adapters and moments in the folders that `checkpoints` name.
@@ -152,23 +164,4 @@ def load_extractor(
         for name, folder in checkpoints.items()
     }
     sizes = {name: parameter.numel() for name, parameter in parameters.items()}
-    return Extractor(model, states, Projection(projection, sizes, device), execution.batch_tokens, pad_id, notice)
-
-
-def unit_rows(projected: np.ndarray) -> FormRows:
-    """Scale each row of `projected` (R, k) float32 to length 1 as float16, with its norm as float32.
-
-    This is the one place that decides about rows without a direction: where the norm is 0, NaN or Inf the row is zeros.
-    """
-    with np.errstate(over="ignore", invalid="ignore"):
-        norm = np.sqrt(np.einsum("rk,rk->r", projected, projected, dtype=np.float64)).astype(np.float32)
-    usable = has_direction(norm)
-    scale = np.zeros_like(norm)
-    np.divide(1, norm, out=scale, where=usable)
-    rows = np.where(usable[:, None], projected, 0) * scale[:, None]
-    return FormRows(rows.astype(np.float16), norm)
-
-
-def has_direction(norm: np.ndarray) -> np.ndarray:
-    """Which rows can be nodes: norm finite and above 0. `norm` is (R,) float; the result (R,) bool."""
-    return np.isfinite(norm) & (norm > 0)
+    return Extractor(model, states, Projection(projection, sizes, device), execution.batch_tokens, notice)

@@ -37,5 +37,5 @@ def gamma(form: GammaForm, gradient: torch.Tensor, name: str, moments: Moments) 
     second += beta2 * v + epsilon
     adjusted = numerator.mul_(second.rsqrt_())
     if form == "momentum-free":
-        adjusted -= beta1 * m / (beta2 * v + epsilon).sqrt()
+        adjusted -= (beta1 * m) * (beta2 * v + epsilon).rsqrt()  # the same operations: exactly 0 at g = 0
     return adjusted

@@ -17,9 +17,8 @@ import torch.nn.functional as F
 from peft import PeftModel
 from torch import nn
 
-from g2is.errors import ModelError
 from g2is.model.batches import IGNORED_LABEL, Batch
-from g2is.model.parameters import trainable_parameters
+from g2is.model.parameters import trainable_parameters, without_gradient
 
 Sink = Callable[[str, torch.Tensor], None]
 
@@ -57,7 +56,7 @@ def single_example_gradients(model: nn.Module, batch: Batch, sink: Sink) -> torc
         gradients = torch.autograd.grad(loss.sum(), list(parameters.values()), allow_unused=True)
         unused = [name for name, gradient in zip(parameters, gradients, strict=True) if gradient is None]
         if unused:
-            raise _without_gradient(unused)
+            raise without_gradient(unused)
         rows.append(gradients)
         losses.append(loss.detach())
     for i, name in enumerate(parameters):
@@ -136,7 +135,7 @@ def _collector(model: nn.Module, batch: Batch, sink: Sink) -> Iterator[Callable[
     def check_all_arrived() -> None:
         missing = [name for names in layers.values() for name in names.values() if name not in delivered]
         if missing:
-            raise _without_gradient(missing)
+            raise without_gradient(missing)
 
     modules = {path: model.get_submodule(path) for path in layers}
     handles = [module.register_forward_pre_hook(before) for module in modules.values()]
@@ -182,11 +181,3 @@ def _by_example(x: torch.Tensor, size: tuple[int, int], path: str) -> torch.Tens
 def _forward_parameters(model: nn.Module) -> frozenset[str]:
     inner: nn.Module = model.get_base_model() if isinstance(model, PeftModel) else model
     return frozenset(inspect.signature(inner.forward).parameters)
-
-
-def _without_gradient(names: list[str]) -> ModelError:
-    listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return ModelError(
-        f"expected every trainable parameter to get a gradient, found {len(names)} without: {listed}. The model does"
-        " not use these layers for text: leave them out with warmup.lora.target_modules"
-    )

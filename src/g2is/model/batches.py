@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 
 IGNORED_LABEL = -100
+PAD_ID = 0  # masked, so any id serves; the tokenizer's own may lie beyond the embedding
+
+Row = tuple[np.ndarray, np.ndarray]  # an example: input_ids (T,) int32, label_mask (T,) bool
 
 
 @dataclass(frozen=True)
@@ -39,11 +43,11 @@ def plan_batches(lengths: np.ndarray, batch_tokens: int) -> list[np.ndarray]:
 
 
 def pad_batch(
-    rows: Sequence[tuple[np.ndarray, np.ndarray]], pad_id: int, device: torch.device | str = "cpu", side: str = "right"
+    rows: Sequence[Row], device: torch.device | str = "cpu", side: Literal["left", "right"] = "right"
 ) -> Batch:
-    """Pad (input_ids (T,), label_mask (T,) bool) pairs to the longest of them."""
+    """Pad rows to the longest of them, on the right or left `side`."""
     longest = max(len(ids) for ids, _ in rows)
-    input_ids = torch.full((len(rows), longest), pad_id, dtype=torch.int64)
+    input_ids = torch.full((len(rows), longest), PAD_ID, dtype=torch.int64)
     labels = torch.full_like(input_ids, IGNORED_LABEL)
     mask = torch.zeros_like(input_ids)
     for b, (ids, learned) in enumerate(rows):

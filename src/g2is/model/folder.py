@@ -1,7 +1,6 @@
 """The base model and its tokenizer, from a local folder or the hub, as safetensors only."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from g2is.config import ModelConfig
 from g2is.errors import ModelError
 
+_VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json", "vocab.txt", "spiece.model")
+_CAUSAL_HEADS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 _WANTED_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py"]
 
 
@@ -34,31 +35,42 @@ class ModelFolder:
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """Load the tokenizer. Raises ModelError if there is none."""
+        if not any((self.path / name).exists() for name in _VOCABULARIES):  # some classes would make an empty one up
+            raise ModelError(
+                f"{self.path}: expected a tokenizer beside the model, found none of {', '.join(_VOCABULARIES)}. Save it"
+                " there with the tokenizer's save_pretrained(…)"
+            )
         try:
             return AutoTokenizer.from_pretrained(
                 self.path, local_files_only=True, trust_remote_code=self.config.trust_remote_code
             )
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # whatever a tokenizer's own code or file gives rise to
             raise ModelError(
-                f"{self.path}: expected a tokenizer beside the model (tokenizer.json, tokenizer_config.json), but none"
-                f" can be loaded: {_first_line(error)}"
+                f"{self.path}: expected a tokenizer that transformers loads, but: {_first_line(error)}"
             ) from None
 
     def load(self, device: torch.device) -> PreTrainedModel:
         """Load the model on `device`, in the configured dtype and eval mode. Raises ModelError if that fails."""
         try:
-            model = AutoModelForCausalLM.from_pretrained(
+            model, report = AutoModelForCausalLM.from_pretrained(
                 self.path,
                 dtype=resolve_dtype(self.config, device),
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=self.config.trust_remote_code,
+                output_loading_info=True,
             )
-        except (OSError, ValueError) as error:
+        except Exception as error:  # a cut-off file, other shapes than config.json says, a missing package …
             raise ModelError(
                 f"{self.path}: expected a causal language model with safetensors weights, but it cannot be loaded:"
                 f" {_first_line(error)}"
             ) from None
+        missing = sorted(report["missing_keys"])
+        if missing:  # transformers would go on with random numbers there
+            raise ModelError(
+                f"{self.path}: expected weights for every parameter, found none for {len(missing)}: "
+                + ", ".join(missing[:5])
+            )
         return model.to(device).eval()
 
     def digest(self) -> str:
@@ -87,18 +99,29 @@ def find_model(config: ModelConfig) -> ModelFolder:
         )
     try:
         hf_config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=config.trust_remote_code)
-    except (OSError, ValueError, json.JSONDecodeError) as error:
+    except Exception as error:
         raise ModelError(f"{path}: expected a config.json that transformers can read: {_first_line(error)}") from None
     remote = "AutoModelForCausalLM" in (getattr(hf_config, "auto_map", None) or {})
-    if hf_config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not remote:
-        raise ModelError(f"{path}: expected a causal language model, found model_type {hf_config.model_type!r}")
+    known = hf_config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    # an encoder such as BERT is in the mapping too, and would attend to the answer it is to predict
+    heads = hf_config.architectures or ["ForCausalLM"]
+    if not remote and not (known and any(head.endswith(_CAUSAL_HEADS) for head in heads)):
+        raise ModelError(
+            f"{path}: expected a causal language model, found model_type {hf_config.model_type!r}, architectures"
+            f" {hf_config.architectures}"
+        )
     return ModelFolder(path, config, hf_config)
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device that `name` means here. Raises ModelError if it is not there."""
+    """The device that `name` means here: auto, cpu, cuda or mps. Raises ModelError if it is not there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if ":" in name:  # the Trainer takes the first visible one
+        raise ModelError(
+            f"execution.device: expected cpu or cuda, found {name!r}. Choose among several GPUs with the environment"
+            " variable CUDA_VISIBLE_DEVICES"
+        )
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

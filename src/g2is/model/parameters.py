@@ -1,6 +1,7 @@
 """Canonical names of trainable parameters: the same whoever wrapped the model."""
 
 import re
+from collections.abc import Sequence
 
 from torch import nn
 
@@ -18,6 +19,15 @@ def canonical_name(name: str) -> str:
     'model.layers.0.self_attn.q_proj.lora_A.weight'
     """
     return _ADAPTER.sub(r"\1", _WRAPPERS.sub("", _WRAPPERS.sub("", name)))
+
+
+def without_gradient(names: Sequence[str]) -> ModelError:
+    """The error for trainable parameters that the loss does not reach."""
+    listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return ModelError(
+        f"expected every trainable parameter to get a gradient, found {len(names)} without: {listed}. The model does"
+        " not use these layers for text: leave them out with warmup.lora.target_modules"
+    )
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -13,13 +13,13 @@ Settled here, where method.md leaves it open:
 - `cross_component_conflicts`: one conflict set is shared by all components, earlier targets' included. Anchors obey it
   too (else they would bring in the very conflicts it is there to prevent), so a component may run dry before its first
   row. It begins again with each new round.
-- `anchor_candidates` cannot change a selection: the best open row of the top n, else of all, is the best open row of
-  all. It is accepted because it names what the authors' script does.
+- The authors look for the anchor among the best 1000 rows first. The best open row of those, else of all, is the best
+  open row of all, so nothing is left of that here.
 - With a graph the list's order decides, as in the authors' script. Without one, the fallback has the same candidates
   and rules as the step that failed, so it is not tried.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,7 @@ import torch
 
 from g2is.config import SelectionConfig
 from g2is.errors import SelectionError
+from g2is.progress import Progress
 from g2is.selection.budget import share_budget
 from g2is.selection.candidates import Candidates, Rules
 from g2is.selection.component import Component
@@ -34,8 +35,6 @@ from g2is.selection.core import CoreKnowledge
 from g2is.selection.files import check_graph, check_k
 from g2is.selection.record import Step, Walk, fraction
 from g2is.selection.similarity import UnitRows
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -54,14 +53,12 @@ def walk(
     settings: SelectionConfig,
     graph: np.ndarray | None = None,
     progress: Progress | None = None,
-    keep_zero_rows: bool | None = None,
 ) -> Walk:
     """Select `budget` rows of `pool` (N, k), float16 to float64, normalised or not, by a gradient walk.
 
     `core` is the core knowledge of the target, or of several by name; these are walked in their order and share the
     budget equally. `graph` (N, n) int, if given, holds each row's nearest rows, best first. `progress` is called
-    with the rows taken so far and the budget after each row. `keep_zero_rows` lets zero rows be taken; by default the
-    preset `official` does, as the authors' script, and no other. A `UnitRows` of the pool can be handed over, so that
+    with the rows taken so far and the budget after each row. A `UnitRows` of the pool can be handed over, so that
     several walks read its norms only once.
 
     Raises SelectionError if there is no target or the budget is below 1 or above N; MatrixError if pool, core
@@ -72,7 +69,7 @@ def walk(
         raise SelectionError("walk: expected the core knowledge of at least one target, found none")
     shares = share_budget(max(budget, 0), [1.0] * len(cores))
     targets = [TargetShare(name, core, share) for (name, core), share in zip(cores.items(), shares, strict=True)]
-    return walk_targets(pool, targets, settings, graph, progress, keep_zero_rows)
+    return walk_targets(pool, targets, settings, graph, progress)
 
 
 def walk_targets(
@@ -81,7 +78,6 @@ def walk_targets(
     settings: SelectionConfig,
     graph: np.ndarray | None = None,
     progress: Progress | None = None,
-    keep_zero_rows: bool | None = None,
 ) -> Walk:
     """`walk` for targets with budgets of their own."""
     rows = pool if isinstance(pool, UnitRows) else UnitRows(pool)
@@ -92,8 +88,7 @@ def walk_targets(
         check_k(rows.k, target.core.components.shape[1], f"core knowledge of {target.name!r}")
     if graph is not None:
         check_graph(graph, rows.num_rows)
-    keep_zero_rows = settings.preset == "official" if keep_zero_rows is None else keep_zero_rows
-    return _Walker(rows, settings, graph, progress, budget, keep_zero_rows).walk(targets)
+    return _Walker(rows, settings, graph, progress, budget).walk(targets)
 
 
 class _Walker:
@@ -104,12 +99,11 @@ class _Walker:
         graph: np.ndarray | None,
         progress: Progress | None,
         budget: int,
-        keep_zero_rows: bool,
     ) -> None:
         self._rows = rows
         self._settings = settings
         self._rules = Rules.resolve(settings, rows.k)
-        self._candidates = Candidates(rows, self._rules, keep_zero_rows)
+        self._candidates = Candidates(rows, self._rules, settings.keep_zero_rows)
         self._graph = graph
         self._progress = progress
         self._budget = budget

@@ -10,20 +10,41 @@ from g2is.errors import StoreError
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file (or folder) beside `path`, make it durable, then rename it into place."""
+    """Let `write` fill a temporary file (or folder) beside `path`, make it durable, then rename it into place.
+
+    If `write` fails, nothing is left. The caller holds the folder's lock: the temporary name is the same every time, so
+    that a killed process's leftover is overwritten by the next.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.partial")
     remove(temporary)
-    write(temporary)
-    fsync(temporary)
-    temporary.replace(path)
+    try:
+        write(temporary)
+        fsync(temporary)
+        temporary.replace(path)
+    except BaseException:
+        remove(temporary)
+        raise
     fsync_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, atomically."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` atomically."""
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(content)
+
+    write_atomically(path, write)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write `value` atomically, keys in the order given, so that equal values are equal bytes."""
-    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
-    write_atomically(path, lambda temporary: _write_text(temporary, text))
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -65,7 +86,3 @@ def remove(path: Path) -> None:
         path.rmdir()
     else:
         path.unlink(missing_ok=True)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

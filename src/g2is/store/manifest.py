@@ -20,6 +20,8 @@ from g2is.store.lock import locked, removed_on_error
 from g2is.store.matrix import GradientTable
 
 FORMAT = 1
+_MANIFEST = "manifest.json"
+_MANIFEST_PARTIAL = f".{_MANIFEST}.partial"  # what a kill at the very first write leaves
 _TARGET_SHARD_ROWS = 64  # targets are a few dozen rows: shards as long as a pool's would be mostly padding
 
 
@@ -58,21 +60,38 @@ def open_store(path: Path, fingerprint: Fingerprint, shard_rows: int) -> Iterato
     """Open the store at `path` for this process alone, or start it with this fingerprint and shard length.
 
     A store keeps the shard length it was started with: that is layout and changes no row. Raises FingerprintError
-    naming each differing key if it was made with other settings, StoreError if it is in use or no store.
+    naming each differing key if it holds work done with other settings, StoreError if it is in use or no store.
     """
-    manifest = path / "manifest.json"
-    if path.is_dir() and not manifest.exists() and any(entry.name != ".lock" for entry in path.iterdir()):
-        raise StoreError(f"{path}: expected a g2is store or an empty folder, found other files; name another --store")
+    check_store(path, fingerprint)
     with locked(path, "store") as new:
-        if manifest.exists():
-            found = read_json(manifest)
-            if found.get("format") != FORMAT:
-                raise StoreError(
-                    f"{path}: expected a store of format {FORMAT}, found format {found.get('format')}: it was made by"
-                    " another version of g2is. Name another --store"
-                )
-            check_same(found["fingerprint"], fingerprint, f"{path}: expected a store", "name another --store")
-            shard_rows = int(found["shard_rows"])
+        manifest = path / _MANIFEST
+        if _holds_work(path):
+            check_store(path, fingerprint)  # again: now no other process can change it
+            shard_rows = int(read_json(manifest)["shard_rows"])
         else:
             write_json(manifest, {"format": FORMAT, "fingerprint": dict(fingerprint), "shard_rows": shard_rows})
         yield Store(path, fingerprint, shard_rows, new)
+
+
+def check_store(path: Path, fingerprint: Fingerprint) -> None:
+    """Raise what `open_store` would raise of a store at `path`, without touching it."""
+    manifest = path / _MANIFEST
+    if not manifest.exists():
+        if path.is_dir() and any(entry.name not in (".lock", _MANIFEST_PARTIAL) for entry in path.iterdir()):
+            raise StoreError(
+                f"{path}: expected a g2is store or an empty folder, found other files; name another --store"
+            )
+        return
+    found = read_json(manifest)
+    if found.get("format") != FORMAT or not isinstance(found.get("fingerprint"), dict):
+        raise StoreError(
+            f"{path}: expected a store of format {FORMAT}, found format {found.get('format')}: it was made by another"
+            " version of g2is. Name another --store"
+        )
+    if _holds_work(path):
+        check_same(found["fingerprint"], fingerprint, f"{path}: expected a store", "name another --store")
+
+
+def _holds_work(path: Path) -> bool:
+    """Whether anything was made under the fingerprint: before the warm-up has begun, a setting may still be mended."""
+    return (path / "warmup" / "sample.json").exists()

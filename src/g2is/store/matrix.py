@@ -10,7 +10,7 @@ A `GradientTable` holds the rows of one kind (`pool` or `target`). For every che
 
 One chunk is one shard, with crc32c and no compression: gradients do not compress. A shard with fewer rows than
 `shard_rows` is padded with zeros and its marker says how many count. Markers (`markers/000007.json`) are written last,
-after an fsync of the shard's chunks; chunks without a marker are a crash's leftovers and are swept on opening.
+after an fsync of the shard's chunks; chunks without a marker are a crash's leftovers and are swept before new ones.
 """
 
 import hashlib
@@ -95,15 +95,14 @@ class GradientTable:
         """Where each stored key's row stands in the arrays."""
         if not self._num_rows:
             return {}
-        keys = self._array("key")
+        array = self._array("key")
         found: dict[bytes, int] = {}
         for shard, num_rows in sorted(self._num_rows.items()):
-            start = shard * self.shard_rows
-            for offset, key in enumerate(np.asarray(keys[start : start + num_rows])):
-                found[key.tobytes()] = start + offset
+            for offset, key in enumerate(self._chunk(array, "key", shard)[:num_rows]):
+                found[key.tobytes()] = shard * self.shard_rows + offset
         return found
 
-    def places(self, keys: np.ndarray) -> np.ndarray:
+    def positions_of(self, keys: np.ndarray) -> np.ndarray:
         """Where the rows of `keys` (N, 16) uint8 stand, (N,) int64. Raises StoreError if some are not stored."""
         positions = self.positions()
         found = [positions.get(key.tobytes(), -1) for key in keys]
@@ -147,14 +146,13 @@ class GradientTable:
         write_json(self.path / "markers" / f"{number:06d}.json", marker)
         self._num_rows[number] = num_rows
 
-    def read(self, name: str, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def read(self, name: str, positions: np.ndarray) -> np.ndarray:
         """The rows of array `name` at `positions` (n,), in that order, reading each shard once.
 
-        `out`, if given, is filled in place of a new array. Raises StoreError naming a damaged shard.
+        Raises StoreError naming a damaged shard.
         """
         array = self._array(name)
-        if out is None:
-            out = np.empty((len(positions), *array.shape[1:]), array.dtype)
+        out = np.empty((len(positions), *array.shape[1:]), array.dtype)
         shard_of = positions // self.shard_rows
         order = np.argsort(shard_of, kind="stable")
         bounds = np.searchsorted(shard_of[order], np.arange(array.shape[0] // self.shard_rows + 1))
@@ -166,7 +164,7 @@ class GradientTable:
 
     def _chunk(self, array: zarr.Array, name: str, shard: int) -> np.ndarray:
         start = shard * self.shard_rows
-        place = self.path / name / "c" / str(shard)
+        place = self.path / name / "c" / str(shard) / "/".join("0" * (array.ndim - 1))
         try:
             if not place.exists():  # zarr would answer zeros
                 raise FileNotFoundError("the chunk is missing")

@@ -1,5 +1,6 @@
 """Adam's moments, kept by canonical parameter name in safetensors."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +29,14 @@ class Moments:
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
+
+
+def adapter_digest(folder: Path) -> str:
+    """A hash of a kept adapter: its settings, parameters and moments; of what is there, if some are missing."""
+    total = hashlib.blake2b(digest_size=16)
+    for name in ("adapter_config.json", "adapter_model.safetensors", "moments.safetensors"):
+        total.update((folder / name).read_bytes() if (folder / name).exists() else b"")
+    return total.hexdigest()
 
 
 def save_moments(moments: Moments, path: Path) -> None:

@@ -8,7 +8,6 @@ Folder layout below `warmup/`:
     complete.json            written last: the kept checkpoints, their digests, their mean learning rates, the losses
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,19 +17,17 @@ import numpy as np
 import torch
 from peft import PeftModel
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
 from g2is.config import ExecutionConfig, WarmupConfig
-from g2is.errors import StoreError
-from g2is.model.adapter import attach_adapter
-from g2is.model.batches import pad_batch
-from g2is.model.folder import ModelFolder, resolve_device
-from g2is.model.parameters import trainable_parameters
+from g2is.errors import ModelError, StoreError
+from g2is.model.batches import Row, pad_batch
+from g2is.model.parameters import trainable_parameters, without_gradient
 from g2is.store.files import fsync, read_json, remove, write_atomically, write_json
-from g2is.store.moments import save_moments
+from g2is.store.moments import adapter_digest, save_moments
 from g2is.warmup.moments import moments_of
 
-Row = tuple[np.ndarray, np.ndarray]  # input_ids (T,) int32, label_mask (T,) bool
+SAMPLE = "sample.json"
+COMPLETE = "complete"  # marks a checkpoint of the Trainer, which writes them in place
 
 
 @dataclass(frozen=True)
@@ -46,16 +43,30 @@ class Checkpoint:
     weight: float
     digest: str
 
+    def check(self) -> None:
+        """Raise StoreError if adapter or moments are not what was kept."""
+        found = adapter_digest(self.folder)
+        if found != self.digest:
+            raise StoreError(
+                f"{self.folder}: expected the adapter and moments that the warm-up kept ({self.digest}), found them"
+                f" damaged or changed ({found}). Put them back, or name another --store"
+            )
+
+
+def sample_size(num_rows: int, fraction: float) -> int:
+    """How many of `num_rows` the warm-up draws: the `fraction`, rounded down, at least one."""
+    return max(1, int(num_rows * fraction))
+
 
 def draw_rows(folder: Path, keys: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """The pool rows to warm up on, (n,) int64: a random `fraction` of all, at least one.
+    """The pool rows to warm up on, (n,) int64, drawn at random without repetition.
 
     `keys` is (N, 16) uint8. The draw is kept in `folder`, so that a pool that grew while the warm-up was interrupted
     draws nothing anew. Raises StoreError if a drawn row is no longer in the pool.
     """
-    record = folder / "sample.json"
+    record = folder / SAMPLE
     if not record.exists():
-        size = max(1, int(len(keys) * fraction))
+        size = sample_size(len(keys), fraction)
         drawn = np.sort(np.random.default_rng(seed).choice(len(keys), size=size, replace=False))
         write_json(record, {"keys": [keys[row].tobytes().hex() for row in drawn]})
         return drawn
@@ -74,6 +85,7 @@ def finished_warmup(folder: Path) -> list[Checkpoint] | None:
     """The checkpoints of a warm-up that ran to its end, or None."""
     if not (folder / "complete.json").exists():
         return None
+    remove(folder / "trainer")  # if a kill left some of it
     return [
         Checkpoint(entry["name"], folder / entry["name"], entry["weight"], entry["digest"])
         for entry in read_json(folder / "complete.json")["checkpoints"]
@@ -81,34 +93,30 @@ def finished_warmup(folder: Path) -> list[Checkpoint] | None:
 
 
 def train_warmup(
-    model_folder: ModelFolder,
+    model: PeftModel,
     rows: Sequence[Row],
     folder: Path,
     config: WarmupConfig,
     execution: ExecutionConfig,
-    pad_id: int,
     progress: Callable[[int, int], None],
 ) -> list[Checkpoint]:
-    """Train the adapter on `rows` and keep it, with Adam's moments, for the last epoch or each.
+    """Train the adapter of `model` on `rows` and keep it, with Adam's moments, for the last epoch or each.
 
     Goes on from the last complete checkpoint in `folder`. Batch order, dropout and optimizer come out bit for bit as
     in an undisturbed run on the same machine, threads and versions.
     """
-    device = resolve_device(execution.device)
-    model = attach_adapter(model_folder.load(device), config.lora, config.seed)
     trainer_folder = folder / "trainer"
-    _drop_incomplete(trainer_folder)
+    resume_from = _keep_last_complete(trainer_folder)
     keep_each = config.checkpoints == "each"
     callback = _Keeper(folder, trainable_parameters(model), keep_each, progress)
     trainer = Trainer(
         model=model,
-        args=_arguments(trainer_folder, config, execution, device, next(model.parameters()).dtype),
+        args=_arguments(trainer_folder, config, execution, next(model.parameters())),
         train_dataset=list(rows),
-        data_collator=lambda batch: _collate(batch, pad_id),
+        data_collator=_collate,
         callbacks=[callback],
     )
     trainer.remove_callback(PrinterCallback)  # progress is ours to report
-    resume_from = get_last_checkpoint(str(trainer_folder)) if trainer_folder.exists() else None
     trainer.train(resume_from_checkpoint=resume_from)
     history = [entry for entry in trainer.state.log_history if "learning_rate" in entry]
     names = [f"epoch-{epoch}" for epoch in range(1, config.epochs + 1)]
@@ -116,7 +124,9 @@ def train_warmup(
     rates = {name: _mean_rate(history, epoch) for epoch, name in enumerate(names, start=1)}
     total = sum(rates[name] for name in kept)
     checkpoints = [
-        Checkpoint(name, folder / name, rates[name] / total if total > 0 else 1 / len(kept), _digest(folder / name))
+        Checkpoint(
+            name, folder / name, rates[name] / total if total > 0 else 1 / len(kept), adapter_digest(folder / name)
+        )
         for name in kept
     ]
     record = {
@@ -144,41 +154,52 @@ class _Keeper(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
         fsync(checkpoint)
-        (checkpoint / "complete").touch()
+        (checkpoint / COMPLETE).touch()
         fsync(checkpoint)
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self._progress(state.global_step, state.max_steps)
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        unused = [name for name, parameter in self._parameters.items() if parameter.grad is None]
+        if unused:
+            raise without_gradient(unused)
 
-    def on_epoch_end(
+    def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
     ) -> None:
-        epoch = round(state.epoch or 0)
-        if not self._keep_each and epoch < args.num_train_epochs:
-            return
+        # Here and not at the epoch's end: the Trainer saves its checkpoint between the two, and a run resumed from it
+        # would never come to this epoch's end again.
+        epoch, rest = divmod(state.global_step * int(args.num_train_epochs), state.max_steps)
+        if rest == 0 and (self._keep_each or epoch == args.num_train_epochs):
+            self._keep(epoch, objects["model"], objects["optimizer"])
+        self._progress(state.global_step, state.max_steps)
+
+    def _keep(self, epoch: int, model: PeftModel, optimizer: Any) -> None:
         target = self._folder / f"epoch-{epoch}"
         if target.exists():
             return
-        model: PeftModel = objects["model"]
-        optimizer = getattr(objects["optimizer"], "optimizer", objects["optimizer"])  # Accelerate wraps it
+        if not all(bool(parameter.isfinite().all()) for parameter in self._parameters.values()):
+            raise ModelError(
+                "expected a warm-up that ends in numbers, found NaN or Inf in the adapter: the training diverged. Lower"
+                " warmup.learning_rate, or set model.dtype to float32"
+            )
 
         def write(temporary: Path) -> None:
             model.save_pretrained(str(temporary))
             (temporary / "README.md").unlink(missing_ok=True)
             _sort_target_modules(temporary / "adapter_config.json")
-            save_moments(moments_of(optimizer, self._parameters), temporary / "moments.safetensors")
+            inner = getattr(optimizer, "optimizer", optimizer)  # Accelerate wraps it
+            save_moments(moments_of(inner, self._parameters), temporary / "moments.safetensors")
 
         write_atomically(target, write)
 
 
 def _arguments(
-    folder: Path, config: WarmupConfig, execution: ExecutionConfig, device: torch.device, dtype: torch.dtype
+    folder: Path, config: WarmupConfig, execution: ExecutionConfig, weight: torch.Tensor
 ) -> TrainingArguments:
     # the largest batch within the limit that divides the optimizer step's examples
     device_batch = max(
-        size
-        for size in range(1, min(config.batch_size, execution.warmup_device_batch_size) + 1)
-        if config.batch_size % size == 0
+        size for size in range(1, min(config.batch_size, config.device_batch_size) + 1) if config.batch_size % size == 0
     )
     arguments = TrainingArguments(
         output_dir=str(folder),
@@ -193,16 +214,16 @@ def _arguments(
         adam_beta1=config.beta1,
         adam_beta2=config.beta2,
         optim="adamw_torch",
-        bf16=dtype == torch.bfloat16,
-        use_cpu=device.type == "cpu",
+        bf16=weight.dtype == torch.bfloat16,
+        use_cpu=weight.device.type == "cpu",
         save_strategy="steps",
-        save_steps=execution.checkpoint_steps,
+        save_steps=execution.resume_steps,
         save_total_limit=2,  # the one being written is not complete before the one before it may go
         logging_steps=1,
         report_to=[],
         disable_tqdm=True,
         remove_unused_columns=False,
-        dataloader_pin_memory=device.type == "cuda",
+        dataloader_pin_memory=weight.device.type == "cuda",
         seed=config.seed,
         data_seed=config.seed,
     )
@@ -211,8 +232,8 @@ def _arguments(
     return arguments
 
 
-def _collate(rows: Sequence[Row], pad_id: int) -> dict[str, torch.Tensor]:
-    batch = pad_batch(rows, pad_id)
+def _collate(rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+    batch = pad_batch(rows)
     return {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "labels": batch.labels}
 
 
@@ -223,19 +244,20 @@ def _sort_target_modules(path: Path) -> None:
     write_json(path, settings)
 
 
-def _drop_incomplete(folder: Path) -> None:
-    for checkpoint in folder.glob("checkpoint-*"):
-        if not (checkpoint / "complete").exists():
+def _keep_last_complete(folder: Path) -> str | None:
+    """Remove every checkpoint but the last complete one, and return its path, if there is one.
+
+    An older one may be half removed by the Trainer's rotation: its marker goes first, lest it be taken for whole later.
+    """
+    checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.removeprefix("checkpoint-")))
+    complete = [checkpoint for checkpoint in checkpoints if (checkpoint / COMPLETE).exists()]
+    for checkpoint in checkpoints:
+        if checkpoint not in complete[-1:]:
+            remove(checkpoint / COMPLETE)
             remove(checkpoint)
+    return str(complete[-1]) if complete else None
 
 
 def _mean_rate(history: Sequence[dict[str, Any]], epoch: int) -> float:
     rates = [entry["learning_rate"] for entry in history if epoch - 1 < entry["epoch"] <= epoch + 1e-9]
     return float(np.mean(rates)) if rates else 0.0
-
-
-def _digest(folder: Path) -> str:
-    total = hashlib.blake2b(digest_size=16)
-    for name in ("adapter_model.safetensors", "moments.safetensors"):
-        total.update((folder / name).read_bytes())
-    return total.hexdigest()

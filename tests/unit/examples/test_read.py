@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from g2is.errors import InputError
-from g2is.examples.read import copy_lines, read_examples
+from g2is.examples.read import read_examples
 
 Write = Callable[..., Path]
 ROW = {"prompt": "q", "completion": "a"}
@@ -117,17 +117,11 @@ def test_a_file_of_blank_lines_holds_no_examples(write_rows: Write) -> None:
         list(read_examples(write_rows("", "  ", "\t")))
 
 
-def test_lines_are_copied_byte_for_byte_in_the_order_of_the_file(tmp_path: Path) -> None:
+def test_the_line_s_own_bytes_are_kept(tmp_path: Path) -> None:
     lines = [b'{"prompt": "q", "completion":  "%d"}\r' % number for number in range(5)]
     path = tmp_path / "pool.jsonl.gz"
     path.write_bytes(gzip.compress(b"\n\n".join(lines)))
-    assert list(copy_lines(path, [3, 0, 4])) == [(0, lines[0]), (3, lines[3]), (4, lines[4])]
-    assert [raw for _, raw in copy_lines(path, range(5))] == [example.raw for example in read_examples(path)]
-
-
-def test_copying_a_row_that_is_not_there_says_that_the_file_changed(write_rows: Write) -> None:
-    with pytest.raises(InputError, match="row 2 again, found fewer rows: the file has changed"):
-        list(copy_lines(write_rows(ROW, ROW), [0, 2, 9]))
+    assert [example.raw for example in read_examples(path)] == lines
 
 
 def test_reading_needs_no_heavy_import() -> None:

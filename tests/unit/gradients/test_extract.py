@@ -4,9 +4,9 @@ from architectures import tiny_adapted_model
 from peft import PeftModel
 
 from g2is.config import ProjectionConfig
-from g2is.gradients.extract import AdapterState, Extractor, has_direction, unit_rows
+from g2is.gradients.extract import AdapterState, Extractor
 from g2is.gradients.projection import Projection
-from g2is.gradients.rows import GradientRows
+from g2is.gradients.rows import GradientRows, has_direction, unit_rows
 from g2is.model.parameters import trainable_parameters
 from g2is.store.moments import Moments
 
@@ -27,7 +27,7 @@ def make_extractor(model: PeftModel, notices: list[str], batch_tokens: int = 64)
     )
     state = AdapterState({name: p.detach().clone() for name, p in parameters.items()}, moments)
     projection = Projection(ProjectionConfig(dim=512), {name: p.numel() for name, p in parameters.items()})
-    return Extractor(model, {"epoch-1": state}, projection, batch_tokens, 0, notices.append)
+    return Extractor(model, {"epoch-1": state}, projection, batch_tokens, notices.append)
 
 
 def keys_of(rows: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
@@ -117,5 +117,5 @@ def test_rows_times_norms_are_the_projected_gradients() -> None:
     rng = np.random.default_rng(0)
     projected = rng.normal(size=(5, 64)).astype(np.float32) * 10
     made = unit_rows(projected)
-    read = GradientRows(made.rows, made.norm[:, None], np.zeros((5, 1), np.float32))
+    read = GradientRows(made.rows, made.norm[:, None])
     np.testing.assert_allclose(read.unnormalized(), projected, rtol=2e-3, atol=1e-2)

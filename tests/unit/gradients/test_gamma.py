@@ -48,6 +48,7 @@ def test_momentum_free_is_less_without_what_a_zero_gradient_would_give() -> None
     expected = gamma("less", g, NAME, moments) - at_zero
     torch.testing.assert_close(gamma("momentum-free", g, NAME, moments), expected, rtol=1e-4, atol=1e-6)
     assert at_zero.abs().max() > 0.1
+    assert torch.equal(gamma("momentum-free", torch.zeros_like(g), NAME, moments), torch.zeros_like(g))
 
 
 def test_normalized_divides_by_the_second_moment_alone() -> None:

@@ -26,7 +26,7 @@ def test_padding_is_masked_unlearned_and_not_counted_by_positions(side: str) -> 
         (np.array([7, 8, 9], np.int32), np.array([False, True, True])),
         (np.array([5], np.int32), np.array([False])),
     ]
-    batch = pad_batch(rows, pad_id=0, side=side)
+    batch = pad_batch(rows, side=side)
     place = 0 if side == "right" else 2
     assert batch.input_ids[1].tolist() == [5 if i == place else 0 for i in range(3)]
     assert batch.attention_mask[1].tolist() == [int(i == place) for i in range(3)]

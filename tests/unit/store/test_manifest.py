@@ -11,9 +11,29 @@ from g2is.store.manifest import open_store
 FINGERPRINT = {"model.weights": "abc", "warmup.epochs": 4, "gradients.forms": "less"}
 
 
-def test_a_store_made_with_other_settings_is_refused_and_every_differing_key_named(tmp_path: Path) -> None:
-    with open_store(tmp_path / "s", FINGERPRINT, 8):
+def start_store(path: Path, shard_rows: int = 8) -> None:
+    """A store in which a warm-up has begun."""
+    with open_store(path, FINGERPRINT, shard_rows) as store:
+        store.warmup.mkdir()
+        (store.warmup / "sample.json").write_text("{}")
+
+
+def test_a_setting_may_be_mended_before_the_warm_up_has_begun(tmp_path: Path) -> None:
+    for epochs in (4, 2):
+        with open_store(tmp_path / "s", FINGERPRINT | {"warmup.epochs": epochs}, 8) as store:
+            assert store.fingerprint["warmup.epochs"] == epochs
+
+
+def test_what_a_kill_at_the_first_write_leaves_is_still_taken_for_a_store(tmp_path: Path) -> None:
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".manifest.json.partial").write_text("{")
+    with open_store(tmp_path, FINGERPRINT, 8):
         pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "manifest.json"]
+
+
+def test_a_store_made_with_other_settings_is_refused_and_every_differing_key_named(tmp_path: Path) -> None:
+    start_store(tmp_path / "s")
     other = {**FINGERPRINT, "warmup.epochs": 2, "gradients.forms": "less, adam"}
     with pytest.raises(FingerprintError) as error, open_store(tmp_path / "s", other, 8):
         pass
@@ -26,8 +46,7 @@ def test_a_store_made_with_other_settings_is_refused_and_every_differing_key_nam
 
 
 def test_the_shard_length_is_layout_and_the_store_keeps_its_own(tmp_path: Path) -> None:
-    with open_store(tmp_path / "s", FINGERPRINT, 8):
-        pass
+    start_store(tmp_path / "s")
     with open_store(tmp_path / "s", FINGERPRINT, 99) as store:
         assert store.shard_rows == 8
 

@@ -28,7 +28,7 @@ def test_rows_come_back_in_the_order_asked_for_across_partial_shards(tmp_path: P
     rows = np.concatenate([shard.checkpoints["epoch-1"].forms["less"].rows for shard in shards])
     reopened = GradientTable(tmp_path, "f", shard_rows=4)
     order = np.random.default_rng(0).permutation(11)
-    assert np.array_equal(reopened.read(ROWS, reopened.places(keys[order])), rows[order])
+    assert np.array_equal(reopened.read(ROWS, reopened.positions_of(keys[order])), rows[order])
 
 
 def test_rows_lie_in_a_zarr_v3_array_without_compression_and_with_crc32c(tmp_path: Path) -> None:
@@ -54,6 +54,18 @@ def test_a_flipped_bit_is_found_and_the_shard_named(tmp_path: Path) -> None:
     assert table.read(ROWS, np.arange(4)).shape == (4, 12)
     with pytest.raises(StoreError, match=r"shard 1 .* damaged .*markers/000001\.json"):
         table.read(ROWS, np.array([0, 5]))
+
+
+@pytest.mark.parametrize("damage", ["flip", "remove"])
+def test_damaged_keys_are_found_before_any_row_is_taken_for_missing(damage: str, tmp_path: Path) -> None:
+    table = GradientTable(tmp_path, "f", shard_rows=4)
+    table.write(0, make_shard(4))
+    chunk = tmp_path / "key/c/0/0"
+    content = bytearray(chunk.read_bytes())
+    content[3] ^= 1
+    chunk.write_bytes(content) if damage == "flip" else chunk.unlink()
+    with pytest.raises(StoreError, match=r"shard 0 .* damaged"):
+        table.positions()
 
 
 def test_a_missing_chunk_is_damage_and_not_zeros(tmp_path: Path) -> None:
@@ -90,4 +102,4 @@ def test_keys_that_are_not_stored_are_counted(tmp_path: Path) -> None:
     shard = make_shard(4)
     table.write(0, shard)
     with pytest.raises(StoreError, match="all 7 rows, found 3 missing"):
-        table.places(np.concatenate([shard.key, make_shard(3, 9).key]))
+        table.positions_of(np.concatenate([shard.key, make_shard(3, 9).key]))

@@ -1,0 +1,97 @@
+"""Settings in and out: validation with all problems at once, YAML files."""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from g2is.config import Section
+from g2is.errors import ConfigError
+
+
+def parse(model: type[Section], values: Mapping[str, Any], origin: str) -> Any:
+    """Validate `values` as `model`; all problems are reported together.
+
+    Raises ConfigError naming `origin` (a file, or "the command line") and each offending key.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems: dict[str, list[str]] = {}
+        for problem in error.errors():
+            key, text = _describe(model, problem)
+            problems.setdefault(key, []).append(text)
+        lines = [f"{key}: {' or '.join(dict.fromkeys(texts))}" for key, texts in problems.items()]
+        raise ConfigError(f"{origin}: {len(lines)} setting(s) cannot be used:\n  " + "\n  ".join(lines)) from None
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a config file's mapping. Raises ConfigError if it is not a YAML mapping."""
+    try:
+        values = read_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: expected a YAML config as g2is writes it, but it cannot be read: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a YAML mapping of settings, found {type(values).__name__}")
+    return values
+
+
+def read_yaml(text: str) -> Any:
+    """Parse YAML, but leave dates the text they are. Raises yaml.YAMLError."""
+    return yaml.load(text, _PlainLoader)
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Knows no dates."""
+
+
+_PlainLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def dump(config: Section) -> str:
+    """The config as YAML, every default spelled out."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _describe(model: type[Section], problem: Any) -> tuple[str, str]:
+    """The setting that a problem is about, and what is wrong with it."""
+    if problem["type"] == "extra_forbidden":
+        parts = [str(part) for part in problem["loc"]]
+        key, known = ".".join(parts), _keys(model)
+        near = difflib.get_close_matches(key, known, n=1) or [k for k in known if k.endswith("." + parts[-1])][:1]
+        return key, "unknown" + (f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}")
+    key = ".".join(_known_part(model, problem["loc"]))
+    if problem["type"] == "missing":
+        return key, "required, but not given"
+    found = problem.get("input")
+    suffix = "" if isinstance(found, Mapping) else f", found {found!r}"
+    return key or "config", problem["msg"].removeprefix("Value error, ") + suffix
+
+
+def _known_part(model: type[Section], place: tuple[Any, ...]) -> list[str]:
+    """The names of settings in a problem's place: pydantic adds which branch of a union or which item it tried."""
+    names: list[str] = []
+    inner: Any = model
+    for part in place:
+        if not (isinstance(inner, type) and issubclass(inner, Section) and part in inner.model_fields):
+            break
+        names.append(str(part))
+        inner = inner.model_fields[part].annotation
+    return names
+
+
+def _keys(model: type[Section], prefix: str = "") -> list[str]:
+    keys = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            keys += _keys(kind, f"{prefix}{name}.")
+        else:
+            keys.append(prefix + name)
+    return keys

@@ -1,0 +1,84 @@
+"""selection.parquet and scores.parquet: what was chosen and how every pool row scored."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from g2is.errors import StoreError
+from g2is.selection.core import CoreKnowledge
+from g2is.selection.record import Walk
+from g2is.selection.scores import nearest_target, scores
+from g2is.selection.similarity import UnitRows
+from g2is.store.files import write_atomically
+
+SELECTION, SCORES = "selection.parquet", "scores.parquet"
+
+
+def write_tables(
+    folder: Path,
+    walk: Walk,
+    pool: np.ndarray | torch.Tensor,
+    rows: UnitRows,
+    core: Mapping[str, CoreKnowledge],
+    ids: Sequence[str],
+    target: np.ndarray,
+    target_ids: Sequence[str],
+    made_from: Mapping[str, str],
+) -> None:
+    """Write scores.parquet, then selection.parquet, one row a step of `walk` in its order.
+
+    `pool` (N, k) with its `ids`, and the same as `rows`; `core` by target name; `target` (M, k) with `target_ids`.
+    `made_from` is kept in both files: `stored_metadata` gives it back.
+    """
+    of_pool: dict[str, pa.Array] = {"row": pa.array(np.arange(len(ids))), "id": pa.array(ids, pa.string())}
+    for name, knowledge in core.items():
+        of_pool[f"similarity_to_core.{name}"] = pa.array(scores(rows, knowledge).core_score, mask=~rows.nodes)
+    _write(folder / SCORES, of_pool, made_from)
+    nearest, _ = nearest_target(pool[walk.rows], target)
+    columns = {
+        "row": pa.array([step.row for step in walk.steps], pa.int64()),
+        "id": pa.array([ids[step.row] for step in walk.steps], pa.string()),
+        "order": pa.array([step.order for step in walk.steps], pa.int64()),
+        "target": pa.array([step.target for step in walk.steps], pa.string()),
+        "component": pa.array([step.component for step in walk.steps], pa.int32()),
+        "trail": pa.array([step.trail for step in walk.steps], pa.int32()),
+        "role": pa.array([step.role for step in walk.steps], pa.string()),
+        "similarity_to_previous": pa.array([step.similarity_to_previous for step in walk.steps], pa.float32()),
+        "similarity_to_core": pa.array([step.similarity_to_core for step in walk.steps], pa.float32()),
+        "consistency": pa.array([step.consistency for step in walk.steps], pa.float32()),
+        # a zero row, which `official` may take, is nearest to nothing
+        "nearest_target_id": pa.array([target_ids[row] if row >= 0 else None for row in nearest], pa.string()),
+    }
+    _write(folder / SELECTION, columns, made_from)
+
+
+def stored_metadata(path: Path) -> dict[str, str]:
+    """What a table of ours was made from; empty if it is absent."""
+    if not path.exists():
+        return {}
+    metadata = _open(path).schema_arrow.metadata or {}
+    return {key.decode(): value.decode() for key, value in metadata.items()}
+
+
+def selected_rows(path: Path) -> tuple[list[int], list[str]]:
+    """The pool rows of a selection.parquet and their ids, in order."""
+    table = _open(path).read(["row", "id"])
+    return table.column("row").to_pylist(), table.column("id").to_pylist()
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise StoreError(
+            f"{path}: expected a Parquet table as g2is writes it, but it cannot be read: {error}"
+        ) from None
+
+
+def _write(path: Path, columns: Mapping[str, pa.Array], made_from: Mapping[str, str]) -> None:
+    table = pa.table(dict(columns)).replace_schema_metadata(dict(made_from))
+    write_atomically(path, lambda temporary: pq.write_table(table, temporary))

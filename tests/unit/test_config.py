@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from g2is.config import OFFICIAL, Config, SelectionConfig
+from g2is.config_io import dump, load, parse, read_yaml
+from g2is.errors import ConfigError
+
+REQUIRED = {"pool": "p.jsonl", "target": "t.jsonl", "out": "run", "model": {"name": "m"}}
+
+
+def problems(**values: object) -> list[str]:
+    with pytest.raises(ConfigError) as error:
+        parse(Config, REQUIRED | values, "the command line")
+    first, *lines = str(error.value).splitlines()
+    assert first == f"the command line: {len(lines)} setting(s) cannot be used:"
+    return [line.strip() for line in lines]
+
+
+def test_the_official_preset_fills_what_is_not_given_and_nothing_else() -> None:
+    official = SelectionConfig(preset="official")
+    assert {key: getattr(official, key) for key in OFFICIAL} == OFFICIAL
+    assert SelectionConfig(preset="official", core="svd").core == "svd"
+    ours, theirs = SelectionConfig().model_dump(), official.model_dump()
+    assert {key for key in ours if ours[key] != theirs[key]} == {"preset", *OFFICIAL}
+
+
+def test_a_dumped_config_is_read_back_the_same(tmp_path: Path) -> None:
+    config = parse(Config, REQUIRED | {"selection": {"preset": "official", "delta": 0.9}}, "x")
+    (tmp_path / "config.yaml").write_text(dump(config))
+    assert parse(Config, load(tmp_path / "config.yaml"), "y") == config
+    assert yaml.safe_load(dump(config))["store"] == str(Path("run/store").absolute())
+
+
+def test_all_problems_come_together_each_once_under_its_setting_s_name() -> None:
+    found = problems(
+        warmup={"epochs": 0, "lora": {"rnk": 3, "target_modules": 7}},
+        selection={"conflict_tolerance": "foo", "preset": ["a"]},
+        modle="x",
+    )
+    keys = [line.split(":")[0] for line in found]
+    assert sorted(keys) == [
+        *("modle", "selection.conflict_tolerance", "selection.preset"),
+        *("warmup.epochs", "warmup.lora.rnk", "warmup.lora.target_modules"),
+    ]
+    assert "warmup.lora.rnk: unknown; did you mean warmup.lora.rank?" in found
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"selection": {"form": "adam"}}, "gradients.forms stores only ['less']"),
+        ({"selection": {"conflict_tolerance": -0.1}}, "found -0.1"),
+        ({"examples": {"date": "today"}}, "examples.date"),
+        ({"gradients": {"projection": {"dim": 0}}}, "gradients.projection.dim"),
+        ({"warmup": {"learning_rate": float("nan")}}, "warmup.learning_rate"),
+    ],
+)
+def test_a_value_out_of_range_is_named(values: dict[str, object], expected: str) -> None:
+    assert expected in " ".join(problems(**values))
+
+
+def test_a_date_stays_text() -> None:
+    assert read_yaml("2026-01-31") == "2026-01-31"
+    assert read_yaml("[1, 2.5, true, 2026-13-01]") == [1, 2.5, True, "2026-13-01"]
+
+
+def test_numbers_as_yaml_writes_them_are_understood() -> None:
+    config = parse(
+        Config, REQUIRED | {"warmup": yaml.safe_load("{learning_rate: 1e-3}"), "selection": {"budget": 500}}, "x"
+    )
+    assert config.warmup.learning_rate == 1e-3
+    assert config.selection.budget == "500"
