@@ -4,7 +4,8 @@
 # make bench   small measurements, printed
 
 PYTHON ?= python3
-# The CPU build is small. On a machine with a GPU: make setup TORCH=torch
+# On Linux pip may bring CUDA along (several GB). For a CPU build install that into $(VENV) first, then
+# make setup TORCH='torch>=2.11'
 TORCH ?= torch==2.13.0
 VENV ?= .venv
 BIN := $(VENV)/bin

@@ -50,11 +50,11 @@ class ModelConfig(Section):
     """The causal language model to measure gradients on."""
 
     name: str = Field(description="local folder or hub name")
-    revision: str | None = None
+    revision: str | None = Field(None, description="of a hub model: branch, tag or commit")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="of the frozen weights; auto: bfloat16 on CUDA, else float32. Gradients are float32 always"
     )
-    trust_remote_code: bool = False
+    trust_remote_code: bool = Field(False, description="run code that comes with the model")
 
     @field_validator("name")
     @classmethod
@@ -65,9 +65,9 @@ class ModelConfig(Section):
 class LoraConfig(Section):
     """The adapter whose gradients are measured (method.md step 1)."""
 
-    rank: int = Field(128, ge=1)
-    alpha: float = Field(512.0, gt=0)
-    dropout: float = Field(0.1, ge=0, lt=1)
+    rank: int = Field(128, ge=1, description="r")
+    alpha: float = Field(512.0, gt=0, description="α; the adapter's output is scaled by α/r")
+    dropout: float = Field(0.1, ge=0, lt=1, description="during the warm-up; off when gradients are taken")
     target_modules: tuple[str, ...] | Literal["attention"] = Field(
         "attention", description="names of linear layers; attention: every attention projection of the architecture"
     )
@@ -78,34 +78,36 @@ class WarmupConfig(Section):
 
     lora: LoraConfig = LoraConfig()
     fraction: float = Field(0.05, gt=0, le=1, description="of all pool rows, drawn at random")
-    epochs: int = Field(4, ge=1)
+    epochs: int = Field(4, ge=1, description="passes over the drawn rows")
     learning_rate: float = Field(2e-5, gt=0, description="a few-million-parameter model needs about 1e-3")
     lr_warmup_fraction: float = Field(0.03, ge=0, lt=1, description="of the steps, linear; then linear decay to 0")
     batch_size: int = Field(32, ge=1, description="examples an optimizer step")
     device_batch_size: int = Field(
         8, ge=1, description="examples a forward pass, at most; here because it changes which values dropout drops"
     )
-    weight_decay: float = Field(0.0, ge=0)
-    max_grad_norm: float = Field(1.0, gt=0)
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.999, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0, description="of AdamW")
+    max_grad_norm: float = Field(1.0, gt=0, description="gradients of a step are clipped to it")
+    beta1: float = Field(0.9, ge=0, lt=1, description="of AdamW, and of Γ")
+    beta2: float = Field(0.999, ge=0, lt=1, description="of AdamW, and of Γ")
     checkpoints: Literal["last", "each"] = Field("last", description="epochs whose adapter and moments are kept")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="of the draw, the adapter, the order and dropout")
 
 
 class ProjectionConfig(Section):
     """How a gradient of D coordinates becomes a row of k (method.md step 4)."""
 
-    kind: Literal["sparse", "rademacher", "none"] = "sparse"
+    kind: Literal["sparse", "rademacher", "none"] = Field(
+        "sparse", description="sparse: sign sketch; rademacher: dense ±1/√k, slow, for reference"
+    )
     dim: int = Field(8192, ge=1, description="k; no projection where the adapter has no more coordinates than this")
-    seed: int = Field(0, ge=0, lt=2**63)
+    seed: int = Field(0, ge=0, lt=2**63, description="of signs and places")
 
 
 class GradientsConfig(Section):
     """Which gradients are stored for each example (method.md steps 2-5)."""
 
     forms: tuple[GammaForm, ...] = Field(("less",), min_length=1, description="Γ forms of pool gradients, one pass")
-    target_form: GammaForm = "sgd"
+    target_form: GammaForm = Field("sgd", description="Γ form of target gradients; sgd: the plain gradient")
     projection: ProjectionConfig = ProjectionConfig()
 
     @model_validator(mode="after")
@@ -132,7 +134,7 @@ OFFICIAL: dict[str, Any] = {
 class SelectionConfig(Section):
     """Core knowledge and walk (method.md steps 6-7). The preset fills whatever is not given."""
 
-    preset: Literal["g2is", "official"] = "g2is"
+    preset: Literal["g2is", "official"] = Field("g2is", description="official: the published script's settings")
     budget: Annotated[str, BeforeValidator(str)] = Field(
         "1%", description="a share of the pool's rows (1%) or a number of rows (500)"
     )
@@ -140,7 +142,9 @@ class SelectionConfig(Section):
         None, description="which stored Γ form to walk; default: the first of gradients.forms"
     )
     core: Literal["pca", "svd", "mean"] = Field("svd", description="svd: uncentred, keeps the mean direction")
-    core_mode: Literal["variance", "count_ratio"] = "variance"
+    core_mode: Literal["variance", "count_ratio"] = Field(
+        "variance", description="core_fraction is a share of the variance, or of k components"
+    )
     core_fraction: float = Field(0.5, gt=0, le=1, description="share of variance (or of k) the components keep")
     orient: bool = Field(True, description="turn each component so that the mean target gradient agrees with it")
     normalize_targets: bool = Field(True, description="unit target rows before the decomposition")
@@ -149,8 +153,12 @@ class SelectionConfig(Section):
     conflict_tolerance: float | Literal["noise"] = Field(
         "noise", description="τ: a conflict is a cosine below -τ; noise: 2/√k, two standard deviations of the sketch"
     )
-    consistency_sign: Literal["absolute", "signed"] = "signed"
-    consistency_reference: Literal["previous", "anchor", "best"] = "anchor"
+    consistency_sign: Literal["absolute", "signed"] = Field(
+        "signed", description="of cos(S', K): the absolute value lets the sum turn to -K"
+    )
+    consistency_reference: Literal["previous", "anchor", "best"] = Field(
+        "anchor", description="what δ is relative to: the step before, the trail's anchor, or its best value so far"
+    )
     duplicate_threshold: float | None = Field(
         0.98, gt=0, le=1, description="cosine from which a taken row's copy is skipped"
     )

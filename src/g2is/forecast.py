@@ -50,7 +50,7 @@ class Forecast:
 
 def forecast(config: Config, reporter: Reporter) -> Forecast:
     """Read both files and the model's settings. Raises what the run would raise of files, model, budget and store."""
-    prepared = prepare(config)
+    prepared = prepare(config, reporter)
     check_store(config.store, prepared.fingerprint)
     with tempfile.TemporaryDirectory() as scratch:
         with reporter.stage("read pool", "bytes") as progress:

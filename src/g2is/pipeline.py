@@ -89,7 +89,7 @@ def _open(config: Config, reporter: Reporter | None, selects: bool) -> Iterator[
     with ExitStack() as held:
         folder = held.enter_context(open_run(config.out, config, reporter or Silent(), selects=selects))
         with folder.removed_on_error():
-            prepared = prepare(config)
+            prepared = prepare(config, folder)
             store = held.enter_context(open_store(config.store, prepared.fingerprint, config.execution.shard_rows))
         yield prepared, store, folder
 

@@ -6,6 +6,7 @@ from g2is.config import Config
 from g2is.examples.tokenize import Renderer, make_renderer
 from g2is.gradients import projection
 from g2is.model.folder import ModelFolder, find_model, resolve_device, resolve_dtype
+from g2is.progress import Reporter
 from g2is.store.fingerprint import Fingerprint, flatten
 
 
@@ -19,7 +20,7 @@ class Prepared:
     fingerprint: Fingerprint
 
 
-def prepare(config: Config) -> Prepared:
+def prepare(config: Config, reporter: Reporter) -> Prepared:
     """Find the model and fingerprint everything that decides the store's rows.
 
     Raises ModelError where model, tokenizer, template or device cannot be used.
@@ -27,10 +28,12 @@ def prepare(config: Config) -> Prepared:
     model = find_model(config.model)
     device = resolve_device(config.execution.device)
     renderer = make_renderer(model.tokenizer(), config.examples, model.context_length)
+    with reporter.stage("check model", "bytes") as progress:
+        weights = model.digest(progress)
     fingerprint = flatten(
         {
             "model": {
-                "weights": model.digest(),
+                "weights": weights,
                 "dtype": str(resolve_dtype(config.model, device)).removeprefix("torch."),
             },
             "examples": renderer.fingerprint,

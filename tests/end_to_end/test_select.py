@@ -245,10 +245,15 @@ def test_ctrl_c_ends_with_one_line_and_the_same_command_goes_on(sample: Path, tm
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()
     assert process.returncode == 130, err
+    first = json.loads((tmp_path / "run/summary.json").read_text())
     assert "stopped; the same command goes on from here" in err
     assert "Traceback" not in err
     subprocess.run(arguments, check=True, capture_output=True)
     assert len(selected_ids(tmp_path / "run")) == 15
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert summary["sittings"][0] == first["sittings"][0]  # what the stopped sitting had finished is still told
+    assert "warm up" in summary["sittings"][1]["seconds"]
+    assert summary["pool"]["rows"] == 150
 
 
 def test_a_dry_run_tells_and_writes_nothing(sample: Path, g2is: Command, tmp_path: Path) -> None:

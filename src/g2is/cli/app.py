@@ -39,6 +39,23 @@ from whatever is already done: stop it at any moment and give it again.
 )
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"g2is {version('g2is')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[  # typer calls _version
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="show the version and exit")
+    ] = False,
+) -> None:
+    pass
+
+
 @app.command()
 def select(
     pool: options.Pool,

@@ -13,7 +13,9 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from g2is.config import ModelConfig
 from g2is.errors import ModelError
+from g2is.progress import Progress
 
+_CHUNK = 1 << 24
 _VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json", "vocab.txt", "spiece.model")
 _CAUSAL_HEADS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 _WANTED_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py"]
@@ -73,12 +75,18 @@ class ModelFolder:
             )
         return model.to(device).eval()
 
-    def digest(self) -> str:
-        """A hash of the model's settings and weights, whatever the folder is called."""
-        total = hashlib.blake2b(digest_size=16)
-        for file in [self.path / "config.json", *sorted(self.path.glob("*.safetensors"))]:
+    def digest(self, progress: Progress) -> str:
+        """A hash of the model's settings and weights, whatever the folder is called; progress in bytes."""
+        files = [self.path / "config.json", *sorted(self.path.glob("*.safetensors"))]
+        total, done, size = hashlib.blake2b(digest_size=16), 0, sum(file.stat().st_size for file in files)
+        for file in files:
+            of_file = hashlib.blake2b(digest_size=16)
             with file.open("rb") as opened:
-                total.update(hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).digest())
+                while chunk := opened.read(_CHUNK):
+                    of_file.update(chunk)
+                    done += len(chunk)
+                    progress(done, size)
+            total.update(of_file.digest())
         return total.hexdigest()
 
 

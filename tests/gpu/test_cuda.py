@@ -1,0 +1,39 @@
+"""The same numbers on a CUDA device as on the CPU."""
+
+import numpy as np
+import pytest
+import torch
+from architectures import tiny_adapted_model
+
+from g2is.config import ProjectionConfig
+from g2is.gradients.per_example import per_example_gradients
+from g2is.gradients.projection import Projection
+from g2is.model.batches import pad_batch
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+
+
+@pytest.mark.parametrize("kind", ["sparse", "rademacher"])
+def test_signs_and_places_do_not_depend_on_the_device(kind: str) -> None:
+    config = ProjectionConfig(kind=kind, dim=64)
+    on = {}
+    for device in ("cpu", "cuda"):
+        rows = torch.zeros(300, 64, device=device)
+        Projection(config, {"p": 300}, device).add_(rows, "p", torch.eye(300, device=device))
+        on[device] = rows.cpu()
+    torch.testing.assert_close(on["cuda"], on["cpu"], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "qwen3"])
+def test_per_example_gradients_agree_with_the_cpu(name: str) -> None:
+    rng = np.random.default_rng(0)
+    rows = [(rng.integers(1, 97, n).astype(np.int32), np.arange(n) >= n // 2) for n in (5, 17, 30)]
+    on: dict[str, dict[str, torch.Tensor]] = {}
+    for device in ("cpu", "cuda"):
+        model = tiny_adapted_model(name, "attention").to(device)
+        found: dict[str, torch.Tensor] = {}
+        per_example_gradients(model, pad_batch(rows, device), lambda n, g, f=found: f.__setitem__(n, g.cpu()))
+        on[device] = found
+    for parameter, gradient in on["cpu"].items():
+        cosine = torch.cosine_similarity(on["cuda"][parameter].double(), gradient.double())
+        assert cosine.min() > 1 - 1e-5, parameter
