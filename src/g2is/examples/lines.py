@@ -2,20 +2,21 @@
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import zstandard
 
 from g2is.errors import InputError
+from g2is.progress import Progress
 
 _CHUNK_BYTES = 1 << 16
 _UTF8_BOM = b"\xef\xbb\xbf"
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 
 
-def read_lines(path: Path, progress: Callable[[int, int], None] | None = None) -> Iterator[tuple[int, bytes]]:
+def read_lines(path: Path, progress: Progress | None = None) -> Iterator[tuple[int, bytes]]:
     r"""Yield (1-based line number, bytes without the final \n) of every line of `path` that is not blank.
 
     The suffix (.gz, .zst, else plain) says how to decompress. A UTF-8 byte order mark belongs to the file and is left
@@ -54,7 +55,7 @@ def _split(chunks: Iterator[bytes]) -> Iterator[bytes]:
         yield b"".join(pieces)
 
 
-def _decompressed(path: Path, progress: Callable[[int, int], None] | None) -> Iterator[bytes]:
+def _decompressed(path: Path, progress: Progress | None) -> Iterator[bytes]:
     chunks = _chunks(path, progress)
     compression = _COMPRESSIONS.get(path.suffix.lower())
     if compression is None:
@@ -92,7 +93,7 @@ def _new_decompressor(compression: str) -> Any:
     return zstandard.ZstdDecompressor().decompressobj()
 
 
-def _chunks(path: Path, progress: Callable[[int, int], None] | None) -> Iterator[bytes]:
+def _chunks(path: Path, progress: Progress | None) -> Iterator[bytes]:
     _check_is_file(path)
     try:
         size = path.stat().st_size

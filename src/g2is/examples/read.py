@@ -5,7 +5,7 @@ row of the file may have; a row without one, or with null, is named `row-<number
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from g2is.examples.schemas import (
     messages_of,
     schema_of,
 )
+from g2is.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Example:
     raw: bytes
 
 
-def read_examples(path: Path, progress: Callable[[int, int], None] | None = None) -> Iterator[Example]:
+def read_examples(path: Path, progress: Progress | None = None) -> Iterator[Example]:
     """Yield the file's examples in order, without holding them.
 
     From the first problem row on nothing more is yielded: the rest is only checked, so that all problems come in one

@@ -7,7 +7,7 @@ one. It is written whole or not at all; one that cannot be read is made again.
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, final
@@ -22,6 +22,7 @@ from g2is.examples.lines import digest
 from g2is.examples.problems import Problems
 from g2is.examples.read import Example, read_examples
 from g2is.examples.tokenize import Rendered, Renderer
+from g2is.progress import Progress
 from g2is.store.files import write_atomically
 
 GROUP_ROWS = 1024
@@ -129,9 +130,7 @@ class ExampleTable:
         return self._groups[number]
 
 
-def tokenize_file(
-    path: Path, renderer: Renderer, cache_dir: Path, progress: Callable[[int, int], None] | None = None
-) -> ExampleTable:
+def tokenize_file(path: Path, renderer: Renderer, cache_dir: Path, progress: Progress | None = None) -> ExampleTable:
     """Render every example of `path` into a table in `cache_dir`, or open the one made by an earlier call.
 
     `progress(bytes_read, file_size)` counts bytes of the file on disk, compressed ones if it is compressed; at most
@@ -166,7 +165,7 @@ def _open(path: Path, identity: str) -> ExampleTable | None:
 
 
 def _batches(
-    path: Path, renderer: Renderer, progress: Callable[[int, int], None] | None
+    path: Path, renderer: Renderer, progress: Progress | None
 ) -> Iterator[tuple[list[Example], list[Rendered]]]:
     problems = Problems(path)
     examples = read_examples(path, progress)

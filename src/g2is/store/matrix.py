@@ -26,8 +26,6 @@ from zarr.codecs import Crc32cCodec
 from g2is.errors import StoreError
 from g2is.store.files import fsync, fsync_folder, read_json, remove, write_json
 
-KEY_BYTES = 16
-
 
 @dataclass(frozen=True)
 class FormRows:

@@ -8,7 +8,7 @@ Folder layout below `warmup/`:
     complete.json            written last: the kept checkpoints, their digests, their mean learning rates, the losses
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from g2is.config import ExecutionConfig, WarmupConfig
 from g2is.errors import ModelError, StoreError
 from g2is.model.batches import Row, pad_batch
 from g2is.model.parameters import trainable_parameters, without_gradient
+from g2is.progress import Progress
 from g2is.store.files import fsync, read_json, remove, write_atomically, write_json
 from g2is.store.moments import adapter_digest, save_moments
 from g2is.warmup.moments import moments_of
@@ -98,7 +99,7 @@ def train_warmup(
     folder: Path,
     config: WarmupConfig,
     execution: ExecutionConfig,
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> list[Checkpoint]:
     """Train the adapter of `model` on `rows` and keep it, with Adam's moments, for the last epoch or each.
 
@@ -143,9 +144,7 @@ def train_warmup(
 class _Keeper(TrainerCallback):
     """Marks the Trainer's checkpoints as complete, keeps adapter and moments at the end of epochs, reports progress."""
 
-    def __init__(
-        self, folder: Path, parameters: dict[str, Any], keep_each: bool, progress: Callable[[int, int], None]
-    ) -> None:
+    def __init__(self, folder: Path, parameters: dict[str, Any], keep_each: bool, progress: Progress) -> None:
         self._folder = folder
         self._parameters = parameters
         self._keep_each = keep_each
