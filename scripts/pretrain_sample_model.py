@@ -4,8 +4,9 @@
 
 takes a quarter of an hour on one core. A rerun reaches about the same loss, not the same bytes.
 
-The text is plain: sequences, equations, words with their letters, made-up sentences. The model never sees a question,
-an answer or the chat template, so that tuning on the sample pool has something to teach.
+The text is plain: sequences, equations, products worked out on paper, words with their letters, made-up sentences. The
+model never sees a question, an answer or the chat template, so that tuning on the sample pool has something to teach:
+as with a large model, the ability is there and the tuning calls it up.
 """
 
 import argparse
@@ -20,11 +21,13 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from torch.nn.utils import clip_grad_norm_
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from g2is.demo.arithmetic import carried, worked_product
 from g2is.demo.dice import Dice
+from g2is.demo.measures import DAYS, MONTHS, UNITS
 
 MODEL_FOLDER = Path(__file__).parents[1] / "src/g2is/demo/model"
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
-VOCABULARY_SIZE = 384
+VOCABULARY_SIZE = 448
 CONTEXT = 256
 BATCH_SIZE = 8
 PEAK_LEARNING_RATE = 3e-3
@@ -52,9 +55,9 @@ README = """\
 
 A Llama of {num_parameters:,} parameters for trying g2is where there is no network. It is good for nothing else.
 
-It was pretrained from nothing by `scripts/pretrain_sample_model.py` on text which that script generates: number
-sequences, equations, words with their letters, made-up sentences. It has seen no question, no answer and no chat
-template.
+It was pretrained from nothing by `scripts/pretrain_sample_model.py` on text which that script generates: sequences,
+equations, products worked out on paper, words with their letters, made-up sentences. It has seen no question, no answer
+and no chat template.
 
 | | |
 |---|---|
@@ -77,34 +80,71 @@ def counting(dice: Dice) -> str:
 
 
 def sums(dice: Dice) -> str:
-    a, b = dice.number(4), dice.number(4)
-    return dice.pick((f"{a} + {b} = {a + b}", f"{a} + {b} = {a + b}, {b} + {a} = {a + b}", f"{a + b} - {b} = {a}"))
+    a, b = dice.number(2), dice.number(2)
+    return dice.pick((f"{a} + {b}: {a} + {b} = {a + b}.", f"{a + b} - {b}: {a + b} - {b} = {a}."))
+
+
+def digit_facts(dice: Dice) -> str:
+    a, b, c = dice.between(0, 9), dice.between(0, 9), dice.between(1, 81)
+    return dice.pick((f"{a} * {b}: {a} * {b} = {a * b}.", f"{a} + {b} = {a + b}.", f"{c} + {a}: {c} + {a} = {c + a}."))
+
+
+def carries(dice: Dice) -> str:
+    a, b, digit = dice.number(2, 2), dice.number(2, 2), dice.between(2, 9)
+    return dice.pick(
+        (
+            f"{a} and {b}: {a % 10} + {b % 10} = {carried(a % 10 + b % 10)}",
+            f"{a} times {digit}: {a % 10} * {digit} = {carried(a % 10 * digit)}",
+        )
+    )
 
 
 def products(dice: Dice) -> str:
-    a, b = dice.number(3), dice.between(0, 9)
-    return dice.pick((f"{a} * {b} = {a * b}", f"{b} * {a} = {a * b}, {a} * {b} = {a * b}"))
-
-
-def small_products_and_sums(dice: Dice) -> str:
-    a, b, c = dice.between(0, 9), dice.between(0, 9), dice.between(0, 9)
-    return dice.pick((f"{a} * {b} = {a * b}", f"{a} + {b} = {a + b}", f"{a} * {b} + {c} = {a * b + c}"))
+    a, digit = dice.number(2, 2), dice.between(2, 9)
+    return f"{a} * {digit}: {worked_product(a, digit)}"
 
 
 def tallies(dice: Dice) -> str:
-    a, b, digit = dice.number(3), dice.number(3), dice.between(2, 9)
+    a, b = dice.number(2), dice.number(2)
     return dice.pick(
         (
             f"There are {a} at the {dice.word()} and {b} at the {dice.word()}: {a} + {b} = {a + b}.",
             f"Of the {a + b} in the {dice.word()}, {b} are gone: {a + b} - {b} = {a}.",
-            f"The {dice.word()} took {a} steps {digit} times: {a} * {digit} = {a * digit}.",
         )
     )
 
 
 def orders(dice: Dice) -> str:
-    a, b = dice.number(4), dice.number(4)
-    return f"{a} {'<' if a < b else '>' if a > b else '='} {b}"
+    a, b = sorted((dice.number(3), dice.number(3)))
+    return dice.pick((f"{a} < {b}: {a} is smaller than {b}.", f"{b} > {a}: {b} is larger than {a}."))
+
+
+def numbers(dice: Dice) -> str:
+    a, half = dice.number(3, 3), dice.number(2)
+    return dice.pick(
+        (
+            f"Half of {2 * half} is {half}.",
+            f"{a} is about {(a + 5) // 10 * 10}.",
+            f"{a}: {a // 100} hundreds, {a // 10 % 10} tens, {a % 10} ones.",
+        )
+    )
+
+
+def measures(dice: Dice) -> str:
+    large, small, factor = dice.pick(UNITS)
+    number, day, month = dice.between(2, 20), dice.between(0, 6), dice.between(0, 11)
+    hour, minute, later = dice.between(1, 11), 5 * dice.between(0, 11), 5 * dice.between(1, 11)
+    end = 60 * hour + minute + later
+    return dice.pick(
+        (
+            f"{number} {large} = {number * factor} {small}.",
+            f"{DAYS[day]} and {number} days is {DAYS[(day + number) % 7]}.",
+            f"{DAYS[day]}, {DAYS[(day + 1) % 7]}, {DAYS[(day + 2) % 7]}, {DAYS[(day + 3) % 7]}",
+            f"{MONTHS[month]} and {number} months is {MONTHS[(month + number) % 12]}.",
+            f"{MONTHS[month]}, {MONTHS[(month + 1) % 12]}, {MONTHS[(month + 2) % 12]}, {MONTHS[(month + 3) % 12]}",
+            f"{hour}:{minute:02} and {later} minutes is {end // 60}:{end % 60:02}.",
+        )
+    )
 
 
 def spelling(dice: Dice) -> str:
@@ -136,8 +176,8 @@ def sentences(dice: Dice) -> str:
 
 
 KINDS: tuple[Callable[[Dice], str], ...] = (
-    counting, sums, sums, products, products, small_products_and_sums, tallies,
-    tallies, orders, spelling, spelling, made_up_words, sentences,
+    counting, sums, sums, digit_facts, digit_facts, carries, products, products, products,
+    tallies, orders, numbers, measures, spelling, made_up_words, sentences,
 )  # fmt: skip
 
 

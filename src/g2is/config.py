@@ -93,6 +93,23 @@ class WarmupConfig(Section):
     seed: int = Field(0, ge=0, description="of the draw, the adapter, the order and dropout")
 
 
+class TuningConfig(Section):
+    """Fine-tuning on a selection (`g2is train`; method.md step 8; defaults are the paper's where it gives any)."""
+
+    lora: LoraConfig = LoraConfig()
+    epochs: int = Field(3, ge=1, description="passes over the selection")
+    learning_rate: float = Field(2e-5, gt=0, description="a few-million-parameter model needs about 2e-3")
+    schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="of the learning rate")
+    lr_warmup_fraction: float = Field(0.03, ge=0, lt=1, description="of the steps, linear; then the schedule")
+    batch_size: int = Field(32, ge=1, description="examples an optimizer step")
+    device_batch_size: int = Field(8, ge=1, description="examples a forward pass, at most")
+    weight_decay: float = Field(0.0, ge=0, description="of AdamW")
+    max_grad_norm: float = Field(1.0, gt=0, description="gradients of a step are clipped to it")
+    beta1: float = Field(0.9, ge=0, lt=1, description="of AdamW")
+    beta2: float = Field(0.999, ge=0, lt=1, description="of AdamW")
+    seed: int = Field(0, ge=0, description="of the adapter, the order and dropout")
+
+
 class ProjectionConfig(Section):
     """How a gradient of D coordinates becomes a row of k (method.md step 4)."""
 
@@ -237,3 +254,14 @@ class MatrixWalkConfig(Section):
     graph: AbsolutePath | None = None
     out: AbsolutePath
     selection: SelectionConfig = SelectionConfig()
+
+
+class TrainConfig(Section):
+    """Fine-tuning an adapter on a selection (`g2is train`). The model may be another than the one that selected."""
+
+    data: tuple[AbsolutePath, ...] = Field(min_length=1)
+    out: AbsolutePath
+    model: ModelConfig
+    examples: ExamplesConfig = ExamplesConfig()
+    tuning: TuningConfig = TuningConfig()
+    execution: ExecutionConfig = ExecutionConfig()

@@ -5,60 +5,54 @@ from g2is.demo.dice import Dice, Exchange
 
 def addition(dice: Dice) -> Exchange:
     """The sum of two numbers."""
-    a, b = dice.number(4, 2), dice.number(4, 2)
+    a, b = dice.number(2), dice.number(2)
     question = dice.pick((f"What is {a} + {b}?", f"Add {a} and {b}.", f"Find the sum of {a} and {b}."))
     return question, f"{a} + {b} = {a + b}."
 
 
 def subtraction(dice: Dice) -> Exchange:
     """The difference of two numbers, never negative."""
-    a, b = sorted((dice.number(3, 2), dice.number(3, 2)), reverse=True)
+    a, b = sorted((dice.number(2), dice.number(2)), reverse=True)
     question = dice.pick((f"What is {a} - {b}?", f"Subtract {b} from {a}.", f"Take {b} away from {a}."))
     return question, f"{a} - {b} = {a - b}."
 
 
-def carrying(dice: Dice) -> Exchange:
-    """What is carried from the last column when two numbers are added, or one is multiplied by a digit."""
-    if dice.between(0, 1):
-        a, b = dice.number(3, 2), dice.number(3, 2)
-        verb, worked, total = "adding", f"{a % 10} + {b % 10}", a % 10 + b % 10
-    else:
-        a, b = dice.number(3, 2), dice.between(2, 9)
-        verb, worked, total = "multiplying", f"{a % 10} * {b}", a % 10 * b
-    question = dice.pick(
-        (
-            f"What is carried when {verb} the last digits of {a} and {b}?",
-            f"When {verb} {a} and {b}, what do the last digits carry?",
-            f"Name the carry when {verb} the last digits of {a} and {b}.",
-        )
-    )
-    return question, f"{worked} = {total}, so {carry_of(total)} is carried."
-
-
-def multiplication(dice: Dice) -> Exchange:
-    """A number times a digit."""
-    a, b = dice.number(3, 2), dice.between(2, 9)
+def times_table(dice: Dice) -> Exchange:
+    """A digit times a digit."""
+    a, b = dice.between(2, 9), dice.between(2, 9)
     question = dice.pick((f"What is {a} * {b}?", f"Multiply {a} by {b}.", f"Find the product of {a} and {b}."))
     return question, f"{a} * {b} = {a * b}."
 
 
-def multi_digit_multiplication(dice: Dice) -> Exchange:
-    """Two numbers of two digits multiplied on paper: multiplication, carrying and addition at once."""
-    a, b = dice.number(2, 2), dice.number(2, 2)
+def carrying(dice: Dice) -> Exchange:
+    """What is carried from the last column when two numbers are added, or one is multiplied by a digit."""
+    a = dice.number(2, 2)
+    if dice.between(0, 1):
+        b = dice.number(2, 2)
+        verb, worked = "adding", f"{a % 10} + {b % 10} = {carried(a % 10 + b % 10)}"
+    else:
+        b = dice.between(2, 9)
+        verb, worked = "multiplying", f"{a % 10} * {b} = {carried(a % 10 * b)}"
     question = dice.pick(
         (
-            f"Work out {a} * {b} step by step.",
-            f"Multiply {a} by {b} on paper.",
-            f"Show how to find the product of {a} and {b}.",
+            f"What is carried when {verb} {a} and {b}?",
+            f"When {verb} {a} and {b}, what do the last digits carry?",
+            f"Name the carry when {verb} {a} and {b}.",
         )
     )
-    steps = [step for digit in (b % 10, b // 10) for step in _times_digit(a, digit)]
-    return question, " ".join([*steps, f"{a * (b % 10)} + {a * (b // 10)}0 = {a * b}."])
+    return question, worked
+
+
+def multi_digit_multiplication(dice: Dice) -> Exchange:
+    """A number of two digits times a digit, on paper: times table, carrying and addition at once."""
+    a, b = dice.number(2, 2), dice.between(2, 9)
+    question = dice.pick((f"What is {a} * {b}?", f"Multiply {a} by {b}.", f"Find the product of {a} and {b}."))
+    return question, worked_product(a, b)
 
 
 def comparing(dice: Dice) -> Exchange:
     """The larger or the smaller of two numbers."""
-    a, b = dice.number(4, 2), dice.number(4, 2)
+    a, b = dice.number(3, 2), dice.number(3, 2)
     b += a == b
     word = dice.pick(("larger", "smaller"))
     question = dice.pick((f"Which is {word}, {a} or {b}?", f"Compare {a} and {b}. Which one is {word}?"))
@@ -66,17 +60,36 @@ def comparing(dice: Dice) -> Exchange:
     return question, f"{first} is {word} than {second}."
 
 
-def carry_of(total: int) -> str:
-    """What a column's total carries into the next column, in words where it is nothing."""
-    return str(total // 10) if total >= 10 else "nothing"
+def halving(dice: Dice) -> Exchange:
+    """Half of an even number."""
+    half = dice.number(2)
+    question = dice.pick((f"What is half of {2 * half}?", f"Halve {2 * half}.", f"Divide {2 * half} by two."))
+    return question, f"Half of {2 * half} is {half}."
 
 
-def _times_digit(a: int, digit: int) -> list[str]:
+def rounding(dice: Dice) -> Exchange:
+    """The ten nearest to a number."""
+    a = dice.number(3, 2)
+    question = dice.pick((f"Round {a} to tens.", f"What is {a} to the nearest ten?", f"About how many tens is {a}?"))
+    return question, f"{a} is about {(a + 5) // 10 * 10}."
+
+
+def place_value(dice: Dice) -> Exchange:
+    """How many hundreds, tens and ones a number has."""
+    a = dice.number(3, 3)
+    question = dice.pick((f"Take {a} apart.", f"Which places does {a} have?", f"Write {a} as hundreds, tens and ones."))
+    return question, f"{a // 100} hundreds, {a // 10 % 10} tens, {a % 10} ones."
+
+
+def carried(total: int) -> str:
+    """A column's total and what it carries into the next column."""
+    return f"{total}, so {total // 10 if total >= 10 else 'nothing'} is carried."
+
+
+def worked_product(a: int, digit: int) -> str:
     """The steps of a two-digit number times a digit."""
-    ones, carry = a % 10 * digit, a % 10 * digit // 10
-    tens = f"{a // 10} * {digit}" + (f" + {carry}" if carry else "")
-    return [
-        f"{a % 10} * {digit} = {ones}, so {carry_of(ones)} is carried.",
-        f"{tens} = {a // 10 * digit + carry}.",
-        f"{a} * {digit} = {a * digit}.",
-    ]
+    ones, tens = a % 10 * digit, a // 10 * digit
+    steps = [f"{a % 10} * {digit} = {carried(ones)}", f"{a // 10} * {digit} = {tens}."]
+    if ones >= 10:
+        steps.append(f"{tens} + {ones // 10} = {tens + ones // 10}.")
+    return " ".join([*steps, f"{a} * {digit} = {a * digit}."])

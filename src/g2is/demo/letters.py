@@ -63,3 +63,19 @@ def repeating(dice: Dice) -> Exchange:
         (f"Repeat {word} {times} times.", f"Write {word} {times} times.", f"Say {word} {times} times.")
     )
     return question, " ".join([word] * times)
+
+
+def vowels(dice: Dice) -> Exchange:
+    """The vowels of a word in their order."""
+    word = dice.word()
+    question = dice.pick(
+        (f"List the vowels of {word}.", f"Which vowels does {word} have?", f"Keep only {word}'s vowels.")
+    )
+    return question, " ".join(letter for letter in word if letter in "aeiou")
+
+
+def alphabetical(dice: Dice) -> Exchange:
+    """Which of two words comes first in a dictionary."""
+    first, second = dice.word(), dice.word()
+    question = dice.pick((f"Which comes first, {first} or {second}?", f"Put {first} and {second} in order."))
+    return question, " ".join(sorted((first, second)))

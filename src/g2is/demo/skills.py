@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from g2is.demo import arithmetic, letters
+from g2is.demo import arithmetic, letters, measures
 from g2is.demo.dice import Dice, Exchange
 from g2is.errors import InputError
 
-SOURCE = "g2is-sample"
 TARGET_SKILL = "multi_digit_multiplication"
-POOL_FILE = "pool.jsonl"
-TARGET_FILE = "target.jsonl"
+POOL_FILE, TARGET_FILE, TEST_FILE = "pool.jsonl", "target.jsonl", "test.jsonl"
+NUM_POOL_ROWS, NUM_TARGET_ROWS, NUM_TEST_ROWS = 2_400, 24, 100
 
 # Draws without a new question after which a skill counts as used up.
 _MAX_DRAWS = 2_000
@@ -28,29 +27,41 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Skill:
-    """Something a model can be taught: how to pose it, and the other skills it is made of, if any."""
+    """Something a model can be taught: its family, how to pose it, and the other skills it is made of, if any."""
 
+    family: str
     pose: Callable[[Dice], Exchange]
     parts: tuple[str, ...] = ()
 
 
 SKILLS: dict[str, Skill] = {
-    "addition": Skill(arithmetic.addition),
-    "carrying": Skill(arithmetic.carrying),
-    "subtraction": Skill(arithmetic.subtraction),
-    "multiplication": Skill(arithmetic.multiplication),
-    "comparing": Skill(arithmetic.comparing),
-    "reversing": Skill(letters.reversing),
-    "sorting_letters": Skill(letters.sorting_letters),
-    "counting_letters": Skill(letters.counting_letters),
-    "upper_case": Skill(letters.upper_case),
-    "last_letter": Skill(letters.last_letter),
-    "repeating": Skill(letters.repeating),
-    TARGET_SKILL: Skill(arithmetic.multi_digit_multiplication, parts=("multiplication", "carrying", "addition")),
+    "addition": Skill("numbers", arithmetic.addition),
+    "carrying": Skill("numbers", arithmetic.carrying),
+    "times_table": Skill("numbers", arithmetic.times_table),
+    "subtraction": Skill("numbers", arithmetic.subtraction),
+    "comparing": Skill("numbers", arithmetic.comparing),
+    "halving": Skill("numbers", arithmetic.halving),
+    "rounding": Skill("numbers", arithmetic.rounding),
+    "place_value": Skill("numbers", arithmetic.place_value),
+    "weekdays": Skill("measures", measures.weekdays),
+    "months": Skill("measures", measures.months),
+    "clock": Skill("measures", measures.clock),
+    "units": Skill("measures", measures.units),
+    "reversing": Skill("letters", letters.reversing),
+    "sorting_letters": Skill("letters", letters.sorting_letters),
+    "counting_letters": Skill("letters", letters.counting_letters),
+    "upper_case": Skill("letters", letters.upper_case),
+    "last_letter": Skill("letters", letters.last_letter),
+    "repeating": Skill("letters", letters.repeating),
+    "vowels": Skill("letters", letters.vowels),
+    "alphabetical": Skill("letters", letters.alphabetical),
+    TARGET_SKILL: Skill(
+        "numbers", arithmetic.multi_digit_multiplication, parts=("times_table", "carrying", "addition")
+    ),
 }
 
 
-def pool_rows(num_rows: int = 1_500, seed: int = 0) -> list[Row]:
+def pool_rows(num_rows: int = NUM_POOL_ROWS, seed: int = 0) -> list[Row]:
     """The sample pool: as many rows of every skill without parts, in turn, no question twice.
 
     Raises:
@@ -59,30 +70,41 @@ def pool_rows(num_rows: int = 1_500, seed: int = 0) -> list[Row]:
     return _rows("pool", [name for name, skill in SKILLS.items() if not skill.parts], num_rows, seed)
 
 
-def target_rows(num_rows: int = 24, seed: int = 0) -> list[Row]:
-    """Rows of the composite skill, no question twice. More rows with the same seed begin with the same rows.
+def target_rows(num_rows: int = NUM_TARGET_ROWS, seed: int = 0) -> list[Row]:
+    """Rows of the composite skill, no problem twice. More rows with the same seed begin with the same rows.
 
     Raises:
-        InputError: more rows are asked for than the skill has different questions.
+        InputError: more rows are asked for than the skill has different problems.
     """
     return _rows("target", [TARGET_SKILL], num_rows, seed)
 
 
-def write_pool(path: Path, num_rows: int = 1_500, seed: int = 0) -> None:
+def evaluation_rows(num_rows: int = NUM_TEST_ROWS, seed: int = 0) -> list[Row]:
+    """Rows of the composite skill to test on: none of the problems that the sample target holds.
+
+    Raises:
+        InputError: more rows are asked for than the skill has different problems.
+    """
+    rows = _rows("test", [TARGET_SKILL], NUM_TARGET_ROWS + num_rows, seed)
+    return rows[NUM_TARGET_ROWS:]
+
+
+def write_pool(path: Path, num_rows: int = NUM_POOL_ROWS, seed: int = 0) -> None:
     """Write `pool_rows` as JSONL."""
     _write(path, pool_rows(num_rows, seed))
 
 
-def write_target(path: Path, num_rows: int = 24, seed: int = 0) -> None:
+def write_target(path: Path, num_rows: int = NUM_TARGET_ROWS, seed: int = 0) -> None:
     """Write `target_rows` as JSONL."""
     _write(path, target_rows(num_rows, seed))
 
 
 def write_sample(folder: Path) -> None:
-    """Write the sample pool and target into a folder, which is made if need be."""
+    """Write the sample's pool, target and test rows into a folder, which is made if need be."""
     folder.mkdir(parents=True, exist_ok=True)
     write_pool(folder / POOL_FILE)
     write_target(folder / TARGET_FILE)
+    _write(folder / TEST_FILE, evaluation_rows())
 
 
 def _rows(prefix: str, skills: list[str], num_rows: int, seed: int) -> list[Row]:
@@ -99,26 +121,30 @@ def _skill_seed(name: str, seed: int) -> int:
 
 
 def _different(name: str, dice: Dice) -> Iterator[Exchange]:
-    """A skill's exchanges without those whose question came before."""
+    """A skill's exchanges without those whose question came before; of a composite, without those of the same answer.
+
+    A composite's answer shows its problem, so that no problem of the target comes back in other words in the test.
+    """
     seen: set[str] = set()
     while True:
         for _ in range(_MAX_DRAWS):
             question, answer = SKILLS[name].pose(dice)
-            if question not in seen:
+            known = answer if SKILLS[name].parts else question
+            if known not in seen:
                 break
         else:
             raise InputError(
                 f"The sample skill {name!r} has about {len(seen)} different questions, and more were asked for. "
                 "Ask for fewer rows."
             )
-        seen.add(question)
+        seen.add(known)
         yield question, answer
 
 
 def _row(row_id: str, skill: str, exchange: Exchange) -> Row:
     question, answer = exchange
     messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-    return {"id": row_id, "source": SOURCE, "task": skill, "messages": messages}
+    return {"id": row_id, "source": SKILLS[skill].family, "task": skill, "messages": messages}
 
 
 def _write(path: Path, rows: Iterable[Row]) -> None:

@@ -14,21 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from peft import PeftModel
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from g2is.config import ExecutionConfig, WarmupConfig
-from g2is.errors import ModelError, StoreError
-from g2is.model.batches import Row, pad_batch
-from g2is.model.parameters import trainable_parameters, without_gradient
+from g2is.errors import StoreError
+from g2is.model.batches import Row
+from g2is.model.parameters import trainable_parameters
+from g2is.model.trainer import save_adapter, train_adapter
 from g2is.progress import Progress
-from g2is.store.files import fsync, read_json, remove, write_atomically, write_json
+from g2is.store.files import read_json, remove, write_atomically, write_json
 from g2is.store.moments import adapter_digest, save_moments
 from g2is.warmup.moments import moments_of
 
 SAMPLE = "sample.json"
-COMPLETE = "complete"  # marks a checkpoint of the Trainer, which writes them in place
 
 
 @dataclass(frozen=True)
@@ -107,19 +106,11 @@ def train_warmup(
     in an undisturbed run on the same machine, threads and versions.
     """
     trainer_folder = folder / "trainer"
-    resume_from = _keep_last_complete(trainer_folder)
     keep_each = config.checkpoints == "each"
-    callback = _Keeper(folder, trainable_parameters(model), keep_each, progress)
-    trainer = Trainer(
-        model=model,
-        args=_arguments(trainer_folder, config, execution, next(model.parameters())),
-        train_dataset=list(rows),
-        data_collator=_collate,
-        callbacks=[callback],
+    state = train_adapter(
+        model, rows, trainer_folder, config, "linear", execution, progress, _Keeper(folder, model, keep_each)
     )
-    trainer.remove_callback(PrinterCallback)  # progress is ours to report
-    trainer.train(resume_from_checkpoint=resume_from)
-    history = [entry for entry in trainer.state.log_history if "learning_rate" in entry]
+    history = [entry for entry in state.log_history if "learning_rate" in entry]
     names = [f"epoch-{epoch}" for epoch in range(1, config.epochs + 1)]
     kept = names if keep_each else names[-1:]
     rates = {name: _mean_rate(history, epoch) for epoch, name in enumerate(names, start=1)}
@@ -133,7 +124,7 @@ def train_warmup(
     record = {
         "checkpoints": [{"name": c.name, "weight": c.weight, "digest": c.digest} for c in checkpoints],
         "num_examples": len(rows),
-        "num_steps": trainer.state.global_step,
+        "num_steps": state.global_step,
         "loss_by_step": [round(entry["loss"], 6) for entry in history],
     }
     write_json(folder / "complete.json", record)
@@ -142,26 +133,12 @@ def train_warmup(
 
 
 class _Keeper(TrainerCallback):
-    """Marks the Trainer's checkpoints as complete, keeps adapter and moments at the end of epochs, reports progress."""
+    """Keeps adapter and moments at the end of epochs."""
 
-    def __init__(self, folder: Path, parameters: dict[str, Any], keep_each: bool, progress: Progress) -> None:
+    def __init__(self, folder: Path, model: PeftModel, keep_each: bool) -> None:
         self._folder = folder
-        self._parameters = parameters
+        self._parameters = trainable_parameters(model)
         self._keep_each = keep_each
-        self._progress = progress
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        fsync(checkpoint)
-        (checkpoint / COMPLETE).touch()
-        fsync(checkpoint)
-
-    def on_pre_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        unused = [name for name, parameter in self._parameters.items() if parameter.grad is None]
-        if unused:
-            raise without_gradient(unused)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
@@ -171,90 +148,18 @@ class _Keeper(TrainerCallback):
         epoch, rest = divmod(state.global_step * int(args.num_train_epochs), state.max_steps)
         if rest == 0 and (self._keep_each or epoch == args.num_train_epochs):
             self._keep(epoch, objects["model"], objects["optimizer"])
-        self._progress(state.global_step, state.max_steps)
 
     def _keep(self, epoch: int, model: PeftModel, optimizer: Any) -> None:
         target = self._folder / f"epoch-{epoch}"
         if target.exists():
             return
-        if not all(bool(parameter.isfinite().all()) for parameter in self._parameters.values()):
-            raise ModelError(
-                "expected a warm-up that ends in numbers, found NaN or Inf in the adapter: the training diverged. Lower"
-                " warmup.learning_rate, or set model.dtype to float32"
-            )
 
         def write(temporary: Path) -> None:
-            model.save_pretrained(str(temporary))
-            (temporary / "README.md").unlink(missing_ok=True)
-            _sort_target_modules(temporary / "adapter_config.json")
+            save_adapter(model, temporary)
             inner = getattr(optimizer, "optimizer", optimizer)  # Accelerate wraps it
             save_moments(moments_of(inner, self._parameters), temporary / "moments.safetensors")
 
         write_atomically(target, write)
-
-
-def _arguments(
-    folder: Path, config: WarmupConfig, execution: ExecutionConfig, weight: torch.Tensor
-) -> TrainingArguments:
-    # the largest batch within the limit that divides the optimizer step's examples
-    device_batch = max(
-        size for size in range(1, min(config.batch_size, config.device_batch_size) + 1) if config.batch_size % size == 0
-    )
-    arguments = TrainingArguments(
-        output_dir=str(folder),
-        num_train_epochs=config.epochs,
-        per_device_train_batch_size=device_batch,
-        gradient_accumulation_steps=config.batch_size // device_batch,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type="linear",
-        warmup_steps=config.lr_warmup_fraction,  # below 1: a share of all steps
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
-        adam_beta1=config.beta1,
-        adam_beta2=config.beta2,
-        optim="adamw_torch",
-        bf16=weight.dtype == torch.bfloat16,
-        use_cpu=weight.device.type == "cpu",
-        save_strategy="steps",
-        save_steps=execution.resume_steps,
-        save_total_limit=2,  # the one being written is not complete before the one before it may go
-        logging_steps=1,
-        report_to=[],
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        dataloader_pin_memory=weight.device.type == "cuda",
-        seed=config.seed,
-        data_seed=config.seed,
-    )
-    if arguments.n_gpu > 1:
-        arguments._n_gpu = 1  # else the Trainer splits each batch over every visible device, and the loss changes
-    return arguments
-
-
-def _collate(rows: Sequence[Row]) -> dict[str, torch.Tensor]:
-    batch = pad_batch(rows)
-    return {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "labels": batch.labels}
-
-
-def _sort_target_modules(path: Path) -> None:
-    """PEFT writes them as a set, in an order that changes from process to process."""
-    settings = read_json(path)
-    settings["target_modules"] = sorted(settings["target_modules"])
-    write_json(path, settings)
-
-
-def _keep_last_complete(folder: Path) -> str | None:
-    """Remove every checkpoint but the last complete one, and return its path, if there is one.
-
-    An older one may be half removed by the Trainer's rotation: its marker goes first, lest it be taken for whole later.
-    """
-    checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.removeprefix("checkpoint-")))
-    complete = [checkpoint for checkpoint in checkpoints if (checkpoint / COMPLETE).exists()]
-    for checkpoint in checkpoints:
-        if checkpoint not in complete[-1:]:
-            remove(checkpoint / COMPLETE)
-            remove(checkpoint)
-    return str(complete[-1]) if complete else None
 
 
 def _mean_rate(history: Sequence[dict[str, Any]], epoch: int) -> float:

@@ -1,0 +1,1 @@
+"""How well a model does on examples: loss and exact match."""

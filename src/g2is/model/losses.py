@@ -1,0 +1,44 @@
+"""The loss of each example of a batch."""
+
+import inspect
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from peft import PeftModel
+from torch import nn
+
+from g2is.model.batches import IGNORED_LABEL, Batch
+
+
+def example_losses(model: nn.Module, batch: Batch) -> torch.Tensor:
+    """Mean cross-entropy (nats) of each example over its learned tokens, (B,) float32, with its autograd graph.
+
+    Logits are computed only at positions where some example of the batch predicts a learned token, if the model's
+    forward can be told so. What a model adds to its training loss (a router's balance, say) is left out.
+    """
+    targets = batch.labels[:, 1:]
+    learned = targets != IGNORED_LABEL
+    positions = learned.any(0).nonzero()[:, 0]
+    takes = _forward_parameters(model)
+    arguments: dict[str, Any] = {
+        "input_ids": batch.input_ids,
+        "attention_mask": batch.attention_mask,
+        "use_cache": False,
+    }
+    if "position_ids" in takes:
+        arguments["position_ids"] = batch.position_ids
+    if "logits_to_keep" in takes:
+        logits = model(**arguments, logits_to_keep=positions).logits
+    else:
+        logits = model(**arguments).logits[:, positions]
+    targets = targets[:, positions]
+    token_losses = F.cross_entropy(
+        logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED_LABEL, reduction="none"
+    )
+    return token_losses.view(targets.shape).sum(1) / learned.sum(1)
+
+
+def _forward_parameters(model: nn.Module) -> frozenset[str]:
+    inner: nn.Module = model.get_base_model() if isinstance(model, PeftModel) else model
+    return frozenset(inspect.signature(inner.forward).parameters)

@@ -1,0 +1,151 @@
+"""The stock Trainer, as warm-up and tuning use it: quiet, and resumable after a kill at any moment.
+
+The Trainer writes its checkpoints in place: one counts only with the file `complete` in it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from peft import PeftModel
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from g2is.config import ExecutionConfig, TuningConfig, WarmupConfig
+from g2is.errors import ModelError
+from g2is.model.batches import Row, pad_batch
+from g2is.model.parameters import trainable_parameters, without_gradient
+from g2is.progress import Progress
+from g2is.store.files import fsync, read_json, remove, write_json
+
+_COMPLETE = "complete"
+
+
+def train_adapter(
+    model: PeftModel,
+    rows: Sequence[Row],
+    folder: Path,
+    config: WarmupConfig | TuningConfig,
+    schedule: Literal["linear", "cosine", "constant_with_warmup"],
+    execution: ExecutionConfig,
+    progress: Progress,
+    *callbacks: TrainerCallback,
+) -> TrainerState:
+    """Train the adapter of `model` on `rows`, from the last complete checkpoint in `folder` if there is one.
+
+    Batch order, dropout and optimizer come out bit for bit as in an undisturbed run on the same machine, threads and
+    versions. Raises ModelError if the loss does not reach a trainable parameter, or the training diverges.
+    """
+    resume_from = _keep_last_complete(folder)
+    trainer = Trainer(
+        model=model,
+        args=_arguments(folder, config, schedule, execution, next(model.parameters())),
+        train_dataset=list(rows),
+        data_collator=_collate,
+        callbacks=[_Watch(trainable_parameters(model), progress), *callbacks],
+    )
+    trainer.remove_callback(PrinterCallback)  # progress is ours to report
+    trainer.train(resume_from_checkpoint=resume_from)
+    return trainer.state
+
+
+def save_adapter(model: PeftModel, folder: Path) -> None:
+    """Save the adapter as PEFT does, the same bytes for the same adapter.
+
+    Raises ModelError if it holds NaN or Inf.
+    """
+    if not all(bool(parameter.isfinite().all()) for parameter in trainable_parameters(model).values()):
+        raise ModelError(
+            "expected a training that ends in numbers, found NaN or Inf in the adapter: it diverged. Lower the"
+            " learning_rate, or set model.dtype to float32"
+        )
+    model.save_pretrained(str(folder))
+    (folder / "README.md").unlink(missing_ok=True)
+    settings = read_json(folder / "adapter_config.json")
+    settings["target_modules"] = sorted(settings["target_modules"])  # a set, in an order that changes with the process
+    write_json(folder / "adapter_config.json", settings)
+
+
+class _Watch(TrainerCallback):
+    """Marks the Trainer's checkpoints as complete, and reports progress."""
+
+    def __init__(self, parameters: dict[str, Any], progress: Progress) -> None:
+        self._parameters = parameters
+        self._progress = progress
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        fsync(checkpoint)
+        (checkpoint / _COMPLETE).touch()
+        fsync(checkpoint)
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        unused = [name for name, parameter in self._parameters.items() if parameter.grad is None]
+        if unused:
+            raise without_gradient(unused)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._progress(state.global_step, state.max_steps)
+
+
+def _arguments(
+    folder: Path,
+    config: WarmupConfig | TuningConfig,
+    schedule: str,
+    execution: ExecutionConfig,
+    weight: torch.Tensor,
+) -> TrainingArguments:
+    # the largest batch within the limit that divides the optimizer step's examples
+    device_batch = max(
+        size for size in range(1, min(config.batch_size, config.device_batch_size) + 1) if config.batch_size % size == 0
+    )
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=config.epochs,
+        per_device_train_batch_size=device_batch,
+        gradient_accumulation_steps=config.batch_size // device_batch,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type=schedule,
+        warmup_steps=config.lr_warmup_fraction,  # below 1: a share of all steps
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        adam_beta1=config.beta1,
+        adam_beta2=config.beta2,
+        optim="adamw_torch",
+        bf16=weight.dtype == torch.bfloat16,
+        use_cpu=weight.device.type == "cpu",
+        save_strategy="steps",
+        save_steps=execution.resume_steps,
+        save_total_limit=2,  # the one being written is not complete before the one before it may go
+        logging_steps=1,
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=weight.device.type == "cuda",
+        seed=config.seed,
+        data_seed=config.seed,
+    )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # else the Trainer splits each batch over every visible device, and the loss changes
+    return arguments
+
+
+def _collate(rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+    batch = pad_batch(rows)
+    return {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "labels": batch.labels}
+
+
+def _keep_last_complete(folder: Path) -> str | None:
+    """Remove every checkpoint but the last complete one, and return its path, if there is one.
+
+    An older one may be half removed by the Trainer's rotation: its marker goes first, lest it be taken for whole later.
+    """
+    checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.removeprefix("checkpoint-")))
+    complete = [checkpoint for checkpoint in checkpoints if (checkpoint / _COMPLETE).exists()]
+    for checkpoint in checkpoints:
+        if checkpoint not in complete[-1:]:
+            remove(checkpoint / _COMPLETE)
+            remove(checkpoint)
+    return str(complete[-1]) if complete else None
