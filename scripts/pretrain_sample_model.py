@@ -86,15 +86,17 @@ def sums(dice: Dice) -> str:
 
 def digit_facts(dice: Dice) -> str:
     a, b, c = dice.between(0, 9), dice.between(0, 9), dice.between(1, 81)
-    return dice.pick((f"{a} * {b}: {a} * {b} = {a * b}.", f"{a} + {b} = {a + b}.", f"{c} + {a}: {c} + {a} = {c + a}."))
+    return dice.pick(
+        (f"{a} * {b}: {a} * {b} = {a * b}.", f"{a} + {b}: {a} + {b} = {a + b}.", f"{c} + {a}: {c} + {a} = {c + a}.")
+    )
 
 
 def carries(dice: Dice) -> str:
     a, b, digit = dice.number(2, 2), dice.number(2, 2), dice.between(2, 9)
     return dice.pick(
         (
-            f"{a} and {b}: {a % 10} + {b % 10} = {carried(a % 10 + b % 10)}",
-            f"{a} times {digit}: {a % 10} * {digit} = {carried(a % 10 * digit)}",
+            f"carried in {a} + {b}: {a % 10} + {b % 10} = {carried(a % 10 + b % 10)}",
+            f"carried in {a} * {digit}: {a % 10} * {digit} = {carried(a % 10 * digit)}",
         )
     )
 
@@ -182,9 +184,9 @@ KINDS: tuple[Callable[[Dice], str], ...] = (
 
 
 def draw_document(dice: Dice) -> str:
-    """A few lines of one kind."""
+    """A line, or a few of one kind."""
     kind = dice.pick(KINDS)
-    return "\n".join(kind(dice) for _ in range(dice.between(2, 8)))
+    return "\n".join(kind(dice) for _ in range(dice.pick((1, 1, 2, 3, 5))))
 
 
 def train_tokenizer(dice: Dice) -> PreTrainedTokenizerFast:

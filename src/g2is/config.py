@@ -259,7 +259,7 @@ class MatrixWalkConfig(Section):
 class TrainConfig(Section):
     """Fine-tuning an adapter on a selection (`g2is train`). The model may be another than the one that selected."""
 
-    data: tuple[AbsolutePath, ...] = Field(min_length=1)
+    data: AbsolutePath
     out: AbsolutePath
     model: ModelConfig
     examples: ExamplesConfig = ExamplesConfig()

@@ -3,16 +3,16 @@
 import errno
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from g2is.cli import options
-from g2is.cli.build import matrix_walk_config, run_config
-from g2is.cli.show import show_dry_run, show_matrix_dry_run, show_matrix_walk, show_selection, show_stage
+from g2is.cli.build import matrix_walk_config, run_config, train_config
+from g2is.cli.session import quiet_libraries, reporter, stoppable
+from g2is.cli.show import show_dry_run, show_matrix_dry_run, show_matrix_walk, show_selection, show_stage, show_training
 from g2is.config import Config, MatrixWalkConfig
 from g2is.config_io import load, parse
 from g2is.errors import ConfigError, G2isError
@@ -31,7 +31,7 @@ app = typer.Typer(
 g2is measures what each example would teach the model (its gradient), joins examples into a graph by how those
 gradients agree or conflict, and walks that graph from what the target examples need.
 
-Start with: `g2is select pool.jsonl target.jsonl --model MODEL --budget 1% --out runs/first`
+Start with `g2is demo`. Then: `g2is select pool.jsonl target.jsonl --model MODEL --budget 1% --out runs/first`
 
 `select` is the whole job. `warmup`, `gradients`, `walk` and `export` stop after that stage, and every command goes on
 from whatever is already done: stop it at any moment and give it again.
@@ -174,10 +174,10 @@ def walk(
 @app.command()
 def export(run: Annotated[Path, typer.Argument(help="a run folder with a selection in it")]) -> None:
     """Stage 4: write the selected examples of a run again, as original lines and as messages."""
-    with _stoppable():
+    with stoppable():
         from g2is.pipeline import export_run
 
-        show_selection(export_run(run, _reporter()))
+        show_selection(export_run(run, reporter()))
 
 
 @app.command(name="run")
@@ -200,6 +200,41 @@ def replay(
         _run(parse(Config, values, str(config)), "export", dry_run)
 
 
+@app.command()
+def train(
+    data: Annotated[Path, typer.Argument(help="a run folder with a selection, or a file of examples")],
+    model: options.Model,
+    out: Annotated[Path, typer.Option(help="the adapter's folder; given again, a stopped training goes on")],
+    device: options.Device = None,
+    set_: options.Set = None,
+) -> None:
+    """Fine-tune a LoRA adapter on a selection. The model may be another, larger one than the one that selected.
+
+    How, is set with `--set tuning.…`: for example `--set tuning.learning_rate=1e-4 --set tuning.lora.rank=64`. The
+    result, OUT/adapter, loads with PEFT.
+    """
+    config = train_config(data, model, out, set_, device)
+    with stoppable():
+        from g2is.train import train as run_training
+
+        quiet_libraries()
+        show_training(run_training(config, reporter()))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="folder for the sample, the run and the tuned adapters")] = Path("demo-run"),
+) -> None:
+    """The whole job on a bundled sample and tiny model, and what the selection is worth: 3 minutes on a CPU."""
+    with stoppable():
+        begin = time.monotonic()
+        from g2is.cli.demo import show_demo
+        from g2is.demo.run import run_demo
+
+        quiet_libraries()
+        show_demo(run_demo(out, reporter()), time.monotonic() - begin)
+
+
 def main() -> None:
     """Run the command: errors that a user can mend print one message and exit with 2, bugs keep their traceback."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
@@ -217,16 +252,16 @@ def main() -> None:
 
 
 def _run(config: Config, last: "StageName", dry_run: bool) -> None:
-    with _stoppable():
+    with stoppable():
         from g2is import pipeline
 
-        _quiet_libraries()
+        quiet_libraries()
         if dry_run:
             from g2is.forecast import forecast
 
-            show_dry_run(forecast(config, _reporter()))
+            show_dry_run(forecast(config, reporter()))
             return
-        results = pipeline.run(config, last, _reporter())
+        results = pipeline.run(config, last, reporter())
         if results.selection is not None:
             show_selection(results.selection, results.summary)
         else:
@@ -234,40 +269,13 @@ def _run(config: Config, last: "StageName", dry_run: bool) -> None:
 
 
 def _walk_matrices(config: MatrixWalkConfig, dry_run: bool) -> None:
-    with _stoppable():
+    with stoppable():
         from g2is.matrices import check_matrices, walk_matrices
 
         if dry_run:
             show_matrix_dry_run(check_matrices(config))
         else:
-            show_matrix_walk(config, walk_matrices(config, _reporter()))
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Ctrl-C ends a run with one line. It is caught here because typer would turn it into a bare exit before `main`."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; the same command goes on from here\n")
-        raise typer.Exit(130) from None
-
-
-def _reporter() -> Any:
-    from g2is.cli.progress import TerminalReporter
-
-    return TerminalReporter()
-
-
-def _quiet_libraries() -> None:
-    """The stages report their own progress: transformers' bars and advice would only interrupt it."""
-    import warnings
-
-    from transformers.utils import logging
-
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+            show_matrix_walk(config, walk_matrices(config, reporter()))
 
 
 def _fail(message: str) -> None:

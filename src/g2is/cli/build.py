@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from g2is.cli.options import assign
-from g2is.config import Config, MatrixWalkConfig
+from g2is.config import Config, MatrixWalkConfig, TrainConfig
 from g2is.config_io import parse
 from g2is.errors import ConfigError
 
@@ -58,6 +58,19 @@ def matrix_walk_config(
     }
     assign(values, settings or [])
     config: MatrixWalkConfig = parse(MatrixWalkConfig, values, _ORIGIN)
+    return config
+
+
+def train_config(data: Path, model: str, out: Path, settings: Sequence[str] | None, device: str | None) -> TrainConfig:
+    """The configuration of a training. Raises ConfigError listing every setting that cannot be used."""
+    values: dict[str, Any] = {
+        "data": str(data),
+        "out": str(out),
+        "model": {"name": model},
+        "execution": _given({"device": device}),
+    }
+    assign(values, settings or [])
+    config: TrainConfig = parse(TrainConfig, values, _ORIGIN)
     return config
 
 

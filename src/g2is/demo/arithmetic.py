@@ -6,21 +6,21 @@ from g2is.demo.dice import Dice, Exchange
 def addition(dice: Dice) -> Exchange:
     """The sum of two numbers."""
     a, b = dice.number(2), dice.number(2)
-    question = dice.pick((f"What is {a} + {b}?", f"Add {a} and {b}.", f"Find the sum of {a} and {b}."))
+    question = dice.pick((f"What is {a} + {b}?", f"Work out {a} + {b}.", f"Find the sum {a} + {b}."))
     return question, f"{a} + {b} = {a + b}."
 
 
 def subtraction(dice: Dice) -> Exchange:
     """The difference of two numbers, never negative."""
     a, b = sorted((dice.number(2), dice.number(2)), reverse=True)
-    question = dice.pick((f"What is {a} - {b}?", f"Subtract {b} from {a}.", f"Take {b} away from {a}."))
+    question = dice.pick((f"What is {a} - {b}?", f"Work out {a} - {b}.", f"Find the difference {a} - {b}."))
     return question, f"{a} - {b} = {a - b}."
 
 
 def times_table(dice: Dice) -> Exchange:
     """A digit times a digit."""
     a, b = dice.between(2, 9), dice.between(2, 9)
-    question = dice.pick((f"What is {a} * {b}?", f"Multiply {a} by {b}.", f"Find the product of {a} and {b}."))
+    question = dice.pick((f"What is {a} * {b}?", f"Work out {a} * {b}.", f"Find the product {a} * {b}."))
     return question, f"{a} * {b} = {a * b}."
 
 
@@ -29,15 +29,15 @@ def carrying(dice: Dice) -> Exchange:
     a = dice.number(2, 2)
     if dice.between(0, 1):
         b = dice.number(2, 2)
-        verb, worked = "adding", f"{a % 10} + {b % 10} = {carried(a % 10 + b % 10)}"
+        problem, worked = f"{a} + {b}", f"{a % 10} + {b % 10} = {carried(a % 10 + b % 10)}"
     else:
         b = dice.between(2, 9)
-        verb, worked = "multiplying", f"{a % 10} * {b} = {carried(a % 10 * b)}"
+        problem, worked = f"{a} * {b}", f"{a % 10} * {b} = {carried(a % 10 * b)}"
     question = dice.pick(
         (
-            f"What is carried when {verb} {a} and {b}?",
-            f"When {verb} {a} and {b}, what do the last digits carry?",
-            f"Name the carry when {verb} {a} and {b}.",
+            f"What is carried in {problem}?",
+            f"What do the last digits of {problem} carry?",
+            f"Name the carry in {problem}.",
         )
     )
     return question, worked
@@ -46,7 +46,7 @@ def carrying(dice: Dice) -> Exchange:
 def multi_digit_multiplication(dice: Dice) -> Exchange:
     """A number of two digits times a digit, on paper: times table, carrying and addition at once."""
     a, b = dice.number(2, 2), dice.between(2, 9)
-    question = dice.pick((f"What is {a} * {b}?", f"Multiply {a} by {b}.", f"Find the product of {a} and {b}."))
+    question = dice.pick((f"What is {a} * {b}?", f"Work out {a} * {b}.", f"Find the product {a} * {b}."))
     return question, worked_product(a, b)
 
 

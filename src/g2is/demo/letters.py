@@ -1,6 +1,6 @@
 """Skills with words and their letters: each draws one question and its answer."""
 
-from g2is.demo.dice import Dice, Exchange
+from g2is.demo.dice import WORDS, Dice, Exchange
 
 
 def reversing(dice: Dice) -> Exchange:
@@ -76,6 +76,7 @@ def vowels(dice: Dice) -> Exchange:
 
 def alphabetical(dice: Dice) -> Exchange:
     """Which of two words comes first in a dictionary."""
-    first, second = dice.word(), dice.word()
+    first = dice.word()
+    second = dice.pick([word for word in WORDS if word != first])
     question = dice.pick((f"Which comes first, {first} or {second}?", f"Put {first} and {second} in order."))
     return question, " ".join(sorted((first, second)))

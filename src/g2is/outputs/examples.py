@@ -9,7 +9,7 @@ from g2is.examples.read import Example, read_examples
 from g2is.progress import Progress
 from g2is.store.files import remove, write_bytes, write_text
 
-_ORIGINAL, _MESSAGES = "selected.jsonl", "selected.messages.jsonl"
+_ORIGINAL, MESSAGES = "selected.jsonl", "selected.messages.jsonl"
 
 
 def write_selected(pool: Path, ids: Mapping[int, str], folder: Path, progress: Progress) -> None:
@@ -29,13 +29,13 @@ def write_selected(pool: Path, ids: Mapping[int, str], folder: Path, progress: P
                 " has changed. Put the old one back, or select again with another --out"
             )
     write_bytes(folder / _ORIGINAL, b"".join(found[row].raw + b"\n" for row in ids))
-    write_text(folder / _MESSAGES, "".join(_as_messages(found[row]) for row in ids))
+    write_text(folder / MESSAGES, "".join(_as_messages(found[row]) for row in ids))
 
 
 def remove_selected(folder: Path) -> None:
     """Remove the examples of an earlier selection."""
     remove(folder / _ORIGINAL)
-    remove(folder / _MESSAGES)
+    remove(folder / MESSAGES)
 
 
 def _as_messages(example: Example) -> str:

@@ -1,5 +1,7 @@
 """The sample pool and target: the same bytes everywhere, right answers, nothing twice."""
 
+import calendar
+import datetime
 import hashlib
 import json
 import math
@@ -13,6 +15,7 @@ from g2is.demo.dice import WORDS, Dice
 from g2is.demo.skills import (
     SKILLS,
     TARGET_SKILL,
+    evaluation_rows,
     pool_rows,
     target_rows,
     write_pool,
@@ -22,8 +25,9 @@ from g2is.demo.skills import (
 from g2is.errors import InputError
 
 # Change these only together with a deliberate change of the sample: reports and figures refer to it.
-POOL_SHA256 = "d816698c7b1e6456dfb397a554c1c8ceac5f34c596c2a44551dfd276fac6ac63"
-TARGET_SHA256 = "5093671cd57838a90d6cc479b90c6725bd1896b2c991c181684073d64fd55ab2"
+POOL_SHA256 = "62ffbdd940dd28009ebf57711006a893388df257179c7ee587c89276f3744105"
+TEST_SHA256 = "3b69f43bca61d66ebcb6c0282a1fe80a681d2a855af5c107a476c6bd4f28a0e3"
+TARGET_SHA256 = "1a81dc7564279bfdbb897692c2affa7ac5c0b285966a374669f43b46372f32e3"
 
 
 def numbers(text):
@@ -51,13 +55,13 @@ def check_subtraction(question, answer):
     assert smaller + numbers(answer)[-1] == larger
 
 
-def check_multiplication(question, answer):
+def check_times_table(question, answer):
     check_equation(question, answer, math.prod(numbers(question)))
 
 
 def check_carrying(question, answer):
     first, second = numbers(question)
-    total = int(str(first)[-1]) * second if "multiplying" in question else int(str(first)[-1]) + int(str(second)[-1])
+    total = int(str(first)[-1]) * second if "*" in question else int(str(first)[-1]) + int(str(second)[-1])
     carry = str(total)[:-1] or "nothing"
     assert answer.endswith(f"= {total}, so {carry} is carried.")
 
@@ -71,15 +75,64 @@ def check_comparing(question, answer):
 
 
 def check_multi_digit_multiplication(question, answer):
-    """Each step of the work holds, each carry is used, and the last line is the product."""
+    """Each step of the work holds, the carry is used, and the last line is the product."""
     first, second = numbers(question)
-    for left, right in re.findall(r"([\d+* ]+) = (\d+)", answer):
-        products = [math.prod(numbers(term)) for term in left.split("+")]
-        assert sum(products) == int(right)
-    for total, carry in re.findall(r"= (\d+), so (\w+) is carried", answer):
-        assert carry == (total[:-1] or "nothing")
-        assert carry == "nothing" or re.search(rf"= {total}, so {carry} is carried\. \d \* \d \+ {carry} =", answer)
-    assert numbers(answer)[-1] == first * second
+    steps = re.findall(r"(\d+) ([+*]) (\d+) = (\d+)", answer)
+    for left, sign, right, result in steps:
+        assert int(result) == (int(left) * int(right) if sign == "*" else int(left) + int(right))
+    total, carry = re.search(r"= (\d+), so (\w+) is carried", answer).groups()
+    assert carry == (total[:-1] or "nothing")
+    assert [step[2] for step in steps if step[1] == "+"] == ([carry] if carry != "nothing" else [])
+    assert steps[-1] == (str(first), "*", str(second), str(first * second))
+
+
+def check_halving(question, answer):
+    (number,) = numbers(question)
+    assert numbers(answer) == [number, number // 2]
+    assert number % 2 == 0
+
+
+def check_rounding(question, answer):
+    (number,) = numbers(question)
+    _, near = numbers(answer)
+    assert near % 10 == 0
+    assert -5 < near - number <= 5
+
+
+def check_place_value(question, answer):
+    hundreds, tens, ones = numbers(answer)
+    assert [100 * hundreds + 10 * tens + ones] == numbers(question)
+
+
+def check_weekdays(question, answer):
+    (later,) = numbers(question)
+    first, last = re.findall(r"[A-Z]\w+day", answer)
+    begin = datetime.date(2024, 1, 1)  # a Monday
+    while begin.strftime("%A") != first:
+        begin += datetime.timedelta(days=1)
+    assert first in question
+    assert (begin + datetime.timedelta(days=later)).strftime("%A") == last
+
+
+def check_months(question, answer):
+    (later,) = numbers(question)
+    first, last = (list(calendar.month_name).index(name) for name in re.findall(r"[A-Z]\w+", answer))
+    assert calendar.month_name[first] in question
+    assert (first + later - last) % 12 == 0
+
+
+def check_clock(question, answer):
+    begin, end = (datetime.datetime.strptime(text, "%H:%M") for text in re.findall(r"\d+:\d\d", answer))
+    assert f"{begin.hour}:{begin.minute:02}" in question
+    assert f"{int((end - begin).total_seconds()) // 60} minutes" in question
+
+
+def check_units(question, answer):
+    number, large, result, small = re.fullmatch(r"(\d+) (\w+) = (\d+) (\w+)\.", answer).groups()
+    in_smallest = {"km": 10**6, "m": 1000, "cm": 10, "mm": 1, "kg": 1000, "g": 1, "h": 3600, "min": 60, "s": 1}
+    assert numbers(question) == [int(number)]
+    assert {large, small} < set(re.findall(r"[a-z]+", question))
+    assert int(number) * in_smallest[large] == int(result) * in_smallest[small]
 
 
 def check_reversing(question, answer):
@@ -121,6 +174,17 @@ def check_repeating(question, answer):
     assert answer.count(word) == times
 
 
+def check_vowels(question, answer):
+    (word,) = [word for word in words(question) if word in WORDS]
+    assert re.sub("[^aeiou]", "", word) == answer.replace(" ", "")
+
+
+def check_alphabetical(question, answer):
+    first, last = answer.split(" ")
+    assert first <= last
+    assert {first, last} == {word for word in words(question) if word in WORDS}
+
+
 CHECKS: dict[str, Callable[[str, str], None]] = {
     name.removeprefix("check_"): check for name, check in globals().items() if name.removeprefix("check_") in SKILLS
 }
@@ -143,7 +207,7 @@ def test_every_skill_is_asked_in_two_ways_or_more(skill):
 def test_the_sample_is_the_same_bytes_wherever_it_is_generated(tmp_path):
     write_sample(tmp_path / "sample")
     hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "sample").iterdir()}
-    assert hashes == {"pool.jsonl": POOL_SHA256, "target.jsonl": TARGET_SHA256}
+    assert hashes == {"pool.jsonl": POOL_SHA256, "target.jsonl": TARGET_SHA256, "test.jsonl": TEST_SHA256}
 
 
 def test_rows_are_read_back_as_they_were_drawn(tmp_path):
@@ -162,7 +226,7 @@ def test_more_target_rows_begin_with_the_same_rows():
 
 
 def test_no_id_and_no_question_comes_twice():
-    rows = pool_rows() + target_rows(200)
+    rows = pool_rows() + target_rows() + evaluation_rows()
     assert len({row["id"] for row in rows}) == len(rows)
     assert len({row["messages"][0]["content"] for row in rows}) == len(rows)
 
@@ -171,7 +235,7 @@ def test_the_pool_holds_every_skill_equally_but_no_composite():
     counts = Counter(row["task"] for row in pool_rows())
     assert set(counts) == {name for name, skill in SKILLS.items() if not skill.parts}
     assert max(counts.values()) - min(counts.values()) <= 1
-    assert len(pool_rows()) == 1_500
+    assert len(pool_rows()) == 2_400
 
 
 def test_the_target_asks_for_a_composite_whose_parts_are_in_the_pool():
@@ -179,8 +243,13 @@ def test_the_target_asks_for_a_composite_whose_parts_are_in_the_pool():
     assert set(SKILLS[TARGET_SKILL].parts) < {row["task"] for row in pool_rows()}
 
 
+def test_the_test_rows_ask_none_of_the_problems_of_the_target():
+    answers = [row["messages"][1]["content"] for row in target_rows() + evaluation_rows()]
+    assert len(set(answers)) == len(answers) == 124
+
+
 def test_asking_for_more_rows_than_there_are_questions_names_the_skill():
-    with pytest.raises(InputError, match=r"'reversing' has about .* different questions"):
+    with pytest.raises(InputError, match=r"'times_table' has about .* different questions"):
         pool_rows(10_000)
 
 

@@ -1,0 +1,77 @@
+"""The sample's comparison: tune on the selection, on as many random rows and on the whole pool, and test each."""
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from g2is.config import TuningConfig
+from g2is.evaluation.answers import answer
+from g2is.examples.table import ExampleTable
+from g2is.model.batches import Row
+from g2is.model.folder import resolve_device
+from g2is.prepare import Prepared
+from g2is.progress import Reporter
+from g2is.store.files import remove, write_json
+from g2is.training.tune import tune
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one model does on the test rows.
+
+    `loss` per learned token (nats), `exact_match_fraction` of the answers; `num_rows` it was tuned on, and the
+    `seconds` which that took.
+    """
+
+    name: str
+    num_rows: int
+    loss: float
+    exact_match_fraction: float
+    seconds: float
+
+
+def compare(
+    prepared: Prepared,
+    pool: ExampleTable,
+    test: ExampleTable,
+    selected: np.ndarray,
+    tuning: TuningConfig,
+    folder: Path,
+    reporter: Reporter,
+) -> list[Outcome]:
+    """Test the untuned model, and it tuned on the selection, on as many random rows, and on the whole pool.
+
+    `selected` (n,) are positions in `pool`; the random rows are drawn with `tuning.seed`. The adapters are kept below
+    `folder`, and the outcomes in its comparison.json.
+    """
+    execution = prepared.config.execution
+    device = resolve_device(execution.device)
+    subsets = {
+        "selection": selected,
+        "random": np.random.default_rng(tuning.seed).choice(len(pool), len(selected), replace=False),
+        "full pool": np.arange(len(pool)),
+    }
+    tokenizer, asked = prepared.model.tokenizer(), _rows(test, np.arange(len(test)))
+
+    def outcome(name: str, model: nn.Module, num_rows: int, seconds: float) -> Outcome:
+        with reporter.stage(f"test {name}", "rows") as progress:
+            answers = answer(model, tokenizer, asked, execution.batch_tokens, progress)
+        return Outcome(name, num_rows, answers.loss, float(answers.is_exact.mean()), seconds)
+
+    outcomes = [outcome("untuned", prepared.model.load(device), 0, 0.0)]
+    for name, positions in subsets.items():
+        place = folder / name.replace(" ", "-")
+        remove(place)
+        begin = time.monotonic()
+        with reporter.stage(f"tune on {name}", "steps") as progress:
+            model = tune(prepared.model, _rows(pool, positions), place, tuning, execution, device, progress)
+        outcomes.append(outcome(name, model, len(positions), time.monotonic() - begin))
+    write_json(folder / "comparison.json", {"tuning": tuning.model_dump(), "outcomes": [asdict(o) for o in outcomes]})
+    return outcomes
+
+
+def _rows(table: ExampleTable, positions: np.ndarray) -> list[Row]:
+    return [(example.input_ids, example.label_mask) for example in table.take(positions)]

@@ -1,0 +1,93 @@
+"""`g2is demo`: the whole job on the bundled sample and model, and what the selection is worth."""
+
+import json
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from g2is import pipeline
+from g2is.config import Config, TuningConfig
+from g2is.config_io import parse
+from g2is.demo.comparison import Outcome, compare
+from g2is.demo.skills import POOL_FILE, SKILLS, TARGET_FILE, TARGET_SKILL, TEST_FILE, write_sample
+from g2is.examples.table import tokenize_file
+from g2is.prepare import prepare
+from g2is.progress import Reporter
+from g2is.run import Selection
+from g2is.store.lock import locked
+
+BUDGET = "5%"
+_RATE = 2e-3  # a model this small needs a far larger one than the defaults
+_LORA = {"rank": 8, "alpha": 32}
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo found: the selection, rows of the pool and of the selection by skill, and the comparison.
+
+    `needed` are the skills that the target's own is made of.
+    """
+
+    selection: Selection
+    pool_skills: Counter[str]
+    selected_skills: Counter[str]
+    needed: tuple[str, ...]
+    outcomes: list[Outcome]
+
+
+def run_demo(out: Path, reporter: Reporter) -> Demo:
+    """Write the sample to `out`/sample, select from it, and compare what models tuned on it can do.
+
+    Given again, the selection is not made anew. Raises StoreError if `out` cannot be written to or is in use.
+    """
+    with locked(out, "demo"):
+        sample = out / "sample"
+        prepare_sample(sample)
+        config = demo_config(out)
+        selection = pipeline.select(config, reporter)
+        skills = [json.loads(line)["task"] for line in (sample / POOL_FILE).open(encoding="utf-8")]
+        prepared = prepare(config, reporter)
+        pool, test = (
+            tokenize_file(sample / name, prepared.renderer, config.store / "examples")
+            for name in (POOL_FILE, TEST_FILE)
+        )
+        outcomes = compare(prepared, pool, test, selection.rows, demo_tuning(), out / "tuned", reporter)
+    return Demo(
+        selection,
+        Counter(skills),
+        Counter(skills[row] for row in selection.rows),
+        SKILLS[TARGET_SKILL].parts,
+        outcomes,
+    )
+
+
+def prepare_sample(folder: Path) -> None:
+    """Write the sample's pool, target, test rows and the bundled model to `folder`."""
+    write_sample(folder)
+    with as_file(files("g2is.demo") / "model") as model:
+        shutil.copytree(model, folder / "model", dirs_exist_ok=True)
+
+
+def demo_config(out: Path) -> Config:
+    """The settings of the demo's selection; the sample lies in `out`/sample."""
+    sample = out / "sample"
+    values: dict[str, Any] = {
+        "pool": sample / POOL_FILE,
+        "target": sample / TARGET_FILE,
+        "out": out / "run",
+        "model": {"name": str(sample / "model")},
+        "warmup": {"learning_rate": _RATE, "lora": _LORA},
+        "selection": {"budget": BUDGET},
+    }
+    config: Config = parse(Config, values, "g2is demo")
+    return config
+
+
+def demo_tuning(seed: int = 0) -> TuningConfig:
+    """The settings of the demo's tuning."""
+    values = {"lora": {**_LORA, "dropout": 0.0}, "epochs": 4, "learning_rate": _RATE, "seed": seed}
+    tuning: TuningConfig = parse(TuningConfig, {**values, "batch_size": 16, "device_batch_size": 16}, "g2is demo")
+    return tuning

@@ -1,0 +1,91 @@
+"""`g2is train`: fine-tune a model on a selection, which a smaller one may have made.
+
+OUT/config.yaml       every setting
+OUT/manifest.json     what the work in OUT was made from: a resumed tuning must find the same
+OUT/examples/         tokenised files
+OUT/adapter/          the adapter, as PEFT loads it (`training/tune.py` has the rest)
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from g2is.config import TrainConfig
+from g2is.config_io import dump
+from g2is.errors import InputError, ModelError
+from g2is.examples.table import tokenize_file
+from g2is.examples.tokenize import make_renderer
+from g2is.model.folder import find_model, resolve_device, resolve_dtype
+from g2is.outputs.examples import MESSAGES
+from g2is.progress import Reporter, Silent
+from g2is.store.files import read_json, remove, write_json, write_text
+from g2is.store.fingerprint import check_same, flatten
+from g2is.store.lock import locked, removed_on_error
+from g2is.training.tune import ADAPTER, finished_tuning, tune
+
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A finished tuning: the adapter's folder, and the record of examples, steps and losses."""
+
+    adapter: Path
+    record: dict[str, Any]
+
+
+def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
+    """Tune an adapter on the examples, or go on where a stopped tuning was.
+
+    Raises a G2isError for everything a user can mend, FingerprintError if `config.out` holds other work.
+    """
+    reporter = reporter or Silent()
+    with locked(config.out, "training") as new:
+        with removed_on_error(config.out, new):
+            device = resolve_device(config.execution.device)
+            model = find_model(config.model)
+            renderer = make_renderer(model.tokenizer(), config.examples, model.context_length)
+            with reporter.stage("check model", "bytes") as progress:
+                weights = model.digest(progress)
+            with reporter.stage("read examples", "bytes") as progress:
+                table = tokenize_file(selected_examples(config.data), renderer, config.out / "examples", progress)
+            made_from = flatten(
+                {
+                    "data_sha256": table.source_sha256,
+                    "model": {"weights": weights, "dtype": str(resolve_dtype(config.model, device))},
+                    "examples": renderer.fingerprint,
+                    "tuning": config.tuning.model_dump(mode="json"),
+                }
+            )
+            manifest = config.out / _MANIFEST
+            if manifest.exists():
+                check_same(read_json(manifest), made_from, f"{config.out}: expected a training", "name another --out")
+            write_json(manifest, made_from)
+            write_text(config.out / "config.yaml", dump(config))
+        if finished_tuning(config.out) is None:
+            rows = [(example.input_ids, example.label_mask) for example in table.take(range(len(table)))]
+            try:
+                with reporter.stage("tune", "steps") as progress:
+                    tune(model, rows, config.out, config.tuning, config.execution, device, progress)
+            except ModelError:
+                for made in (config.out / _MANIFEST, config.out / "trainer"):
+                    remove(made)  # nothing of it serves: other settings may be tried in the same folder
+                raise
+        record = finished_tuning(config.out)
+    assert record is not None
+    return Tuned(config.out / ADAPTER, record)
+
+
+def selected_examples(data: Path) -> Path:
+    """The file of examples that `data` means: a file as it is, of a run folder its selection.
+
+    Raises InputError if the folder is no run with a selection.
+    """
+    if not data.is_dir():
+        return data
+    if not (data / MESSAGES).is_file():
+        raise InputError(
+            f"{data}: expected a file of examples or a run folder with {MESSAGES} in it, found a folder without. Finish"
+            " the run with the same `g2is select` command, or name the file"
+        )
+    return data / MESSAGES

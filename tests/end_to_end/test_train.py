@@ -1,0 +1,73 @@
+"""`g2is train` on a run's selection, with another model than the one that selected."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from small_run import MODEL, set_flags
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+
+QUICK = set_flags({"tuning.lora.rank": "4", "tuning.epochs": "1", "tuning.learning_rate": "2e-3"})
+
+
+@pytest.fixture(scope="module")
+def other_model(tmp_path_factory) -> Path:
+    """A model of another shape with the bundled model's tokenizer."""
+    from transformers import AutoTokenizer
+
+    folder = tmp_path_factory.mktemp("other") / "model"
+    tokenizer = AutoTokenizer.from_pretrained(MODEL)
+    torch.manual_seed(0)
+    settings = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=48, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4
+    )
+    LlamaForCausalLM(settings).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_another_model_is_tuned_on_the_selection_and_peft_loads_the_adapter(g2is, finished, other_model, tmp_path):
+    code, out, err = g2is("train", finished, "--model", other_model, "--out", tmp_path / "tuned", *QUICK)
+    assert code == 0, err
+    num_selected = len((finished / "selected.jsonl").read_text().splitlines())
+    assert f"tuned on {num_selected} examples" in out
+    record = json.loads((tmp_path / "tuned/training.json").read_text())
+    assert record["num_examples"] == num_selected
+    model = AutoModelForCausalLM.from_pretrained(other_model)
+    PeftModel.from_pretrained(model, str(tmp_path / "tuned/adapter"))
+
+
+def test_given_again_it_trains_nothing_and_other_settings_are_refused(g2is, finished, tmp_path):
+    command = ("train", finished, "--model", MODEL, "--out", tmp_path / "tuned", *QUICK)
+    assert g2is(*command)[0] == 0
+    adapter = tmp_path / "tuned/adapter/adapter_model.safetensors"
+    before = adapter.stat().st_mtime_ns
+    assert g2is(*command)[0] == 0
+    assert adapter.stat().st_mtime_ns == before
+    code, _, err = g2is(*command, "--set", "tuning.epochs=2")
+    assert code == 2
+    assert "tuning.epochs: there 1, asked for 2" in err
+    assert "name another --out" in err
+
+
+def test_a_file_of_examples_will_do_instead_of_a_run(g2is, sample, tmp_path):
+    code, out, err = g2is("train", sample / "target.jsonl", "--model", MODEL, "--out", tmp_path / "tuned", *QUICK)
+    assert code == 0, err
+    assert "tuned on 8 examples" in out
+
+
+def test_a_folder_without_a_selection_is_refused_and_nothing_is_left(g2is, sample, tmp_path):
+    code, _, err = g2is("train", sample, "--model", MODEL, "--out", tmp_path / "tuned", *QUICK)
+    assert code == 2
+    assert "expected a file of examples or a run folder with selected.messages.jsonl" in err
+    assert not (tmp_path / "tuned").exists()
+
+
+def test_a_training_that_diverges_can_be_given_again_with_a_lower_rate(g2is, sample, tmp_path):
+    command = ("train", sample / "target.jsonl", "--model", MODEL, "--out", tmp_path / "tuned", *QUICK)
+    code, _, err = g2is(*command, *set_flags({"tuning.learning_rate": "1e30", "tuning.max_grad_norm": "1e30"}))
+    assert code == 2
+    assert "Lower the learning_rate" in err
+    assert g2is(*command)[0] == 0

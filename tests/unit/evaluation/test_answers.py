@@ -1,0 +1,77 @@
+"""Loss and greedy answers against the plain way: one example at a time."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from g2is.config import ExamplesConfig, ModelConfig
+from g2is.demo.skills import pool_rows
+from g2is.evaluation.answers import Answers, answer
+from g2is.examples.read import read_examples
+from g2is.examples.tokenize import make_renderer
+from g2is.model.folder import find_model
+
+MODEL = Path(__file__).resolve().parents[3] / "src/g2is/demo/model"
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory):
+    """The bundled model, its tokenizer, and 12 rows of different lengths."""
+    from g2is.demo.skills import write_pool
+
+    path = tmp_path_factory.mktemp("rows") / "pool.jsonl"
+    write_pool(path, num_rows=12)
+    folder = find_model(ModelConfig(name=str(MODEL)))
+    tokenizer = folder.tokenizer()
+    renderer = make_renderer(tokenizer, ExamplesConfig(), folder.context_length)
+    rows = [(item.input_ids, item.label_mask) for item in map(renderer.render, read_examples(path))]
+    return folder.load(torch.device("cpu")), tokenizer, rows
+
+
+def test_losses_are_those_of_each_example_alone(setting):
+    model, tokenizer, rows = setting
+    found = answer(model, tokenizer, rows, 4096, lambda done, total: None)
+    for (ids, mask), loss, num_learned in zip(rows, found.losses, found.num_learned, strict=True):
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor(ids[None].astype(np.int64))).logits[0, :-1]
+        learned = torch.tensor(mask[1:])
+        expected = F.cross_entropy(logits[learned], torch.tensor(ids[1:].astype(np.int64))[learned])
+        assert loss == pytest.approx(float(expected), rel=1e-4)
+        assert num_learned == mask.sum()
+    assert found.loss == pytest.approx((found.losses * found.num_learned).sum() / found.num_learned.sum())
+
+
+def test_answers_are_the_most_likely_tokens_one_by_one_whatever_the_batch(setting):
+    model, tokenizer, rows = setting
+    together = answer(model, tokenizer, rows, 100_000, lambda done, total: None)
+    apart = answer(model, tokenizer, rows, 1, lambda done, total: None)
+    longest = max(int(mask.sum()) for _, mask in rows)
+    ends = {int(ids[np.flatnonzero(mask)[-1]]) for ids, mask in rows} | {tokenizer.eos_token_id}
+    for (ids, mask), given, alone in zip(rows, together.given, apart.given, strict=True):
+        tokens = ids[: np.flatnonzero(mask)[0]].tolist()
+        prompt = len(tokens)
+        while len(tokens) - prompt < longest and not (len(tokens) > prompt and tokens[-1] in ends):
+            with torch.no_grad():
+                tokens.append(int(model(input_ids=torch.tensor([tokens])).logits[0, -1].argmax()))
+        plain = tokenizer.decode(tokens[prompt:], skip_special_tokens=True)
+        assert given.startswith(plain)  # the batch may run on a little longer before it is cut off
+        assert plain.startswith(alone) or alone.startswith(plain)
+
+
+def test_what_is_expected_is_the_last_answer(setting):
+    found = answer(*setting, 4096, lambda done, total: None)
+    assert list(found.expected) == [row["messages"][1]["content"] for row in pool_rows(12)]
+
+
+def test_an_answer_is_exact_but_for_space_around_it():
+    found = Answers(np.zeros(3), np.ones(3), ["a b", "a b", "a b"], [" a b\n", "a  b", "A b"])
+    assert found.is_exact.tolist() == [True, False, False]
+
+
+def test_progress_ends_with_all_rows(setting):
+    seen = []
+    answer(*setting, 512, lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (12, 12)

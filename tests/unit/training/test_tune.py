@@ -1,0 +1,78 @@
+"""Tuning keeps an adapter that PEFT loads, lowers the loss, and goes on after a stop as if there had been none."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from g2is.config import ExecutionConfig, LoraConfig, ModelConfig, TuningConfig
+from g2is.errors import ModelError
+from g2is.model.folder import find_model
+from g2is.training.tune import ADAPTER, finished_tuning, tune
+
+MODEL = Path(__file__).resolve().parents[3] / "src/g2is/demo/model"
+CPU = torch.device("cpu")
+SETTINGS = TuningConfig(lora=LoraConfig(rank=4, alpha=16, dropout=0.1), epochs=2, learning_rate=2e-3, batch_size=8)
+
+
+def rows(num=24):
+    draw = np.random.default_rng(0)
+    ids = [draw.integers(3, 40, size=draw.integers(6, 14)).astype(np.int32) for _ in range(num)]
+    return [(row, np.arange(len(row)) >= 3) for row in ids]
+
+
+def run(folder, settings=SETTINGS, execution=None, progress=lambda done, total: None):
+    model = find_model(ModelConfig(name=str(MODEL)))
+    return tune(model, rows(), folder, settings, execution or ExecutionConfig(), CPU, progress)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tuned")
+    run(folder)
+    return folder
+
+
+def test_the_record_counts_examples_and_steps_and_the_loss_goes_down(undisturbed):
+    record = finished_tuning(undisturbed)
+    assert record["num_examples"] == 24
+    assert record["num_steps"] == len(record["loss_by_step"]) == 6
+    assert record["loss_by_step"][-1] < record["loss_by_step"][0]
+    assert not (undisturbed / "trainer").exists()
+
+
+def test_the_adapter_loads_with_peft_and_changes_the_model(undisturbed):
+    from peft import PeftModel
+
+    folder = find_model(ModelConfig(name=str(MODEL)))
+    ids = torch.tensor([[4, 5, 6, 7]])
+    with torch.no_grad():
+        plain = folder.load(CPU)(input_ids=ids).logits
+        tuned = PeftModel.from_pretrained(folder.load(CPU), str(undisturbed / ADAPTER)).eval()(input_ids=ids).logits
+    assert not torch.allclose(plain, tuned)
+
+
+def test_a_stopped_tuning_goes_on_to_the_same_bytes(undisturbed, tmp_path):
+    def stop(done, _total):
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, execution=ExecutionConfig(resume_steps=2), progress=stop)
+    assert finished_tuning(tmp_path) is None
+    first = []
+    run(tmp_path, execution=ExecutionConfig(resume_steps=2), progress=lambda done, total: first.append(done))
+    assert first[0] == 5  # step 4 was kept
+    there, here = (load_file(folder / ADAPTER / "adapter_model.safetensors") for folder in (undisturbed, tmp_path))
+    assert all(torch.equal(there[name], here[name]) for name in there)
+    assert json.loads((tmp_path / "training.json").read_text())["num_steps"] == 6
+
+
+def test_a_tuning_that_diverges_says_so_and_keeps_no_adapter(tmp_path):
+    with pytest.raises(ModelError, match=r"diverged\. Lower the learning_rate"):
+        run(tmp_path, SETTINGS.model_copy(update={"learning_rate": 1e30, "max_grad_norm": 1e30}))
+    assert finished_tuning(tmp_path) is None
+    assert not (tmp_path / ADAPTER).exists()
