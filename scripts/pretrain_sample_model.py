@@ -21,7 +21,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from torch.nn.utils import clip_grad_norm_
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from g2is.demo.arithmetic import carried, worked_product
+from g2is.demo.arithmetic import carried, worked_product, worked_sum
 from g2is.demo.dice import Dice
 from g2is.demo.measures import DAYS, MONTHS, UNITS
 
@@ -101,9 +101,10 @@ def carries(dice: Dice) -> str:
     )
 
 
-def products(dice: Dice) -> str:
-    a, digit = dice.number(2, 2), dice.between(2, 9)
-    return f"{a} * {digit}: {worked_product(a, digit)}"
+def on_paper(dice: Dice) -> str:
+    a, b, digit = dice.number(2, 2), dice.number(2, 2), dice.between(2, 9)
+    product = f"{a} * {digit} on paper: {worked_product(a, digit)}"
+    return dice.pick((product, product, f"{a} + {b} on paper: {worked_sum(a, b)}"))
 
 
 def tallies(dice: Dice) -> str:
@@ -178,7 +179,7 @@ def sentences(dice: Dice) -> str:
 
 
 KINDS: tuple[Callable[[Dice], str], ...] = (
-    counting, sums, sums, digit_facts, digit_facts, carries, products, products, products,
+    counting, sums, sums, digit_facts, digit_facts, carries, on_paper, on_paper, on_paper, on_paper,
     tallies, orders, numbers, measures, spelling, made_up_words, sentences,
 )  # fmt: skip
 

@@ -43,11 +43,16 @@ def carrying(dice: Dice) -> Exchange:
     return question, worked
 
 
+def adding_on_paper(dice: Dice) -> Exchange:
+    """The sum of two numbers of two digits, column by column."""
+    a, b = dice.number(2, 2), dice.number(2, 2)
+    return _on_paper(dice, f"{a} + {b}"), worked_sum(a, b)
+
+
 def multi_digit_multiplication(dice: Dice) -> Exchange:
-    """A number of two digits times a digit, on paper: times table, carrying and addition at once."""
+    """A number of two digits times a digit, on paper: times table, carrying and adding at once."""
     a, b = dice.number(2, 2), dice.between(2, 9)
-    question = dice.pick((f"What is {a} * {b}?", f"Work out {a} * {b}.", f"Find the product {a} * {b}."))
-    return question, worked_product(a, b)
+    return _on_paper(dice, f"{a} * {b}"), worked_product(a, b)
 
 
 def comparing(dice: Dice) -> Exchange:
@@ -86,10 +91,23 @@ def carried(total: int) -> str:
     return f"{total}, so {total // 10 if total >= 10 else 'nothing'} is carried."
 
 
+def worked_sum(a: int, b: int) -> str:
+    """The steps of adding two numbers of two digits."""
+    return _worked(f"{a} + {b}", "+", (a % 10, b % 10), (a // 10, b // 10), a % 10 + b % 10, a // 10 + b // 10)
+
+
 def worked_product(a: int, digit: int) -> str:
     """The steps of a two-digit number times a digit."""
-    ones, tens = a % 10 * digit, a // 10 * digit
-    steps = [f"{a % 10} * {digit} = {carried(ones)}", f"{a // 10} * {digit} = {tens}."]
+    return _worked(f"{a} * {digit}", "*", (a % 10, digit), (a // 10, digit), a % 10 * digit, a // 10 * digit)
+
+
+def _worked(problem: str, sign: str, last: tuple[int, int], first: tuple[int, int], ones: int, tens: int) -> str:
+    """The last column, the first column, the carry if there is one, and the result."""
+    steps = [f"{last[0]} {sign} {last[1]} = {carried(ones)}", f"{first[0]} {sign} {first[1]} = {tens}."]
     if ones >= 10:
         steps.append(f"{tens} + {ones // 10} = {tens + ones // 10}.")
-    return " ".join([*steps, f"{a} * {digit} = {a * digit}."])
+    return " ".join([*steps, f"{problem} = {10 * tens + ones}."])
+
+
+def _on_paper(dice: Dice, problem: str) -> str:
+    return dice.pick((f"What is {problem} on paper?", f"Work out {problem} on paper.", f"Show {problem} on paper."))

@@ -47,15 +47,6 @@ def upper_case(dice: Dice) -> Exchange:
     return question, words.upper()
 
 
-def last_letter(dice: Dice) -> Exchange:
-    """The last letter of a word."""
-    word = dice.word()
-    question = dice.pick(
-        (f"What is the last letter of {word}?", f"Which letter ends {word}?", f"Name the letter {word} ends with.")
-    )
-    return question, f"The last letter of {word} is {word[-1]}."
-
-
 def repeating(dice: Dice) -> Exchange:
     """A word several times over."""
     word, times = dice.word(), dice.between(2, 5)

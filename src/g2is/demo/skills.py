@@ -36,6 +36,7 @@ class Skill:
 
 SKILLS: dict[str, Skill] = {
     "addition": Skill("numbers", arithmetic.addition),
+    "adding_on_paper": Skill("numbers", arithmetic.adding_on_paper),
     "carrying": Skill("numbers", arithmetic.carrying),
     "times_table": Skill("numbers", arithmetic.times_table),
     "subtraction": Skill("numbers", arithmetic.subtraction),
@@ -51,12 +52,11 @@ SKILLS: dict[str, Skill] = {
     "sorting_letters": Skill("letters", letters.sorting_letters),
     "counting_letters": Skill("letters", letters.counting_letters),
     "upper_case": Skill("letters", letters.upper_case),
-    "last_letter": Skill("letters", letters.last_letter),
     "repeating": Skill("letters", letters.repeating),
     "vowels": Skill("letters", letters.vowels),
     "alphabetical": Skill("letters", letters.alphabetical),
     TARGET_SKILL: Skill(
-        "numbers", arithmetic.multi_digit_multiplication, parts=("times_table", "carrying", "addition")
+        "numbers", arithmetic.multi_digit_multiplication, parts=("times_table", "carrying", "adding_on_paper")
     ),
 }
 
