@@ -166,7 +166,8 @@ def walk(
         if found:
             raise ConfigError(
                 "g2is walk: expected either POOL, TARGET and --model (--store, --adapter, --device), or"
-                f" --pool-gradients and --target-gradients; found matrices and {', '.join(found)}. Leave one or the other out"
+                f" --pool-gradients and --target-gradients; found matrices and"
+                f" {', '.join(found)}. Leave one or the other out"
             )
         _walk_matrices(matrix_walk_config(pool_gradients, target_gradients, graph, out, set_, **flags), dry_run)
         return

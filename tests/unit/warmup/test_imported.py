@@ -182,7 +182,7 @@ def test_the_digest_is_that_of_the_content_wherever_it_lies(trained: Trained, co
     assert find_checkpoint(copy).digest != files.digest
 
 
-def test_an_older_state_keyed_by_names_is_taken_by_them(trained: Trained, copy: Path) -> None:
+def test_a_state_keyed_by_names_is_matched_by_them(trained: Trained, copy: Path) -> None:
     """What FSDP gathers with FULL_STATE_DICT, in another order than the model's."""
     in_order = [name for name, p in trained.model.named_parameters() if p.requires_grad]
 
@@ -228,7 +228,7 @@ BAD_OPTIMIZERS: dict[str, tuple[Callable[[dict[str, Any]], Any], tuple[str, ...]
     "no steps": (lambda s: s["state"].clear(), ("found none", "after the first step")),
     "steps differ": (lambda s: state_of(s).update(step=torch.tensor(2.0)), ("step 2 of 1, step 3 of 15",)),
     "one without": (
-        lambda s: s["state"].pop(3),
+        lambda s: s["state"].__delitem__(3),
         ("layers.0.self_attn.k_proj.lora_B.weight, shape (16, 4), found none",),
     ),
     "one too many": (lambda s: s["state"].update({99: dict(state_of(s))}), ("found 1 that no group holds: 99",)),
