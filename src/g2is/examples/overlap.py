@@ -16,7 +16,7 @@ import hashlib
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import takewhile
 
 import numpy as np
 
@@ -37,10 +37,12 @@ _SPACELESS = (
     (0x20000, 0x3FFFF),
 )
 _VARIATIONS = ((0xFE00, 0xFE0F), (0xE0100, 0xE01EF))  # of a character's look
-_KEY = b"g2is overlap 1"
 _BASE = 0x9E3779B97F4A7C15  # odd: it has an inverse modulo 2^64
 _INVERSE = pow(_BASE, -1, 1 << 64)
-_SLOTS_A_GRAM = 8
+_BYTE_HASHES = np.frombuffer(
+    b"".join(hashlib.blake2b(bytes([i]), digest_size=8, key=b"g2is overlap 1").digest() for i in range(256)), "<u8"
+).astype(np.uint64)
+_SLOTS_A_RUN = 8
 
 
 @dataclass(frozen=True)
@@ -52,16 +54,17 @@ class Overlap:
     words: tuple[str, ...]
 
 
-def words_of(text: str) -> list[bytes]:
-    """The words of `text`, folded, in UTF-8.
+def folded_words(text: str) -> bytes:
+    """The words of `text`, folded, in UTF-8 with one space between them.
 
-    >>> [word.decode() for word in words_of("Don't SHOUT: 1,000 Äpfel_x 東京へ")]
-    ['don', 't', 'shout', '1', '000', 'äpfel', 'x', '東', '京', 'へ']
+    >>> folded_words("Don't SHOUT: 1,000 Äpfel_x 東京へ").decode()
+    'don t shout 1 000 äpfel x 東 京 へ'
     """
     if text.isascii():
-        return text.encode().translate(_ASCII_WORDS).split()
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return folded.translate(_SEPARATED).encode().split()
+        separated = text.encode().translate(_ASCII_WORDS)
+    else:
+        separated = unicodedata.normalize("NFKC", text).casefold().translate(_SEPARATED).encode()
+    return b" ".join(separated.split())
 
 
 class _Separated(dict[int, str]):
@@ -86,8 +89,8 @@ _SEPARATED = _Separated()
 class OverlapIndex:
     """Every run of `num_words` words of a test set, to find those that pool rows repeat.
 
-    Holds 16 bytes a run beside the test set's words. Runs are looked up by a 64-bit hash and then compared word by
-    word: a collision neither reports nor hides an overlap.
+    Holds 16 bytes a run beside the test set's text, and 8 to 16 more to look it up by. Runs are looked up by a 64-bit
+    hash of ours and then compared: a collision neither reports nor hides an overlap.
     """
 
     def __init__(self, examples: Iterable[Example], num_words: int = NUM_WORDS) -> None:
@@ -95,39 +98,32 @@ class OverlapIndex:
         if num_words < 1:
             raise ValueError(f"expected num_words of at least 1, found {num_words}")
         self._num_words = num_words
-        self._places: list[tuple[int, str]] = []  # line and id, example by example
-        self._words: list[bytes] = []  # of all long examples, one after the other
-        self._ends: dict[int, int] = {}  # where each long example's words end there
-        self._number_of: dict[bytes, int] = {}  # from 1; 0 is any word that no long example has
-        self._word_hashes = np.zeros(1, np.uint64)
-        self._short: dict[tuple[bytes, ...], int] = {}
+        self._short: dict[bytes, tuple[int, str]] = {}  # words -> line and id
+        self._places: list[tuple[int, str]] = []  # of the long ones
         self._powers = (np.empty(0, np.uint64), np.empty(0, np.uint64))
-        long: list[tuple[int, list[bytes]]] = []
-        for number, example in enumerate(examples):
-            self._places.append((example.line, example.id))
-            words = list(chain.from_iterable(_turns(example.messages)))
-            if len(words) >= num_words:
-                long.append((number, words))
-            elif words:
-                self._short.setdefault(tuple(words), number)
-        for word in chain.from_iterable(words for _, words in long):
-            self._number_of.setdefault(word, len(self._number_of) + 1)
-        self._word_hashes = np.array([0, *map(_hash, self._number_of)], np.uint64)
-        starts, hashes, owners = [], [], []
-        for number, words in long:
-            of_runs = self._run_hashes(words)
+        texts: list[bytes] = []
+        bounds = [0]  # where each long example begins in the text, and where the text ends
+        hashes, starts = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
+        for example in examples:
+            words = _joined(_turns(example.messages))
+            if _num_words(words) < num_words:
+                if words:
+                    self._short.setdefault(words, (example.line, example.id))
+                continue
+            of_runs, first, _ = self._runs(words)
             hashes.append(of_runs)
-            starts.append(np.arange(len(self._words), len(self._words) + len(of_runs), dtype=np.int32))
-            owners.append(np.full(len(of_runs), number, np.int32))
-            self._words += words
-            self._ends[number] = len(self._words)
-        all_hashes = np.concatenate([np.empty(0, np.uint64), *hashes])
+            starts.append(first + bounds[-1])
+            texts.append(words)
+            bounds.append(bounds[-1] + len(words))
+            self._places.append((example.line, example.id))
+        self._text = b"".join(texts)
+        self._bounds = np.array(bounds, np.int64)
+        all_hashes = np.concatenate(hashes)
         order = np.argsort(all_hashes, kind="stable")  # the first example that has a run comes first
         self._hashes = all_hashes[order]
-        self._starts = np.concatenate([np.empty(0, np.int32), *starts])[order]
-        self._owners = np.concatenate([np.empty(0, np.int32), *owners])[order]
-        # most runs of a row are in no test example: one look at a table of bits says so
-        bits = max(10, (_SLOTS_A_GRAM * len(all_hashes)).bit_length())
+        self._starts = np.concatenate(starts)[order]
+        # most runs of a row are in no test example: one look at a table says so
+        bits = max(10, (_SLOTS_A_RUN * len(all_hashes)).bit_length())
         self._shift = np.uint64(64 - bits)
         self._taken = np.zeros(1 << bits, bool)
         self._taken[all_hashes >> self._shift] = True
@@ -135,59 +131,60 @@ class OverlapIndex:
     def find(self, messages: Sequence[Message]) -> Overlap | None:
         """The first overlap of a row's turns, (role, content) pairs, with the test set; None if there is none."""
         turns = _turns(messages)
-        row = list(chain.from_iterable(turns))
-        if self._short:
-            for candidate in (row, *turns):
-                if len(candidate) < self._num_words and (number := self._short.get(tuple(candidate))) is not None:
-                    return self._overlap(number, candidate)
-        if len(row) < self._num_words:
+        row = _joined(turns)
+        for candidate in (row, *turns) if self._short else ():
+            if candidate in self._short:
+                return Overlap(*self._short[candidate], _words(candidate))
+        if _num_words(row) < self._num_words:
             return None
-        hashes = self._run_hashes(row)
+        hashes, starts, ends = self._runs(row)
         candidates = self._taken[hashes >> self._shift].nonzero()[0]
-        if not len(candidates):
-            return None
         first = np.searchsorted(self._hashes, hashes[candidates])
         last = np.searchsorted(self._hashes, hashes[candidates], side="right")
         for i in (first < last).nonzero()[0].tolist():
-            at = int(candidates[i])
-            for known in range(first[i], last[i]):
-                length = self._shared_words(row, at, known)
-                if length >= self._num_words:
-                    return self._overlap(int(self._owners[known]), row[at : at + length])
+            start, end = int(starts[candidates[i]]), int(ends[candidates[i]])
+            for known in self._starts[first[i] : last[i]].tolist():
+                if self._text[known : known + end - start] == row[start:end]:
+                    number = int(np.searchsorted(self._bounds, known, side="right")) - 1
+                    theirs = _words(self._text[known : self._bounds[number + 1]])
+                    both = zip(_words(row[start:]), theirs, strict=False)
+                    shared = tuple(mine for mine, _ in takewhile(lambda pair: pair[0] == pair[1], both))
+                    if len(shared) >= self._num_words:  # fewer: the bytes go on in another word or example
+                        return Overlap(*self._places[number], shared)
         return None
 
-    def _overlap(self, number: int, words: list[bytes]) -> Overlap:
-        return Overlap(*self._places[number], tuple(word.decode() for word in words))
+    def _runs(self, words: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Hash, start and end of each run of `num_words` words; the hash does not depend on where the run stands.
 
-    def _shared_words(self, row: list[bytes], at: int, known: int) -> int:
-        """How many words from `at` on are those from the known run's start on, within its example."""
-        start, number = int(self._starts[known]), int(self._owners[known])
-        shared = 0
-        for mine, theirs in zip(row[at:], self._words[start : self._ends[number]], strict=False):
-            if mine != theirs:
-                break
-            shared += 1
-        return shared
-
-    def _run_hashes(self, words: list[bytes]) -> np.ndarray:
-        """A hash of each run of `num_words` words, (len(words) - num_words + 1,) uint64, wherever the run stands."""
-        if len(self._powers[0]) < len(words):
-            length = 2 * len(words)
-            self._powers = (_powers(_INVERSE, length), _powers(_BASE, length))
-        falling, rising = self._powers
-        numbers = np.fromiter(map(self._number_of.get, words, repeat(0)), np.int32, len(words))
-        sums = np.zeros(len(words) + 1, np.uint64)
-        np.cumsum(self._word_hashes[numbers] * falling[: len(words)], out=sums[1:])
-        differences = sums[self._num_words :] - sums[: -self._num_words]
-        return np.asarray(differences * rising[: len(differences)])
+        It is Σ h(byte j) · b^(j - start) modulo 2^64: a difference of running sums, moved to the run's start.
+        """
+        size = len(words)
+        if len(self._powers[0]) < size:
+            self._powers = (_powers(_BASE, 2 * size), _powers(_INVERSE, 2 * size))
+        rising, falling = self._powers
+        characters = np.frombuffer(words, np.uint8)
+        sums = np.zeros(size + 1, np.uint64)
+        np.cumsum(_BYTE_HASHES[characters] * rising[:size], out=sums[1:])
+        spaces = (characters == 32).nonzero()[0]
+        starts = np.concatenate([[0], spaces + 1])[: len(spaces) + 2 - self._num_words]
+        ends = np.concatenate([spaces, [size]])[self._num_words - 1 :]
+        return (sums[ends] - sums[starts]) * falling[starts], starts, ends
 
 
-def _turns(messages: Sequence[Message]) -> list[list[bytes]]:
-    return [words_of(content) for role, content in messages if role != "system"]
+def _turns(messages: Sequence[Message]) -> list[bytes]:
+    return [folded_words(content) for role, content in messages if role != "system"]
 
 
-def _hash(word: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(word, digest_size=8, key=_KEY).digest(), "little")
+def _joined(turns: Sequence[bytes]) -> bytes:
+    return b" ".join(turn for turn in turns if turn)
+
+
+def _num_words(words: bytes) -> int:
+    return words.count(b" ") + 1 if words else 0
+
+
+def _words(words: bytes) -> tuple[str, ...]:
+    return tuple(words.decode().split(" "))
 
 
 def _powers(base: int, length: int) -> np.ndarray:

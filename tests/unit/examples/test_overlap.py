@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from g2is.examples.overlap import NUM_WORDS, Overlap, OverlapIndex, words_of
+from g2is.examples.overlap import NUM_WORDS, Overlap, OverlapIndex, folded_words
 from g2is.examples.read import Example, read_examples
 
 TEST = "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May."
@@ -27,7 +27,7 @@ def found(index: OverlapIndex, *texts: str) -> Overlap | None:
 
 
 def decoded(text: str) -> list[str]:
-    return [word.decode() for word in words_of(text)]
+    return folded_words(text).decode().split()
 
 
 def test_thirteen_shared_words_overlap_and_twelve_do_not() -> None:
@@ -138,12 +138,15 @@ def test_num_words_is_what_it_is_set_to() -> None:
 
 
 def test_a_hash_collision_neither_reports_nor_hides_an_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("g2is.examples.overlap._hash", lambda word: 7)  # every run of known words collides
+    monkeypatch.setattr("g2is.examples.overlap._BYTE_HASHES", np.zeros(256, np.uint64))  # every run collides
     shuffled = " ".join(sorted(decoded(TEST)))
     assert found(index(shuffled), TEST) is None
     overlap = found(index(shuffled, TEST), TEST)
     assert overlap is not None
     assert overlap.id == "test-2"
+    assert found(index("a b cats", num_words=3), "a b cat") is None  # the bytes are there, the words are not
+    assert found(index("x a b", "c d e", num_words=3), "a b c") is None
+    assert found(index("x a b", "c d e", num_words=3), "a bc d") is None
 
 
 def test_the_same_rows_are_found_as_by_a_plain_search_through_all_runs() -> None:
