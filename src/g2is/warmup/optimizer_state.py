@@ -101,7 +101,7 @@ def _load(path: Path) -> tuple[dict[Any, dict[str, Any]], list[dict[str, Any]]]:
         isinstance(entries, dict)
         and all(isinstance(entry, dict) for entry in entries.values())
         and isinstance(groups, list)
-        and all(isinstance(group, dict) and isinstance(group.get("params"), list) for group in groups)
+        and all(isinstance(group, dict) and isinstance(group.get("params"), list) and "lr" in group for group in groups)
     )
     if not whole:
         found = ", ".join(map(str, list(saved)[:5])) if isinstance(saved, dict) else type(saved).__name__
@@ -219,6 +219,9 @@ def _check_tensors(path: Path, name: str, shape: tuple[int, ...], entry: Mapping
             f"{path}: expected the moments of {name}, shape {shape}, found none: it never got a gradient. Leave its"
             " layer out of the adapter (target_modules), or train until every parameter has taken a step"
         )
+    step = entry["step"]
+    if not (isinstance(step, int | float) or (isinstance(step, torch.Tensor) and step.numel() == 1)):
+        raise ModelError(f"{path}: expected one number as the step of {name}, found {step}. Take another checkpoint")
     for kind in ("exp_avg", "exp_avg_sq"):
         tensor = entry[kind]
         if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point() or tuple(tensor.shape) != shape:

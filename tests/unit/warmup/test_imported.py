@@ -250,6 +250,10 @@ BAD_OPTIMIZERS: dict[str, tuple[Callable[[dict[str, Any]], Any], tuple[str, ...]
         lambda s: [g.update(param_names=[f"other.{i}" for i in g["params"]]) for g in s["param_groups"]] and None,
         ("found 16 missing: model.layers.0", "shape (4, 32)"),
     ),
+    "no number as step": (
+        lambda s: state_of(s).update(step=torch.ones(2)),
+        ("the step of model.layers.0", "found ten"),
+    ),
     "maximize": (lambda s: s["param_groups"][0].update(maximize=True), ("maximize=True",)),
     "no optimizer": (lambda s: {"model": s["state"]}, ("`state` and `param_groups`, found model",)),
 }
@@ -305,6 +309,8 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"target_modules": ["q_proj"]},
         ("self_attn.k_proj.lora_A.weight with no such parameter, found shape (4, 32)",),
     ),
+    "settings of no kind": ({"r": "many"}, ("PEFT cannot attach it",)),
+    "a pattern that is none": ({"target_modules": "(q_proj"}, ("PEFT cannot attach it",)),
     "another rank": ({"r": 5}, ("lora_A.weight with shape (5, 32), found shape (4, 32)",)),
 }
 
