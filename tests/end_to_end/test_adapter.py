@@ -75,6 +75,8 @@ def test_the_warm_up_s_own_checkpoint_gives_the_warm_up_s_moments_rows_and_selec
     assert all(np.array_equal(a, b) for a, b in zip(rows[:half], rows[half:], strict=True))
     assert selected_ids(tmp_path / "run") == selected_ids(warm_run)
     assert {path.name: path.read_bytes() for path in checkpoint.iterdir()} == before
+    trained = json.loads((warm_run / "store/manifest.json").read_text())["fingerprint"]
+    assert "warmup.adapter" not in trained  # stores of before the setting was there stay what they are
     summary = json.loads((tmp_path / "run/summary.json").read_text())["adapter"]
     assert summary["folder"] == str(checkpoint)
     assert summary["step"] == json.loads((checkpoint / "trainer_state.json").read_text())["global_step"]

@@ -123,7 +123,14 @@ TRAININGS: dict[str, tuple[str, dict[str, Any], dict[str, Any], Callable[..., An
 def test_the_moments_are_the_optimizer_s_own_by_identity(training: str, tmp_path: Path) -> None:
     name, settings, lora, make_optimizer = TRAININGS[training]
     trained = train(save_base(name, tmp_path / "model", **settings), tmp_path / "out", lora, make_optimizer)
-    check_same(read(trained).adam.moments, trained.moments)
+    imported = read(trained)
+    check_same(imported.adam.moments, trained.moments)
+    keep_checkpoint(imported, tmp_path / "warmup")
+    parameters = trainable_parameters(load_adapter(trained.base, tmp_path / "warmup/imported", torch.device("cpu")))
+    true = trainable_parameters(trained.model)
+    assert list(parameters) == list(true)
+    assert all(torch.equal(parameters[name], true[name]) for name in true)
+    assert imported.num_coordinates == sum(parameter.numel() for parameter in true.values())
 
 
 def test_the_groups_learning_rates_are_told(tmp_path: Path) -> None:
