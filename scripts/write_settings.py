@@ -62,7 +62,9 @@ def values(kind: Any) -> str:
         return f"list of {values(get_args(kind)[0])}"
     if kind is type(None):
         return "null"
-    return {"int": "whole number", "float": "number", "str": "text", "bool": "true, false"}[kind.__name__]
+    return {"int": "whole number", "float": "number", "str": "text", "bool": "true, false", "Path": "path"}[
+        kind.__name__
+    ]
 
 
 def plain(value: Any) -> str:

@@ -76,6 +76,11 @@ class LoraConfig(Section):
 class WarmupConfig(Section):
     """The short training that gives adapter and Adam moments (method.md step 1; defaults are LESS's)."""
 
+    adapter: AbsolutePath | None = Field(
+        None,
+        description="folder of a LoRA checkpoint with its optimizer, taken in place of the warm-up: all other settings"
+        " of this section are then unused (docs/checkpoints.md)",
+    )
     lora: LoraConfig = LoraConfig()
     fraction: float = Field(0.05, gt=0, le=1, description="of all pool rows, drawn at random")
     epochs: int = Field(4, ge=1, description="passes over the drawn rows")

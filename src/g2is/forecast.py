@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM
 
 from g2is.config import Config
 from g2is.examples.table import ExampleTable, tokenize_file
@@ -19,6 +18,7 @@ from g2is.prepare import Prepared, prepare
 from g2is.progress import Reporter
 from g2is.selection.budget import parse_budget
 from g2is.store.manifest import check_store
+from g2is.warmup.imported import read_checkpoint
 from g2is.warmup.train import sample_size
 
 _BYTES_A_COORDINATE = 2  # rows are float16
@@ -28,9 +28,9 @@ _BYTES_A_COORDINATE = 2  # rows are float16
 class Forecast:
     """What a run would read, compute and store.
 
-    Rows and tokens as read and rendered; `num_parameters` of the frozen model and `num_coordinates` of the adapter;
-    `gradient_bytes` on disk for pool and target, duplicates once; `flops` of extracting the pool by the cost model,
-    4 · parameters · tokens.
+    Rows and tokens as read and rendered; `adapter` is the checkpoint taken in place of the warm-up; `num_parameters` of
+    the frozen model and `num_coordinates` of the adapter; `gradient_bytes` on disk for pool and target, duplicates
+    once; `flops` of extracting the pool by the cost model, 4 · parameters · tokens.
     """
 
     num_pool_rows: int
@@ -40,6 +40,7 @@ class Forecast:
     num_target_rows: int
     budget: int
     num_warmup_rows: int
+    adapter: Path | None
     num_parameters: int
     num_coordinates: int
     dim: int
@@ -62,13 +63,17 @@ def forecast(config: Config, reporter: Reporter) -> Forecast:
 
 def _forecast(prepared: Prepared, pool: ExampleTable, target: ExampleTable) -> Forecast:
     config = prepared.config
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(prepared.model.hf_config)
-        num_parameters = sum(p.numel() for p in model.parameters())
-        adapted = attach_adapter(model, config.warmup.lora, config.warmup.seed)
-    num_coordinates = sum(p.numel() for p in trainable_parameters(adapted).values())
+    model = prepared.model.without_weights()
+    num_parameters = sum(p.numel() for p in model.parameters())
+    if prepared.checkpoint is not None:
+        num_coordinates = read_checkpoint(prepared.checkpoint, prepared.model).num_coordinates
+    else:
+        with torch.device("meta"):
+            adapted = attach_adapter(model, config.warmup.lora, config.warmup.seed)
+        num_coordinates = sum(p.numel() for p in trainable_parameters(adapted).values())
     dim = sketch_dim(config.gradients.projection, num_coordinates)
-    num_checkpoints = config.warmup.epochs if config.warmup.checkpoints == "each" else 1
+    trained = prepared.checkpoint is None
+    num_checkpoints = config.warmup.epochs if trained and config.warmup.checkpoints == "each" else 1
     num_rows = (len(pool) - pool.num_duplicates) * len(config.gradients.forms) + len(target)
     num_tokens = int(pool.num_tokens.sum())
     return Forecast(
@@ -78,7 +83,8 @@ def _forecast(prepared: Prepared, pool: ExampleTable, target: ExampleTable) -> F
         num_pool_truncated=pool.num_truncated,
         num_target_rows=len(target),
         budget=parse_budget(config.selection.budget, len(pool)),
-        num_warmup_rows=sample_size(len(pool), config.warmup.fraction),
+        num_warmup_rows=sample_size(len(pool), config.warmup.fraction) if trained else 0,
+        adapter=config.warmup.adapter,
         num_parameters=num_parameters,
         num_coordinates=num_coordinates,
         dim=dim,

@@ -2,7 +2,7 @@
 
     prepare            find the model, its tokenizer and template; fingerprint what will be stored   prepare.py
     tokenize           pool and target to tokens and learned positions                               examples/
-    warm_up            a short LoRA training: adapter and Adam's moments                             warmup/
+    warm_up            a short LoRA training, or the user's own: adapter and Adam's moments          warmup/
     extract_gradients  Γ of every pool and target example, as unit rows                              gradients/ engine/
     select_rows        core knowledge of the target, walk over the pool                              selection/
     export             the files a user takes away                                                   outputs/
@@ -41,6 +41,7 @@ from g2is.selection.walk import walk
 from g2is.store.files import remove
 from g2is.store.manifest import Store, open_store
 from g2is.walk_input import Examples, Gradients, read_both, target_rows
+from g2is.warmup.imported import adapter_notices, imported_summary, keep_checkpoint, read_checkpoint
 from g2is.warmup.train import Checkpoint, draw_rows, finished_warmup, train_warmup
 
 StageName = Literal["warmup", "gradients", "walk", "export"]
@@ -70,6 +71,7 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None) -> Re
     selects = last in ("walk", "export")
     with _open(config, reporter, selects) as (prepared, store, folder):
         with folder.removed_on_error(), store.removed_on_error():
+            take_adapter(prepared, store, folder)
             examples = tokenize(prepared, store, folder)
             if selects:  # a wrong budget shows before the hours of work
                 parse_budget(config.selection.budget, len(examples.pool))
@@ -117,8 +119,21 @@ def tokenize(prepared: Prepared, store: Store, folder: RunFolder) -> Examples:
     return Examples(tables["pool"], tables["target"])
 
 
+def take_adapter(prepared: Prepared, store: Store, folder: RunFolder) -> None:
+    """Keep the user's own checkpoint as the store's finished warm-up, if the run is to take one."""
+    if prepared.checkpoint is None:
+        return
+    if finished_warmup(store.warmup) is None:
+        with folder.stage("take adapter", "files"):
+            keep_checkpoint(read_checkpoint(prepared.checkpoint, prepared.model), store.warmup)
+    taken = imported_summary(store.warmup)
+    folder.counts["adapter"] = {"folder": str(prepared.checkpoint.folder), **taken}
+    for text in adapter_notices(prepared.checkpoint.folder, taken, prepared.config.model.name):
+        folder.notice(text)
+
+
 def warm_up(prepared: Prepared, store: Store, pool: ExampleTable, folder: RunFolder) -> list[Checkpoint]:
-    """The store's adapter and moments, trained now if this store has none yet."""
+    """The store's adapter and moments, trained now if this store has none yet and was given none."""
     config = prepared.config
     finished = finished_warmup(store.warmup)
     if finished is not None:

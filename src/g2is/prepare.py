@@ -8,26 +8,33 @@ from g2is.gradients import projection
 from g2is.model.folder import ModelFolder, find_model, resolve_device, resolve_dtype
 from g2is.progress import Reporter
 from g2is.store.fingerprint import Fingerprint, flatten
+from g2is.warmup.imported import CheckpointFiles, find_checkpoint
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A configuration with its model found and its tokenizer loaded; the model itself is not."""
+    """A configuration with its model found and its tokenizer loaded; the model itself is not.
+
+    `checkpoint` is the user's own, if it is to be taken in place of the warm-up.
+    """
 
     config: Config
     model: ModelFolder
     renderer: Renderer
+    checkpoint: CheckpointFiles | None
     fingerprint: Fingerprint
 
 
 def prepare(config: Config, reporter: Reporter) -> Prepared:
     """Find the model and fingerprint everything that decides the store's rows.
 
-    Raises ModelError where model, tokenizer, template or device cannot be used.
+    Raises ModelError where model, tokenizer, template, device or checkpoint cannot be used.
     """
     model = find_model(config.model)
     device = resolve_device(config.execution.device)
     renderer = make_renderer(model.tokenizer(), config.examples, model.context_length)
+    adapter = config.warmup.adapter
+    checkpoint = None if adapter is None else find_checkpoint(adapter)
     with reporter.stage("check model", "bytes") as progress:
         weights = model.digest(progress)
     fingerprint = flatten(
@@ -37,9 +44,12 @@ def prepare(config: Config, reporter: Reporter) -> Prepared:
                 "dtype": str(resolve_dtype(config.model, device)).removeprefix("torch."),
             },
             "examples": renderer.fingerprint,
-            "warmup": config.warmup.model_dump(mode="json"),
+            # a checkpoint brings all that the other settings would decide, wherever it lies
+            "warmup": config.warmup.model_dump(mode="json", exclude={"adapter"})
+            if checkpoint is None
+            else {"adapter": checkpoint.digest},
             "gradients": config.gradients.model_dump(mode="json"),
             "projection_version": projection.VERSION,
         }
     )
-    return Prepared(config, model, renderer, fingerprint)
+    return Prepared(config, model, renderer, checkpoint, fingerprint)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 from architectures import ARCHITECTURES, VOCABULARY, tiny_adapted_model
-from peft import PeftModel
+from peft import LoraConfig as PeftLoraConfig
+from peft import PeftModel, get_peft_model
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from g2is.errors import ModelError
 from g2is.gradients.per_example import UnbatchableError, per_example_gradients, single_example_gradients
@@ -64,6 +66,41 @@ def test_batched_gradients_equal_a_loop_of_autograd(name: str, layers: str) -> N
             for parameter, gradient in gradients.items():
                 error = (gradient[b] - expected[parameter]).norm() / expected[parameter].norm()
                 assert error < 1e-4, f"{name} {side} row {b} {parameter}: relative error {error:.2e}"
+
+
+IMPORTED = {
+    "ranks and alphas by pattern": (
+        "llama",
+        {"rank_pattern": {"q_proj": 2, "layers.1.self_attn.v_proj": 7}, "alpha_pattern": {"k_proj": 30, "o_proj": 1}},
+    ),
+    "rslora on every linear layer": ("llama", {"target_modules": "all-linear", "use_rslora": True}),
+    "only some layers": ("llama", {"layers_to_transform": [1], "exclude_modules": ["k_proj"]}),
+    "biases of B": ("opt", {"lora_bias": True, "target_modules": ["q_proj", "v_proj", "fc1"]}),
+    "transposed weights": ("gpt2", {"target_modules": ["c_attn", "c_proj", "c_fc"], "rank_pattern": {"c_fc": 3}}),
+    "the head": ("llama", {"target_modules": ["lm_head", "q_proj"]}),
+}
+
+
+@pytest.mark.parametrize("case", IMPORTED)
+def test_gradients_of_an_adapter_that_a_user_brings_equal_autograd(case: str) -> None:
+    name, settings = IMPORTED[case]
+    lora = {"r": 4, "lora_alpha": 8, "lora_dropout": 0.1, "target_modules": ["q_proj", "k_proj", "v_proj"], **settings}
+    torch.manual_seed(0)
+    base = AutoModelForCausalLM.from_config(AutoConfig.for_model(name, **ARCHITECTURES[name][0]), dtype=torch.float32)
+    model = get_peft_model(base, PeftLoraConfig(**lora)).eval()
+    for path, parameter in model.named_parameters():
+        if "lora_B" in path:
+            torch.nn.init.normal_(parameter, std=0.1)
+    rows = random_rows()
+    gradients = collected(model, rows)
+    losses = gradients.pop("loss")
+    for b, row in enumerate(rows):
+        expected, loss = gradients_by_plain_autograd(model, row)
+        assert losses[b].item() == pytest.approx(loss, rel=1e-5)
+        assert gradients.keys() == expected.keys()
+        for parameter, gradient in gradients.items():
+            error = (gradient[b] - expected[parameter]).norm() / expected[parameter].norm()
+            assert error < 1e-4, f"row {b} {parameter}: relative error {error:.2e}"
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "opt"])

@@ -65,6 +65,7 @@ def select(
     budget: options.Budget = "1%",
     store: options.Store = None,
     preset: options.Preset = None,
+    adapter: options.Adapter = None,
     device: options.Device = None,
     set_: options.Set = None,
     dry_run: options.DryRun = False,
@@ -78,7 +79,7 @@ def select(
     A second target, budget or preset with the same `--store` uses the pool's gradients again.
     """
     _run(
-        run_config(pool, target, model, out, store, set_, preset=preset, budget=budget, device=device),
+        run_config(pool, target, model, out, store, set_, preset=preset, budget=budget, device=device, adapter=adapter),
         "export",
         dry_run,
     )
@@ -91,15 +92,18 @@ def warmup(
     model: options.Model,
     out: options.Out,
     store: options.Store = None,
+    adapter: options.Adapter = None,
     device: options.Device = None,
     set_: options.Set = None,
     dry_run: options.DryRun = False,
 ) -> None:
     """Stage 1: tune a LoRA adapter on a random share of the pool and keep it with Adam's moments.
 
+    With `--adapter` nothing is trained: your checkpoint's adapter and moments are taken (docs/checkpoints.md).
+
     What it does is set with `--set warmup.…`: for example `--set warmup.learning_rate=1e-3 --set warmup.lora.rank=32`.
     """
-    _run(run_config(pool, target, model, out, store, set_, device=device), "warmup", dry_run)
+    _run(run_config(pool, target, model, out, store, set_, device=device, adapter=adapter), "warmup", dry_run)
 
 
 @app.command()
@@ -109,6 +113,7 @@ def gradients(
     model: options.Model,
     out: options.Out,
     store: options.Store = None,
+    adapter: options.Adapter = None,
     device: options.Device = None,
     set_: options.Set = None,
     dry_run: options.DryRun = False,
@@ -117,7 +122,7 @@ def gradients(
 
     Several Γ forms come from one pass: `--set 'gradients.forms=[less, momentum-free]'`.
     """
-    _run(run_config(pool, target, model, out, store, set_, device=device), "gradients", dry_run)
+    _run(run_config(pool, target, model, out, store, set_, device=device, adapter=adapter), "gradients", dry_run)
 
 
 @app.command()
@@ -141,6 +146,7 @@ def walk(
     core_mode: Annotated[str | None, typer.Option(help="variance or count_ratio")] = None,
     core_fraction: Annotated[float | None, typer.Option(help="share of variance (or of k) that the core keeps")] = None,
     delta: Annotated[float | None, typer.Option(help="δ: how far a step may turn away from the core (eq. 6)")] = None,
+    adapter: options.Adapter = None,
     device: options.Device = None,
     set_: options.Set = None,
     dry_run: options.DryRun = False,
@@ -152,12 +158,16 @@ def walk(
     """
     flags = {"preset": preset, "budget": budget, "core_mode": core_mode, "core_fraction": core_fraction, "delta": delta}
     if pool_gradients is not None or target_gradients is not None:
-        given = {"POOL": pool, "TARGET": target, "--model": model, "--store": store, "--device": device}
+        given = {
+            **{"POOL": pool, "TARGET": target, "--model": model},
+            **{"--store": store, "--adapter": adapter, "--device": device},
+        }
         found = [name for name, value in given.items() if value is not None]
         if found:
             raise ConfigError(
-                "g2is walk: expected either POOL, TARGET and --model (--store, --device), or --pool-gradients and"
-                f" --target-gradients; found matrices and {', '.join(found)}. Leave one or the other out"
+                "g2is walk: expected either POOL, TARGET and --model (--store, --adapter, --device), or"
+                f" --pool-gradients and --target-gradients; found matrices and"
+                f" {', '.join(found)}. Leave one or the other out"
             )
         _walk_matrices(matrix_walk_config(pool_gradients, target_gradients, graph, out, set_, **flags), dry_run)
         return
@@ -168,7 +178,7 @@ def walk(
         )
     if graph is not None:
         raise ConfigError("g2is walk: --graph goes with --pool-gradients: its rows count those of that matrix")
-    _run(run_config(pool, target, model, out, store, set_, device=device, **flags), "walk", dry_run)
+    _run(run_config(pool, target, model, out, store, set_, device=device, adapter=adapter, **flags), "walk", dry_run)
 
 
 @app.command()

@@ -20,6 +20,7 @@ def run_config(
     store: Path | None,
     settings: Sequence[str] | None,
     device: str | None = None,
+    adapter: Path | None = None,
     **selection: Any,
 ) -> Config:
     """The configuration of a run. Raises ConfigError listing every setting that cannot be used."""
@@ -29,6 +30,7 @@ def run_config(
         "out": str(out),
         "store": store,
         "model": {"name": model},
+        "warmup": _given({"adapter": adapter}),
         "selection": _given(selection),
         "execution": _given({"device": device}),
     }

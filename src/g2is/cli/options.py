@@ -16,6 +16,10 @@ Model = Annotated[str, typer.Option(help="causal language model: a local folder 
 Out = Annotated[Path, typer.Option(help="the run's folder; given again, the run goes on from where it was")]
 Budget = Annotated[str, typer.Option(help="how many pool rows to select: a share (1%) or a number (500)")]
 Store = Annotated[Path | None, typer.Option(help="where gradients are kept for other runs to use; default OUT/store")]
+Adapter = Annotated[
+    Path | None,
+    typer.Option(help="your own LoRA checkpoint-N folder with its optimizer, in place of the warm-up"),
+]
 Preset = Annotated[str | None, typer.Option(help="g2is (default) or official (exactly the authors' script)")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; default: a GPU if there is one")]
 Set = Annotated[

@@ -32,10 +32,10 @@ def show_selection(selection: "Selection", summary: dict[str, Any] | None = None
 
 def show_stage(config: "Config", stage: str) -> None:
     """Say where a stage that selects nothing left its work."""
-    place = config.store / stage
+    taken = f" (none: the adapter of {config.warmup.adapter})" if stage == "warmup" and config.warmup.adapter else ""
     _print(
         [
-            f"{stage} done: {place}",
+            f"{stage} done{taken}: {config.store / stage}",
             "  `g2is select` (or the next stage's command) with the same arguments goes on from here",
         ]
     )
@@ -79,6 +79,11 @@ def show_matrix_dry_run(found: "Matrices") -> None:
 def show_dry_run(forecast: "Forecast") -> None:
     """Say what a run would do."""
     shortened = f", {forecast.num_pool_truncated:,} too long" if forecast.num_pool_truncated else ""
+    warmup = (
+        f"{forecast.num_warmup_rows:,} rows (skipped if the store has one)"
+        if forecast.adapter is None
+        else f"none: adapter and moments of {forecast.adapter}"
+    )
     _print(
         [
             "This is what would be done; nothing was written.",
@@ -87,7 +92,7 @@ def show_dry_run(forecast: "Forecast") -> None:
             f"  target     {forecast.num_target_rows:,} rows",
             f"  budget     {forecast.budget:,} rows",
             f"  store      {'exists: what it holds is used again' if forecast.store_exists else 'new'}",
-            f"  warm-up    {forecast.num_warmup_rows:,} rows (skipped if the store has one)",
+            f"  warm-up    {warmup}",
             f"  gradients  {forecast.num_coordinates:,} adapter coordinates to {forecast.dim:,}; if none is stored yet,"
             f" {forecast.gradient_bytes / 2**30:.2f} GiB on disk, {forecast.flops:.1e} floating-point operations"
             f" (4 · {forecast.num_parameters:,} parameters · tokens)",

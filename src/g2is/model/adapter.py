@@ -43,7 +43,7 @@ def attach_adapter(model: nn.Module, config: LoraConfig, seed: int) -> PeftModel
 
 def target_modules(model: nn.Module, config: LoraConfig) -> list[str]:
     """The full paths of the layers that get an adapter, in the model's order. Raises ModelError as `attach_adapter`."""
-    linear = {path: module for path, module in model.named_modules() if _is_linear(module)}
+    linear = {path: module for path, module in model.named_modules() if is_linear(module)}
     if config.target_modules == "attention":
         chosen = [path for path in linear if _ATTENTION.search(path)]
         if not chosen:
@@ -92,7 +92,8 @@ def saved_parameters(adapter: Path) -> dict[str, torch.Tensor]:
     return {canonical_name(name): tensor for name, tensor in load_file(adapter / "adapter_model.safetensors").items()}
 
 
-def _is_linear(module: nn.Module) -> bool:
+def is_linear(module: nn.Module) -> bool:
+    """Whether `module` is a linear layer, GPT-2's transposed one included."""
     return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
 
 

@@ -75,6 +75,11 @@ class ModelFolder:
             )
         return model.to(device).eval()
 
+    def without_weights(self) -> PreTrainedModel:
+        """The model's layers and parameter shapes on torch's meta device; no weights are read."""
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(self.hf_config, trust_remote_code=self.config.trust_remote_code)
+
     def digest(self, progress: Progress) -> str:
         """A hash of the model's settings and weights, whatever the folder is called; progress in bytes."""
         files = [self.path / "config.json", *sorted(self.path.glob("*.safetensors"))]

@@ -94,4 +94,4 @@ def check_store(path: Path, fingerprint: Fingerprint) -> None:
 
 def _holds_work(path: Path) -> bool:
     """Whether anything was made under the fingerprint: before the warm-up has begun, a setting may still be mended."""
-    return (path / "warmup" / "sample.json").exists()
+    return any((path / "warmup" / name).exists() for name in ("sample.json", "complete.json"))
