@@ -4,6 +4,7 @@ Neither run nor store is touched; a model that is not on this machine yet is fet
 """
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +12,16 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from g2is.config import Config
-from g2is.examples.table import ExampleTable, tokenize_file
 from g2is.gradients.projection import sketch_dim
+from g2is.inputs import read_inputs
 from g2is.model.adapter import attach_adapter
 from g2is.model.parameters import trainable_parameters
+from g2is.plan import plan_walk
 from g2is.prepare import Prepared, prepare
 from g2is.progress import Reporter
-from g2is.selection.budget import parse_budget
+from g2is.selection.budget import Budget
 from g2is.store.manifest import check_store
+from g2is.walk_input import Examples
 from g2is.warmup.train import sample_size
 
 _BYTES_A_COORDINATE = 2  # rows are float16
@@ -28,17 +31,21 @@ _BYTES_A_COORDINATE = 2  # rows are float16
 class Forecast:
     """What a run would read, compute and store.
 
-    Rows and tokens as read and rendered; `num_parameters` of the frozen model and `num_coordinates` of the adapter;
-    `gradient_bytes` on disk for pool and target, duplicates once; `flops` of extracting the pool by the cost model,
-    4 · parameters · tokens.
+    Rows and tokens as read and rendered, without the `num_excluded` rows that are left out; rows of each target and its
+    part of the budget (in its unit, without what `num_included` rows take) by its
+    name; `num_parameters` of the frozen model, `num_coordinates` of the adapter; `gradient_bytes` on disk for pool and
+    targets, duplicates once; `flops` of extracting the pool by the cost model, 4 · parameters · tokens.
     """
 
     num_pool_rows: int
     num_pool_tokens: int
     num_pool_duplicates: int
     num_pool_truncated: int
-    num_target_rows: int
-    budget: int
+    num_excluded: int
+    num_included: int
+    num_target_rows: Mapping[str, int]
+    budget: Budget
+    target_budgets: Mapping[str, int]
     num_warmup_rows: int
     num_parameters: int
     num_coordinates: int
@@ -53,15 +60,12 @@ def forecast(config: Config, reporter: Reporter) -> Forecast:
     prepared = prepare(config, reporter)
     check_store(config.store, prepared.fingerprint)
     with tempfile.TemporaryDirectory() as scratch:
-        with reporter.stage("read pool", "bytes") as progress:
-            pool = tokenize_file(config.pool, prepared.renderer, Path(scratch), progress)
-        with reporter.stage("read target", "bytes") as progress:
-            target = tokenize_file(config.target, prepared.renderer, Path(scratch), progress)
-        return _forecast(prepared, pool, target)
+        return _forecast(prepared, read_inputs(config, prepared.renderer, Path(scratch), reporter))
 
 
-def _forecast(prepared: Prepared, pool: ExampleTable, target: ExampleTable) -> Forecast:
-    config = prepared.config
+def _forecast(prepared: Prepared, examples: Examples) -> Forecast:
+    config, pool = prepared.config, examples.pool
+    plan = plan_walk(config.selection, examples)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(prepared.model.hf_config)
         num_parameters = sum(p.numel() for p in model.parameters())
@@ -69,15 +73,18 @@ def _forecast(prepared: Prepared, pool: ExampleTable, target: ExampleTable) -> F
     num_coordinates = sum(p.numel() for p in trainable_parameters(adapted).values())
     dim = sketch_dim(config.gradients.projection, num_coordinates)
     num_checkpoints = config.warmup.epochs if config.warmup.checkpoints == "each" else 1
-    num_rows = (len(pool) - pool.num_duplicates) * len(config.gradients.forms) + len(target)
+    num_rows = (len(pool) - pool.num_duplicates) * len(config.gradients.forms) + len(examples.all_targets)
     num_tokens = int(pool.num_tokens.sum())
     return Forecast(
         num_pool_rows=len(pool),
         num_pool_tokens=num_tokens,
         num_pool_duplicates=pool.num_duplicates,
         num_pool_truncated=pool.num_truncated,
-        num_target_rows=len(target),
-        budget=parse_budget(config.selection.budget, len(pool)),
+        num_excluded=len(examples.screened.reasons),
+        num_included=len(examples.screened.included),
+        num_target_rows={name: len(target) for name, target in examples.targets.items()},
+        budget=plan.budget,
+        target_budgets=plan.target_budgets,
         num_warmup_rows=sample_size(len(pool), config.warmup.fraction),
         num_parameters=num_parameters,
         num_coordinates=num_coordinates,

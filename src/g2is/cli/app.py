@@ -59,10 +59,15 @@ def _main(
 @app.command()
 def select(
     pool: options.Pool,
-    target: options.Target,
     model: options.Model,
     out: options.Out,
+    target: options.Target = None,
+    targets: options.Targets = None,
     budget: options.Budget = "1%",
+    shares: options.Shares = None,
+    include: options.Include = None,
+    exclude: options.Exclude = None,
+    quotas: options.Quotas = None,
     store: options.Store = None,
     preset: options.Preset = None,
     device: options.Device = None,
@@ -75,21 +80,23 @@ def select(
     prompt and completion; which, is seen from their columns. The run folder gets `selected.jsonl` (the original lines),
     `selected.messages.jsonl`, `selection.parquet` (why each row was taken), `scores.parquet` and `config.yaml`.
 
+    Several targets, selected for together: `--target math=a.jsonl --target med=b.jsonl` in place of TARGET. Each has a
+    core of its own and an equal share of the budget, or that of `--share`.
+
     A second target, budget or preset with the same `--store` uses the pool's gradients again.
     """
-    _run(
-        run_config(pool, target, model, out, store, set_, preset=preset, budget=budget, device=device),
-        "export",
-        dry_run,
-    )
+    flags = {"preset": preset, "budget": budget, "include": include, "exclude": exclude}
+    _run(run_config(pool, target, targets, model, out, store, set_, device, shares, quotas, **flags), "export", dry_run)
 
 
 @app.command()
 def warmup(
     pool: options.Pool,
-    target: options.Target,
     model: options.Model,
     out: options.Out,
+    target: options.Target = None,
+    targets: options.Targets = None,
+    exclude: options.Exclude = None,
     store: options.Store = None,
     device: options.Device = None,
     set_: options.Set = None,
@@ -99,15 +106,17 @@ def warmup(
 
     What it does is set with `--set warmup.…`: for example `--set warmup.learning_rate=1e-3 --set warmup.lora.rank=32`.
     """
-    _run(run_config(pool, target, model, out, store, set_, device=device), "warmup", dry_run)
+    _run(run_config(pool, target, targets, model, out, store, set_, device, exclude=exclude), "warmup", dry_run)
 
 
 @app.command()
 def gradients(
     pool: options.Pool,
-    target: options.Target,
     model: options.Model,
     out: options.Out,
+    target: options.Target = None,
+    targets: options.Targets = None,
+    exclude: options.Exclude = None,
     store: options.Store = None,
     device: options.Device = None,
     set_: options.Set = None,
@@ -117,7 +126,7 @@ def gradients(
 
     Several Γ forms come from one pass: `--set 'gradients.forms=[less, momentum-free]'`.
     """
-    _run(run_config(pool, target, model, out, store, set_, device=device), "gradients", dry_run)
+    _run(run_config(pool, target, targets, model, out, store, set_, device, exclude=exclude), "gradients", dry_run)
 
 
 @app.command()
@@ -127,6 +136,7 @@ def walk(
     target: Annotated[
         Path | None, typer.Argument(help="the target, as in `select`; or give --target-gradients")
     ] = None,
+    targets: options.Targets = None,
     model: Annotated[str | None, typer.Option(help="as in `select`")] = None,
     pool_gradients: Annotated[
         Path | None, typer.Option(help="(N, k) matrix that you computed: .npy, .safetensors, .pt or zarr")
@@ -136,6 +146,10 @@ def walk(
         Path | None, typer.Option(help="(N, n) .npy, each row's nearest rows, best first: steps look only at those")
     ] = None,
     budget: options.Budget = "1%",
+    shares: options.Shares = None,
+    include: options.Include = None,
+    exclude: options.Exclude = None,
+    quotas: options.Quotas = None,
     store: options.Store = None,
     preset: options.Preset = None,
     core_mode: Annotated[str | None, typer.Option(help="variance or count_ratio")] = None,
@@ -150,25 +164,34 @@ def walk(
     With POOL and TARGET, on this project's own gradients (computed first, if need be). With `--pool-gradients` and
     `--target-gradients`, on matrices that anybody computed, LESS's among them; no model is needed then.
     """
-    flags = {"preset": preset, "budget": budget, "core_mode": core_mode, "core_fraction": core_fraction, "delta": delta}
+    flags: dict[str, Any] = {"preset": preset, "budget": budget, "core_mode": core_mode}
+    flags |= {"core_fraction": core_fraction, "delta": delta}
     if pool_gradients is not None or target_gradients is not None:
-        given = {"POOL": pool, "TARGET": target, "--model": model, "--store": store, "--device": device}
-        found = [name for name, value in given.items() if value is not None]
+        given: dict[str, Any] = {
+            "POOL": pool,
+            "TARGET": target,
+            "--target": targets,
+            "--model": model,
+            "--store": store,
+        }
+        given |= {"--device": device, "--share": shares, "--include": include, "--exclude": exclude, "--quota": quotas}
+        found = [name for name, value in given.items() if value]
         if found:
             raise ConfigError(
-                "g2is walk: expected either POOL, TARGET and --model (--store, --device), or --pool-gradients and"
+                "g2is walk: expected either POOL, TARGET and --model (and what goes with them), or --pool-gradients and"
                 f" --target-gradients; found matrices and {', '.join(found)}. Leave one or the other out"
             )
         _walk_matrices(matrix_walk_config(pool_gradients, target_gradients, graph, out, set_, **flags), dry_run)
         return
-    if pool is None or target is None or model is None:
+    if pool is None or (target is None and not targets) or model is None:
         raise ConfigError(
             "g2is walk: expected POOL, TARGET and --model, or --pool-gradients and --target-gradients; found neither"
             " complete"
         )
     if graph is not None:
         raise ConfigError("g2is walk: --graph goes with --pool-gradients: its rows count those of that matrix")
-    _run(run_config(pool, target, model, out, store, set_, device=device, **flags), "walk", dry_run)
+    flags |= {"include": include, "exclude": exclude}
+    _run(run_config(pool, target, targets, model, out, store, set_, device, shares, quotas, **flags), "walk", dry_run)
 
 
 @app.command()

@@ -136,7 +136,7 @@ def _part(share: re.Match[str], whole: int) -> int:
 
 
 def share_budget(budget: int, weights: Sequence[float]) -> list[int]:
-    """`budget` (rows or tokens) dealt in proportion to `weights` (C,) by largest remainder; the sum is exactly `budget`.
+    """`budget` rows or tokens dealt in proportion to `weights` (C,) by largest remainder; the sum is exactly `budget`.
 
     Equal remainders go to the lower index. Weights that are all zero count as equal. The arithmetic is exact
     (rational), so a share that is a whole number stays one.

@@ -60,7 +60,9 @@ class Limits:
             raise SelectionError(f"included rows: expected different ones from 0 to {num_rows - 1}, found others")
         for quota in self.quotas:
             if quota.unit == "tokens" and tokens is None:
-                raise SelectionError(f"quota of {quota.source!r}: expected one of rows, as the budget, found one of tokens")
+                raise SelectionError(
+                    f"quota of {quota.source!r}: expected one of rows, as the budget, found one of tokens"
+                )
             ours = included[quota.rows[included]] if len(included) else included
             taken = int(tokens[ours].sum()) if quota.unit == "tokens" and tokens is not None else len(ours)
             if taken > quota.most:

@@ -15,8 +15,8 @@ nothing of this ever happens.
 
 Settled here, where method.md leaves it open:
 
-- Included rows come first. They and their near-copies are closed, but no row conflicts with them, and they are part of no
-  trail.
+- Included rows come first. They and their near-copies are closed, but no row conflicts with them, and they are part of
+  no trail.
 - A quota is full when nothing is left of it, or less than the row chosen next takes; then its source's rows are closed.
 
 - An anchor obeys no conflict or consistency rule, as in the authors' script, but is never a near-copy of a taken row.

@@ -82,6 +82,12 @@ def draw_rows(folder: Path, keys: np.ndarray, fraction: float, seed: int) -> np.
     return np.array([row_of[key] for key in wanted], np.int64)
 
 
+def drawn_keys(folder: Path) -> np.ndarray:
+    """The content keys of the rows that the warm-up in `folder` was trained on, (n, 16) uint8."""
+    keys = read_json(folder / SAMPLE)["keys"]
+    return np.frombuffer(bytes.fromhex("".join(keys)), np.uint8).reshape(len(keys), -1)
+
+
 def finished_warmup(folder: Path) -> list[Checkpoint] | None:
     """The checkpoints of a warm-up that ran to its end, or None."""
     if not (folder / "complete.json").exists():
