@@ -12,7 +12,7 @@ Every stage keeps what it makes in the store or the run folder and, called again
 stages up to the one asked for, so a stage's own command can be given at any time.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,26 +23,23 @@ import numpy as np
 from g2is.config import Config, GammaForm
 from g2is.config_io import load, parse
 from g2is.engine.local import missing_rows, run_shards, shard_work
-from g2is.errors import InputError, ModelError, SelectionError, StoreError
+from g2is.errors import InputError, ModelError, StoreError
 from g2is.examples.lines import digest
 from g2is.gradients.extract import Extractor, load_extractor
-from g2is.gradients.rows import GradientRows
-from g2is.inputs import count_examples, read_inputs, titled
+from g2is.inputs import count_examples, read_inputs
 from g2is.model.adapter import attach_adapter
 from g2is.model.folder import resolve_device
 from g2is.outputs.examples import remove_selected, write_selected
 from g2is.outputs.lengths import compare_lengths, compare_sources
-from g2is.outputs.tables import SCORES, SELECTION, read_selection, stored_metadata, write_tables
-from g2is.plan import Plan, plan_walk
+from g2is.outputs.tables import SCORES, SELECTION, read_selection, stored_metadata
+from g2is.plan import plan_walk
 from g2is.prepare import Prepared, prepare
 from g2is.progress import Reporter, Silent
 from g2is.run import RunFolder, Selection, open_run, selection_digest
 from g2is.screen import Screened, write_excluded
-from g2is.selection.core import CoreKnowledge, core_knowledge
-from g2is.selection.similarity import UnitRows
-from g2is.selection.walk import TargetShare, walk_targets
 from g2is.store.files import remove
 from g2is.store.manifest import Store, open_store
+from g2is.walk_examples import walk_examples
 from g2is.walk_input import Examples, Gradients, overlap, read_gradient_rows, target_rows
 from g2is.warmup.train import Checkpoint, draw_rows, drawn_keys, finished_warmup, train_warmup
 
@@ -182,7 +179,7 @@ def select_rows(
     made_from = {"digest": made_of, "pool_sha256": pool.source_sha256}
     if not all(stored_metadata(folder.path / name) == made_from for name in (SELECTION, SCORES)):
         remove_selected(folder.path)
-        _walk(config, store, examples, checkpoints, plan, made_from, folder)
+        walk_examples(config, store, examples, checkpoints, plan, made_from, folder)
     selection = _selection(folder.path)
     chosen = np.searchsorted(pool.rows, selection.rows)
     folder.counts |= {
@@ -196,38 +193,6 @@ def select_rows(
         "sources": compare_sources(pool.sources, chosen),
     }
     return selection
-
-
-def _walk(
-    config: Config,
-    store: Store,
-    examples: Examples,
-    checkpoints: Sequence[Checkpoint],
-    plan: Plan,
-    made_from: Mapping[str, str],
-    folder: RunFolder,
-) -> None:
-    pool = examples.pool
-    with folder.stage("read gradients", "rows"):
-        of_targets, of_pool = read_gradient_rows(config, store, examples, checkpoints)
-    _report_set_aside(folder, examples, of_pool, of_targets)
-    core: dict[str, CoreKnowledge] = {}
-    for name, of_target in of_targets.items():
-        try:
-            core[name] = core_knowledge(target_rows(config, of_target), config.selection)
-        except SelectionError as error:
-            raise SelectionError(f"target {name!r}: {error}") from None
-    # zero rows are here because they were set aside: no nodes, whatever the preset says of a matrix given by hand
-    walk_settings = config.selection.model_copy(update={"keep_zero_rows": False})
-    shares = [TargetShare(name, core[name], budget) for name, budget in plan.target_budgets.items()]
-    with folder.stage("walk", plan.budget.unit) as progress:
-        rows = UnitRows(of_pool.rows)
-        walked = walk_targets(rows, shares, walk_settings, progress=progress, limits=plan.limits)
-    if walked.ran_out:
-        folder.notice(f"{walked.spent} of {walked.budget} {walked.unit} selected: {walked.ran_out}")
-    folder.write_walk(walked, core)
-    ids_of = {name: (of_targets[name].rows, table.ids) for name, table in examples.targets.items()}
-    write_tables(folder.path, walked, of_pool.rows, rows, core, pool.ids, pool.rows, ids_of, made_from)
 
 
 def export(config: Config, selection: Selection, folder: RunFolder) -> None:
@@ -274,27 +239,10 @@ def export_run(path: Path, reporter: Reporter | None = None) -> Selection:
             " back, or select again with another --out"
         )
     with open_run(path, config, reporter or Silent()) as folder:
+        folder.counts |= folder.earlier_counts  # this sitting reads nothing that could be counted
         selection = _selection(path)
         export(config, selection, folder)
     return selection
-
-
-def _report_set_aside(
-    folder: RunFolder, examples: Examples, of_pool: GradientRows, of_targets: Mapping[str, GradientRows]
-) -> None:
-    pool = examples.pool
-    folder.write_set_aside(pool.rows, pool.ids, of_pool.reasons())
-    if not of_pool.usable.all():
-        folder.notice(f"{(~of_pool.usable).sum()} pool rows have no usable gradient: listed in set_aside.jsonl")
-    for name, of_target in of_targets.items():
-        for row, reason in of_target.reasons().items():
-            folder.notice(f"{titled(name)} example {examples.targets[name].ids[row]} is left out: {reason}")
-    for kind, rows in (*((titled(name), rows) for name, rows in of_targets.items()), ("pool", of_pool)):
-        if not rows.usable.any():
-            raise SelectionError(
-                f"expected at least one {kind} example with a usable gradient, found none of {len(rows.rows)}: the"
-                " model or its adapter gives NaN or zero. Lower warmup.learning_rate, or set model.dtype to float32"
-            )
 
 
 def _selection(folder: Path) -> Selection:

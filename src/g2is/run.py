@@ -60,6 +60,7 @@ class RunFolder:
     reporter: Reporter
     new: bool
     earlier_sittings: Sequence[Mapping[str, Any]] = ()
+    earlier_counts: Mapping[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     counts: dict[str, Any] = field(default_factory=dict)
 
@@ -141,8 +142,8 @@ def open_run(path: Path, config: Section, reporter: Reporter, *, selects: bool =
         if selects or not bound:
             write_text(record, dump(config))
         summary = path / _SUMMARY
-        earlier = read_json(summary).get("sittings", []) if summary.exists() else []
-        yield RunFolder(path, reporter, new, earlier)
+        earlier = read_json(summary) if summary.exists() else {}
+        yield RunFolder(path, reporter, new, earlier.pop("sittings", []), earlier)
 
 
 def selection_digest(settings: Section, *parts: bytes | str) -> str:

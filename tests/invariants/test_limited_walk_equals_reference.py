@@ -1,4 +1,4 @@
-"""Budgets of tokens, included rows and quotas: the walk is the plain one here too, and keeps within what it was given."""
+"""Budgets of tokens, included rows and quotas: the walk is the plain one here too, and keeps within its limits."""
 
 from dataclasses import dataclass
 
@@ -86,7 +86,7 @@ def test_rows_order_and_roles_are_those_of_the_plain_walk(batch: int) -> None:
         result, plain = select(limited), reference(limited)
         assert taken(result) == plain.selected, f"seed {seed}: {limited}"
         assert (result.ran_out is not None) == plain.ran_out, f"seed {seed}: {result.ran_out}"
-        assert {quota for quota in result.full_quotas} == {limited.limits.quotas[index].source for index in plain.full}
+        assert set(result.full_quotas) == {limited.limits.quotas[index].source for index in plain.full}
 
 
 def test_no_budget_and_no_quota_is_ever_exceeded_and_included_rows_come_first() -> None:
@@ -127,7 +127,9 @@ def test_the_cases_reach_every_limit() -> None:
     """Guards the tests above: cases in which no limit binds would prove nothing about them."""
     cases = [limited_case(seed) for seed in range(NUM_CASES)]
     results = [select(limited) for limited in cases]
-    assert sum(result.unit == "tokens" and result.spent < result.budget and not result.ran_out for result in results) > 9
+    assert (
+        sum(result.unit == "tokens" and result.spent < result.budget and not result.ran_out for result in results) > 9
+    )
     assert sum(bool(result.full_quotas) for result in results) > 20
     assert any(quota.unit == "tokens" and quota.source in result.full_quotas
                for limited, result in zip(cases, results, strict=True) for quota in limited.limits.quotas)  # fmt: skip

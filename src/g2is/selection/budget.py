@@ -100,6 +100,8 @@ def parse_budget(text: str, num_rows: int) -> int:
     if budget == 0:
         least = f"; of {num_rows} rows, one row is {100 / num_rows:.3g}%" if share and num_rows else ""
         raise SelectionError(f"budget: expected at least one row, but {text} of a pool of {num_rows} rows is 0{least}")
+    if share and budget <= num_rows and _above_whole(share):
+        raise SelectionError(f"budget: expected at most 100% of the pool's {num_rows} rows, found {text}")
     if budget > num_rows:
         raise SelectionError(
             f"budget: expected at most the pool's {num_rows} rows, found {text} = {budget} rows; ask for fewer"
@@ -126,9 +128,13 @@ def parse_quota(source: str, text: str, budget: Budget) -> tuple[int, Unit]:
             f"quota of {source!r}: expected at least one row, but {text}{of_budget} is 0 {unit}; ask for more, or leave"
             " the source's rows out with --exclude"
         )
-    if share and most > budget.amount:
+    if share and _above_whole(share):
         raise SelectionError(f"quota of {source!r}: expected at most 100% of the budget, found {text}")
     return most, unit
+
+
+def _above_whole(share: re.Match[str]) -> bool:
+    return Fraction(share[1].removesuffix(".")) > 100
 
 
 def _part(share: re.Match[str], whole: int) -> int:

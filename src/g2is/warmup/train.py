@@ -77,7 +77,8 @@ def draw_rows(folder: Path, keys: np.ndarray, fraction: float, seed: int) -> np.
     if missing:
         raise StoreError(
             f"{record}: expected the {len(wanted)} pool rows that the interrupted warm-up was trained on, found"
-            f" {len(missing)} of them gone from the pool. Give the pool it was started with, or name another --store"
+            f" {len(missing)} of them gone from the pool or excluded. Give the pool it was started with, or name"
+            " another --store"
         )
     return np.array([row_of[key] for key in wanted], np.int64)
 
