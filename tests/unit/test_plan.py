@@ -27,9 +27,7 @@ def plan(read_table: Read, tmp_path: Path) -> Callable[..., Plan]:
     def make(include: str = "", exclude: str = "", **settings: Any) -> Plan:
         for name, ids in (("include", include), ("exclude", exclude)):
             (tmp_path / name).write_text("\n".join(ids))
-        screened = screen(
-            pool, [tmp_path / "include"] if include else [], [tmp_path / "exclude"] if exclude else []
-        )
+        screened = screen(pool, [tmp_path / "include"] if include else [], [tmp_path / "exclude"] if exclude else [])
         examples = Examples(screened, {name: Joined([table], table.ids) for name, table in of_targets.items()})
         return plan_walk(SelectionConfig(**settings), examples)
 

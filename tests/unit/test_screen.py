@@ -72,9 +72,7 @@ def test_rows_that_another_screen_drops_leave_with_its_reason(
     assert not (tmp_path / "excluded.jsonl").exists()
 
 
-def test_a_row_to_include_that_another_screen_drops_is_refused(
-    pool: ExampleTable, listed: Callable[..., Path]
-) -> None:
+def test_a_row_to_include_that_another_screen_drops_is_refused(pool: ExampleTable, listed: Callable[..., Path]) -> None:
     with pytest.raises(InputError, match=r"e \(.*list.txt:2\), left out because: overlaps"):
         screen(pool, include=[listed("a\ne\n")], dropped=np.array([4]))
 
@@ -104,9 +102,7 @@ def test_a_pool_of_which_nothing_stays_is_refused(pool: ExampleTable, listed: Ca
         screen(pool, exclude=[listed("a\nb\nc\nd\ne\nf\n")])
 
 
-def test_a_list_that_cannot_be_read_is_named(
-    pool: ExampleTable, listed: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_a_list_that_cannot_be_read_is_named(pool: ExampleTable, listed: Callable[..., Path], tmp_path: Path) -> None:
     for path, problem in (
         (tmp_path / "none.txt", "none.txt: expected a list of ids, one a line, found no such file"),
         (tmp_path, "found a folder"),

@@ -111,7 +111,9 @@ def test_a_share_is_one_of_all_rows_read_whatever_was_left_out() -> None:
         read_budget("100%", 6, LENGTHS)
 
 
-@pytest.mark.parametrize("text", ["2Mtk", "1,5%", "-3", "-2ktok", "2 M tok", "tok", "ktok", "1e3tok", "2Ttok", "2\u212atok"])
+@pytest.mark.parametrize(
+    "text", ["2Mtk", "1,5%", "-3", "-2ktok", "2 M tok", "tok", "ktok", "1e3tok", "2Ttok", "2\u212atok"]
+)
 def test_a_malformed_budget_names_every_form(text: str) -> None:
     with pytest.raises(SelectionError, match=r"tokens such as '2Mtok'.*rows such as '1%'.*such as '500', found"):
         read_budget(text, 4, LENGTHS)

@@ -324,8 +324,14 @@ def test_a_quota_of_tokens_is_full_when_the_next_row_does_not_fit_it() -> None:
 
 def test_included_rows_count_for_their_quota_and_may_not_exceed_it() -> None:
     web = np.array([True, True, False, False, False, True])
-    assert walk(FAN, ALONG_X, 3, settings(), limits=Limits(None, [5], [Quota("web", web, 1)])).rows.tolist() == [5, 2, 3]
-    with pytest.raises(SelectionError, match=r"quota of 'web': expected at most 1 rows, found 2 in the rows to include"):
+    assert walk(FAN, ALONG_X, 3, settings(), limits=Limits(None, [5], [Quota("web", web, 1)])).rows.tolist() == [
+        5,
+        2,
+        3,
+    ]
+    with pytest.raises(
+        SelectionError, match=r"quota of 'web': expected at most 1 rows, found 2 in the rows to include"
+    ):
         walk(FAN, ALONG_X, 3, settings(), limits=Limits(None, [5, 0], [Quota("web", web, 1)]))
 
 
