@@ -9,9 +9,11 @@ from pydantic.fields import FieldInfo
 from g2is.config import OFFICIAL, Config, Section
 
 PLACE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
+_WORDS = {"int": "whole number", "float": "number", "str": "text", "bool": "true, false", "Path": "file"}
 HEAD = """# Every setting
 
-Set any of them with `--set section.name=value` (lists as `[a, b]`); every run writes all of them to its `config.yaml`.
+Set any of them with `--set section.name=value` (lists as `[a, b]`, mappings as `{a: 2}`); every run writes all of them to
+its `config.yaml`.
 Made from `src/g2is/config.py` by `scripts/write_settings.py`.
 """
 
@@ -60,11 +62,11 @@ def values(kind: Any) -> str:
         return ", ".join(values(part) for part in get_args(kind))
     if origin is tuple:
         return f"list of {values(get_args(kind)[0])}"
+    if origin is dict:
+        return f"mapping of names to {values(get_args(kind)[1])}"
     if kind is type(None):
         return "null"
-    return {"int": "whole number", "float": "number", "str": "text", "bool": "true, false", "Path": "path"}[
-        kind.__name__
-    ]
+    return _WORDS[kind.__name__]
 
 
 def plain(value: Any) -> str:

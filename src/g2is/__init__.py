@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from g2is.run import Selection as Selection
     from g2is.selection.core import CoreKnowledge as CoreKnowledge
     from g2is.selection.core import core_knowledge as core_knowledge
+    from g2is.selection.limits import Limits as Limits
+    from g2is.selection.limits import Quota as Quota
     from g2is.selection.record import Walk as Walk
     from g2is.selection.walk import walk as walk
 
@@ -24,6 +26,8 @@ _HOME = {
     "Config": "g2is.config",
     "CoreKnowledge": "g2is.selection.core",
     "G2isError": "g2is.errors",
+    "Limits": "g2is.selection.limits",
+    "Quota": "g2is.selection.limits",
     "Selection": "g2is.run",
     "SelectionConfig": "g2is.config",
     "Walk": "g2is.selection.record",

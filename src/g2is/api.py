@@ -1,5 +1,6 @@
 """The commands as Python functions. Settings are those of config.yaml, as keyword mappings: warmup={"epochs": 2}."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ from g2is.progress import Reporter
 from g2is.run import Selection
 from g2is.walk_input import Gradients
 
+Files = str | Path | Sequence[str | Path]
+Targets = Files | Mapping[str, Files]
+
 
 def select(
     *,
     pool: str | Path,
-    target: str | Path,
+    target: Targets,
     model: str | Path,
     out: str | Path,
     budget: str | int | None = None,
@@ -24,6 +28,8 @@ def select(
     **settings: Any,
 ) -> Selection:
     """Select `budget` rows of `pool` (default 1 %) that teach `model` what `target` shows; `g2is select`.
+
+    `target` is a file, or files by the names of several targets: {"math": "a.jsonl", "med": ["b.jsonl", "c.jsonl"]}.
 
     `settings` are sections of the configuration (examples, warmup, gradients, selection, execution) as mappings.
     Called again with the same arguments it goes on from what is done. Raises a G2isError for what a user can mend.
@@ -43,7 +49,7 @@ def select(
 def warm_up(
     *,
     pool: str | Path,
-    target: str | Path,
+    target: Targets,
     model: str | Path,
     out: str | Path,
     store: str | Path | None = None,
@@ -61,7 +67,7 @@ def warm_up(
 def extract_gradients(
     *,
     pool: str | Path,
-    target: str | Path,
+    target: Targets,
     model: str | Path,
     out: str | Path,
     store: str | Path | None = None,
@@ -84,13 +90,13 @@ def export(run: str | Path, reporter: Reporter | None = None) -> Selection:
 
 def _config(
     pool: str | Path,
-    target: str | Path,
+    target: Targets,
     model: str | Path,
     out: str | Path,
     store: str | Path | None,
     settings: dict[str, Any],
 ) -> Config:
-    files = {"pool": pool, "target": target, "out": out, "store": store}
+    files = {"pool": pool, "targets": target, "out": out, "store": store}
     values = {**files, "model": {"name": str(model)}, **settings}
     config: Config = parse(Config, values, "g2is")
     return config

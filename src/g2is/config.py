@@ -18,6 +18,8 @@ from pydantic import (
     model_validator,
 )
 
+from g2is.targets import check_shares, files_by_name
+
 GammaForm = Literal["less", "adam", "sgd", "normalized", "momentum-free"]
 
 
@@ -158,7 +160,19 @@ class SelectionConfig(Section):
 
     preset: Literal["g2is", "official"] = Field("g2is", description="official: the published script's settings")
     budget: Annotated[str, BeforeValidator(str)] = Field(
-        "1%", description="a share of the pool's rows (1%) or a number of rows (500)"
+        "1%", description="a share of all rows read (1%), a number of rows (500), or of their tokens (2Mtok, 500ktok)"
+    )
+    shares: dict[str, float] | None = Field(
+        None, description="of the budget, by target, such as {math: 2, med: 1}; default: equal"
+    )
+    include: tuple[AbsolutePath, ...] = Field(
+        (), description="files of ids, one a line, of rows to select whatever the walk says; the budget pays for them"
+    )
+    exclude: tuple[AbsolutePath, ...] = Field(
+        (), description="files of ids, one a line, of rows to leave out of everything"
+    )
+    quotas: dict[str, Annotated[str, BeforeValidator(str)]] = Field(
+        {}, description="the most of the selection that comes from a source: a share of the budget (50%) or rows (100)"
     )
     form: GammaForm | None = Field(
         None, description="which stored Γ form to walk; default: the first of gradients.forms"
@@ -219,7 +233,7 @@ class Config(Section):
     """A whole run of `g2is select`."""
 
     pool: AbsolutePath
-    target: AbsolutePath
+    targets: dict[str, tuple[AbsolutePath, ...]]  # files by name, walked in this order
     out: AbsolutePath
     store: AbsolutePath
     model: ModelConfig
@@ -235,6 +249,23 @@ class Config(Section):
         if isinstance(given, Mapping) and given.get("store") is None and given.get("out") is not None:
             return {**given, "store": str(Path(given["out"]) / "store")}
         return given
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_target_may_be_called_target(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and "target" in given and "targets" not in given:
+            return {"targets" if key == "target" else key: value for key, value in given.items()}
+        return given
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _files_by_name(cls, given: Any) -> Any:
+        return files_by_name(given)
+
+    @model_validator(mode="after")
+    def _a_share_for_each_target(self) -> Self:
+        check_shares(self.selection.shares, self.targets)
+        return self
 
     @model_validator(mode="after")
     def _form_is_stored(self) -> Self:
@@ -259,6 +290,16 @@ class MatrixWalkConfig(Section):
     graph: AbsolutePath | None = None
     out: AbsolutePath
     selection: SelectionConfig = SelectionConfig()
+
+    @model_validator(mode="after")
+    def _only_what_rows_of_numbers_have(self) -> Self:
+        needs_examples = ("shares", "include", "exclude", "quotas")
+        if found := [f"selection.{name}" for name in needs_examples if getattr(self.selection, name)]:
+            raise ValueError(
+                f"{', '.join(found)}: matrices have one target and rows without ids or sources; leave it out, or walk"
+                " POOL and TARGET"
+            )
+        return self
 
 
 class TrainConfig(Section):

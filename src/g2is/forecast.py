@@ -4,21 +4,24 @@ Neither run nor store is touched; a model that is not on this machine yet is fet
 """
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from g2is.config import Config
-from g2is.examples.table import ExampleTable, tokenize_file
 from g2is.gradients.projection import sketch_dim
+from g2is.inputs import read_inputs
 from g2is.model.adapter import attach_adapter
 from g2is.model.parameters import trainable_parameters
+from g2is.plan import plan_walk
 from g2is.prepare import Prepared, prepare
 from g2is.progress import Reporter
-from g2is.selection.budget import parse_budget
+from g2is.selection.budget import Budget
 from g2is.store.manifest import check_store
 from g2is.warmup.imported import read_checkpoint
+from g2is.walk_input import Examples
 from g2is.warmup.train import sample_size
 
 _BYTES_A_COORDINATE = 2  # rows are float16
@@ -28,17 +31,22 @@ _BYTES_A_COORDINATE = 2  # rows are float16
 class Forecast:
     """What a run would read, compute and store.
 
-    Rows and tokens as read and rendered; `adapter` is the checkpoint taken in place of the warm-up; `num_parameters` of
-    the frozen model and `num_coordinates` of the adapter; `gradient_bytes` on disk for pool and target, duplicates
-    once; `flops` of extracting the pool by the cost model, 4 · parameters · tokens.
+    Rows and tokens as read and rendered, without the `num_excluded` rows that are left out; rows of each target and its
+    part of the budget (in its unit, without what `num_included` rows take) by its name; `adapter` is the checkpoint
+    taken in place of the warm-up; `num_parameters` of the frozen model and `num_coordinates` of the adapter;
+    `gradient_bytes` on disk for pool and targets, duplicates once; `flops` of extracting the pool by the cost model,
+    4 · parameters · tokens.
     """
 
     num_pool_rows: int
     num_pool_tokens: int
     num_pool_duplicates: int
     num_pool_truncated: int
-    num_target_rows: int
-    budget: int
+    num_excluded: int
+    num_included: int
+    num_target_rows: Mapping[str, int]
+    budget: Budget
+    target_budgets: Mapping[str, int]
     num_warmup_rows: int
     adapter: Path | None
     num_parameters: int
@@ -54,15 +62,12 @@ def forecast(config: Config, reporter: Reporter) -> Forecast:
     prepared = prepare(config, reporter)
     check_store(config.store, prepared.fingerprint)
     with tempfile.TemporaryDirectory() as scratch:
-        with reporter.stage("read pool", "bytes") as progress:
-            pool = tokenize_file(config.pool, prepared.renderer, Path(scratch), progress)
-        with reporter.stage("read target", "bytes") as progress:
-            target = tokenize_file(config.target, prepared.renderer, Path(scratch), progress)
-        return _forecast(prepared, pool, target)
+        return _forecast(prepared, read_inputs(config, prepared.renderer, Path(scratch), reporter))
 
 
-def _forecast(prepared: Prepared, pool: ExampleTable, target: ExampleTable) -> Forecast:
-    config = prepared.config
+def _forecast(prepared: Prepared, examples: Examples) -> Forecast:
+    config, pool = prepared.config, examples.pool
+    plan = plan_walk(config.selection, examples)
     model = prepared.model.without_weights()
     num_parameters = sum(p.numel() for p in model.parameters())
     if prepared.checkpoint is not None:
@@ -74,15 +79,18 @@ def _forecast(prepared: Prepared, pool: ExampleTable, target: ExampleTable) -> F
     dim = sketch_dim(config.gradients.projection, num_coordinates)
     trained = prepared.checkpoint is None
     num_checkpoints = config.warmup.epochs if trained and config.warmup.checkpoints == "each" else 1
-    num_rows = (len(pool) - pool.num_duplicates) * len(config.gradients.forms) + len(target)
+    num_rows = (len(pool) - pool.num_duplicates) * len(config.gradients.forms) + len(examples.all_targets)
     num_tokens = int(pool.num_tokens.sum())
     return Forecast(
         num_pool_rows=len(pool),
         num_pool_tokens=num_tokens,
         num_pool_duplicates=pool.num_duplicates,
         num_pool_truncated=pool.num_truncated,
-        num_target_rows=len(target),
-        budget=parse_budget(config.selection.budget, len(pool)),
+        num_excluded=len(examples.screened.reasons),
+        num_included=len(examples.screened.included),
+        num_target_rows={name: len(target) for name, target in examples.targets.items()},
+        budget=plan.budget,
+        target_budgets=plan.target_budgets,
         num_warmup_rows=sample_size(len(pool), config.warmup.fraction) if trained else 0,
         adapter=config.warmup.adapter,
         num_parameters=num_parameters,

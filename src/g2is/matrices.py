@@ -8,13 +8,14 @@ import torch
 from g2is.config import MatrixWalkConfig
 from g2is.outputs.tables import write_tables
 from g2is.progress import Reporter, Silent
-from g2is.run import TARGET, open_run
+from g2is.run import open_run
 from g2is.selection.budget import parse_budget
 from g2is.selection.core import CoreKnowledge, core_knowledge
 from g2is.selection.files import check_pair, load_graph, load_matrix
 from g2is.selection.record import Walk
 from g2is.selection.similarity import UnitRows
 from g2is.selection.walk import walk
+from g2is.targets import TARGET
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,10 @@ def walk_matrices(config: MatrixWalkConfig, reporter: Reporter | None = None) ->
             folder.notice(f"{len(walked.steps)} of {budget} rows selected: {walked.ran_out}")
         if core.num_zero_rows:
             folder.notice(f"{core.num_zero_rows} target rows are zero and left out")
-        folder.write_set_aside(ids, {int(row): "zero gradient" for row in np.flatnonzero(~rows.nodes)})
-        folder.write_walk(walked, core)
-        write_tables(
-            config.out, walked, pool, rows, {TARGET: core}, ids, target, [str(row) for row in range(len(target))], {}
-        )
+        numbers = np.arange(len(pool))
+        folder.write_set_aside(numbers, ids, {int(row): "zero gradient" for row in np.flatnonzero(~rows.nodes)})
+        folder.write_walk(walked, {TARGET: core})
+        of_target = {TARGET: (target, [str(row) for row in range(len(target))])}
+        write_tables(config.out, walked, pool, rows, {TARGET: core}, ids, numbers, of_target, {})
         folder.write_summary()
     return walked

@@ -1,10 +1,11 @@
 """The whole job, in order. Reading this file tells the story.
 
     prepare            find the model, its tokenizer and template; fingerprint what will be stored   prepare.py
-    tokenize           pool and target to tokens and learned positions                               examples/
+    tokenize           pool and targets to tokens and learned positions                              examples/
+    screen             leave out what is excluded                                                    screen.py
     warm_up            a short LoRA training, or the user's own: adapter and Adam's moments          warmup/
     extract_gradients  Γ of every pool and target example, as unit rows                              gradients/ engine/
-    select_rows        core knowledge of the target, walk over the pool                              selection/
+    select_rows        core knowledge of each target, walk over the pool                             plan.py selection/
     export             the files a user takes away                                                   outputs/
 
 Every stage keeps what it makes in the store or the run folder and, called again, goes on from there. `run` is all
@@ -22,27 +23,26 @@ import numpy as np
 from g2is.config import Config, GammaForm
 from g2is.config_io import load, parse
 from g2is.engine.local import missing_rows, run_shards, shard_work
-from g2is.errors import InputError, ModelError, SelectionError, StoreError
+from g2is.errors import InputError, ModelError, StoreError
 from g2is.examples.lines import digest
-from g2is.examples.table import ExampleTable, tokenize_file
 from g2is.gradients.extract import Extractor, load_extractor
-from g2is.gradients.rows import GradientRows
+from g2is.inputs import count_examples, read_inputs
 from g2is.model.adapter import attach_adapter
 from g2is.model.folder import resolve_device
 from g2is.outputs.examples import remove_selected, write_selected
-from g2is.outputs.tables import SCORES, SELECTION, selected_rows, stored_metadata, write_tables
+from g2is.outputs.lengths import compare_lengths, compare_sources
+from g2is.outputs.tables import SCORES, SELECTION, read_selection, stored_metadata
+from g2is.plan import plan_walk
 from g2is.prepare import Prepared, prepare
 from g2is.progress import Reporter, Silent
-from g2is.run import TARGET, RunFolder, Selection, open_run, selection_digest
-from g2is.selection.budget import parse_budget
-from g2is.selection.core import core_knowledge
-from g2is.selection.similarity import UnitRows
-from g2is.selection.walk import walk
+from g2is.run import RunFolder, Selection, open_run, selection_digest
+from g2is.screen import Screened, write_excluded
 from g2is.store.files import remove
 from g2is.store.manifest import Store, open_store
-from g2is.walk_input import Examples, Gradients, read_both, target_rows
+from g2is.walk_examples import walk_examples
+from g2is.walk_input import Examples, Gradients, overlap, read_gradient_rows, target_rows
 from g2is.warmup.imported import adapter_notices, imported_summary, keep_checkpoint, read_checkpoint
-from g2is.warmup.train import Checkpoint, draw_rows, finished_warmup, train_warmup
+from g2is.warmup.train import Checkpoint, draw_rows, drawn_keys, finished_warmup, train_warmup
 
 StageName = Literal["warmup", "gradients", "walk", "export"]
 
@@ -74,8 +74,9 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None) -> Re
             take_adapter(prepared, store, folder)
             examples = tokenize(prepared, store, folder)
             if selects:  # a wrong budget shows before the hours of work
-                parse_budget(config.selection.budget, len(examples.pool))
-        checkpoints = warm_up(prepared, store, examples.pool, folder)
+                plan_walk(config.selection, examples)
+            write_excluded(examples.screened, folder.path)
+        checkpoints = warm_up(prepared, store, examples.screened, folder)
         selection = None
         if last != "warmup":
             extract_gradients(prepared, store, examples, checkpoints, folder)
@@ -97,26 +98,10 @@ def _open(config: Config, reporter: Reporter | None, selects: bool) -> Iterator[
 
 
 def tokenize(prepared: Prepared, store: Store, folder: RunFolder) -> Examples:
-    """Pool and target as tokens; kept in the store, by content."""
-    config = prepared.config
-    tables = {}
-    for kind, path in (("pool", config.pool), ("target", config.target)):
-        with folder.stage(f"read {kind}", "bytes") as progress:
-            table = tokenize_file(path, prepared.renderer, store.examples, progress)
-        tables[kind] = table
-        folder.counts[kind] = {
-            "rows": len(table),
-            "tokens": int(table.num_tokens.sum()),
-            "answer_tokens": int(table.num_answer_tokens.sum()),
-            "truncated": table.num_truncated,
-            "duplicates": table.num_duplicates,
-        }
-        if table.num_truncated:
-            folder.notice(
-                f"{path}: {table.num_truncated} of {len(table)} examples are longer than the model's or the configured"
-                f" length and lose what examples.truncation = {config.examples.truncation} says"
-            )
-    return Examples(tables["pool"], tables["target"])
+    """Pool and targets as tokens, kept in the store, by content; the pool without what the settings exclude."""
+    examples = read_inputs(prepared.config, prepared.renderer, store.examples, folder)
+    folder.counts |= count_examples(examples)
+    return examples
 
 
 def take_adapter(prepared: Prepared, store: Store, folder: RunFolder) -> None:
@@ -132,11 +117,18 @@ def take_adapter(prepared: Prepared, store: Store, folder: RunFolder) -> None:
         folder.notice(text)
 
 
-def warm_up(prepared: Prepared, store: Store, pool: ExampleTable, folder: RunFolder) -> list[Checkpoint]:
+def warm_up(prepared: Prepared, store: Store, screened: Screened, folder: RunFolder) -> list[Checkpoint]:
     """The store's adapter and moments, trained now if this store has none yet and was given none."""
-    config = prepared.config
+    config, pool = prepared.config, screened.pool
     finished = finished_warmup(store.warmup)
     if finished is not None:
+        drawn = drawn_keys(store.warmup)
+        read_only = overlap(drawn, screened.read.keys) & ~overlap(drawn, pool.keys)
+        if num_excluded := int(read_only.sum()):
+            folder.notice(
+                f"{num_excluded} of the {len(drawn)} rows that the store's warm-up was trained on are now excluded; it"
+                " serves all the same. To train without them, name another --store"
+            )
         return finished
     with folder.stage("warm up", "steps") as progress:
         base = prepared.model.load(resolve_device(config.execution.device))
@@ -159,7 +151,7 @@ def extract_gradients(
     digests = [checkpoint.digest for checkpoint in checkpoints]
     target_form: tuple[GammaForm, ...] = (config.gradients.target_form,)
     for kind, table, stored, forms in (
-        ("target", examples.target, store.table("target", digests), target_form),
+        ("target", examples.all_targets, store.table("target", digests), target_form),
         ("pool", examples.pool, store.table("pool", digests), config.gradients.forms),
     ):
         stored.sweep()
@@ -185,55 +177,61 @@ def select_rows(
     prepared: Prepared, store: Store, examples: Examples, checkpoints: Sequence[Checkpoint], folder: RunFolder
 ) -> Selection:
     """Core knowledge and walk; what the run already holds, if it was made from the same data."""
-    config, pool, target = prepared.config, examples.pool, examples.target
-    digests = [checkpoint.digest for checkpoint in checkpoints]
+    config, pool = prepared.config, examples.pool
+    plan = plan_walk(config.selection, examples)
+    # what the lists came to is in the plan and the pool, wherever they lie
+    settings = config.selection.model_copy(update={"include": (), "exclude": ()})
     made_of = selection_digest(
-        config.selection,
+        settings,
         config.walked_form,
-        *digests,
-        "\n".join([*pool.ids, *target.ids]),
+        *(checkpoint.digest for checkpoint in checkpoints),
+        *plan.digest_parts,
+        "\n".join(pool.ids),
+        pool.rows.tobytes(),
         pool.keys.tobytes(),
-        target.keys.tobytes(),
+        *(part for name, of in examples.targets.items() for part in (name, "\n".join(of.ids), of.keys.tobytes())),
     )
     made_from = {"digest": made_of, "pool_sha256": pool.source_sha256}
-    tables = [folder.path / name for name in (SELECTION, SCORES)]
-    if all(stored_metadata(table) == made_from for table in tables):
-        return _selection(folder.path)
-    remove_selected(folder.path)
-    with folder.stage("read gradients", "rows"):
-        of_target, of_pool = read_both(config, store, examples, checkpoints)
-    _report_set_aside(folder, examples, of_pool, of_target)
-    core = core_knowledge(target_rows(config, of_target), config.selection)
-    budget = parse_budget(config.selection.budget, len(pool))
-    # zero rows are here because they were set aside: no nodes, whatever the preset says of a matrix given by hand
-    walk_settings = config.selection.model_copy(update={"keep_zero_rows": False})
-    with folder.stage("walk", "rows") as progress:
-        rows = UnitRows(of_pool.rows)
-        walked = walk(rows, {TARGET: core}, budget, walk_settings, progress=progress)
-    if walked.ran_out:
-        folder.notice(f"{len(walked.steps)} of {budget} rows selected: {walked.ran_out}")
-    folder.write_walk(walked, core)
-    write_tables(
-        folder.path, walked, of_pool.rows, rows, {TARGET: core}, pool.ids, of_target.rows, target.ids, made_from
-    )
-    return _selection(folder.path)
+    if not all(stored_metadata(folder.path / name) == made_from for name in (SELECTION, SCORES)):
+        remove_selected(folder.path)
+        walk_examples(config, store, examples, checkpoints, plan, made_from, folder)
+    selection = _selection(folder.path)
+    chosen = np.searchsorted(pool.rows, selection.rows)
+    folder.counts |= {
+        "budget": {plan.budget.unit: plan.budget.amount},
+        "selected": {
+            "rows": len(chosen),
+            "tokens": int(pool.num_tokens[chosen].sum()),
+            "answer_tokens": int(pool.num_answer_tokens[chosen].sum()),
+        },
+        "lengths": compare_lengths(pool.num_tokens, pool.num_answer_tokens, chosen),
+        "sources": compare_sources(pool.sources, chosen),
+    }
+    return selection
 
 
 def export(config: Config, selection: Selection, folder: RunFolder) -> None:
-    """Write the selected examples as their original lines and as messages."""
+    """Write the selected examples as original lines and as messages, which name the target if there are several."""
+    rows = selection.rows.tolist()
+    targets = dict(zip(rows, selection.targets, strict=True)) if len(config.targets) > 1 else None
     with folder.stage("export", "bytes") as progress:
-        write_selected(
-            config.pool, dict(zip(selection.rows.tolist(), selection.ids, strict=True)), folder.path, progress
-        )
+        write_selected(config.pool, dict(zip(rows, selection.ids, strict=True)), folder.path, progress, targets)
 
 
 def read_gradients(config: Config, reporter: Reporter | None = None) -> Gradients:
     """The stored gradients of a run, as arrays. Raises StoreError if they are not all there."""
     with _open(config, reporter, selects=False) as (prepared, store, folder):
         examples = tokenize(prepared, store, folder)
-        of_target, of_pool = read_both(config, store, examples, finished_warmup(store.warmup) or [])
-        target_ids = [examples.target.ids[row] for row in np.flatnonzero(of_target.usable)]
-        return Gradients(of_pool.rows, target_rows(config, of_target), examples.pool.ids, target_ids)
+        of_targets, of_pool = read_gradient_rows(config, store, examples, finished_warmup(store.warmup) or [])
+        return Gradients(
+            of_pool.rows,
+            {name: target_rows(config, rows) for name, rows in of_targets.items()},
+            examples.pool.ids,
+            {
+                name: [examples.targets[name].ids[row] for row in np.flatnonzero(rows.usable).tolist()]
+                for name, rows in of_targets.items()
+            },
+        )
 
 
 def export_run(path: Path, reporter: Reporter | None = None) -> Selection:
@@ -256,25 +254,12 @@ def export_run(path: Path, reporter: Reporter | None = None) -> Selection:
             " back, or select again with another --out"
         )
     with open_run(path, config, reporter or Silent()) as folder:
+        folder.counts |= folder.earlier_counts  # this sitting reads nothing that could be counted
         selection = _selection(path)
         export(config, selection, folder)
     return selection
 
 
-def _report_set_aside(folder: RunFolder, examples: Examples, of_pool: GradientRows, of_target: GradientRows) -> None:
-    folder.write_set_aside(examples.pool.ids, of_pool.reasons())
-    if not of_pool.usable.all():
-        folder.notice(f"{(~of_pool.usable).sum()} pool rows have no usable gradient: listed in set_aside.jsonl")
-    for row, reason in of_target.reasons().items():
-        folder.notice(f"target example {examples.target.ids[row]} is left out: {reason}")
-    for kind, rows in (("target", of_target), ("pool", of_pool)):
-        if not rows.usable.any():
-            raise SelectionError(
-                f"expected at least one {kind} example with a usable gradient, found none of {len(rows.rows)}: the"
-                " model or its adapter gives NaN or zero. Lower warmup.learning_rate, or set model.dtype to float32"
-            )
-
-
 def _selection(folder: Path) -> Selection:
-    rows, ids = selected_rows(folder / SELECTION)
-    return Selection(folder, np.array(rows, np.int64), ids)
+    found = read_selection(folder / SELECTION)
+    return Selection(folder, np.array(found["row"], np.int64), found["id"], found["target"], found["component"])

@@ -7,7 +7,8 @@ walk.json                 how the walk went: budgets, dry components, conflicts
 selected.jsonl            the selected examples' original lines
 selected.messages.jsonl   the same as messages
 set_aside.jsonl           rows that cannot be nodes, with the reason (if there are any)
-summary.json              counts; for each sitting seconds by finished stage and peak memory
+excluded.jsonl            rows that were left out of the pool, with the reason (if any)
+summary.json              counts, lengths; for each sitting seconds by finished stage and peak memory
 """
 
 import hashlib
@@ -32,19 +33,23 @@ from g2is.store.files import read_json, remove, write_json, write_text
 from g2is.store.fingerprint import check_same, flatten
 from g2is.store.lock import locked, removed_on_error
 
-TARGET = "target"  # the one target's name, in tables and reports
-
 _SUMMARY = "summary.json"
 _NOT_COMPARED = ("execution.", "store", "out")  # how and where, not what
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What a run selected: pool `rows` (n,) int64 in order, their `ids`, and the folder that holds the files."""
+    """What a run selected, and the folder that holds the files.
+
+    `rows` (n,) int64, the places of the selected rows in the pool as it was read, in order; their `ids`; the `targets`
+    they serve and the `components` of these, None for rows that were included by name.
+    """
 
     folder: Path
     rows: np.ndarray
     ids: Sequence[str]
+    targets: Sequence[str | None]
+    components: Sequence[int | None]
 
 
 @dataclass
@@ -55,6 +60,7 @@ class RunFolder:
     reporter: Reporter
     new: bool
     earlier_sittings: Sequence[Mapping[str, Any]] = ()
+    earlier_counts: Mapping[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     counts: dict[str, Any] = field(default_factory=dict)
 
@@ -75,25 +81,31 @@ class RunFolder:
         """Pass a notice on."""
         self.reporter.notice(text)
 
-    def write_walk(self, walk: Walk, core: CoreKnowledge) -> None:
-        """Write how the walk went."""
+    def write_walk(self, walk: Walk, core: Mapping[str, CoreKnowledge]) -> None:
+        """Write how the walk went; `core` by target."""
         report = asdict(walk)
         del report["steps"]
         report |= {
             "num_selected": len(walk.steps),
             "core": {
-                "num_target_rows": core.num_target_rows,
-                "num_zero_rows": core.num_zero_rows,
-                "variance": core.variance.tolist(),
-                "mean_alignment": core.mean_alignment.tolist(),
+                name: {
+                    "num_target_rows": knowledge.num_target_rows,
+                    "num_zero_rows": knowledge.num_zero_rows,
+                    "variance": knowledge.variance.tolist(),
+                    "mean_alignment": knowledge.mean_alignment.tolist(),
+                }
+                for name, knowledge in core.items()
             },
         }
         write_json(self.path / "walk.json", _without_nan(report))
 
-    def write_set_aside(self, ids: Sequence[str], reasons: Mapping[int, str]) -> None:
-        """List the rows that cannot be nodes; no file where there are none."""
+    def write_set_aside(self, numbers: np.ndarray, ids: Sequence[str], reasons: Mapping[int, str]) -> None:
+        """List the rows that cannot be nodes, under their `numbers` (N,) and `ids`; no file where there are none."""
         place = self.path / "set_aside.jsonl"
-        lines = [json.dumps({"row": row, "id": ids[row], "reason": reason}) + "\n" for row, reason in reasons.items()]
+        lines = [
+            json.dumps({"row": int(numbers[row]), "id": ids[row], "reason": reason}) + "\n"
+            for row, reason in reasons.items()
+        ]
         if lines:
             write_text(place, "".join(lines))
         else:
@@ -130,8 +142,8 @@ def open_run(path: Path, config: Section, reporter: Reporter, *, selects: bool =
         if selects or not bound:
             write_text(record, dump(config))
         summary = path / _SUMMARY
-        earlier = read_json(summary).get("sittings", []) if summary.exists() else []
-        yield RunFolder(path, reporter, new, earlier)
+        earlier = read_json(summary) if summary.exists() else {}
+        yield RunFolder(path, reporter, new, earlier.pop("sittings", []), earlier)
 
 
 def selection_digest(settings: Section, *parts: bytes | str) -> str:
@@ -143,7 +155,17 @@ def selection_digest(settings: Section, *parts: bytes | str) -> str:
 
 
 def _compared(values: Mapping[str, Any], left_out: tuple[str, ...]) -> dict[str, Any]:
-    return {key: value for key, value in flatten(values).items() if not key.startswith(left_out)}
+    flat = {key: value for key, value in flatten(_as_text(values)).items() if not key.startswith(left_out)}
+    if len(values.get("targets", ())) > 1:
+        flat["targets (order)"] = ", ".join(values["targets"])  # they are walked in it
+    return flat
+
+
+def _as_text(value: Any) -> Any:
+    """Lists as JSON, so that a name with a comma in it is not taken for two."""
+    if isinstance(value, dict):
+        return {key: _as_text(item) for key, item in value.items()}
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | tuple) else value
 
 
 def _without_nan(value: Any) -> Any:

@@ -1,49 +1,119 @@
-"""What the walk starts from: the rows of both files, out of the store, in the files' order."""
+"""What the walk starts from: the rows of pool and targets, out of the store, in the files' order."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from g2is.config import Config
+from g2is.errors import SelectionError
 from g2is.examples.table import ExampleTable
+from g2is.examples.tokenize import Rendered
 from g2is.gradients.rows import GradientRows, read_rows
+from g2is.screen import Screened
 from g2is.store.manifest import Store
 from g2is.warmup.train import Checkpoint
 
 
+class Joined:
+    """Several tables of examples as one, their rows one after the other.
+
+    `ids` (N strings), `keys` (N, 16) uint8, `num_tokens`, `num_answer_tokens` (N,) int32.
+    """
+
+    def __init__(self, tables: Sequence[ExampleTable], ids: Sequence[str]) -> None:
+        self.tables = tables
+        self.ids = ids
+        self.keys = np.concatenate([table.keys for table in tables])
+        self.num_tokens = np.concatenate([table.num_tokens for table in tables])
+        self.num_answer_tokens = np.concatenate([table.num_answer_tokens for table in tables])
+        self._starts = np.cumsum([0, *(len(table) for table in tables)])
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> list[Rendered]:
+        """The examples of `rows`, in the order given. Raises as `ExampleTable.take`."""
+        wanted = np.asarray(rows, np.int64)
+        taken: dict[int, Rendered] = {}
+        for table, start in zip(self.tables, self._starts[:-1], strict=True):
+            ours = np.unique(wanted[(wanted >= start) & (wanted < start + len(table))])
+            taken |= zip(ours.tolist(), table.take(ours - start), strict=True)
+        return [taken[row] for row in wanted.tolist()]
+
+
 @dataclass(frozen=True)
 class Examples:
-    """Both files as tokens."""
+    """Pool and targets as tokens; the targets by name, in the order in which they are walked."""
 
-    pool: ExampleTable
-    target: ExampleTable
+    screened: Screened
+    targets: Mapping[str, Joined]
+
+    @property
+    def pool(self) -> ExampleTable:
+        """The pool's rows that were not left out."""
+        return self.screened.pool
+
+    @cached_property
+    def all_targets(self) -> Joined:
+        """The rows of all targets."""
+        tables = [table for target in self.targets.values() for table in target.tables]
+        return Joined(tables, [id_ for target in self.targets.values() for id_ in target.ids])
 
 
 @dataclass(frozen=True)
 class Gradients:
     """The rows that a walk starts from, in the files' order.
 
-    `pool` (N, C·k) float16: unit rows (over C checkpoints, weighted by sqrt(w_i)), zeros where a row is set aside.
-    `target` (M, C·k): the same as float16 if `selection.normalize_targets`, else float32 with their lengths; without
-    the rows that are set aside.
+    `pool` (N, C·k) float16: unit rows (over C checkpoints, weighted by sqrt(w_i)), zeros where a row is set aside; rows
+    that were excluded are not among them. `targets`, by name (M, C·k): the same as float16 if
+    `selection.normalize_targets`, else float32 with their lengths; without the rows that are set aside.
     """
 
     pool: np.ndarray
-    target: np.ndarray
+    targets: Mapping[str, np.ndarray]
     pool_ids: Sequence[str]
-    target_ids: Sequence[str]
+    target_ids_by_name: Mapping[str, Sequence[str]]
+
+    @property
+    def target(self) -> np.ndarray:
+        """The rows of the one target. Raises SelectionError if there are several."""
+        return self.targets[self._only()]
+
+    @property
+    def target_ids(self) -> Sequence[str]:
+        """The ids of the one target's rows. Raises SelectionError if there are several."""
+        return self.target_ids_by_name[self._only()]
+
+    def _only(self) -> str:
+        if len(self.targets) > 1:
+            raise SelectionError(f"expected one target, found {', '.join(self.targets)}; ask for one by its name")
+        return next(iter(self.targets))
 
 
-def read_both(
+def overlap(keys: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Which of `keys` (N, 16) uint8 are among `others` (M, 16) uint8, (N,) bool."""
+    heads, other_heads = (np.ascontiguousarray(rows).view(np.uint64)[:, 0] for rows in (keys, others))
+    known = {key.tobytes() for key in others}
+    found = np.isin(heads, other_heads)
+    for row in np.flatnonzero(found):
+        found[row] = keys[row].tobytes() in known
+    return found
+
+
+def read_gradient_rows(
     config: Config, store: Store, examples: Examples, checkpoints: Sequence[Checkpoint]
-) -> tuple[GradientRows, GradientRows]:
-    """The stored rows of target and pool. Raises StoreError if some are missing or damaged."""
+) -> tuple[dict[str, GradientRows], GradientRows]:
+    """The stored rows of the targets, by name, and of the pool. Raises StoreError if some are missing or damaged."""
     digests = [checkpoint.digest for checkpoint in checkpoints]
     weights = [(checkpoint.name, checkpoint.weight) for checkpoint in checkpoints]
-    of_target, of_pool = store.table("target", digests), store.table("pool", digests)
+    of_targets, of_pool = store.table("target", digests), store.table("pool", digests)
     return (
-        read_rows(of_target, of_target.positions_of(examples.target.keys), weights, config.gradients.target_form),
+        {
+            name: read_rows(of_targets, of_targets.positions_of(table.keys), weights, config.gradients.target_form)
+            for name, table in examples.targets.items()
+        },
         read_rows(of_pool, of_pool.positions_of(examples.pool.keys), weights, config.walked_form),
     )
 

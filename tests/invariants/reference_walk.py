@@ -5,6 +5,7 @@ values must be to differ; with 0 this is the textbook comparison.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -28,6 +29,7 @@ class Component:
     direction: np.ndarray
     weight: float
     budget: int
+    spent: int = 0
     to_core: list[float] = field(default_factory=list)
     trail: Trail = field(default_factory=Trail)
     dry: bool = False
@@ -50,10 +52,21 @@ def dot(rows: np.ndarray, vector: np.ndarray) -> np.ndarray:
 
 
 class ReferenceWalk:
-    """`selected` holds (row, role, target, component) in order after `run`."""
+    """`selected` holds (row, role, target, component) in order after `run`.
+
+    `costs` (N,) are what rows take from the budget (default 1 each), `included` rows that are selected first, `quotas`
+    lists (rows of a source, most, whether costs are counted rather than rows).
+    """
 
     def __init__(
-        self, pool: np.ndarray, settings: SelectionConfig, graph: np.ndarray | None = None, grain: float = 1e-12
+        self,
+        pool: np.ndarray,
+        settings: SelectionConfig,
+        graph: np.ndarray | None = None,
+        grain: float = 1e-12,
+        costs: list[int] | None = None,
+        included: Sequence[int] = (),
+        quotas: Sequence[tuple[set[int], int, bool]] = (),
     ) -> None:
         values = pool.astype(np.float64)
         norms = np.sqrt((values * values).sum(axis=1))
@@ -65,58 +78,101 @@ class ReferenceWalk:
         self.tolerance = 2 / math.sqrt(k) if settings.conflict_tolerance == "noise" else settings.conflict_tolerance
         self.graph = graph
         self.grain = grain
-        self.selected: list[tuple[int, str, str, int]] = []
+        self.costs = costs or [1] * self.num_rows
+        self.quotas = quotas
+        self.full: list[int] = []
+        self.selected: list[tuple[int, str, str | None, int | None]] = []
+        for row in included:
+            self.selected.append((row, "included", None, None))
+            self.fill_quotas()
         self.of_this_round: list[int] = []
         self.ran_out = False
 
     def run(self, targets: list[tuple[str, np.ndarray, list[float], int]]) -> None:
         """Walk (name, components (C, k), variances, budget) one after the other."""
-        for name, directions, weights, budget in targets:
-            shares = deal(budget, weights)
+        unspent = 0
+        for name, directions, weights, share in targets:
+            budget = share + unspent
             components = []
-            for index, (direction, weight) in enumerate(zip(directions, weights, strict=True)):
+            for index, (direction, weight, part) in enumerate(
+                zip(directions, weights, deal(budget, weights), strict=True)
+            ):
                 unit = direction / np.linalg.norm(direction)
-                components.append(Component(name, index, unit, weight, shares[index]))
+                components.append(Component(name, index, unit, weight, part))
                 components[-1].to_core = dot(self.units, unit).tolist()
-            self.walk_target(components, budget)
+            unspent = self.walk_target(components, budget)
 
-    def walk_target(self, components: list[Component], budget: int) -> None:
-        before = len(self.selected)
+    def walk_target(self, components: list[Component], budget: int) -> int:
+        """What is left because no next row fitted it: the next target's."""
+        over = 0
         for component in components:
-            self.take_up_to(component, component.budget, refill=False)
-        left = budget - (len(self.selected) - before)
+            over = self.take_up_to(component, component.budget + over, refill=False)
+        left = budget - sum(component.spent for component in components)
         if not self.settings.exact_budget:
-            self.ran_out |= left > 0
-            return
+            self.ran_out |= left > over
+            return over
         fresh_since = None
         while left > 0:
             alive = [component for component in components if not component.dry]
             if not alive:
                 if fresh_since == len(self.selected):
                     self.ran_out = True
-                    return
+                    return 0
                 fresh_since = len(self.selected)
                 self.of_this_round = []
                 for component in components:
                     component.trail, component.dry = Trail(), False
                 alive = components
+            num_before, over = len(self.selected), 0
             for component, share in zip(alive, deal(left, [c.weight for c in alive]), strict=True):
-                self.take_up_to(component, share, refill=True)
-            left = budget - (len(self.selected) - before)
+                over = self.take_up_to(component, share + over, refill=True)
+            if len(self.selected) == num_before and not any(component.dry for component in alive):
+                for component in alive:
+                    spent = sum(each.spent for each in components)
+                    self.take_up_to(component, budget - spent, refill=True)
+                if len(self.selected) == num_before and not any(component.dry for component in alive):
+                    return left
+            left = budget - sum(component.spent for component in components)
+        return 0
 
-    def take_up_to(self, component: Component, num_rows: int, refill: bool) -> None:
-        for _ in range(num_rows):
+    def take_up_to(self, component: Component, allowance: int, refill: bool) -> int:
+        """What is over of `allowance` because the next row does not fit it."""
+        while allowance > 0:
             found = self.next_row(component)
             if found is None:
                 component.dry = True
-                return
+                return 0
             row, role = found
+            if self.breaks_a_quota(row):
+                continue
+            if self.costs[row] > allowance:
+                return allowance
+            allowance -= self.costs[row]
+            component.spent += self.costs[row]
             trail = component.trail
             trail.total = self.units[row] if trail.total is None else trail.total + self.units[row]
             trail.members.append(row)
             trail.values.append(self.consistency(trail.total, component.direction))
             self.of_this_round.append(row)
             self.selected.append((row, "refill" if refill else role, component.target, component.index))
+            self.fill_quotas()
+        return 0
+
+    def taken_of(self, quota: int) -> int:
+        rows, _, counts_costs = self.quotas[quota]
+        return sum(self.costs[row] if counts_costs else 1 for row, *_ in self.selected if row in rows)
+
+    def fill_quotas(self) -> None:
+        for index, (_, most, _) in enumerate(self.quotas):
+            if self.taken_of(index) >= most and index not in self.full:
+                self.full.append(index)
+
+    def breaks_a_quota(self, row: int) -> bool:
+        for index, (rows, most, counts_costs) in enumerate(self.quotas):
+            if row in rows and self.taken_of(index) + (self.costs[row] if counts_costs else 1) > most:
+                self.full.append(index)
+                return True
+        return False
 
     def next_row(self, component: Component) -> tuple[int, str] | None:
         open_rows = [row for row in range(self.num_rows) if self.is_open(row)]
@@ -150,7 +206,7 @@ class ReferenceWalk:
         return min(row for row in rows if value[row] >= highest - self.grain)
 
     def is_open(self, row: int) -> bool:
-        if not self.is_node[row]:
+        if not self.is_node[row] or any(row in self.quotas[index][0] for index in self.full):
             return False
         threshold = self.settings.duplicate_threshold
         for taken, *_ in self.selected:

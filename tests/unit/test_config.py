@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from g2is.config import OFFICIAL, Config, SelectionConfig
+from g2is.config import OFFICIAL, Config, MatrixWalkConfig, SelectionConfig
 from g2is.config_io import dump, load, parse, read_yaml
 from g2is.errors import ConfigError
 
@@ -55,6 +55,14 @@ def test_all_problems_come_together_each_once_under_its_setting_s_name() -> None
         ({"examples": {"date": "today"}}, "examples.date"),
         ({"gradients": {"projection": {"dim": 0}}}, "gradients.projection.dim"),
         ({"warmup": {"learning_rate": float("nan")}}, "warmup.learning_rate"),
+        ({"target": {"a b": "t.jsonl"}}, "targets: expected names of letters, digits, _ and -, found the name 'a b'"),
+        ({"target": {}}, "targets: expected a file, or files by the names of their targets"),
+        ({"target": {"math": []}}, "expected a file or a list of files for target 'math', found []"),
+        ({"targets": "t.jsonl"}, "target: unknown; did you mean targets?"),
+        ({"selection": {"shares": {"taget": 1}}}, "no target is called 'taget'; did you mean 'target'?"),
+        ({"selection": {"shares": {}}}, "found none for target"),
+        ({"selection": {"shares": {"target": 0}}}, "expected positive numbers, found target = 0"),
+        ({"selection": {"shares": {"target": "two"}}}, "selection.shares"),
     ],
 )
 def test_a_value_out_of_range_is_named(values: dict[str, object], expected: str) -> None:
@@ -72,3 +80,23 @@ def test_numbers_as_yaml_writes_them_are_understood() -> None:
     )
     assert config.warmup.learning_rate == 1e-3
     assert config.selection.budget == "500"
+
+
+@pytest.mark.parametrize("key", ["target", "targets"])
+def test_a_target_is_a_file_some_files_or_either_by_name(key: str) -> None:
+    required = {name: value for name, value in REQUIRED.items() if name != "target"}
+    here = Path.cwd()
+    for given, expected in (
+        ("t.jsonl", {"target": (here / "t.jsonl",)}),
+        (Path("t.jsonl"), {"target": (here / "t.jsonl",)}),
+        (["t.jsonl", "u.jsonl"], {"target": (here / "t.jsonl", here / "u.jsonl")}),
+        ({"med": "t.jsonl", "math": ["/u"]}, {"med": (here / "t.jsonl",), "math": (Path("/u"),)}),
+    ):
+        assert parse(Config, required | {key: given}, "x").targets == expected
+
+
+def test_settings_that_need_examples_are_refused_for_a_walk_on_matrices() -> None:
+    files = {"pool_gradients": "p.npy", "target_gradients": "t.npy", "out": "run"}
+    for setting in ({"include": ["a"]}, {"exclude": ["a"]}, {"quotas": {"web": 3}}, {"shares": {"target": 1}}):
+        with pytest.raises(ConfigError, match=f"selection.{next(iter(setting))}: matrices have one target"):
+            parse(MatrixWalkConfig, files | {"selection": setting}, "x")

@@ -5,32 +5,41 @@ from pathlib import Path
 from typing import Any
 
 from g2is.cli.options import assign
-from g2is.config import Config, MatrixWalkConfig, TrainConfig
+from g2is.config import Config, MatrixWalkConfig
 from g2is.config_io import parse
 from g2is.errors import ConfigError
+from g2is.targets import read_quotas, read_shares, read_targets
 
 _ORIGIN = "the command line"
 
 
 def run_config(
     pool: Path,
-    target: Path,
+    target: Path | None,
+    targets: Sequence[str] | None,
     model: str,
     out: Path,
     store: Path | None,
     settings: Sequence[str] | None,
     device: str | None = None,
-    adapter: Path | None = None,
+    shares: Sequence[str] | None = None,
+    quotas: Sequence[str] | None = None,
     **selection: Any,
 ) -> Config:
     """The configuration of a run. Raises ConfigError listing every setting that cannot be used."""
+    if (target is None) == (not targets):
+        found = f"both: {target} and --target {' '.join(targets)}" if targets else "neither"
+        raise ConfigError(f"expected TARGET, or --target [NAME=]FILE once for each target, found {found}")
+    selection |= {
+        "shares": read_shares(shares) if shares else None,
+        "quotas": read_quotas(quotas) if quotas else None,
+    }
     values: dict[str, Any] = {
         "pool": str(pool),
-        "target": str(target),
+        "targets": read_targets(targets) if targets else str(target),
         "out": str(out),
         "store": store,
         "model": {"name": model},
-        "warmup": _given({"adapter": adapter}),
         "selection": _given(selection),
         "execution": _given({"device": device}),
     }
@@ -60,19 +69,6 @@ def matrix_walk_config(
     }
     assign(values, settings or [])
     config: MatrixWalkConfig = parse(MatrixWalkConfig, values, _ORIGIN)
-    return config
-
-
-def train_config(data: Path, model: str, out: Path, settings: Sequence[str] | None, device: str | None) -> TrainConfig:
-    """The configuration of a training. Raises ConfigError listing every setting that cannot be used."""
-    values: dict[str, Any] = {
-        "data": str(data),
-        "out": str(out),
-        "model": {"name": model},
-        "execution": _given({"device": device}),
-    }
-    assign(values, settings or [])
-    config: TrainConfig = parse(TrainConfig, values, _ORIGIN)
     return config
 
 

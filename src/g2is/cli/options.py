@@ -11,10 +11,29 @@ from g2is.config_io import read_yaml
 from g2is.errors import ConfigError
 
 Pool = Annotated[Path, typer.Argument(help="the examples to choose from: .jsonl, .jsonl.gz or .jsonl.zst")]
-Target = Annotated[Path, typer.Argument(help="a few dozen examples of what the model shall learn")]
+Target = Annotated[Path | None, typer.Argument(help="a few dozen examples of what the model shall learn")]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option("--target", metavar="[NAME=]FILE", help="instead of TARGET, once for each of several targets"),
+]
+Shares = Annotated[
+    list[str] | None,
+    typer.Option("--share", metavar="NAME=NUMBER", help="a target's share of the budget, such as math=2; else equal"),
+]
+Include = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="FILE", help="ids, one a line, of rows to select anyway; the budget pays for them"),
+]
+Exclude = Annotated[
+    list[Path] | None, typer.Option(metavar="FILE", help="ids, one a line, of rows to leave out of everything")
+]
+Quotas = Annotated[
+    list[str] | None,
+    typer.Option("--quota", metavar="SOURCE=MOST", help="at most so much from a source: web=50% or web=100 rows"),
+]
 Model = Annotated[str, typer.Option(help="causal language model: a local folder or a hub name")]
 Out = Annotated[Path, typer.Option(help="the run's folder; given again, the run goes on from where it was")]
-Budget = Annotated[str, typer.Option(help="how many pool rows to select: a share (1%) or a number (500)")]
+Budget = Annotated[str, typer.Option(help="how much to select: a share of the rows (1%), rows (500) or tokens (2Mtok)")]
 Store = Annotated[Path | None, typer.Option(help="where gradients are kept for other runs to use; default OUT/store")]
 Adapter = Annotated[
     Path | None,

@@ -1,7 +1,10 @@
 """What commands print on standard output when they are done."""
 
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Any
+
+from g2is.targets import TARGET
 
 if TYPE_CHECKING:
     from g2is.config import Config, MatrixWalkConfig
@@ -17,17 +20,59 @@ def show_selection(selection: "Selection", summary: dict[str, Any] | None = None
     lines = [f"{len(selection.rows):,} rows selected"]
     if summary is not None:
         lines[0] += f" of {summary['pool']['rows']:,}"
+        lines[0] += f", {summary['selected']['tokens']:,} tokens"
+        if "tokens" in summary["budget"]:
+            lines[0] += f" of a budget of {summary['budget']['tokens']:,}"
         total, peak = sum(summary["seconds"].values()), summary["peak_memory_bytes"] / 2**30
+        lines += _by_target(selection) + _lengths(summary["lengths"]) + _sources(summary["sources"])
         lines.append(f"  {total:.0f} s in this sitting, {peak:.1f} GiB of memory at most")
     for name, what in (
         ("selected.jsonl", "the examples, as they stood in the pool"),
         ("selected.messages.jsonl", "the same as messages"),
         ("selection.parquet", "why each row was taken"),
         ("set_aside.jsonl", "rows without a usable gradient"),
+        ("excluded.jsonl", "rows that were left out, and why"),
     ):
         if (selection.folder / name).exists():
             lines.append(f"  {selection.folder / name}  ({what})")
     _print(lines)
+
+
+def _by_target(selection: "Selection") -> list[str]:
+    """Rows by target and component, in the order of the selection."""
+    rows: dict[str, Counter[int | None]] = {}
+    for target, component in zip(selection.targets, selection.components, strict=True):
+        rows.setdefault(target or "(included)", Counter())[component] += 1
+    width = max((len(name) for name in rows), default=0)
+    lines = []
+    for name, of_component in rows.items():
+        parts = ", ".join(f"{component}: {num:,}" for component, num in sorted(of_component.items(), key=str))
+        by_component = "" if None in of_component else f"  (by component {parts})"
+        lines.append(f"  {name:<{width}}  {of_component.total():>7,} rows{by_component}")
+    return lines
+
+
+def _lengths(lengths: dict[str, Any]) -> list[str]:
+    lines = []
+    for name, title in (("tokens", "tokens a row"), ("answer_tokens", "answer tokens")):
+        found = lengths[name]
+        told = [
+            f"{kind} {found['selected'][kind]:,.1f} (pool {found['pool'][kind]:,.1f}"
+            + (f", ×{ratio:.2f})" if (ratio := found[f"{kind}_ratio"]) is not None else ")")
+            for kind in ("median", "mean")
+            if found["selected"][kind] is not None
+        ]
+        lines.append(f"  {title:<13}  {', '.join(told)}")
+    return lines
+
+
+def _sources(sources: list[dict[str, Any]]) -> list[str]:
+    if not sources:
+        return []
+    width = max(len(of["source"]) for of in sources)
+    return ["  sources        of the selection, of the pool"] + [
+        f"    {of['source']:<{width}}  {of['selected_fraction']:>6.1%}  {of['pool_fraction']:>6.1%}" for of in sources
+    ]
 
 
 def show_stage(config: "Config", stage: str) -> None:
@@ -78,6 +123,7 @@ def show_matrix_dry_run(found: "Matrices") -> None:
 
 def show_dry_run(forecast: "Forecast") -> None:
     """Say what a run would do."""
+    several = len(forecast.num_target_rows) > 1
     shortened = f", {forecast.num_pool_truncated:,} too long" if forecast.num_pool_truncated else ""
     warmup = (
         f"{forecast.num_warmup_rows:,} rows (skipped if the store has one)"
@@ -89,8 +135,14 @@ def show_dry_run(forecast: "Forecast") -> None:
             "This is what would be done; nothing was written.",
             f"  pool       {forecast.num_pool_rows:,} rows, {forecast.num_pool_tokens:,} tokens,"
             f" {forecast.num_pool_duplicates:,} duplicates{shortened}",
-            f"  target     {forecast.num_target_rows:,} rows",
-            f"  budget     {forecast.budget:,} rows",
+            *(
+                f"  {'target' if name == TARGET else f'target {name}'}     {num:,} rows"
+                + (f", {forecast.target_budgets[name]:,} {forecast.budget.unit} of the budget" if several else "")
+                for name, num in forecast.num_target_rows.items()
+            ),
+            f"  budget     {forecast.budget.amount:,} {forecast.budget.unit}",
+            *([f"  included   {forecast.num_included:,} rows"] if forecast.num_included else []),
+            *([f"  excluded   {forecast.num_excluded:,} rows"] if forecast.num_excluded else []),
             f"  store      {'exists: what it holds is used again' if forecast.store_exists else 'new'}",
             f"  warm-up    {warmup}",
             f"  gradients  {forecast.num_coordinates:,} adapter coordinates to {forecast.dim:,}; if none is stored yet,"

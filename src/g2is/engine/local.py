@@ -1,14 +1,24 @@
 """Cuts what is missing into shards and runs them one after the other in this process."""
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 
 from g2is.config import GammaForm
-from g2is.examples.table import ExampleTable
+from g2is.examples.tokenize import Rendered
 from g2is.gradients.extract import Extractor
 from g2is.progress import Progress
 from g2is.store.matrix import GradientTable, Shard
+
+
+class Tokenized(Protocol):
+    """A table of tokenized examples with their content keys (N, 16) uint8."""
+
+    keys: np.ndarray
+
+    def take(self, rows: np.ndarray) -> Sequence[Rendered]:
+        """The examples of `rows`, in the order given."""
 
 
 def missing_rows(keys: np.ndarray, stored: GradientTable) -> np.ndarray:
@@ -35,7 +45,7 @@ def run_shards(work: Callable[[np.ndarray], Shard], rows: np.ndarray, table: Gra
 
 
 def shard_work(
-    extractor: Extractor, table: ExampleTable, forms: Sequence[GammaForm], total: int, progress: Progress
+    extractor: Extractor, table: Tokenized, forms: Sequence[GammaForm], total: int, progress: Progress
 ) -> Callable[[np.ndarray], Shard]:
     """The function of a shard's rows that an engine runs; `total` is the tokens of all its shards."""
     done = 0

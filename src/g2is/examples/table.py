@@ -4,6 +4,7 @@ The file's name is the digest of source file and renderer, so a changed file, te
 one. It is written whole or not at all; one that cannot be read is made again.
 """
 
+import copy
 import hashlib
 import json
 from collections import OrderedDict
@@ -26,7 +27,7 @@ from g2is.progress import Progress
 from g2is.store.files import write_atomically
 
 GROUP_ROWS = 1024
-_TABLE_VERSION = 1
+_TABLE_VERSION = 2
 _CACHED_GROUPS = 4
 _TOKENS = ["input_ids", "answer_spans"]
 _SCHEMA = pa.schema(
@@ -34,6 +35,7 @@ _SCHEMA = pa.schema(
         ("row", pa.int64()),
         ("line", pa.int64()),
         ("id", pa.string()),
+        ("source", pa.string()),  # null where the row names none
         ("key", pa.binary(KEY_BYTES)),
         ("num_tokens", pa.int32()),
         ("num_answer_tokens", pa.int32()),
@@ -47,18 +49,21 @@ _SCHEMA = pa.schema(
 
 @final
 class ExampleTable:
-    """The tokenized examples of one file; row i is the file's i-th example. Made by `tokenize_file`.
+    """The tokenized examples of one file, or some of them (`subset`). Made by `tokenize_file`.
 
-    `source_sha256` is that of the file it was made from. In memory: `ids` (N strings), `lines`
+    `source_sha256` is that of the file it was made from. In memory: `ids` (N strings), `sources` (N strings, the row's
+    `source` field or else the file's name without suffixes), `rows` (N,) int64, each one's place in the file, `lines`
     (N,) int64, `keys` (N, 16) uint8, `num_tokens`, `num_answer_tokens`,
     `num_dropped`, `num_answer_dropped` (N,) int32. Tokens stay on disk.
     """
 
-    def __init__(self, path: Path, file: pq.ParquetFile) -> None:
+    def __init__(self, path: Path, file: pq.ParquetFile, source: str) -> None:
         columns = file.read([name for name in _SCHEMA.names if name not in _TOKENS])
         self.path = path
         self.source_sha256: str = json.loads(file.schema_arrow.metadata[b"g2is"])["source_sha256"]
         self.ids: list[str] = columns["id"].to_pylist()
+        self.sources: list[str] = [found or source for found in columns["source"].to_pylist()]
+        self.rows: np.ndarray = columns["row"].to_numpy()
         keys = b"".join(columns["key"].to_pylist())
         self.keys: np.ndarray = np.frombuffer(keys, np.uint8).reshape(-1, KEY_BYTES)
         self.lines: np.ndarray = columns["line"].to_numpy()
@@ -87,6 +92,15 @@ class ExampleTable:
         """How many examples have the content of an earlier one."""
         return len(self) - len(np.unique(self.keys, axis=0))
 
+    def subset(self, positions: np.ndarray) -> "ExampleTable":
+        """The examples at `positions` (n,) int64, in that order, as a table of their own."""
+        some = copy.copy(self)
+        some.ids = [self.ids[position] for position in positions]
+        some.sources = [self.sources[position] for position in positions]
+        for name in ("rows", "keys", "lines", "num_tokens", "num_answer_tokens", "num_dropped", "num_answer_dropped"):
+            setattr(some, name, getattr(self, name)[positions])
+        return some
+
     def take(self, rows: Sequence[int] | np.ndarray) -> list[Rendered]:
         """Return the examples of `rows`, in the order given, reading each row group they lie in once.
 
@@ -98,8 +112,8 @@ class ExampleTable:
             raise IndexError(f"expected rows from 0 to {len(self) - 1}, found {wanted.min()} to {wanted.max()}")
         taken: dict[int, Rendered] = {}
         for row in np.unique(wanted).tolist():
-            ids, id_ends, spans, span_ends = self._group(row // GROUP_ROWS)
-            at = row % GROUP_ROWS
+            number, at = divmod(int(self.rows[row]), GROUP_ROWS)
+            ids, id_ends, spans, span_ends = self._group(number)
             # Copies, since a view would keep its whole row group in memory.
             input_ids = ids[id_ends[at] : id_ends[at + 1]].copy()
             label_mask = np.zeros(len(input_ids), bool)
@@ -140,11 +154,11 @@ def tokenize_file(path: Path, renderer: Renderer, cache_dir: Path, progress: Pro
     identity = {"table_version": _TABLE_VERSION, "source_sha256": digest(path), "renderer": renderer.fingerprint}
     text = json.dumps(identity, sort_keys=True)
     cached = cache_dir / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.parquet"
-    table = _open(cached, text)
+    table = _open(cached, text, path.name.partition(".")[0])
     if table is None:
         cache_dir.mkdir(parents=True, exist_ok=True)
         _write(cached, text, _batches(path, renderer, progress))
-        table = _open(cached, text)
+        table = _open(cached, text, path.name.partition(".")[0])
         if table is None:
             raise StoreError(f"{cached}: expected the table just written, found it unreadable; check the disk")
     elif progress is not None:
@@ -153,13 +167,13 @@ def tokenize_file(path: Path, renderer: Renderer, cache_dir: Path, progress: Pro
     return table
 
 
-def _open(path: Path, identity: str) -> ExampleTable | None:
+def _open(path: Path, identity: str, source: str) -> ExampleTable | None:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             found = file.schema_arrow
             if not found.equals(_SCHEMA) or (found.metadata or {}).get(b"g2is") != identity.encode():
                 return None
-            return ExampleTable(path, file)
+            return ExampleTable(path, file, source)
     except (OSError, pa.ArrowException):
         return None
 
@@ -197,6 +211,7 @@ def _record_batch(schema: pa.Schema, examples: list[Example], rendered: list[Ren
         "row": [example.row for example in examples],
         "line": [example.line for example in examples],
         "id": [example.id for example in examples],
+        "source": [_source(example) for example in examples],
         "key": [content_key(item.input_ids, item.label_mask) for item in rendered],
         "num_tokens": [len(item.input_ids) for item in rendered],
         "num_answer_tokens": [int(item.label_mask.sum()) for item in rendered],
@@ -210,6 +225,11 @@ def _record_batch(schema: pa.Schema, examples: list[Example], rendered: list[Ren
         for name, value in columns.items()
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _source(example: Example) -> str | None:
+    source = json.loads(example.raw).get("source")
+    return source if isinstance(source, str) and source else None
 
 
 def _lists(rows: list[np.ndarray]) -> pa.Array:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from g2is.errors import InputError
 from g2is.examples.read import Example, read_examples
@@ -12,10 +13,17 @@ from g2is.store.files import remove, write_bytes, write_text
 _ORIGINAL, MESSAGES = "selected.jsonl", "selected.messages.jsonl"
 
 
-def write_selected(pool: Path, ids: Mapping[int, str], folder: Path, progress: Progress) -> None:
+def write_selected(
+    pool: Path,
+    ids: Mapping[int, str],
+    folder: Path,
+    progress: Progress,
+    targets: Mapping[int, str | None] | None = None,
+) -> None:
     """Write the pool rows that `ids` (row -> id, in order) names: the original lines byte for byte, and as messages.
 
-    Raises InputError naming the first row that is no longer there or has another id.
+    With `targets` (row -> name) the messages say which target each row serves. Raises InputError naming
+    the first row that is no longer there or has another id.
     """
     found: dict[int, Example] = {}
     for example in read_examples(pool, progress):
@@ -29,7 +37,7 @@ def write_selected(pool: Path, ids: Mapping[int, str], folder: Path, progress: P
                 " has changed. Put the old one back, or select again with another --out"
             )
     write_bytes(folder / _ORIGINAL, b"".join(found[row].raw + b"\n" for row in ids))
-    write_text(folder / MESSAGES, "".join(_as_messages(found[row]) for row in ids))
+    write_text(folder / MESSAGES, "".join(_as_messages(found[row], targets) for row in ids))
 
 
 def remove_selected(folder: Path) -> None:
@@ -38,6 +46,9 @@ def remove_selected(folder: Path) -> None:
     remove(folder / MESSAGES)
 
 
-def _as_messages(example: Example) -> str:
+def _as_messages(example: Example, targets: Mapping[int, str | None] | None) -> str:
     turns = [{"role": role, "content": content} for role, content in example.messages]
-    return json.dumps({"id": example.id, "messages": turns}, ensure_ascii=False) + "\n"
+    values: dict[str, Any] = {"id": example.id, "messages": turns}
+    if targets is not None:
+        values["target"] = targets[example.row]
+    return json.dumps(values, ensure_ascii=False) + "\n"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,22 +26,22 @@ def write_tables(
     rows: UnitRows,
     core: Mapping[str, CoreKnowledge],
     ids: Sequence[str],
-    target: np.ndarray,
-    target_ids: Sequence[str],
+    numbers: np.ndarray,
+    targets: Mapping[str, tuple[np.ndarray, Sequence[str]]],
     made_from: Mapping[str, str],
 ) -> None:
     """Write scores.parquet, then selection.parquet, one row a step of `walk` in its order.
 
-    `pool` (N, k) with its `ids`, and the same as `rows`; `core` by target name; `target` (M, k) with `target_ids`.
-    `made_from` is kept in both files: `stored_metadata` gives it back.
+    `pool` (N, k), and the same as `rows`; its `ids` and their row `numbers` (N,) int in the pool as it was read. `core`
+    and `targets` by name, the latter with the target's rows (M, k) and their ids. `made_from` is kept in both files:
+    `stored_metadata` gives it back.
     """
-    of_pool: dict[str, pa.Array] = {"row": pa.array(np.arange(len(ids))), "id": pa.array(ids, pa.string())}
+    of_pool: dict[str, pa.Array] = {"row": pa.array(numbers, pa.int64()), "id": pa.array(ids, pa.string())}
     for name, knowledge in core.items():
         of_pool[f"similarity_to_core.{name}"] = pa.array(scores(rows, knowledge).core_score, mask=~rows.nodes)
     _write(folder / SCORES, of_pool, made_from)
-    nearest, _ = nearest_target(pool[walk.rows], target)
     columns = {
-        "row": pa.array([step.row for step in walk.steps], pa.int64()),
+        "row": pa.array([numbers[step.row] for step in walk.steps], pa.int64()),
         "id": pa.array([ids[step.row] for step in walk.steps], pa.string()),
         "order": pa.array([step.order for step in walk.steps], pa.int64()),
         "target": pa.array([step.target for step in walk.steps], pa.string()),
@@ -50,10 +51,26 @@ def write_tables(
         "similarity_to_previous": pa.array([step.similarity_to_previous for step in walk.steps], pa.float32()),
         "similarity_to_core": pa.array([step.similarity_to_core for step in walk.steps], pa.float32()),
         "consistency": pa.array([step.consistency for step in walk.steps], pa.float32()),
-        # a zero row, which `official` may take, is nearest to nothing
-        "nearest_target_id": pa.array([target_ids[row] if row >= 0 else None for row in nearest], pa.string()),
+        "nearest_target_id": pa.array(_nearest_ids(walk, pool, targets), pa.string()),
     }
     _write(folder / SELECTION, columns, made_from)
+
+
+def _nearest_ids(
+    walk: Walk, pool: np.ndarray | torch.Tensor, targets: Mapping[str, tuple[np.ndarray, Sequence[str]]]
+) -> list[str | None]:
+    """For each step the id of the nearest row of its own target.
+
+    None for a zero row, which `official` may take and which is nearest to nothing, and for a row that serves no target.
+    """
+    found: list[str | None] = [None] * len(walk.steps)
+    for name, (target, target_ids) in targets.items():
+        places = [place for place, step in enumerate(walk.steps) if step.target == name]
+        if places:
+            nearest, _ = nearest_target(pool[walk.rows[places]], target)
+            for place, row in zip(places, nearest.tolist(), strict=True):
+                found[place] = target_ids[row] if row >= 0 else None
+    return found
 
 
 def stored_metadata(path: Path) -> dict[str, str]:
@@ -64,10 +81,9 @@ def stored_metadata(path: Path) -> dict[str, str]:
     return {key.decode(): value.decode() for key, value in metadata.items()}
 
 
-def selected_rows(path: Path) -> tuple[list[int], list[str]]:
-    """The pool rows of a selection.parquet and their ids, in order."""
-    table = _open(path).read(["row", "id"])
-    return table.column("row").to_pylist(), table.column("id").to_pylist()
+def read_selection(path: Path) -> dict[str, list[Any]]:
+    """The columns row, id, target and component of a selection.parquet, in order."""
+    return _open(path).read(["row", "id", "target", "component"]).to_pydict()
 
 
 def _open(path: Path) -> pq.ParquetFile:

@@ -1,6 +1,7 @@
 """Selection: target and pool gradients in, an ordered list of pool rows out (method.md steps 6-7).
 
-budget.py      how many rows, and how many of them each component gets
+budget.py      how many rows or tokens, and how much of that each target and component gets
+limits.py      what rows cost, rows that are in anyway, quotas of sources
 core.py        core knowledge: the directions that the target gradients share
 similarity.py  cosines of all pool rows with a direction: float32 screen, float64 verdict
 candidates.py  which pool rows can still be taken

@@ -1,14 +1,75 @@
-"""How many pool rows to select, and how many of them each component gets (method.md step 6)."""
+"""How much to select, and how much of it each target and component gets (method.md step 6)."""
 
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
+
+import numpy as np
 
 from g2is.errors import SelectionError
 
-_SHARE = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*%")
+Unit = Literal["rows", "tokens"]
+
+_NUMBER = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
+_SHARE = re.compile(rf"{_NUMBER}\s*%")
 _COUNT = re.compile(r"[0-9]+")
+_TOKENS = re.compile(rf"{_NUMBER}\s*([kmg]?)tok", re.IGNORECASE | re.ASCII)
+_FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a selection may come to: `rows`, or `tokens` of the rendered rows; the other is None."""
+
+    rows: int | None = None
+    tokens: int | None = None
+
+    @property
+    def amount(self) -> int:
+        """The number of rows or tokens."""
+        amount = self.rows if self.tokens is None else self.tokens
+        assert amount is not None
+        return amount
+
+    @property
+    def unit(self) -> Unit:
+        """What `amount` counts."""
+        return "rows" if self.tokens is None else "tokens"
+
+
+def read_budget(text: str, num_read: int, num_tokens: np.ndarray) -> Budget:
+    """The budget that `text` ("1%", "500", "2Mtok") means for a pool of `num_read` rows.
+
+    `num_tokens` (N,) int are the tokens of those of its rows that can be selected. A share is one of all rows read,
+    whatever was excluded after. Raises SelectionError as `parse_budget`, and if the rows that are left are fewer than
+    asked for, have fewer tokens, or are all longer than a budget of tokens.
+    """
+    found = _TOKENS.fullmatch(text.strip())
+    left_out = f" that are left of the {num_read} read" if len(num_tokens) < num_read else ""
+    if not found:
+        rows = parse_budget(text, num_read)
+        if rows > len(num_tokens):
+            raise SelectionError(
+                f"budget: expected at most the pool's {len(num_tokens)} rows{left_out}, found {text.strip()} = {rows}"
+                " rows; ask for fewer, or exclude fewer"
+            )
+        return Budget(rows=rows)
+    tokens = int(Fraction(found[1].removesuffix(".")) * _FACTORS[found[2].lower()])
+    shortest, total = int(num_tokens.min()), int(num_tokens.sum())
+    if tokens < shortest:
+        raise SelectionError(
+            f"budget: expected at least {shortest} tokens, which is the shortest of the pool's {len(num_tokens)}"
+            f" rows{left_out}, found {text.strip()} = {tokens} tokens; ask for more"
+        )
+    if tokens > total:
+        raise SelectionError(
+            f"budget: expected at most the {total} tokens of the pool's {len(num_tokens)} rows{left_out}, found"
+            f" {text.strip()} = {tokens} tokens; ask for fewer"
+        )
+    return Budget(tokens=tokens)
 
 
 def parse_budget(text: str, num_rows: int) -> int:
@@ -17,21 +78,30 @@ def parse_budget(text: str, num_rows: int) -> int:
     A share is rounded down, as the authors' `int(N · fraction)` does, but in exact arithmetic: 7 % of 100 rows is 7
     rows and 29 % is 29, where floats give 28.
 
-    Raises SelectionError if `text` is neither form, or means no row at all or more rows than the pool has.
+    Raises SelectionError if `text` is neither form, asks for tokens, which a row of numbers does not have, or means no
+    row at all or more rows than the pool has.
     """
     text = text.strip()
     share = _SHARE.fullmatch(text)
     if share:
-        budget = int(Fraction(share[1].removesuffix(".")) / 100 * num_rows)
+        budget = _part(share, num_rows)
     elif _COUNT.fullmatch(text):
         budget = int(text)
+    elif _TOKENS.fullmatch(text):
+        raise SelectionError(
+            f"budget: expected a share of the rows such as '1%' or a number of rows such as '500', found {text!r}: how"
+            " many tokens a row has is not known, because a matrix of gradients does not say"
+        )
     else:
         raise SelectionError(
-            f"budget: expected a share of the pool such as '1%' or a number of rows such as '500', found {text!r}"
+            "budget: expected a number of tokens such as '2Mtok' or '500ktok', a share of the pool's rows such as '1%'"
+            f" or a number of rows such as '500', found {text!r}"
         )
     if budget == 0:
         least = f"; of {num_rows} rows, one row is {100 / num_rows:.3g}%" if share and num_rows else ""
         raise SelectionError(f"budget: expected at least one row, but {text} of a pool of {num_rows} rows is 0{least}")
+    if share and budget <= num_rows and _above_whole(share):
+        raise SelectionError(f"budget: expected at most 100% of the pool's {num_rows} rows, found {text}")
     if budget > num_rows:
         raise SelectionError(
             f"budget: expected at most the pool's {num_rows} rows, found {text} = {budget} rows; ask for fewer"
@@ -39,11 +109,43 @@ def parse_budget(text: str, num_rows: int) -> int:
     return budget
 
 
+def parse_quota(source: str, text: str, budget: Budget) -> tuple[int, Unit]:
+    """The most that `source` may have of `budget`, and what it counts: `text` is "50%" of it, or "100" rows.
+
+    A share is rounded down. Raises SelectionError if `text` is neither form, or means nothing at all or over 100 %.
+    """
+    text = text.strip()
+    share = _SHARE.fullmatch(text)
+    if not share and not _COUNT.fullmatch(text):
+        raise SelectionError(
+            f"quota of {source!r}: expected a share of the budget such as '50%' or a number of rows such as '100',"
+            f" found {text!r}"
+        )
+    most, unit = (_part(share, budget.amount), budget.unit) if share else (int(text), "rows")
+    if most == 0:
+        of_budget = f" of the budget of {budget.amount} {budget.unit}" if share else ""
+        raise SelectionError(
+            f"quota of {source!r}: expected at least one row, but {text}{of_budget} is 0 {unit}; ask for more, or leave"
+            " the source's rows out with --exclude"
+        )
+    if share and _above_whole(share):
+        raise SelectionError(f"quota of {source!r}: expected at most 100% of the budget, found {text}")
+    return most, unit
+
+
+def _above_whole(share: re.Match[str]) -> bool:
+    return Fraction(share[1].removesuffix(".")) > 100
+
+
+def _part(share: re.Match[str], whole: int) -> int:
+    return int(Fraction(share[1].removesuffix(".")) / 100 * whole)
+
+
 def share_budget(budget: int, weights: Sequence[float]) -> list[int]:
-    """`budget` rows dealt in proportion to `weights` (C,) by largest remainder; the sum is exactly `budget`.
+    """`budget` rows or tokens dealt in proportion to `weights` (C,) by largest remainder; the sum is exactly `budget`.
 
     Equal remainders go to the lower index. Weights that are all zero count as equal. The arithmetic is exact
-    (rational), so a share that is a whole number of rows stays one.
+    (rational), so a share that is a whole number stays one.
 
     Raises SelectionError if there is no weight, or one is negative, NaN or infinite.
     """

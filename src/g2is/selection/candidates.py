@@ -1,6 +1,7 @@
 """Which pool rows can still be taken, and what taking one rules out."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -66,18 +67,32 @@ class Candidates:
         They are screened ones, but exact for each open row that lies near a threshold of the rules.
         """
         self.open[row] = False
-        cosines = self.rows.cosines(unit)
-        doubtful = np.flatnonzero(self.open & near(cosines, self._thresholds, self.rows.margin + GRAIN))
-        cosines[doubtful] = self.rows.exact_cosines(doubtful, unit)
+        cosines = self._cosines(unit)
         seen = cosines[self.open]
         self.num_similarities += len(seen)
         self.num_in_noise += int((np.abs(seen) <= self.rules.noise + GRAIN).sum())
-        if self.rules.duplicate_threshold is not None:
-            copies = self.open & (cosines >= self.rules.duplicate_threshold - GRAIN)
-            self.num_duplicates += int(copies.sum())
-            self.open &= ~copies
+        self._close_copies(cosines)
         return cosines
+
+    def include(self, rows: Sequence[int]) -> None:
+        """Close `rows`, which no component takes, and their near-copies."""
+        self.open[list(rows)] = False
+        if self.rules.duplicate_threshold is not None:
+            for row in rows:
+                self._close_copies(self._cosines(self.rows.unit(row)))
 
     def conflicting(self, cosines: Floats) -> Mask:
         """Which rows conflict with a taken row, by `take`'s cosines with it; right for open rows."""
         return cosines < -self.rules.conflict_tolerance - GRAIN
+
+    def _cosines(self, unit: Floats) -> Floats:
+        cosines = self.rows.cosines(unit)
+        doubtful = np.flatnonzero(self.open & near(cosines, self._thresholds, self.rows.margin + GRAIN))
+        cosines[doubtful] = self.rows.exact_cosines(doubtful, unit)
+        return cosines
+
+    def _close_copies(self, cosines: Floats) -> None:
+        if self.rules.duplicate_threshold is not None:
+            copies = self.open & (cosines >= self.rules.duplicate_threshold - GRAIN)
+            self.num_duplicates += int(copies.sum())
+            self.open &= ~copies

@@ -28,6 +28,7 @@ class Component:
         self.is_dry = False
         self.trail_number = -1
         self.num_taken = 0
+        self.spent = 0
         self.num_considered = 0
         self.num_refused = 0
         self._direction: Floats = core.components[index] / np.linalg.norm(core.components[index])
@@ -35,12 +36,13 @@ class Component:
         self._graph = graph
         self._core_cosines: np.ndarray | None = None  # (N,) float32, screened; made when the first anchor is looked for
         self._trail: Trail | None = None
+        self._looking: Trail | None = None  # the trail of the last look: begun only if that row is taken
         self._num_refills = 0
         self._num_trails = 0
         self._dry_after: int | None = None
 
-    def take(self, shared_conflicts: Mask | None, refill: bool) -> Taken | None:
-        """The next row; None if no row meets the rules, and from then on until `begin_anew`.
+    def look(self, shared_conflicts: Mask | None) -> Taken | None:
+        """The row that comes next; None if no row meets the rules, and from then on until `begin_anew`.
 
         A new trail keeps a conflict set of its own unless it is given the one that all components share, (N,).
         """
@@ -51,32 +53,39 @@ class Component:
             num_open = int(self._candidates.open.sum())
             self.num_considered += num_open
             self.num_refused += num_open - int(trail.available().sum())
-        taken = trail.extend()
+        taken = trail.look()
         if taken is None:
             self.is_dry = True
             self._trail = None
             if self._dry_after is None:
                 self._dry_after = self.num_taken
-            return None
-        self._trail = trail
-        self._num_trails += taken.role == "anchor"
-        self.num_taken += 1
-        self._num_refills += refill
+        self._looking = trail
         return taken
 
+    def take(self, taken: Taken, cost: int, refill: bool) -> None:
+        """Take the row that `look` found last."""
+        assert self._looking is not None
+        self._looking.add(taken)
+        self._trail = self._looking
+        self._num_trails += taken.role == "anchor"
+        self.num_taken += 1
+        self.spent += cost
+        self._num_refills += refill
+
     def rest(self) -> None:
-        """Hold less memory until the next `take`."""
+        """Hold less memory until the next `look`."""
+        self._looking = None
         if self._trail is not None:
             self._trail.rest()
 
     def begin_anew(self) -> None:
         """Leave the trail: the next row is a new anchor."""
-        self._trail = None
+        self._trail = self._looking = None
         self.is_dry = False
 
     def forget(self) -> None:
         """Hold no memory that grows with the pool: the target is done."""
-        self._trail = self._core_cosines = None
+        self._trail = self._looking = self._core_cosines = None
 
     def report(self) -> ComponentReport:
         """How the walk went for this component."""
@@ -85,6 +94,7 @@ class Component:
             component=self.index,
             budget=self.budget,
             num_taken=self.num_taken,
+            spent=self.spent,
             num_refills=self._num_refills,
             num_trails=self._num_trails,
             dry_after=self._dry_after,

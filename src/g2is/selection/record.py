@@ -7,7 +7,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Role = Literal["anchor", "step", "fallback", "refill"]
+from g2is.selection.budget import Unit
+
+Role = Literal["anchor", "step", "fallback", "refill", "included"]
 
 
 @dataclass(frozen=True)
@@ -16,11 +18,12 @@ class Step:
 
     row        index in the pool
     order      place in the selection, from 0
-    target     name of the target whose core knowledge was walked
-    component  index of the component within that target's core knowledge
-    trail      number of the trail within the walk, from 0; a trail begins with an anchor
+    target     name of the target whose core knowledge was walked; None for an included row, which serves none
+    component  index of the component within that target's core knowledge; None for an included row
+    trail      number of the trail within the walk, from 0; a trail begins with an anchor; None for an included row
     role       anchor, step (most similar to the last row) or fallback (most similar to K) for rows taken in the first
-               deal of the budget; refill for every row taken after it, that is, for what a dry component left
+               deal of the budget; refill for every row taken after it, that is, for what a dry component left;
+               included for rows that were asked for by name, whose similarities and consistency are NaN
     similarity_to_previous  cosine with the row that the trail took before; NaN where the row begins its trail
     similarity_to_core      cosine with the component's direction K
     consistency             cos(S', K), S' the sum of the trail's unit rows with this one
@@ -28,9 +31,9 @@ class Step:
 
     row: int
     order: int
-    target: str
-    component: int
-    trail: int
+    target: str | None
+    component: int | None
+    trail: int | None
     role: Role
     similarity_to_previous: float
     similarity_to_core: float
@@ -41,8 +44,9 @@ class Step:
 class ComponentReport:
     """How the walk went for one component.
 
-    budget       its share of the target's budget in the first deal
+    budget       its share of the target's budget in the first deal, in rows or tokens
     num_taken    rows taken in all, refills included
+    spent        what they took from the budget: their number, or their tokens
     num_refills  rows taken after the first deal
     num_trails   anchors taken, so 1 unless new ones were needed
     dry_after    rows it had taken when it first ran dry; None if it never did
@@ -54,6 +58,7 @@ class ComponentReport:
     component: int
     budget: int
     num_taken: int
+    spent: int
     num_refills: int
     num_trails: int
     dry_after: int | None
@@ -64,7 +69,9 @@ class ComponentReport:
 class Walk:
     """A selection, in the order in which it was made.
 
-    budget              rows asked for
+    budget              rows or tokens asked for, the included rows' among them
+    unit                what the budget counts
+    spent               what the selected rows took from it
     components          one report for each component of each target
     conflict_tolerance  τ as resolved for this k
     conflict_refused_fraction  as in ComponentReport, over all components
@@ -73,11 +80,16 @@ class Walk:
                         within ±noise; NaN if there were none
     num_zero_rows       zero rows of the pool
     num_duplicates      rows skipped as near-copies of a taken row
-    ran_out             where the rows ran out, if fewer than `budget` were selected
+    num_included        rows that were selected because they were asked for by name
+    full_quotas         sources whose quota is full, in the order in which they were
+    ran_out             where the rows ran out, if fewer than `budget` were selected. What is left of a budget of tokens
+                        because no next row fits it any more is none of that
     """
 
     steps: tuple[Step, ...]
     budget: int
+    unit: Unit
+    spent: int
     components: tuple[ComponentReport, ...]
     conflict_tolerance: float
     conflict_refused_fraction: float
@@ -85,6 +97,8 @@ class Walk:
     noise_fraction: float
     num_zero_rows: int
     num_duplicates: int
+    num_included: int
+    full_quotas: tuple[str, ...]
     ran_out: str | None
 
     @property

@@ -55,8 +55,8 @@ class Trail:
         """The rows (N,) that can be taken without conflict."""
         return self._candidates.open & ~self._conflicts
 
-    def extend(self) -> Taken | None:
-        """Take the next row; None if the trail has run dry."""
+    def look(self) -> Taken | None:
+        """The row that comes next; None if the trail has run dry. Nothing changes before it is handed to `add`."""
         if self._num_taken == 0:
             taken = self._take_best("anchor", np.flatnonzero(self.available()), self._core_cosines)
         else:
@@ -68,9 +68,23 @@ class Trail:
                 taken = self._take_neighbour(self._graph[self._last], possible) or self._take_best(
                     "fallback", np.flatnonzero(possible), self._core_cosines
                 )
-        if taken is not None:
-            self._add(taken)
         return taken
+
+    def add(self, taken: Taken) -> None:
+        """Take the row that `look` found."""
+        unit = self._rows.unit(taken.row)
+        self._sum = self._sum + unit
+        cosines = self._candidates.take(taken.row, unit)
+        self._conflicts |= self._candidates.conflicting(cosines)
+        self._cosines = cosines
+        self._sum_products = cosines if self._sum_products is None else self._sum_products + cosines
+        self._last = taken.row
+        self._num_taken += 1
+        value = taken.consistency if self._rules.signed else abs(taken.consistency)
+        if self._num_taken == 1 or self._rules.reference == "previous":
+            self._reference = value
+        elif self._rules.reference == "best":
+            self._reference = max(self._reference, value)
 
     def rest(self) -> None:
         """Drop what can be had again with two passes over the pool, until the trail is extended."""
@@ -136,21 +150,6 @@ class Trail:
         bar = self._rules.delta * self._reference
         slack = self._rows.margin + abs(bar) * square_margin / lengths + 1e-9
         return aligned >= bar * lengths - slack
-
-    def _add(self, taken: Taken) -> None:
-        unit = self._rows.unit(taken.row)
-        self._sum = self._sum + unit
-        cosines = self._candidates.take(taken.row, unit)
-        self._conflicts |= self._candidates.conflicting(cosines)
-        self._cosines = cosines
-        self._sum_products = cosines if self._sum_products is None else self._sum_products + cosines
-        self._last = taken.row
-        self._num_taken += 1
-        value = taken.consistency if self._rules.signed else abs(taken.consistency)
-        if self._num_taken == 1 or self._rules.reference == "previous":
-            self._reference = value
-        elif self._rules.reference == "best":
-            self._reference = max(self._reference, value)
 
     def _wake(self) -> tuple[Floats, Floats]:
         """Cosines of all rows with the last row, and products of all unit rows with S': (N,) each."""

@@ -7,7 +7,17 @@ trails; and again, until nothing is left or all are dry. Then a new **round** be
 rest is dealt among all, each starts with a new anchor, and so on. A round in which no row could be taken means that
 the pool has run out. The next target begins when this one is done.
 
+A budget is one of costs (`limits.py`): rows, or tokens. A component takes rows as long as the next one fits what it was
+dealt; the first that does not ends its deal, for a search among shorter rows would favour short ones. What it could not
+spend for that goes to the next component, and from the last one of a target to the next target. With `exact_budget`
+dealing goes on until what is left is less than the next row of every component would cost. Among rows that all cost 1
+nothing of this ever happens.
+
 Settled here, where method.md leaves it open:
+
+- Included rows come first. They and their near-copies are closed, but no row conflicts with them, and they are part of
+  no trail.
+- A quota is full when nothing is left of it, or less than the row chosen next takes; then its source's rows are closed.
 
 - An anchor obeys no conflict or consistency rule, as in the authors' script, but is never a near-copy of a taken row.
 - `cross_component_conflicts`: one conflict set is shared by all components, earlier targets' included. Anchors obey it
@@ -19,6 +29,7 @@ Settled here, where method.md leaves it open:
   and rules as the step that failed, so it is not tried.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -33,6 +44,7 @@ from g2is.selection.candidates import Candidates, Rules
 from g2is.selection.component import Component
 from g2is.selection.core import CoreKnowledge
 from g2is.selection.files import check_graph, check_k
+from g2is.selection.limits import Limits, Tally
 from g2is.selection.record import Step, Walk, fraction
 from g2is.selection.similarity import UnitRows
 
@@ -53,23 +65,30 @@ def walk(
     settings: SelectionConfig,
     graph: np.ndarray | None = None,
     progress: Progress | None = None,
+    limits: Limits | None = None,
 ) -> Walk:
     """Select `budget` rows of `pool` (N, k), float16 to float64, normalised or not, by a gradient walk.
 
     `core` is the core knowledge of the target, or of several by name; these are walked in their order and share the
     budget equally. `graph` (N, n) int, if given, holds each row's nearest rows, best first. `progress` is called
-    with the rows taken so far and the budget after each row. A `UnitRows` of the pool can be handed over, so that
-    several walks read its norms only once.
+    with what is spent so far and the budget after each row. A `UnitRows` of the pool can be handed over, so that
+    several walks read its norms only once. With `limits` the budget may be one of tokens, rows may be included anyway,
+    which the budget pays for, and sources may have quotas.
 
-    Raises SelectionError if there is no target or the budget is below 1 or above N; MatrixError if pool, core
-    knowledge and graph do not fit each other or the pool holds NaN or Inf.
+    Raises SelectionError if there is no target, the budget is below 1 or above what N rows cost, or the limits do not
+    fit; MatrixError if pool, core knowledge and graph do not fit each other or the pool holds NaN or Inf.
     """
     cores = {"target": core} if isinstance(core, CoreKnowledge) else dict(core)
     if not cores:
         raise SelectionError("walk: expected the core knowledge of at least one target, found none")
-    shares = share_budget(max(budget, 0), [1.0] * len(cores))
+    rows, limits = pool if isinstance(pool, UnitRows) else UnitRows(pool), limits or Limits()
+    limits.check(rows.num_rows)
+    left = budget - int(limits.costs(rows.num_rows)[list(limits.included)].sum())
+    shares = share_budget(max(left, 0), [1.0] * len(cores))
+    if limits.included and left < 0:
+        raise SelectionError(f"budget: expected at least what the included rows cost, found {budget}, {-left} less")
     targets = [TargetShare(name, core, share) for (name, core), share in zip(cores.items(), shares, strict=True)]
-    return walk_targets(pool, targets, settings, graph, progress)
+    return walk_targets(rows, targets, settings, graph, progress, limits)
 
 
 def walk_targets(
@@ -78,17 +97,21 @@ def walk_targets(
     settings: SelectionConfig,
     graph: np.ndarray | None = None,
     progress: Progress | None = None,
+    limits: Limits | None = None,
 ) -> Walk:
-    """`walk` for targets with budgets of their own."""
-    rows = pool if isinstance(pool, UnitRows) else UnitRows(pool)
-    budget = sum(target.budget for target in targets)
-    if not 1 <= budget <= rows.num_rows or any(target.budget < 0 for target in targets):
-        raise SelectionError(f"budget: expected 1 to {rows.num_rows} rows, the size of the pool, found {budget}")
+    """`walk` for targets with budgets of their own; what the included rows cost is none of theirs."""
+    rows, limits = pool if isinstance(pool, UnitRows) else UnitRows(pool), limits or Limits()
+    limits.check(rows.num_rows)
+    costs = limits.costs(rows.num_rows)
+    budget = sum(target.budget for target in targets) + int(costs[list(limits.included)].sum())
+    most = int(costs.sum())
+    if not 1 <= budget <= most or any(target.budget < 0 for target in targets):
+        raise SelectionError(f"budget: expected 1 to {most} {limits.unit}, the size of the pool, found {budget}")
     for target in targets:
         check_k(rows.k, target.core.components.shape[1], f"core knowledge of {target.name!r}")
     if graph is not None:
         check_graph(graph, rows.num_rows)
-    return _Walker(rows, settings, graph, progress, budget).walk(targets)
+    return _Walker(rows, settings, graph, progress, budget, limits).walk(targets)
 
 
 class _Walker:
@@ -99,6 +122,7 @@ class _Walker:
         graph: np.ndarray | None,
         progress: Progress | None,
         budget: int,
+        limits: Limits,
     ) -> None:
         self._rows = rows
         self._settings = settings
@@ -107,20 +131,30 @@ class _Walker:
         self._graph = graph
         self._progress = progress
         self._budget = budget
+        self._limits = limits
+        self._costs = limits.costs(rows.num_rows)
+        self._tally = Tally(limits)
+        self._spent = 0
         self._steps: list[Step] = []
         self._num_trails = 0
         self._shared_conflicts = np.zeros(rows.num_rows, dtype=bool)
 
     def walk(self, targets: Sequence[TargetShare]) -> Walk:
+        self._candidates.include(self._limits.included)
+        for row in self._limits.included:
+            self._record(Step(int(row), len(self._steps), None, None, None, "included", math.nan, math.nan, math.nan))
         components: list[Component] = []
         shortfalls: list[str] = []
+        unspent = 0  # of the targets so far, because no next row fitted it
         for target in targets:
-            budgets = share_budget(target.budget, target.core.variance.tolist())
+            budget = target.budget + unspent
+            budgets = share_budget(budget, target.core.variance.tolist())
             of_target = [
                 Component(target.name, index, target.core, share, self._candidates, self._graph)
                 for index, share in enumerate(budgets)
             ]
-            if shortfall := self._walk_target(target, of_target):
+            unspent, shortfall = self._walk_target(TargetShare(target.name, target.core, budget), of_target)
+            if shortfall:
                 shortfalls.append(shortfall)
             for component in of_target:
                 component.forget()
@@ -128,6 +162,8 @@ class _Walker:
         return Walk(
             steps=tuple(self._steps),
             budget=self._budget,
+            unit=self._limits.unit,
+            spent=self._spent,
             components=tuple(component.report() for component in components),
             conflict_tolerance=self._rules.conflict_tolerance,
             conflict_refused_fraction=fraction(
@@ -138,55 +174,70 @@ class _Walker:
             noise_fraction=fraction(self._candidates.num_in_noise, self._candidates.num_similarities),
             num_zero_rows=int((~self._rows.nodes).sum()),
             num_duplicates=self._candidates.num_duplicates,
+            num_included=len(self._limits.included),
+            full_quotas=tuple(quota.source for quota in self._tally.full),
             ran_out="; ".join(shortfalls) or None,
         )
 
-    def _walk_target(self, target: TargetShare, components: list[Component]) -> str | None:
-        """Walk one target's components; says where the rows ran out, if they did."""
-        for component in components:
-            self._extend(component, component.budget, refill=False)
-        left = target.budget - sum(component.num_taken for component in components)
+    def _walk_target(self, target: TargetShare, components: list[Component]) -> tuple[int, str | None]:
+        """Walk one target's components: what no next row fitted, and where the rows ran out, if they did."""
+        unspent = self._deal(components, [component.budget for component in components], refill=False)
+        left = target.budget - sum(component.spent for component in components)
         if not self._settings.exact_budget:
-            return _dry_components(target, components) if left else None
-        num_rounds = num_in_round = 0
+            return unspent, self._dry_components(target, components) if left > unspent else None
+        num_rounds = before_round = 0
         while left:
             going_on = [component for component in components if not component.is_dry]
             if not going_on:
-                if num_rounds and not num_in_round:
-                    return self._pool_shortfall(target, left, num_rounds)
-                num_rounds, num_in_round = num_rounds + 1, 0
+                if num_rounds and len(self._steps) == before_round:
+                    return 0, self._pool_shortfall(target, left, num_rounds)
+                num_rounds, before_round = num_rounds + 1, len(self._steps)
                 self._shared_conflicts = np.zeros(self._rows.num_rows, dtype=bool)
                 for component in components:
                     component.begin_anew()
                 going_on = components
             shares = share_budget(left, [component.weight for component in going_on])
-            for component, share in zip(going_on, shares, strict=True):
-                num_taken = self._extend(component, share, refill=True)
-                left -= num_taken
-                num_in_round += num_taken
-        return None
+            unspent = self._deal(going_on, shares, refill=True)
+            spent_all = target.budget - sum(component.spent for component in components)
+            if spent_all == left and not any(component.is_dry for component in going_on):
+                # No share was enough for a row: is all that is left enough for anybody's?
+                for component in going_on:
+                    spent_all -= self._extend(component, spent_all, refill=True)
+                if spent_all == left and not any(component.is_dry for component in going_on):
+                    return left, None
+            left = spent_all
+        return 0, None
 
-    def _pool_shortfall(self, target: TargetShare, left: int, num_rounds: int) -> str:
-        closed = [f"{len(self._steps)} are taken", f"{self._candidates.num_duplicates} are near-copies of those"]
-        if num_zero_rows := int((~self._rows.nodes).sum()):
-            closed.append(f"{num_zero_rows} are zero")
-        return (
-            f"target {target.name!r}: {target.budget - left} of {target.budget} rows, because the pool ran out after"
-            f" step {len(self._steps)}, in round {num_rounds} of new anchors: of its {self._rows.num_rows} rows"
-            f" {', '.join(closed)}"
-        )
+    def _deal(self, components: Sequence[Component], shares: Sequence[int], refill: bool) -> int:
+        """Let each component spend its share and what those before it could not; what is over of that."""
+        unspent = 0
+        for component, share in zip(components, shares, strict=True):
+            allowance = share + unspent
+            spent = self._extend(component, allowance, refill)
+            # What a component leaves because it is dry is dealt again, to those that are not.
+            unspent = 0 if component.is_dry else allowance - spent
+        return unspent
 
-    def _extend(self, component: Component, num_rows: int, refill: bool) -> int:
-        """Let a component take up to `num_rows` more rows; how many it took."""
+    def _extend(self, component: Component, allowance: int, refill: bool) -> int:
+        """Let a component take rows until one does not fit the rest of `allowance`; what they cost."""
         shared = self._shared_conflicts if self._settings.cross_component_conflicts else None
-        for num_taken in range(num_rows):
-            taken = component.take(shared, refill)
+        spent = 0
+        while spent < allowance:
+            taken = component.look(shared)
             if taken is None:
-                return num_taken
+                return spent
+            if full := self._tally.refuses(taken.row):
+                self._candidates.open &= ~full.rows
+                continue
+            cost = int(self._costs[taken.row])
+            if cost > allowance - spent:
+                break
+            component.take(taken, cost, refill)
+            spent += cost
             if taken.role == "anchor":
                 component.trail_number = self._num_trails
                 self._num_trails += 1
-            self._steps.append(
+            self._record(
                 Step(
                     row=taken.row,
                     order=len(self._steps),
@@ -199,20 +250,40 @@ class _Walker:
                     consistency=taken.consistency,
                 )
             )
-            if self._progress is not None:
-                self._progress(len(self._steps), self._budget)
         component.rest()
-        return num_rows
+        return spent
 
+    def _record(self, step: Step) -> None:
+        self._steps.append(step)
+        self._spent += int(self._costs[step.row])
+        if full := self._tally.add(step.row):
+            self._candidates.open &= ~full.rows
+        if self._progress is not None:
+            self._progress(self._spent, self._budget)
 
-def _dry_components(target: TargetShare, components: list[Component]) -> str:
-    dry = [
-        f"component {component.index} after {component.num_taken} of {component.budget} rows"
-        for component in components
-        if component.is_dry
-    ]
-    num_taken = sum(component.num_taken for component in components)
-    return (
-        f"target {target.name!r}: {num_taken} of {target.budget} rows, because no row met the rules any more for"
-        f" {', '.join(dry)}; exact_budget would fill up"
-    )
+    def _pool_shortfall(self, target: TargetShare, left: int, num_rounds: int) -> str:
+        closed = [f"{len(self._steps)} are taken", f"{self._candidates.num_duplicates} are near-copies of those"]
+        if num_zero_rows := int((~self._rows.nodes).sum()):
+            closed.append(f"{num_zero_rows} are zero")
+        return (
+            f"target {target.name!r}: {target.budget - left} of {target.budget} {self._limits.unit}, because the pool"
+            f" ran out after step {len(self._steps)}, in round {num_rounds} of new anchors: of its"
+            f" {self._rows.num_rows} rows {', '.join(closed)}{self._full_quotas()}"
+        )
+
+    def _dry_components(self, target: TargetShare, components: list[Component]) -> str:
+        unit = self._limits.unit
+        dry = [
+            f"component {component.index} after {component.spent} of {component.budget} {unit}"
+            for component in components
+            if component.is_dry
+        ]
+        return (
+            f"target {target.name!r}: {sum(component.spent for component in components)} of {target.budget} {unit},"
+            f" because no row met the rules any more for {', '.join(dry)}{self._full_quotas()}; exact_budget would fill"
+            " up"
+        )
+
+    def _full_quotas(self) -> str:
+        full = [f"{quota.source} ({quota.most} {quota.unit})" for quota in self._tally.full]
+        return f"; closed because their quotas are full: {', '.join(full)}" if full else ""

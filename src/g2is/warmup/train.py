@@ -76,9 +76,16 @@ def draw_rows(folder: Path, keys: np.ndarray, fraction: float, seed: int) -> np.
     if missing:
         raise StoreError(
             f"{record}: expected the {len(wanted)} pool rows that the interrupted warm-up was trained on, found"
-            f" {len(missing)} of them gone from the pool. Give the pool it was started with, or name another --store"
+            f" {len(missing)} of them gone from the pool or excluded. Give the pool it was started with, or name"
+            " another --store"
         )
     return np.array([row_of[key] for key in wanted], np.int64)
+
+
+def drawn_keys(folder: Path) -> np.ndarray:
+    """The content keys of the rows that the warm-up in `folder` was trained on, (n, 16) uint8."""
+    keys = read_json(folder / SAMPLE)["keys"]
+    return np.frombuffer(bytes.fromhex("".join(keys)), np.uint8).reshape(len(keys), -1)
 
 
 def finished_warmup(folder: Path) -> list[Checkpoint] | None:

@@ -35,7 +35,8 @@ def start(pool: np.ndarray, graph: np.ndarray | None = None, direction: Any = (1
 
 def take_all(trail: Trail) -> list[Taken]:
     taken = []
-    while (row := trail.extend()) is not None:
+    while (row := trail.look()) is not None:
+        trail.add(row)
         taken.append(row)
     return taken
 
@@ -162,7 +163,8 @@ def test_resting_changes_nothing(seed: int) -> None:
     whole = take_all(start(pool, direction=direction, **rules))
     trail = start(pool, direction=direction, **rules)
     resting = []
-    while (taken := trail.extend()) is not None:
+    while (taken := trail.look()) is not None:
+        trail.add(taken)
         resting.append(taken)
         trail.rest()
     assert len(whole) > 5

@@ -9,6 +9,7 @@ import torch
 from g2is.config import SelectionConfig
 from g2is.errors import MatrixError, SelectionError
 from g2is.selection.core import CoreKnowledge
+from g2is.selection.limits import Limits, Quota
 from g2is.selection.record import Walk
 from g2is.selection.similarity import UnitRows
 from g2is.selection.walk import TargetShare, walk, walk_targets
@@ -239,3 +240,125 @@ def test_a_pool_with_nan_is_refused() -> None:
 def test_torch_tensors_are_walked_in_any_float_dtype(dtype: torch.dtype) -> None:
     pool = torch.tensor([[1, 0.25], [0.25, 1], [1, 0.5], [0.5, 1]], dtype=dtype)
     assert walk(pool, AXES, 4, settings()).rows.tolist() == [0, 2, 1, 3]
+
+
+# Six rows along x: each next one a little further from the last, so that a walk takes them in order.
+FAN = np.array([[1, 0.05 * i] for i in range(6)])
+ALONG_X = core([X], [1.0])
+
+
+def within(budget: int, lengths: list[int], knowledge: CoreKnowledge = ALONG_X, **changes: Any) -> Walk:
+    return walk(FAN, knowledge, budget, settings(**changes), limits=Limits(np.array(lengths)))
+
+
+def test_a_budget_of_tokens_is_the_longest_prefix_of_the_walk_that_stays_within() -> None:
+    lengths = [10, 20, 30, 5, 5, 5]
+    result = within(59, lengths)
+    assert result.rows.tolist() == [0, 1]  # row 2 does not fit, and no shorter one is looked for in its place
+    assert (result.unit, result.budget, result.spent, result.ran_out) == ("tokens", 59, 30, None)
+    assert within(60, lengths).rows.tolist() == [0, 1, 2]
+    assert within(75, lengths).rows.tolist() == list(range(6))
+
+
+def test_what_a_component_cannot_spend_goes_to_the_next() -> None:
+    pool = np.array([[1, 0.1], [1, 0.2], [0.1, 1], [0.2, 1]])
+    lengths = Limits(np.array([30, 30, 30, 40]))
+    result = walk(pool, AXES, 100, settings(exact_budget=False), limits=lengths)
+    # 50 each: component 0 takes 30 and leaves 20, so that component 1 has 70
+    assert result.rows.tolist() == [0, 2, 3]
+    assert [(report.budget, report.spent) for report in result.components] == [(50, 30), (50, 70)]
+    assert result.ran_out is None
+
+
+def test_what_no_share_is_enough_for_is_dealt_as_a_whole() -> None:
+    pool = np.array([[1, 0.1], [1, 0.2], [0.1, 1], [0.2, 1]])
+    lengths = Limits(np.array([10, 40, 10, 90]))
+    result = walk(pool, AXES, 60, settings(), limits=lengths)
+    # after 10 and 10, 40 are left: 20 for each, enough for neither; component 0's next row takes all 40
+    assert result.rows.tolist() == [0, 2, 1]
+    assert roles(result) == ["anchor", "anchor", "refill"]
+    assert result.spent == 60
+
+
+def test_what_a_target_cannot_spend_goes_to_the_next_target() -> None:
+    pool = np.array([[1, 0.1], [1, 0.2], [0.1, 1], [0.2, 1]])
+    lengths = Limits(np.array([30, 30, 30, 40]))
+    result = walk(pool, {"a": core([X], [1.0]), "b": core([Y], [1.0])}, 100, settings(), limits=lengths)
+    assert [(step.target, step.row) for step in result.steps] == [("a", 0), ("b", 2), ("b", 3)]
+
+
+def test_a_row_longer_than_the_budget_ends_the_walk_before_it_begins() -> None:
+    result = within(9, [10, 1, 1, 1, 1, 1])
+    assert (result.rows.tolist(), result.ran_out) == ([], None)
+
+
+def test_included_rows_come_first_are_paid_for_and_bind_nothing_but_their_copies() -> None:
+    pool = np.array([[-1, 0.0], [1, 0.0], [1, 0.001], [1, 0.5], [1, 0.9]])
+    limits = Limits(included=[0, 2])
+    result = walk(pool, ALONG_X, 4, settings(duplicate_threshold=0.999), limits=limits)
+    assert result.rows.tolist() == [0, 2, 3, 4]  # row 0 conflicts with 3 and 4, row 1 is a copy of row 2
+    assert roles(result) == ["included", "included", "anchor", "step"]
+    assert (result.steps[0].target, result.steps[0].component, result.steps[0].trail) == (None, None, None)
+    assert (result.num_included, result.num_duplicates, result.spent, result.budget) == (2, 1, 4, 4)
+
+
+def test_included_rows_may_be_all_there_is() -> None:
+    result = walk(FAN, ALONG_X, 2, settings(), limits=Limits(included=[4, 1]))
+    assert result.rows.tolist() == [4, 1]
+    with pytest.raises(SelectionError, match="at least what the included rows cost, found 1, 1 less"):
+        walk(FAN, ALONG_X, 1, settings(), limits=Limits(included=[4, 1]))
+
+
+def test_a_full_quota_closes_its_source() -> None:
+    web = np.array([True, True, True, False, False, True])
+    result = walk(FAN, ALONG_X, 4, settings(), limits=Limits(quotas=[Quota("web", web, 2)]))
+    assert result.rows.tolist() == [0, 1, 3, 4]
+    assert result.full_quotas == ("web",)
+
+
+def test_a_quota_of_tokens_is_full_when_the_next_row_does_not_fit_it() -> None:
+    web = np.array([True, True, False, False, False, True])
+    limits = Limits(np.array([10, 20, 10, 10, 10, 1]), quotas=[Quota("web", web, 29, "tokens")])
+    assert walk(FAN, ALONG_X, 40, settings(), limits=limits).rows.tolist() == [0, 2, 3, 4]
+
+
+def test_included_rows_count_for_their_quota_and_may_not_exceed_it() -> None:
+    web = np.array([True, True, False, False, False, True])
+    assert walk(FAN, ALONG_X, 3, settings(), limits=Limits(None, [5], [Quota("web", web, 1)])).rows.tolist() == [
+        5,
+        2,
+        3,
+    ]
+    with pytest.raises(
+        SelectionError, match=r"quota of 'web': expected at most 1 rows, found 2 in the rows to include"
+    ):
+        walk(FAN, ALONG_X, 3, settings(), limits=Limits(None, [5, 0], [Quota("web", web, 1)]))
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_shortfall_names_the_full_quotas(exact: bool) -> None:
+    web = np.array([True] * 5 + [False])
+    result = walk(FAN, ALONG_X, 5, settings(exact_budget=exact), limits=Limits(quotas=[Quota("web", web, 2)]))
+    assert result.rows.tolist() == [0, 1, 5]
+    assert "closed because their quotas are full: web (2 rows)" in (result.ran_out or "")
+
+
+@pytest.mark.parametrize(
+    ("limits", "problem"),
+    [
+        (Limits(np.array([1, 2])), "expected 6 whole numbers from 1 on"),
+        (Limits(np.array([1, 2, 3, 4, 5, 0])), "expected 6 whole numbers from 1 on"),
+        (Limits(np.ones(6)), "dtype float64"),
+        (Limits(included=[6]), "different ones from 0 to 5"),
+        (Limits(included=[1, 1]), "different ones from 0 to 5"),
+        (Limits(quotas=[Quota("web", np.ones(6, bool), 3, "tokens")]), "expected one of rows, as the budget"),
+    ],
+)
+def test_limits_that_do_not_fit_the_pool_are_refused(limits: Limits, problem: str) -> None:
+    with pytest.raises(SelectionError, match=problem):
+        walk(FAN, ALONG_X, 3, settings(), limits=limits)
+
+
+def test_a_budget_of_more_tokens_than_there_are_is_refused() -> None:
+    with pytest.raises(SelectionError, match="expected 1 to 60 tokens, the size of the pool, found 61"):
+        within(61, [10] * 6)

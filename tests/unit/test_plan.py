@@ -1,0 +1,95 @@
+"""What settings mean for the pool at hand."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from g2is.config import SelectionConfig
+from g2is.errors import SelectionError
+from g2is.examples.table import ExampleTable
+from g2is.plan import Plan, plan_walk
+from g2is.screen import screen
+from g2is.selection.budget import Budget
+from g2is.walk_input import Examples, Joined
+
+Read = Callable[..., ExampleTable]
+
+
+@pytest.fixture
+def plan(read_table: Read, tmp_path: Path) -> Callable[..., Plan]:
+    """A plan for ten rows, ids a to j, a to d from "web", e to i from "code", j without a source; targets x and y."""
+    sources = (*["web"] * 4, *["code"] * 5, None)
+    pool = read_table(*((f"question {n}", "1 " * (1 + n)) for n in range(10)), sources=sources)
+    of_targets = {name: read_table((name, name), name=f"{name}.jsonl") for name in ("x", "y")}
+
+    def make(include: str = "", exclude: str = "", **settings: Any) -> Plan:
+        for name, ids in (("include", include), ("exclude", exclude)):
+            (tmp_path / name).write_text("\n".join(ids))
+        screened = screen(pool, [tmp_path / "include"] if include else [], [tmp_path / "exclude"] if exclude else [])
+        examples = Examples(screened, {name: Joined([table], table.ids) for name, table in of_targets.items()})
+        return plan_walk(SelectionConfig(**settings), examples)
+
+    return make
+
+
+def test_targets_share_equally_unless_told(plan: Callable[..., Plan]) -> None:
+    assert plan(budget="5").target_budgets == {"x": 3, "y": 2}
+    assert plan(budget="9", shares={"y": 2, "x": 1}).target_budgets == {"x": 3, "y": 6}
+
+
+def test_included_rows_are_paid_for_before_targets_share(plan: Callable[..., Plan]) -> None:
+    found = plan(budget="50%", include="ca")
+    assert (found.budget, found.target_budgets) == (Budget(rows=5), {"x": 2, "y": 1})
+    assert list(found.limits.included) == [2, 0]
+    with pytest.raises(SelectionError, match=r"at least the 2 rows of the 2 rows to include, found 1 = 1 rows"):
+        plan(budget="1", include="ca")
+
+
+def test_a_share_is_one_of_all_rows_read(plan: Callable[..., Plan]) -> None:
+    assert plan(budget="50%", exclude="abc").budget == Budget(rows=5)
+    with pytest.raises(SelectionError, match="7 rows that are left of the 10 read"):
+        plan(budget="80%", exclude="abc")
+
+
+def test_a_budget_of_tokens_makes_them_the_costs(plan: Callable[..., Plan]) -> None:
+    whole = plan(budget="100%")
+    assert whole.limits.num_tokens is None
+    found = plan(budget="0.1ktok", exclude="a")
+    assert found.limits.num_tokens is not None
+    assert (len(found.limits.num_tokens), found.limits.unit, sum(found.target_budgets.values())) == (9, "tokens", 100)
+
+
+def test_quotas_are_of_the_rows_that_stay(plan: Callable[..., Plan]) -> None:
+    quotas = plan(budget="4", exclude="ab", quotas={"web": "50%", "pool": 1}).limits.quotas
+    assert [(quota.source, quota.most, quota.rows.nonzero()[0].tolist()) for quota in quotas] == [
+        ("web", 2, [0, 1]),
+        ("pool", 1, [7]),  # a row without a source has its file's
+    ]
+
+
+def test_a_source_that_the_pool_does_not_have_is_refused_with_the_nearest(plan: Callable[..., Plan]) -> None:
+    with pytest.raises(SelectionError, match="quota of 'cod': no row of the pool has this source; did you mean 'code'"):
+        plan(budget="4", quotas={"cod": "1"})
+    with pytest.raises(SelectionError, match="the sources are code, pool, web"):
+        plan(budget="4", quotas={"books": "1"})
+
+
+def test_everything_that_changes_the_plan_changes_its_digest_parts(plan: Callable[..., Plan]) -> None:
+    plans = [
+        plan(budget="5"),
+        plan(budget="6"),
+        plan(budget="5", shares={"x": 3, "y": 2}),  # the same deal, so the same walk
+        plan(budget="5", shares={"x": 4, "y": 1}),
+        plan(budget="5", include="a"),
+        plan(budget="5", include="ab"),
+        plan(budget="5", include="ba"),
+        plan(budget="5", quotas={"web": "2"}),
+        plan(budget="5", quotas={"web": "3"}),
+        plan(budget="5", quotas={"code": "2"}),
+        plan(budget="100tok"),
+    ]
+    digests = [tuple(map(str, each.digest_parts)) for each in plans]
+    assert digests[0] == digests[2]
+    assert len(set(digests)) == len(plans) - 1

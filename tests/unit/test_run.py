@@ -1,0 +1,57 @@
+"""What binds a run folder to its settings."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from g2is.config import Config
+from g2is.config_io import parse
+from g2is.errors import FingerprintError
+from g2is.progress import Silent
+from g2is.run import open_run
+
+TARGETS = {"math": "m.jsonl", "med": ["a.jsonl", "b.jsonl"]}
+SELECTION = {"shares": {"math": 2, "med": 1}, "quotas": {"web": "50%"}, "exclude": ["x.txt"]}
+
+
+def config_of(out: Path, **changes: Any) -> Config:
+    values = {"pool": "p.jsonl", "targets": TARGETS, "out": out, "model": {"name": "m"}, "selection": SELECTION}
+    config: Config = parse(Config, values | changes, "test")
+    return config
+
+
+@pytest.fixture
+def bound(tmp_path: Path) -> Path:
+    """A run folder that holds a selection."""
+    with open_run(tmp_path, config_of(tmp_path), Silent()):
+        (tmp_path / "selection.parquet").touch()
+    return tmp_path
+
+
+def test_the_same_settings_open_it_again(bound: Path) -> None:
+    with open_run(bound, config_of(bound), Silent()):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"targets": {"math": "m.jsonl", "med": "a.jsonl"}}, "targets.med"),
+        ({"targets": {"math": "m.jsonl", "med": ["a.jsonl, b.jsonl"]}}, "targets.med"),
+        ({"targets": {"med": ["a.jsonl", "b.jsonl"], "math": "m.jsonl"}}, r"targets \(order\)"),
+        ({"targets": {"math": "m.jsonl"}, "selection": SELECTION | {"shares": None}}, r"targets.med: .*\(absent\)"),
+        ({"selection": SELECTION | {"shares": {"math": 1, "med": 1}}}, "selection.shares.math: there 2.0, asked for 1"),
+        ({"selection": SELECTION | {"shares": None}}, r"selection.shares.math: there 2.0, asked for \(absent\)"),
+        ({"selection": SELECTION | {"quotas": {"web": "40%"}}}, "selection.quotas.web: there 50%, asked for 40%"),
+        ({"selection": SELECTION | {"quotas": {}}}, r"selection.quotas.web: there 50%, asked for \(absent\)"),
+        ({"selection": SELECTION | {"exclude": ["x.txt", "y.txt"]}}, "selection.exclude"),
+        ({"selection": SELECTION | {"include": ["y.txt"]}}, "selection.include"),
+    ],
+)
+def test_another_target_list_share_or_quota_is_refused_by_name(bound: Path, changes: dict[str, Any], key: str) -> None:
+    with (
+        pytest.raises(FingerprintError, match=key),
+        open_run(bound, config_of(bound, **changes), Silent()),
+    ):
+        pass
