@@ -58,6 +58,8 @@ def values(kind: Any) -> str:
         return values(get_args(kind)[0])
     if origin in (Union, UnionType):
         return ", ".join(values(part) for part in get_args(kind))
+    if origin is dict:
+        return "mapping of text to text"
     if origin is tuple:
         return f"list of {values(get_args(kind)[0])}"
     if kind is type(None):

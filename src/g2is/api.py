@@ -1,5 +1,6 @@
 """The commands as Python functions. Settings are those of config.yaml, as keyword mappings: warmup={"epochs": 2}."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ from g2is.progress import Reporter
 from g2is.run import Selection
 from g2is.walk_input import Gradients
 
+Locations = str | Path | Sequence[str | Path]  # files, globs, folders of save_to_disk, hf:org/name:split
+
 
 def select(
     *,
-    pool: str | Path,
-    target: str | Path,
+    pool: Locations,
+    target: Locations,
     model: str | Path,
     out: str | Path,
     budget: str | int | None = None,
@@ -42,8 +45,8 @@ def select(
 
 def warm_up(
     *,
-    pool: str | Path,
-    target: str | Path,
+    pool: Locations,
+    target: Locations,
     model: str | Path,
     out: str | Path,
     store: str | Path | None = None,
@@ -60,8 +63,8 @@ def warm_up(
 
 def extract_gradients(
     *,
-    pool: str | Path,
-    target: str | Path,
+    pool: Locations,
+    target: Locations,
     model: str | Path,
     out: str | Path,
     store: str | Path | None = None,
@@ -83,8 +86,8 @@ def export(run: str | Path, reporter: Reporter | None = None) -> Selection:
 
 
 def _config(
-    pool: str | Path,
-    target: str | Path,
+    pool: Locations,
+    target: Locations,
     model: str | Path,
     out: str | Path,
     store: str | Path | None,

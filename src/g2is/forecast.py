@@ -11,7 +11,10 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from g2is.config import Config
-from g2is.examples.table import ExampleTable, tokenize_file
+from g2is.examples.make_table import describe_losses, tokenize_files
+from g2is.examples.read import check_columns
+from g2is.examples.sources import find_sources
+from g2is.examples.table import ExampleTable
 from g2is.gradients.projection import sketch_dim
 from g2is.model.adapter import attach_adapter
 from g2is.model.parameters import trainable_parameters
@@ -53,11 +56,15 @@ def forecast(config: Config, reporter: Reporter) -> Forecast:
     prepared = prepare(config, reporter)
     check_store(config.store, prepared.fingerprint)
     with tempfile.TemporaryDirectory() as scratch:
-        with reporter.stage("read pool", "bytes") as progress:
-            pool = tokenize_file(config.pool, prepared.renderer, Path(scratch), progress)
-        with reporter.stage("read target", "bytes") as progress:
-            target = tokenize_file(config.target, prepared.renderer, Path(scratch), progress)
-        return _forecast(prepared, pool, target)
+        tables = []
+        for kind, locations in (("pool", config.pool), ("target", config.target)):
+            with reporter.stage(f"read {kind}", "bytes") as progress:
+                sources = find_sources(locations)
+                tables.append(tokenize_files(sources, prepared.renderer, config.examples, Path(scratch), progress))
+            for loss in describe_losses(kind, tables[-1], config.examples.truncation):
+                reporter.notice(loss)
+        check_columns(config.examples.columns, [name for table in tables for name in table.columns])
+        return _forecast(prepared, *tables)
 
 
 def _forecast(prepared: Prepared, pool: ExampleTable, target: ExampleTable) -> Forecast:

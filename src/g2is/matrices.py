@@ -59,10 +59,12 @@ def walk_matrices(config: MatrixWalkConfig, reporter: Reporter | None = None) ->
             folder.notice(f"{len(walked.steps)} of {budget} rows selected: {walked.ran_out}")
         if core.num_zero_rows:
             folder.notice(f"{core.num_zero_rows} target rows are zero and left out")
-        folder.write_set_aside(ids, {int(row): "zero gradient" for row in np.flatnonzero(~rows.nodes)})
-        folder.write_walk(walked, core)
-        write_tables(
-            config.out, walked, pool, rows, {TARGET: core}, ids, target, [str(row) for row in range(len(target))], {}
+        folder.write_set_aside(
+            range(len(pool)), ids, {int(row): "zero gradient" for row in np.flatnonzero(~rows.nodes)}
         )
+        folder.write_walk(walked, core)
+        target_ids = [str(row) for row in range(len(target))]
+        numbers = np.arange(len(pool))
+        write_tables(config.out, walked, pool, rows, numbers, {TARGET: core}, ids, target, target_ids, {})
         folder.write_summary()
     return walked

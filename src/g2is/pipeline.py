@@ -14,6 +14,7 @@ stages up to the one asked for, so a stage's own command can be given at any tim
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,8 +24,10 @@ from g2is.config import Config, GammaForm
 from g2is.config_io import load, parse
 from g2is.engine.local import missing_rows, run_shards, shard_work
 from g2is.errors import InputError, ModelError, SelectionError, StoreError
-from g2is.examples.lines import digest
-from g2is.examples.table import ExampleTable, tokenize_file
+from g2is.examples.make_table import describe_losses, tokenize_files
+from g2is.examples.read import check_columns
+from g2is.examples.sources import describe, find_sources, source_sha256
+from g2is.examples.table import ExampleTable
 from g2is.gradients.extract import Extractor, load_extractor
 from g2is.gradients.rows import GradientRows
 from g2is.model.adapter import attach_adapter
@@ -98,9 +101,10 @@ def tokenize(prepared: Prepared, store: Store, folder: RunFolder) -> Examples:
     """Pool and target as tokens; kept in the store, by content."""
     config = prepared.config
     tables = {}
-    for kind, path in (("pool", config.pool), ("target", config.target)):
+    for kind, locations in (("pool", config.pool), ("target", config.target)):
         with folder.stage(f"read {kind}", "bytes") as progress:
-            table = tokenize_file(path, prepared.renderer, store.examples, progress)
+            sources = find_sources(locations)
+            table = tokenize_files(sources, prepared.renderer, config.examples, store.examples, progress)
         tables[kind] = table
         folder.counts[kind] = {
             "rows": len(table),
@@ -108,12 +112,12 @@ def tokenize(prepared: Prepared, store: Store, folder: RunFolder) -> Examples:
             "answer_tokens": int(table.num_answer_tokens.sum()),
             "truncated": table.num_truncated,
             "duplicates": table.num_duplicates,
+            "bad_rows": table.num_bad_rows,
         }
-        if table.num_truncated:
-            folder.notice(
-                f"{path}: {table.num_truncated} of {len(table)} examples are longer than the model's or the configured"
-                f" length and lose what examples.truncation = {config.examples.truncation} says"
-            )
+        for loss in describe_losses(kind, table, config.examples.truncation):
+            folder.notice(loss)
+    check_columns(config.examples.columns, [name for table in tables.values() for name in table.columns])
+    folder.write_bad_rows(chain.from_iterable(table.bad_rows() for table in tables.values()))
     return Examples(tables["pool"], tables["target"])
 
 
@@ -199,7 +203,8 @@ def select_rows(
         folder.notice(f"{len(walked.steps)} of {budget} rows selected: {walked.ran_out}")
     folder.write_walk(walked, core)
     write_tables(
-        folder.path, walked, of_pool.rows, rows, {TARGET: core}, pool.ids, of_target.rows, target.ids, made_from
+        *(folder.path, walked, of_pool.rows, rows, pool.rows, {TARGET: core}, pool.ids),
+        *(of_target.rows, target.ids, made_from),
     )
     return _selection(folder.path)
 
@@ -207,9 +212,8 @@ def select_rows(
 def export(config: Config, selection: Selection, folder: RunFolder) -> None:
     """Write the selected examples as their original lines and as messages."""
     with folder.stage("export", "bytes") as progress:
-        write_selected(
-            config.pool, dict(zip(selection.rows.tolist(), selection.ids, strict=True)), folder.path, progress
-        )
+        ids = dict(zip(selection.rows.tolist(), selection.ids, strict=True))
+        write_selected(find_sources(config.pool), config.examples, ids, folder.path, progress)
 
 
 def read_gradients(config: Config, reporter: Reporter | None = None) -> Gradients:
@@ -235,10 +239,11 @@ def export_run(path: Path, reporter: Reporter | None = None) -> Selection:
             f" TARGET` write them, found {found}"
         )
     config: Config = parse(Config, values, str(record))
-    if stored_metadata(table).get("pool_sha256") != digest(config.pool):
+    pool = find_sources(config.pool)
+    if stored_metadata(table).get("pool_sha256") != source_sha256(pool):
         raise InputError(
-            f"{config.pool}: expected the pool that {table} was selected from, found the file changed. Put the old one"
-            " back, or select again with another --out"
+            f"{describe(pool)}: expected the pool that {table} was selected from, found the file changed. Put the old"
+            " one back, or select again with another --out"
         )
     with open_run(path, config, reporter or Silent()) as folder:
         selection = _selection(path)
@@ -247,7 +252,7 @@ def export_run(path: Path, reporter: Reporter | None = None) -> Selection:
 
 
 def _report_set_aside(folder: RunFolder, examples: Examples, of_pool: GradientRows, of_target: GradientRows) -> None:
-    folder.write_set_aside(examples.pool.ids, of_pool.reasons())
+    folder.write_set_aside(examples.pool.rows, examples.pool.ids, of_pool.reasons())
     if not of_pool.usable.all():
         folder.notice(f"{(~of_pool.usable).sum()} pool rows have no usable gradient: listed in set_aside.jsonl")
     for row, reason in of_target.reasons().items():

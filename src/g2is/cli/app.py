@@ -58,40 +58,48 @@ def _main(
 
 @app.command()
 def select(
-    pool: options.Pool,
-    target: options.Target,
+    files: options.Files,
     model: options.Model,
     out: options.Out,
+    target: options.Targets = None,
     budget: options.Budget = "1%",
     store: options.Store = None,
     preset: options.Preset = None,
     device: options.Device = None,
+    schema: options.Schema = None,
+    column: options.Columns = None,
+    on_bad_row: options.OnBadRow = None,
     set_: options.Set = None,
     dry_run: options.DryRun = False,
 ) -> None:
     """The whole job: from a pool, a target and a model to the selected examples.
 
-    POOL and TARGET are JSONL (plain, .gz or .zst) whose rows are messages, alpaca (instruction, input, output) or
-    prompt and completion; which, is seen from their columns. The run folder gets `selected.jsonl` (the original lines),
-    `selected.messages.jsonl`, `selection.parquet` (why each row was taken), `scores.parquet` and `config.yaml`.
+    POOL and TARGET are files (JSON lines, JSON, CSV, Parquet; text also .gz or .zst), 'globs', folders of datasets'
+    save_to_disk, or hf:org/name:split; several of them with `--target`. Rows are messages, ShareGPT, alpaca, prompt and
+    completion, inputs and targets, or question and answer; which, is seen from their columns (`g2is inspect FILE`).
+
+    The run folder gets `selected.jsonl` (the original lines), `selected.messages.jsonl`, `selection.parquet` (why each
+    row was taken), `scores.parquet` and `config.yaml`.
 
     A second target, budget or preset with the same `--store` uses the pool's gradients again.
     """
-    _run(
-        run_config(pool, target, model, out, store, set_, preset=preset, budget=budget, device=device),
-        "export",
-        dry_run,
-    )
+    pool, targets = options.split_files("select", files, target)
+    examples = options.reading(schema, column, on_bad_row)
+    flags = {"preset": preset, "budget": budget}
+    _run(run_config(pool, targets, model, out, store, set_, device, examples, **flags), "export", dry_run)
 
 
 @app.command()
 def warmup(
-    pool: options.Pool,
-    target: options.Target,
+    files: options.Files,
     model: options.Model,
     out: options.Out,
+    target: options.Targets = None,
     store: options.Store = None,
     device: options.Device = None,
+    schema: options.Schema = None,
+    column: options.Columns = None,
+    on_bad_row: options.OnBadRow = None,
     set_: options.Set = None,
     dry_run: options.DryRun = False,
 ) -> None:
@@ -99,17 +107,22 @@ def warmup(
 
     What it does is set with `--set warmup.…`: for example `--set warmup.learning_rate=1e-3 --set warmup.lora.rank=32`.
     """
-    _run(run_config(pool, target, model, out, store, set_, device=device), "warmup", dry_run)
+    pool, targets = options.split_files("warmup", files, target)
+    examples = options.reading(schema, column, on_bad_row)
+    _run(run_config(pool, targets, model, out, store, set_, device, examples), "warmup", dry_run)
 
 
 @app.command()
 def gradients(
-    pool: options.Pool,
-    target: options.Target,
+    files: options.Files,
     model: options.Model,
     out: options.Out,
+    target: options.Targets = None,
     store: options.Store = None,
     device: options.Device = None,
+    schema: options.Schema = None,
+    column: options.Columns = None,
+    on_bad_row: options.OnBadRow = None,
     set_: options.Set = None,
     dry_run: options.DryRun = False,
 ) -> None:
@@ -117,16 +130,16 @@ def gradients(
 
     Several Γ forms come from one pass: `--set 'gradients.forms=[less, momentum-free]'`.
     """
-    _run(run_config(pool, target, model, out, store, set_, device=device), "gradients", dry_run)
+    pool, targets = options.split_files("gradients", files, target)
+    examples = options.reading(schema, column, on_bad_row)
+    _run(run_config(pool, targets, model, out, store, set_, device, examples), "gradients", dry_run)
 
 
 @app.command()
 def walk(
     out: options.Out,
-    pool: Annotated[Path | None, typer.Argument(help="the pool, as in `select`; or give --pool-gradients")] = None,
-    target: Annotated[
-        Path | None, typer.Argument(help="the target, as in `select`; or give --target-gradients")
-    ] = None,
+    files: options.MaybeFiles = None,
+    target: options.Targets = None,
     model: Annotated[str | None, typer.Option(help="as in `select`")] = None,
     pool_gradients: Annotated[
         Path | None, typer.Option(help="(N, k) matrix that you computed: .npy, .safetensors, .pt or zarr")
@@ -142,6 +155,9 @@ def walk(
     core_fraction: Annotated[float | None, typer.Option(help="share of variance (or of k) that the core keeps")] = None,
     delta: Annotated[float | None, typer.Option(help="δ: how far a step may turn away from the core (eq. 6)")] = None,
     device: options.Device = None,
+    schema: options.Schema = None,
+    column: options.Columns = None,
+    on_bad_row: options.OnBadRow = None,
     set_: options.Set = None,
     dry_run: options.DryRun = False,
 ) -> None:
@@ -152,8 +168,9 @@ def walk(
     """
     flags = {"preset": preset, "budget": budget, "core_mode": core_mode, "core_fraction": core_fraction, "delta": delta}
     if pool_gradients is not None or target_gradients is not None:
-        given = {"POOL": pool, "TARGET": target, "--model": model, "--store": store, "--device": device}
-        found = [name for name, value in given.items() if value is not None]
+        given = {"POOL and TARGET": files, "--target": target, "--model": model, "--store": store, "--device": device}
+        given |= {"--schema": schema, "--column": column, "--on-bad-row": on_bad_row}
+        found = [name for name, value in given.items() if value]
         if found:
             raise ConfigError(
                 "g2is walk: expected either POOL, TARGET and --model (--store, --device), or --pool-gradients and"
@@ -161,14 +178,16 @@ def walk(
             )
         _walk_matrices(matrix_walk_config(pool_gradients, target_gradients, graph, out, set_, **flags), dry_run)
         return
-    if pool is None or target is None or model is None:
+    if not files or model is None:
         raise ConfigError(
             "g2is walk: expected POOL, TARGET and --model, or --pool-gradients and --target-gradients; found neither"
             " complete"
         )
     if graph is not None:
         raise ConfigError("g2is walk: --graph goes with --pool-gradients: its rows count those of that matrix")
-    _run(run_config(pool, target, model, out, store, set_, device=device, **flags), "walk", dry_run)
+    pool, targets = options.split_files("walk", files, target)
+    examples = options.reading(schema, column, on_bad_row)
+    _run(run_config(pool, targets, model, out, store, set_, device, examples, **flags), "walk", dry_run)
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """From flags to a validated configuration."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,24 @@ _ORIGIN = "the command line"
 
 
 def run_config(
-    pool: Path,
-    target: Path,
+    pool: Sequence[str],
+    target: Sequence[str],
     model: str,
     out: Path,
     store: Path | None,
     settings: Sequence[str] | None,
     device: str | None = None,
+    examples: Mapping[str, Any] | None = None,
     **selection: Any,
 ) -> Config:
     """The configuration of a run. Raises ConfigError listing every setting that cannot be used."""
     values: dict[str, Any] = {
-        "pool": str(pool),
-        "target": str(target),
+        "pool": list(pool),
+        "target": list(target),
         "out": str(out),
         "store": store,
         "model": {"name": model},
+        "examples": dict(examples or {}),
         "selection": _given(selection),
         "execution": _given({"device": device}),
     }

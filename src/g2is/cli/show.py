@@ -23,6 +23,7 @@ def show_selection(selection: "Selection", summary: dict[str, Any] | None = None
         ("selected.messages.jsonl", "the same as messages"),
         ("selection.parquet", "why each row was taken"),
         ("set_aside.jsonl", "rows without a usable gradient"),
+        ("bad_rows.jsonl", "rows that cannot be used"),
     ):
         if (selection.folder / name).exists():
             lines.append(f"  {selection.folder / name}  ({what})")

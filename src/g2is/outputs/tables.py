@@ -23,6 +23,7 @@ def write_tables(
     walk: Walk,
     pool: np.ndarray | torch.Tensor,
     rows: UnitRows,
+    numbers: np.ndarray,
     core: Mapping[str, CoreKnowledge],
     ids: Sequence[str],
     target: np.ndarray,
@@ -31,16 +32,17 @@ def write_tables(
 ) -> None:
     """Write scores.parquet, then selection.parquet, one row a step of `walk` in its order.
 
-    `pool` (N, k) with its `ids`, and the same as `rows`; `core` by target name; `target` (M, k) with `target_ids`.
+    `pool` (N, k) with its `ids` and record `numbers` (N,), and the same as `rows`; `core` by target name; `target`
+    (M, k) with `target_ids`.
     `made_from` is kept in both files: `stored_metadata` gives it back.
     """
-    of_pool: dict[str, pa.Array] = {"row": pa.array(np.arange(len(ids))), "id": pa.array(ids, pa.string())}
+    of_pool: dict[str, pa.Array] = {"row": pa.array(numbers, pa.int64()), "id": pa.array(ids, pa.string())}
     for name, knowledge in core.items():
         of_pool[f"similarity_to_core.{name}"] = pa.array(scores(rows, knowledge).core_score, mask=~rows.nodes)
     _write(folder / SCORES, of_pool, made_from)
     nearest, _ = nearest_target(pool[walk.rows], target)
     columns = {
-        "row": pa.array([step.row for step in walk.steps], pa.int64()),
+        "row": pa.array(numbers[walk.rows], pa.int64()),
         "id": pa.array([ids[step.row] for step in walk.steps], pa.string()),
         "order": pa.array([step.order for step in walk.steps], pa.int64()),
         "target": pa.array([step.target for step in walk.steps], pa.string()),

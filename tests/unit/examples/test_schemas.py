@@ -39,7 +39,7 @@ def test_every_known_layout_becomes_turns(row: dict[str, Any], schema: str, mess
     assert messages_of(row, schema) == messages
 
 
-@pytest.mark.parametrize("row", [{}, {"text": "t"}, {"instruction": "q"}, {"prompt": "q"}, {"conversations": []}])
+@pytest.mark.parametrize("row", [{}, {"text": "t"}, {"instruction": "q"}, {"prompt": "q"}, {"conversation": []}])
 def test_a_row_of_no_known_layout_has_no_schema(row: dict[str, Any]) -> None:
     assert schema_of(row) is None
 
@@ -52,7 +52,7 @@ def test_a_row_of_no_known_layout_has_no_schema(row: dict[str, Any]) -> None:
         ({"messages": "hello"}, "found a string"),
         ({"messages": ["hello"]}, r"`messages\[0\]`, found a string"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "expected `role` to be one of .*found 'tool'"),
-        ({"messages": [{"from": "gpt", "value": "x"}]}, "expected `role` .*found keys from, value"),
+        ({"messages": [{"speaker": "gpt", "value": "x"}]}, "expected `role` .*found keys speaker, value"),
         ({"messages": [{"role": ["user"], "content": "x"}]}, "expected `role`"),
         ({"messages": [{"role": "user"}, ANSWER]}, r"expected `content` in `messages\[0\]`, found keys role"),
         ({"messages": [{"role": "user", "content": [{"type": "text"}]}, ANSWER]}, r"content`, found a list"),

@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from g2is.config import ExamplesConfig
 from g2is.errors import InputError, ModelError, StoreError
-from g2is.examples import lines
+from g2is.examples import lines, make_table
 from g2is.examples import table as table_module
 from g2is.examples.keys import content_key
+from g2is.examples.make_table import tokenize_files
 from g2is.examples.read import read_examples
-from g2is.examples.table import tokenize_file
+from g2is.examples.sources import find_sources
+from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import Renderer
 
 Make = Callable[..., Any]
@@ -23,9 +26,14 @@ STRICT = (
 )
 
 
+def tokenize_file(path: Path, renderer: Renderer, cache: Path, progress: Any = None, **settings: Any) -> ExampleTable:
+    return tokenize_files(find_sources([str(path)]), renderer, ExamplesConfig(**settings), cache, progress)
+
+
 @pytest.fixture(autouse=True)
 def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table_module, "GROUP_ROWS", ROWS)
+    monkeypatch.setattr(make_table, "GROUP_ROWS", ROWS)
 
 
 @pytest.fixture
@@ -61,7 +69,7 @@ def test_the_table_holds_what_rendering_each_row_gives(pool: Path, renderer: Ren
     table = tokenize_file(pool, renderer, tmp_path / "cache")
     rendered = table.take(range(len(table)))
     assert len(table) == len(rendered) == 150
-    for example, item in zip(read_examples(pool), rendered, strict=True):
+    for example, item in zip(read_examples(find_sources([str(pool)])), rendered, strict=True):
         expected = renderer.render(example)
         np.testing.assert_array_equal(item.input_ids, expected.input_ids)
         np.testing.assert_array_equal(item.label_mask, expected.label_mask)
@@ -184,7 +192,7 @@ def test_a_table_of_another_file_under_this_ones_name_is_made_again(
 
 def test_tokens_damaged_after_opening_are_not_returned(pool: Path, renderer: Renderer, tmp_path: Path) -> None:
     table = tokenize_file(pool, renderer, tmp_path / "cache")
-    group = table._metadata.row_group(1)
+    group = table._made._metadata.row_group(1)
     column = next(
         group.column(i) for i in range(group.num_columns) if group.column(i).path_in_schema.startswith("input_ids")
     )
