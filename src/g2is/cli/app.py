@@ -3,15 +3,15 @@
 import errno
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from g2is.cli import options
 from g2is.cli.build import matrix_walk_config, run_config
+from g2is.cli.inspect import inspect
+from g2is.cli.session import quiet_libraries, reporter, stoppable
 from g2is.cli.show import show_dry_run, show_matrix_dry_run, show_matrix_walk, show_selection, show_stage
 from g2is.config import Config, MatrixWalkConfig
 from g2is.config_io import load, parse
@@ -193,10 +193,10 @@ def walk(
 @app.command()
 def export(run: Annotated[Path, typer.Argument(help="a run folder with a selection in it")]) -> None:
     """Stage 4: write the selected examples of a run again, as original lines and as messages."""
-    with _stoppable():
+    with stoppable():
         from g2is.pipeline import export_run
 
-        show_selection(export_run(run, _reporter()))
+        show_selection(export_run(run, reporter()))
 
 
 @app.command(name="run")
@@ -219,6 +219,9 @@ def replay(
         _run(parse(Config, values, str(config)), "export", dry_run)
 
 
+app.command()(inspect)
+
+
 def main() -> None:
     """Run the command: errors that a user can mend print one message and exit with 2, bugs keep their traceback."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
@@ -236,16 +239,16 @@ def main() -> None:
 
 
 def _run(config: Config, last: "StageName", dry_run: bool) -> None:
-    with _stoppable():
+    with stoppable():
         from g2is import pipeline
 
-        _quiet_libraries()
+        quiet_libraries()
         if dry_run:
             from g2is.forecast import forecast
 
-            show_dry_run(forecast(config, _reporter()))
+            show_dry_run(forecast(config, reporter()))
             return
-        results = pipeline.run(config, last, _reporter())
+        results = pipeline.run(config, last, reporter())
         if results.selection is not None:
             show_selection(results.selection, results.summary)
         else:
@@ -253,40 +256,13 @@ def _run(config: Config, last: "StageName", dry_run: bool) -> None:
 
 
 def _walk_matrices(config: MatrixWalkConfig, dry_run: bool) -> None:
-    with _stoppable():
+    with stoppable():
         from g2is.matrices import check_matrices, walk_matrices
 
         if dry_run:
             show_matrix_dry_run(check_matrices(config))
         else:
-            show_matrix_walk(config, walk_matrices(config, _reporter()))
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Ctrl-C ends a run with one line. It is caught here because typer would turn it into a bare exit before `main`."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; the same command goes on from here\n")
-        raise typer.Exit(130) from None
-
-
-def _reporter() -> Any:
-    from g2is.cli.progress import TerminalReporter
-
-    return TerminalReporter()
-
-
-def _quiet_libraries() -> None:
-    """The stages report their own progress: transformers' bars and advice would only interrupt it."""
-    import warnings
-
-    from transformers.utils import logging
-
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+            show_matrix_walk(config, walk_matrices(config, reporter()))
 
 
 def _fail(message: str) -> None:
