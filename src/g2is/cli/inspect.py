@@ -51,7 +51,7 @@ def inspect(
         renderer = None if model is None else _renderer(model, given.examples)
         with reporter().stage("read", "bytes") as progress:
             found = inspect_examples(find_sources(given.files), given.examples, renderer, progress)
-        _print(Console(highlight=False, soft_wrap=True, markup=False), found)
+        _print(Console(highlight=False, soft_wrap=True, markup=False, emoji=False), found)
     if found.problems:
         raise typer.Exit(2)
 
@@ -87,7 +87,8 @@ def _print(console: "Console", found: "Inspection") -> None:
     for shown in found.shown:
         _print_example(console, shown)
     if found.problems:
-        console.print(f"\n{len(found.problems):,} problems:")
+        num = len(found.problems)
+        console.print(f"\n{num:,} problem{'s' * (num != 1)}:")
         for line in found.problems.lines():
             console.print(f"  {line}")
 

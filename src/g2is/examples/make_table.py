@@ -76,7 +76,7 @@ def describe_losses(kind: str, table: ExampleTable, truncation: str) -> list[str
     """Return what the user should know of the rows that were set aside or shortened; `kind` is pool or target."""
     losses = []
     if table.num_bad_rows:
-        losses.append(f"{kind}: {table.num_bad_rows} rows cannot be used and are set aside: see bad_rows.jsonl")
+        losses.append(f"{kind}: {table.num_bad_rows} rows cannot be used and are set aside (bad_rows.jsonl lists them)")
     if table.num_truncated:
         losses.append(
             f"{kind}: {table.num_truncated} of {len(table)} examples are longer than the model's or the configured"
@@ -96,7 +96,7 @@ def _open(path: Path, bad_rows: Path | None, identity: str, sources: Sequence[So
             if sum(1 for _ in made.bad_rows()) != made.num_bad_rows:
                 return None
             return made.table(file)
-    except (OSError, ValueError, pa.ArrowException):
+    except (OSError, ValueError, LookupError, pa.ArrowException):
         return None
 
 

@@ -89,7 +89,7 @@ class ExampleReader:
         self.files = [FileTally(source) for source in sources]
 
     def __iter__(self) -> Iterator[Example]:
-        places: dict[str, tuple[int, int]] = {}
+        places: dict[str, int] = {}
         done, total = 0, sum(tally.source.size for tally in self.files)
         num_rows = 0
         for number, tally in enumerate(self.files):
@@ -133,7 +133,7 @@ class ExampleReader:
         if isinstance(record.values, dict) and schema_of(self._named(record.values)) is None:
             raise InputError(
                 f"{tally.source.label}: expected columns {describe_schemas()}, found columns"
-                f" {describe_columns(record.values)}; name them with --column, such as --column answer={_last(record)}"
+                f" {describe_columns(record.values)}; name them with --column, such as --column answer=COLUMN"
             )
 
     def _example(self, tally: FileTally, record: Record, row: int) -> Example | None:
@@ -186,13 +186,18 @@ class ExampleReader:
             raise InputError(f"expected columns {describe_schemas()}, found columns {describe_columns(found_columns)}")
         return found
 
-    def _is_new(self, example: Example, number: int, places: dict[str, tuple[int, int]]) -> bool:
-        """Whether no row before has the id of `example`, which is in file `number`; note the problem if one has."""
-        first = places.setdefault(example.id, (number, example.line))
-        if first == (number, example.line):
+    def _is_new(self, example: Example, number: int, places: dict[str, int]) -> bool:
+        """Whether no row before has the id of `example`, which is in file `number`; note the problem if one has.
+
+        A place is line and file in one integer: with the ids themselves that is all that is kept of a file.
+        """
+        place = example.line * len(self.files) + number
+        first = places.setdefault(example.id, place)
+        if first == place:
             return True
-        where = self.files[first[0]].source.place(first[1])
-        if first[0] == number:
+        first_line, first_number = divmod(first, len(self.files))
+        where = self.files[first_number].source.place(first_line)
+        if first_number == number:
             where = where.removeprefix(example.file).lstrip(": ")
             text = f"expected an id that no other row has, found that of {'line ' * where.isdigit()}{where}"
         else:
@@ -240,10 +245,6 @@ def _read_records(source: Source, list_columns: frozenset[str], progress: Progre
     if source.format == "Parquet":
         return read_parquet(source.file, progress)
     return read_dataset(source.dataset, source.size, progress)
-
-
-def _last(record: Record) -> str:
-    return list(record.values)[-1] if isinstance(record.values, dict) and record.values else "NAME"
 
 
 def _id_of(values: dict[str, Any], row: int) -> str:

@@ -65,6 +65,28 @@ def made_before(pool: Path, renderer: Renderer, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(Renderer, "render_many", fail)
 
 
+def test_a_subset_is_a_table_of_the_rows_asked_for(pool: Path, renderer: Renderer, tmp_path: Path) -> None:
+    table = tokenize_file(pool, renderer, tmp_path / "cache")
+    positions = np.array([149, 5, 70, 6])
+    part = table.subset(positions)
+    assert part.ids == [table.ids[position] for position in positions]
+    assert part.sources == ["pool"] * 4
+    assert part.groups == [None] * 4
+    assert part.files == [str(pool)] * 4
+    for name in ("rows", "lines", "keys", "num_tokens", "num_answer_tokens", "num_dropped", "num_answer_dropped"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(table, name)[positions])
+    assert (len(part), part.num_duplicates, part.source_sha256) == (4, 1, table.source_sha256)
+    assert part.num_truncated == (table.num_dropped[positions] > 0).sum()
+    for there, here in ((1, 5), (0, 149), (3, 6)):
+        assert part.take([there])[0].input_ids.tolist() == table.take([here])[0].input_ids.tolist()
+    assert part.subset([2, 1]).take([0])[0].input_ids.tolist() == table.take([70])[0].input_ids.tolist()
+    assert len(part.subset([])) == 0
+    with pytest.raises(IndexError, match="from 0 to 3"):
+        part.take([4])
+    with pytest.raises(IndexError, match="from 0 to 3"):
+        part.subset([-1])
+
+
 def test_the_table_holds_what_rendering_each_row_gives(pool: Path, renderer: Renderer, tmp_path: Path) -> None:
     table = tokenize_file(pool, renderer, tmp_path / "cache")
     rendered = table.take(range(len(table)))
