@@ -58,9 +58,9 @@ def _main(
 
 @app.command()
 def select(
-    files: options.Files,
     model: options.Model,
     out: options.Out,
+    files: options.Files = None,
     target: options.Targets = None,
     budget: options.Budget = "1%",
     store: options.Store = None,
@@ -91,9 +91,9 @@ def select(
 
 @app.command()
 def warmup(
-    files: options.Files,
     model: options.Model,
     out: options.Out,
+    files: options.Files = None,
     target: options.Targets = None,
     store: options.Store = None,
     device: options.Device = None,
@@ -114,9 +114,9 @@ def warmup(
 
 @app.command()
 def gradients(
-    files: options.Files,
     model: options.Model,
     out: options.Out,
+    files: options.Files = None,
     target: options.Targets = None,
     store: options.Store = None,
     device: options.Device = None,
@@ -138,7 +138,7 @@ def gradients(
 @app.command()
 def walk(
     out: options.Out,
-    files: options.MaybeFiles = None,
+    files: options.Files = None,
     target: options.Targets = None,
     model: Annotated[str | None, typer.Option(help="as in `select`")] = None,
     pool_gradients: Annotated[

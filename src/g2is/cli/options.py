@@ -11,8 +11,7 @@ from g2is.config_io import read_yaml
 from g2is.errors import ConfigError
 
 _FILES = "POOL TARGET, or the pool's files where --target is given: files, 'globs', datasets (see `g2is select --help`)"
-Files = Annotated[list[str], typer.Argument(help=_FILES)]
-MaybeFiles = Annotated[list[str] | None, typer.Argument(help=_FILES)]
+Files = Annotated[list[str] | None, typer.Argument(help=_FILES)]
 Targets = Annotated[
     list[str] | None,
     typer.Option("--target", metavar="FILE", help="examples of what the model shall learn; may be given several times"),
@@ -44,10 +43,11 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would be done,
 
 
 def split_files(
-    command: str, files: Sequence[str], targets: Sequence[str] | None
+    command: str, files: Sequence[str] | None, targets: Sequence[str] | None
 ) -> tuple[Sequence[str], Sequence[str]]:
     """Return the locations of pool and target. Raises ConfigError where it cannot be told which is which."""
     usage = f"write `g2is {command} POOL TARGET`, or `g2is {command} POOL... --target TARGET`"
+    files = files or ()
     if targets:
         if not files:
             raise ConfigError(f"g2is {command}: expected the pool's files beside --target, found none; {usage}")

@@ -76,7 +76,12 @@ def describe_losses(kind: str, table: ExampleTable, truncation: str) -> list[str
     """Return what the user should know of the rows that were set aside or shortened; `kind` is pool or target."""
     losses = []
     if table.num_bad_rows:
-        losses.append(f"{kind}: {table.num_bad_rows} rows cannot be used and are set aside (bad_rows.jsonl lists them)")
+        rows = (
+            "1 row cannot be used and is"
+            if table.num_bad_rows == 1
+            else f"{table.num_bad_rows} rows cannot be used and are"
+        )
+        losses.append(f"{kind}: {rows} set aside (listed in bad_rows.jsonl)")
     if table.num_truncated:
         losses.append(
             f"{kind}: {table.num_truncated} of {len(table)} examples are longer than the model's or the configured"
