@@ -28,6 +28,8 @@ def select(
 ) -> Selection:
     """Select `budget` rows of `pool` (default 1 %) that teach `model` what `target` shows; `g2is select`.
 
+    Pool and target are one location or several (docs/formats.md).
+
     `settings` are sections of the configuration (examples, warmup, gradients, selection, execution) as mappings.
     Called again with the same arguments it goes on from what is done. Raises a G2isError for what a user can mend.
 

@@ -72,8 +72,6 @@ def renderer() -> Renderer:
 def test_the_same_rows_have_the_same_keys_in_every_format(layout: str, renderer: Renderer, tmp_path: Path) -> None:
     rows = [{"id": f"r{n}", **LAYOUTS[layout](*pair), "group": n % 3} for n, pair in enumerate(PAIRS)]
     suffixes = ("jsonl", "ndjson.zst", "jsonl.gz", "json", "json.gz", "csv", "csv.zst", "parquet", "saved")
-    if layout == "llama-factory":
-        suffixes = tuple(suffix for suffix in suffixes if suffix not in ("parquet", "saved"))  # [] has no Arrow type
     found = {}
     for suffix in suffixes:
         path = write(tmp_path / f"{suffix[:3]}.{suffix}", rows)
@@ -113,7 +111,7 @@ def test_a_parquet_pool_and_a_csv_target_give_the_selection_of_json_lines(
     )
     code, out, err = g2is(*command)
     assert code == 0, err
-    assert "pool: 1 rows cannot be used and are set aside" in err
+    assert "pool: 1 row cannot be used and is set aside" in err
     assert "run/bad_rows.jsonl" in out
     assert selected_ids_of(Path("run")) == selected_ids(finished)
     numbers = [row if row < 70 else row + 1 for row in selection(finished)["row"]]
@@ -132,7 +130,7 @@ def test_a_parquet_pool_and_a_csv_target_give_the_selection_of_json_lines(
     before = (Path("run/bad_rows.jsonl").read_bytes(), Path("run/selected.jsonl").read_bytes())
     code, _, err = g2is(*command)
     assert code == 0, err
-    assert "1 rows cannot be used" in err
+    assert "1 row cannot be used" in err
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     config = tmp_path / "run/config.yaml"
@@ -170,7 +168,8 @@ def selected_ids_of(run: Path) -> list[str]:
     [
         (("pool.jsonl",), "expected a pool and a target, found 1 file and no --target"),
         (("pool.jsonl", "pool.jsonl", "target.jsonl"), "found 3 files and no --target; write `g2is"),
-        (("--target", "target.jsonl"), "pool"),
+        (("--target", "target.jsonl"), "expected the pool's files beside --target, found none"),
+        ((), "found 0 files and no --target"),
         (("none-*.jsonl", "--target", "target.jsonl"), "none-*.jsonl: expected files that match, found none"),
         (("pool.jsonl", "hf:nobody/nothing:train"), "hf:nobody/nothing:train: expected a dataset"),
         (("nobody/nothing", "target.jsonl"), "hf:nobody/nothing:split"),

@@ -117,9 +117,10 @@ class ExampleReader:
         of_file = None if report is None else lambda part, _: report(done + part, total)
         for record in _read_records(tally.source, self._list_columns(), of_file):
             if isinstance(record.values, dict) and len(tally.columns) < _MAX_COLUMNS:
+                is_first = not tally.columns
                 tally.columns.update(dict.fromkeys(record.values))
-            if tally.num_rows == 0 and tally.source.format in ("CSV", "Parquet", "dataset"):
-                self._check_table(tally, record)
+                if is_first and tally.source.format in ("CSV", "Parquet", "dataset"):
+                    self._check_table(tally.source, record.values)
             tally.num_rows += 1
             yield record
         if tally.num_rows == 0:
@@ -128,12 +129,12 @@ class ExampleReader:
     def _list_columns(self) -> frozenset[str]:
         return LIST_COLUMNS | {theirs for standard, theirs in self._config.columns.items() if standard in LIST_COLUMNS}
 
-    def _check_table(self, tally: FileTally, record: Record) -> None:
+    def _check_table(self, source: Source, values: dict[str, Any]) -> None:
         """A table has the same columns in every row: unknown ones are one problem, not one a row."""
-        if isinstance(record.values, dict) and schema_of(self._named(record.values)) is None:
+        if schema_of(self._named(values)) is None:
             raise InputError(
-                f"{tally.source.label}: expected columns {describe_schemas()}, found columns"
-                f" {describe_columns(record.values)}; name them with --column, such as --column answer=COLUMN"
+                f"{source.label}: expected columns {describe_schemas()}, found columns"
+                f" {describe_columns(values)}; name them with --column, such as --column answer=COLUMN"
             )
 
     def _example(self, tally: FileTally, record: Record, row: int) -> Example | None:

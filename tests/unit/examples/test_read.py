@@ -172,13 +172,14 @@ def test_problems_of_all_files_come_together(write_rows: Write, tmp_path: Path) 
     cut = tmp_path / "cut.json"
     cut.write_text('[{"prompt": "q", "completion": "a"},\n')
     table = tmp_path / "table.csv"
-    table.write_text("a,b\n" + "1,2\n" * 100)
+    table.write_text("a,b\n1\n" + "1,2\n" * 100)
     with pytest.raises(InputError) as error:
         list(read(good, cut, table))
     head, *problems = str(error.value).splitlines()
-    assert head == f"{good} and 2 more: 1 row and 2 files cannot be used:"
-    places = [f"{good}:2: expected a JSON object", f"{cut}:2: expected the rest", f"{table}: expected columns messages"]
-    assert [problem.strip().startswith(place) for problem, place in zip(problems, places, strict=False)] == [True] * 3
+    assert head == f"{good} and 2 more: 2 rows and 2 files cannot be used:"
+    places = [f"{good}:2: expected a JSON object", f"{cut}:2: expected the rest"]
+    places += [f"{table}:2: expected 2 fields", f"{table}: expected columns messages"]  # once, not for each row
+    assert [problem.strip().startswith(place) for problem, place in zip(problems, places, strict=False)] == [True] * 4
     with pytest.raises(InputError, match="found the end of the file"):  # nobody knows how many rows would be lost
         list(read(good, cut, table, on_bad_row="skip"))
 
