@@ -9,7 +9,8 @@ from peft import PeftModel
 
 from g2is.config import ExamplesConfig, LoraConfig, ModelConfig
 from g2is.demo.skills import write_pool
-from g2is.examples.table import tokenize_file
+from g2is.examples.make_table import tokenize_files
+from g2is.examples.sources import find_sources
 from g2is.examples.tokenize import make_renderer
 from g2is.model.adapter import attach_adapter
 from g2is.model.folder import find_model
@@ -31,7 +32,7 @@ def load(shared: bool, rank: int, num_rows: int) -> tuple[PeftModel, list[Row], 
         if not shared:
             pool = Path(scratch) / "pool.jsonl"
             write_pool(pool)
-        table = tokenize_file(pool, renderer, Path(scratch))
+        table = tokenize_files(find_sources([str(pool)]), renderer, ExamplesConfig(), Path(scratch))
         chosen = np.sort(np.random.default_rng(0).choice(len(table), num_rows, replace=False))
         rows = [(example.input_ids, example.label_mask) for example in table.take(chosen)]
     model = attach_adapter(folder.load(torch.device("cpu")), LoraConfig(rank=rank, alpha=4 * rank), seed=0).eval()

@@ -12,13 +12,13 @@ from g2is.progress import Reporter
 from g2is.run import Selection
 from g2is.walk_input import Gradients
 
-Files = str | Path | Sequence[str | Path]
-Targets = Files | Mapping[str, Files]
+Locations = str | Path | Sequence[str | Path]  # files, globs, folders of save_to_disk, hf:org/name:split
+Targets = Locations | Mapping[str, Locations]
 
 
 def select(
     *,
-    pool: str | Path,
+    pool: Locations,
     target: Targets,
     model: str | Path,
     out: str | Path,
@@ -29,7 +29,8 @@ def select(
 ) -> Selection:
     """Select `budget` rows of `pool` (default 1 %) that teach `model` what `target` shows; `g2is select`.
 
-    `target` is a file, or files by the names of several targets: {"math": "a.jsonl", "med": ["b.jsonl", "c.jsonl"]}.
+    Pool and target are one location or several (docs/formats.md); `target` may also be locations by the names of
+    several targets: {"math": "a.jsonl", "med": ["b.jsonl", "c.jsonl"]}.
 
     `settings` are sections of the configuration (examples, warmup, gradients, selection, execution) as mappings.
     Called again with the same arguments it goes on from what is done. Raises a G2isError for what a user can mend.
@@ -48,7 +49,7 @@ def select(
 
 def warm_up(
     *,
-    pool: str | Path,
+    pool: Locations,
     target: Targets,
     model: str | Path,
     out: str | Path,
@@ -66,7 +67,7 @@ def warm_up(
 
 def extract_gradients(
     *,
-    pool: str | Path,
+    pool: Locations,
     target: Targets,
     model: str | Path,
     out: str | Path,
@@ -89,7 +90,7 @@ def export(run: str | Path, reporter: Reporter | None = None) -> Selection:
 
 
 def _config(
-    pool: str | Path,
+    pool: Locations,
     target: Targets,
     model: str | Path,
     out: str | Path,

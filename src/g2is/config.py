@@ -4,6 +4,7 @@ A run's resolved `Config` is written to RUN/config.yaml and `g2is run` replays i
 the store's fingerprint (`store/fingerprint.py`) or the walk's record; `ExecutionConfig` holds those that do not.
 """
 
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -23,8 +24,37 @@ from g2is.targets import check_shares, files_by_name
 GammaForm = Literal["less", "adam", "sgd", "normalized", "momentum-free"]
 
 
+Layout = Literal["messages", "sharegpt", "prompt/completion", "alpaca", "inputs/targets", "question/answer"]
+
+# The names that `examples.columns` may give a file's columns: `examples/schemas.py` says which layout has which.
+STANDARD_COLUMNS = (
+    *("id", "source", "group", "messages", "conversations", "system", "prompt", "completion", "instruction", "input"),
+    *("output", "history", "inputs", "targets", "question", "answer"),
+)
+
+HUB = "hf:"  # begins the location of a hub dataset
+
 # config.yaml is replayed from any folder
 AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+
+
+def _located(location: str) -> str:
+    if not location.removeprefix(HUB):
+        raise ValueError("expected a file, glob, folder or hf:org/name:split, found nothing")
+    folder, colon, split = location.removeprefix(HUB).partition(":")
+    if not location.startswith(HUB):
+        return str(Path(location).expanduser().absolute())
+    return f"{HUB}{Path(folder).absolute()}{colon}{split}" if Path(folder).is_dir() else location
+
+
+# A file, a glob, a folder of `save_to_disk` (`folder:split`), or `hf:org/name:split`: `examples/sources.py` finds them.
+Location = Annotated[
+    str, BeforeValidator(lambda value: str(value) if isinstance(value, Path) else value), AfterValidator(_located)
+]
+OptionalLocations = Annotated[
+    tuple[Location, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str | Path) else value)
+]
+Locations = Annotated[OptionalLocations, Field(min_length=1)]
 
 
 class Section(BaseModel):
@@ -34,7 +64,7 @@ class Section(BaseModel):
 
 
 class ExamplesConfig(Section):
-    """How examples become tokens and which tokens are learned (method.md step 2)."""
+    """How rows are read, become tokens, and which tokens are learned (method.md step 2)."""
 
     template: Literal["auto", "chat", "plain"] = Field(
         "auto", description="chat: the model's own template; plain: ours for base models; auto: chat where there is one"
@@ -46,6 +76,23 @@ class ExamplesConfig(Section):
     date: str = Field(
         "2025-01-01", pattern=r"^\d{4}-\d{2}-\d{2}$", description="what a template that reads the date gets"
     )
+    layout: Layout | None = Field(
+        None, description="how to read a row that has the columns of several layouts; default: by the first of them"
+    )
+    columns: dict[str, str] = Field({}, description="standard name: the file's name for it, such as {answer: Solution}")
+    on_bad_row: Literal["stop", "skip"] = Field(
+        "stop", description="stop: report the rows that cannot be used; skip: list them in bad_rows.jsonl and go on"
+    )
+
+    @field_validator("columns")
+    @classmethod
+    def _standard_names(cls, columns: dict[str, str]) -> dict[str, str]:
+        for name in columns:
+            if name not in STANDARD_COLUMNS:
+                near = difflib.get_close_matches(name, STANDARD_COLUMNS, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(STANDARD_COLUMNS)}"
+                raise ValueError(f"unknown standard column {name!r}; {hint}")
+        return columns
 
 
 class ModelConfig(Section):
@@ -171,6 +218,9 @@ class SelectionConfig(Section):
     exclude: tuple[AbsolutePath, ...] = Field(
         (), description="files of ids, one a line, of rows to leave out of everything"
     )
+    exclude_overlap: OptionalLocations = Field(
+        (), description="test files: rows that share 13 words in a row with one of their examples are left out"
+    )
     quotas: dict[str, Annotated[str, BeforeValidator(str)]] = Field(
         {}, description="the most of the selection that comes from a source: a share of the budget (50%) or rows (100)"
     )
@@ -232,8 +282,8 @@ class ExecutionConfig(Section):
 class Config(Section):
     """A whole run of `g2is select`."""
 
-    pool: AbsolutePath
-    targets: dict[str, tuple[AbsolutePath, ...]]  # files by name, walked in this order
+    pool: Locations
+    targets: dict[str, Locations]  # by name, walked in this order
     out: AbsolutePath
     store: AbsolutePath
     model: ModelConfig
@@ -293,7 +343,7 @@ class MatrixWalkConfig(Section):
 
     @model_validator(mode="after")
     def _only_what_rows_of_numbers_have(self) -> Self:
-        needs_examples = ("shares", "include", "exclude", "quotas")
+        needs_examples = ("shares", "include", "exclude", "exclude_overlap", "quotas")
         if found := [f"selection.{name}" for name in needs_examples if getattr(self.selection, name)]:
             raise ValueError(
                 f"{', '.join(found)}: matrices have one target and rows without ids or sources; leave it out, or walk"
@@ -305,7 +355,7 @@ class MatrixWalkConfig(Section):
 class TrainConfig(Section):
     """Fine-tuning an adapter on a selection (`g2is train`). The model may be another than the one that selected."""
 
-    data: AbsolutePath
+    data: Locations
     out: AbsolutePath
     model: ModelConfig
     examples: ExamplesConfig = ExamplesConfig()

@@ -20,8 +20,8 @@ from g2is.prepare import Prepared, prepare
 from g2is.progress import Reporter
 from g2is.selection.budget import Budget
 from g2is.store.manifest import check_store
-from g2is.warmup.imported import read_checkpoint
 from g2is.walk_input import Examples
+from g2is.warmup.imported import read_checkpoint
 from g2is.warmup.train import sample_size
 
 _BYTES_A_COORDINATE = 2  # rows are float16

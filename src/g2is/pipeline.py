@@ -24,7 +24,7 @@ from g2is.config import Config, GammaForm
 from g2is.config_io import load, parse
 from g2is.engine.local import missing_rows, run_shards, shard_work
 from g2is.errors import InputError, ModelError, StoreError
-from g2is.examples.lines import digest
+from g2is.examples.sources import describe, find_sources, source_sha256
 from g2is.gradients.extract import Extractor, load_extractor
 from g2is.inputs import count_examples, read_inputs
 from g2is.model.adapter import attach_adapter
@@ -101,6 +101,7 @@ def tokenize(prepared: Prepared, store: Store, folder: RunFolder) -> Examples:
     """Pool and targets as tokens, kept in the store, by content; the pool without what the settings exclude."""
     examples = read_inputs(prepared.config, prepared.renderer, store.examples, folder)
     folder.counts |= count_examples(examples)
+    folder.write_bad_rows(examples.bad_rows())
     return examples
 
 
@@ -215,7 +216,8 @@ def export(config: Config, selection: Selection, folder: RunFolder) -> None:
     rows = selection.rows.tolist()
     targets = dict(zip(rows, selection.targets, strict=True)) if len(config.targets) > 1 else None
     with folder.stage("export", "bytes") as progress:
-        write_selected(config.pool, dict(zip(rows, selection.ids, strict=True)), folder.path, progress, targets)
+        ids = dict(zip(rows, selection.ids, strict=True))
+        write_selected(find_sources(config.pool), config.examples, ids, folder.path, progress, targets)
 
 
 def read_gradients(config: Config, reporter: Reporter | None = None) -> Gradients:
@@ -248,10 +250,11 @@ def export_run(path: Path, reporter: Reporter | None = None) -> Selection:
             f" TARGET` write them, found {found}"
         )
     config: Config = parse(Config, values, str(record))
-    if stored_metadata(table).get("pool_sha256") != digest(config.pool):
+    pool = find_sources(config.pool)
+    if stored_metadata(table).get("pool_sha256") != source_sha256(pool):
         raise InputError(
-            f"{config.pool}: expected the pool that {table} was selected from, found the file changed. Put the old one"
-            " back, or select again with another --out"
+            f"{describe(pool)}: expected the pool that {table} was selected from, found the file changed. Put the old"
+            " one back, or select again with another --out"
         )
     with open_run(path, config, reporter or Silent()) as folder:
         folder.counts |= folder.earlier_counts  # this sitting reads nothing that could be counted

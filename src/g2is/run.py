@@ -8,6 +8,7 @@ selected.jsonl            the selected examples' original lines
 selected.messages.jsonl   the same as messages
 set_aside.jsonl           rows that cannot be nodes, with the reason (if there are any)
 excluded.jsonl            rows that were left out of the pool, with the reason (if any)
+bad_rows.jsonl            rows of the files that could not be used, with the reason (if they were to be skipped)
 summary.json              counts, lengths; for each sitting seconds by finished stage and peak memory
 """
 
@@ -16,9 +17,10 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from g2is.config_io import dump, load
 from g2is.progress import Progress, Reporter
 from g2is.selection.core import CoreKnowledge
 from g2is.selection.record import Walk
-from g2is.store.files import read_json, remove, write_json, write_text
+from g2is.store.files import read_json, remove, write_atomically, write_json, write_text
 from g2is.store.fingerprint import check_same, flatten
 from g2is.store.lock import locked, removed_on_error
 
@@ -41,8 +43,8 @@ _NOT_COMPARED = ("execution.", "store", "out")  # how and where, not what
 class Selection:
     """What a run selected, and the folder that holds the files.
 
-    `rows` (n,) int64, the places of the selected rows in the pool as it was read, in order; their `ids`; the `targets`
-    they serve and the `components` of these, None for rows that were included by name.
+    `rows` (n,) int64, the record numbers of the selected rows in the pool as it was read, in order; their `ids`; the
+    `targets` they serve and the `components` of these, None for rows that were included by name.
     """
 
     folder: Path
@@ -99,17 +101,29 @@ class RunFolder:
         }
         write_json(self.path / "walk.json", _without_nan(report))
 
-    def write_set_aside(self, numbers: np.ndarray, ids: Sequence[str], reasons: Mapping[int, str]) -> None:
-        """List the rows that cannot be nodes, under their `numbers` (N,) and `ids`; no file where there are none."""
-        place = self.path / "set_aside.jsonl"
-        lines = [
-            json.dumps({"row": int(numbers[row]), "id": ids[row], "reason": reason}) + "\n"
-            for row, reason in reasons.items()
-        ]
-        if lines:
-            write_text(place, "".join(lines))
+    def write_set_aside(self, rows: Sequence[int] | np.ndarray, ids: Sequence[str], reasons: Mapping[int, str]) -> None:
+        """List the rows that cannot be nodes, by position: record number and id are `rows[i]` and `ids[i]`."""
+        self._write_list(
+            "set_aside.jsonl", ({"row": int(rows[i]), "id": ids[i], "reason": reasons[i]} for i in reasons)
+        )
+
+    def write_bad_rows(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """List the rows of the files that could not be used."""
+        self._write_list("bad_rows.jsonl", rows)
+
+    def _write_list(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write a line for each of `rows`; no file where there are none."""
+
+        def write(temporary: Path) -> None:
+            with temporary.open("w", encoding="utf-8") as lines:
+                lines.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in chain([first], rest))
+
+        rest = iter(rows)
+        first = next(rest, None)
+        if first is None:
+            remove(self.path / name)
         else:
-            remove(place)
+            write_atomically(self.path / name, write)
 
     def write_summary(self) -> dict[str, Any]:
         """Write counts, and seconds by stage and peak memory of this sitting and those before; returns this one's."""

@@ -39,10 +39,9 @@ def screen(
     pool: ExampleTable,
     include: Sequence[Path] = (),
     exclude: Sequence[Path] = (),
-    dropped: np.ndarray | None = None,
-    dropped_because: str = "overlaps",
+    dropped: Mapping[int, str] | None = None,
 ) -> Screened:
-    """Take the rows that `exclude` lists, and those at the positions `dropped` (n,) int, out of `pool`.
+    """Take the rows that `exclude` lists, and those whose positions are in `dropped` (with the reason), out of `pool`.
 
     Raises InputError if a list cannot be read or is empty, names ids that the pool does not have (they are listed), if
     a row is to be included and left out at once, or no row is left.
@@ -52,11 +51,11 @@ def screen(
     if both := [f"{id_} ({included[id_]}, {excluded[id_]})" for id_ in included if id_ in excluded]:
         raise InputError(f"expected ids either to include or to exclude, found in both lists: {_some(both)}")
     position_of = {id_: position for position, id_ in enumerate(pool.ids) if id_ in included or id_ in excluded}
-    reasons = {} if dropped is None else {int(position): dropped_because for position in dropped}
+    reasons = dict(dropped or {})
     if kept_out := [f"{id_} ({place})" for id_, place in included.items() if position_of[id_] in reasons]:
         raise InputError(
-            f"expected rows to include that nothing else leaves out, found {_some(kept_out)}, left out because:"
-            f" {dropped_because}. Take them off the list, or do without that screen"
+            f"expected rows to include that do not overlap with the test set, found {_some(kept_out)}. Take them off"
+            " the list, or do without --exclude-overlap"
         )
     reasons |= {position_of[id_]: f"listed in {place}" for id_, place in excluded.items()}
     if len(reasons) == len(pool):

@@ -51,26 +51,19 @@ def nearest(name: str, known: Collection[str], what: str) -> str:
     return f"; did you mean {near[0]!r}?" if near else f"; the {what} are {', '.join(sorted(known))}"
 
 
-def read_targets(flags: Sequence[str]) -> dict[str, str]:
-    """Files by name from `--target` flags, each NAME=FILE or a file, which is called "target".
+def read_targets(flags: Sequence[str]) -> dict[str, list[str]]:
+    """Files by name from `--target` flags, each NAME=FILE or a file, which is one of "target".
 
-    A flag that names an existing file is that file, whatever `=` it has. Raises ConfigError if two have the same name.
+    A flag that names an existing file is that file, whatever `=` it has. Raises ConfigError if no file is named.
     """
-    targets: dict[str, str] = {}
+    targets: dict[str, list[str]] = {}
     for text in flags:
         name, equals, path = text.partition("=")
         if not equals or not _NAME.fullmatch(name) or Path(text).exists():
             name, path = TARGET, text
         if not path:
             raise ConfigError(f"--target {text}: expected a file after the =, found nothing")
-        if name in targets:
-            which = "without a name" if name == TARGET else f"called {name!r}"
-            raise ConfigError(
-                f"--target {text}: expected a name of its own for each target, found two {which}: {targets[name]} and"
-                f" {path}. Give names, --target NAME=FILE; several files of one target go into config.yaml or --set"
-                f" 'targets={{{name}: [{targets[name]}, {path}]}}'"
-            )
-        targets[name] = path
+        targets.setdefault(name, []).append(path)
     return targets
 
 

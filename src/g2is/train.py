@@ -13,7 +13,8 @@ from typing import Any
 from g2is.config import TrainConfig
 from g2is.config_io import dump
 from g2is.errors import InputError, ModelError
-from g2is.examples.table import tokenize_file
+from g2is.examples.make_table import tokenize_files
+from g2is.examples.sources import find_sources
 from g2is.examples.tokenize import make_renderer
 from g2is.model.folder import find_model, resolve_device, resolve_dtype
 from g2is.outputs.examples import MESSAGES
@@ -48,7 +49,8 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
             with reporter.stage("check model", "bytes") as progress:
                 weights = model.digest(progress)
             with reporter.stage("read examples", "bytes") as progress:
-                table = tokenize_file(selected_examples(config.data), renderer, config.out / "examples", progress)
+                sources = find_sources([selected_examples(location) for location in config.data])
+                table = tokenize_files(sources, renderer, config.examples, config.out / "examples", progress)
             made_from = flatten(
                 {
                     "data_sha256": table.source_sha256,
@@ -76,16 +78,17 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
     return Tuned(config.out / ADAPTER, record)
 
 
-def selected_examples(data: Path) -> Path:
-    """The file of examples that `data` means: a file as it is, of a run folder its selection.
+def selected_examples(location: str) -> str:
+    """Where the examples lie that `location` means: of a run folder its selection, else the location itself.
 
-    Raises InputError if the folder is no run with a selection.
+    Raises InputError if it is a run folder without a selection.
     """
-    if not data.is_dir():
-        return data
-    if not (data / MESSAGES).is_file():
+    folder = Path(location)
+    if (folder / MESSAGES).is_file():
+        return str(folder / MESSAGES)
+    if (folder / "config.yaml").is_file():
         raise InputError(
-            f"{data}: expected a file of examples or a run folder with {MESSAGES} in it, found a folder without. Finish"
-            " the run with the same `g2is select` command, or name the file"
+            f"{folder}: expected a finished run, with {MESSAGES} in it, found one without. Finish it with the same"
+            " `g2is select` command, or name a file of examples"
         )
-    return data / MESSAGES
+    return location

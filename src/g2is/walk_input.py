@@ -1,8 +1,9 @@
 """What the walk starts from: the rows of pool and targets, out of the store, in the files' order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -19,25 +20,23 @@ from g2is.warmup.train import Checkpoint
 class Joined:
     """Several tables of examples as one, their rows one after the other.
 
-    `ids` (N strings), `keys` (N, 16) uint8, `num_tokens`, `num_answer_tokens` (N,) int32.
+    `keys` (N, 16) uint8, `num_tokens` (N,) int32.
     """
 
-    def __init__(self, tables: Sequence[ExampleTable], ids: Sequence[str]) -> None:
-        self.tables = tables
-        self.ids = ids
+    def __init__(self, tables: Sequence[ExampleTable]) -> None:
+        self._tables = tables
         self.keys = np.concatenate([table.keys for table in tables])
         self.num_tokens = np.concatenate([table.num_tokens for table in tables])
-        self.num_answer_tokens = np.concatenate([table.num_answer_tokens for table in tables])
         self._starts = np.cumsum([0, *(len(table) for table in tables)])
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return int(self._starts[-1])
 
     def take(self, rows: Sequence[int] | np.ndarray) -> list[Rendered]:
         """The examples of `rows`, in the order given. Raises as `ExampleTable.take`."""
         wanted = np.asarray(rows, np.int64)
         taken: dict[int, Rendered] = {}
-        for table, start in zip(self.tables, self._starts[:-1], strict=True):
+        for table, start in zip(self._tables, self._starts[:-1], strict=True):
             ours = np.unique(wanted[(wanted >= start) & (wanted < start + len(table))])
             taken |= zip(ours.tolist(), table.take(ours - start), strict=True)
         return [taken[row] for row in wanted.tolist()]
@@ -48,7 +47,7 @@ class Examples:
     """Pool and targets as tokens; the targets by name, in the order in which they are walked."""
 
     screened: Screened
-    targets: Mapping[str, Joined]
+    targets: Mapping[str, ExampleTable]
 
     @property
     def pool(self) -> ExampleTable:
@@ -58,8 +57,12 @@ class Examples:
     @cached_property
     def all_targets(self) -> Joined:
         """The rows of all targets."""
-        tables = [table for target in self.targets.values() for table in target.tables]
-        return Joined(tables, [id_ for target in self.targets.values() for id_ in target.ids])
+        return Joined(list(self.targets.values()))
+
+    def bad_rows(self) -> Iterator[dict[str, Any]]:
+        """The rows of all files that could not be used."""
+        for table in (self.screened.read, *self.targets.values()):
+            yield from table.bad_rows()
 
 
 @dataclass(frozen=True)

@@ -118,17 +118,8 @@ def test_a_finished_run_given_again_changes_nothing(finished: Path, g2is: Comman
     before = {name: (finished / name).read_bytes() for name in names}
     config = yaml.safe_load((finished / "config.yaml").read_text())
     code, _, err = g2is(
-        *(
-            "select",
-            config["pool"],
-            config["targets"]["target"][0],
-            "--model",
-            MODEL,
-            "--out",
-            finished,
-            "--budget",
-            "10%",
-        ),
+        *("select", *config["pool"], *config["targets"]["target"]),
+        *("--model", MODEL, "--out", finished, "--budget", "10%"),
         *set_flags(SMALL),
     )
     assert code == 0, err

@@ -59,10 +59,12 @@ def test_a_file_of_examples_will_do_instead_of_a_run(g2is, sample, tmp_path):
     assert "tuned on 8 examples" in out
 
 
-def test_a_folder_without_a_selection_is_refused_and_nothing_is_left(g2is, sample, tmp_path):
-    code, _, err = g2is("train", sample, "--model", MODEL, "--out", tmp_path / "tuned", *QUICK)
+def test_a_run_without_a_selection_is_refused_and_nothing_is_left(g2is, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/config.yaml").write_text("pool: x\n")
+    code, _, err = g2is("train", tmp_path / "run", "--model", MODEL, "--out", tmp_path / "tuned", *QUICK)
     assert code == 2
-    assert "expected a file of examples or a run folder with selected.messages.jsonl" in err
+    assert "expected a finished run, with selected.messages.jsonl in it" in err
     assert not (tmp_path / "tuned").exists()
 
 

@@ -100,3 +100,39 @@ def test_settings_that_need_examples_are_refused_for_a_walk_on_matrices() -> Non
     for setting in ({"include": ["a"]}, {"exclude": ["a"]}, {"quotas": {"web": 3}}, {"shares": {"target": 1}}):
         with pytest.raises(ConfigError, match=f"selection.{next(iter(setting))}: matrices have one target"):
             parse(MatrixWalkConfig, files | {"selection": setting}, "x")
+
+
+def test_local_locations_become_absolute_and_those_of_the_hub_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    config = parse(
+        Config,
+        REQUIRED
+        | {"pool": ["a/*.jsonl", "saved:train", "hf:org/name:train[:9]", "hf:folder:train"], "target": Path("t")},
+        "x",
+    )
+    assert config.pool == (
+        *(f"{tmp_path}/a/*.jsonl", f"{tmp_path}/saved:train", "hf:org/name:train[:9]", f"hf:{tmp_path}/folder:train"),
+    )
+    assert config.target == (f"{tmp_path}/t",)
+    assert parse(Config, yaml.safe_load(dump(config)), "y") == config
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"pool": []}, "pool: "),
+        ({"pool": ""}, "pool: expected a file, glob, folder or hf:org/name:split, found nothing"),
+        ({"pool": ["a", "hf:"]}, "pool: expected a file, glob, folder or hf:org/name:split, found nothing"),
+        ({"target": 3}, "target: "),
+        ({"examples": {"layout": "chatml"}}, "'messages', 'sharegpt'"),
+        ({"examples": {"columns": {"anwser": "x"}}}, "unknown standard column 'anwser'; did you mean answer?"),
+        ({"examples": {"columns": {"zzz": "x"}}}, "unknown standard column 'zzz'; known: id, source, group"),
+        ({"examples": {"columns": {"answer": 3}}}, "examples.columns"),
+        ({"examples": {"on_bad_row": "ignore"}}, "'stop' or 'skip'"),
+    ],
+)
+def test_a_location_or_a_way_to_read_rows_that_is_none_is_named(values: dict[str, object], expected: str) -> None:
+    assert expected in " ".join(problems(**values))

@@ -1,18 +1,21 @@
 """The `g2is` command. Torch and transformers are imported by the commands that need them, never by `--help`."""
 
+# ruff: noqa: ARG001  # parameters tell typer which flags there are; `context.params` holds what was given
+
 import errno
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from g2is.cli import options
-from g2is.cli.build import matrix_walk_config, run_config
-from g2is.cli.show import show_dry_run, show_matrix_dry_run, show_matrix_walk, show_selection, show_stage
+from g2is.cli.build import matrix_walk_config, run_config, train_config
+from g2is.cli.inspect import inspect
+from g2is.cli.session import quiet_libraries, reporter, stoppable
+from g2is.cli.show import show_dry_run, show_matrix_dry_run, show_matrix_walk, show_selection, show_stage, show_training
 from g2is.config import Config, MatrixWalkConfig
 from g2is.config_io import load, parse
 from g2is.errors import ConfigError, G2isError
@@ -31,7 +34,7 @@ app = typer.Typer(
 g2is measures what each example would teach the model (its gradient), joins examples into a graph by how those
 gradients agree or conflict, and walks that graph from what the target examples need.
 
-Start with: `g2is select pool.jsonl target.jsonl --model MODEL --budget 1% --out runs/first`
+Start with `g2is demo`. Then: `g2is select pool.jsonl target.jsonl --model MODEL --budget 1% --out runs/first`
 
 `select` is the whole job. `warmup`, `gradients`, `walk` and `export` stop after that stage, and every command goes on
 from whatever is already done: stop it at any moment and give it again.
@@ -58,67 +61,86 @@ def _main(
 
 @app.command()
 def select(
-    pool: options.Pool,
+    context: typer.Context,
     model: options.Model,
     out: options.Out,
-    target: options.Target = None,
-    targets: options.Targets = None,
+    files: options.Files = None,
+    target: options.Targets = None,
     budget: options.Budget = "1%",
-    shares: options.Shares = None,
+    share: options.Shares = None,
+    quota: options.Quotas = None,
     include: options.Include = None,
     exclude: options.Exclude = None,
-    quotas: options.Quotas = None,
+    exclude_overlap: options.Overlap = None,
     store: options.Store = None,
     preset: options.Preset = None,
+    adapter: options.Adapter = None,
     device: options.Device = None,
+    schema: options.Schema = None,
+    column: options.Columns = None,
+    on_bad_row: options.OnBadRow = None,
     set_: options.Set = None,
     dry_run: options.DryRun = False,
 ) -> None:
     """The whole job: from a pool, a target and a model to the selected examples.
 
-    POOL and TARGET are JSONL (plain, .gz or .zst) whose rows are messages, alpaca (instruction, input, output) or
-    prompt and completion; which, is seen from their columns. The run folder gets `selected.jsonl` (the original lines),
-    `selected.messages.jsonl`, `selection.parquet` (why each row was taken), `scores.parquet` and `config.yaml`.
+    POOL and TARGET are files (JSON lines, JSON, CSV, Parquet; text also .gz or .zst), 'globs', folders of datasets'
+    save_to_disk, or hf:org/name:split; several of them with `--target`. Rows are messages, ShareGPT, alpaca, prompt and
+    completion, inputs and targets, or question and answer; which, is seen from their columns (`g2is inspect FILE`).
+
+    The run folder gets `selected.jsonl` (the original lines), `selected.messages.jsonl`, `selection.parquet` (why each
+    row was taken), `scores.parquet` and `config.yaml`.
 
     Several targets, selected for together: `--target math=a.jsonl --target med=b.jsonl` in place of TARGET. Each has a
     core of its own and an equal share of the budget, or that of `--share`.
 
     A second target, budget or preset with the same `--store` uses the pool's gradients again.
     """
-    flags = {"preset": preset, "budget": budget, "include": include, "exclude": exclude}
-    _run(run_config(pool, target, targets, model, out, store, set_, device, shares, quotas, **flags), "export", dry_run)
+    _run(run_config("select", context.params), "export", dry_run)
 
 
 @app.command()
 def warmup(
-    pool: options.Pool,
+    context: typer.Context,
     model: options.Model,
     out: options.Out,
-    target: options.Target = None,
-    targets: options.Targets = None,
+    files: options.Files = None,
+    target: options.Targets = None,
     exclude: options.Exclude = None,
+    exclude_overlap: options.Overlap = None,
     store: options.Store = None,
+    adapter: options.Adapter = None,
     device: options.Device = None,
+    schema: options.Schema = None,
+    column: options.Columns = None,
+    on_bad_row: options.OnBadRow = None,
     set_: options.Set = None,
     dry_run: options.DryRun = False,
 ) -> None:
     """Stage 1: tune a LoRA adapter on a random share of the pool and keep it with Adam's moments.
 
+    With `--adapter` nothing is trained: your checkpoint's adapter and moments are taken (docs/checkpoints.md).
+
     What it does is set with `--set warmup.…`: for example `--set warmup.learning_rate=1e-3 --set warmup.lora.rank=32`.
     """
-    _run(run_config(pool, target, targets, model, out, store, set_, device, exclude=exclude), "warmup", dry_run)
+    _run(run_config("warmup", context.params), "warmup", dry_run)
 
 
 @app.command()
 def gradients(
-    pool: options.Pool,
+    context: typer.Context,
     model: options.Model,
     out: options.Out,
-    target: options.Target = None,
-    targets: options.Targets = None,
+    files: options.Files = None,
+    target: options.Targets = None,
     exclude: options.Exclude = None,
+    exclude_overlap: options.Overlap = None,
     store: options.Store = None,
+    adapter: options.Adapter = None,
     device: options.Device = None,
+    schema: options.Schema = None,
+    column: options.Columns = None,
+    on_bad_row: options.OnBadRow = None,
     set_: options.Set = None,
     dry_run: options.DryRun = False,
 ) -> None:
@@ -126,17 +148,15 @@ def gradients(
 
     Several Γ forms come from one pass: `--set 'gradients.forms=[less, momentum-free]'`.
     """
-    _run(run_config(pool, target, targets, model, out, store, set_, device, exclude=exclude), "gradients", dry_run)
+    _run(run_config("gradients", context.params), "gradients", dry_run)
 
 
 @app.command()
 def walk(
+    context: typer.Context,
     out: options.Out,
-    pool: Annotated[Path | None, typer.Argument(help="the pool, as in `select`; or give --pool-gradients")] = None,
-    target: Annotated[
-        Path | None, typer.Argument(help="the target, as in `select`; or give --target-gradients")
-    ] = None,
-    targets: options.Targets = None,
+    files: options.Files = None,
+    target: options.Targets = None,
     model: Annotated[str | None, typer.Option(help="as in `select`")] = None,
     pool_gradients: Annotated[
         Path | None, typer.Option(help="(N, k) matrix that you computed: .npy, .safetensors, .pt or zarr")
@@ -146,16 +166,21 @@ def walk(
         Path | None, typer.Option(help="(N, n) .npy, each row's nearest rows, best first: steps look only at those")
     ] = None,
     budget: options.Budget = "1%",
-    shares: options.Shares = None,
+    share: options.Shares = None,
+    quota: options.Quotas = None,
     include: options.Include = None,
     exclude: options.Exclude = None,
-    quotas: options.Quotas = None,
+    exclude_overlap: options.Overlap = None,
     store: options.Store = None,
     preset: options.Preset = None,
+    adapter: options.Adapter = None,
     core_mode: Annotated[str | None, typer.Option(help="variance or count_ratio")] = None,
     core_fraction: Annotated[float | None, typer.Option(help="share of variance (or of k) that the core keeps")] = None,
     delta: Annotated[float | None, typer.Option(help="δ: how far a step may turn away from the core (eq. 6)")] = None,
     device: options.Device = None,
+    schema: options.Schema = None,
+    column: options.Columns = None,
+    on_bad_row: options.OnBadRow = None,
     set_: options.Set = None,
     dry_run: options.DryRun = False,
 ) -> None:
@@ -164,43 +189,26 @@ def walk(
     With POOL and TARGET, on this project's own gradients (computed first, if need be). With `--pool-gradients` and
     `--target-gradients`, on matrices that anybody computed, LESS's among them; no model is needed then.
     """
-    flags: dict[str, Any] = {"preset": preset, "budget": budget, "core_mode": core_mode}
-    flags |= {"core_fraction": core_fraction, "delta": delta}
     if pool_gradients is not None or target_gradients is not None:
-        given: dict[str, Any] = {
-            "POOL": pool,
-            "TARGET": target,
-            "--target": targets,
-            "--model": model,
-            "--store": store,
-        }
-        given |= {"--device": device, "--share": shares, "--include": include, "--exclude": exclude, "--quota": quotas}
-        found = [name for name, value in given.items() if value]
-        if found:
-            raise ConfigError(
-                "g2is walk: expected either POOL, TARGET and --model (and what goes with them), or --pool-gradients and"
-                f" --target-gradients; found matrices and {', '.join(found)}. Leave one or the other out"
-            )
-        _walk_matrices(matrix_walk_config(pool_gradients, target_gradients, graph, out, set_, **flags), dry_run)
+        _walk_matrices(matrix_walk_config(context.params), dry_run)
         return
-    if pool is None or (target is None and not targets) or model is None:
+    if not files or model is None:
         raise ConfigError(
             "g2is walk: expected POOL, TARGET and --model, or --pool-gradients and --target-gradients; found neither"
             " complete"
         )
     if graph is not None:
         raise ConfigError("g2is walk: --graph goes with --pool-gradients: its rows count those of that matrix")
-    flags |= {"include": include, "exclude": exclude}
-    _run(run_config(pool, target, targets, model, out, store, set_, device, shares, quotas, **flags), "walk", dry_run)
+    _run(run_config("walk", context.params), "walk", dry_run)
 
 
 @app.command()
 def export(run: Annotated[Path, typer.Argument(help="a run folder with a selection in it")]) -> None:
     """Stage 4: write the selected examples of a run again, as original lines and as messages."""
-    with _stoppable():
+    with stoppable():
         from g2is.pipeline import export_run
 
-        show_selection(export_run(run, _reporter()))
+        show_selection(export_run(run, reporter()))
 
 
 @app.command(name="run")
@@ -223,6 +231,44 @@ def replay(
         _run(parse(Config, values, str(config)), "export", dry_run)
 
 
+@app.command()
+def train(
+    data: Annotated[list[str], typer.Argument(help="a run folder with a selection, or files of examples")],
+    model: options.Model,
+    out: Annotated[Path, typer.Option(help="the adapter's folder; given again, a stopped training goes on")],
+    device: options.Device = None,
+    set_: options.Set = None,
+) -> None:
+    """Fine-tune a LoRA adapter on a selection. The model may be another, larger one than the one that selected.
+
+    How, is set with `--set tuning.…`: for example `--set tuning.learning_rate=1e-4 --set tuning.lora.rank=64`. The
+    result, OUT/adapter, loads with PEFT.
+    """
+    config = train_config(data, model, out, set_, device)
+    with stoppable():
+        from g2is.train import train as run_training
+
+        quiet_libraries()
+        show_training(run_training(config, reporter()))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="folder for the sample, the run and the tuned adapters")] = Path("demo-run"),
+) -> None:
+    """The whole job on a bundled sample and tiny model, and what the selection is worth: 3 minutes on a CPU."""
+    with stoppable():
+        begin = time.monotonic()
+        from g2is.cli.demo import show_demo
+        from g2is.demo.run import run_demo
+
+        quiet_libraries()
+        show_demo(run_demo(out, reporter()), time.monotonic() - begin)
+
+
+app.command()(inspect)
+
+
 def main() -> None:
     """Run the command: errors that a user can mend print one message and exit with 2, bugs keep their traceback."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
@@ -240,16 +286,16 @@ def main() -> None:
 
 
 def _run(config: Config, last: "StageName", dry_run: bool) -> None:
-    with _stoppable():
+    with stoppable():
         from g2is import pipeline
 
-        _quiet_libraries()
+        quiet_libraries()
         if dry_run:
             from g2is.forecast import forecast
 
-            show_dry_run(forecast(config, _reporter()))
+            show_dry_run(forecast(config, reporter()))
             return
-        results = pipeline.run(config, last, _reporter())
+        results = pipeline.run(config, last, reporter())
         if results.selection is not None:
             show_selection(results.selection, results.summary)
         else:
@@ -257,40 +303,13 @@ def _run(config: Config, last: "StageName", dry_run: bool) -> None:
 
 
 def _walk_matrices(config: MatrixWalkConfig, dry_run: bool) -> None:
-    with _stoppable():
+    with stoppable():
         from g2is.matrices import check_matrices, walk_matrices
 
         if dry_run:
             show_matrix_dry_run(check_matrices(config))
         else:
-            show_matrix_walk(config, walk_matrices(config, _reporter()))
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Ctrl-C ends a run with one line. It is caught here because typer would turn it into a bare exit before `main`."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; the same command goes on from here\n")
-        raise typer.Exit(130) from None
-
-
-def _reporter() -> Any:
-    from g2is.cli.progress import TerminalReporter
-
-    return TerminalReporter()
-
-
-def _quiet_libraries() -> None:
-    """The stages report their own progress: transformers' bars and advice would only interrupt it."""
-    import warnings
-
-    from transformers.utils import logging
-
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+            show_matrix_walk(config, walk_matrices(config, reporter()))
 
 
 def _fail(message: str) -> None:

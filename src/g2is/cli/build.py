@@ -1,11 +1,11 @@
 """From flags to a validated configuration."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from g2is.cli.options import assign
-from g2is.config import Config, MatrixWalkConfig
+from g2is.config import Config, MatrixWalkConfig, TrainConfig
 from g2is.config_io import parse
 from g2is.errors import ConfigError
 from g2is.targets import read_quotas, read_shares, read_targets
@@ -13,64 +13,114 @@ from g2is.targets import read_quotas, read_shares, read_targets
 _ORIGIN = "the command line"
 
 
-def run_config(
-    pool: Path,
-    target: Path | None,
-    targets: Sequence[str] | None,
-    model: str,
-    out: Path,
-    store: Path | None,
-    settings: Sequence[str] | None,
-    device: str | None = None,
-    shares: Sequence[str] | None = None,
-    quotas: Sequence[str] | None = None,
-    **selection: Any,
-) -> Config:
-    """The configuration of a run. Raises ConfigError listing every setting that cannot be used."""
-    if (target is None) == (not targets):
-        found = f"both: {target} and --target {' '.join(targets)}" if targets else "neither"
-        raise ConfigError(f"expected TARGET, or --target [NAME=]FILE once for each target, found {found}")
-    selection |= {
-        "shares": read_shares(shares) if shares else None,
-        "quotas": read_quotas(quotas) if quotas else None,
+_SELECTION = (
+    *("preset", "budget", "include", "exclude", "exclude_overlap"),
+    *("core_mode", "core_fraction", "delta"),
+)
+_ONLY_EXAMPLES = (
+    *("files", "target", "model", "store", "device", "adapter", "schema", "column", "on_bad_row"),
+    *("share", "quota", "include", "exclude", "exclude_overlap"),
+)
+
+
+def run_config(command: str, flags: Mapping[str, Any]) -> Config:
+    """The configuration of a run of `command`, from its flags by parameter name.
+
+    Raises ConfigError listing every setting that cannot be used.
+    """
+    pool, targets = _split_files(command, flags["files"], flags["target"])
+    selection = {name: flags.get(name) for name in _SELECTION} | {
+        "shares": read_shares(flags["share"]) if flags.get("share") else None,
+        "quotas": read_quotas(flags["quota"]) if flags.get("quota") else None,
     }
     values: dict[str, Any] = {
-        "pool": str(pool),
-        "targets": read_targets(targets) if targets else str(target),
-        "out": str(out),
-        "store": store,
-        "model": {"name": model},
+        "pool": pool,
+        "targets": targets,
+        "out": str(flags["out"]),
+        "store": flags["store"],
+        "model": {"name": flags["model"]},
+        "examples": examples_settings(flags["schema"], flags["column"], flags["on_bad_row"]),
+        "warmup": _given({"adapter": flags["adapter"]}),
         "selection": _given(selection),
-        "execution": _given({"device": device}),
+        "execution": _given({"device": flags["device"]}),
     }
-    assign(values, settings or [])
+    assign(values, flags["set_"] or [])
     config: Config = parse(Config, values, _ORIGIN)
     return config
 
 
-def matrix_walk_config(
-    pool: Path | None,
-    target: Path | None,
-    graph: Path | None,
-    out: Path,
-    settings: Sequence[str] | None,
-    **selection: Any,
-) -> MatrixWalkConfig:
-    """The configuration of a walk on matrices. Raises ConfigError listing every setting that cannot be used."""
-    if pool is None or target is None:
-        missing = "--pool-gradients" if pool is None else "--target-gradients"
-        raise ConfigError(f"g2is walk: expected --pool-gradients and --target-gradients together, found no {missing}")
+def matrix_walk_config(flags: Mapping[str, Any]) -> MatrixWalkConfig:
+    """The configuration of a walk on matrices, from the flags of `walk` by parameter name.
+
+    Raises ConfigError listing every setting that cannot be used.
+    """
+    if found := [_flag(name) for name in _ONLY_EXAMPLES if flags.get(name)]:
+        raise ConfigError(
+            "g2is walk: expected either POOL, TARGET and --model (and what goes with them), or --pool-gradients and"
+            f" --target-gradients; found matrices and {', '.join(found)}. Leave one or the other out"
+        )
+    for name in ("pool_gradients", "target_gradients"):
+        if flags[name] is None:
+            raise ConfigError(
+                "g2is walk: expected --pool-gradients and --target-gradients together, found no " + _flag(name)
+            )
     values: dict[str, Any] = {
-        "pool_gradients": str(pool),
-        "target_gradients": str(target),
-        "graph": None if graph is None else str(graph),
-        "out": str(out),
-        "selection": _given(selection),
+        **{name: flags[name] for name in ("pool_gradients", "target_gradients", "graph", "out")},
+        "selection": _given({name: flags.get(name) for name in _SELECTION}),
     }
-    assign(values, settings or [])
+    assign(values, flags["set_"] or [])
     config: MatrixWalkConfig = parse(MatrixWalkConfig, values, _ORIGIN)
     return config
 
 
+def train_config(
+    data: Sequence[str], model: str, out: Path, settings: Sequence[str] | None, device: str | None
+) -> TrainConfig:
+    """The configuration of a training. Raises ConfigError listing every setting that cannot be used."""
+    values: dict[str, Any] = {
+        "data": list(data),
+        "out": str(out),
+        "model": {"name": model},
+        "execution": _given({"device": device}),
+    }
+    assign(values, settings or [])
+    config: TrainConfig = parse(TrainConfig, values, _ORIGIN)
+    return config
+
+
+def examples_settings(schema: str | None, columns: Sequence[str] | None, on_bad_row: str | None) -> dict[str, Any]:
+    """The settings of `examples` that have flags. Raises ConfigError if a column is not given as NAME=COLUMN."""
+    values: dict[str, Any] = {}
+    for text in columns or []:
+        name, equals, theirs = text.partition("=")
+        if not equals or not name or not theirs:
+            raise ConfigError(f"--column: expected NAME=COLUMN such as answer=Solution, found {text!r}")
+        if values.setdefault("columns", {}).setdefault(name, theirs) != theirs:
+            raise ConfigError(f"--column {text}: expected one column to be {name}, found {values['columns'][name]} too")
+    return values | _given({"layout": schema, "on_bad_row": on_bad_row})
+
+
+def _split_files(
+    command: str, files: Sequence[str] | None, targets: Sequence[str] | None
+) -> tuple[list[str], dict[str, list[str]]]:
+    """The locations of the pool, and of each target by name. Raises ConfigError if it cannot be told which is which."""
+    usage = f"write `g2is {command} POOL TARGET`, or `g2is {command} POOL... --target [NAME=]TARGET`"
+    files = list(files or ())
+    if targets:
+        if not files:
+            raise ConfigError(f"g2is {command}: expected the pool's files beside --target, found none; {usage}")
+        return files, read_targets(targets)
+    if len(files) != 2:
+        found = f"{len(files)} file{'s' * (len(files) != 1)} and no --target"
+        raise ConfigError(f"g2is {command}: expected a pool and a target, found {found}; {usage}")
+    return files[:1], read_targets(files[1:])
+
+
 def _given(flags: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in flags.items() if value is not None}
+    """What was given; a flag that may be repeated is empty where it was not."""
+    return {key: value for key, value in flags.items() if value is not None and value not in ((), [])}
+
+
+def _flag(name: str) -> str:
+    """What the user calls a parameter."""
+    return "POOL and TARGET" if name == "files" else f"--{name.replace('_', '-')}"

@@ -10,11 +10,13 @@ import yaml
 from g2is.config_io import read_yaml
 from g2is.errors import ConfigError
 
-Pool = Annotated[Path, typer.Argument(help="the examples to choose from: .jsonl, .jsonl.gz or .jsonl.zst")]
-Target = Annotated[Path | None, typer.Argument(help="a few dozen examples of what the model shall learn")]
+_FILES = "POOL TARGET, or the pool's files where --target is given: files, 'globs', datasets (see `g2is select --help`)"
+Files = Annotated[list[str] | None, typer.Argument(help=_FILES)]
 Targets = Annotated[
     list[str] | None,
-    typer.Option("--target", metavar="[NAME=]FILE", help="instead of TARGET, once for each of several targets"),
+    typer.Option(
+        "--target", metavar="[NAME=]FILE", help="instead of TARGET: each name is a target, several files may share one"
+    ),
 ]
 Shares = Annotated[
     list[str] | None,
@@ -27,9 +29,26 @@ Include = Annotated[
 Exclude = Annotated[
     list[Path] | None, typer.Option(metavar="FILE", help="ids, one a line, of rows to leave out of everything")
 ]
+Overlap = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TEST", help="leave out rows that share 13 words in a row with an example of this file"),
+]
 Quotas = Annotated[
     list[str] | None,
     typer.Option("--quota", metavar="SOURCE=MOST", help="at most so much from a source: web=50% or web=100 rows"),
+]
+Schema = Annotated[
+    str | None,
+    typer.Option(
+        "--schema", metavar="NAME", help="how to read rows that have the columns of several layouts (docs/formats.md)"
+    ),
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option("--column", metavar="NAME=COLUMN", help="the file's name for a standard column: answer=Solution"),
+]
+OnBadRow = Annotated[
+    str | None, typer.Option(metavar="stop|skip", help="stop at rows that cannot be used, or list and skip them")
 ]
 Model = Annotated[str, typer.Option(help="causal language model: a local folder or a hub name")]
 Out = Annotated[Path, typer.Option(help="the run's folder; given again, the run goes on from where it was")]

@@ -25,7 +25,7 @@ class TerminalReporter:
     """Draws stages on standard error: standard output stays for results."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True, highlight=False)
+        self._console = console or Console(stderr=True, highlight=False, emoji=False)  # :train: is no picture
 
     @contextmanager
     def stage(self, title: str, unit: str) -> Iterator[Report]:

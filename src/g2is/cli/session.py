@@ -1,11 +1,12 @@
-"""What every command that works runs in: Ctrl-C, progress, and libraries that keep quiet."""
+"""What every command runs in: Ctrl-C, progress, and libraries that keep quiet."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import typer
+
+from g2is.progress import Reporter
 
 
 @contextmanager
@@ -18,7 +19,8 @@ def stoppable() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def reporter() -> Any:
+def reporter() -> Reporter:
+    """Who draws the course of a run."""
     from g2is.cli.progress import TerminalReporter
 
     return TerminalReporter()

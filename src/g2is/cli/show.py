@@ -32,6 +32,7 @@ def show_selection(selection: "Selection", summary: dict[str, Any] | None = None
         ("selection.parquet", "why each row was taken"),
         ("set_aside.jsonl", "rows without a usable gradient"),
         ("excluded.jsonl", "rows that were left out, and why"),
+        ("bad_rows.jsonl", "rows that cannot be used"),
     ):
         if (selection.folder / name).exists():
             lines.append(f"  {selection.folder / name}  ({what})")

@@ -13,7 +13,8 @@ from g2is.config import Config, TuningConfig
 from g2is.config_io import parse
 from g2is.demo.comparison import Outcome, compare
 from g2is.demo.skills import POOL_FILE, SKILLS, TARGET_FILE, TARGET_SKILL, TEST_FILE, write_sample
-from g2is.examples.table import tokenize_file
+from g2is.examples.make_table import tokenize_files
+from g2is.examples.sources import find_sources
 from g2is.prepare import prepare
 from g2is.progress import Reporter
 from g2is.run import Selection
@@ -51,7 +52,9 @@ def run_demo(out: Path, reporter: Reporter) -> Demo:
         skills = [json.loads(line)["task"] for line in (sample / POOL_FILE).open(encoding="utf-8")]
         prepared = prepare(config, reporter)
         pool, test = (
-            tokenize_file(sample / name, prepared.renderer, config.store / "examples")
+            tokenize_files(
+                find_sources([str(sample / name)]), prepared.renderer, config.examples, config.store / "examples"
+            )
             for name in (POOL_FILE, TEST_FILE)
         )
         outcomes = compare(prepared, pool, test, selection.rows, demo_tuning(), out / "tuned", reporter)

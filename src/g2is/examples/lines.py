@@ -1,4 +1,4 @@
-"""The lines of a JSONL file, plain or compressed, streamed as the bytes they are."""
+"""The bytes and lines of a text file, plain or compressed, streamed as they are."""
 
 import hashlib
 import zlib
@@ -13,35 +13,33 @@ from g2is.progress import Progress
 
 _CHUNK_BYTES = 1 << 16
 _UTF8_BOM = b"\xef\xbb\xbf"
-_COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+PARQUET_MAGIC = b"PAR1"
+# What a text file never begins with, and what to do instead.
+_NOT_TEXT = {
+    PARQUET_MAGIC: ("Parquet", "rename it to end in .parquet"),
+    b"ARROW1": ("Arrow", "name the folder that save_to_disk wrote, or convert it to Parquet"),
+    b"PK\x03\x04": ("zip", "unpack it (a spreadsheet: save it as CSV in UTF-8)"),
+    b"BZh": ("bzip2", "unpack it, or compress it as .gz or .zst"),
+    b"\xfd7zXZ": ("xz", "unpack it, or compress it as .gz or .zst"),
+    b"\xff\xfe": ("UTF-16", "convert it to UTF-8"),
+    b"\xfe\xff": ("UTF-16", "convert it to UTF-8"),
+}
+_HEAD_BYTES = max(map(len, _NOT_TEXT))
 
 
 def read_lines(path: Path, progress: Progress | None = None) -> Iterator[tuple[int, bytes]]:
     r"""Yield (1-based line number, bytes without the final \n) of every line of `path` that is not blank.
 
-    The suffix (.gz, .zst, else plain) says how to decompress. A UTF-8 byte order mark belongs to the file and is left
-    out; a \r before the \n belongs to the line and stays. `progress(bytes_read, file_size)` counts bytes on disk.
-    Raises InputError if the file is missing, empty, not what its suffix says, truncated or corrupt.
+    A \r before the \n belongs to the line and stays. Raises InputError as `read_text`.
     """
-    first = True
-    for number, line in enumerate(_split(_decompressed(path, progress)), start=1):
-        content = line.removeprefix(_UTF8_BOM) if first else line
-        first = False
-        if content.strip():
-            yield number, content
+    for number, line in enumerate(split_lines(read_text(path, progress)), start=1):
+        if line.strip():
+            yield number, line
 
 
-def digest(path: Path) -> str:
-    """Return the sha256 of the file's bytes in hexadecimal. Raises InputError if it cannot be read."""
-    _check_is_file(path)
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise _unreadable(path, error) from None
-
-
-def _split(chunks: Iterator[bytes]) -> Iterator[bytes]:
+def split_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    r"""Yield the lines of the joined chunks, blank ones too, without their \n."""
     # Pieces are joined once a line is whole, so that one very long line does not cost quadratic copying.
     pieces: list[bytes] = []
     for chunk in chunks:
@@ -55,9 +53,59 @@ def _split(chunks: Iterator[bytes]) -> Iterator[bytes]:
         yield b"".join(pieces)
 
 
+def read_text(path: Path, progress: Progress | None = None) -> Iterator[bytes]:
+    """Yield the bytes of a text file in chunks, decompressed, without a UTF-8 byte order mark.
+
+    The suffix (.gz, .zst, else plain) says how to decompress. `progress(bytes_read, file_size)` counts bytes on disk.
+    Raises InputError if the file is missing, empty, not text, not what its suffix says, truncated or corrupt.
+    """
+    chunks = _decompressed(path, progress)
+    head = b""
+    for chunk in chunks:
+        head += chunk
+        if len(head) >= _HEAD_BYTES:
+            break
+    for magic, (found, remedy) in _NOT_TEXT.items():
+        if head.startswith(magic):
+            raise InputError(
+                f"{path}: expected UTF-8 text from its suffix, found {found} data (first bytes {head[:4].hex(' ')});"
+                f" {remedy}"
+            )
+    yield head.removeprefix(_UTF8_BOM)
+    yield from chunks
+
+
+def digest(path: Path) -> str:
+    """Return the sha256 of the file's bytes in hexadecimal. Raises InputError if it cannot be read."""
+    check_is_file(path)
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def check_is_file(path: Path) -> None:
+    """Raise InputError unless `path` is a regular file."""
+    if path.is_dir():
+        raise InputError(
+            f"{path}: expected a file, found a folder that is no dataset of save_to_disk; name its files, such as"
+            f" '{path}/*.jsonl'"
+        )
+    if not path.exists():
+        raise InputError(f"{path}: expected a file, found none; check the path (current folder: {Path.cwd()})")
+    if not path.is_file():
+        raise InputError(f"{path}: expected a regular file (it is read more than once), found something else")
+
+
+def unreadable(path: Path, error: OSError) -> InputError:
+    """The error of a file that the system will not give."""
+    return InputError(f"{path}: expected a readable file, found: {error.strerror or error}; check its permissions")
+
+
 def _decompressed(path: Path, progress: Progress | None) -> Iterator[bytes]:
     chunks = _chunks(path, progress)
-    compression = _COMPRESSIONS.get(path.suffix.lower())
+    compression = COMPRESSIONS.get(path.suffix.lower())
     if compression is None:
         yield from chunks
         return
@@ -94,7 +142,7 @@ def _new_decompressor(compression: str) -> Any:
 
 
 def _chunks(path: Path, progress: Progress | None) -> Iterator[bytes]:
-    _check_is_file(path)
+    check_is_file(path)
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -107,18 +155,9 @@ def _chunks(path: Path, progress: Progress | None) -> Iterator[bytes]:
                 if progress is not None:
                     progress(min(done, size), size)
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     if done == 0:
-        raise InputError(f"{path}: expected examples, one JSON object a line, found an empty file")
-
-
-def _check_is_file(path: Path) -> None:
-    if path.is_dir():
-        raise InputError(f"{path}: expected a JSONL file, found a folder; name a file in it")
-    if not path.exists():
-        raise InputError(f"{path}: expected a JSONL file, found none; check the path (current folder: {Path.cwd()})")
-    if not path.is_file():
-        raise InputError(f"{path}: expected a regular file (it is read more than once), found something else")
+        raise InputError(f"{path}: expected examples, found an empty file")
 
 
 def _check_compression(path: Path, head: bytes) -> None:
@@ -127,14 +166,10 @@ def _check_compression(path: Path, head: bytes) -> None:
         found = "gzip"
     elif head.startswith(b"\x28\xb5\x2f\xfd") or (head[1:4] == b"\x2a\x4d\x18" and head[0] >> 4 == 5):
         found = "zstd"  # or a skippable frame, with which zstd data may begin
-    expected = _COMPRESSIONS.get(path.suffix.lower())
+    expected = COMPRESSIONS.get(path.suffix.lower())
     if found != expected:
-        suffix = next((s for s, name in _COMPRESSIONS.items() if name == found), ".jsonl")
+        suffix = next((s for s, name in COMPRESSIONS.items() if name == found), ".jsonl")
         raise InputError(
             f"{path}: expected {expected or 'plain text'} from its suffix, found {found or 'other'} data "
             f"(first bytes {head[:4].hex(' ')}); rename it to end in {suffix}, or make it again"
         )
-
-
-def _unreadable(path: Path, error: OSError) -> InputError:
-    return InputError(f"{path}: expected a readable file, found: {error.strerror or error}; check its permissions")

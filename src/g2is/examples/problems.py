@@ -1,38 +1,72 @@
-"""What is wrong with a file's rows, collected so that the user sees it all at once."""
+"""What is wrong with rows and files, collected so that the user sees it all at once."""
 
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from g2is.errors import G2isError
+from g2is.examples.sources import Source
 
 MAX_SHOWN = 20
 
 
-class Problems:
-    """The problems of one file, each with its place; keeps the first MAX_SHOWN and counts the rest."""
+@dataclass(frozen=True)
+class BadRow:
+    """A row that cannot be used: where it is, its `id` if it could be read, its bytes, and why."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._shown: list[str] = []
+    origin: Source
+    line: int
+    id: str | None
+    raw: bytes
+    problem: G2isError
+
+
+class Problems:
+    """The problems of one list of files, each with its place; keeps the first MAX_SHOWN and counts the rest.
+
+    `label` names the files. Each bad row is passed on to `keep`, if that is given.
+    """
+
+    def __init__(self, label: str, keep: Callable[[BadRow], None] | None = None) -> None:
+        self.label = label
+        self._keep = keep
+        self.shown: list[str] = []
         self._kind: type[G2isError] = G2isError
-        self._num = 0
+        self.num_rows = 0
+        self.num_files = 0
 
     def __len__(self) -> int:
-        return self._num
+        return self.num_rows + self.num_files
 
-    def add(self, line: int, example_id: str | None, problem: G2isError) -> None:
-        """Note `problem` of the row at 1-based `line`."""
-        if self._num == 0:
-            self._kind = type(problem)
-        self._num += 1
-        if len(self._shown) < MAX_SHOWN:
-            name = "" if example_id is None else f" ({example_id})"
-            self._shown.append(f"{self._path}:{line}{name}: {problem}")
+    def add(self, row: BadRow) -> None:
+        """Note a bad row."""
+        name = "" if row.id is None else f" ({row.id})"
+        self._note(type(row.problem), f"{row.origin.place(row.line)}{name}: {row.problem}")
+        self.num_rows += 1
+        if self._keep is not None:
+            self._keep(row)
+
+    def add_file(self, problem: G2isError) -> None:
+        """Note a file that cannot be read at all, or not to its end; `problem` names it."""
+        self._note(type(problem), str(problem))
+        self.num_files += 1
 
     def raise_if_any(self, remedy: str) -> None:
         """Raise one error, of the first problem's kind, that lists the problems and says what to do."""
-        if self._num == 0:
+        if not len(self):
             return
-        rest = self._num - len(self._shown)
-        lines = self._shown + ([f"… and {rest} more"] if rest else [])
-        rows = "1 row" if self._num == 1 else f"{self._num} rows"
-        raise self._kind(f"{self._path}: {rows} cannot be used:\n  " + "\n  ".join(lines) + f"\n{remedy}")
+        if self.num_files == len(self) == 1:
+            raise self._kind(self.shown[0])
+        counts = [(self.num_rows, "row"), (self.num_files, "file")]
+        what = " and ".join(f"{num} {name}{'s' * (num != 1)}" for num, name in counts if num)
+        raise self._kind(f"{self.label}: {what} cannot be used:\n  " + "\n  ".join(self.lines()) + f"\n{remedy}")
+
+    def lines(self) -> list[str]:
+        """The problems shown, and how many more there are."""
+        rest = len(self) - len(self.shown)
+        return self.shown + ([f"… and {rest} more"] if rest else [])
+
+    def _note(self, kind: type[G2isError], text: str) -> None:
+        if not len(self):
+            self._kind = kind
+        if len(self.shown) < MAX_SHOWN:
+            self.shown.append(text)

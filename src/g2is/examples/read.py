@@ -1,122 +1,270 @@
-"""Read instruction data: one JSON object a line, streamed, every problem of the file reported at once.
+"""Read instruction data: files and datasets streamed one after the other, their columns recognised.
 
-Row numbers count the lines that are not blank. A row's id is its `id` field (a string or an integer), which no other
-row of the file may have; a row without one, or with null, is named `row-<number>`.
+Record numbers count over all files, rows that cannot be used too. A row's id is its `id` field (a string or an
+integer), which no other row may have; a row without one, or with null, is named `row-<number>`.
 """
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from g2is.errors import InputError
-from g2is.examples.lines import read_lines
-from g2is.examples.problems import Problems
+from g2is.config import ExamplesConfig, Layout
+from g2is.errors import ConfigError, InputError
+from g2is.examples.csv_text import read_csv
+from g2is.examples.json_text import read_json, read_json_lines
+from g2is.examples.problems import BadRow, Problems
+from g2is.examples.records import Record
 from g2is.examples.schemas import (
+    LIST_COLUMNS,
     SCHEMAS,
     Message,
     describe_columns,
     describe_schemas,
+    has_columns,
     json_type,
     messages_of,
     schema_of,
 )
+from g2is.examples.sources import Source, describe
 from g2is.progress import Progress
+
+REMEDY = "Mend these rows or leave them out, then run the same command again; or set them aside with --on-bad-row skip."
+_MAX_COLUMNS = 1000  # kept of a file: rows with names of their own would fill the memory
 
 
 @dataclass(frozen=True)
 class Example:
     r"""One instruction with its answer: a conversation with at least one assistant turn.
 
-    `row` is its 0-based position among the file's examples, `line` its 1-based line, `raw` the line's own bytes
-    without the final \n.
+    `row` is its 0-based record number over all files; `line` the 1-based line of `origin` where it begins, or its row
+    number from 0 in a Parquet file or dataset; `raw` the row as one line without the \n, JSON's own bytes where it was
+    JSON. `own_source` and `group` are what the row's fields say.
     """
 
     row: int
+    origin: Source
     line: int
     id: str
     messages: tuple[Message, ...]
     raw: bytes
+    own_source: str | None = None
+    group: str | None = None
+
+    @property
+    def file(self) -> str:
+        """The file or dataset, as messages name it."""
+        return self.origin.label
+
+    @property
+    def source(self) -> str:
+        """Where the row comes from: its `source` field, else the name of its file or dataset."""
+        return self.own_source or self.origin.name
 
 
-def read_examples(path: Path, progress: Progress | None = None) -> Iterator[Example]:
-    """Yield the file's examples in order, without holding them.
+@dataclass
+class FileTally:
+    """What was seen of one file so far: its schema, how many rows, the columns by the file's own names."""
 
-    From the first problem row on nothing more is yielded: the rest is only checked, so that all problems come in one
-    error. `progress(bytes_read, file_size)` counts bytes on disk. Raises InputError as `read_lines`, and for rows that
-    are not UTF-8, not JSON objects, of no known or of another schema than the first, without an answer, or of an id
-    already used.
+    source: Source
+    schema: Layout | None = None
+    num_rows: int = 0
+    columns: dict[str, None] = field(default_factory=dict)
+
+
+class ExampleReader:
+    """Reads `sources` once, in order, without holding them: iterate over it.
+
+    Rows that cannot be used go to `problems`: unreadable ones, those of no known or of another schema than the file's
+    first, without an answer, or of an id already used. A file that cannot be read to its end goes there too, or is
+    raised where `config.on_bad_row` is skip, since nobody knows how much of it would be lost.
+    `progress(bytes_read, total)` counts bytes on disk of all sources.
     """
-    problems = Problems(path)
-    lines_by_id: dict[str, int] = {}
-    schema: str | None = None
-    num_rows = 0
-    for line, raw in read_lines(path, progress):
-        row, num_rows = num_rows, num_rows + 1
+
+    def __init__(
+        self, sources: Sequence[Source], config: ExamplesConfig, problems: Problems, progress: Progress | None = None
+    ) -> None:
+        self._config = config
+        self._problems = problems
+        self._progress = progress
+        self.files = [FileTally(source) for source in sources]
+
+    def __iter__(self) -> Iterator[Example]:
+        places: dict[str, int] = {}
+        done, total = 0, sum(tally.source.size for tally in self.files)
+        num_rows = 0
+        for number, tally in enumerate(self.files):
+            try:
+                for record in self._records(tally, done, total):
+                    example = self._example(tally, record, num_rows)
+                    if example is not None and not self._is_new(example, number, places):
+                        example = None
+                    num_rows += 1
+                    if example is not None:
+                        yield example
+            except InputError as problem:
+                if self._config.on_bad_row == "skip":
+                    raise
+                self._problems.add_file(problem)
+            done += tally.source.size
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns found so far, by the files' own names."""
+        return list({name: None for tally in self.files for name in tally.columns})
+
+    def _records(self, tally: FileTally, done: int, total: int) -> Iterator[Record]:
+        report = self._progress
+        of_file = None if report is None else lambda part, _: report(done + part, total)
+        for record in _read_records(tally.source, self._list_columns(), of_file):
+            if isinstance(record.values, dict) and len(tally.columns) < _MAX_COLUMNS:
+                is_first = not tally.columns
+                tally.columns.update(dict.fromkeys(record.values))
+                if is_first and tally.source.format in ("CSV", "Parquet", "dataset"):
+                    self._check_table(tally.source, record.values)
+            tally.num_rows += 1
+            yield record
+        if tally.num_rows == 0:
+            raise InputError(f"{tally.source.label}: expected at least one row, found none")
+
+    def _list_columns(self) -> frozenset[str]:
+        return LIST_COLUMNS | {theirs for standard, theirs in self._config.columns.items() if standard in LIST_COLUMNS}
+
+    def _check_table(self, source: Source, values: dict[str, Any]) -> None:
+        """A table has the same columns in every row: unknown ones are one problem, not one a row."""
+        if schema_of(self._named(values)) is None:
+            raise InputError(
+                f"{source.label}: expected columns {describe_schemas()}, found columns"
+                f" {describe_columns(values)}; name them with --column, such as --column answer=COLUMN"
+            )
+
+    def _example(self, tally: FileTally, record: Record, row: int) -> Example | None:
+        """Return the record's example, or None if it cannot be used."""
         example_id = None
         try:
-            values = _parse(raw)
+            if isinstance(record.values, InputError):
+                raise record.values
+            values = self._named(record.values)
+            if tally.source.format == "CSV":  # which has no null
+                values = {key: value for key, value in values.items() if value or key not in ("id", "source", "group")}
             example_id = _id_of(values, row)
-            first_line = lines_by_id.setdefault(example_id, line)
-            if first_line != line:
-                raise InputError(f"expected an id that no other row has, found that of line {first_line}")
-            schema = _check_schema(values, schema)
-            messages = messages_of(values, schema)
+            schema = self._schema(record.values, values, tally.schema)
+            tally.schema = schema
+            return Example(
+                row,
+                tally.source,
+                record.line,
+                example_id,
+                messages_of(values, schema),
+                record.raw,
+                _label_of(values, "source"),
+                _label_of(values, "group"),
+            )
         except InputError as problem:
-            problems.add(line, example_id, problem)
-            continue
-        if not problems:
-            yield Example(row, line, example_id, messages, raw)
-    if num_rows == 0:
-        raise InputError(f"{path}: expected examples, one JSON object a line, found only blank lines")
-    problems.raise_if_any("Mend these rows or leave them out, then run the same command again.")
+            self._problems.add(BadRow(tally.source, record.line, example_id, record.raw, problem))
+            return None
+
+    def _named(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the row under standard names."""
+        columns = self._config.columns
+        if not columns:
+            return values
+        renamed = {name: value for name, value in values.items() if name not in columns.values()}
+        return renamed | {standard: values[theirs] for standard, theirs in columns.items() if theirs in values}
+
+    def _schema(self, found_columns: Mapping[str, Any], values: dict[str, Any], expected: Layout | None) -> Layout:
+        """Return the row's schema, which is that of the file's rows before it."""
+        if expected is not None and has_columns(values, expected):
+            return expected
+        found = schema_of(values, self._config.layout)
+        if expected is not None:
+            columns = ", ".join(SCHEMAS[expected])
+            other = f" ({found})" if found else ""
+            raise InputError(
+                f"expected columns {columns} as in the rows before, found columns"
+                f" {describe_columns(found_columns)}{other}"
+            )
+        if found is None:
+            raise InputError(f"expected columns {describe_schemas()}, found columns {describe_columns(found_columns)}")
+        return found
+
+    def _is_new(self, example: Example, number: int, places: dict[str, int]) -> bool:
+        """Whether no row before has the id of `example`, which is in file `number`; note the problem if one has.
+
+        A place is line and file in one integer: with the ids themselves that is all that is kept of a file.
+        """
+        place = example.line * len(self.files) + number
+        first = places.setdefault(example.id, place)
+        if first == place:
+            return True
+        first_line, first_number = divmod(first, len(self.files))
+        where = self.files[first_number].source.place(first_line)
+        if first_number == number:
+            where = where.removeprefix(example.file).lstrip(": ")
+            text = f"expected an id that no other row has, found that of {'line ' * where.isdigit()}{where}"
+        else:
+            text = (
+                f"expected an id that no row of any file has, found that of {where}; put the file's name before the"
+                " ids, or leave `id` out"
+            )
+        self._problems.add(BadRow(example.origin, example.line, example.id, example.raw, InputError(text)))
+        return False
 
 
-def _parse(raw: bytes) -> dict[str, Any]:
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"expected UTF-8 text, found byte 0x{raw[error.start]:02x} at byte {error.start + 1}"
-        ) from None
-    try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"expected a JSON object, found bad JSON: {error.msg} at column {error.colno}") from None
-    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, lists in lists in lists …
-        raise InputError(f"expected a JSON object, found one that cannot be parsed: {error}") from None
-    if not isinstance(values, dict):
-        raise InputError(f"expected a JSON object, found {json_type(values)}")
-    return values
+def read_examples(
+    sources: Sequence[Source], config: ExamplesConfig | None = None, progress: Progress | None = None
+) -> Iterator[Example]:
+    """Yield the examples of `sources` as `ExampleReader`, and raise one InputError of all problems at the end.
+
+    Where `config.on_bad_row` is skip, rows that cannot be used are passed over.
+    """
+    settings = config or ExamplesConfig()
+    problems = Problems(describe(sources))
+    yield from ExampleReader(sources, settings, problems, progress)
+    if settings.on_bad_row == "stop":
+        problems.raise_if_any(REMEDY)
+
+
+def check_columns(columns: Mapping[str, str], found: Sequence[str]) -> None:
+    """Raise ConfigError if a column that `columns` maps is not among those `found` in the files."""
+    absent = {standard: theirs for standard, theirs in columns.items() if theirs not in found}
+    if absent:
+        names = ", ".join(f"{standard}={theirs}" for standard, theirs in absent.items())
+        raise ConfigError(
+            f"examples.columns (--column) {names}: expected columns of the files, found only {', '.join(found)}"
+        )
+
+
+def _read_records(source: Source, list_columns: frozenset[str], progress: Progress | None) -> Iterator[Record]:
+    if source.format == "JSON lines":
+        return read_json_lines(source.file, progress)
+    if source.format == "JSON":
+        return read_json(source.file, list_columns, progress)
+    if source.format == "CSV":
+        return read_csv(source.file, list_columns, progress)
+    from g2is.examples.arrow_rows import read_dataset, read_parquet  # an import that reading text does not need
+
+    if source.format == "Parquet":
+        return read_parquet(source.file, progress)
+    return read_dataset(source.dataset, source.size, progress)
 
 
 def _id_of(values: dict[str, Any], row: int) -> str:
-    value = values.get("id")
-    if value is None:
-        return f"row-{row}"
-    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        found = "an empty string" if value == "" else json_type(value)
-        raise InputError(f"expected `id` to be a string or an integer, found {found}")
+    if values.get("id") == "":
+        raise InputError("expected `id` to be a string or an integer, found an empty string")
+    return _label_of(values, "id") or f"row-{row}"
+
+
+def _label_of(values: dict[str, Any], column: str) -> str | None:
+    """Return what the row says of itself in `column`, or None if that is absent, null or empty."""
+    value = values.get(column)
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        hint = "" if column == "id" else f"; map another column to it with --column {column}=NAME"
+        raise InputError(f"expected `{column}` to be a string or an integer, found {json_type(value)}{hint}")
     text = str(value)
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise InputError("expected `id` to be Unicode text, found a lone surrogate") from None
+        raise InputError(f"expected `{column}` to be Unicode text, found a lone surrogate") from None
     return text
-
-
-def _check_schema(values: dict[str, Any], expected: str | None) -> str:
-    """Return the row's schema, which is that of the rows before it."""
-    if expected is not None and all(column in values for column in SCHEMAS[expected]):
-        return expected
-    found = schema_of(values)
-    if expected is not None:
-        columns = ", ".join(SCHEMAS[expected])
-        other = f" ({found})" if found else ""
-        raise InputError(
-            f"expected columns {columns} as in the rows before, found columns {describe_columns(values)}{other}"
-        )
-    if found is None:
-        raise InputError(f"expected columns {describe_schemas()}, found columns {describe_columns(values)}")
-    return found

@@ -1,52 +1,77 @@
 """The column layouts of instruction data that g2is knows, each turned into one list of turns.
 
     messages            `messages`: list of {role, content}
-    prompt/completion   `prompt`, `completion`: both strings, or both lists of {role, content} as TRL has them
-    alpaca              `instruction`, `output`, and where there is one `input` (joined by an empty line)
+    sharegpt            `conversations`: list of {from, value}; where there is one, a `system` text before them
+    prompt/completion   `prompt`, `completion`: both strings, or both lists of turns as TRL has them
+    alpaca              `instruction`, `output`, and where there is one `input` (joined by an empty line); as
+                        LLaMA-Factory has it also `system`, and `history`: list of [question, answer]
+    inputs/targets      `inputs`, `targets` (FLAN)
+    question/answer     `question`, `answer`
 
-Other columns are left alone. A row with the columns of several layouts is read by the first of this list.
+A turn may be {role, content} or {from, value} in any of them. Other columns are left alone. A row with the columns of
+several layouts is read by the first of this list, or by the one that is asked for.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
+from g2is.config import Layout
 from g2is.errors import InputError
 
 Message = tuple[str, str]  # (role, content)
 
 ROLES = ("system", "user", "assistant")
-SCHEMAS = {
+_SHAREGPT_ROLES = {"human": "user", "gpt": "assistant"} | {role: role for role in ROLES}
+SCHEMAS: dict[Layout, tuple[str, ...]] = {
     "messages": ("messages",),
+    "sharegpt": ("conversations",),
     "prompt/completion": ("prompt", "completion"),
     "alpaca": ("instruction", "output"),
+    "inputs/targets": ("inputs", "targets"),
+    "question/answer": ("question", "answer"),
 }
+assert tuple(SCHEMAS) == get_args(Layout)
+LIST_COLUMNS = frozenset({"messages", "conversations", "history"})
 # Parts of a turn that the model would see, or that change what is learned, and that (role, content) cannot hold.
 _UNSUPPORTED_KEYS = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking", "weight")
 
 
-def schema_of(row: Mapping[str, Any]) -> str | None:
-    """Return the name of the first schema whose columns `row` has, or None."""
-    return next((name for name, columns in SCHEMAS.items() if all(column in row for column in columns)), None)
+def schema_of(row: Mapping[str, Any], asked: Layout | None = None) -> Layout | None:
+    """Return `asked` if `row` has its columns, else the name of the first schema whose columns it has, or None."""
+    names = SCHEMAS if asked is None else (asked, *SCHEMAS)
+    return next((name for name in names if has_columns(row, name)), None)
 
 
-def messages_of(row: Mapping[str, Any], schema: str) -> tuple[Message, ...]:
+def has_columns(row: Mapping[str, Any], schema: Layout) -> bool:
+    """Whether `row` has the columns that `schema` cannot do without."""
+    return all(column in row for column in SCHEMAS[schema])
+
+
+def messages_of(row: Mapping[str, Any], schema: Layout) -> tuple[Message, ...]:
     """Return the row's turns, at least one of them by the assistant and none of those empty.
 
     Raises InputError saying what was expected and what was found; the caller adds the place.
     """
     if schema == "messages":
         messages = _turns(row["messages"], "messages")
+    elif schema == "sharegpt":
+        messages = _turns(row["conversations"], "conversations")
+        system = _system(row)
+        if system and messages[0][0] == "system":
+            raise InputError("expected one system text, found `system` and a system turn in `conversations`")
+        messages = system + messages
     elif schema == "alpaca":
         extra = row.get("input")
         question = _text(row["instruction"], "instruction")
         if extra is not None and _text(extra, "input"):
             question = f"{question}\n\n{extra}"
-        messages = (("user", question), ("assistant", _text(row["output"], "output")))
-    elif isinstance(row["prompt"], list):
+        messages = (*_system(row), *_history(row.get("history")), *_pair(question, _text(row["output"], "output")))
+    elif schema == "prompt/completion" and isinstance(row["prompt"], list):
         messages = _turns(row["prompt"], "prompt") + _turns(row["completion"], "completion")
     else:
-        prompt, completion = _text(row["prompt"], "prompt"), _text(row["completion"], "completion")
-        messages = (("user", prompt), ("assistant", completion))
+        question_column, answer_column = SCHEMAS[schema]
+        question, answer = _text(row[question_column], question_column), _text(row[answer_column], answer_column)
+        messages = _pair(question, answer)
     _check_answers(messages)
     return messages
 
@@ -62,32 +87,61 @@ def describe_schemas() -> str:
 
 
 def json_type(value: Any) -> str:
-    """Return the name of a parsed JSON value's type as an error message names it."""
+    """Return the name of a value's type as an error message names it."""
     if value is None:
         return "null"
     names = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
-    return names[type(value)]
+    return names.get(type(value), f"a {type(value).__name__}")  # Parquet has more types than JSON
+
+
+def _pair(question: str, answer: str) -> tuple[Message, ...]:
+    return (("user", question), ("assistant", answer))
+
+
+def _system(row: Mapping[str, Any]) -> tuple[Message, ...]:
+    value = row.get("system")
+    return (("system", _text(value, "system")),) if value not in (None, "") else ()
+
+
+def _history(value: Any) -> tuple[Message, ...]:
+    if value is None or value in ("", []):
+        return ()
+    if not isinstance(value, list):
+        raise InputError(f"expected a list of [question, answer] in `history`, found {json_type(value)}")
+    turns: list[Message] = []
+    for index, pair in enumerate(value):
+        place = f"history[{index}]"
+        if not isinstance(pair, list) or len(pair) != 2:
+            found = f"a list of {len(pair)}" if isinstance(pair, list) else json_type(pair)
+            raise InputError(f"expected [question, answer] in `{place}`, found {found}")
+        turns += _pair(_text(pair[0], f"{place}[0]"), _text(pair[1], f"{place}[1]"))
+    return tuple(turns)
 
 
 def _turns(value: Any, column: str) -> tuple[Message, ...]:
     if not isinstance(value, list) or not value:
         found = "an empty list" if value == [] else json_type(value)
         raise InputError(f"expected a list of {{role, content}} in `{column}`, found {found}")
-    turns = []
-    for index, turn in enumerate(value):
-        place = f"{column}[{index}]"
-        if not isinstance(turn, dict):
-            raise InputError(f"expected {{role, content}} in `{place}`, found {json_type(turn)}")
-        if turn.get("role") not in ROLES:
-            found = repr(turn["role"]) if "role" in turn else f"keys {describe_columns(turn)}"
-            raise InputError(f"expected `role` to be one of {', '.join(ROLES)} in `{place}`, found {found}")
-        for key in _UNSUPPORTED_KEYS:
-            if turn.get(key) not in (None, "", [], {}):  # 0 is a weight that says: do not learn
-                raise InputError(f"expected only role and content in `{place}`, found `{key}`, which is not supported")
-        if "content" not in turn:
-            raise InputError(f"expected `content` in `{place}`, found keys {describe_columns(turn)}")
-        turns.append((turn["role"], _text(turn["content"], f"{place}.content")))
-    return tuple(turns)
+    return tuple(_turn(turn, f"{column}[{index}]") for index, turn in enumerate(value))
+
+
+def _turn(turn: Any, place: str) -> Message:
+    if not isinstance(turn, dict):
+        raise InputError(f"expected {{role, content}} in `{place}`, found {json_type(turn)}")
+    # Arrow's structs have every key in every turn: what is null there was not given.
+    is_sharegpt = turn.get("role") is None and turn.get("from") is not None
+    role_key, content_key = ("from", "value") if is_sharegpt else ("role", "content")
+    roles = _SHAREGPT_ROLES if is_sharegpt else {role: role for role in ROLES}
+    found_role = turn.get(role_key)
+    if not isinstance(found_role, str) or found_role not in roles:
+        found = repr(found_role) if role_key in turn else f"keys {describe_columns(turn)}"
+        raise InputError(f"expected `{role_key}` to be one of {', '.join(roles)} in `{place}`, found {found}")
+    for key in _UNSUPPORTED_KEYS:
+        if turn.get(key) not in (None, "", [], {}):  # 0 is a weight that says: do not learn
+            raise InputError(f"expected only role and content in `{place}`, found `{key}`, which is not supported")
+    if content_key not in turn:
+        raise InputError(f"expected `{content_key}` in `{place}`, found keys {describe_columns(turn)}")
+    return roles[found_role], _text(turn[content_key], f"{place}.{content_key}")
 
 
 def _text(value: Any, place: str) -> str:

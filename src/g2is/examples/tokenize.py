@@ -40,7 +40,7 @@ class Renderer:
         self._tokenizer = tokenizer
         self._template = template
         self._truncation = config.truncation
-        self._max_length = max_length
+        self.max_length = max_length
         self._bos_id: int | None = tokenizer.bos_token_id
         # What the tokenizer does with a text of its own accord says whether the model expects a BOS.
         self._adds_bos = self._bos_id is not None and list(tokenizer("a")["input_ids"])[:1] == [self._bos_id]
@@ -58,11 +58,11 @@ class Renderer:
         """Render one example.
 
         Raises InputError if nothing of it is learned, ModelError if the chat template cannot render it; both name its
-        line and id.
+        place and id.
         """
         (result,) = self.render_many([example])
         if isinstance(result, G2isError):
-            raise type(result)(f"line {example.line} ({example.id}): {result}")
+            raise type(result)(f"{example.origin.place(example.line)} ({example.id}): {result}")
         return result
 
     def render_many(self, examples: Sequence[Example]) -> list[Rendered | G2isError]:
@@ -74,6 +74,15 @@ class Renderer:
             return []
         encoded = self._encode_plain(examples) if self._template is None else self._encode_chat(examples)
         return [item if isinstance(item, G2isError) else self._finish(*item) for item in encoded]
+
+    def parts(self, rendered: Rendered) -> tuple[tuple[str, bool], ...]:
+        """Return what the model sees as text, cut where what is learned begins and ends: (text, is learned)."""
+        edges = np.flatnonzero(np.diff(rendered.label_mask)) + 1
+        runs = zip(np.split(rendered.input_ids, edges), np.split(rendered.label_mask, edges), strict=True)
+        return tuple(
+            (self._tokenizer.decode(ids.tolist(), clean_up_tokenization_spaces=False), bool(mask[0]))
+            for ids, mask in runs
+        )
 
     def _encode_chat(self, examples: Sequence[Example]) -> list[tuple[np.ndarray, np.ndarray] | G2isError]:
         assert self._template is not None
@@ -121,12 +130,12 @@ class Renderer:
             label_mask = np.concatenate([np.array([False]), label_mask])
             has_bos = True
         label_mask[:1] = False  # nothing predicts the first token
-        ids, mask = shorten(input_ids, label_mask, self._max_length, self._truncation, keep_first=has_bos)
+        ids, mask = shorten(input_ids, label_mask, self.max_length, self._truncation, keep_first=has_bos)
         if not mask.any():
             if not label_mask.any():
                 return InputError("expected an answer of at least one token after a context, found none")
             return InputError(
-                f"expected learned tokens among the {self._max_length} that are kept of {len(input_ids)}, found none: "
+                f"expected learned tokens among the {self.max_length} that are kept of {len(input_ids)}, found none: "
                 "raise examples.max_length, use --set examples.truncation=prompt-start, or leave the row out"
             )
         return Rendered(ids, mask, len(input_ids) - len(ids), int(label_mask.sum()) - int(mask.sum()))

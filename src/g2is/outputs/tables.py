@@ -32,16 +32,16 @@ def write_tables(
 ) -> None:
     """Write scores.parquet, then selection.parquet, one row a step of `walk` in its order.
 
-    `pool` (N, k), and the same as `rows`; its `ids` and their row `numbers` (N,) int in the pool as it was read. `core`
-    and `targets` by name, the latter with the target's rows (M, k) and their ids. `made_from` is kept in both files:
-    `stored_metadata` gives it back.
+    `pool` (N, k), and the same as `rows`; its `ids` and their record `numbers` (N,) int64. `core` and `targets` by
+    name, the latter with the target's rows (M, k) and their ids. `made_from` is kept in both files: `stored_metadata`
+    gives it back.
     """
     of_pool: dict[str, pa.Array] = {"row": pa.array(numbers, pa.int64()), "id": pa.array(ids, pa.string())}
     for name, knowledge in core.items():
         of_pool[f"similarity_to_core.{name}"] = pa.array(scores(rows, knowledge).core_score, mask=~rows.nodes)
     _write(folder / SCORES, of_pool, made_from)
     columns = {
-        "row": pa.array([numbers[step.row] for step in walk.steps], pa.int64()),
+        "row": pa.array(numbers[walk.rows], pa.int64()),
         "id": pa.array([ids[step.row] for step in walk.steps], pa.string()),
         "order": pa.array([step.order for step in walk.steps], pa.int64()),
         "target": pa.array([step.target for step in walk.steps], pa.string()),

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from g2is.config import ExamplesConfig
 from g2is.examples.read import Example
+from g2is.examples.sources import Source
 from g2is.examples.tokenize import Renderer, make_renderer
 
 
@@ -58,9 +59,10 @@ def make_tokenizer() -> Callable[..., Any]:
 @pytest.fixture
 def make_example() -> Callable[..., Example]:
     """Build an example from alternating (role, content) pairs."""
+    origin = Source("pool.jsonl", "pool", "JSON lines", (Path("pool.jsonl"),))
 
     def make(*messages: tuple[str, str], line: int = 1, id: str = "row-0") -> Example:
-        return Example(row=line - 1, line=line, id=id, messages=messages, raw=b"")
+        return Example(row=line - 1, origin=origin, line=line, id=id, messages=messages, raw=b"")
 
     return make
 

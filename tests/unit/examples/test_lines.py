@@ -69,6 +69,13 @@ def test_a_line_longer_than_many_chunks_stays_whole(tmp_path: Path) -> None:
         ("gzip.jsonl", gzip.compress(TEXT), r"expected plain text .*found gzip data .*rename it to end in \.gz"),
         ("empty.jsonl", b"", "found an empty file"),
         ("empty.gz", b"", "found an empty file"),
+        ("table.jsonl", b"PAR1" + bytes(40), r"found Parquet data .*rename it to end in \.parquet"),
+        ("table.csv.gz", gzip.compress(b"PAR1" + bytes(40)), "found Parquet data"),
+        ("sheet.csv", b"PK\x03\x04" + bytes(40), "found zip data .*unpack it"),
+        ("arrow.json", b"ARROW1" + bytes(40), "found Arrow data"),
+        ("old.jsonl", b"BZh91AY" + bytes(40), "found bzip2 data"),
+        ("old.jsonl.zst", zstd(b"\xfd7zXZ" + bytes(40)), "found xz data"),
+        ("wide.json", '{"a": 1}'.encode("utf-16"), "found UTF-16 data .*convert it"),
     ],
 )
 def test_a_damaged_file_gives_one_error_that_names_it(tmp_path: Path, name: str, data: bytes, expected: str) -> None:

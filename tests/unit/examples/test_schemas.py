@@ -2,8 +2,9 @@ from typing import Any
 
 import pytest
 
+from g2is.config import STANDARD_COLUMNS
 from g2is.errors import InputError
-from g2is.examples.schemas import messages_of, schema_of
+from g2is.examples.schemas import LIST_COLUMNS, SCHEMAS, messages_of, schema_of
 
 ANSWER = {"role": "assistant", "content": "a"}
 
@@ -28,6 +29,47 @@ ANSWER = {"role": "assistant", "content": "a"}
         ),
         ({"prompt": "p", "completion": "c", "messages": [ANSWER]}, "messages", (("assistant", "a"),)),
         (
+            {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}], "system": "s"},
+            "sharegpt",
+            (("system", "s"), ("user", "q"), ("assistant", "a")),
+        ),
+        (
+            {"conversations": [{"from": "user", "value": "q"}, {"from": "assistant", "value": "a"}], "system": None},
+            "sharegpt",
+            (("user", "q"), ("assistant", "a")),
+        ),
+        (
+            {"conversations": [{"role": "user", "content": "q", "from": None, "value": None}, ANSWER], "system": ""},
+            "sharegpt",
+            (("user", "q"), ("assistant", "a")),
+        ),
+        (
+            {
+                "messages": [
+                    {"from": "system", "value": "s", "role": None, "content": None},
+                    {"from": "gpt", "value": "a"},
+                ]
+            },
+            "messages",
+            (("system", "s"), ("assistant", "a")),
+        ),
+        (
+            {"instruction": "q", "input": "", "output": "a", "system": "s", "history": [["q1", "a1"], ["q2", "a2"]]},
+            "alpaca",
+            (
+                *(("system", "s"), ("user", "q1"), ("assistant", "a1"), ("user", "q2"), ("assistant", "a2")),
+                *(("user", "q"), ("assistant", "a")),
+            ),
+        ),
+        (
+            {"instruction": "q", "output": "a", "system": None, "history": []},
+            "alpaca",
+            (("user", "q"), ("assistant", "a")),
+        ),
+        ({"instruction": "q", "output": "a", "history": None}, "alpaca", (("user", "q"), ("assistant", "a"))),
+        ({"inputs": "q", "targets": "a"}, "inputs/targets", (("user", "q"), ("assistant", "a"))),
+        ({"question": "q", "answer": "a"}, "question/answer", (("user", "q"), ("assistant", "a"))),
+        (
             {"messages": [{**ANSWER, "tool_calls": None, "reasoning": "", "name": "n"}]},
             "messages",
             (("assistant", "a"),),
@@ -39,7 +81,7 @@ def test_every_known_layout_becomes_turns(row: dict[str, Any], schema: str, mess
     assert messages_of(row, schema) == messages
 
 
-@pytest.mark.parametrize("row", [{}, {"text": "t"}, {"instruction": "q"}, {"prompt": "q"}, {"conversations": []}])
+@pytest.mark.parametrize("row", [{}, {"text": "t"}, {"instruction": "q"}, {"prompt": "q"}, {"conversation": []}])
 def test_a_row_of_no_known_layout_has_no_schema(row: dict[str, Any]) -> None:
     assert schema_of(row) is None
 
@@ -52,7 +94,7 @@ def test_a_row_of_no_known_layout_has_no_schema(row: dict[str, Any]) -> None:
         ({"messages": "hello"}, "found a string"),
         ({"messages": ["hello"]}, r"`messages\[0\]`, found a string"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "expected `role` to be one of .*found 'tool'"),
-        ({"messages": [{"from": "gpt", "value": "x"}]}, "expected `role` .*found keys from, value"),
+        ({"messages": [{"speaker": "gpt", "value": "x"}]}, "expected `role` .*found keys speaker, value"),
         ({"messages": [{"role": ["user"], "content": "x"}]}, "expected `role`"),
         ({"messages": [{"role": "user"}, ANSWER]}, r"expected `content` in `messages\[0\]`, found keys role"),
         ({"messages": [{"role": "user", "content": [{"type": "text"}]}, ANSWER]}, r"content`, found a list"),
@@ -67,6 +109,23 @@ def test_a_row_of_no_known_layout_has_no_schema(row: dict[str, Any]) -> None:
         ({"instruction": "q", "output": ""}, "found an empty one"),
         ({"prompt": "q", "completion": [ANSWER]}, "expected a string in `completion`, found a list"),
         ({"prompt": [ANSWER], "completion": "a"}, "expected a list of .* in `completion`, found a string"),
+        (
+            {"conversations": [{"from": "tool", "value": "x"}]},
+            "expected `from` to be one of human, gpt, .*found 'tool'",
+        ),
+        ({"conversations": [{"from": "gpt"}]}, r"expected `value` in `conversations\[0\]`, found keys from"),
+        ({"conversations": [{"from": "gpt", "value": None}]}, r"`conversations\[0\].value`, found null"),
+        ({"conversations": [{"from": "system", "value": "s"}], "system": "t"}, "expected one system text"),
+        (
+            {"conversations": [{"from": "gpt", "value": "a"}], "system": 3},
+            "expected a string in `system`, found a number",
+        ),
+        ({"instruction": "q", "output": "a", "history": "h"}, "expected a list of .question, answer. in `history`"),
+        ({"instruction": "q", "output": "a", "history": [["x"]]}, r"in `history\[0\]`, found a list of 1"),
+        ({"instruction": "q", "output": "a", "history": [["x", None]]}, r"string in `history\[0\]\[1\]`, found null"),
+        ({"instruction": "q", "output": "a", "history": [["x", ""]]}, "an answer in turn 2 .*found an empty one"),
+        ({"question": None, "answer": "a"}, "expected a string in `question`, found null"),
+        ({"inputs": "q", "targets": b"a"}, "expected a string in `targets`, found a bytes"),
     ],
 )
 def test_a_row_that_cannot_be_used_says_what_was_expected_and_found(row: dict[str, Any], expected: str) -> None:
@@ -74,3 +133,15 @@ def test_a_row_that_cannot_be_used_says_what_was_expected_and_found(row: dict[st
     assert schema is not None
     with pytest.raises(InputError, match=expected):
         messages_of(row, schema)
+
+
+def test_of_several_layouts_the_first_is_read_or_the_one_asked_for() -> None:
+    row = {"question": "q", "answer": "a", "instruction": "i", "output": "o"}
+    assert schema_of(row) == "alpaca"
+    assert schema_of(row, "question/answer") == "question/answer"
+    assert schema_of(row, "sharegpt") == "alpaca"
+
+
+def test_every_column_of_a_layout_has_a_standard_name() -> None:
+    assert {column for columns in SCHEMAS.values() for column in columns} <= set(STANDARD_COLUMNS)
+    assert set(STANDARD_COLUMNS) >= LIST_COLUMNS

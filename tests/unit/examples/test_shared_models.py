@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from g2is.config import ExamplesConfig
+from g2is.examples.make_table import tokenize_files
 from g2is.examples.read import read_examples
-from g2is.examples.table import tokenize_file
+from g2is.examples.sources import find_sources
 from g2is.examples.tokenize import make_renderer
 
 SHARED = Path("/work/shared")
@@ -23,7 +24,7 @@ def test_real_answers_are_learned_with_their_end(name: str, end: str, context_le
 
     tokenizer = AutoTokenizer.from_pretrained(SHARED / "models" / name)
     renderer = make_renderer(tokenizer, ExamplesConfig(), context_length)
-    for example in islice(read_examples(SHARED / "data" / "pool.jsonl.gz"), 200):
+    for example in islice(read_examples(find_sources([str(SHARED / "data" / "pool.jsonl.gz")])), 200):
         rendered = renderer.render(example)
         answer = tokenizer.decode(rendered.input_ids[rendered.label_mask], clean_up_tokenization_spaces=False)
         if rendered.num_answer_dropped == 0:
@@ -40,7 +41,7 @@ def test_markers_and_prefixes_find_the_same_answers() -> None:
     marked = make_renderer(tokenizer, ExamplesConfig(), None)
     tokenizer.chat_template = tokenizer.chat_template.replace("{% generation %}", "").replace("{% endgeneration %}", "")
     unmarked = make_renderer(tokenizer, ExamplesConfig(), None)
-    examples = list(islice(read_examples(SHARED / "data" / "pool.jsonl.gz"), 300))
+    examples = list(islice(read_examples(find_sources([str(SHARED / "data" / "pool.jsonl.gz")])), 300))
     for left, right in zip(marked.render_many(examples), unmarked.render_many(examples), strict=True):
         np.testing.assert_array_equal(left.input_ids, right.input_ids)
         np.testing.assert_array_equal(left.label_mask, right.label_mask)
@@ -51,6 +52,8 @@ def test_a_real_target_becomes_a_table(tmp_path: Path) -> None:
 
     tokenizer = AutoTokenizer.from_pretrained(SHARED / "models" / "base6m")
     renderer = make_renderer(tokenizer, ExamplesConfig(), 1024)
-    table = tokenize_file(SHARED / "data" / "targets" / "gsm8k.dev.jsonl.gz", renderer, tmp_path)
+    table = tokenize_files(
+        find_sources([str(SHARED / "data" / "targets" / "gsm8k.dev.jsonl.gz")]), renderer, ExamplesConfig(), tmp_path
+    )
     assert len(table) == 64
     assert table.num_answer_tokens.min() > 1

@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from g2is.config import ExamplesConfig
 from g2is.errors import InputError, ModelError, StoreError
-from g2is.examples import lines
+from g2is.examples import lines, make_table
 from g2is.examples import table as table_module
 from g2is.examples.keys import content_key
+from g2is.examples.make_table import tokenize_files
 from g2is.examples.read import read_examples
-from g2is.examples.table import tokenize_file
+from g2is.examples.sources import find_sources
+from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import Renderer
 
 Make = Callable[..., Any]
@@ -23,9 +26,14 @@ STRICT = (
 )
 
 
+def tokenize_file(path: Path, renderer: Renderer, cache: Path, progress: Any = None, **settings: Any) -> ExampleTable:
+    return tokenize_files(find_sources([str(path)]), renderer, ExamplesConfig(**settings), cache, progress)
+
+
 @pytest.fixture(autouse=True)
 def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table_module, "GROUP_ROWS", ROWS)
+    monkeypatch.setattr(make_table, "GROUP_ROWS", ROWS)
 
 
 @pytest.fixture
@@ -57,11 +65,33 @@ def made_before(pool: Path, renderer: Renderer, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(Renderer, "render_many", fail)
 
 
+def test_a_subset_is_a_table_of_the_rows_asked_for(pool: Path, renderer: Renderer, tmp_path: Path) -> None:
+    table = tokenize_file(pool, renderer, tmp_path / "cache")
+    positions = np.array([149, 5, 70, 6])
+    part = table.subset(positions)
+    assert part.ids == [table.ids[position] for position in positions]
+    assert part.sources == ["pool"] * 4
+    assert part.groups == [None] * 4
+    assert part.files == [str(pool)] * 4
+    for name in ("rows", "lines", "keys", "num_tokens", "num_answer_tokens", "num_dropped", "num_answer_dropped"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(table, name)[positions])
+    assert (len(part), part.num_duplicates, part.source_sha256) == (4, 1, table.source_sha256)
+    assert part.num_truncated == (table.num_dropped[positions] > 0).sum()
+    for there, here in ((1, 5), (0, 149), (3, 6)):
+        assert part.take([there])[0].input_ids.tolist() == table.take([here])[0].input_ids.tolist()
+    assert part.subset([2, 1]).take([0])[0].input_ids.tolist() == table.take([70])[0].input_ids.tolist()
+    assert len(part.subset([])) == 0
+    with pytest.raises(IndexError, match="from 0 to 3"):
+        part.take([4])
+    with pytest.raises(IndexError, match="from 0 to 3"):
+        part.subset([-1])
+
+
 def test_the_table_holds_what_rendering_each_row_gives(pool: Path, renderer: Renderer, tmp_path: Path) -> None:
     table = tokenize_file(pool, renderer, tmp_path / "cache")
     rendered = table.take(range(len(table)))
     assert len(table) == len(rendered) == 150
-    for example, item in zip(read_examples(pool), rendered, strict=True):
+    for example, item in zip(read_examples(find_sources([str(pool)])), rendered, strict=True):
         expected = renderer.render(example)
         np.testing.assert_array_equal(item.input_ids, expected.input_ids)
         np.testing.assert_array_equal(item.label_mask, expected.label_mask)
@@ -184,7 +214,7 @@ def test_a_table_of_another_file_under_this_ones_name_is_made_again(
 
 def test_tokens_damaged_after_opening_are_not_returned(pool: Path, renderer: Renderer, tmp_path: Path) -> None:
     table = tokenize_file(pool, renderer, tmp_path / "cache")
-    group = table._metadata.row_group(1)
+    group = table._made._metadata.row_group(1)
     column = next(
         group.column(i) for i in range(group.num_columns) if group.column(i).path_in_schema.startswith("input_ids")
     )

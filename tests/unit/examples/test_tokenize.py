@@ -221,14 +221,14 @@ def test_an_example_whose_prompt_leaves_no_room_is_named(
 ) -> None:
     renderer = renderer_for(make_tokenizer(CHATML, IM), 40, truncation="answer-end")
     example = make_example(("user", "q" * 100), ("assistant", "Four"), line=7, id="long")
-    with pytest.raises(InputError, match=r"line 7 \(long\): expected learned tokens among the 40 .*found none: raise"):
+    with pytest.raises(InputError, match=r":7 \(long\): expected learned tokens among the 40 .*found none: raise"):
         renderer.render(example)
 
 
 def test_a_template_problem_names_line_and_id(make_tokenizer: Make, make_example: Make, renderer_for: Make) -> None:
     refusing = "{% if messages[0].role == 'system' %}{{ raise_exception('No system') }}{% endif %}" + CHATML
     renderer = renderer_for(make_tokenizer(refusing, IM))
-    with pytest.raises(ModelError, match=r"line 3 \(strict\): .*No system"):
+    with pytest.raises(ModelError, match=r":3 \(strict\): .*No system"):
         renderer.render(make_example(("system", "s"), *ONE_TURN, line=3, id="strict"))
 
 

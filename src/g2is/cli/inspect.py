@@ -1,0 +1,115 @@
+"""`g2is inspect`: print what was recognised in files of examples."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from g2is.cli import options
+from g2is.cli.build import examples_settings
+from g2is.cli.session import quiet_libraries, reporter, stoppable
+from g2is.config import ExamplesConfig, Locations, ModelConfig, Section
+from g2is.config_io import parse
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from g2is.examples.inspect import Inspection, Shown
+    from g2is.examples.tokenize import Renderer
+
+_MOST_COUNTED = 10
+_LONGEST_PART = 800  # characters of a part that are shown
+_LEARNED = "bold green"
+
+
+class _Inspected(Section):
+    """What the command was given."""
+
+    files: Locations
+    examples: ExamplesConfig
+
+
+def inspect(
+    files: Annotated[list[str], typer.Argument(help="files, 'globs', folders of save_to_disk, hf:org/name:split")],
+    model: Annotated[
+        str | None, typer.Option(help="show what this model would see and learn: a local folder or a hub name")
+    ] = None,
+    schema: options.Schema = None,
+    column: options.Columns = None,
+) -> None:
+    """Show what is recognised in files of examples: format, columns, sources, lengths, problems, and three examples.
+
+    What is learned stands out: in colour on a terminal, as «…» elsewhere. The exit code is 2 if rows cannot be used.
+    """
+    values = {"files": files, "examples": examples_settings(schema, column, None)}
+    given: _Inspected = parse(_Inspected, values, "the command line")
+    with stoppable():
+        from rich.console import Console
+
+        from g2is.examples.inspect import inspect_examples
+        from g2is.examples.sources import find_sources
+
+        renderer = None if model is None else _renderer(model, given.examples)
+        with reporter().stage("read", "bytes") as progress:
+            found = inspect_examples(find_sources(given.files), given.examples, renderer, progress)
+        _print(Console(highlight=False, soft_wrap=True, markup=False, emoji=False), found)
+    if found.problems:
+        raise typer.Exit(2)
+
+
+def _renderer(model: str, config: ExamplesConfig) -> "Renderer":
+    from g2is.examples.tokenize import make_renderer
+    from g2is.model.folder import find_model
+
+    quiet_libraries()
+    folder = find_model(ModelConfig(name=model))
+    return make_renderer(folder.tokenizer(), config, folder.context_length)
+
+
+def _print(console: "Console", found: "Inspection") -> None:
+    for file in found.files:
+        layout = file.layout or "no known columns"
+        console.print(f"{file.label}: {file.format}, {layout}, {file.num_rows:,} rows")
+    console.print(f"columns     {', '.join(found.columns) or 'none'}")
+    if found.mapped:
+        console.print(f"mapped      {', '.join(f'{name}={theirs}' for name, theirs in found.mapped.items())}")
+    console.print(
+        f"rows        {found.num_rows:,}, of which {found.num_examples:,} can be used;"
+        f" {found.num_duplicates:,} duplicates by content"
+    )
+    console.print(f"sources     {_counts(found.by_source)}")
+    console.print(f"groups      {_counts(found.by_group)}")
+    if found.lengths is not None:
+        of = found.lengths
+        console.print(
+            f"lengths     {of.unit}: min {of.minimum:,}, median {of.median:,}, 90 % {of.ninth_decile:,},"
+            f" max {of.maximum:,}" + ("" if of.limit is None else f"; {of.num_over:,} exceed {of.limit:,}")
+        )
+    for shown in found.shown:
+        _print_example(console, shown)
+    if found.problems:
+        num = len(found.problems)
+        console.print(f"\n{num:,} problem{'s' * (num != 1)}:")
+        for line in found.problems.lines():
+            console.print(f"  {line}")
+
+
+def _print_example(console: "Console", shown: "Shown") -> None:
+    from rich.text import Text
+
+    console.print(f"\n── {shown.place} ({shown.id})", style="dim")
+    text = Text()
+    for part, learned in shown.parts:
+        cut = len(part) - _LONGEST_PART
+        half = _LONGEST_PART // 2
+        part = part if cut <= 0 else f"{part[:half]} [… {cut:,} characters …] {part[-half:]}"
+        if learned and not console.is_terminal:
+            part = f"«{part}»"
+        text.append(part, style=_LEARNED if learned else None)
+    console.print(text)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    most = list(counts.items())[:_MOST_COUNTED]
+    rest = len(counts) - len(most)
+    return ", ".join(f"{name} {num:,}" for name, num in most) + (f", and {rest:,} more" if rest else "") or "none"

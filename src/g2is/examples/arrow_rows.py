@@ -1,0 +1,138 @@
+"""Rows of Parquet files and of datasets, a batch at a time."""
+
+import datetime
+import decimal
+import json
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from g2is.errors import InputError
+from g2is.examples.lines import COMPRESSIONS, PARQUET_MAGIC, check_is_file, unreadable
+from g2is.examples.records import Record
+from g2is.progress import Progress
+
+BATCH_ROWS = 256
+_BUFFER_BYTES = 1 << 16
+
+
+def read_parquet(path: Path, progress: Progress | None = None) -> Iterator[Record]:
+    """Yield a record for each row. `progress(bytes, size)` goes by rows. Raises InputError if it cannot be read."""
+    _check_parquet(path)
+    try:
+        size = path.stat().st_size
+        with pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
+            total = file.metadata.num_rows
+            for record in _records(file.iter_batches(BATCH_ROWS)):
+                yield record
+                if progress is not None and (record.line + 1) % BATCH_ROWS == 0:
+                    progress(size * record.line // total, size)
+        if progress is not None:
+            progress(size, size)
+    except OSError as error:
+        if error.errno is not None:
+            raise unreadable(path, error) from None
+        raise _damaged(path, error) from None
+    except pa.ArrowException as error:
+        raise _damaged(path, error) from None
+
+
+def read_dataset(dataset: Any, size: int, progress: Progress | None = None) -> Iterator[Record]:
+    """Yield a record for each row of a `datasets.Dataset`. `progress(bytes, size)` goes by rows."""
+    total = len(dataset)
+    for record in _records(dataset.with_format("arrow").iter(BATCH_ROWS)):
+        yield record
+        if progress is not None and ((record.line + 1) % BATCH_ROWS == 0 or record.line + 1 == total):
+            progress(size * (record.line + 1) // total, size)
+
+
+def _records(batches: Iterable[pa.RecordBatch | pa.Table]) -> Iterator[Record]:
+    number = 0
+    for batch in batches:
+        for values in _rows(batch):
+            if isinstance(values, InputError):
+                yield Record(number, b"", values)
+            else:
+                yield _record(number, values)
+            number += 1
+
+
+def _rows(batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any] | InputError]:
+    try:
+        rows = batch.to_pylist()
+    except (
+        ValueError,
+        OverflowError,
+    ):  # some row's text is not UTF-8, which Arrow does not check, or a date too far off
+        for index in range(batch.num_rows):
+            try:
+                yield batch.slice(index, 1).to_pylist()[0]
+            except UnicodeDecodeError as error:
+                yield InputError(f"expected UTF-8 text, found byte 0x{error.object[error.start]:02x}")
+            except (ValueError, OverflowError) as error:
+                yield InputError(f"expected values that Python has, found: {error}")
+    else:
+        yield from rows
+
+
+def _record(number: int, values: dict[str, Any]) -> Record:
+    for name, value in values.items():
+        if isinstance(value, bytes):
+            return Record(number, b"", InputError(f"expected text in `{name}`, found bytes; cast it, or leave it out"))
+    try:
+        raw = _to_json(values)
+    except TypeError as error:
+        return Record(number, b"", InputError(f"expected texts, numbers, dates and lists of them, found {error}"))
+    return Record(number, raw, values)
+
+
+def _to_json(values: dict[str, Any]) -> bytes:
+    try:
+        text = json.dumps(values, ensure_ascii=False, allow_nan=False, default=_plain)
+    except ValueError:  # JSON has neither NaN nor infinity
+        text = json.dumps(_without_nan(values), ensure_ascii=False, default=_plain)
+    return text.encode()
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, datetime.date | datetime.time):  # a datetime is a date
+        return value.isoformat()
+    if isinstance(value, decimal.Decimal | uuid.UUID | datetime.timedelta):
+        return str(value)
+    raise TypeError(type(value).__name__)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not abs(value) < float("inf") else value
+
+
+def _check_parquet(path: Path) -> None:
+    check_is_file(path)
+    if path.suffix.lower() in COMPRESSIONS:
+        raise InputError(f"{path}: expected Parquet, which is compressed within, found it compressed again; unpack it")
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(PARQUET_MAGIC))
+    except OSError as error:
+        raise unreadable(path, error) from None
+    if not head:
+        raise InputError(f"{path}: expected examples, found an empty file")
+    if head != PARQUET_MAGIC:
+        raise InputError(
+            f"{path}: expected Parquet from its suffix, found other data (first bytes {head.hex(' ')}); give it the"
+            " suffix of what it is, or make it again"
+        )
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(
+        f"{path}: expected a whole Parquet file, found it truncated or damaged ({error}); copy or download it again"
+    )

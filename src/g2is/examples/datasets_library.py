@@ -1,0 +1,78 @@
+"""Datasets as the `datasets` library keeps them: folders of `save_to_disk`, and the hub. Remote code is never run."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from g2is.config import HUB
+from g2is.errors import InputError
+
+
+def open_saved(folder: Path, split: str) -> Any:
+    """Open a folder that `save_to_disk` wrote. Raises InputError if it cannot be opened or has no such split."""
+    import datasets
+
+    label = f"{folder}:{split}" if split else str(folder)
+    with _quiet(), _failing(label):
+        found = datasets.load_from_disk(str(folder), keep_in_memory=False)
+    if isinstance(found, datasets.DatasetDict):
+        return found[_only_split(label, str(folder), split, list(found))]
+    if split:
+        raise InputError(f"{label}: expected a dataset with splits, found one without; name it {folder}")
+    return found
+
+
+def open_hub(location: str) -> tuple[str, Any]:
+    """Open `hf:org/name:split`, `hf:org/name/config:split` or `hf:` and a local folder of data files: (name, dataset).
+
+    Raises InputError if the hub cannot be reached, or there is no such dataset, configuration or split.
+    """
+    import datasets
+
+    place, _, split = location.removeprefix(HUB).partition(":")
+    name, config = place, None
+    if not Path(place).is_dir():
+        parts = place.split("/")
+        if len(parts) > 3 or not all(parts):
+            raise InputError(f"{location}: expected {HUB}org/name:split or {HUB}org/name/config:split")
+        name, config = "/".join(parts[:2]), parts[2] if len(parts) == 3 else None
+    with _quiet(), _failing(location):
+        if not split:
+            split = _only_split(location, f"{HUB}{place}", "", datasets.get_dataset_split_names(name, config))
+        return Path(name).name, datasets.load_dataset(name, config, split=split, keep_in_memory=False)
+
+
+def _only_split(label: str, place: str, asked: str, splits: list[str]) -> str:
+    """Return the split asked for, or the only one there is."""
+    if asked in splits or (not asked and len(splits) == 1):
+        return asked or splits[0]
+    choices = ", ".join(f"{place}:{split}" for split in splits) or "none"
+    found = f"no split {asked!r}" if asked else "no split named"
+    raise InputError(f"{label}: expected one of {choices}; found {found}")
+
+
+@contextmanager
+def _failing(label: str) -> Iterator[None]:
+    """Tell what went wrong in the library: what it raises for a wrong name, file or network has no common kind."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise InputError(f"{label}: expected a dataset that the datasets library opens, but: {lines[0]}") from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The stage reports its own progress: bars of the library would only interrupt it."""
+    import datasets
+
+    were_shown = not datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if were_shown:
+            datasets.enable_progress_bars()

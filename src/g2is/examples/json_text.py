@@ -1,0 +1,201 @@
+r"""JSON in its shapes: lines, an array, objects over several lines, an object around one list of objects.
+
+Text that is no sequence of lines is decoded from a buffer that grows by need and forgets what was read, so that memory
+follows the longest object, not the file.
+"""
+
+import codecs
+import json
+import re
+from collections.abc import Iterator, Set
+from pathlib import Path
+from typing import Any, NoReturn
+
+from g2is.errors import InputError
+from g2is.examples.lines import read_lines, read_text
+from g2is.examples.records import Record
+from g2is.examples.schemas import json_type
+from g2is.progress import Progress
+
+_HEAD = 1 << 20  # characters looked at to tell the shape
+_CUT = 16  # an error so near the end of the buffer may be that of a value cut there
+_STRING = r'"(?:[^"\\]|\\.)*"'
+_SCALAR = rf"(?:{_STRING}|-?\d[\d.eE+-]*|true|false|null)"
+_WRAPPED = re.compile(rf"\{{\s*(?:{_STRING}\s*:\s*{_SCALAR}\s*,\s*)*(?P<key>{_STRING})\s*:\s*(?=\[\s*\{{)")
+_AFTER_WRAPPED = re.compile(rf"\s*(?:,\s*{_STRING}\s*:\s*{_SCALAR}\s*)*\}}\s*")
+_LINE_BREAK = re.compile(r"[ \t]*[\r\n][ \t\r\n]*")  # never inside a string: JSON has it escaped there
+_BLANK = re.compile(r"[ \t\r\n]*")
+
+
+def read_json_lines(path: Path, progress: Progress | None = None) -> Iterator[Record]:
+    """Yield a record for each line that is not blank. Raises InputError as `read_text`, and for a JSON array."""
+    first = True
+    for number, raw in read_lines(path, progress):
+        values = _parse(raw)
+        if first and (raw.strip() == b"[" or (raw.lstrip()[:1] == b"[" and isinstance(values, InputError))):
+            raise InputError(
+                f"{path}:{number}: expected JSON lines from its suffix, found a JSON array; rename it to end in .json"
+            )
+        first = False
+        yield Record(number, raw, values)
+
+
+def read_json(path: Path, list_columns: Set[str], progress: Progress | None = None) -> Iterator[Record]:
+    """Yield the records of an array, of JSON lines or of objects one after the other; the first byte tells which.
+
+    An object that holds one list of objects and else only texts and numbers is read as that list, unless the list's
+    name is among `list_columns`. Raises InputError as `read_text`, and where the rest of the file cannot be read.
+    """
+    text = _Text(path, progress)
+    first = text.peek()
+    if first == "[":
+        yield from _array(text)
+    elif first == "{":
+        head = text.head()
+        wrapped = _WRAPPED.match(head)
+        if wrapped is not None and json.loads(wrapped["key"]) not in list_columns:
+            text.skip(wrapped.end())
+            yield from _array(text, end=_AFTER_WRAPPED)
+            return
+        line, newline, _ = head.partition("\n")
+        if newline and isinstance(_parse(line.encode("utf-8", "surrogatepass")), dict):
+            yield from read_json_lines(path, progress)  # which finds the next row where one is broken
+            return
+        while text.peek():
+            yield _record(*text.value())
+    elif first:
+        text.fail("expected a JSON array or JSON objects", f"found {first!r}")
+
+
+def _array(text: "_Text", end: re.Pattern[str] | None = None) -> Iterator[Record]:
+    """Yield the records of the array that begins here; after it the file ends, or `end` matches the rest."""
+    text.skip(1)
+    if text.peek() == "]":
+        text.skip(1)
+    else:
+        while True:
+            yield _record(*text.value())
+            found = text.peek()
+            if found not in (",", "]"):
+                text.fail("expected , or ] after an object of the array", f"found {text.found(found)}")
+            text.skip(1)
+            if found == "]":
+                break
+            text.peek()
+    found = text.peek()
+    if end is not None and end.fullmatch(text.head()):
+        return
+    if end is not None:
+        text.fail(
+            "expected one list of objects, and texts or numbers beside it", "found more; convert it to JSON lines"
+        )
+    if found:
+        text.fail("expected the end of the file after the JSON array", f"found {found!r}")
+
+
+def _record(line: int, text: str, value: Any) -> Record:
+    raw = _LINE_BREAK.sub(" ", text).encode()
+    return Record(line, raw, value if isinstance(value, dict) else _not_an_object(value))
+
+
+def _parse(raw: bytes) -> dict[str, Any] | InputError:
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return InputError(f"expected UTF-8 text, found byte 0x{raw[error.start]:02x} at byte {error.start + 1}")
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        return InputError(f"expected a JSON object, found bad JSON: {error.msg} at column {error.colno}")
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, lists in lists in lists …
+        return InputError(f"expected a JSON object, found one that cannot be parsed: {error}")
+    return value if isinstance(value, dict) else _not_an_object(value)
+
+
+def _not_an_object(value: Any) -> InputError:
+    return InputError(f"expected a JSON object, found {json_type(value)}")
+
+
+class _Text:
+    """The file's text from the place that is read, of which a part is in memory."""
+
+    def __init__(self, path: Path, progress: Progress | None) -> None:
+        self._path = path
+        self._chunks = read_text(path, progress)
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._scan = json.JSONDecoder().raw_decode
+        self._text = ""
+        self._at = 0
+        self._line = 1  # of the character at `_at`
+        self._ended = False
+
+    def peek(self) -> str:
+        """Go to the next character that is not blank and return it, or "" at the end of the file."""
+        while True:
+            blank = _BLANK.match(self._text, self._at)
+            assert blank is not None
+            self._go_to(blank.end())
+            if self._at < len(self._text) or self._ended:
+                return self._text[self._at : self._at + 1]
+            self._grow(1)
+
+    def head(self) -> str:
+        """Return what follows, up to `_HEAD` characters (or what is in memory of more)."""
+        if len(self._text) - self._at < _HEAD:
+            self._grow(_HEAD - (len(self._text) - self._at))
+        return self._text[self._at :]
+
+    def skip(self, num: int) -> None:
+        """Go on by `num` characters that are in memory."""
+        self._go_to(self._at + num)
+
+    def value(self) -> tuple[int, str, Any]:
+        """Read one JSON value: the line where it begins, its text, and what it says. Raises InputError if it is bad."""
+        self.peek()
+        while True:
+            try:
+                value, end = self._scan(self._text, self._at)
+            except json.JSONDecodeError as error:
+                cut = error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - _CUT
+                if self._ended and error.pos >= len(self._text.rstrip()):
+                    self.fail("expected the rest of the JSON object that begins here", "found the end of the file")
+                if self._ended or not cut:
+                    self._go_to(error.pos)
+                    self.fail("expected a JSON object", f"found bad JSON: {error.msg}")
+            except (ValueError, RecursionError) as error:
+                self.fail("expected a JSON object", f"found one that cannot be parsed: {error}")
+            else:
+                if end < len(self._text) or self._ended:  # a number might go on
+                    break
+            self._grow(len(self._text) - self._at)  # twice as much: the retries cost no more than the last
+        line, text = self._line, self._text[self._at : end]
+        self._go_to(end)
+        return line, text, value
+
+    def fail(self, expected: str, found: str) -> NoReturn:
+        """Raise the InputError of this place, from which on nothing can be read."""
+        raise InputError(
+            f"{self._path}:{self._line}: {expected}, {found}; the rest of the file cannot be read. Mend it there"
+        )
+
+    def found(self, character: str) -> str:
+        """Return `character` as a message names it."""
+        return repr(character) if character else "the end of the file: it is truncated"
+
+    def _go_to(self, place: int) -> None:
+        self._line += self._text.count("\n", self._at, place)
+        self._at = place
+
+    def _grow(self, num: int) -> None:
+        parts = [self._text[self._at :]]
+        self._at = 0
+        while num > 0 and not self._ended:
+            chunk = next(self._chunks, None)
+            self._ended = chunk is None
+            try:
+                parts.append(self._decoder.decode(chunk or b"", final=self._ended))
+            except UnicodeDecodeError as error:
+                self._line += "".join(parts).count("\n") + error.object[: error.start].count(b"\n")
+                self.fail("expected UTF-8 text", f"found byte 0x{error.object[error.start]:02x}")
+            num -= len(parts[-1])
+        self._text = "".join(parts)

@@ -1,0 +1,221 @@
+"""Tokenize files into a table: made once, opened by every later call.
+
+The table's name is the digest of the files' content, the renderer, and how rows are read, so a changed file, template,
+tokenizer, length, layout or column makes a new one. It is written whole or not at all; one that cannot be read is made
+again. Where bad rows are set aside, their list lies beside it.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from g2is.config import ExamplesConfig
+from g2is.errors import G2isError, StoreError
+from g2is.examples.keys import content_key
+from g2is.examples.problems import BadRow, Problems
+from g2is.examples.read import REMEDY, Example, ExampleReader
+from g2is.examples.sources import Source, describe, source_sha256
+from g2is.examples.table import GROUP_ROWS, SCHEMA, ExampleTable, MadeTable
+from g2is.examples.tokenize import Rendered, Renderer
+from g2is.progress import Progress
+from g2is.store.files import write_atomically
+
+_TABLE_VERSION = 2
+
+Keep = Callable[[str], Any]  # takes a line of the list of bad rows
+
+
+def tokenize_files(
+    sources: Sequence[Source],
+    renderer: Renderer,
+    config: ExamplesConfig,
+    cache_dir: Path,
+    progress: Progress | None = None,
+) -> ExampleTable:
+    """Render every example of `sources` into a table in `cache_dir`, or open the one made by an earlier call.
+
+    `progress(bytes_read, total)` counts bytes of the files on disk, compressed ones if they are compressed; at most
+    GROUP_ROWS examples of those are still to be rendered. Raises InputError or ModelError listing all rows that cannot
+    be used; where `config.on_bad_row` is skip, only if a file cannot be read or no row is left.
+    """
+    identity = {
+        "table_version": _TABLE_VERSION,
+        "source_sha256": source_sha256(sources),
+        "renderer": renderer.fingerprint,
+        "layout": config.layout,
+        "columns": config.columns,
+        "on_bad_row": config.on_bad_row,
+    }
+    text = json.dumps(identity, sort_keys=True)
+    name = hashlib.sha256(text.encode()).hexdigest()[:32]
+    cached = cache_dir / f"{name}.parquet"
+    bad_rows = cache_dir / f"{name}.bad_rows.jsonl" if config.on_bad_row == "skip" else None
+    table = _open(cached, bad_rows, text, sources)
+    if table is None:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        write = partial(_write, identity=text, sources=sources, config=config, renderer=renderer, progress=progress)
+        _make(cached, bad_rows, write)
+        table = _open(cached, bad_rows, text, sources)
+        if table is None:
+            raise StoreError(f"{cached}: expected the table just written, found it unreadable; check the disk")
+    elif progress is not None:
+        size = sum(source.size for source in sources)
+        progress(size, size)
+    return table
+
+
+def describe_losses(kind: str, table: ExampleTable, truncation: str) -> list[str]:
+    """Return what the user should know of the rows that were set aside or shortened; `kind` is pool or target."""
+    losses = []
+    if table.num_bad_rows:
+        rows = (
+            "1 row cannot be used and is"
+            if table.num_bad_rows == 1
+            else f"{table.num_bad_rows} rows cannot be used and are"
+        )
+        losses.append(f"{kind}: {rows} set aside (listed in bad_rows.jsonl)")
+    if table.num_truncated:
+        losses.append(
+            f"{kind}: {table.num_truncated} of {len(table)} examples are longer than the model's or the configured"
+            f" length and lose what examples.truncation = {truncation} says; {table.num_answers_cut} of them lose part"
+            " of an answer"
+        )
+    return losses
+
+
+def _open(path: Path, bad_rows: Path | None, identity: str, sources: Sequence[Source]) -> ExampleTable | None:
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            metadata = file.metadata.metadata or {}
+            if not file.schema_arrow.equals(SCHEMA) or metadata.get(b"g2is") != identity.encode():
+                return None
+            made = MadeTable(path, bad_rows, file, sources)
+            if sum(1 for _ in made.bad_rows()) != made.num_bad_rows:
+                return None
+            return made.table(file)
+    except (OSError, ValueError, LookupError, pa.ArrowException):
+        return None
+
+
+def _make(path: Path, bad_rows: Path | None, write: Callable[[Path, Keep | None], None]) -> None:
+    if bad_rows is None:
+        write_atomically(path, lambda temporary: write(temporary, None))
+        return
+
+    def write_both(of_bad_rows: Path) -> None:
+        with of_bad_rows.open("w", encoding="utf-8") as lines:
+            write_atomically(path, lambda temporary: write(temporary, lines.write))
+
+    write_atomically(bad_rows, write_both)  # the list last: a table without it is made again
+
+
+def _write(
+    path: Path,
+    keep: Keep | None,
+    *,
+    identity: str,
+    sources: Sequence[Source],
+    config: ExamplesConfig,
+    renderer: Renderer,
+    progress: Progress | None,
+) -> None:
+    numbers = {source.label: number for number, source in enumerate(sources)}
+    problems = Problems(describe(sources), None if keep is None else lambda row: keep(_as_line(row, numbers)))
+    reader = ExampleReader(sources, config, problems, progress)
+    schema = SCHEMA.with_metadata({"g2is": identity})
+    num_written = 0
+    with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
+        for examples, rendered in _batches(reader, renderer, problems):
+            if keep is not None or not problems:
+                writer.write_batch(_record_batch(schema, numbers, examples, rendered), row_group_size=GROUP_ROWS)
+                num_written += len(examples)
+        found = {"columns": reader.columns, "num_bad_rows": problems.num_rows}
+        writer.add_key_value_metadata({"g2is_found": json.dumps(found)})
+    if keep is None:
+        problems.raise_if_any(_remedy(config, reader) + REMEDY)
+    elif not num_written:
+        problems.raise_if_any(_remedy(config, reader) + "No row is left. Mend some, or name other files.")
+
+
+def _remedy(config: ExamplesConfig, reader: ExampleReader) -> str:
+    """Say which columns that were mapped are nowhere, since that may be why rows cannot be used."""
+    absent = [f"{name}={theirs}" for name, theirs in config.columns.items() if theirs not in reader.columns]
+    return f"No row has the columns that examples.columns maps: {', '.join(absent)}. " if absent else ""
+
+
+def _batches(
+    reader: ExampleReader, renderer: Renderer, problems: Problems
+) -> Iterator[tuple[list[Example], list[Rendered]]]:
+    """Yield batches of GROUP_ROWS examples (the last may be shorter) that could be rendered."""
+    examples = iter(reader)
+    whole: list[tuple[Example, Rendered]] = []
+    while batch := list(islice(examples, GROUP_ROWS)):
+        for example, result in zip(batch, renderer.render_many(batch), strict=True):
+            if isinstance(result, G2isError):
+                problems.add(BadRow(example.origin, example.line, example.id, example.raw, result))
+            else:
+                whole.append((example, result))
+        if len(whole) >= GROUP_ROWS:
+            yield [example for example, _ in whole[:GROUP_ROWS]], [item for _, item in whole[:GROUP_ROWS]]
+            del whole[:GROUP_ROWS]
+    if whole:
+        yield [example for example, _ in whole], [item for _, item in whole]
+
+
+def _as_line(row: BadRow, numbers: dict[str, int]) -> str:
+    try:
+        raw = row.raw.decode("utf-8") if row.raw else None
+    except UnicodeDecodeError:
+        raw = None
+    values = {
+        "file": numbers[row.origin.label],
+        "line": row.line,
+        "id": row.id,
+        "problem": str(row.problem),
+        "raw": raw,
+    }
+    return json.dumps(values) + "\n"
+
+
+def _record_batch(
+    schema: pa.Schema, numbers: dict[str, int], examples: list[Example], rendered: list[Rendered]
+) -> pa.RecordBatch:
+    columns: dict[str, Any] = {
+        "row": [example.row for example in examples],
+        "file": [numbers[example.file] for example in examples],
+        "line": [example.line for example in examples],
+        "id": [example.id for example in examples],
+        "source": [example.own_source for example in examples],
+        "group": [example.group for example in examples],
+        "key": [content_key(item.input_ids, item.label_mask) for item in rendered],
+        "num_tokens": [len(item.input_ids) for item in rendered],
+        "num_answer_tokens": [int(item.label_mask.sum()) for item in rendered],
+        "num_dropped": [item.num_dropped for item in rendered],
+        "num_answer_dropped": [item.num_answer_dropped for item in rendered],
+        "input_ids": _lists([item.input_ids for item in rendered]),
+        "answer_spans": _lists([_spans(item.label_mask) for item in rendered]),
+    }
+    arrays = [
+        value if isinstance(value, pa.Array) else pa.array(value, schema.field(name).type)
+        for name, value in columns.items()
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _lists(rows: list[np.ndarray]) -> pa.Array:
+    offsets = np.cumsum([0, *(len(row) for row in rows)], dtype=np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(rows).astype(np.int32)))
+
+
+def _spans(label_mask: np.ndarray) -> np.ndarray:
+    """Return the half-open runs of True in (T,) bool as start, end, start, end … int32."""
+    edges = np.diff(np.concatenate([[False], label_mask, [False]]).astype(np.int8))
+    return np.flatnonzero(edges).astype(np.int32)
