@@ -10,7 +10,9 @@ from transformers import AutoTokenizer
 
 import g2is.demo
 from g2is.config import ExamplesConfig
-from g2is.examples.table import ExampleTable, tokenize_file
+from g2is.examples.make_table import tokenize_files
+from g2is.examples.sources import find_sources
+from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import make_renderer
 
 
@@ -27,6 +29,7 @@ def read_table(tmp_path: Path) -> Callable[..., ExampleTable]:
             for number, (prompt, answer) in enumerate(pairs)
         ]
         (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
-        return tokenize_file(tmp_path / name, renderer, tmp_path / "cache")
+        sources_of_rows = find_sources([str(tmp_path / name)])
+        return tokenize_files(sources_of_rows, renderer, ExamplesConfig(), tmp_path / "cache")
 
     return read

@@ -12,7 +12,7 @@ from g2is.examples.table import ExampleTable
 from g2is.plan import Plan, plan_walk
 from g2is.screen import screen
 from g2is.selection.budget import Budget
-from g2is.walk_input import Examples, Joined
+from g2is.walk_input import Examples
 
 Read = Callable[..., ExampleTable]
 
@@ -28,7 +28,7 @@ def plan(read_table: Read, tmp_path: Path) -> Callable[..., Plan]:
         for name, ids in (("include", include), ("exclude", exclude)):
             (tmp_path / name).write_text("\n".join(ids))
         screened = screen(pool, [tmp_path / "include"] if include else [], [tmp_path / "exclude"] if exclude else [])
-        examples = Examples(screened, {name: Joined([table], table.ids) for name, table in of_targets.items()})
+        examples = Examples(screened, of_targets)
         return plan_walk(SelectionConfig(**settings), examples)
 
     return make

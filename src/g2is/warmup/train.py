@@ -83,7 +83,7 @@ def draw_rows(folder: Path, keys: np.ndarray, fraction: float, seed: int) -> np.
 
 
 def drawn_keys(folder: Path) -> np.ndarray:
-    """The content keys of the rows that the warm-up in `folder` was trained on, (n, 16) uint8; of a taken adapter none."""
+    """The content keys of the rows that the warm-up in `folder` was trained on, (n, 16) uint8; none if it was given."""
     keys = read_json(folder / SAMPLE)["keys"] if (folder / SAMPLE).exists() else []
     return np.frombuffer(bytes.fromhex("".join(keys)), np.uint8).reshape(len(keys), 16)
 

@@ -11,6 +11,7 @@ from g2is.config import ExamplesConfig, ModelConfig
 from g2is.demo.skills import pool_rows
 from g2is.evaluation.answers import Answers, answer
 from g2is.examples.read import read_examples
+from g2is.examples.sources import find_sources
 from g2is.examples.tokenize import make_renderer
 from g2is.model.folder import find_model
 
@@ -27,7 +28,9 @@ def setting(tmp_path_factory):
     folder = find_model(ModelConfig(name=str(MODEL)))
     tokenizer = folder.tokenizer()
     renderer = make_renderer(tokenizer, ExamplesConfig(), folder.context_length)
-    rows = [(item.input_ids, item.label_mask) for item in map(renderer.render, read_examples(path))]
+    rows = [
+        (item.input_ids, item.label_mask) for item in map(renderer.render, read_examples(find_sources([str(path)])))
+    ]
     return folder.load(torch.device("cpu")), tokenizer, rows
 
 
