@@ -12,8 +12,8 @@ PLACE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 _WORDS = {"int": "whole number", "float": "number", "str": "text", "bool": "true, false", "Path": "file"}
 HEAD = """# Every setting
 
-Set any of them with `--set section.name=value` (lists as `[a, b]`, mappings as `{a: 2}`); every run writes all of them to
-its `config.yaml`.
+Set any of them with `--set section.name=value` (lists as `[a, b]`, mappings as `{a: 2}`); every run writes all of them
+to its `config.yaml`.
 Made from `src/g2is/config.py` by `scripts/write_settings.py`.
 """
 
