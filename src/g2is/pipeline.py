@@ -75,7 +75,7 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None) -> Re
             examples = tokenize(prepared, store, folder)
             if selects:  # a wrong budget shows before the hours of work
                 plan_walk(config.selection, examples)
-            write_excluded(examples.screened, folder.path)
+                write_excluded(examples.screened, folder.path)
         checkpoints = warm_up(prepared, store, examples.screened, folder)
         selection = None
         if last != "warmup":

@@ -41,7 +41,6 @@ def plan_walk(settings: SelectionConfig, examples: Examples) -> Plan:
     """
     pool, read = examples.pool, examples.screened.read
     budget = read_budget(settings.budget, len(read), pool.num_tokens)
-    sources = np.array(pool.sources) if settings.quotas else np.array([])
     known = set(read.sources) if settings.quotas else set()
     quotas = []
     for source, text in settings.quotas.items():
@@ -49,7 +48,8 @@ def plan_walk(settings: SelectionConfig, examples: Examples) -> Plan:
             raise SelectionError(
                 f"quota of {source!r}: no row of the pool has this source{nearest(source, known, 'sources')}"
             )
-        quotas.append(Quota(source, sources == source, *parse_quota(source, text, budget)))
+        rows = np.fromiter((each == source for each in pool.sources), bool, len(pool))
+        quotas.append(Quota(source, rows, *parse_quota(source, text, budget)))
     limits = Limits(
         num_tokens=None if budget.tokens is None else pool.num_tokens,
         included=examples.screened.included.tolist(),

@@ -101,6 +101,11 @@ def test_one_selection_serves_several_targets_by_their_shares(
     assert "rev         5 rows" in out
     tasks = [json.loads(line)["task"] for line in (run / "selected.jsonl").read_text().splitlines()]
     assert Counter(tasks[10:])["reversing"] >= 3, tasks
+    before, written = summary_of(run), (run / "selected.messages.jsonl").read_bytes()
+    code, _, err = g2is("export", run)
+    assert code == 0, err
+    assert (run / "selected.messages.jsonl").read_bytes() == written
+    assert {**summary_of(run), "sittings": []} == {**before, "sittings": []}
 
 
 def test_the_order_of_targets_is_the_order_of_the_walk_and_python_says_the_same(

@@ -25,20 +25,22 @@ def compare_sources(sources: Sequence[str], selected: np.ndarray, most: int = 10
 
     Empty if all rows have one source. Sources of equally many rows come in the order of their names.
     """
-    names, source_of = np.unique(np.array(sources), return_inverse=True)
+    number_of: dict[str, int] = {}
+    source_of = np.fromiter((number_of.setdefault(name, len(number_of)) for name in sources), np.int64, len(sources))
+    names = list(number_of)
     if len(names) < 2:
         return []
     in_pool = np.bincount(source_of, minlength=len(names))
     in_selected = np.bincount(source_of[selected], minlength=len(names))
     return [
         {
-            "source": str(names[at]),
+            "source": names[at],
             "pool_rows": int(in_pool[at]),
             "selected_rows": int(in_selected[at]),
             "pool_fraction": round(float(in_pool[at] / len(source_of)), 4),
             "selected_fraction": round(float(in_selected[at] / max(len(selected), 1)), 4),
         }
-        for at in np.argsort(-in_pool, kind="stable")[:most]
+        for at in sorted(range(len(names)), key=lambda at: (-in_pool[at], names[at]))[:most]
     ]
 
 
