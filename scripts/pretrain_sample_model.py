@@ -79,32 +79,50 @@ def counting(dice: Dice) -> str:
     return " ".join(terms if dice.between(0, 2) else reversed(terms))
 
 
-def sums(dice: Dice) -> str:
-    a, b = dice.number(2), dice.number(2)
-    return dice.pick((f"{a} + {b}: {a} + {b} = {a + b}.", f"{a + b} - {b}: {a + b} - {b} = {a}."))
-
-
-def digit_facts(dice: Dice) -> str:
-    a, b, c = dice.between(0, 9), dice.between(0, 9), dice.between(1, 81)
-    return dice.pick(
-        (f"{a} * {b}: {a} * {b} = {a * b}.", f"{a} + {b}: {a} + {b} = {a + b}.", f"{c} + {a}: {c} + {a} = {c + a}.")
-    )
-
-
-def carries(dice: Dice) -> str:
-    a, b, digit = dice.number(2, 2), dice.number(2, 2), dice.between(2, 9)
+def posed(dice: Dice, problem: str, worked: str) -> str:
+    """A problem and, nearer or farther, how it is worked out: where its numbers stand is not to be learned by heart."""
+    first, second = dice.word(), dice.word()
     return dice.pick(
         (
-            f"carried in {a} + {b}: {a % 10} + {b % 10} = {carried(a % 10 + b % 10)}",
-            f"carried in {a} * {digit}: {a % 10} * {digit} = {carried(a % 10 * digit)}",
+            f"{problem}: {worked}",
+            f"{problem}\n{worked}",
+            f"The {first} has {problem}. {worked}",
+            f"{problem}, wrote the {first} of the {second}.\n{worked}",
+            f"Of {problem} the {first} says:\n{worked}",
+            f"{first.capitalize()} and {second}: {problem}.\n{second.capitalize()}:\n{worked}",
         )
     )
 
 
+def sums(dice: Dice) -> str:
+    a, b = dice.number(2), dice.number(2)
+    problem, result = dice.pick(((f"{a} + {b}", a + b), (f"{a + b} - {b}", a)))
+    return posed(dice, problem, f"{problem} = {result}.")
+
+
+def digit_facts(dice: Dice) -> str:
+    a, b, c = dice.between(0, 9), dice.between(0, 9), dice.between(1, 81)
+    problem, result = dice.pick(((f"{a} * {b}", a * b), (f"{a} + {b}", a + b), (f"{c} + {a}", c + a)))
+    return posed(dice, problem, f"{problem} = {result}.")
+
+
+def carries(dice: Dice) -> str:
+    a, b, digit = dice.number(2, 2), dice.number(2, 2), dice.between(2, 9)
+    last = a % 10
+    problem, worked = dice.pick(
+        (
+            (f"carried in {a} + {b}", f"{last} + {b % 10} = {carried(last + b % 10)}"),
+            (f"carried in {a} * {digit}", f"{last} * {digit} = {carried(last * digit)}"),
+        )
+    )
+    return posed(dice, problem, worked)
+
+
 def on_paper(dice: Dice) -> str:
     a, b, digit = dice.number(2, 2), dice.number(2, 2), dice.between(2, 9)
-    product = f"{a} * {digit} on paper: {worked_product(a, digit)}"
-    return dice.pick((product, product, f"{a} + {b} on paper: {worked_sum(a, b)}"))
+    if dice.between(0, 2):
+        return posed(dice, f"{a} * {digit} on paper", worked_product(a, digit))
+    return posed(dice, f"{a} + {b} on paper", worked_sum(a, b))
 
 
 def tallies(dice: Dice) -> str:
@@ -179,7 +197,7 @@ def sentences(dice: Dice) -> str:
 
 
 KINDS: tuple[Callable[[Dice], str], ...] = (
-    counting, sums, sums, digit_facts, digit_facts, carries, on_paper, on_paper, on_paper, on_paper,
+    counting, sums, sums, digit_facts, digit_facts, carries, on_paper, on_paper, on_paper, on_paper, on_paper,
     tallies, orders, numbers, measures, spelling, made_up_words, sentences,
 )  # fmt: skip
 

@@ -87,17 +87,23 @@ def test_a_target_is_a_file_some_files_or_either_by_name(key: str) -> None:
     required = {name: value for name, value in REQUIRED.items() if name != "target"}
     here = Path.cwd()
     for given, expected in (
-        ("t.jsonl", {"target": (here / "t.jsonl",)}),
-        (Path("t.jsonl"), {"target": (here / "t.jsonl",)}),
-        (["t.jsonl", "u.jsonl"], {"target": (here / "t.jsonl", here / "u.jsonl")}),
-        ({"med": "t.jsonl", "math": ["/u"]}, {"med": (here / "t.jsonl",), "math": (Path("/u"),)}),
+        ("t.jsonl", {"target": (f"{here}/t.jsonl",)}),
+        (Path("t.jsonl"), {"target": (f"{here}/t.jsonl",)}),
+        (["t.jsonl", "u.jsonl"], {"target": (f"{here}/t.jsonl", f"{here}/u.jsonl")}),
+        ({"med": "t.jsonl", "math": ["/u"]}, {"med": (f"{here}/t.jsonl",), "math": ("/u",)}),
     ):
         assert parse(Config, required | {key: given}, "x").targets == expected
 
 
 def test_settings_that_need_examples_are_refused_for_a_walk_on_matrices() -> None:
     files = {"pool_gradients": "p.npy", "target_gradients": "t.npy", "out": "run"}
-    for setting in ({"include": ["a"]}, {"exclude": ["a"]}, {"quotas": {"web": 3}}, {"shares": {"target": 1}}):
+    for setting in (
+        {"include": ["a"]},
+        {"exclude": ["a"]},
+        {"exclude_overlap": "a"},
+        {"quotas": {"web": 3}},
+        {"shares": {"target": 1}},
+    ):
         with pytest.raises(ConfigError, match=f"selection.{next(iter(setting))}: matrices have one target"):
             parse(MatrixWalkConfig, files | {"selection": setting}, "x")
 
@@ -116,7 +122,7 @@ def test_local_locations_become_absolute_and_those_of_the_hub_stay(
     assert config.pool == (
         *(f"{tmp_path}/a/*.jsonl", f"{tmp_path}/saved:train", "hf:org/name:train[:9]", f"hf:{tmp_path}/folder:train"),
     )
-    assert config.target == (f"{tmp_path}/t",)
+    assert config.targets == {"target": (f"{tmp_path}/t",)}
     assert parse(Config, yaml.safe_load(dump(config)), "y") == config
 
 
@@ -126,7 +132,7 @@ def test_local_locations_become_absolute_and_those_of_the_hub_stay(
         ({"pool": []}, "pool: "),
         ({"pool": ""}, "pool: expected a file, glob, folder or hf:org/name:split, found nothing"),
         ({"pool": ["a", "hf:"]}, "pool: expected a file, glob, folder or hf:org/name:split, found nothing"),
-        ({"target": 3}, "target: "),
+        ({"target": 3}, "targets: expected a file"),
         ({"examples": {"layout": "chatml"}}, "'messages', 'sharegpt'"),
         ({"examples": {"columns": {"anwser": "x"}}}, "unknown standard column 'anwser'; did you mean answer?"),
         ({"examples": {"columns": {"zzz": "x"}}}, "unknown standard column 'zzz'; known: id, source, group"),

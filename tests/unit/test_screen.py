@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from g2is.errors import InputError
@@ -60,7 +59,7 @@ def test_included_rows_are_positions_among_those_that_stay_in_the_lists_order(
 def test_rows_that_another_screen_drops_leave_with_its_reason(
     pool: ExampleTable, listed: Callable[..., Path], tmp_path: Path
 ) -> None:
-    found = screen(pool, exclude=[listed("a\n")], dropped=np.array([4, 0]), dropped_because="overlaps with the test")
+    found = screen(pool, exclude=[listed("a\n")], dropped={4: "overlaps with the test", 0: "overlaps too"})
     assert found.pool.ids == ["b", "c", "d", "f"]
     write_excluded(found, tmp_path)
     rows = [json.loads(line) for line in (tmp_path / "excluded.jsonl").read_text().splitlines()]
@@ -73,8 +72,8 @@ def test_rows_that_another_screen_drops_leave_with_its_reason(
 
 
 def test_a_row_to_include_that_another_screen_drops_is_refused(pool: ExampleTable, listed: Callable[..., Path]) -> None:
-    with pytest.raises(InputError, match=r"e \(.*list.txt:2\), left out because: overlaps"):
-        screen(pool, include=[listed("a\ne\n")], dropped=np.array([4]))
+    with pytest.raises(InputError, match=r"do not overlap with the test set, found e \(.*list.txt:2\)"):
+        screen(pool, include=[listed("a\ne\n")], dropped={4: "overlaps"})
 
 
 def test_unknown_ids_are_listed_with_their_places_the_first_twenty_and_the_count(

@@ -9,8 +9,13 @@ from g2is.targets import check_shares, files_by_name, read_quotas, read_shares, 
 
 
 def test_a_target_without_a_name_is_called_target() -> None:
-    assert read_targets(["a.jsonl"]) == {"target": "a.jsonl"}
-    assert read_targets(["b.jsonl", "math=a.jsonl"]) == {"target": "b.jsonl", "math": "a.jsonl"}
+    assert read_targets(["a.jsonl"]) == {"target": ["a.jsonl"]}
+    assert read_targets(["b.jsonl", "math=a.jsonl"]) == {"target": ["b.jsonl"], "math": ["a.jsonl"]}
+
+
+def test_files_of_one_name_are_one_target() -> None:
+    assert read_targets(["math=a.jsonl", "med=c", "math=b.jsonl"]) == {"math": ["a.jsonl", "b.jsonl"], "med": ["c"]}
+    assert read_targets(["a.jsonl", "b.jsonl"]) == {"target": ["a.jsonl", "b.jsonl"]}
 
 
 def test_targets_keep_their_order() -> None:
@@ -18,25 +23,17 @@ def test_targets_keep_their_order() -> None:
 
 
 def test_an_equals_sign_in_a_path_belongs_to_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert read_targets(["math=data/n=5.jsonl"]) == {"math": "data/n=5.jsonl"}
-    assert read_targets(["data/n=5.jsonl"]) == {"target": "data/n=5.jsonl"}  # data/n is no name
+    assert read_targets(["math=data/n=5.jsonl"]) == {"math": ["data/n=5.jsonl"]}
+    assert read_targets(["data/n=5.jsonl"]) == {"target": ["data/n=5.jsonl"]}  # data/n is no name
     monkeypatch.chdir(tmp_path)
     Path("n=5.jsonl").touch()
-    assert read_targets(["n=5.jsonl"]) == {"target": "n=5.jsonl"}
-    assert read_targets(["n=n=5.jsonl"]) == {"n": "n=5.jsonl"}
+    assert read_targets(["n=5.jsonl"]) == {"target": ["n=5.jsonl"]}
+    assert read_targets(["n=n=5.jsonl"]) == {"n": ["n=5.jsonl"]}
 
 
-@pytest.mark.parametrize(
-    ("flags", "problem"),
-    [
-        (["math=a.jsonl", "math=b.jsonl"], "two called 'math': a.jsonl and b.jsonl"),
-        (["a.jsonl", "b.jsonl"], "two without a name: a.jsonl and b.jsonl"),
-        (["math="], "expected a file after the ="),
-    ],
-)
-def test_targets_that_cannot_be_told_apart_are_refused(flags: list[str], problem: str) -> None:
-    with pytest.raises(ConfigError, match=problem):
-        read_targets(flags)
+def test_a_name_without_a_file_is_refused() -> None:
+    with pytest.raises(ConfigError, match="expected a file after the ="):
+        read_targets(["math="])
 
 
 def test_files_may_be_one_several_or_by_name() -> None:

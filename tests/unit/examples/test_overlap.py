@@ -7,13 +7,15 @@ import pytest
 
 from g2is.examples.overlap import NUM_WORDS, Overlap, OverlapIndex, folded_words
 from g2is.examples.read import Example, read_examples
+from g2is.examples.sources import Source, find_sources
 
 TEST = "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May."
 ANSWER = "She sold 24 clips in May and 72 clips altogether in those two months."
 
 
 def example(*turns: tuple[str, str], name: str = "test-1", line: int = 1) -> Example:
-    return Example(line - 1, line, name, turns, b"")
+    origin = Source("test.jsonl", "test", "JSON lines", (Path("test.jsonl"),))
+    return Example(line - 1, origin, line, name, turns, b"")
 
 
 def index(*texts: str, **options: Any) -> OverlapIndex:
@@ -171,7 +173,7 @@ def test_the_same_rows_are_found_as_by_a_plain_search_through_all_runs() -> None
 
 
 def test_real_rows_are_found_as_by_a_plain_search(shared: Path) -> None:
-    rows = list(islice(read_examples(shared / "data/pool.jsonl.gz"), 600))
+    rows = list(islice(read_examples(find_sources([str(shared / "data/pool.jsonl.gz")])), 600))
     held_out = OverlapIndex(rows[::60])
 
     def runs(row: Example) -> set[tuple[str, ...]]:
