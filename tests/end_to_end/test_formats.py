@@ -224,7 +224,7 @@ def test_inspect_shows_what_is_recognised_and_marks_what_is_learned(
     assert code == 0, err
     assert f"{sample / 'pool.jsonl'}: JSON lines, messages, 150 rows" in out
     assert "mapped      source=task" in out
-    assert "reversing" in out
+    assert "addition" in out
     assert "lengths     tokens: min" in out
     first = rows_of(sample / "pool.jsonl")[0]["messages"]
     assert f"«{first[-1]['content']}" in out.replace(" »", "»")

@@ -150,10 +150,12 @@ def test_a_target_may_be_several_files(files: dict[str, Path], store: Path, g2is
     assert code == 0, err
     assert "gradients of" not in err  # the same rows, whatever files they stand in
     assert selected_ids(tmp_path / "parts") == selected_ids(tmp_path / "whole")
-    assert {name.partition(":")[0] for name in table_of(tmp_path / "parts")["nearest_target_id"]} <= {
-        "one.jsonl",
-        "two.jsonl",
-    }
+    nearest = table_of(tmp_path / "parts")["nearest_target_id"]
+    assert nearest == table_of(tmp_path / "whole")["nearest_target_id"]
+    repeated = [part for path in parts for part in ("--target", f"rev={path}")]
+    code, _, err = g2is(*arguments(files, store, tmp_path / "flags", *repeated, "--budget", "6"))
+    assert code == 0, err
+    assert selected_ids(tmp_path / "flags") == selected_ids(tmp_path / "whole")
 
 
 def test_a_budget_of_tokens_is_a_prefix_of_the_walk_that_stays_within(
@@ -204,7 +206,7 @@ def test_excluded_rows_are_nowhere_and_rows_keep_their_numbers(
     assert all(all_ids[row["row"]] == row["id"] and "gone.txt:" in row["reason"] for row in excluded)
     assert summary_of(run)["pool"] | {"tokens": 0, "answer_tokens": 0} == {
         **{"rows": 146, "read": 150, "excluded": 4},
-        **{"truncated": 0, "duplicates": 0, "tokens": 0, "answer_tokens": 0},
+        **{"truncated": 0, "duplicates": 0, "tokens": 0, "answer_tokens": 0, "bad_rows": 0},
     }
     assert "excluded.jsonl" in out
 
@@ -304,9 +306,11 @@ def test_a_full_quota_closes_its_source_and_the_shares_of_sources_are_told(
     assert told[most] == 3 if most in told else len(told) == 10
     assert "of the selection, of the pool" in out
     few = [f"--quota={task}=1" for task in {row["task"] for row in map(json.loads, files["by_task"].open())}]
-    code, _, err = g2is(*arguments(files, store, tmp_path / "few", *flags, *few, pool="by_task"))
+    code, _, err = g2is(
+        *arguments(files, store, tmp_path / "few", files["math"], "--budget", "20%", *few, pool="by_task")
+    )
     assert code == 0, err
-    assert "11 of 15 rows selected" in err
+    assert "20 of 30 rows selected" in err
     assert "closed because their quotas are full" in " ".join(err.split())
 
 
@@ -359,10 +363,7 @@ def refused(files: dict[str, Path], folder: Path) -> list[tuple[tuple[object, ..
     (folder / "three.txt").write_text("pool-00002\npool-00003\npool-00004\n")
     target = files["math"]
     return [
-        ((), "expected TARGET, or --target [NAME=]FILE once for each target, found neither"),
-        ((target, "--target", rev), "found both"),
-        (("--target", math, "--target", math), "two called 'math'"),
-        (("--target", target, "--target", files["rev"]), "two without a name"),
+        ((), "expected a pool and a target, found 1 file and no --target"),
         (("--target", "math="), "expected a file after the ="),
         (("--target", "math=none.jsonl"), "none.jsonl"),
         (("--target", math, "--target", rev, "--share", "math=2"), "found none for rev"),
@@ -388,13 +389,13 @@ def refused(files: dict[str, Path], folder: Path) -> list[tuple[tuple[object, ..
         ((target, "--exclude", folder / "unknown.txt"), "unknown.txt:2: nobody"),
         ((target, "--include", folder / "one.txt", "--exclude", folder / "one.txt"), "found in both lists: pool-00002"),
         ((target, "--include", folder / "three.txt", "--budget", "2"), "at least the 3 rows of the 3 rows to include"),
-        ((target, "--quota", "g2is-sampl=50%"), "did you mean 'g2is-sample'?"),
-        ((target, "--quota", "g2is-sample=half"), "quota of 'g2is-sample': expected a share of the budget"),
-        ((target, "--quota", "g2is-sample=0"), "at least one row"),
-        ((target, "--quota", "g2is-sample=200%"), "at most 100% of the budget"),
-        ((target, "--quota", "g2is-sample"), "expected --quota web=50%, found 'g2is-sample'"),
+        ((target, "--quota", "number=50%"), "did you mean 'numbers'?"),
+        ((target, "--quota", "numbers=half"), "quota of 'numbers': expected a share of the budget"),
+        ((target, "--quota", "numbers=0"), "at least one row"),
+        ((target, "--quota", "numbers=200%"), "at most 100% of the budget"),
+        ((target, "--quota", "numbers"), "expected --quota web=50%, found 'numbers'"),
         (
-            (target, "--quota", "g2is-sample=2", "--include", folder / "three.txt", "--budget", "9"),
+            (target, "--quota", "numbers=2", "--include", folder / "three.txt", "--budget", "9"),
             "expected at most 2 rows, found 3 in the rows to include",
         ),
     ]
