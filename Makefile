@@ -1,4 +1,4 @@
-# make demo    the main job on a small sample, from nothing: sets up, selects, on a CPU
+# make demo    the whole job on a bundled sample, from nothing: sets up, selects, tunes and compares, on a CPU
 # make test    sets up and passes the tests
 # make check   formatter, linter, type checker and tests: what CI runs
 # make bench   small measurements, printed
@@ -23,9 +23,7 @@ $(STAMP): pyproject.toml
 	touch $@
 
 demo: setup
-	$(BIN)/python -m g2is.demo $(DEMO)/sample
-	$(BIN)/g2is select $(DEMO)/sample/pool.jsonl $(DEMO)/sample/target.jsonl --model $(DEMO)/sample/model \
-		--budget 5% --out $(DEMO)/run --set warmup.learning_rate=2e-3 --set warmup.lora.rank=8
+	$(BIN)/g2is demo --out $(DEMO)
 
 test: setup
 	$(BIN)/python -m pytest

@@ -15,7 +15,8 @@ from g2is.demo.comparison import Outcome, compare
 from g2is.demo.skills import POOL_FILE, SKILLS, TARGET_FILE, TARGET_SKILL, TEST_FILE, write_sample
 from g2is.examples.make_table import tokenize_files
 from g2is.examples.sources import find_sources
-from g2is.prepare import prepare
+from g2is.examples.table import ExampleTable
+from g2is.prepare import Prepared, prepare
 from g2is.progress import Reporter
 from g2is.run import Selection
 from g2is.store.lock import locked
@@ -46,17 +47,12 @@ def run_demo(out: Path, reporter: Reporter) -> Demo:
     """
     with locked(out, "demo"):
         sample = out / "sample"
-        prepare_sample(sample)
+        write_demo_sample(sample)
         config = demo_config(out)
         selection = pipeline.select(config, reporter)
         skills = [json.loads(line)["task"] for line in (sample / POOL_FILE).open(encoding="utf-8")]
         prepared = prepare(config, reporter)
-        pool, test = (
-            tokenize_files(
-                find_sources([str(sample / name)]), prepared.renderer, config.examples, config.store / "examples"
-            )
-            for name in (POOL_FILE, TEST_FILE)
-        )
+        pool, test = read_tables(prepared, out)
         outcomes = compare(prepared, pool, test, selection.rows, demo_tuning(), out / "tuned", reporter)
     return Demo(
         selection,
@@ -67,11 +63,23 @@ def run_demo(out: Path, reporter: Reporter) -> Demo:
     )
 
 
-def prepare_sample(folder: Path) -> None:
+def write_demo_sample(folder: Path) -> None:
     """Write the sample's pool, target, test rows and the bundled model to `folder`."""
     write_sample(folder)
     with as_file(files("g2is.demo") / "model") as model:
         shutil.copytree(model, folder / "model", dirs_exist_ok=True)
+
+
+def read_tables(prepared: Prepared, out: Path) -> tuple[ExampleTable, ExampleTable]:
+    """The sample's pool and test rows as tokens."""
+    config = prepared.config
+    pool, test = (
+        tokenize_files(
+            find_sources([str(out / "sample" / name)]), prepared.renderer, config.examples, config.store / "examples"
+        )
+        for name in (POOL_FILE, TEST_FILE)
+    )
+    return pool, test
 
 
 def demo_config(out: Path) -> Config:
