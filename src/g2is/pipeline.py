@@ -180,8 +180,8 @@ def select_rows(
     """Core knowledge and walk; what the run already holds, if it was made from the same data."""
     config, pool = prepared.config, examples.pool
     plan = plan_walk(config.selection, examples)
-    # what the lists came to is in the plan and the pool, wherever they lie
-    settings = config.selection.model_copy(update={"include": (), "exclude": ()})
+    # what the lists and test files came to is in the plan and the pool, wherever they lie
+    settings = config.selection.model_copy(update={"include": (), "exclude": (), "exclude_overlap": ()})
     made_of = selection_digest(
         settings,
         config.walked_form,

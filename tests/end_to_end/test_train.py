@@ -40,13 +40,19 @@ def test_another_model_is_tuned_on_the_selection_and_peft_loads_the_adapter(g2is
     PeftModel.from_pretrained(model, str(tmp_path / "tuned/adapter"))
 
 
-def test_given_again_it_trains_nothing_and_other_settings_are_refused(g2is, finished, tmp_path):
+def test_given_again_it_trains_nothing_replayed_it_gives_the_same_and_other_settings_are_refused(
+    g2is, finished, tmp_path
+):
     command = ("train", finished, "--model", MODEL, "--out", tmp_path / "tuned", *QUICK)
     assert g2is(*command)[0] == 0
     adapter = tmp_path / "tuned/adapter/adapter_model.safetensors"
     before = adapter.stat().st_mtime_ns
     assert g2is(*command)[0] == 0
     assert adapter.stat().st_mtime_ns == before
+    code, _, err = g2is("run", tmp_path / "tuned/config.yaml", "--out", tmp_path / "again")
+    assert code == 0, err
+    again = tmp_path / "again/adapter/adapter_model.safetensors"
+    assert again.read_bytes() == adapter.read_bytes()
     code, _, err = g2is(*command, "--set", "tuning.epochs=2")
     assert code == 2
     assert "tuning.epochs: there 1, asked for 2" in err

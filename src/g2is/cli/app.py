@@ -5,18 +5,19 @@
 import errno
 import os
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from g2is.cli import options
-from g2is.cli.build import matrix_walk_config, run_config, train_config
+from g2is.cli.build import matrix_walk_config, run_config
+from g2is.cli.demo import demo
 from g2is.cli.inspect import inspect
 from g2is.cli.session import quiet_libraries, reporter, stoppable
-from g2is.cli.show import show_dry_run, show_matrix_dry_run, show_matrix_walk, show_selection, show_stage, show_training
-from g2is.config import Config, MatrixWalkConfig
+from g2is.cli.show import show_dry_run, show_matrix_dry_run, show_matrix_walk, show_selection, show_stage
+from g2is.cli.train import run_training, train
+from g2is.config import Config, MatrixWalkConfig, TrainConfig
 from g2is.config_io import load, parse
 from g2is.errors import ConfigError, G2isError
 
@@ -219,54 +220,25 @@ def replay(
     set_: options.Set = None,
     dry_run: options.DryRun = False,
 ) -> None:
-    """Replay a run from its config.yaml; flags override the file."""
+    """Replay a selection, a walk on matrices or a training from its config.yaml; flags override the file."""
     values = load(config)
     options.assign(values, set_ or [])
     values |= {key: str(path) for key, path in (("out", out), ("store", store)) if path is not None}
-    if "pool_gradients" in values:
-        if store is not None:
-            raise ConfigError(f"--store: {config} is a walk on matrices, which has no store; leave the flag out")
+    if store is not None and "pool" not in values:
+        raise ConfigError(f"--store: {config} is no selection from a pool, so it has no store; leave the flag out")
+    if dry_run and "data" in values:
+        raise ConfigError(f"--dry-run: {config} is a training, which has none; leave the flag out")
+    if "data" in values:
+        run_training(parse(TrainConfig, values, str(config)))
+    elif "pool_gradients" in values:
         _walk_matrices(parse(MatrixWalkConfig, values, str(config)), dry_run)
     else:
         _run(parse(Config, values, str(config)), "export", dry_run)
 
 
-@app.command()
-def train(
-    data: Annotated[list[str], typer.Argument(help="a run folder with a selection, or files of examples")],
-    model: options.Model,
-    out: Annotated[Path, typer.Option(help="the adapter's folder; given again, a stopped training goes on")],
-    device: options.Device = None,
-    set_: options.Set = None,
-) -> None:
-    """Fine-tune a LoRA adapter on a selection. The model may be another, larger one than the one that selected.
-
-    How, is set with `--set tuning.…`: for example `--set tuning.learning_rate=1e-4 --set tuning.lora.rank=64`. The
-    result, OUT/adapter, loads with PEFT.
-    """
-    config = train_config(data, model, out, set_, device)
-    with stoppable():
-        from g2is.train import train as run_training
-
-        quiet_libraries()
-        show_training(run_training(config, reporter()))
-
-
-@app.command()
-def demo(
-    out: Annotated[Path, typer.Option(help="folder for the sample, the run and the tuned adapters")] = Path("demo-run"),
-) -> None:
-    """The whole job on a bundled sample and tiny model, and what the selection is worth: 3 minutes on a CPU."""
-    with stoppable():
-        begin = time.monotonic()
-        from g2is.cli.demo import show_demo
-        from g2is.demo.run import run_demo
-
-        quiet_libraries()
-        show_demo(run_demo(out, reporter()), time.monotonic() - begin)
-
-
+app.command()(train)
 app.command()(inspect)
+app.command()(demo)
 
 
 def main() -> None:

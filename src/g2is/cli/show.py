@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from g2is.matrices import Matrices
     from g2is.run import Selection
     from g2is.selection.record import Walk
-    from g2is.train import Tuned
 
 
 def show_selection(selection: "Selection", summary: dict[str, Any] | None = None) -> None:
@@ -83,18 +82,6 @@ def show_stage(config: "Config", stage: str) -> None:
         [
             f"{stage} done{taken}: {config.store / stage}",
             "  `g2is select` (or the next stage's command) with the same arguments goes on from here",
-        ]
-    )
-
-
-def show_training(tuned: "Tuned") -> None:
-    """Say how a training went and where its adapter lies."""
-    losses = tuned.record["loss_by_step"]
-    _print(
-        [
-            f"tuned on {tuned.record['num_examples']:,} examples in {tuned.record['num_steps']:,} steps,"
-            f" loss {losses[0]:.3f} at first, {losses[-1]:.3f} at last",
-            f"  {tuned.adapter}  (load it with PEFT)",
         ]
     )
 

@@ -1,0 +1,50 @@
+"""`g2is train`: fine-tune on a selection and say how it went."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from g2is.cli import options
+from g2is.cli.build import train_config
+from g2is.cli.session import quiet_libraries, reporter, stoppable
+from g2is.config import TrainConfig
+
+if TYPE_CHECKING:
+    from g2is.train import Tuned
+
+
+def train(
+    data: Annotated[list[str], typer.Argument(help="a run folder with a selection, or files of examples")],
+    model: options.Model,
+    out: Annotated[Path, typer.Option(help="the adapter's folder; given again, a stopped training goes on")],
+    device: options.Device = None,
+    set_: options.Set = None,
+) -> None:
+    """Fine-tune a LoRA adapter on a selection. The model may be another, larger one than the one that selected.
+
+    How, is set with `--set tuning.…`: for example `--set tuning.learning_rate=1e-4 --set tuning.lora.rank=64`. The
+    result, OUT/adapter, loads with PEFT.
+    """
+    run_training(train_config(data, model, out, set_, device))
+
+
+def run_training(config: TrainConfig) -> None:
+    """Train, or go on, and print what came of it."""
+    with stoppable():
+        from g2is.train import train as tune
+
+        quiet_libraries()
+        _show(tune(config, reporter()))
+
+
+def _show(tuned: "Tuned") -> None:
+    """Say how a training went and where its adapter lies."""
+    losses = tuned.record["loss_by_step"]
+    lines = [
+        f"tuned on {tuned.record['num_examples']:,} examples in {tuned.record['num_steps']:,} steps,"
+        f" loss {losses[0]:.3f} at first, {losses[-1]:.3f} at last",
+        f"  {tuned.adapter}  (load it with PEFT)",
+    ]
+    sys.stdout.write("\n".join(lines) + "\n")
