@@ -181,6 +181,11 @@ class GradientsConfig(Section):
     target_form: GammaForm = Field("sgd", description="Γ form of target gradients; sgd: the plain gradient")
     projection: ProjectionConfig = ProjectionConfig()
 
+    @field_validator("forms", mode="before")
+    @classmethod
+    def _one_form_may_stand_alone(cls, given: Any) -> Any:
+        return (given,) if isinstance(given, str) else given
+
     @model_validator(mode="after")
     def _forms_once(self) -> Self:
         if len(set(self.forms)) != len(self.forms):

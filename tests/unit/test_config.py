@@ -69,6 +69,10 @@ def test_a_value_out_of_range_is_named(values: dict[str, object], expected: str)
     assert expected in " ".join(problems(**values))
 
 
+def test_one_form_may_stand_alone() -> None:
+    assert parse(Config, REQUIRED | {"gradients": {"forms": "momentum-free"}}, "x").walked_form == "momentum-free"
+
+
 def test_a_date_stays_text() -> None:
     assert read_yaml("2026-01-31") == "2026-01-31"
     assert read_yaml("[1, 2.5, true, 2026-13-01]") == [1, 2.5, True, "2026-13-01"]

@@ -1,6 +1,7 @@
-"""The sample's comparison: tune on the selection, on as many random rows and on the whole pool, and test each."""
+"""The sample's comparison: tune on parts of the pool and test each model."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -37,23 +38,17 @@ def compare(
     prepared: Prepared,
     pool: ExampleTable,
     test: ExampleTable,
-    selected: np.ndarray,
+    subsets: Mapping[str, np.ndarray],
     tuning: TuningConfig,
     folder: Path,
     reporter: Reporter,
 ) -> list[Outcome]:
-    """Test the untuned model, and it tuned on the selection, on as many random rows, and on the whole pool.
+    """Test the untuned model, and it tuned on each of `subsets`, positions in `pool` (n,) by name.
 
-    `selected` (n,) are positions in `pool`; the random rows are drawn with `tuning.seed`. The adapters are kept below
-    `folder`, and the outcomes in its comparison.json.
+    The adapters are kept below `folder`, and the outcomes in its comparison.json.
     """
     execution = prepared.config.execution
     device = resolve_device(execution.device)
-    subsets = {
-        "selection": selected,
-        "random": np.random.default_rng(tuning.seed).choice(len(pool), len(selected), replace=False),
-        "full pool": np.arange(len(pool)),
-    }
     tokenizer, asked = prepared.model.tokenizer(), _rows(test, np.arange(len(test)))
 
     def outcome(name: str, model: nn.Module, num_rows: int, seconds: float) -> Outcome:

@@ -17,7 +17,7 @@ from g2is.errors import InputError
 
 TARGET_SKILL = "multi_digit_multiplication"
 POOL_FILE, TARGET_FILE, TEST_FILE = "pool.jsonl", "target.jsonl", "test.jsonl"
-NUM_POOL_ROWS, NUM_TARGET_ROWS, NUM_TEST_ROWS = 2_400, 24, 100
+NUM_POOL_ROWS, NUM_TARGET_ROWS, NUM_TEST_ROWS = 2_000, 24, 100
 
 # Draws without a new question after which a skill counts as used up.
 _MAX_DRAWS = 2_000
