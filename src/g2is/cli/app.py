@@ -2,7 +2,6 @@
 
 # ruff: noqa: ARG001  # parameters tell typer which flags there are; `context.params` holds what was given
 
-import errno
 import os
 import sys
 import time
@@ -13,12 +12,13 @@ import typer
 
 from g2is.cli import options
 from g2is.cli.build import matrix_walk_config, run_config, train_config
+from g2is.cli.failures import run_app
 from g2is.cli.inspect import inspect
 from g2is.cli.session import quiet_libraries, reporter, stoppable
 from g2is.cli.show import show_dry_run, show_matrix_dry_run, show_matrix_walk, show_selection, show_stage, show_training
 from g2is.config import Config, MatrixWalkConfig
 from g2is.config_io import load, parse
-from g2is.errors import ConfigError, G2isError
+from g2is.errors import ConfigError
 
 if TYPE_CHECKING:
     from g2is.pipeline import StageName
@@ -175,8 +175,8 @@ def walk(
     preset: options.Preset = None,
     adapter: options.Adapter = None,
     core_mode: Annotated[str | None, typer.Option(help="variance or count_ratio")] = None,
-    core_fraction: Annotated[float | None, typer.Option(help="share of variance (or of k) that the core keeps")] = None,
-    delta: Annotated[float | None, typer.Option(help="δ: how far a step may turn away from the core (eq. 6)")] = None,
+    core_fraction: options.CoreFraction = None,
+    delta: options.Delta = None,
     device: options.Device = None,
     schema: options.Schema = None,
     column: options.Columns = None,
@@ -272,17 +272,7 @@ app.command()(inspect)
 def main() -> None:
     """Run the command: errors that a user can mend print one message and exit with 2, bugs keep their traceback."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    try:
-        app()
-    except G2isError as error:
-        _fail(str(error))
-    except OSError as error:
-        place = error.filename or "while writing"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            _fail(f"{place}: the disk is full; make room and give the same command again")
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            _fail(f"{place}: expected a place that may be read and written, found: {error.strerror}")
-        raise
+    run_app(app)
 
 
 def _run(config: Config, last: "StageName", dry_run: bool) -> None:
@@ -310,8 +300,3 @@ def _walk_matrices(config: MatrixWalkConfig, dry_run: bool) -> None:
             show_matrix_dry_run(check_matrices(config))
         else:
             show_matrix_walk(config, walk_matrices(config, reporter()))
-
-
-def _fail(message: str) -> None:
-    sys.stderr.write(f"error: {message}\n")
-    sys.exit(2)

@@ -60,6 +60,13 @@ Adapter = Annotated[
 ]
 Preset = Annotated[str | None, typer.Option(help="g2is (default) or official (exactly the authors' script)")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; default: a GPU if there is one")]
+# text, so that one which is no number is reported with all other settings that cannot be used
+CoreFraction = Annotated[
+    str | None, typer.Option(metavar="NUMBER", help="share of variance (or of k) that the core keeps")
+]
+Delta = Annotated[
+    str | None, typer.Option(metavar="NUMBER", help="δ: how far a step may turn away from the core (eq. 6)")
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="any other setting of config.yaml, such as warmup.epochs=2"),

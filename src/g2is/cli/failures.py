@@ -1,0 +1,72 @@
+"""How a command that cannot be done ends: one message that begins with "error: ", exit code 2."""
+
+import difflib
+import errno
+import sys
+from typing import Any, NoReturn
+
+import typer
+
+from g2is.errors import G2isError
+
+_UsageError: Any = typer.BadParameter.__bases__[0]  # typer exports no name for it
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def run_app(app: typer.Typer) -> NoReturn:
+    """Run the command line and exit: what a user can mend is one message, bugs keep their traceback."""
+    try:
+        code = app(prog_name="g2is", standalone_mode=False)
+    except _UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # the help is printed by now
+            sys.exit(2)
+        _fail(_usage(error))
+    except G2isError as error:
+        _fail(str(error))
+    except OSError as error:
+        place = error.filename or "while writing"
+        if error.errno in _FULL:
+            _fail(
+                f"{place}: expected room for what is written, found: {error.strerror}. Make room and give the same"
+                " command again: it goes on from here"
+            )
+        if error.errno in _FORBIDDEN:
+            _fail(f"{place}: expected a place that may be read and written, found: {error.strerror}")
+        raise
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str) -> NoReturn:
+    sys.stderr.write(f"error: {message}\n")
+    sys.exit(2)
+
+
+def _usage(error: Any) -> str:
+    """What is wrong with the command line, where, and what is nearest to it, from typer's own error."""
+    kind = type(error).__name__
+    context = error.ctx
+    command = context.command_path if context is not None else "g2is"
+    see = f"see `{command} --help`"
+    if kind == "NoSuchOption":
+        given = _as_given(error.option_name)
+        known = [name for parameter in context.command.params for name in parameter.opts if name.startswith("--")]
+        near = difflib.get_close_matches(given, known, n=1) or difflib.get_close_matches(f"-{given}", known, n=1)
+        hint = f"did you mean {near[0]}? Or {see}" if near else f"the flags are {', '.join(sorted(known))}"
+        return f"{command}: expected a flag that it has, found {given}; {hint}"
+    if kind == "MissingParameter" and error.param is not None:
+        name = error.param.opts[0] if error.param.param_type_name == "option" else error.param.name.upper()
+        what = f" ({error.param.help})" if error.param.help else ""
+        return f"{command}: expected {name}{what}, found none; {see}"
+    if kind == "BadOptionUsage":
+        wants = "requires" in error.message
+        expected, found = ("a value after", "none") if wants else ("no value after", "one")
+        return f"{command}: expected {expected} {error.option_name}, found {found}; {see}"
+    return f"{command}: expected arguments as {see.removeprefix('see ')} says, found otherwise: {error.format_message()}"
+
+
+def _as_given(option: str) -> str:
+    """The flag that the user wrote, where typer took it for a cluster of one-letter ones: -model is no -m."""
+    if option.startswith("--"):
+        return option
+    return next((word for word in sys.argv[1:] if word.startswith("-") and option[1:] in word[1:2]), option)
