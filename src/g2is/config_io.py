@@ -71,7 +71,8 @@ def _describe(model: type[Section], problem: Any) -> tuple[str, str]:
         return key, "required, but not given"
     found = problem.get("input")
     suffix = "" if isinstance(found, Mapping) else f", found {found!r}"
-    return key or "config", problem["msg"].removeprefix("Value error, ") + suffix
+    text = problem["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    return key or "config", text + suffix
 
 
 def _known_part(model: type[Section], place: tuple[Any, ...]) -> list[str]:
