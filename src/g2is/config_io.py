@@ -64,7 +64,9 @@ def _describe(model: type[Section], problem: Any) -> tuple[str, str]:
     if problem["type"] == "extra_forbidden":
         parts = [str(part) for part in problem["loc"]]
         key, known = ".".join(parts), _keys(model)
-        near = difflib.get_close_matches(key, known, n=1) or [k for k in known if k.endswith("." + parts[-1])][:1]
+        sections = dict.fromkeys(k.rpartition(".")[0] for k in known if "." in k)
+        near = difflib.get_close_matches(key, [*known, *sections], n=1)
+        near = near or [k for k in known if k.endswith("." + parts[-1])][:1]
         return key, "unknown" + (f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}")
     key = ".".join(_known_part(model, problem["loc"]))
     if problem["type"] == "missing":

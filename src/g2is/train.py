@@ -16,6 +16,7 @@ from g2is.errors import InputError, ModelError
 from g2is.examples.make_table import tokenize_files
 from g2is.examples.sources import find_sources
 from g2is.examples.tokenize import make_renderer
+from g2is.model.adapter import target_modules
 from g2is.model.folder import find_model, resolve_device, resolve_dtype
 from g2is.outputs.examples import MESSAGES
 from g2is.progress import Reporter, Silent
@@ -46,6 +47,7 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
             device = resolve_device(config.execution.device)
             model = find_model(config.model)
             renderer = make_renderer(model.tokenizer(), config.examples, model.context_length)
+            target_modules(model.without_weights(), config.tuning.lora, "tuning")
             with reporter.stage("check model", "bytes") as progress:
                 weights = model.digest(progress)
             with reporter.stage("read examples", "bytes") as progress:

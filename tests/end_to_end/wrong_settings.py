@@ -45,15 +45,15 @@ COMMAND_LINE: dict[str, Case] = {
     "no target": case(lambda place: ["select", place.pool, *place.select()[3:]], "g2is select: expected a pool and a target, found 1 file and no --target; write `g2is select POOL TARGET`"),
     "walk of nothing": case(lambda place: ["walk", "--out", place.here / "run"], "g2is walk: expected POOL, TARGET and --model, or --pool-gradients and --target-gradients; found neither complete"),
     "unknown setting": case(setting("warmup.epoch=2"), "warmup.epoch: unknown; did you mean warmup.epochs?"),
-    "unknown section": case(setting("wramup.epochs=2"), "wramup", "did you mean warmup"),
+    "unknown section": case(setting("wramup.epochs=2"), "wramup", "unknown; did you mean warmup?"),
     "malformed --set": case(setting("warmup.epochs"), "--set: expected KEY=VALUE such as warmup.epochs=2, found 'warmup.epochs'"),
     "--set of no YAML": case(setting("warmup.epochs=[1"), "--set warmup.epochs=[1: expected a number, word or [list], found '[1'"),
-    "--set below a setting": case(lambda place: [*place.select()[:-12], "--set", "out.x=1"], "--set out.x=1: out is one setting and has no setting 'x' in it"),
+    "--set below a setting": case(lambda place: [*place.select(), "--set", "out.x=1"], "--set out.x=1: out is one setting and has no setting 'x' in it"),
     "wrong type of setting": case(setting("warmup.epochs=few"), "warmup.epochs: expected a valid integer", "found 'few'"),
     "setting out of range": case(setting("warmup.epochs=0"), "warmup.epochs: expected", "greater than or equal to 1", "found 0"),
     "several wrong settings": case(flags("--set", "warmup.epochs=0", "--set", "warmup.beta1=1", "--device", "cpu"), "2 setting(s) cannot be used", "warmup.epochs: expected", "warmup.beta1: expected", "less than 1, found 1"),
     "a form that is not stored": case(setting("selection.form=adam"), "selection.form is 'adam', but gradients.forms stores only ['less']"),
-    "a date that is none": case(setting("examples.date=2025-02-31"), "examples.date", "2025-02-31"),
+    "a date that is none": case(setting("examples.date=2025-02-31"), "examples.date: expected a day of the calendar, such as 2025-01-31, found '2025-02-31'"),
     "unknown preset": case(flags("--preset", "best"), "selection.preset: expected 'g2is' or 'official', found 'best'"),
     "unknown device": case(flags("--device", "gpu7"), "execution.device: expected a device of this machine, found 'gpu7'"),
     "one of several GPUs": case(flags("--device", "cuda:1"), "execution.device: expected cpu or cuda, found 'cuda:1'", "CUDA_VISIBLE_DEVICES"),
@@ -76,8 +76,8 @@ BUDGETS: dict[str, Case] = {
     "malformed tokens": case(flags("--budget", "2Xtok"), "budget: expected a number of tokens such as '2Mtok'", "found '2Xtok'"),
     "tokens below one row": case(flags("--budget", "1tok"), "budget: expected at least ", "which is the shortest of the pool's 150 rows, found 1tok = 1 tokens; ask for more"),
     "tokens above the pool": case(flags("--budget", "9Gtok"), "budget: expected at most the ", "tokens of the pool's 150 rows, found 9Gtok", "ask for fewer"),
-    "two budgets": case(flags("--budget", "5", "--budget", "6"), "--budget", "once", "5", "6"),
-    "two budgets, one of them a setting": case(flags("--budget", "5", "--set", "selection.budget=6"), "--budget", "selection.budget", "5", "6"),
+    "two budgets": case(flags("--budget", "5", "--budget", "6"), "g2is select: expected --budget once, found it 2 times; leave out all but one"),
+    "two budgets, one of them a setting": case(flags("--budget", "5", "--set", "selection.budget=6"), "--set selection.budget=6: expected selection.budget once, found a flag or argument that says 5 too; leave one"),
 }  # fmt: skip
 
 
@@ -179,7 +179,7 @@ def _config_of_no_json(place: Place) -> list[object]:
 
 MODELS: dict[str, Case] = {
     "model that is not there": case(lambda place: place.select(model=place.here / "none"), "none: expected a model folder, found no folder there; name a local folder, or a hub model"),
-    "model that the hub does not give": case(lambda place: place.select(model="nobody/nothing"), "nobody/nothing: expected", "the hub does not give it", "name a local folder, or a hub model that this machine can reach"),
+    "model that the hub does not give": case(lambda place: place.select(model="nobody/nothing"), "nobody/nothing: expected a model, found no folder of that name, and the hub does not give it", "name a local folder, or a hub model that this machine can reach"),
     "model without config": case(model("config.json"), "model: expected a Hugging Face model folder with config.json, found none there"),
     "model with a damaged config": case(_config_of_no_json, "model: expected a config.json that transformers can read", "JSON"),
     "model without tokenizer": case(model("tokenizer.json", "tokenizer_config.json"), "model: expected a tokenizer beside the model, found none of tokenizer.json", "Save it there with the tokenizer's save_pretrained"),
@@ -188,7 +188,7 @@ MODELS: dict[str, Case] = {
     "model that is not causal": case(model(model_type="bert", architectures=["BertForMaskedLM"]), "model: expected a causal language model, found model_type 'bert', architectures ['BertForMaskedLM']"),
     "weights cut short": case(_weights(lambda whole: whole[:-999]), "model.safetensors: expected", "found", "download"),
     "weights that are none": case(_weights(lambda _: b"<html>"), "model.safetensors: expected", "found", "download"),
-    "a shard of the weights is missing": case(_missing_shard, "model: expected", "model-00002-of-00002.safetensors", "download"),
+    "a shard of the weights is missing": case(_missing_shard, "model: expected the 2 files of weights that model.safetensors.index.json lists, found no model-00002-of-00002.safetensors", "download"),
     "unknown LoRA target": case(setting("warmup.lora.target_modules=[q_prj]"), "warmup.lora.target_modules: expected the name of a linear layer", "found 'q_prj'", "Its linear layers are: ", "q_proj"),
-    "LoRA target that is no linear layer": case(setting("warmup.lora.target_modules=[embed_tokens]"), "warmup.lora.target_modules: 'embed_tokens' names model.embed_tokens, a Embedding, which is not a linear layer", "leave the name out"),
+    "LoRA target that is no linear layer": case(setting("warmup.lora.target_modules=[embed_tokens]"), "warmup.lora.target_modules: expected names of linear layers (nn.Linear or Conv1D), found 'embed_tokens', which names model.embed_tokens (Embedding)", "leave the name out"),
 }  # fmt: skip

@@ -12,7 +12,7 @@ import typer
 
 from g2is.cli import options
 from g2is.cli.build import matrix_walk_config, run_config, train_config
-from g2is.cli.failures import run_app
+from g2is.cli.failures import EachFlagOnce, run_app
 from g2is.cli.inspect import inspect
 from g2is.cli.session import quiet_libraries, reporter, stoppable
 from g2is.cli.show import show_dry_run, show_matrix_dry_run, show_matrix_walk, show_selection, show_stage, show_training
@@ -59,14 +59,14 @@ def _main(
     pass
 
 
-@app.command()
+@app.command(cls=EachFlagOnce)
 def select(
     context: typer.Context,
     model: options.Model,
     out: options.Out,
     files: options.Files = None,
     target: options.Targets = None,
-    budget: options.Budget = "1%",
+    budget: options.Budget = None,
     share: options.Shares = None,
     quota: options.Quotas = None,
     include: options.Include = None,
@@ -99,7 +99,7 @@ def select(
     _run(run_config("select", context.params), "export", dry_run)
 
 
-@app.command()
+@app.command(cls=EachFlagOnce)
 def warmup(
     context: typer.Context,
     model: options.Model,
@@ -126,7 +126,7 @@ def warmup(
     _run(run_config("warmup", context.params), "warmup", dry_run)
 
 
-@app.command()
+@app.command(cls=EachFlagOnce)
 def gradients(
     context: typer.Context,
     model: options.Model,
@@ -151,7 +151,7 @@ def gradients(
     _run(run_config("gradients", context.params), "gradients", dry_run)
 
 
-@app.command()
+@app.command(cls=EachFlagOnce)
 def walk(
     context: typer.Context,
     out: options.Out,
@@ -165,7 +165,7 @@ def walk(
     graph: Annotated[
         Path | None, typer.Option(help="(N, n) .npy, each row's nearest rows, best first: steps look only at those")
     ] = None,
-    budget: options.Budget = "1%",
+    budget: options.Budget = None,
     share: options.Shares = None,
     quota: options.Quotas = None,
     include: options.Include = None,
@@ -202,7 +202,7 @@ def walk(
     _run(run_config("walk", context.params), "walk", dry_run)
 
 
-@app.command()
+@app.command(cls=EachFlagOnce)
 def export(run: Annotated[Path, typer.Argument(help="a run folder with a selection in it")]) -> None:
     """Stage 4: write the selected examples of a run again, as original lines and as messages."""
     with stoppable():
@@ -211,7 +211,7 @@ def export(run: Annotated[Path, typer.Argument(help="a run folder with a selecti
         show_selection(export_run(run, reporter()))
 
 
-@app.command(name="run")
+@app.command(name="run", cls=EachFlagOnce)
 def replay(
     config: Annotated[Path, typer.Argument(help="a config.yaml, as every run writes it")],
     out: Annotated[Path | None, typer.Option(help="another run folder than the file says")] = None,
@@ -221,7 +221,7 @@ def replay(
 ) -> None:
     """Replay a run from its config.yaml; flags override the file."""
     values = load(config)
-    options.assign(values, set_ or [])
+    options.assign(values, set_ or [], flags=False)
     values |= {key: str(path) for key, path in (("out", out), ("store", store)) if path is not None}
     if "pool_gradients" in values:
         if store is not None:
@@ -231,7 +231,7 @@ def replay(
         _run(parse(Config, values, str(config)), "export", dry_run)
 
 
-@app.command()
+@app.command(cls=EachFlagOnce)
 def train(
     data: Annotated[list[str], typer.Argument(help="a run folder with a selection, or files of examples")],
     model: options.Model,
@@ -252,7 +252,7 @@ def train(
         show_training(run_training(config, reporter()))
 
 
-@app.command()
+@app.command(cls=EachFlagOnce)
 def demo(
     out: Annotated[Path, typer.Option(help="folder for the sample, the run and the tuned adapters")] = Path("demo-run"),
 ) -> None:
@@ -266,7 +266,7 @@ def demo(
         show_demo(run_demo(out, reporter()), time.monotonic() - begin)
 
 
-app.command()(inspect)
+app.command(cls=EachFlagOnce)(inspect)
 
 
 def main() -> None:

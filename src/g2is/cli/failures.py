@@ -3,15 +3,32 @@
 import difflib
 import errno
 import sys
-from typing import Any, NoReturn
+from typing import Any, NoReturn, final
 
 import typer
+from typer.core import TyperCommand
 
-from g2is.errors import G2isError
+from g2is.errors import ConfigError, G2isError
 
 _UsageError: Any = typer.BadParameter.__bases__[0]  # typer exports no name for it
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+@final
+class EachFlagOnce(TyperCommand):
+    """A command that refuses a flag given twice, which typer would decide in silence for the last."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the command line. Raises ConfigError if a flag that cannot be repeated is."""
+        _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+        for parameter in given:
+            if parameter.param_type_name == "option" and not parameter.multiple and given.count(parameter) > 1:
+                raise ConfigError(
+                    f"{ctx.command_path}: expected {parameter.opts[0]} once, found it {given.count(parameter)} times;"
+                    " leave out all but one"
+                )
+        return super().parse_args(ctx, args)
 
 
 def run_app(app: typer.Typer) -> NoReturn:
@@ -50,7 +67,7 @@ def _usage(error: Any) -> str:
     see = f"see `{command} --help`"
     if kind == "NoSuchOption":
         given = _as_given(error.option_name)
-        known = [name for parameter in context.command.params for name in parameter.opts if name.startswith("--")]
+        known = ["--help", *(name for given in context.command.params for name in given.opts if name.startswith("--"))]
         near = difflib.get_close_matches(given, known, n=1) or difflib.get_close_matches(f"-{given}", known, n=1)
         hint = f"did you mean {near[0]}? Or {see}" if near else f"the flags are {', '.join(sorted(known))}"
         return f"{command}: expected a flag that it has, found {given}; {hint}"

@@ -52,7 +52,12 @@ OnBadRow = Annotated[
 ]
 Model = Annotated[str, typer.Option(help="causal language model: a local folder or a hub name")]
 Out = Annotated[Path, typer.Option(help="the run's folder; given again, the run goes on from where it was")]
-Budget = Annotated[str, typer.Option(help="how much to select: a share of the rows (1%), rows (500) or tokens (2Mtok)")]
+Budget = Annotated[
+    str | None,
+    typer.Option(
+        help="how much to select: a share of the rows (1%), rows (500) or tokens (2Mtok); default 1%", show_default=False
+    ),
+]
 Store = Annotated[Path | None, typer.Option(help="where gradients are kept for other runs to use; default OUT/store")]
 Adapter = Annotated[
     Path | None,
@@ -74,8 +79,12 @@ Set = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would be done, and do and write nothing")]
 
 
-def assign(values: dict[str, Any], settings: Sequence[str]) -> None:
-    """Put each `section.key=value` into the nested mapping `values`. Raises ConfigError if one is not of that form."""
+def assign(values: dict[str, Any], settings: Sequence[str], flags: bool = True) -> None:
+    """Put each `section.key=value` into the nested mapping `values`; of one that is given twice the last one counts.
+
+    Raises ConfigError if one is not of that form, or `values` come from `flags` and one of them gave it already.
+    """
+    given: set[str] = set()
     for text in settings:
         key, equals, value = text.partition("=")
         parts = key.strip().split(".")
@@ -87,6 +96,12 @@ def assign(values: dict[str, Any], settings: Sequence[str]) -> None:
             if not isinstance(inner, dict):
                 raise ConfigError(f"--set {text}: {part} is one setting and has no setting {parts[-1]!r} in it")
             place = inner
+        if flags and key not in given and place.get(parts[-1]) not in (None, (), []):
+            raise ConfigError(
+                f"--set {text}: expected {key} once, found a flag or argument that says {place[parts[-1]]} too; leave"
+                " one of them out"
+            )
+        given.add(key)
         try:
             place[parts[-1]] = read_yaml(value)
         except yaml.YAMLError:
