@@ -24,7 +24,7 @@ def parse(model: type[Section], values: Mapping[str, Any], origin: str) -> Any:
         for problem in error.errors():
             key, text = _describe(model, problem)
             problems.setdefault(key, []).append(text)
-        lines = [f"{key}: {' or '.join(dict.fromkeys(texts))}" for key, texts in problems.items()]
+        lines = [f"{key}: " * bool(key) + " or ".join(dict.fromkeys(texts)) for key, texts in problems.items()]
         raise ConfigError(f"{origin}: {len(lines)} setting(s) cannot be used:\n  " + "\n  ".join(lines)) from None
 
 
@@ -33,7 +33,10 @@ def load(path: Path) -> dict[str, Any]:
     try:
         values = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: expected a YAML config as g2is writes it, but it cannot be read: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(
+            f"{path}: expected a YAML config, such as the config.yaml of a run's folder, but it cannot be read: {reason}"
+        ) from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a YAML mapping of settings, found {type(values).__name__}")
     return values
@@ -74,7 +77,7 @@ def _describe(model: type[Section], problem: Any) -> tuple[str, str]:
     found = problem.get("input")
     suffix = "" if isinstance(found, Mapping) else f", found {found!r}"
     text = problem["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-    return key or "config", text + suffix
+    return key, text + suffix
 
 
 def _known_part(model: type[Section], place: tuple[Any, ...]) -> list[str]:

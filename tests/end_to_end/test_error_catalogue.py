@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 from wrong_files import FILES
+from wrong_folders import FOLDERS, MATRICES
 from wrong_settings import BUDGETS, COMMAND_LINE, MODELS, TARGETS
 from wrong_input import Case, Place, check_one_message, listing
 
 Command = Callable[..., tuple[int, str, str]]
-CATALOGUE: dict[str, Case] = {**FILES, **COMMAND_LINE, **BUDGETS, **TARGETS, **MODELS}
+CATALOGUE: dict[str, Case] = {**FILES, **COMMAND_LINE, **BUDGETS, **TARGETS, **MODELS, **MATRICES, **FOLDERS}
 
 
 @pytest.fixture

@@ -21,7 +21,11 @@ class EachFlagOnce(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the command line. Raises ConfigError if a flag that cannot be repeated is."""
-        _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+        try:
+            _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+        except _UsageError as error:
+            error.ctx = ctx  # which some lack
+            raise
         for parameter in given:
             if parameter.param_type_name == "option" and not parameter.multiple and given.count(parameter) > 1:
                 raise ConfigError(

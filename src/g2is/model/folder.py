@@ -106,7 +106,8 @@ def find_model(config: ModelConfig) -> ModelFolder:
     if not path.is_dir():
         path = _fetch(config)
     if not (path / "config.json").is_file():
-        raise ModelError(f"{path}: expected a Hugging Face model folder with config.json, found none there")
+        raise ModelError(f"{path}: expected a Hugging Face model folder with config.json, found none there; name the folder that"
+            " save_pretrained(…) wrote")
     if not any(path.glob("*.safetensors")):
         raise ModelError(
             f"{path}: expected weights in *.safetensors, found none. g2is loads no pickled weights: convert them with"
@@ -124,7 +125,7 @@ def find_model(config: ModelConfig) -> ModelFolder:
     if not remote and not (known and any(head.endswith(_CAUSAL_HEADS) for head in heads)):
         raise ModelError(
             f"{path}: expected a causal language model, found model_type {hf_config.model_type!r}, architectures"
-            f" {hf_config.architectures}"
+            f" {hf_config.architectures}; name a model that writes text, such as a Llama"
         )
     return ModelFolder(path, config, hf_config)
 
