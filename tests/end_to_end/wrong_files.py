@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from wrong_input import GOOD, Case, Place, bad_rows, case
 
 PAIR = {"prompt": "2 + 2?", "completion": "4"}
-MEND = "Mend these rows or leave them out, then run the same command again; or set them aside with --on-bad-row skip"
+MEND = "Mend these rows or leave them out, then run the same command again; or set them aside with --set examples.on_bad_row=skip"
 ONE_BAD = ("1 row cannot be used", MEND)
 
 

@@ -198,7 +198,9 @@ def walk(
             " complete"
         )
     if graph is not None:
-        raise ConfigError("g2is walk: --graph goes with --pool-gradients: its rows count those of that matrix")
+        raise ConfigError(
+            "g2is walk: expected --graph beside --pool-gradients, whose rows it lists, found none; leave it out"
+        )
     _run(run_config("walk", context.params), "walk", dry_run)
 
 

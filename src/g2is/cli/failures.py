@@ -54,6 +54,8 @@ def run_app(app: typer.Typer) -> NoReturn:
             )
         if error.errno in _FORBIDDEN:
             _fail(f"{place}: expected a place that may be read and written, found: {error.strerror}")
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            _fail(f"{place}: expected a path that this system takes, found: {error.strerror}; name another")
         raise
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -83,7 +85,9 @@ def _usage(error: Any) -> str:
         wants = "requires" in error.message
         expected, found = ("a value after", "none") if wants else ("no value after", "one")
         return f"{command}: expected {expected} {error.option_name}, found {found}; {see}"
-    return f"{command}: expected arguments as {see.removeprefix('see ')} says, found otherwise: {error.format_message()}"
+    return (
+        f"{command}: expected arguments as {see.removeprefix('see ')} says, found otherwise: {error.format_message()}"
+    )
 
 
 def _as_given(option: str) -> str:

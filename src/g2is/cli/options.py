@@ -55,7 +55,8 @@ Out = Annotated[Path, typer.Option(help="the run's folder; given again, the run 
 Budget = Annotated[
     str | None,
     typer.Option(
-        help="how much to select: a share of the rows (1%), rows (500) or tokens (2Mtok); default 1%", show_default=False
+        help="how much to select: a share of the rows (1%), rows (500) or tokens (2Mtok); default 1%",
+        show_default=False,
     ),
 ]
 Store = Annotated[Path | None, typer.Option(help="where gradients are kept for other runs to use; default OUT/store")]

@@ -61,7 +61,9 @@ def _failing(label: str, remedy: str) -> Iterator[None]:
         raise
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(f"{label}: expected a dataset that the datasets library opens, but: {lines[0]}; {remedy}") from None
+        raise InputError(
+            f"{label}: expected a dataset that the datasets library opens, but: {lines[0]}; {remedy}"
+        ) from None
 
 
 @contextmanager

@@ -28,7 +28,10 @@ from g2is.examples.schemas import (
 from g2is.examples.sources import Source, describe
 from g2is.progress import Progress
 
-REMEDY = "Mend these rows or leave them out, then run the same command again; or set them aside with --on-bad-row skip."
+REMEDY = (
+    "Mend these rows or leave them out, then run the same command again; or set them aside with"
+    " --set examples.on_bad_row=skip."  # which every command takes that uses rows
+)
 _NAME_THEM = "name them with --column, such as --column answer=COLUMN"
 _MAX_COLUMNS = 1000  # kept of a file: rows with names of their own would fill the memory
 

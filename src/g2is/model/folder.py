@@ -106,8 +106,10 @@ def find_model(config: ModelConfig) -> ModelFolder:
     if not path.is_dir():
         path = _fetch(config)
     if not (path / "config.json").is_file():
-        raise ModelError(f"{path}: expected a Hugging Face model folder with config.json, found none there; name the folder that"
-            " save_pretrained(…) wrote")
+        raise ModelError(
+            f"{path}: expected a Hugging Face model folder with config.json, found none there; name the folder that"
+            " save_pretrained(…) wrote"
+        )
     if not any(path.glob("*.safetensors")):
         raise ModelError(
             f"{path}: expected weights in *.safetensors, found none. g2is loads no pickled weights: convert them with"

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,30 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
+def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a line for each of `rows`, atomically; no file where there are none."""
+
+    def write(temporary: Path) -> None:
+        with temporary.open("w", encoding="utf-8") as lines:
+            lines.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in chain([first], rest))
+
+    rest = iter(rows)
+    first = next(rest, None)
+    if first is None:
+        remove(path)
+    else:
+        write_atomically(path, write)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object that g2is wrote. Raises StoreError if it is not one."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: expected a JSON file as g2is writes it, but it cannot be read: {error}") from None
+        raise StoreError(
+            f"{path}: expected a JSON file as g2is writes it, but it cannot be read: {error}. Put a whole copy"
+            " back, or name another folder"
+        ) from None
     if not isinstance(value, dict):
         raise StoreError(f"{path}: expected a JSON object, found {type(value).__name__}")
     return value
