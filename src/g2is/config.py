@@ -332,8 +332,8 @@ class Config(Section):
         form = self.selection.form
         if form is not None and form not in self.gradients.forms:
             raise ValueError(
-                f"selection.form: expected one of gradients.forms, which stores only {list(self.gradients.forms)}, found"
-                f" {form!r}"
+                f"selection.form: expected one of gradients.forms, which stores only {list(self.gradients.forms)},"
+                f" found {form!r}"
             )
         return self
 

@@ -35,7 +35,8 @@ def load(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(
-            f"{path}: expected a YAML config, such as the config.yaml of a run's folder, but it cannot be read: {reason}"
+            f"{path}: expected a YAML config, such as the config.yaml of a run's folder, but it cannot be"
+            f" read: {reason}"
         ) from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a YAML mapping of settings, found {type(values).__name__}")

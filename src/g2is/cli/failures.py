@@ -9,9 +9,9 @@ import typer
 from typer.core import TyperCommand
 
 from g2is.errors import ConfigError, G2isError
+from g2is.store.files import NO_ROOM
 
 _UsageError: Any = typer.BadParameter.__bases__[0]  # typer exports no name for it
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -47,7 +47,7 @@ def run_app(app: typer.Typer) -> NoReturn:
         _fail(str(error))
     except OSError as error:
         place = error.filename or "while writing"
-        if error.errno in _FULL:
+        if error.errno in NO_ROOM:
             _fail(
                 f"{place}: expected room for what is written, found: {error.strerror}. Make room and give the same"
                 " command again: it goes on from here"

@@ -7,7 +7,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from g2is.errors import G2isError, StoreError
-from g2is.store.files import remove
+from g2is.store.files import naming_full_disk, remove
 
 
 @contextmanager
@@ -29,11 +29,12 @@ def locked(folder: Path, what: str) -> Iterator[bool]:
         raise StoreError(f"{folder}: expected a {what} folder, found a file of that name; name another") from None
     except OSError as error:
         raise StoreError(
-            f"{folder}: expected a {what} folder that can be written to, found: {error.strerror or error}. Name another, or"
-            " make it writable"
+            f"{folder}: expected a {what} folder that can be written to, found: {error.strerror or error}. Name"
+            " another, or make it writable"
         ) from None
     try:
-        yield new
+        with naming_full_disk(folder):
+            yield new
     finally:
         lock.release()
 
