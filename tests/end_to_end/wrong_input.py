@@ -77,6 +77,15 @@ def case(command: Callable[[Place], list[object]], *fragments: str) -> Case:
     return Case(command, fragments)
 
 
+def flags(*given: object) -> Callable[[Place], list[object]]:
+    """A `select` with these flags beside right ones."""
+    return lambda place: place.select(*given)
+
+
+def setting(text: str) -> Callable[[Place], list[object]]:
+    return flags("--set", text)
+
+
 def bad_rows(*rows: object, flags: Sequence[object] = (), name: str = "pool.jsonl") -> Callable[[Place], list[object]]:
     """A `select` from a pool of these rows."""
     return lambda place: place.select(*flags, pool=place.rows(name, *rows))

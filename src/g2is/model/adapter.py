@@ -24,9 +24,9 @@ _ATTENTION = re.compile(
 def attach_adapter(model: nn.Module, config: LoraConfig, seed: int, section: str = "warmup") -> PeftModel:
     """Put a fresh LoRA adapter on the layers that `config.target_modules` names, initialised from `seed`.
 
-    `section` is that of `config` in the settings, for errors. Raises ModelError where a name matches nothing, or matches
-    something that is not a linear layer (the fused experts of a mixture-of-experts model, say): no match is ever skipped
-    in silence.
+    `section` is that of `config` in the settings, for errors. Raises ModelError where a name matches nothing, or
+    matches something that is not a linear layer (the fused experts of a mixture-of-experts model, say): no match is
+    ever skipped in silence.
     """
     names = target_modules(model, config, section)
     torch.manual_seed(seed)
