@@ -4,6 +4,7 @@ A run's resolved `Config` is written to RUN/config.yaml and `g2is run` replays i
 the store's fingerprint (`store/fingerprint.py`) or the walk's record; `ExecutionConfig` holds those that do not.
 """
 
+import datetime
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
@@ -83,6 +84,15 @@ class ExamplesConfig(Section):
     on_bad_row: Literal["stop", "skip"] = Field(
         "stop", description="stop: report the rows that cannot be used; skip: list them in bad_rows.jsonl and go on"
     )
+
+    @field_validator("date")
+    @classmethod
+    def _day_of_the_calendar(cls, date: str) -> str:
+        try:
+            datetime.date.fromisoformat(date)
+        except ValueError:
+            raise ValueError("expected a day of the calendar, such as 2025-01-31") from None
+        return date
 
     @field_validator("columns")
     @classmethod
@@ -327,7 +337,8 @@ class Config(Section):
         form = self.selection.form
         if form is not None and form not in self.gradients.forms:
             raise ValueError(
-                f"selection.form is {form!r}, but gradients.forms stores only {list(self.gradients.forms)}"
+                f"selection.form: expected one of gradients.forms, which stores only {list(self.gradients.forms)},"
+                f" found {form!r}"
             )
         return self
 

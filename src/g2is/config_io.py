@@ -24,7 +24,7 @@ def parse(model: type[Section], values: Mapping[str, Any], origin: str) -> Any:
         for problem in error.errors():
             key, text = _describe(model, problem)
             problems.setdefault(key, []).append(text)
-        lines = [f"{key}: {' or '.join(dict.fromkeys(texts))}" for key, texts in problems.items()]
+        lines = [f"{key}: " * bool(key) + " or ".join(dict.fromkeys(texts)) for key, texts in problems.items()]
         raise ConfigError(f"{origin}: {len(lines)} setting(s) cannot be used:\n  " + "\n  ".join(lines)) from None
 
 
@@ -33,7 +33,11 @@ def load(path: Path) -> dict[str, Any]:
     try:
         values = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: expected a YAML config as g2is writes it, but it cannot be read: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(
+            f"{path}: expected a YAML config, such as the config.yaml of a run's folder, but it cannot be"
+            f" read: {reason}"
+        ) from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a YAML mapping of settings, found {type(values).__name__}")
     return values
@@ -64,14 +68,17 @@ def _describe(model: type[Section], problem: Any) -> tuple[str, str]:
     if problem["type"] == "extra_forbidden":
         parts = [str(part) for part in problem["loc"]]
         key, known = ".".join(parts), _keys(model)
-        near = difflib.get_close_matches(key, known, n=1) or [k for k in known if k.endswith("." + parts[-1])][:1]
+        sections = dict.fromkeys(k.rpartition(".")[0] for k in known if "." in k)
+        near = difflib.get_close_matches(key, [*known, *sections], n=1)
+        near = near or [k for k in known if k.endswith("." + parts[-1])][:1]
         return key, "unknown" + (f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}")
     key = ".".join(_known_part(model, problem["loc"]))
     if problem["type"] == "missing":
         return key, "required, but not given"
     found = problem.get("input")
     suffix = "" if isinstance(found, Mapping) else f", found {found!r}"
-    return key or "config", problem["msg"].removeprefix("Value error, ") + suffix
+    text = problem["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    return key, text + suffix
 
 
 def _known_part(model: type[Section], place: tuple[Any, ...]) -> list[str]:

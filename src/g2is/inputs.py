@@ -98,7 +98,8 @@ def _check_targets_differ(pool: ExampleTable, targets: Mapping[str, ExampleTable
     for name, table in targets.items():
         if table.source_sha256 == pool.source_sha256:
             raise InputError(
-                f"{titled(name)}: expected a small set of examples of what to learn, found the very content of the pool"
+                f"{titled(name)}: expected a small set of examples of what to learn, found the very content of the"
+                " pool; give it a file of its own"
             )
         if table.source_sha256 in seen:
             raise InputError(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from g2is.config import Config
 from g2is.examples.tokenize import Renderer, make_renderer
 from g2is.gradients import projection
+from g2is.model.adapter import target_modules
 from g2is.model.folder import ModelFolder, find_model, resolve_device, resolve_dtype
 from g2is.progress import Reporter
 from g2is.store.fingerprint import Fingerprint, flatten
@@ -28,13 +29,15 @@ class Prepared:
 def prepare(config: Config, reporter: Reporter) -> Prepared:
     """Find the model and fingerprint everything that decides the store's rows.
 
-    Raises ModelError where model, tokenizer, template, device or checkpoint cannot be used.
+    Raises ModelError where model, tokenizer, template, device, checkpoint or LoRA's layers cannot be used.
     """
     model = find_model(config.model)
     device = resolve_device(config.execution.device)
     renderer = make_renderer(model.tokenizer(), config.examples, model.context_length)
     adapter = config.warmup.adapter
     checkpoint = None if adapter is None else find_checkpoint(adapter)
+    if checkpoint is None:  # a wrong name shows before the files are read
+        target_modules(model.without_weights(), config.warmup.lora)
     with reporter.stage("check model", "bytes") as progress:
         weights = model.digest(progress)
     fingerprint = flatten(

@@ -20,7 +20,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from g2is.config_io import dump, load
 from g2is.progress import Progress, Reporter
 from g2is.selection.core import CoreKnowledge
 from g2is.selection.record import Walk
-from g2is.store.files import read_json, remove, write_atomically, write_json, write_text
+from g2is.store.files import read_json, write_json, write_json_lines, write_text
 from g2is.store.fingerprint import check_same, flatten
 from g2is.store.lock import locked, removed_on_error
 
@@ -103,27 +102,13 @@ class RunFolder:
 
     def write_set_aside(self, rows: Sequence[int] | np.ndarray, ids: Sequence[str], reasons: Mapping[int, str]) -> None:
         """List the rows that cannot be nodes, by position: record number and id are `rows[i]` and `ids[i]`."""
-        self._write_list(
-            "set_aside.jsonl", ({"row": int(rows[i]), "id": ids[i], "reason": reasons[i]} for i in reasons)
+        write_json_lines(
+            self.path / "set_aside.jsonl", ({"row": int(rows[i]), "id": ids[i], "reason": reasons[i]} for i in reasons)
         )
 
     def write_bad_rows(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """List the rows of the files that could not be used."""
-        self._write_list("bad_rows.jsonl", rows)
-
-    def _write_list(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write a line for each of `rows`; no file where there are none."""
-
-        def write(temporary: Path) -> None:
-            with temporary.open("w", encoding="utf-8") as lines:
-                lines.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in chain([first], rest))
-
-        rest = iter(rows)
-        first = next(rest, None)
-        if first is None:
-            remove(self.path / name)
-        else:
-            write_atomically(self.path / name, write)
+        write_json_lines(self.path / "bad_rows.jsonl", rows)
 
     def write_summary(self) -> dict[str, Any]:
         """Write counts, and seconds by stage and peak memory of this sitting and those before; returns this one's."""

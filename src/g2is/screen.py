@@ -49,7 +49,10 @@ def screen(
     included, excluded = _read_lists(include), _read_lists(exclude)
     _check_ids_are_known(pool, {**included, **excluded})
     if both := [f"{id_} ({included[id_]}, {excluded[id_]})" for id_ in included if id_ in excluded]:
-        raise InputError(f"expected ids either to include or to exclude, found in both lists: {_some(both)}")
+        raise InputError(
+            f"expected ids either to include or to exclude, found in both lists: {_some(both)}; take each off one"
+            " of them"
+        )
     position_of = {id_: position for position, id_ in enumerate(pool.ids) if id_ in included or id_ in excluded}
     reasons = dict(dropped or {})
     if kept_out := [f"{id_} ({place})" for id_, place in included.items() if position_of[id_] in reasons]:

@@ -3,6 +3,7 @@
 OUT/config.yaml       every setting
 OUT/manifest.json     what the work in OUT was made from: a resumed tuning must find the same
 OUT/examples/         tokenised files
+OUT/bad_rows.jsonl    rows of the files that could not be used, with the reason (if they were to be skipped)
 OUT/adapter/          the adapter, as PEFT loads it (`training/tune.py` has the rest)
 """
 
@@ -13,13 +14,14 @@ from typing import Any
 from g2is.config import TrainConfig
 from g2is.config_io import dump
 from g2is.errors import InputError, ModelError
-from g2is.examples.make_table import tokenize_files
+from g2is.examples.make_table import describe_losses, tokenize_files
 from g2is.examples.sources import find_sources
 from g2is.examples.tokenize import make_renderer
+from g2is.model.adapter import target_modules
 from g2is.model.folder import find_model, resolve_device, resolve_dtype
 from g2is.outputs.examples import MESSAGES
 from g2is.progress import Reporter, Silent
-from g2is.store.files import read_json, remove, write_json, write_text
+from g2is.store.files import read_json, remove, write_json, write_json_lines, write_text
 from g2is.store.fingerprint import check_same, flatten
 from g2is.store.lock import locked, removed_on_error
 from g2is.training.tune import ADAPTER, finished_tuning, tune
@@ -41,29 +43,32 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
     Raises a G2isError for everything a user can mend, FingerprintError if `config.out` holds other work.
     """
     reporter = reporter or Silent()
-    with locked(config.out, "training") as new:
-        with removed_on_error(config.out, new):
-            device = resolve_device(config.execution.device)
-            model = find_model(config.model)
-            renderer = make_renderer(model.tokenizer(), config.examples, model.context_length)
-            with reporter.stage("check model", "bytes") as progress:
-                weights = model.digest(progress)
-            with reporter.stage("read examples", "bytes") as progress:
-                sources = find_sources([selected_examples(location) for location in config.data])
-                table = tokenize_files(sources, renderer, config.examples, config.out / "examples", progress)
-            made_from = flatten(
-                {
-                    "data_sha256": table.source_sha256,
-                    "model": {"weights": weights, "dtype": str(resolve_dtype(config.model, device))},
-                    "examples": renderer.fingerprint,
-                    "tuning": config.tuning.model_dump(mode="json"),
-                }
-            )
-            manifest = config.out / _MANIFEST
-            if manifest.exists():
-                check_same(read_json(manifest), made_from, f"{config.out}: expected a training", "name another --out")
-            write_json(manifest, made_from)
-            write_text(config.out / "config.yaml", dump(config))
+    with locked(config.out, "training") as new, removed_on_error(config.out, new):
+        device = resolve_device(config.execution.device)
+        model = find_model(config.model)
+        renderer = make_renderer(model.tokenizer(), config.examples, model.context_length)
+        target_modules(model.without_weights(), config.tuning.lora, "tuning")
+        with reporter.stage("check model", "bytes") as progress:
+            weights = model.digest(progress)
+        with reporter.stage("read examples", "bytes") as progress:
+            sources = find_sources([selected_examples(location) for location in config.data])
+            table = tokenize_files(sources, renderer, config.examples, config.out / "examples", progress)
+        for loss in describe_losses("examples", table, config.examples.truncation):
+            reporter.notice(loss)
+        made_from = flatten(
+            {
+                "data_sha256": table.source_sha256,
+                "model": {"weights": weights, "dtype": str(resolve_dtype(config.model, device))},
+                "examples": renderer.fingerprint,
+                "tuning": config.tuning.model_dump(mode="json"),
+            }
+        )
+        manifest = config.out / _MANIFEST
+        if manifest.exists():
+            check_same(read_json(manifest), made_from, f"{config.out}: expected a training", "name another --out")
+        write_json(manifest, made_from)
+        write_text(config.out / "config.yaml", dump(config))
+        write_json_lines(config.out / "bad_rows.jsonl", table.bad_rows())
         if finished_tuning(config.out) is None:
             rows = [(example.input_ids, example.label_mask) for example in table.take(range(len(table)))]
             try:

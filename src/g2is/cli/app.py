@@ -2,7 +2,6 @@
 
 # ruff: noqa: ARG001  # parameters tell typer which flags there are; `context.params` holds what was given
 
-import errno
 import os
 import sys
 from pathlib import Path
@@ -13,13 +12,14 @@ import typer
 from g2is.cli import options
 from g2is.cli.build import matrix_walk_config, run_config
 from g2is.cli.demo import demo
+from g2is.cli.failures import EachFlagOnce, run_app
 from g2is.cli.inspect import inspect
 from g2is.cli.session import quiet_libraries, reporter, stoppable
 from g2is.cli.show import show_dry_run, show_matrix_dry_run, show_matrix_walk, show_selection, show_stage
 from g2is.cli.train import run_training, train
 from g2is.config import Config, MatrixWalkConfig, TrainConfig
 from g2is.config_io import load, parse
-from g2is.errors import ConfigError, G2isError
+from g2is.errors import ConfigError
 
 if TYPE_CHECKING:
     from g2is.pipeline import StageName
@@ -60,14 +60,14 @@ def _main(
     pass
 
 
-@app.command()
+@app.command(cls=EachFlagOnce)
 def select(
     context: typer.Context,
     model: options.Model,
     out: options.Out,
     files: options.Files = None,
     target: options.Targets = None,
-    budget: options.Budget = "1%",
+    budget: options.Budget = None,
     share: options.Shares = None,
     quota: options.Quotas = None,
     include: options.Include = None,
@@ -100,7 +100,7 @@ def select(
     _run(run_config("select", context.params), "export", dry_run)
 
 
-@app.command()
+@app.command(cls=EachFlagOnce)
 def warmup(
     context: typer.Context,
     model: options.Model,
@@ -127,7 +127,7 @@ def warmup(
     _run(run_config("warmup", context.params), "warmup", dry_run)
 
 
-@app.command()
+@app.command(cls=EachFlagOnce)
 def gradients(
     context: typer.Context,
     model: options.Model,
@@ -152,7 +152,7 @@ def gradients(
     _run(run_config("gradients", context.params), "gradients", dry_run)
 
 
-@app.command()
+@app.command(cls=EachFlagOnce)
 def walk(
     context: typer.Context,
     out: options.Out,
@@ -166,7 +166,7 @@ def walk(
     graph: Annotated[
         Path | None, typer.Option(help="(N, n) .npy, each row's nearest rows, best first: steps look only at those")
     ] = None,
-    budget: options.Budget = "1%",
+    budget: options.Budget = None,
     share: options.Shares = None,
     quota: options.Quotas = None,
     include: options.Include = None,
@@ -176,8 +176,8 @@ def walk(
     preset: options.Preset = None,
     adapter: options.Adapter = None,
     core_mode: Annotated[str | None, typer.Option(help="variance or count_ratio")] = None,
-    core_fraction: Annotated[float | None, typer.Option(help="share of variance (or of k) that the core keeps")] = None,
-    delta: Annotated[float | None, typer.Option(help="δ: how far a step may turn away from the core (eq. 6)")] = None,
+    core_fraction: options.CoreFraction = None,
+    delta: options.Delta = None,
     device: options.Device = None,
     schema: options.Schema = None,
     column: options.Columns = None,
@@ -199,11 +199,13 @@ def walk(
             " complete"
         )
     if graph is not None:
-        raise ConfigError("g2is walk: --graph goes with --pool-gradients: its rows count those of that matrix")
+        raise ConfigError(
+            "g2is walk: expected --graph beside --pool-gradients, whose rows it lists, found none; leave it out"
+        )
     _run(run_config("walk", context.params), "walk", dry_run)
 
 
-@app.command()
+@app.command(cls=EachFlagOnce)
 def export(run: Annotated[Path, typer.Argument(help="a run folder with a selection in it")]) -> None:
     """Stage 4: write the selected examples of a run again, as original lines and as messages."""
     with stoppable():
@@ -212,7 +214,7 @@ def export(run: Annotated[Path, typer.Argument(help="a run folder with a selecti
         show_selection(export_run(run, reporter()))
 
 
-@app.command(name="run")
+@app.command(name="run", cls=EachFlagOnce)
 def replay(
     config: Annotated[Path, typer.Argument(help="a config.yaml, as every run writes it")],
     out: Annotated[Path | None, typer.Option(help="another run folder than the file says")] = None,
@@ -222,7 +224,7 @@ def replay(
 ) -> None:
     """Replay a selection, a walk on matrices or a training from its config.yaml; flags override the file."""
     values = load(config)
-    options.assign(values, set_ or [])
+    options.assign(values, set_ or [], flags=False)
     values |= {key: str(path) for key, path in (("out", out), ("store", store)) if path is not None}
     if store is not None and "pool" not in values:
         raise ConfigError(f"--store: {config} is no selection from a pool, so it has no store; leave the flag out")
@@ -236,25 +238,15 @@ def replay(
         _run(parse(Config, values, str(config)), "export", dry_run)
 
 
-app.command()(train)
-app.command()(inspect)
-app.command()(demo)
+app.command(cls=EachFlagOnce)(train)
+app.command(cls=EachFlagOnce)(inspect)
+app.command(cls=EachFlagOnce)(demo)
 
 
 def main() -> None:
     """Run the command: errors that a user can mend print one message and exit with 2, bugs keep their traceback."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    try:
-        app()
-    except G2isError as error:
-        _fail(str(error))
-    except OSError as error:
-        place = error.filename or "while writing"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            _fail(f"{place}: the disk is full; make room and give the same command again")
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            _fail(f"{place}: expected a place that may be read and written, found: {error.strerror}")
-        raise
+    run_app(app)
 
 
 def _run(config: Config, last: "StageName", dry_run: bool) -> None:
@@ -282,8 +274,3 @@ def _walk_matrices(config: MatrixWalkConfig, dry_run: bool) -> None:
             show_matrix_dry_run(check_matrices(config))
         else:
             show_matrix_walk(config, walk_matrices(config, reporter()))
-
-
-def _fail(message: str) -> None:
-    sys.stderr.write(f"error: {message}\n")
-    sys.exit(2)

@@ -52,7 +52,13 @@ OnBadRow = Annotated[
 ]
 Model = Annotated[str, typer.Option(help="causal language model: a local folder or a hub name")]
 Out = Annotated[Path, typer.Option(help="the run's folder; given again, the run goes on from where it was")]
-Budget = Annotated[str, typer.Option(help="how much to select: a share of the rows (1%), rows (500) or tokens (2Mtok)")]
+Budget = Annotated[
+    str | None,
+    typer.Option(
+        help="how much to select: a share of the rows (1%), rows (500) or tokens (2Mtok); default 1%",
+        show_default=False,
+    ),
+]
 Store = Annotated[Path | None, typer.Option(help="where gradients are kept for other runs to use; default OUT/store")]
 Adapter = Annotated[
     Path | None,
@@ -60,6 +66,13 @@ Adapter = Annotated[
 ]
 Preset = Annotated[str | None, typer.Option(help="g2is (default) or official (exactly the authors' script)")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; default: a GPU if there is one")]
+# text, so that one which is no number is reported with all other settings that cannot be used
+CoreFraction = Annotated[
+    str | None, typer.Option(metavar="NUMBER", help="share of variance (or of k) that the core keeps")
+]
+Delta = Annotated[
+    str | None, typer.Option(metavar="NUMBER", help="δ: how far a step may turn away from the core (eq. 6)")
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="any other setting of config.yaml, such as warmup.epochs=2"),
@@ -67,8 +80,12 @@ Set = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would be done, and do and write nothing")]
 
 
-def assign(values: dict[str, Any], settings: Sequence[str]) -> None:
-    """Put each `section.key=value` into the nested mapping `values`. Raises ConfigError if one is not of that form."""
+def assign(values: dict[str, Any], settings: Sequence[str], flags: bool = True) -> None:
+    """Put each `section.key=value` into the nested mapping `values`; of one that is given twice the last one counts.
+
+    Raises ConfigError if one is not of that form, or `values` come from `flags` and one of them gave it already.
+    """
+    given: set[str] = set()
     for text in settings:
         key, equals, value = text.partition("=")
         parts = key.strip().split(".")
@@ -80,6 +97,12 @@ def assign(values: dict[str, Any], settings: Sequence[str]) -> None:
             if not isinstance(inner, dict):
                 raise ConfigError(f"--set {text}: {part} is one setting and has no setting {parts[-1]!r} in it")
             place = inner
+        if flags and key not in given and place.get(parts[-1]) not in (None, (), []):
+            raise ConfigError(
+                f"--set {text}: expected {key} once, found a flag or argument that says {place[parts[-1]]} too; leave"
+                " one of them out"
+            )
+        given.add(key)
         try:
             place[parts[-1]] = read_yaml(value)
         except yaml.YAMLError:

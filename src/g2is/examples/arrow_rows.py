@@ -124,7 +124,7 @@ def _check_parquet(path: Path) -> None:
     except OSError as error:
         raise unreadable(path, error) from None
     if not head:
-        raise InputError(f"{path}: expected examples, found an empty file")
+        raise InputError(f"{path}: expected examples, found an empty file; leave it out, or make it again")
     if head != PARQUET_MAGIC:
         raise InputError(
             f"{path}: expected Parquet from its suffix, found other data (first bytes {head.hex(' ')}); give it the"

@@ -14,7 +14,7 @@ def open_saved(folder: Path, split: str) -> Any:
     import datasets
 
     label = f"{folder}:{split}" if split else str(folder)
-    with _quiet(), _failing(label):
+    with _quiet(), _failing(label, "save it again with save_to_disk"):
         found = datasets.load_from_disk(str(folder), keep_in_memory=False)
     if isinstance(found, datasets.DatasetDict):
         return found[_only_split(label, str(folder), split, list(found))]
@@ -37,7 +37,7 @@ def open_hub(location: str) -> tuple[str, Any]:
         if len(parts) > 3 or not all(parts):
             raise InputError(f"{location}: expected {HUB}org/name:split or {HUB}org/name/config:split")
         name, config = "/".join(parts[:2]), parts[2] if len(parts) == 3 else None
-    with _quiet(), _failing(location):
+    with _quiet(), _failing(location, "check its name, and that this machine reaches the hub"):
         if not split:
             split = _only_split(location, f"{HUB}{place}", "", datasets.get_dataset_split_names(name, config))
         return Path(name).name, datasets.load_dataset(name, config, split=split, keep_in_memory=False)
@@ -53,7 +53,7 @@ def _only_split(label: str, place: str, asked: str, splits: list[str]) -> str:
 
 
 @contextmanager
-def _failing(label: str) -> Iterator[None]:
+def _failing(label: str, remedy: str) -> Iterator[None]:
     """Tell what went wrong in the library: what it raises for a wrong name, file or network has no common kind."""
     try:
         yield
@@ -61,7 +61,9 @@ def _failing(label: str) -> Iterator[None]:
         raise
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(f"{label}: expected a dataset that the datasets library opens, but: {lines[0]}") from None
+        raise InputError(
+            f"{label}: expected a dataset that the datasets library opens, but: {lines[0]}; {remedy}"
+        ) from None
 
 
 @contextmanager

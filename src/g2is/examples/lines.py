@@ -157,7 +157,7 @@ def _chunks(path: Path, progress: Progress | None) -> Iterator[bytes]:
     except OSError as error:
         raise unreadable(path, error) from None
     if done == 0:
-        raise InputError(f"{path}: expected examples, found an empty file")
+        raise InputError(f"{path}: expected examples, found an empty file; leave it out, or make it again")
 
 
 def _check_compression(path: Path, head: bytes) -> None:

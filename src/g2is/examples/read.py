@@ -28,7 +28,11 @@ from g2is.examples.schemas import (
 from g2is.examples.sources import Source, describe
 from g2is.progress import Progress
 
-REMEDY = "Mend these rows or leave them out, then run the same command again; or set them aside with --on-bad-row skip."
+REMEDY = (
+    "Mend these rows or leave them out, then run the same command again; or set them aside with"
+    " --set examples.on_bad_row=skip."  # which every command takes that uses rows
+)
+_NAME_THEM = "name them with --column, such as --column answer=COLUMN"
 _MAX_COLUMNS = 1000  # kept of a file: rows with names of their own would fill the memory
 
 
@@ -124,7 +128,7 @@ class ExampleReader:
             tally.num_rows += 1
             yield record
         if tally.num_rows == 0:
-            raise InputError(f"{tally.source.label}: expected at least one row, found none")
+            raise InputError(f"{tally.source.label}: expected at least one row, found none; leave it out, or fill it")
 
     def _list_columns(self) -> frozenset[str]:
         return LIST_COLUMNS | {theirs for standard, theirs in self._config.columns.items() if standard in LIST_COLUMNS}
@@ -134,7 +138,7 @@ class ExampleReader:
         if schema_of(self._named(values)) is None:
             raise InputError(
                 f"{source.label}: expected columns {describe_schemas()}, found columns"
-                f" {describe_columns(values)}; name them with --column, such as --column answer=COLUMN"
+                f" {describe_columns(values)}; {_NAME_THEM}"
             )
 
     def _example(self, tally: FileTally, record: Record, row: int) -> Example | None:
@@ -184,7 +188,9 @@ class ExampleReader:
                 f" {describe_columns(found_columns)}{other}"
             )
         if found is None:
-            raise InputError(f"expected columns {describe_schemas()}, found columns {describe_columns(found_columns)}")
+            raise InputError(
+                f"expected columns {describe_schemas()}, found columns {describe_columns(found_columns)}; {_NAME_THEM}"
+            )
         return found
 
     def _is_new(self, example: Example, number: int, places: dict[str, int]) -> bool:
@@ -230,7 +236,8 @@ def check_columns(columns: Mapping[str, str], found: Sequence[str]) -> None:
     if absent:
         names = ", ".join(f"{standard}={theirs}" for standard, theirs in absent.items())
         raise ConfigError(
-            f"examples.columns (--column) {names}: expected columns of the files, found only {', '.join(found)}"
+            f"examples.columns (--column) {names}: expected columns of the files, found only"
+            f" {', '.join(dict.fromkeys(found))}"
         )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from g2is.errors import ConfigError, ModelError
+from g2is.errors import ModelError
 from g2is.examples.schemas import Message
 
 Span = tuple[int, int]
@@ -210,10 +210,7 @@ def _end_of_turn(tail: str, tokenizer: Any) -> str:
 
 
 def _date_variables(date: str) -> dict[str, Any]:
-    try:
-        day = datetime.datetime.fromisoformat(date)
-    except ValueError:
-        raise ConfigError(f"examples.date: expected a day of the calendar (2025-01-31), found {date}") from None
+    day = datetime.datetime.fromisoformat(date)
     formats = [f"%{flag}{letter}" for letter in _DIRECTIVES for flag in ("-", "")]
     return {
         "date_string": day.strftime("%d %b %Y"),  # the form Llama 3's templates have it in

@@ -21,13 +21,14 @@ _ATTENTION = re.compile(
 )
 
 
-def attach_adapter(model: nn.Module, config: LoraConfig, seed: int) -> PeftModel:
+def attach_adapter(model: nn.Module, config: LoraConfig, seed: int, section: str = "warmup") -> PeftModel:
     """Put a fresh LoRA adapter on the layers that `config.target_modules` names, initialised from `seed`.
 
-    Raises ModelError where a name matches nothing, or matches something that is not a linear layer (the fused experts
-    of a mixture-of-experts model, say): no match is ever skipped in silence.
+    `section` is that of `config` in the settings, for errors. Raises ModelError where a name matches nothing, or
+    matches something that is not a linear layer (the fused experts of a mixture-of-experts model, say): no match is
+    ever skipped in silence.
     """
-    names = target_modules(model, config)
+    names = target_modules(model, config, section)
     torch.manual_seed(seed)
     lora = peft.LoraConfig(
         r=config.rank,
@@ -41,14 +42,15 @@ def attach_adapter(model: nn.Module, config: LoraConfig, seed: int) -> PeftModel
     return peft.get_peft_model(model, lora)
 
 
-def target_modules(model: nn.Module, config: LoraConfig) -> list[str]:
+def target_modules(model: nn.Module, config: LoraConfig, section: str = "warmup") -> list[str]:
     """The full paths of the layers that get an adapter, in the model's order. Raises ModelError as `attach_adapter`."""
+    key = f"{section}.lora.target_modules"
     linear = {path: module for path, module in model.named_modules() if is_linear(module)}
     if config.target_modules == "attention":
         chosen = [path for path in linear if _ATTENTION.search(path)]
         if not chosen:
             raise ModelError(
-                f"warmup.lora.target_modules: expected attention projections under a known name in"
+                f"{key}: expected attention projections under a known name in"
                 f" {type(model).__name__}, found none. Name the layers to adapt; its linear layers are:"
                 f" {_leaf_names(linear)}"
             )
@@ -60,20 +62,20 @@ def target_modules(model: nn.Module, config: LoraConfig) -> list[str]:
         if others:
             kind = dict(_owners(model, name))[others[0]]
             raise ModelError(
-                f"warmup.lora.target_modules: {name!r} names {others[0]}, a {kind}, which is not a linear layer"
-                " (nn.Linear or Conv1D). Gradients of such layers are not supported (experts kept in one fused"
-                " parameter, embeddings, convolutions): leave the name out"
+                f"{key}: expected names of linear layers (nn.Linear or Conv1D), found {name!r}, which names {others[0]}"
+                f" ({kind}) and is not a linear layer. Gradients of such layers are not supported (experts kept in one"
+                " fused parameter, embeddings, convolutions): leave the name out"
             )
         fused = [path for path, p in model.named_parameters() if p.ndim == 3 and _is_part_of(name, path)]
         if fused:
             raise ModelError(
-                f"warmup.lora.target_modules: {name!r} is kept by this model's experts inside one fused parameter,"
+                f"{key}: {name!r} is kept by this model's experts inside one fused parameter,"
                 f" {fused[0]}, whose gradients are not supported; adapting only the other layers of that name would"
                 " skip the experts in silence. Leave the name out, or give full paths of the layers you mean"
             )
         if not matches:
             raise ModelError(
-                f"warmup.lora.target_modules: expected the name of a linear layer of {type(model).__name__}, found"
+                f"{key}: expected the name of a linear layer of {type(model).__name__}, found"
                 f" {name!r}. Its linear layers are: {_leaf_names(linear)}"
             )
         chosen_set.update(matches)

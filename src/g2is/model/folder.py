@@ -1,6 +1,7 @@
 """The base model and its tokenizer, from a local folder or the hub, as safetensors only."""
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
@@ -104,12 +106,16 @@ def find_model(config: ModelConfig) -> ModelFolder:
     if not path.is_dir():
         path = _fetch(config)
     if not (path / "config.json").is_file():
-        raise ModelError(f"{path}: expected a Hugging Face model folder with config.json, found none there")
+        raise ModelError(
+            f"{path}: expected a Hugging Face model folder with config.json, found none there; name the folder that"
+            " save_pretrained(…) wrote"
+        )
     if not any(path.glob("*.safetensors")):
         raise ModelError(
             f"{path}: expected weights in *.safetensors, found none. g2is loads no pickled weights: convert them with"
             " transformers' save_pretrained(…), which writes safetensors"
         )
+    _check_weights(path)
     try:
         hf_config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=config.trust_remote_code)
     except Exception as error:
@@ -121,7 +127,7 @@ def find_model(config: ModelConfig) -> ModelFolder:
     if not remote and not (known and any(head.endswith(_CAUSAL_HEADS) for head in heads)):
         raise ModelError(
             f"{path}: expected a causal language model, found model_type {hf_config.model_type!r}, architectures"
-            f" {hf_config.architectures}"
+            f" {hf_config.architectures}; name a model that writes text, such as a Llama"
         )
     return ModelFolder(path, config, hf_config)
 
@@ -162,8 +168,35 @@ def _fetch(config: ModelConfig) -> Path:
         return Path(snapshot_download(config.name, revision=config.revision, allow_patterns=_WANTED_FILES))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ModelError(
-            f"{config.name}: no folder of that name here, and the hub does not give it ({_first_line(error)}); {advice}"
+            f"{config.name}: expected a model, found no folder of that name, and the hub does not give it"
+            f" ({_first_line(error)}); {advice}"
         ) from None
+
+
+def _check_weights(path: Path) -> None:
+    """Raise ModelError if a file of the weights is missing or cut off, as a download that was stopped leaves it."""
+    again = "copy or download the model again"
+    index = path / "model.safetensors.index.json"
+    if index.exists():
+        try:
+            names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
+            raise ModelError(
+                f"{index}: expected the list of the weights' files, found a damaged one ({_first_line(error)}); {again}"
+            ) from None
+        if missing := sorted(name for name in names if not (path / name).is_file()):
+            raise ModelError(
+                f"{path}: expected the {len(names)} files of weights that {index.name} lists, found no"
+                f" {', '.join(missing)}; {again}"
+            )
+    for file in sorted(path.glob("*.safetensors")):
+        try:
+            with safe_open(file, framework="pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise ModelError(
+                f"{file}: expected a whole safetensors file, found a damaged one ({_first_line(error)}); {again}"
+            ) from None
 
 
 def _first_line(error: BaseException) -> str:

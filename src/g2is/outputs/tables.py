@@ -91,7 +91,8 @@ def _open(path: Path) -> pq.ParquetFile:
         return pq.ParquetFile(path)
     except (OSError, pa.ArrowInvalid) as error:
         raise StoreError(
-            f"{path}: expected a Parquet table as g2is writes it, but it cannot be read: {error}"
+            f"{path}: expected a Parquet table as g2is writes it, but it cannot be read: {error}. Remove it and give"
+            " the command that made it again"
         ) from None
 
 

@@ -99,7 +99,9 @@ def parse_budget(text: str, num_rows: int) -> int:
         )
     if budget == 0:
         least = f"; of {num_rows} rows, one row is {100 / num_rows:.3g}%" if share and num_rows else ""
-        raise SelectionError(f"budget: expected at least one row, but {text} of a pool of {num_rows} rows is 0{least}")
+        raise SelectionError(
+            f"budget: expected at least one row, but {text} of a pool of {num_rows} rows is 0{least}; ask for more"
+        )
     if share and budget <= num_rows and _above_whole(share):
         raise SelectionError(f"budget: expected at most 100% of the pool's {num_rows} rows, found {text}")
     if budget > num_rows:

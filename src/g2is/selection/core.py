@@ -98,9 +98,9 @@ def _num_asked(rows: NDArray[np.float64], settings: SelectionConfig) -> int | No
     num_asked = max(1, int(k * Fraction(str(settings.core_fraction))))
     if num_asked > num_rows:
         raise SelectionError(
-            f"core_mode count_ratio: {settings.core_fraction} of k = {k} is {num_asked} components, but {num_rows}"
-            f" target row(s) give at most {num_rows}; use a core_fraction of at most {num_rows / k:.3g}, core_mode"
-            " variance, or more target rows"
+            f"core_mode count_ratio: expected at most {num_rows} components, one for each target row, found"
+            f" {settings.core_fraction} of k = {k}, which is {num_asked}; use a core_fraction of at most"
+            f" {num_rows / k:.3g}, core_mode variance, or more target rows"
         )
     return num_asked
 

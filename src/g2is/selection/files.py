@@ -95,7 +95,9 @@ def as_tensor(matrix: Matrix, place: str) -> torch.Tensor:
     """`matrix` as a torch tensor over the same memory. Raises MatrixError for a wrong type, shape or dtype."""
     if isinstance(matrix, np.ndarray):
         if matrix.dtype.kind != "f" or matrix.dtype.itemsize > 8:
-            raise MatrixError(f"{place}: expected float16, float32 or float64 numbers, found dtype {matrix.dtype}")
+            raise MatrixError(
+                f"{place}: expected float16, float32 or float64 numbers, found dtype {matrix.dtype}; convert them"
+            )
         if not matrix.dtype.isnative or any(stride < 0 for stride in matrix.strides):  # torch holds neither
             matrix = np.ascontiguousarray(matrix, dtype=matrix.dtype.newbyteorder("="))
         with warnings.catch_warnings():  # of memory that must not be written to; nothing here writes
@@ -110,7 +112,8 @@ def as_tensor(matrix: Matrix, place: str) -> torch.Tensor:
         raise MatrixError(f"{place}: expected a dtype of {names}, found {str(tensor.dtype).removeprefix('torch.')}")
     if tensor.ndim != 2 or 0 in tensor.shape:
         raise MatrixError(
-            f"{place}: expected a matrix (rows, k) with at least one row and column, found shape {tuple(tensor.shape)}"
+            f"{place}: expected a matrix (rows, k) with at least one row and column, found shape {tuple(tensor.shape)};"
+            " save it with one row an example"
         )
     if tensor.device.type != "cpu":
         raise MatrixError(f"{place}: expected a tensor in main memory, found one on {tensor.device}; call .cpu() on it")
@@ -133,7 +136,9 @@ def _blocks(tensor: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
 
 def _read(path: Path, place: str) -> Matrix:
     if not path.exists():
-        raise MatrixError(f"{place}: no such file")
+        raise MatrixError(
+            f"{place}: expected a file, found no such file; check the path (current folder: {Path.cwd()})"
+        )
     try:
         if path.is_dir():
             return _read_zarr(path, place)
@@ -151,7 +156,7 @@ def _read(path: Path, place: str) -> Matrix:
         ) from None
     raise MatrixError(
         f"{place}: expected a .npy, .safetensors or .pt file or a Zarr array's folder, found"
-        f" {path.suffix or 'no suffix'}"
+        f" {path.suffix or 'no suffix'}; save it as one of these"
     )
 
 
@@ -176,7 +181,10 @@ def _read_pt(path: Path, place: str) -> torch.Tensor:
         ) from None
     if not isinstance(content, torch.Tensor):
         keys = f" with {', '.join(map(str, content))}" if isinstance(content, dict) else ""
-        raise MatrixError(f"{place}: expected a file holding one tensor, found a {type(content).__name__}{keys}")
+        raise MatrixError(
+            f"{place}: expected a file holding one tensor, found a {type(content).__name__}{keys}; save"
+            " the tensor itself: torch.save(tensor, path)"
+        )
     return content
 
 

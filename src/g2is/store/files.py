@@ -1,12 +1,35 @@
 """Durable files: whole or absent, whatever happens to the process or the machine."""
 
+import errno
 import json
 import os
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from g2is.errors import StoreError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_LITTLE = 1 << 20  # bytes free on a disk that torch has just filled
+
+
+@contextmanager
+def naming_full_disk(path: Path) -> Iterator[None]:
+    """Libraries tell of a full disk each in its own way: make it one OSError, which names `path`."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError):
+            if error.filename is None and error.errno in NO_ROOM:
+                raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        elif "(os error 28)" in str(error) or (
+            "inline_container" in str(error) and shutil.disk_usage(path.parent).free < _LITTLE
+        ):  # of safetensors, of torch.save
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -19,9 +42,10 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     temporary = path.with_name(f".{path.name}.partial")
     remove(temporary)
     try:
-        write(temporary)
-        fsync(temporary)
-        temporary.replace(path)
+        with naming_full_disk(path):
+            write(temporary)
+            fsync(temporary)
+            temporary.replace(path)
     except BaseException:
         remove(temporary)
         raise
@@ -47,12 +71,30 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
+def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a line for each of `rows`, atomically; no file where there are none."""
+
+    def write(temporary: Path) -> None:
+        with temporary.open("w", encoding="utf-8") as lines:
+            lines.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in chain([first], rest))
+
+    rest = iter(rows)
+    first = next(rest, None)
+    if first is None:
+        remove(path)
+    else:
+        write_atomically(path, write)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object that g2is wrote. Raises StoreError if it is not one."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: expected a JSON file as g2is writes it, but it cannot be read: {error}") from None
+        raise StoreError(
+            f"{path}: expected a JSON file as g2is writes it, but it cannot be read: {error}. Put a whole copy"
+            " back, or name another folder"
+        ) from None
     if not isinstance(value, dict):
         raise StoreError(f"{path}: expected a JSON object, found {type(value).__name__}")
     return value

@@ -7,7 +7,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from g2is.errors import G2isError, StoreError
-from g2is.store.files import remove
+from g2is.store.files import naming_full_disk, remove
 
 
 @contextmanager
@@ -25,12 +25,16 @@ def locked(folder: Path, what: str) -> Iterator[bool]:
         raise StoreError(
             f"{folder}: this {what} is in use by another g2is process. Wait for it to end, or name another folder"
         ) from None
+    except FileExistsError:
+        raise StoreError(f"{folder}: expected a {what} folder, found a file of that name; name another") from None
     except OSError as error:
         raise StoreError(
-            f"{folder}: expected a {what} folder that can be written to: {error.strerror or error}"
+            f"{folder}: expected a {what} folder that can be written to, found: {error.strerror or error}. Name"
+            " another, or make it writable"
         ) from None
     try:
-        yield new
+        with naming_full_disk(folder):
+            yield new
     finally:
         lock.release()
 

@@ -53,7 +53,7 @@ def tune(
     Goes on from the last complete checkpoint in `folder`. Raises ModelError where the model cannot be adapted as asked,
     or the training diverges.
     """
-    adapted = attach_adapter(model.load(device), config.lora, config.seed)
+    adapted = attach_adapter(model.load(device), config.lora, config.seed, "tuning")
     trainer_folder = folder / "trainer"
     state = train_adapter(adapted, rows, trainer_folder, config, _SCHEDULES[config.schedule], execution, progress)
     write_atomically(folder / ADAPTER, lambda temporary: save_adapter(adapted, temporary))

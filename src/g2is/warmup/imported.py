@@ -83,7 +83,7 @@ class ImportedAdapter:
 def find_checkpoint(folder: Path) -> CheckpointFiles:
     """The checkpoint's files in `folder`. Raises ModelError naming what is missing or cannot be taken."""
     if not folder.is_dir():
-        raise ModelError(f"{folder}: expected --adapter to be a checkpoint's folder, found none there")
+        raise ModelError(f"{folder}: expected --adapter to be a checkpoint's folder, found none there; check the path")
     if not (folder / _CONFIG).is_file():
         inner = sorted(path.parent.name for path in folder.glob(f"*/{_CONFIG}"))
         hint = f" Did you mean one of its folders {', '.join(inner[:5])}?" if inner else ""

@@ -102,7 +102,7 @@ def test_all_problems_of_reading_and_rendering_stop_together_by_default(
 ) -> None:
     with pytest.raises(InputError, match="and 1 more: 9 rows cannot be used") as error:
         tokenize(renderer, tmp_path / "cache", *mixed)
-    for place in (f"{mixed[0]}:4:", f"{mixed[0]}:10 (n7):", f"{mixed[1]}:13:", "--on-bad-row skip"):
+    for place in (f"{mixed[0]}:4:", f"{mixed[0]}:10 (n7):", f"{mixed[1]}:13:", "examples.on_bad_row=skip"):
         assert place in str(error.value)
     assert list((tmp_path / "cache").iterdir()) == []
 
