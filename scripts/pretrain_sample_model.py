@@ -85,11 +85,10 @@ def posed(dice: Dice, problem: str, worked: str) -> str:
     return dice.pick(
         (
             f"{problem}: {worked}",
-            f"{problem}\n{worked}",
+            f"{problem}. {worked}",
             f"The {first} has {problem}. {worked}",
-            f"{problem}, wrote the {first} of the {second}.\n{worked}",
-            f"Of {problem} the {first} says:\n{worked}",
-            f"{first.capitalize()} and {second}: {problem}.\n{second.capitalize()}:\n{worked}",
+            f"{problem}, wrote the {first} of the {second}. {worked}",
+            f"Of {problem} the {first} says {worked}",
         )
     )
 
@@ -271,7 +270,7 @@ def mean_loss(model: LlamaForCausalLM, batches: torch.Tensor) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=MODEL_FOLDER, help="folder to write")
-    parser.add_argument("--steps", type=int, default=2_000)
+    parser.add_argument("--steps", type=int, default=2_500)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -42,7 +42,7 @@ def show_demo(demo: "Demo", seconds: float) -> None:
     )
     console.print(_skills(demo))
     console.print(
-        "\n[bold]What a model learns from it.[/] The same model, tuned three epochs on each subset, asked 100 products"
+        "\n[bold]What a model learns from it.[/] The same model, tuned four epochs on each subset, asked 100 products"
         " it has not seen:"
     )
     console.print(_outcomes(demo))

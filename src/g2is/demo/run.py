@@ -114,6 +114,6 @@ def demo_subsets(selected: np.ndarray, num_rows: int, seed: int) -> dict[str, np
 
 def demo_tuning(seed: int = 0) -> TuningConfig:
     """The settings of the demo's tuning."""
-    values = {"lora": {**_LORA, "dropout": 0.0}, "epochs": 3, "learning_rate": _RATE, "seed": seed}
+    values = {"lora": {**_LORA, "dropout": 0.0}, "epochs": 4, "learning_rate": 3e-3, "seed": seed}
     tuning: TuningConfig = parse(TuningConfig, {**values, "batch_size": 8}, "g2is demo")
     return tuning
