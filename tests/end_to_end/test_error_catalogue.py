@@ -155,7 +155,7 @@ BAD_ROWS: dict[str, tuple[object, str | None, str]] = {
         '{"id": "z7", "messages": [{"role": "assistant", "content": "\\ud83d"}]}', "z7", "found a lone surrogate"),
     "cut away": (
         {"id": "z8", "messages": [{"role": "user", "content": "2 + 2? " * 400}, GOOD["messages"][1]]}, "z8",
-        "expected learned tokens among the 512 that are kept"),
+        "expected learned tokens among the 256 that are kept"),
     "id again": (GOOD | {"id": "a"}, "a", "expected an id that no other row has, found that of line 1"),
     "wrong id": (GOOD | {"id": []}, None, "expected `id` to be a string or an integer, found a list"),
     "unknown role": (
@@ -167,7 +167,7 @@ def test_every_kind_of_bad_row_can_be_skipped_and_is_listed(place: Place, g2is: 
     rows = [row if isinstance(row, bytes | str) else json.dumps(row) for row, _, _ in BAD_ROWS.values()]
     lines = [json.dumps(GOOD | {"id": "a"}), *rows, *place.pool.read_text().splitlines()]
     pool = place.text("pool.jsonl", b"\n".join(line if isinstance(line, bytes) else line.encode() for line in lines))
-    length = {"examples.max_length": "512", "examples.truncation": "answer-end"}
+    length = {"examples.max_length": "256", "examples.truncation": "answer-end"}
     code, _, err = g2is(*place.select("--on-bad-row", "skip", "--budget", "5%", *set_flags(length), pool=pool))
     assert code == 0, err
     assert f"pool: {len(BAD_ROWS)} rows cannot be used and are set aside (listed in bad_rows.jsonl)" in err

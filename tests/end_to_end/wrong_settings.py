@@ -176,6 +176,6 @@ BUDGETS: dict[str, Case] = {
     "two budgets, one of them a setting": case(
         flags("--budget", "5", "--set", "selection.budget=6"),
         "--set selection.budget=6: expected selection.budget once",
-        "found a flag or argument that says 5 too; leave one",
+        "found a flag that says 5 too; leave one",
     ),
 }  # fmt: skip

@@ -50,9 +50,10 @@ def test_all_problems_come_together_each_once_under_its_setting_s_name() -> None
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({"selection": {"form": "adam"}}, "gradients.forms stores only ['less']"),
+        ({"selection": {"form": "adam"}}, "one of gradients.forms, which stores only ['less'], found 'adam'"),
         ({"selection": {"conflict_tolerance": -0.1}}, "found -0.1"),
         ({"examples": {"date": "today"}}, "examples.date"),
+        ({"examples": {"date": "2025-02-31"}}, "examples.date: expected a day of the calendar"),
         ({"gradients": {"projection": {"dim": 0}}}, "gradients.projection.dim"),
         ({"warmup": {"learning_rate": float("nan")}}, "warmup.learning_rate"),
         ({"target": {"a b": "t.jsonl"}}, "targets: expected names of letters, digits, _ and -, found the name 'a b'"),

@@ -80,6 +80,9 @@ Set = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would be done, and do and write nothing")]
 
 
+_FILES_OVERRIDDEN = ("pool", "targets")  # commands cannot do without their arguments; several files are given so
+
+
 def assign(values: dict[str, Any], settings: Sequence[str], flags: bool = True) -> None:
     """Put each `section.key=value` into the nested mapping `values`; of one that is given twice the last one counts.
 
@@ -97,9 +100,9 @@ def assign(values: dict[str, Any], settings: Sequence[str], flags: bool = True) 
             if not isinstance(inner, dict):
                 raise ConfigError(f"--set {text}: {part} is one setting and has no setting {parts[-1]!r} in it")
             place = inner
-        if flags and key not in given and place.get(parts[-1]) not in (None, (), []):
+        if flags and key not in (*given, *_FILES_OVERRIDDEN) and place.get(parts[-1]) not in (None, (), []):
             raise ConfigError(
-                f"--set {text}: expected {key} once, found a flag or argument that says {place[parts[-1]]} too; leave"
+                f"--set {text}: expected {key} once, found a flag that says {place[parts[-1]]} too; leave"
                 " one of them out"
             )
         given.add(key)

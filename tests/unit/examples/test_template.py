@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from g2is.errors import ConfigError, ModelError
+from g2is.errors import ModelError
 from g2is.examples.template import ChatTemplate, plain_segments
 
 CHATML = (
@@ -265,11 +265,6 @@ def test_fixing_the_date_changes_nothing_else_of_the_text(make_tokenizer: Callab
         conversation = [{"role": role, "content": content} for role, content in ONE_TURN]
         expected = tokenizer.apply_chat_template(conversation, tokenize=False)
         assert ChatTemplate(tokenizer, "2025-01-01").render(ONE_TURN).text == expected
-
-
-def test_a_date_that_is_no_day_is_a_configuration_error(make_tokenizer: Callable[..., Any]) -> None:
-    with pytest.raises(ConfigError, match=r"examples\.date.*2025-02-31"):
-        ChatTemplate(make_tokenizer(LLAMA3, **BOS_EOS), "2025-02-31")
 
 
 def test_several_templates_need_a_default(make_tokenizer: Callable[..., Any]) -> None:

@@ -85,7 +85,7 @@ def test_count_ratio_is_not_lost_to_float_noise() -> None:
 @pytest.mark.parametrize("kind", ["pca", "svd"])
 def test_count_ratio_beyond_the_target_rows_is_refused_with_both_numbers(rows: np.ndarray, kind: str) -> None:
     with pytest.raises(
-        SelectionError, match=r"0\.7 of k = 20 is 14 components, but 12 target row\(s\).*core_mode variance"
+        SelectionError, match=r"at most 12 components.*found 0\.7 of k = 20, which is 14;.*core_mode variance"
     ):
         core_knowledge(rows, settings(core=kind, core_mode="count_ratio", core_fraction=0.7))
 
