@@ -14,7 +14,7 @@ HEAD = """# Every setting
 
 Set any of them with `--set section.name=value` (lists as `[a, b]`, mappings as `{a: 2}`); every run writes all of them
 to its `config.yaml`.
-Made from `src/g2is/config.py` by `scripts/write_settings.py`.
+Made from `src/g2is/config/` by `scripts/write_settings.py`.
 """
 
 

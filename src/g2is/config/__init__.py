@@ -1,0 +1,28 @@
+"""Every setting of a run: frozen, validated together, unknown keys refused (`config_io.py` says how).
+
+A run's resolved `Config` is written to RUN/config.yaml and `g2is run` replays it. Settings that change results go into
+the store's fingerprint (`store/fingerprint.py`) or the walk's record; `ExecutionConfig` holds those that do not.
+"""
+
+from g2is.config.parts import STANDARD_COLUMNS as STANDARD_COLUMNS
+from g2is.config.parts import ExamplesConfig as ExamplesConfig
+from g2is.config.parts import ExecutionConfig as ExecutionConfig
+from g2is.config.parts import GammaForm as GammaForm
+from g2is.config.parts import GradientsConfig as GradientsConfig
+from g2is.config.parts import Layout as Layout
+from g2is.config.parts import LoraConfig as LoraConfig
+from g2is.config.parts import ModelConfig as ModelConfig
+from g2is.config.parts import ProjectionConfig as ProjectionConfig
+from g2is.config.parts import TuningConfig as TuningConfig
+from g2is.config.parts import WarmupConfig as WarmupConfig
+from g2is.config.runs import Config as Config
+from g2is.config.runs import MatrixWalkConfig as MatrixWalkConfig
+from g2is.config.runs import TrainConfig as TrainConfig
+from g2is.config.section import HUB as HUB
+from g2is.config.section import AbsolutePath as AbsolutePath
+from g2is.config.section import Location as Location
+from g2is.config.section import Locations as Locations
+from g2is.config.section import OptionalLocations as OptionalLocations
+from g2is.config.section import Section as Section
+from g2is.config.selection import OFFICIAL as OFFICIAL
+from g2is.config.selection import SelectionConfig as SelectionConfig

@@ -1,0 +1,174 @@
+"""The parts of a run's settings, but for the selection: examples, model, warm-up, tuning, gradients, execution."""
+
+import datetime
+import difflib
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from g2is.config.section import AbsolutePath, Section
+
+GammaForm = Literal["less", "adam", "sgd", "normalized", "momentum-free"]
+
+
+Layout = Literal["messages", "sharegpt", "prompt/completion", "alpaca", "inputs/targets", "question/answer"]
+
+# The names that `examples.columns` may give a file's columns: `examples/schemas.py` says which layout has which.
+STANDARD_COLUMNS = (
+    *("id", "source", "group", "messages", "conversations", "system", "prompt", "completion", "instruction", "input"),
+    *("output", "history", "inputs", "targets", "question", "answer"),
+)
+
+
+class ExamplesConfig(Section):
+    """How rows are read, become tokens, and which tokens are learned (method.md step 2)."""
+
+    template: Literal["auto", "chat", "plain"] = Field(
+        "auto", description="chat: the model's own template; plain: ours for base models; auto: chat where there is one"
+    )
+    max_length: int = Field(2048, ge=8, description="tokens; longer examples are shortened (and counted)")
+    truncation: Literal["prompt-start", "answer-end"] = Field(
+        "prompt-start", description="what an over-long example loses: the front of its prompt, or the end of its answer"
+    )
+    date: str = Field(
+        "2025-01-01", pattern=r"^\d{4}-\d{2}-\d{2}$", description="what a template that reads the date gets"
+    )
+    layout: Layout | None = Field(
+        None, description="how to read a row that has the columns of several layouts; default: by the first of them"
+    )
+    columns: dict[str, str] = Field({}, description="standard name: the file's name for it, such as {answer: Solution}")
+    on_bad_row: Literal["stop", "skip"] = Field(
+        "stop", description="stop: report the rows that cannot be used; skip: list them in bad_rows.jsonl and go on"
+    )
+
+    @field_validator("date")
+    @classmethod
+    def _day_of_the_calendar(cls, date: str) -> str:
+        try:
+            datetime.date.fromisoformat(date)
+        except ValueError:
+            raise ValueError("expected a day of the calendar, such as 2025-01-31") from None
+        return date
+
+    @field_validator("columns")
+    @classmethod
+    def _standard_names(cls, columns: dict[str, str]) -> dict[str, str]:
+        for name in columns:
+            if name not in STANDARD_COLUMNS:
+                near = difflib.get_close_matches(name, STANDARD_COLUMNS, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(STANDARD_COLUMNS)}"
+                raise ValueError(f"unknown standard column {name!r}; {hint}")
+        return columns
+
+
+class ModelConfig(Section):
+    """The causal language model to measure gradients on."""
+
+    name: str = Field(description="local folder or hub name")
+    revision: str | None = Field(None, description="of a hub model: branch, tag or commit")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="of the frozen weights; auto: bfloat16 on CUDA, else float32. Gradients are float32 always"
+    )
+    trust_remote_code: bool = Field(False, description="run code that comes with the model")
+
+    @field_validator("name")
+    @classmethod
+    def _absolute_if_a_folder(cls, name: str) -> str:
+        return str(Path(name).absolute()) if Path(name).is_dir() else name
+
+
+class LoraConfig(Section):
+    """The adapter whose gradients are measured (method.md step 1)."""
+
+    rank: int = Field(128, ge=1, description="r")
+    alpha: float = Field(512.0, gt=0, description="α; the adapter's output is scaled by α/r")
+    dropout: float = Field(0.1, ge=0, lt=1, description="during the warm-up; off when gradients are taken")
+    target_modules: tuple[str, ...] | Literal["attention"] = Field(
+        "attention", description="names of linear layers; attention: every attention projection of the architecture"
+    )
+
+
+class WarmupConfig(Section):
+    """The short training that gives adapter and Adam moments (method.md step 1; defaults are LESS's)."""
+
+    adapter: AbsolutePath | None = Field(
+        None,
+        description="folder of a LoRA checkpoint with its optimizer, taken in place of the warm-up: all other settings"
+        " of this section are then unused (docs/checkpoints.md)",
+    )
+    lora: LoraConfig = LoraConfig()
+    fraction: float = Field(0.05, gt=0, le=1, description="of all pool rows, drawn at random")
+    epochs: int = Field(4, ge=1, description="passes over the drawn rows")
+    learning_rate: float = Field(2e-5, gt=0, description="a few-million-parameter model needs about 1e-3")
+    lr_warmup_fraction: float = Field(0.03, ge=0, lt=1, description="of the steps, linear; then linear decay to 0")
+    batch_size: int = Field(32, ge=1, description="examples an optimizer step")
+    device_batch_size: int = Field(
+        8, ge=1, description="examples a forward pass, at most; here because it changes which values dropout drops"
+    )
+    weight_decay: float = Field(0.0, ge=0, description="of AdamW")
+    max_grad_norm: float = Field(1.0, gt=0, description="gradients of a step are clipped to it")
+    beta1: float = Field(0.9, ge=0, lt=1, description="of AdamW, and of Γ")
+    beta2: float = Field(0.999, ge=0, lt=1, description="of AdamW, and of Γ")
+    checkpoints: Literal["last", "each"] = Field("last", description="epochs whose adapter and moments are kept")
+    seed: int = Field(0, ge=0, description="of the draw, the adapter, the order and dropout")
+
+
+class TuningConfig(Section):
+    """Fine-tuning on a selection (`g2is train`; method.md step 8; defaults are the paper's where it gives any)."""
+
+    lora: LoraConfig = LoraConfig()
+    epochs: int = Field(3, ge=1, description="passes over the selection")
+    learning_rate: float = Field(2e-5, gt=0, description="a few-million-parameter model needs about 2e-3")
+    schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="of the learning rate")
+    lr_warmup_fraction: float = Field(0.03, ge=0, lt=1, description="of the steps, linear; then the schedule")
+    batch_size: int = Field(32, ge=1, description="examples an optimizer step")
+    device_batch_size: int = Field(8, ge=1, description="examples a forward pass, at most")
+    weight_decay: float = Field(0.0, ge=0, description="of AdamW")
+    max_grad_norm: float = Field(1.0, gt=0, description="gradients of a step are clipped to it")
+    beta1: float = Field(0.9, ge=0, lt=1, description="of AdamW")
+    beta2: float = Field(0.999, ge=0, lt=1, description="of AdamW")
+    seed: int = Field(0, ge=0, description="of the adapter, the order and dropout")
+
+
+class ProjectionConfig(Section):
+    """How a gradient of D coordinates becomes a row of k (method.md step 4)."""
+
+    kind: Literal["sparse", "rademacher", "none"] = Field(
+        "sparse", description="sparse: sign sketch; rademacher: dense ±1/√k, slow, for reference"
+    )
+    dim: int = Field(8192, ge=1, description="k; no projection where the adapter has no more coordinates than this")
+    seed: int = Field(0, ge=0, lt=2**63, description="of signs and places")
+
+
+class GradientsConfig(Section):
+    """Which gradients are stored for each example (method.md steps 2-5)."""
+
+    forms: tuple[GammaForm, ...] = Field(("less",), min_length=1, description="Γ forms of pool gradients, one pass")
+    target_form: GammaForm = Field("sgd", description="Γ form of target gradients; sgd: the plain gradient")
+    projection: ProjectionConfig = ProjectionConfig()
+
+    @field_validator("forms", mode="before")
+    @classmethod
+    def _one_form_may_stand_alone(cls, given: Any) -> Any:
+        return (given,) if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _forms_once(self) -> Self:
+        if len(set(self.forms)) != len(self.forms):
+            raise ValueError(f"each Γ form once, found {list(self.forms)}")
+        return self
+
+
+class ExecutionConfig(Section):
+    """How the work is done. None of it changes what is computed, beyond float rounding.
+
+    One thing follows the device: model.dtype "auto" is bfloat16 on CUDA and float32 elsewhere.
+    """
+
+    device: str = Field("auto", description="auto, cpu or cuda")
+    batch_tokens: int = Field(8192, ge=1, description="padded tokens an extraction batch holds at most")
+    shard_rows: int = Field(
+        1024, ge=1, description="rows a shard, of a new store: the unit of work, of storage and of loss at a crash"
+    )
+    resume_steps: int = Field(50, ge=1, description="optimizer steps between points a killed warm-up goes on from")

@@ -1,0 +1,105 @@
+"""All settings of a run: of a selection, of a walk on matrices, of a training."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import field_validator, model_validator
+
+from g2is.config.parts import (
+    ExamplesConfig,
+    ExecutionConfig,
+    GammaForm,
+    GradientsConfig,
+    ModelConfig,
+    TuningConfig,
+    WarmupConfig,
+)
+from g2is.config.section import AbsolutePath, Locations, Section
+from g2is.config.selection import SelectionConfig
+from g2is.targets import check_shares, files_by_name
+
+
+class Config(Section):
+    """A whole run of `g2is select`."""
+
+    pool: Locations
+    targets: dict[str, Locations]  # by name, walked in this order
+    out: AbsolutePath
+    store: AbsolutePath
+    model: ModelConfig
+    examples: ExamplesConfig = ExamplesConfig()
+    warmup: WarmupConfig = WarmupConfig()
+    gradients: GradientsConfig = GradientsConfig()
+    selection: SelectionConfig = SelectionConfig()
+    execution: ExecutionConfig = ExecutionConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _store_is_in_the_run_folder_unless_told(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and given.get("store") is None and given.get("out") is not None:
+            return {**given, "store": str(Path(given["out"]) / "store")}
+        return given
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_target_may_be_called_target(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and "target" in given and "targets" not in given:
+            return {"targets" if key == "target" else key: value for key, value in given.items()}
+        return given
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _files_by_name(cls, given: Any) -> Any:
+        return files_by_name(given)
+
+    @model_validator(mode="after")
+    def _a_share_for_each_target(self) -> Self:
+        check_shares(self.selection.shares, self.targets)
+        return self
+
+    @model_validator(mode="after")
+    def _form_is_stored(self) -> Self:
+        form = self.selection.form
+        if form is not None and form not in self.gradients.forms:
+            raise ValueError(
+                f"selection.form: expected one of gradients.forms, which stores only {list(self.gradients.forms)},"
+                f" found {form!r}"
+            )
+        return self
+
+    @property
+    def walked_form(self) -> GammaForm:
+        """The Γ form of the pool gradients that the walk reads."""
+        return self.selection.form or self.gradients.forms[0]
+
+
+class MatrixWalkConfig(Section):
+    """A walk on matrices that were computed elsewhere (`g2is walk --pool-gradients …`)."""
+
+    pool_gradients: AbsolutePath
+    target_gradients: AbsolutePath
+    graph: AbsolutePath | None = None
+    out: AbsolutePath
+    selection: SelectionConfig = SelectionConfig()
+
+    @model_validator(mode="after")
+    def _only_what_rows_of_numbers_have(self) -> Self:
+        needs_examples = ("shares", "include", "exclude", "exclude_overlap", "quotas")
+        if found := [f"selection.{name}" for name in needs_examples if getattr(self.selection, name)]:
+            raise ValueError(
+                f"{', '.join(found)}: matrices have one target and rows without ids or sources; leave it out, or walk"
+                " POOL and TARGET"
+            )
+        return self
+
+
+class TrainConfig(Section):
+    """Fine-tuning an adapter on a selection (`g2is train`). The model may be another than the one that selected."""
+
+    data: Locations
+    out: AbsolutePath
+    model: ModelConfig
+    examples: ExamplesConfig = ExamplesConfig()
+    tuning: TuningConfig = TuningConfig()
+    execution: ExecutionConfig = ExecutionConfig()
