@@ -99,8 +99,9 @@ def test_one_selection_serves_several_targets_by_their_shares(
     assert [row["target"] for row in messages] == table["target"]
     assert "math       10 rows" in out
     assert "rev         5 rows" in out
-    tasks = [json.loads(line)["task"] for line in (run / "selected.jsonl").read_text().splitlines()]
-    assert Counter(tasks[10:])["reversing"] >= 3, tasks
+    families = [json.loads(line)["source"] for line in (run / "selected.jsonl").read_text().splitlines()]
+    assert Counter(families[:10])["numbers"] >= 8, families  # 40 % of the pool
+    assert Counter(families[10:])["letters"] >= 4, families  # 40 % too
     before, written = summary_of(run), (run / "selected.messages.jsonl").read_bytes()
     code, _, err = g2is("export", run)
     assert code == 0, err
