@@ -1,5 +1,6 @@
 """Every command of the README and the tutorial, in their order, as a newcomer would give them."""
 
+import json
 import os
 import re
 import subprocess
@@ -7,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from g2is.demo.skills import SKILLS, TARGET_SKILL
 
 ROOT = Path(__file__).resolve().parents[2]
 # What sets up an environment, or runs these very tests: CI does both by itself.
@@ -40,6 +43,14 @@ def test_every_command_of_tutorial_and_readme_works(tmp_path: Path) -> None:
 
 def check_what_the_tutorial_says(folder: Path) -> None:
     """Claims of the tutorial that files can confirm."""
+    compared = json.loads((folder / "demo-run/tuned/comparison.json").read_text())["outcomes"]
+    outcomes = {outcome["name"]: outcome for outcome in compared}
+    assert outcomes.keys() == {"untuned", "selection", "random", "full pool"}
+    assert outcomes["selection"]["loss"] < 0.5 * outcomes["random"]["loss"] < outcomes["untuned"]["loss"]
+    assert outcomes["selection"]["exact_match_fraction"] > outcomes["random"]["exact_match_fraction"] + 0.2
+    selected = [json.loads(line)["task"] for line in (folder / "demo-run/run/selected.jsonl").open()]
+    assert len(selected) == 120
+    assert sum(task in SKILLS[TARGET_SKILL].parts for task in selected) > 60  # 18 of 120 random ones would be
     assert (folder / "runs/replayed/selected.jsonl").read_bytes() == (folder / "runs/first/selected.jsonl").read_bytes()
     assert "pool-00003" in (folder / "runs/limited/excluded.jsonl").read_text()
     assert len((folder / "runs/spoilt/bad_rows.jsonl").read_text().splitlines()) == 2
