@@ -22,7 +22,7 @@ PRETTY = "\n".join(json.dumps(row, indent=2, ensure_ascii=False) for row in ROWS
 def write(path: Path, text: str | bytes) -> Path:
     data = text.encode() if isinstance(text, str) else text
     if path.suffix == ".gz":
-        data = gzip.compress(data)
+        data = gzip.compress(data, mtime=0)
     elif path.suffix == ".zst":
         data = zstandard.ZstdCompressor().compress(data)
     path.write_bytes(data)

@@ -20,8 +20,8 @@ def zstd(data: bytes) -> bytes:
     ("name", "data"),
     [
         ("pool.jsonl", TEXT),
-        ("pool.jsonl.gz", gzip.compress(TEXT)),
-        ("pool.jsonl.GZ", gzip.compress(TEXT)),
+        ("pool.jsonl.gz", gzip.compress(TEXT, mtime=0)),
+        ("pool.jsonl.GZ", gzip.compress(TEXT, mtime=0)),
         ("pool.jsonl.zst", zstd(TEXT)),
         ("members.gz", gzip.compress(TEXT[:11]) + gzip.compress(TEXT[11:]) + b"\0" * 512),
         ("frames.zst", zstd(TEXT[:11]) + zstd(TEXT[11:])),
@@ -57,20 +57,24 @@ def test_a_line_longer_than_many_chunks_stays_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "expected"),
     [
-        ("cut.gz", gzip.compress(TEXT * 100)[:-9], "truncated"),
+        ("cut.gz", gzip.compress(TEXT * 100, mtime=0)[:-9], "truncated"),
         ("cut.zst", zstd(TEXT * 100)[:-5], "truncated"),
         ("one.zst", zstd(TEXT) + zstd(TEXT)[:6], "truncated"),
-        ("bad.gz", gzip.compress(TEXT)[:-8] + b"\1" * 8, "corrupt"),
+        ("bad.gz", gzip.compress(TEXT, mtime=0)[:-8] + b"\1" * 8, "corrupt"),
         ("bad.zst", zstd(TEXT)[:-4] + b"\1" * 4, "corrupt"),
-        ("tail.gz", gzip.compress(TEXT) + b"garbage", "corrupt"),
+        ("tail.gz", gzip.compress(TEXT, mtime=0) + b"garbage", "corrupt"),
         ("plain.gz", TEXT, "expected gzip from its suffix, found other data"),
         ("plain.zst", TEXT, "expected zstd"),
         ("zstd.gz", zstd(TEXT), r"found zstd data .*rename it to end in \.zst"),
-        ("gzip.jsonl", gzip.compress(TEXT), r"expected plain text .*found gzip data .*rename it to end in \.gz"),
+        (
+            "gzip.jsonl",
+            gzip.compress(TEXT, mtime=0),
+            r"expected plain text .*found gzip data .*rename it to end in \.gz",
+        ),
         ("empty.jsonl", b"", "found an empty file"),
         ("empty.gz", b"", "found an empty file"),
         ("table.jsonl", b"PAR1" + bytes(40), r"found Parquet data .*rename it to end in \.parquet"),
-        ("table.csv.gz", gzip.compress(b"PAR1" + bytes(40)), "found Parquet data"),
+        ("table.csv.gz", gzip.compress(b"PAR1" + bytes(40), mtime=0), "found Parquet data"),
         ("sheet.csv", b"PK\x03\x04" + bytes(40), "found zip data .*unpack it"),
         ("arrow.json", b"ARROW1" + bytes(40), "found Arrow data"),
         ("old.jsonl", b"BZh91AY" + bytes(40), "found bzip2 data"),
@@ -106,5 +110,5 @@ def test_progress_counts_bytes_on_disk_up_to_the_file_size(tmp_path: Path) -> No
 
 def test_digest_is_the_sha256_of_the_bytes_on_disk(tmp_path: Path) -> None:
     path = tmp_path / "pool.jsonl.gz"
-    path.write_bytes(gzip.compress(TEXT))
+    path.write_bytes(gzip.compress(TEXT, mtime=0))
     assert digest(path) == hashlib.sha256(path.read_bytes()).hexdigest()
