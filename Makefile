@@ -1,6 +1,6 @@
 # make demo    the whole job on a bundled sample, from nothing: sets up, selects, tunes and compares, on a CPU
 # make test    sets up and passes the tests
-# make check   formatter, linter, type checker and tests: what CI runs
+# make check   formatter, linter, type checker (make lint) and tests: what CI runs
 # make bench   small measurements, printed
 
 PYTHON ?= python3
@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO ?= demo-run
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test lint check bench clean
 
 setup: $(STAMP)
 
@@ -28,11 +28,12 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest
 
-check: setup
+check: lint test
+
+lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
 
 bench: setup
 	$(BIN)/python benchmarks/extraction.py --small
