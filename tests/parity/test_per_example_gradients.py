@@ -1,5 +1,8 @@
 """Batched per-example gradients against a plain loop of single-example autograd through transformers' own loss."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -52,20 +55,24 @@ def collected(model: PeftModel, rows: list[Row], side: str = "right", **options:
     return gradients
 
 
+def assert_equal_autograd(model: Any, rows: Sequence[Any], gradients: dict[str, torch.Tensor], what: str) -> None:
+    """The collected gradients and losses of a batch are those of its rows one by one."""
+    losses = gradients.pop("loss")
+    for b, row in enumerate(rows):
+        expected, loss = gradients_by_plain_autograd(model, row)
+        assert losses[b].item() == pytest.approx(loss, rel=1e-5)
+        assert gradients.keys() == expected.keys()
+        for parameter, gradient in gradients.items():
+            error = (gradient[b] - expected[parameter]).norm() / expected[parameter].norm()
+            assert error < 1e-4, f"{what} row {b} {parameter}: relative error {error:.2e}"
+
+
 @pytest.mark.parametrize("layers", ["attention", "mlp"])
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_batched_gradients_equal_a_loop_of_autograd(name: str, layers: str) -> None:
     model, rows = tiny_adapted_model(name, layers), random_rows()
     for side in ("right", "left"):
-        gradients = collected(model, rows, side)
-        losses = gradients.pop("loss")
-        for b, row in enumerate(rows):
-            expected, loss = gradients_by_plain_autograd(model, row)
-            assert losses[b].item() == pytest.approx(loss, rel=1e-5)
-            assert gradients.keys() == expected.keys()
-            for parameter, gradient in gradients.items():
-                error = (gradient[b] - expected[parameter]).norm() / expected[parameter].norm()
-                assert error < 1e-4, f"{name} {side} row {b} {parameter}: relative error {error:.2e}"
+        assert_equal_autograd(model, rows, collected(model, rows, side), f"{name} {side}")
 
 
 IMPORTED = {
@@ -92,15 +99,7 @@ def test_gradients_of_an_adapter_that_a_user_brings_equal_autograd(case: str) ->
         if "lora_B" in path:
             torch.nn.init.normal_(parameter, std=0.1)
     rows = random_rows()
-    gradients = collected(model, rows)
-    losses = gradients.pop("loss")
-    for b, row in enumerate(rows):
-        expected, loss = gradients_by_plain_autograd(model, row)
-        assert losses[b].item() == pytest.approx(loss, rel=1e-5)
-        assert gradients.keys() == expected.keys()
-        for parameter, gradient in gradients.items():
-            error = (gradient[b] - expected[parameter]).norm() / expected[parameter].norm()
-            assert error < 1e-4, f"row {b} {parameter}: relative error {error:.2e}"
+    assert_equal_autograd(model, rows, collected(model, rows), case)
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "opt"])
