@@ -15,6 +15,7 @@ from g2is.config import ExecutionConfig, TuningConfig, WarmupConfig
 from g2is.errors import ModelError
 from g2is.model.batches import Row, pad_batch
 from g2is.model.parameters import trainable_parameters, without_gradient
+from g2is.model.step_order import StepOrder
 from g2is.progress import Progress
 from g2is.store.files import fsync, read_json, remove, write_json
 
@@ -37,7 +38,7 @@ def train_adapter(
     versions. Raises ModelError if the loss does not reach a trainable parameter, or the training diverges.
     """
     resume_from = _keep_last_complete(folder)
-    trainer = Trainer(
+    trainer = _SortedSteps(
         model=model,
         args=_arguments(folder, config, schedule, execution, next(model.parameters())),
         train_dataset=list(rows),
@@ -64,6 +65,15 @@ def save_adapter(model: PeftModel, folder: Path) -> None:
     settings = read_json(folder / "adapter_config.json")
     settings["target_modules"] = sorted(settings["target_modules"])  # a set, in an order that changes with the process
     write_json(folder / "adapter_config.json", settings)
+
+
+class _SortedSteps(Trainer):
+    """The Trainer with its hook for the order of rows filled in."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> StepOrder:
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        step_rows = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return StepOrder([len(ids) for ids, _ in rows], step_rows, self.args.seed)
 
 
 class _Watch(TrainerCallback):
