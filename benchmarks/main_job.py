@@ -89,7 +89,7 @@ def main() -> None:
         ("gsm8k, killed", command(work, "gsm8k", "gsm8k"), work / "store/gradients/pool/markers"),
         ("gsm8k, resumed", command(work, "gsm8k", "gsm8k"), None),
         ("pubmedqa, same store", command(work, "pubmedqa", "pubmedqa"), None),
-        ("gsm8k, official", command(work, "gsm8k", "gsm8k-official", {"selection.preset": "official"}), None),
+        ("gsm8k, official", command(work, "gsm8k", "gsm8k-official", {"selection.method": "official"}), None),
         ("gsm8k, momentum-free", command(work, "gsm8k", "gsm8k-free", {"selection.form": "momentum-free"}), None),
         (
             "pubmedqa, momentum-free",

@@ -6,8 +6,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from g2is.config import OFFICIAL, Config, Section
+from g2is.config import Config, Section
+from g2is.methods import METHODS
 
+OFFICIAL = METHODS["official"].settings
 PLACE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 _WORDS = {"int": "whole number", "float": "number", "str": "text", "bool": "true, false", "Path": "file"}
 HEAD = """# Every setting

@@ -40,7 +40,7 @@ def walk_examples(
             core[name] = core_knowledge(target_rows(config, of_target), config.selection)
         except SelectionError as error:
             raise SelectionError(f"{titled(name)}: {error}") from None
-    # zero rows are here because they were set aside: no nodes, whatever the preset says of a matrix given by hand
+    # zero rows are here because they were set aside: no nodes, whatever the method says of a matrix given by hand
     walk_settings = config.selection.model_copy(update={"keep_zero_rows": False})
     shares = [TargetShare(name, core[name], budget) for name, budget in plan.target_budgets.items()]
     with folder.stage("walk", plan.budget.unit) as progress:

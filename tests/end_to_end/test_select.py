@@ -87,7 +87,7 @@ def test_another_preset_on_the_same_store_computes_no_gradient(
     before = snapshot(finished / "store")
     code, _, err = g2is(
         *("select", sample / "pool.jsonl", sample / "target.jsonl", "--model", MODEL, "--out", tmp_path / "run"),
-        *("--store", finished / "store", "--preset", "official", "--budget", "12", *set_flags(SMALL)),
+        *("--store", finished / "store", "--method", "official", "--budget", "12", *set_flags(SMALL)),
     )
     assert code == 0, err
     assert "gradients of" not in err

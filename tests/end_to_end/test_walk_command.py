@@ -38,7 +38,7 @@ def test_official_gives_the_authors_rows_from_the_command_line(
     code, _, err = g2is(
         *("walk", "--pool-gradients", golden / f"{name}.pool.npy"),
         *("--target-gradients", golden / f"{name}.target.npy"),
-        *("--budget", f"{case['budget_fraction'] * 100:g}%", "--preset", "official", "--core-mode", case["pca_mode"]),
+        *("--budget", f"{case['budget_fraction'] * 100:g}%", "--method", "official", "--core-mode", case["pca_mode"]),
         *("--core-fraction", case["core_fraction"], "--delta", case["delta"], "--out", tmp_path / "run"),
         *(("--graph", graph) if graph.exists() else ()),
     )

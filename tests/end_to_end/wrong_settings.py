@@ -99,7 +99,7 @@ COMMAND_LINE: dict[str, Case] = {
         setting("examples.date=2025-02-31"),
         "examples.date: expected a day of the calendar, such as 2025-01-31, found '2025-02-31'",
     ),
-    "unknown preset": case(flags("--preset", "best"), "selection.preset: expected 'g2is' or 'official', found 'best'"),
+    "unknown method": case(flags("--method", "lss"), "selection.method: unknown method 'lss'; did you mean less?"),
     "unknown device": case(
         flags("--device", "gpu7"),
         "execution.device: expected a device of this machine, found 'gpu7'",

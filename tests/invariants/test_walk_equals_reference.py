@@ -40,7 +40,7 @@ def random_settings(rng: np.random.Generator) -> SelectionConfig:
         return choices[rng.integers(len(choices))]
 
     return SelectionConfig(
-        preset=one("g2is", "official"),
+        method=one("g2is", "official"),
         core=one("pca", "svd", "svd", "mean"),
         core_fraction=one(0.3, 0.5, 0.9, 1.0),
         orient=one(True, False),
@@ -236,7 +236,7 @@ def test_block_size_changes_nothing_not_even_a_digit() -> None:
 def test_threads_change_nothing() -> None:
     rng = np.random.default_rng(5)
     pool = rng.normal(size=(3000, 96)).astype(np.float16)
-    settings = SelectionConfig(preset="g2is", budget="60")
+    settings = SelectionConfig(method="g2is", budget="60")
     core = core_knowledge(rng.normal(size=(9, 96)) + 0.2, settings)
     before = torch.get_num_threads()
     walks = []

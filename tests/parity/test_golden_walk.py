@@ -27,7 +27,7 @@ def expected() -> dict[str, Any]:
 
 def settings_of(case: dict[str, Any]) -> SelectionConfig:
     return SelectionConfig(
-        preset="official",
+        method="official",
         budget=f"{case['budget_fraction'] * 100:g}%",
         core_mode=case["pca_mode"],
         core_fraction=case["core_fraction"],

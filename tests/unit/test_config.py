@@ -3,10 +3,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from g2is.config import OFFICIAL, Config, MatrixWalkConfig, SelectionConfig
+from g2is.config import Config, MatrixWalkConfig, SelectionConfig
 from g2is.config_io import dump, load, parse, read_yaml
 from g2is.errors import ConfigError
+from g2is.methods import METHODS
 
+OFFICIAL = METHODS["official"].settings
 REQUIRED = {"pool": "p.jsonl", "target": "t.jsonl", "out": "run", "model": {"name": "m"}}
 
 
@@ -19,15 +21,15 @@ def problems(**values: object) -> list[str]:
 
 
 def test_the_official_preset_fills_what_is_not_given_and_nothing_else() -> None:
-    official = SelectionConfig(preset="official")
+    official = SelectionConfig(method="official")
     assert {key: getattr(official, key) for key in OFFICIAL} == OFFICIAL
-    assert SelectionConfig(preset="official", core="svd").core == "svd"
+    assert SelectionConfig(method="official", core="svd").core == "svd"
     ours, theirs = SelectionConfig().model_dump(), official.model_dump()
-    assert {key for key in ours if ours[key] != theirs[key]} == {"preset", *OFFICIAL}
+    assert {key for key in ours if ours[key] != theirs[key]} == {"method", *OFFICIAL}
 
 
 def test_a_dumped_config_is_read_back_the_same(tmp_path: Path) -> None:
-    config = parse(Config, REQUIRED | {"selection": {"preset": "official", "delta": 0.9}}, "x")
+    config = parse(Config, REQUIRED | {"selection": {"method": "official", "delta": 0.9}}, "x")
     (tmp_path / "config.yaml").write_text(dump(config))
     assert parse(Config, load(tmp_path / "config.yaml"), "y") == config
     assert yaml.safe_load(dump(config))["store"] == str(Path("run/store").absolute())
@@ -36,12 +38,12 @@ def test_a_dumped_config_is_read_back_the_same(tmp_path: Path) -> None:
 def test_all_problems_come_together_each_once_under_its_setting_s_name() -> None:
     found = problems(
         warmup={"epochs": 0, "lora": {"rnk": 3, "target_modules": 7}},
-        selection={"conflict_tolerance": "foo", "preset": ["a"]},
+        selection={"conflict_tolerance": "foo", "method": ["a"]},
         modle="x",
     )
     keys = [line.split(":")[0] for line in found]
     assert sorted(keys) == [
-        *("modle", "selection.conflict_tolerance", "selection.preset"),
+        *("modle", "selection.conflict_tolerance", "selection.method"),
         *("warmup.epochs", "warmup.lora.rnk", "warmup.lora.target_modules"),
     ]
     assert "warmup.lora.rnk: unknown; did you mean warmup.lora.rank?" in found
@@ -50,7 +52,10 @@ def test_all_problems_come_together_each_once_under_its_setting_s_name() -> None
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({"selection": {"form": "adam"}}, "one of gradients.forms, which stores only ['less'], found 'adam'"),
+        (
+            {"selection": {"form": "adam"}, "gradients": {"forms": "less"}},
+            "one of gradients.forms, which stores only ['less'], found 'adam'",
+        ),
         ({"selection": {"conflict_tolerance": -0.1}}, "found -0.1"),
         ({"examples": {"date": "today"}}, "examples.date"),
         ({"examples": {"date": "2025-02-31"}}, "examples.date: expected a day of the calendar"),

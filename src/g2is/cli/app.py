@@ -74,7 +74,7 @@ def select(
     exclude: options.Exclude = None,
     exclude_overlap: options.Overlap = None,
     store: options.Store = None,
-    preset: options.Preset = None,
+    method: options.MethodName = None,
     adapter: options.Adapter = None,
     device: options.Device = None,
     schema: options.Schema = None,
@@ -95,7 +95,7 @@ def select(
     Several targets, selected for together: `--target math=a.jsonl --target med=b.jsonl` in place of TARGET. Each has a
     core of its own and an equal share of the budget, or that of `--share`.
 
-    A second target, budget or preset with the same `--store` uses the pool's gradients again.
+    A second target, budget or method with the same `--store` uses the pool's gradients again.
     """
     _run(run_config("select", context.params), "export", dry_run)
 
@@ -173,7 +173,7 @@ def walk(
     exclude: options.Exclude = None,
     exclude_overlap: options.Overlap = None,
     store: options.Store = None,
-    preset: options.Preset = None,
+    method: options.MethodName = None,
     adapter: options.Adapter = None,
     core_mode: Annotated[str | None, typer.Option(help="variance or count_ratio")] = None,
     core_fraction: options.CoreFraction = None,

@@ -14,7 +14,7 @@ _ORIGIN = "the command line"
 
 
 _SELECTION = (
-    *("preset", "budget", "include", "exclude", "exclude_overlap"),
+    *("method", "budget", "include", "exclude", "exclude_overlap"),
     *("core_mode", "core_fraction", "delta"),
 )
 _ONLY_EXAMPLES = (

@@ -24,5 +24,4 @@ from g2is.config.section import Location as Location
 from g2is.config.section import Locations as Locations
 from g2is.config.section import OptionalLocations as OptionalLocations
 from g2is.config.section import Section as Section
-from g2is.config.selection import OFFICIAL as OFFICIAL
 from g2is.config.selection import SelectionConfig as SelectionConfig

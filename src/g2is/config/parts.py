@@ -144,7 +144,9 @@ class ProjectionConfig(Section):
 class GradientsConfig(Section):
     """Which gradients are stored for each example (method.md steps 2-5)."""
 
-    forms: tuple[GammaForm, ...] = Field(("less",), min_length=1, description="Γ forms of pool gradients, one pass")
+    forms: tuple[GammaForm, ...] = Field(
+        ("less",), min_length=1, description="Γ forms of pool gradients, one pass; default: the one to be walked"
+    )
     target_form: GammaForm = Field("sgd", description="Γ form of target gradients; sgd: the plain gradient")
     projection: ProjectionConfig = ProjectionConfig()
 

@@ -17,6 +17,7 @@ from g2is.config.parts import (
 )
 from g2is.config.section import AbsolutePath, Locations, Section
 from g2is.config.selection import SelectionConfig
+from g2is.methods import walked_form
 from g2is.targets import check_shares, files_by_name
 
 
@@ -40,6 +41,16 @@ class Config(Section):
         if isinstance(given, Mapping) and given.get("store") is None and given.get("out") is not None:
             return {**given, "store": str(Path(given["out"]) / "store")}
         return given
+
+    @model_validator(mode="before")
+    @classmethod
+    def _the_walked_form_is_stored_unless_told(cls, given: Any) -> Any:
+        selection = given.get("selection") if isinstance(given, Mapping) else None
+        form = walked_form(selection) if isinstance(selection, Mapping) else getattr(selection, "form", None)
+        gradients = given.get("gradients") or {} if isinstance(given, Mapping) else None
+        if form is None or not isinstance(gradients, Mapping) or "forms" in gradients:
+            return given
+        return {**given, "gradients": {**gradients, "forms": [form]}}
 
     @model_validator(mode="before")
     @classmethod

@@ -1,31 +1,23 @@
-"""The settings of core knowledge and walk."""
+"""The settings of a selection: representation, selector, core knowledge, walk."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from g2is.config.parts import GammaForm
 from g2is.config.section import AbsolutePath, OptionalLocations, Section
-
-# What `official` sets otherwise than the defaults below, which are the preset `g2is`.
-OFFICIAL: dict[str, Any] = {
-    "core": "pca",
-    "orient": False,
-    "normalize_targets": False,
-    "exact_budget": False,
-    "conflict_tolerance": 0.0,
-    "consistency_sign": "absolute",
-    "consistency_reference": "previous",
-    "duplicate_threshold": None,
-    "keep_zero_rows": True,
-}
+from g2is.methods import METHODS, REPRESENTATIONS, SELECTORS, check_name
 
 
 class SelectionConfig(Section):
-    """Core knowledge and walk (method.md steps 6-7). The preset fills whatever is not given."""
+    """Representation, selector and its rules (method.md steps 6-7). The method fills whatever is not given."""
 
-    preset: Literal["g2is", "official"] = Field("g2is", description="official: the published script's settings")
+    method: str = Field("g2is", description="a named cell of the grid: `g2is methods` lists them")
+    representation: str = Field(
+        "gradient", description="what stands for an example: gradient, hidden, embedding, lexical or none"
+    )
+    selector: str = Field("walk", description="how rows are chosen: walk, top, round-robin, random or all")
     budget: Annotated[str, BeforeValidator(str)] = Field(
         "1%", description="a share of all rows read (1%), a number of rows (500), or of their tokens (2Mtok, 500ktok)"
     )
@@ -47,6 +39,12 @@ class SelectionConfig(Section):
     form: GammaForm | None = Field(
         None, description="which stored Γ form to walk; default: the first of gradients.forms"
     )
+    score: Literal["target", "core"] = Field(
+        "target",
+        description="what the selector top ranks by; target: the mean similarity with the target's examples (of their"
+        " nearest group); core: core knowledge score",
+    )
+    seed: int = Field(0, ge=0, description="of the selector random")
     core: Literal["pca", "svd", "mean"] = Field("svd", description="svd: uncentred, keeps the mean direction")
     core_mode: Literal["variance", "count_ratio"] = Field(
         "variance", description="core_fraction is a share of the variance, or of k components"
@@ -73,10 +71,36 @@ class SelectionConfig(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_from_preset(cls, given: Any) -> Any:
-        if isinstance(given, Mapping) and given.get("preset") == "official":
-            return {**OFFICIAL, **given}
+    def _fill_from_method(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and (method := METHODS.get(str(given.get("method", "g2is")))):
+            return {**method.settings, **given}
         return given
+
+    @field_validator("method")
+    @classmethod
+    def _known_method(cls, name: str) -> str:
+        return check_name("method", name, METHODS)
+
+    @field_validator("selector")
+    @classmethod
+    def _known_selector(cls, name: str) -> str:
+        return check_name("selector", name, SELECTORS)
+
+    @field_validator("representation")
+    @classmethod
+    def _known_representation(cls, name: str) -> str:
+        return check_name("representation", name, REPRESENTATIONS)
+
+    @model_validator(mode="after")
+    def _selector_can_read_it(self) -> Self:
+        if self.representation == "none" and self.selector in ("walk", "top", "round-robin"):
+            raise ValueError(f"selector {self.selector}: expected a representation to look at, found none; name one")
+        if self.representation == "lexical" and (self.selector == "walk" or self.score == "core"):
+            raise ValueError(
+                "representation lexical: expected the selector top (with score: target) or round-robin, for BM25 has"
+                " scores and no vectors; found " + ("the selector walk" if self.selector == "walk" else "score: core")
+            )
+        return self
 
     @model_validator(mode="after")
     def _tolerance_not_negative(self) -> Self:

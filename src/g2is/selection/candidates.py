@@ -77,9 +77,13 @@ class Candidates:
     def include(self, rows: Sequence[int]) -> None:
         """Close `rows`, which no component takes, and their near-copies."""
         self.open[list(rows)] = False
+        for row in rows:
+            self.close_copies_of(row)
+
+    def close_copies_of(self, row: int) -> None:
+        """Close the near-copies of `row`, if near-copies are to be skipped."""
         if self.rules.duplicate_threshold is not None:
-            for row in rows:
-                self._close_copies(self._cosines(self.rows.unit(row)))
+            self._close_copies(self._cosines(self.rows.unit(row)))
 
     def conflicting(self, cosines: Floats) -> Mask:
         """Which rows conflict with a taken row, by `take`'s cosines with it; right for open rows."""
@@ -95,4 +99,4 @@ class Candidates:
         if self.rules.duplicate_threshold is not None:
             copies = self.open & (cosines >= self.rules.duplicate_threshold - GRAIN)
             self.num_duplicates += int(copies.sum())
-            self.open &= ~copies
+            self.open &= ~copies  # in place: other selectors share the mask

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from g2is.selection.budget import Unit
 
-Role = Literal["anchor", "step", "fallback", "refill", "included"]
+Role = Literal["anchor", "step", "fallback", "refill", "picked", "included"]
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,12 @@ class Step:
     trail      number of the trail within the walk, from 0; a trail begins with an anchor; None for an included row
     role       anchor, step (most similar to the last row) or fallback (most similar to K) for rows taken in the first
                deal of the budget; refill for every row taken after it, that is, for what a dry component left;
-               included for rows that were asked for by name, whose similarities and consistency are NaN
+               picked for rows that another selector took, which has neither components nor trails;
+               included for rows that were asked for by name; similarities and consistency of both are NaN
     similarity_to_previous  cosine with the row that the trail took before; NaN where the row begins its trail
     similarity_to_core      cosine with the component's direction K
     consistency             cos(S', K), S' the sum of the trail's unit rows with this one
+    score                   what another selector than the walk took the row for; NaN if it does not say
     """
 
     row: int
@@ -38,6 +40,7 @@ class Step:
     similarity_to_previous: float
     similarity_to_core: float
     consistency: float
+    score: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,26 @@ class Walk:
     def num_refills(self) -> int:
         """Rows taken after the first deal."""
         return sum(component.num_refills for component in self.components)
+
+
+@dataclass(frozen=True)
+class Picks:
+    """A selection by another selector than the walk, in the order in which it was made; fields as in Walk."""
+
+    steps: tuple[Step, ...]
+    budget: int
+    unit: Unit
+    spent: int
+    num_zero_rows: int
+    num_duplicates: int
+    num_included: int
+    full_quotas: tuple[str, ...]
+    ran_out: str | None
+
+    @property
+    def rows(self) -> NDArray[np.intp]:
+        """The selected pool rows (n,) in order."""
+        return np.array([step.row for step in self.steps], dtype=np.intp)
 
 
 def fraction(part: int, whole: int) -> float:

@@ -32,13 +32,18 @@ def scores(pool: np.ndarray | torch.Tensor | UnitRows, core: CoreKnowledge) -> S
 
     Raises MatrixError if the pool cannot be used or k differs.
     """
-    rows = pool if isinstance(pool, UnitRows) else UnitRows(pool)
+    cosines, score = core_scores(pool if isinstance(pool, UnitRows) else UnitRows(pool), core)
+    return Scores(cosines.astype(np.float32), score.astype(np.float32))
+
+
+def core_scores(rows: UnitRows, core: CoreKnowledge) -> tuple[Floats, Floats]:
+    """What `scores` rounds: cosines (N, C) and score (N,) in float64. Raises MatrixError if k differs."""
     check_k(rows.k, core.components.shape[1], "core knowledge")
     total = core.variance.sum()
     weights = core.variance / total if total > 0 else np.full(len(core.variance), 1 / len(core.variance))
     cosines = rows.over_units(np.arange(rows.num_rows), lambda units: units @ core.components.T)
     cosines[~rows.nodes] = np.nan
-    return Scores(cosines.astype(np.float32), (cosines @ weights).astype(np.float32))
+    return cosines, cosines @ weights
 
 
 def nearest_target(

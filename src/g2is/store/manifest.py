@@ -1,4 +1,4 @@
-"""A store: everything that can be used again by another target, budget or preset on the same model.
+"""A store: everything that can be used again by another target, budget or method on the same model.
 
 manifest.json        fingerprint and layout, written first
 examples/            tokenised files (Parquet), by content

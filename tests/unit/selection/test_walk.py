@@ -162,9 +162,9 @@ def test_zero_rows_are_nodes_under_official_only_and_can_be_refused_there_too() 
     assert ours.rows.tolist() == [0, 2]
     assert ours.num_zero_rows == 1
     assert "1 are zero" in (ours.ran_out or "")
-    official = SelectionConfig(preset="official")
+    official = SelectionConfig(method="official")
     assert walk(pool, one, 3, official).rows.tolist() == [0, 2, 1]
-    assert walk(pool, one, 3, SelectionConfig(preset="official", keep_zero_rows=False)).rows.tolist() == [0, 2]
+    assert walk(pool, one, 3, SelectionConfig(method="official", keep_zero_rows=False)).rows.tolist() == [0, 2]
 
 
 def test_the_report_counts_refusals_and_similarities_within_the_noise() -> None:

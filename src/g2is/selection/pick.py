@@ -1,0 +1,139 @@
+"""Takes the rows that a selector names, target by target, within budget and limits.
+
+Each target has a budget of costs and takes rows until the next one does not fit; what is left goes to the next target,
+as in the walk. Included rows come first. A quota is full when nothing is left of it, or less than the row named next
+takes; then its source's rows are closed. With `duplicate_threshold` the near-copies of a taken row are closed too.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+import numpy as np
+
+from g2is.errors import SelectionError
+from g2is.methods import SELECTORS
+from g2is.progress import Progress
+from g2is.selection.candidates import Candidates, Rules
+from g2is.selection.limits import Limits, Tally
+from g2is.selection.problem import Problem, Select
+from g2is.selection.record import Picks, Role, Step
+
+
+def built_in(name: str) -> Select:
+    """The selector that `SELECTORS` registers under `name`."""
+    place, _, function = SELECTORS[name].partition(":")
+    select: Select = getattr(import_module(place), function)
+    return select
+
+
+def pick(problems: Sequence[Problem], select: Select, limits: Limits, progress: Progress | None = None) -> Picks:
+    """Let `select` choose for each of `problems` in turn; they share one pool, and so one mask of open rows.
+
+    Raises SelectionError if near-copies are to be skipped and there are no vectors to tell them by, or the selector
+    names a row that is not in the pool.
+    """
+    picker = _Picker(problems[0], limits, progress, sum(problem.budget for problem in problems))
+    unspent = 0
+    shortfalls = []
+    for problem in problems:
+        budget = problem.budget + unspent
+        unspent, ran_out = picker.spend(problem, select, budget)
+        if ran_out:
+            shortfalls.append(
+                f"target {problem.target!r}: {budget - unspent} of {budget} {limits.unit}, because the selector"
+                f" {problem.settings.selector} found no further row{picker.full_quotas()}"
+            )
+            unspent = 0
+    return picker.picks("; ".join(shortfalls) or None)
+
+
+class _Picker:
+    def __init__(self, problem: Problem, limits: Limits, progress: Progress | None, budget: int) -> None:
+        self._limits = limits
+        self._tally = Tally(limits)
+        self._open = problem.open
+        self._costs = problem.costs
+        self._progress = progress
+        self._num_zero_rows = 0 if problem.rows is None else int((~problem.rows.nodes).sum())
+        self._close_copies = _copy_closer(problem)
+        self._steps: list[Step] = []
+        self._num_duplicates = 0
+        self._spent = 0
+        self._budget = budget + int(self._costs[list(limits.included)].sum())
+        for row in limits.included:
+            self._take(int(row), None, "included", math.nan)
+
+    def spend(self, problem: Problem, select: Select, budget: int) -> tuple[int, bool]:
+        """Take rows for one target: what is left of its budget, and whether that is because no row was left."""
+        left = budget
+        if not left:
+            return 0, False
+        for row, score in select(problem):
+            if not 0 <= row < len(self._open):
+                raise SelectionError(
+                    f"selector {problem.settings.selector}: expected rows from 0 to {len(self._open) - 1}, found {row}"
+                )
+            if not self._open[row]:
+                continue
+            if full := self._tally.refuses(row):
+                self._open &= ~full.rows
+                continue
+            cost = int(self._costs[row])
+            if cost > left:  # a search among shorter rows would favour short ones
+                return left, False
+            self._take(row, problem.target, "picked", score)
+            left -= cost
+            if not left:
+                return 0, False
+        return left, True
+
+    def full_quotas(self) -> str:
+        full = [f"{quota.source} ({quota.most} {quota.unit})" for quota in self._tally.full]
+        return f"; closed because their quotas are full: {', '.join(full)}" if full else ""
+
+    def picks(self, ran_out: str | None) -> Picks:
+        return Picks(
+            steps=tuple(self._steps),
+            budget=self._budget,
+            unit=self._limits.unit,
+            spent=self._spent,
+            num_zero_rows=self._num_zero_rows,
+            num_duplicates=self._num_duplicates,
+            num_included=len(self._limits.included),
+            full_quotas=tuple(quota.source for quota in self._tally.full),
+            ran_out=ran_out,
+        )
+
+    def _take(self, row: int, target: str | None, role: Role, score: float) -> None:
+        self._open[row] = False
+        self._num_duplicates += self._close_copies(row)
+        nan = math.nan
+        self._steps.append(Step(row, len(self._steps), target, None, None, role, nan, nan, nan, score))
+        self._spent += int(self._costs[row])
+        if full := self._tally.add(row):
+            self._open &= ~full.rows
+        if self._progress is not None:
+            self._progress(self._spent, self._budget)
+
+
+def _copy_closer(problem: Problem) -> Callable[[int], int]:
+    """A function that closes the near-copies of a row and says how many there were."""
+    threshold = problem.settings.duplicate_threshold
+    if threshold is None or problem.rows is None:
+        return lambda row: 0
+    rows = problem.rows
+    candidates = Candidates(rows, Rules.resolve(problem.settings, rows.k), keep_zero_rows=True)
+    candidates.open = problem.open
+
+    def close(row: int) -> int:
+        before = candidates.num_duplicates
+        candidates.close_copies_of(row)
+        return candidates.num_duplicates - before
+
+    return close
+
+
+def all_open(num_rows: int) -> np.ndarray:
+    """A mask (N,) of open rows: all of them."""
+    return np.ones(num_rows, dtype=bool)

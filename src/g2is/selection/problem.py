@@ -1,0 +1,87 @@
+"""What a selector looks at, and what it answers."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from g2is.config import SelectionConfig
+from g2is.errors import SelectionError
+from g2is.selection.core import CoreKnowledge, core_knowledge
+from g2is.selection.similarity import Mask, UnitRows
+
+_DECIMALS = 12  # of a cosine in float64: what differs by less is rounding, and ties
+
+
+class Choice(NamedTuple):
+    """A row that a selector would take next, and the score that it has there (NaN: none)."""
+
+    row: int
+    score: float = float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """One target's part of a selection.
+
+    target   its name
+    budget   how many rows it may take, or tokens
+    costs    (N,) int64, what each row takes from the budget
+    open     (N,) bool, rows that can be taken now; it changes as rows are taken, also those of other targets
+    rows     the pool's unit rows; None for a representation that has none (lexical, none)
+    targets  (M, k) target rows, as `core_knowledge` takes them; None likewise
+    given    (N, M) similarities of a representation that has no rows; None elsewhere
+    groups   (M,) the target examples' groups, None for one that has none
+    """
+
+    target: str
+    budget: int
+    costs: NDArray[np.int64]
+    open: Mask
+    settings: SelectionConfig
+    rows: UnitRows | None = None
+    targets: np.ndarray | None = None
+    given: np.ndarray | None = None
+    groups: Sequence[str | None] = ()
+
+    @cached_property
+    def similarity(self) -> NDArray[np.float64]:
+        """(N, M) cosines of pool rows with target rows, or the scores that stand for them; 0 for a zero row."""
+        if self.given is not None:
+            return self.given.astype(np.float64)
+        rows, targets = self.vectors()
+        return rows.over_units(np.arange(rows.num_rows), lambda units: units @ targets.T).round(_DECIMALS)
+
+    @cached_property
+    def core(self) -> CoreKnowledge:
+        """Core knowledge of the target. Raises SelectionError if the representation has no rows."""
+        self.vectors()
+        assert self.targets is not None
+        return core_knowledge(self.targets, self.settings)
+
+    def vectors(self) -> tuple[UnitRows, NDArray[np.float64]]:
+        """The pool's rows, and the target's (M, k) at unit length. Raises SelectionError if there are none."""
+        if self.rows is None or self.targets is None:
+            raise SelectionError(
+                f"selector {self.settings.selector}: expected a representation that has vectors, found"
+                f" {self.settings.representation}; use gradient, hidden or embedding"
+            )
+        targets = UnitRows(self.targets, what="target rows")
+        return self.rows, targets.over_units(np.arange(targets.num_rows), lambda units: units)
+
+
+# Yields rows in the order in which they should be taken. One that is not open any more is passed over; when the
+# generator is asked for the next row, `problem.open` says what became of the last.
+Select = Callable[[Problem], Iterator[Choice]]
+
+
+@dataclass(frozen=True)
+class Selector:
+    """A selector of the user's own; `name` and `version` say in a run's record what made the selection."""
+
+    name: str
+    version: str
+    select: Select

@@ -1,0 +1,25 @@
+"""Each target example in turn takes the row most similar to it (LESS-RR, RDS+)."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from g2is.selection.problem import Choice, Problem
+
+
+def round_robin(problem: Problem) -> Iterator[Choice]:
+    """Target examples take turns, in the file's order; each takes the open row of highest similarity with it.
+
+    Ties go to the lowest row.
+    """
+    similarity = problem.similarity
+    queues = [iter(np.argsort(-similarity[:, target], kind="stable").tolist()) for target in range(similarity.shape[1])]
+    while True:
+        nothing_left = True
+        for target, queue in enumerate(queues):
+            row = next((row for row in queue if problem.open[row]), None)
+            if row is not None:
+                nothing_left = False
+                yield Choice(row, float(similarity[row, target]))
+        if nothing_left:
+            return

@@ -1,0 +1,158 @@
+"""Selectors other than the walk, against plain loops, and what binds them."""
+
+import numpy as np
+import pytest
+
+from g2is.config import SelectionConfig
+from g2is.errors import SelectionError
+from g2is.selection.core import core_knowledge
+from g2is.selection.limits import Limits, Quota
+from g2is.selection.pick import all_open, built_in, pick
+from g2is.selection.problem import Choice, Problem, Select
+from g2is.selection.record import Picks
+from g2is.selection.scores import scores
+from g2is.selection.similarity import UnitRows
+
+K = 24
+PLAIN = {"duplicate_threshold": None}
+
+
+def rows_of(seed: int, num_rows: int = 60) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(num_rows, K)).astype(np.float16)
+
+
+def problem(
+    pool: np.ndarray, targets: np.ndarray, budget: int, groups: tuple[str | None, ...] = (), **of: object
+) -> Problem:
+    settings = SelectionConfig(**{**PLAIN, **of})
+    costs, rows = np.ones(len(pool), np.int64), UnitRows(pool)
+    return Problem("t", budget, costs, all_open(len(pool)), settings, rows, targets, None, groups)
+
+
+def run(found: Problem, name: str | Select, limits: Limits | None = None) -> Picks:
+    return pick([found], built_in(name) if isinstance(name, str) else name, limits or Limits())
+
+
+def cosines(pool: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    unit = [
+        rows.astype(np.float64) / np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+        for rows in (pool, targets)
+    ]
+    return unit[0] @ unit[1].T
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_top_takes_the_rows_of_highest_mean_cosine(seed: int) -> None:
+    pool, targets = rows_of(seed), rows_of(seed + 100, 7)
+    found = run(problem(pool, targets, 9, selector="top"), "top")
+    expected = np.argsort(-cosines(pool, targets).mean(1))[:9]
+    assert found.rows.tolist() == expected.tolist()
+    np.testing.assert_allclose(
+        [step.score for step in found.steps], cosines(pool, targets).mean(1)[expected], atol=1e-9
+    )
+
+
+def test_top_takes_the_best_group_s_mean() -> None:
+    pool, targets = rows_of(1), rows_of(2, 6)
+    groups = ("a", "b", "a", None, "b", "b")
+    by_hand = np.stack([cosines(pool, targets)[:, rows].mean(1) for rows in ([0, 2], [1, 4, 5], [3])]).max(0)
+    found = run(problem(pool, targets, 10, groups, selector="top"), "top")
+    assert found.rows.tolist() == np.argsort(-by_hand)[:10].tolist()
+
+
+def test_top_by_core_score_is_the_order_of_the_scores() -> None:
+    pool, targets = rows_of(3), rows_of(4, 8)
+    found = run(problem(pool, targets, 12, selector="top", score="core"), "top")
+    of_core = scores(pool, core_knowledge(targets, SelectionConfig())).core_score
+    assert found.rows.tolist() == np.argsort(-of_core, kind="stable")[:12].tolist()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_round_robin_equals_a_plain_loop(seed: int) -> None:
+    pool, targets = rows_of(seed), rows_of(seed + 50, 5)
+    similarity, expected = cosines(pool, targets), []
+    while len(expected) < 23:
+        column = similarity[:, len(expected) % 5].copy()
+        column[expected] = -np.inf
+        expected.append(int(column.argmax()))
+    assert run(problem(pool, targets, 23, selector="round-robin"), "round-robin").rows.tolist() == expected
+
+
+def test_equal_rows_tie_to_the_lowest() -> None:
+    pool = np.repeat(rows_of(5, 10), 3, axis=0)
+    for name in ("top", "round-robin"):
+        taken = run(problem(pool, rows_of(6, 4), 30, selector=name), name).rows
+        first = {}
+        for row in taken.tolist():
+            first.setdefault(row // 3, []).append(row)
+        assert all(found == sorted(found) for found in first.values()), name
+
+
+def test_near_copies_of_a_taken_row_are_skipped_if_asked_for() -> None:
+    pool = np.repeat(rows_of(5, 10), 3, axis=0)
+    found = run(problem(pool, rows_of(6, 4), 10, selector="top", duplicate_threshold=0.98), "top")
+    assert sorted(found.rows // 3) == list(range(10))
+    assert found.num_duplicates == 20
+
+
+def test_random_is_a_seeded_draw_and_all_takes_every_row() -> None:
+    of = {"representation": "none"}
+    draws = [
+        run(problem(rows_of(1), rows_of(2, 3), 20, selector="random", seed=seed, **of), "random").rows
+        for seed in (0, 0, 1)
+    ]
+    assert draws[0].tolist() == draws[1].tolist() != draws[2].tolist()
+    assert len(set(draws[0].tolist())) == 20
+    assert run(problem(rows_of(1), rows_of(2, 3), 60, selector="all", **of), "all").rows.tolist() == list(range(60))
+
+
+def test_scores_that_are_given_need_no_vectors_but_vectors_cannot_be_had_from_them() -> None:
+    given = np.random.default_rng(0).random((20, 3)).astype(np.float32)
+    settings = SelectionConfig(method="bm25")
+    found = Problem("t", 4, np.ones(20, np.int64), all_open(20), settings, given=given)
+    assert run(found, "top").rows.tolist() == np.argsort(-given.astype(float).mean(1), kind="stable")[:4].tolist()
+    with pytest.raises(SelectionError, match="expected a representation that has vectors, found lexical"):
+        found.vectors()
+
+
+def test_targets_share_the_pool_and_what_one_cannot_spend_goes_to_the_next() -> None:
+    pool, costs = rows_of(7, 12), np.full(12, 5)
+    open_rows, settings, rows = all_open(12), SelectionConfig(method="less"), UnitRows(pool)
+    problems = [
+        Problem(name, 13, costs, open_rows, settings, rows, rows_of(seed, 3)) for name, seed in (("a", 1), ("b", 2))
+    ]
+    found = pick(problems, built_in("top"), Limits(num_tokens=costs))
+    assert [step.target for step in found.steps] == ["a", "a", "b", "b", "b"]
+    assert (found.spent, found.budget, found.ran_out) == (25, 26, None)
+    assert len(set(found.rows.tolist())) == 5
+
+
+def test_quotas_and_included_rows_bind_every_selector() -> None:
+    pool, web = rows_of(8), np.arange(60) < 50
+    limits = Limits(included=(3, 59), quotas=[Quota("web", web, 6)])
+    for name in ("top", "round-robin", "random"):
+        found = run(problem(pool, rows_of(9, 4), 12, selector=name), name, limits)
+        assert found.rows[:2].tolist() == [3, 59]
+        assert (len(found.steps), int(web[found.rows].sum()), found.full_quotas) == (14, 6, ("web",))
+        assert [step.role for step in found.steps] == ["included"] * 2 + ["picked"] * 12
+
+
+def test_a_pool_that_runs_out_says_so() -> None:
+    limits = Limits(quotas=[Quota("web", np.ones(60, bool), 5)])
+    found = run(problem(rows_of(1), rows_of(2, 3), 9, selector="top"), "top", limits)
+    assert "target 't': 5 of 9 rows, because the selector top found no further row" in str(found.ran_out)
+    assert "web (5 rows)" in str(found.ran_out)
+
+
+def test_a_selector_of_one_s_own_sees_what_is_open_and_may_not_name_other_rows() -> None:
+    def evens_then_beyond(of: Problem):  # type: ignore[no-untyped-def]
+        for row in range(0, len(of.open), 2):
+            assert of.open[row]
+            yield Choice(row)
+            assert not of.open[row]
+        yield Choice(len(of.open))
+
+    found = run(problem(rows_of(1), rows_of(2, 3), 5, selector="own:evens"), evens_then_beyond)
+    assert found.rows.tolist() == [0, 2, 4, 6, 8]
+    with pytest.raises(SelectionError, match="expected rows from 0 to 59, found 60"):
+        run(problem(rows_of(1), rows_of(2, 3), 40, selector="own:evens"), evens_then_beyond)

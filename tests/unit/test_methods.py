@@ -1,0 +1,82 @@
+"""The grid of methods: names, settings, and what the configuration makes of them."""
+
+from importlib import import_module
+
+import pytest
+from pydantic import ValidationError
+
+from g2is.config import Config, SelectionConfig
+from g2is.config_io import parse
+from g2is.methods import METHODS, REPRESENTATIONS, SELECTORS
+
+REQUIRED = {"pool": "p.jsonl", "target": "t.jsonl", "out": "run", "model": {"name": "m"}}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_is_a_representation_and_a_selector_that_fit(name: str) -> None:
+    settings = SelectionConfig(method=name)
+    assert settings.representation in REPRESENTATIONS
+    assert settings.selector in SELECTORS
+    assert METHODS[name].line
+
+
+@pytest.mark.parametrize("name", SELECTORS)
+def test_every_registered_selector_is_where_its_line_says(name: str) -> None:
+    module, _, function = SELECTORS[name].partition(":")
+    assert callable(getattr(import_module(module), function))
+
+
+def test_the_grid_of_the_paper_s_methods() -> None:
+    cells = {
+        name: (SelectionConfig(method=name).representation, SelectionConfig(method=name).selector) for name in METHODS
+    }
+    assert (
+        cells
+        | {
+            "g2is": ("gradient", "walk"),
+            "official": ("gradient", "walk"),
+            "less": ("gradient", "top"),
+            "less-rr": ("gradient", "round-robin"),
+            "rds+": ("hidden", "round-robin"),
+            "embedding": ("embedding", "top"),
+            "bm25": ("lexical", "top"),
+            "random": ("none", "random"),
+            "full": ("none", "all"),
+            "without-graph": ("gradient", "top"),
+            "without-gradient": ("embedding", "walk"),
+        }
+        == cells
+    )
+
+
+def test_a_setting_that_is_given_counts_more_than_the_method_s() -> None:
+    assert SelectionConfig(method="less", selector="round-robin").selector == "round-robin"
+
+
+def test_the_form_that_a_method_walks_is_the_one_stored() -> None:
+    config = parse(Config, REQUIRED | {"selection": {"method": "less"}}, "x")
+    assert config.gradients.forms == ("less",) == (config.walked_form,)
+    config = parse(Config, REQUIRED | {"selection": {"form": "adam"}}, "x")
+    assert config.gradients.forms == ("adam",) == (config.walked_form,)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"method": "rds"}, r"unknown method 'rds'; did you mean rds\+\?"),
+        ({"selector": "tip"}, "unknown selector 'tip'; did you mean top"),
+        ({"representation": "pixels"}, "unknown representation 'pixels'; known: gradient, hidden"),
+        ({"method": "own:mine"}, "unknown method"),
+        ({"representation": "none"}, "selector walk: expected a representation to look at, found none"),
+        ({"representation": "lexical"}, "BM25 has scores and no vectors; found the selector walk"),
+        ({"method": "bm25", "score": "core"}, "found score: core"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(settings: dict[str, str], expected: str) -> None:
+    with pytest.raises(ValidationError, match=expected):
+        SelectionConfig(**settings)
+
+
+def test_a_user_s_own_selector_and_representation_may_have_any_name() -> None:
+    settings = SelectionConfig(selector="own:mine", representation="own:theirs")
+    assert (settings.selector, settings.representation) == ("own:mine", "own:theirs")
