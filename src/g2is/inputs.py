@@ -14,7 +14,7 @@ from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import Renderer
 from g2is.progress import Reporter
 from g2is.screen import screen
-from g2is.targets import TARGET
+from g2is.targets import titled
 from g2is.walk_input import Examples, overlap
 
 _MOST_WORDS = 16  # of a shared run that are listed
@@ -66,11 +66,6 @@ def _overlapping(config: Config, pool: ExampleTable, reporter: Reporter) -> dict
             " out (listed in excluded.jsonl)"
         )
     return reasons
-
-
-def titled(name: str) -> str:
-    """What stages and notices call a target."""
-    return TARGET if name == TARGET else f"target {name}"
 
 
 def count_examples(examples: Examples) -> dict[str, Any]:

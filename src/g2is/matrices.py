@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from g2is.config import MatrixWalkConfig
-from g2is.outputs.tables import write_tables
+from g2is.outputs.tables import core_columns, nearest_ids, write_tables
 from g2is.progress import Reporter, Silent
 from g2is.run import open_run
 from g2is.selection.budget import parse_budget
@@ -62,8 +62,9 @@ def walk_matrices(config: MatrixWalkConfig, reporter: Reporter | None = None) ->
             folder.notice(f"{core.num_zero_rows} target rows are zero and left out")
         numbers = np.arange(len(pool))
         folder.write_set_aside(numbers, ids, {int(row): "zero gradient" for row in np.flatnonzero(~rows.nodes)})
-        folder.write_walk(walked, {TARGET: core})
+        folder.write_record(walked, {TARGET: core})
         of_target = {TARGET: (target, [str(row) for row in range(len(target))])}
-        write_tables(config.out, walked, pool, rows, {TARGET: core}, ids, numbers, of_target, {})
+        nearest = nearest_ids(walked.steps, pool, of_target)
+        write_tables(config.out, walked, ids, numbers, core_columns(rows, {TARGET: core}), nearest, {})
         folder.write_summary()
     return walked

@@ -5,7 +5,8 @@
     screen             leave out what is excluded                                                    screen.py
     warm_up            a short LoRA training, or the user's own: adapter and Adam's moments          warmup/
     extract_gradients  Γ of every pool and target example, as unit rows                              gradients/ engine/
-    select_rows        core knowledge of each target, walk over the pool                             plan.py selection/
+    (represent         other rows in place of the last two, if the method looks at others            represent.py)
+    select_rows        core knowledge and walk, or another selector                                  plan.py selection/
     export             the files a user takes away                                                   outputs/
 
 Every stage keeps what it makes in the store or the run folder and, called again, goes on from there. `run` is all
@@ -32,14 +33,16 @@ from g2is.model.folder import resolve_device
 from g2is.outputs.examples import remove_selected, write_selected
 from g2is.outputs.lengths import compare_lengths, compare_sources
 from g2is.outputs.tables import SCORES, SELECTION, read_selection, stored_metadata
+from g2is.own import BUILT_IN_ONLY, Own
 from g2is.plan import plan_walk
 from g2is.prepare import Prepared, prepare
 from g2is.progress import Reporter, Silent
+from g2is.represent import store_rows
 from g2is.run import RunFolder, Selection, open_run, selection_digest
 from g2is.screen import Screened, write_excluded
+from g2is.select_examples import select_examples
 from g2is.store.files import remove
 from g2is.store.manifest import Store, open_store
-from g2is.walk_examples import walk_examples
 from g2is.walk_input import Examples, Gradients, overlap, read_gradient_rows, target_rows
 from g2is.warmup.imported import adapter_notices, imported_summary, keep_checkpoint, read_checkpoint
 from g2is.warmup.train import Checkpoint, draw_rows, drawn_keys, finished_warmup, train_warmup
@@ -56,32 +59,36 @@ class Results:
     summary: dict[str, Any]
 
 
-def select(config: Config, reporter: Reporter | None = None) -> Selection:
+def select(config: Config, reporter: Reporter | None = None, own: Own = BUILT_IN_ONLY) -> Selection:
     """Run the whole job, or what is left of it, and return the selection.
 
     Raises a G2isError for everything a user can mend.
     """
-    selection = run(config, "export", reporter).selection
+    selection = run(config, "export", reporter, own).selection
     assert selection is not None
     return selection
 
 
-def run(config: Config, last: StageName, reporter: Reporter | None = None) -> Results:
-    """Run every stage up to `last`."""
+def run(config: Config, last: StageName, reporter: Reporter | None = None, own: Own = BUILT_IN_ONLY) -> Results:
+    """Run every stage up to `last`. `own` holds what the settings name `own:NAME`."""
     selects = last in ("walk", "export")
+    measures = not selects or config.selection.representation == "gradient"
     with _open(config, reporter, selects) as (prepared, store, folder):
         with folder.removed_on_error(), store.removed_on_error():
-            take_adapter(prepared, store, folder)
+            if measures:
+                take_adapter(prepared, store, folder)
             examples = tokenize(prepared, store, folder)
             if selects:  # a wrong budget shows before the hours of work
                 plan_walk(config.selection, examples)
                 write_excluded(examples.screened, folder.path)
-        checkpoints = warm_up(prepared, store, examples.screened, folder)
+        checkpoints = warm_up(prepared, store, examples.screened, folder) if measures else []
         selection = None
-        if last != "warmup":
+        if measures and last != "warmup":
             extract_gradients(prepared, store, examples, checkpoints, folder)
+        elif not measures and config.selection.representation != "none":
+            store_rows(prepared.config, prepared, store, examples, folder, own.representation)
         if selects:
-            selection = select_rows(prepared, store, examples, checkpoints, folder)
+            selection = select_rows(prepared, store, examples, checkpoints, folder, own)
         if last == "export" and selection is not None:
             export(config, selection, folder)
         return Results(checkpoints, selection, folder.write_summary())
@@ -175,9 +182,14 @@ def extract_gradients(
 
 
 def select_rows(
-    prepared: Prepared, store: Store, examples: Examples, checkpoints: Sequence[Checkpoint], folder: RunFolder
+    prepared: Prepared,
+    store: Store,
+    examples: Examples,
+    checkpoints: Sequence[Checkpoint],
+    folder: RunFolder,
+    own: Own = BUILT_IN_ONLY,
 ) -> Selection:
-    """Core knowledge and walk; what the run already holds, if it was made from the same data."""
+    """Core knowledge and walk, or another selector; what the run already holds, if it was made from the same data."""
     config, pool = prepared.config, examples.pool
     plan = plan_walk(config.selection, examples)
     # what the lists and test files came to is in the plan and the pool, wherever they lie
@@ -185,6 +197,7 @@ def select_rows(
     made_of = selection_digest(
         settings,
         config.walked_form,
+        *own.versions,
         *(checkpoint.digest for checkpoint in checkpoints),
         *plan.digest_parts,
         "\n".join(pool.ids),
@@ -195,7 +208,7 @@ def select_rows(
     made_from = {"digest": made_of, "pool_sha256": pool.source_sha256}
     if not all(stored_metadata(folder.path / name) == made_from for name in (SELECTION, SCORES)):
         remove_selected(folder.path)
-        walk_examples(config, store, examples, checkpoints, plan, made_from, folder)
+        select_examples(prepared, store, examples, checkpoints, plan, made_from, folder, own)
     selection = _selection(folder.path)
     chosen = np.searchsorted(pool.rows, selection.rows)
     folder.counts |= {

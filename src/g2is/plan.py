@@ -40,7 +40,8 @@ def plan_walk(settings: SelectionConfig, examples: Examples) -> Plan:
     of a source that the pool does not have, or below what the included rows take.
     """
     pool, read = examples.pool, examples.screened.read
-    budget = read_budget(settings.budget, len(read), pool.num_tokens)
+    asked = str(len(pool)) if settings.selector == "all" else settings.budget
+    budget = read_budget(asked, len(read), pool.num_tokens)
     known = set(read.sources) if settings.quotas else set()
     quotas = []
     for source, text in settings.quotas.items():

@@ -4,6 +4,7 @@ config.yaml               every setting, defaults spelled out; `g2is run` replay
 selection.parquet         the selection, in order, with the reason for each row
 scores.parquet            every pool row's similarity to the core knowledge
 walk.json                 how the walk went: budgets, dry components, conflicts
+picks.json                the same of another selector, in place of walk.json
 selected.jsonl            the selected examples' original lines
 selected.messages.jsonl   the same as messages
 set_aside.jsonl           rows that cannot be nodes, with the reason (if there are any)
@@ -29,12 +30,12 @@ from g2is.config import Section
 from g2is.config_io import dump, load
 from g2is.progress import Progress, Reporter
 from g2is.selection.core import CoreKnowledge
-from g2is.selection.record import Walk
-from g2is.store.files import read_json, write_json, write_json_lines, write_text
+from g2is.selection.record import Picks, Walk
+from g2is.store.files import read_json, remove, write_json, write_json_lines, write_text
 from g2is.store.fingerprint import check_same, flatten
 from g2is.store.lock import locked, removed_on_error
 
-_SUMMARY = "summary.json"
+_SUMMARY, _WALK, _PICKS = "summary.json", "walk.json", "picks.json"
 _NOT_COMPARED = ("execution.", "store", "out")  # how and where, not what
 
 
@@ -82,12 +83,12 @@ class RunFolder:
         """Pass a notice on."""
         self.reporter.notice(text)
 
-    def write_walk(self, walk: Walk, core: Mapping[str, CoreKnowledge]) -> None:
-        """Write how the walk went; `core` by target."""
-        report = asdict(walk)
+    def write_record(self, record: Walk | Picks, core: Mapping[str, CoreKnowledge]) -> None:
+        """Write how the selection went; `core` by target, empty for another selector than the walk."""
+        report = asdict(record)
         del report["steps"]
         report |= {
-            "num_selected": len(walk.steps),
+            "num_selected": len(record.steps),
             "core": {
                 name: {
                     "num_target_rows": knowledge.num_target_rows,
@@ -98,7 +99,9 @@ class RunFolder:
                 for name, knowledge in core.items()
             },
         }
-        write_json(self.path / "walk.json", _without_nan(report))
+        name, other = (_WALK, _PICKS) if isinstance(record, Walk) else (_PICKS, _WALK)
+        write_json(self.path / name, _without_nan(report))
+        remove(self.path / other)
 
     def write_set_aside(self, rows: Sequence[int] | np.ndarray, ids: Sequence[str], reasons: Mapping[int, str]) -> None:
         """List the rows that cannot be nodes, by position: record number and id are `rows[i]` and `ids[i]`."""

@@ -14,6 +14,11 @@ TARGET = "target"  # the one that was given no name
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
+def titled(name: str) -> str:
+    """What stages and notices call a target."""
+    return TARGET if name == TARGET else f"target {name}"
+
+
 def files_by_name(given: Any) -> dict[str, Any]:
     """Lists of files by the names of their targets, from a file, a list of files, or either by name.
 

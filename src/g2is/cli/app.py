@@ -14,6 +14,7 @@ from g2is.cli.build import matrix_walk_config, run_config
 from g2is.cli.demo import demo
 from g2is.cli.failures import EachFlagOnce, run_app
 from g2is.cli.inspect import inspect
+from g2is.cli.methods import methods
 from g2is.cli.session import quiet_libraries, reporter, stoppable
 from g2is.cli.show import show_dry_run, show_matrix_dry_run, show_matrix_walk, show_selection, show_stage
 from g2is.cli.train import run_training, train
@@ -238,6 +239,7 @@ def replay(
         _run(parse(Config, values, str(config)), "export", dry_run)
 
 
+app.command(cls=EachFlagOnce)(methods)
 app.command(cls=EachFlagOnce)(train)
 app.command(cls=EachFlagOnce)(inspect)
 app.command(cls=EachFlagOnce)(demo)

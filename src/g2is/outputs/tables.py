@@ -11,7 +11,7 @@ import torch
 
 from g2is.errors import StoreError
 from g2is.selection.core import CoreKnowledge
-from g2is.selection.record import Walk
+from g2is.selection.record import Picks, Step, Walk
 from g2is.selection.scores import nearest_target, scores
 from g2is.selection.similarity import UnitRows
 from g2is.store.files import write_atomically
@@ -21,53 +21,59 @@ SELECTION, SCORES = "selection.parquet", "scores.parquet"
 
 def write_tables(
     folder: Path,
-    walk: Walk,
-    pool: np.ndarray | torch.Tensor,
-    rows: UnitRows,
-    core: Mapping[str, CoreKnowledge],
+    selected: Walk | Picks,
     ids: Sequence[str],
     numbers: np.ndarray,
-    targets: Mapping[str, tuple[np.ndarray, Sequence[str]]],
+    scored: Mapping[str, np.ndarray],
+    nearest: Sequence[str | None],
     made_from: Mapping[str, str],
 ) -> None:
-    """Write scores.parquet, then selection.parquet, one row a step of `walk` in its order.
+    """Write scores.parquet, then selection.parquet, one row a step of `selected` in its order.
 
-    `pool` (N, k), and the same as `rows`; its `ids` and their record `numbers` (N,) int64. `core` and `targets` by
-    name, the latter with the target's rows (M, k) and their ids. `made_from` is kept in both files: `stored_metadata`
-    gives it back.
+    `ids` of the pool's rows and their record `numbers` (N,) int64; `scored` gives columns (N,) for the pool by name,
+    NaN where a row has no score; `nearest` the id of the target example nearest to each step's row. `made_from` is kept
+    in both files: `stored_metadata` gives it back.
     """
     of_pool: dict[str, pa.Array] = {"row": pa.array(numbers, pa.int64()), "id": pa.array(ids, pa.string())}
-    for name, knowledge in core.items():
-        of_pool[f"similarity_to_core.{name}"] = pa.array(scores(rows, knowledge).core_score, mask=~rows.nodes)
+    of_pool |= {name: pa.array(column, pa.float32(), mask=np.isnan(column)) for name, column in scored.items()}
     _write(folder / SCORES, of_pool, made_from)
+    steps = selected.steps
     columns = {
-        "row": pa.array(numbers[walk.rows], pa.int64()),
-        "id": pa.array([ids[step.row] for step in walk.steps], pa.string()),
-        "order": pa.array([step.order for step in walk.steps], pa.int64()),
-        "target": pa.array([step.target for step in walk.steps], pa.string()),
-        "component": pa.array([step.component for step in walk.steps], pa.int32()),
-        "trail": pa.array([step.trail for step in walk.steps], pa.int32()),
-        "role": pa.array([step.role for step in walk.steps], pa.string()),
-        "similarity_to_previous": pa.array([step.similarity_to_previous for step in walk.steps], pa.float32()),
-        "similarity_to_core": pa.array([step.similarity_to_core for step in walk.steps], pa.float32()),
-        "consistency": pa.array([step.consistency for step in walk.steps], pa.float32()),
-        "nearest_target_id": pa.array(_nearest_ids(walk, pool, targets), pa.string()),
+        "row": pa.array(numbers[selected.rows], pa.int64()),
+        "id": pa.array([ids[step.row] for step in steps], pa.string()),
+        "order": pa.array([step.order for step in steps], pa.int64()),
+        "target": pa.array([step.target for step in steps], pa.string()),
+        "component": pa.array([step.component for step in steps], pa.int32()),
+        "trail": pa.array([step.trail for step in steps], pa.int32()),
+        "role": pa.array([step.role for step in steps], pa.string()),
+        "similarity_to_previous": pa.array([step.similarity_to_previous for step in steps], pa.float32()),
+        "similarity_to_core": pa.array([step.similarity_to_core for step in steps], pa.float32()),
+        "consistency": pa.array([step.consistency for step in steps], pa.float32()),
+        "score": pa.array([step.score for step in steps], pa.float32()),
+        "nearest_target_id": pa.array(nearest, pa.string()),
     }
     _write(folder / SELECTION, columns, made_from)
 
 
-def _nearest_ids(
-    walk: Walk, pool: np.ndarray | torch.Tensor, targets: Mapping[str, tuple[np.ndarray, Sequence[str]]]
+def core_columns(rows: UnitRows, core: Mapping[str, CoreKnowledge]) -> dict[str, np.ndarray]:
+    """Columns (N,) float32 of scores.parquet: the core knowledge score for each target of `core`."""
+    return {f"similarity_to_core.{name}": scores(rows, knowledge).core_score for name, knowledge in core.items()}
+
+
+def nearest_ids(
+    steps: Sequence[Step],
+    pool: np.ndarray | torch.Tensor,
+    targets: Mapping[str, tuple[np.ndarray, Sequence[str]]],
 ) -> list[str | None]:
-    """For each step the id of the nearest row of its own target.
+    """For each step the id of the nearest row of its own target; `targets` are rows (M, k) and their ids, by name.
 
     None for a zero row, which `official` may take and which is nearest to nothing, and for a row that serves no target.
     """
-    found: list[str | None] = [None] * len(walk.steps)
+    found: list[str | None] = [None] * len(steps)
     for name, (target, target_ids) in targets.items():
-        places = [place for place, step in enumerate(walk.steps) if step.target == name]
+        places = [place for place, step in enumerate(steps) if step.target == name]
         if places:
-            nearest, _ = nearest_target(pool[walk.rows[places]], target)
+            nearest, _ = nearest_target(pool[[steps[place].row for place in places]], target)
             for place, row in zip(places, nearest.tolist(), strict=True):
                 found[place] = target_ids[row] if row >= 0 else None
     return found

@@ -1,0 +1,192 @@
+"""`g2is compare`: methods side by side, cell by cell; a stopped comparison goes on with the next cell.
+
+OUT/config.yaml        every setting
+OUT/manifest.json      what all cells were made from; methods, budgets and seeds may be added later
+OUT/store/seed-S/      the stores: warm-up sample and projection differ by seed. What has no seed lies in seed-0
+OUT/selections/        a run folder for each selection: METHOD/TARGET/BUDGET/seed-S
+OUT/tuned/             tunings and their tests, by content: selections of the same rows share one
+OUT/cells/             a file for each finished cell: METHOD/TARGET/BUDGET/seed-S.json
+OUT/comparison.*       the table of the cells so far: Markdown, CSV, JSON
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from g2is import pipeline
+from g2is.comparison.cells import Cell, Key, key_of, read_cell, write_cell
+from g2is.comparison.evidence import Comparison, compare_cells
+from g2is.comparison.files import write_comparison
+from g2is.comparison.grid import Grid
+from g2is.config import Config
+from g2is.config.compare import FULL, FULL_CUT, RANDOM, UNTUNED, CompareConfig
+from g2is.config_io import dump, parse
+from g2is.environment import environment
+from g2is.progress import Reporter, Silent
+from g2is.store.files import read_json, write_json, write_text
+from g2is.store.fingerprint import check_same, flatten
+from g2is.store.lock import locked, removed_on_error
+from g2is.workbench import Tested, Workbench, open_workbench
+
+_MADE_ONCE = ("warm up", "gradients of", "hidden states of", "embeddings of", "lexical terms of", "terms of")
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """Rows to tune on: `rows` (n,) int64 record numbers, None for no tuning; the passes over them; seconds by stage."""
+
+    rows: np.ndarray | None
+    epochs: int
+    seconds: dict[str, float]
+
+
+def compare(config: CompareConfig, reporter: Reporter | None = None) -> Comparison:
+    """Make every cell that is not there yet, and return the comparison of all. The table is written after each cell.
+
+    Raises a G2isError for everything a user can mend; finished cells stay.
+    """
+    reporter = reporter or Silent()
+    with locked(config.out, "comparison") as new:
+        with removed_on_error(config.out, new):
+            bench = open_workbench(config, reporter)
+            manifest, made_from = config.out / "manifest.json", flatten(bench.made_from)
+            if manifest.exists():
+                check_same(read_json(manifest), made_from, f"{config.out}: expected a comparison", "name another --out")
+        write_json(manifest, made_from)
+        write_text(config.out / "config.yaml", dump(config))
+        grid = Grid(tuple(config.all_methods), tuple(config.targets), config.budgets, tuple(range(config.num_seeds)))
+        comparison = _compared(config, grid, bench)
+        planned = list(_in_order(config))
+        for number, key in enumerate(planned, start=1):
+            if not _path(config, key).exists():
+                reporter.notice(f"cell {number} of {len(planned)}: {key}")
+                write_cell(_path(config, key), _cell(config, bench, key, reporter))
+                comparison = _compared(config, grid, bench)
+        return comparison
+
+
+def _in_order(config: CompareConfig) -> Iterator[Key]:
+    """Cells in the order in which they are made: what is long comes last within its seed."""
+    short = [method for method in config.all_methods if method != FULL]
+    seen = set()
+    for seed in range(config.num_seeds):
+        for methods in (short, [FULL]):
+            for budget in config.budgets:
+                for target in config.targets:
+                    for method in methods:
+                        key = key_of(method, target, budget, seed)
+                        if key not in seen:
+                            seen.add(key)
+                            yield key
+
+
+def _cell(config: CompareConfig, bench: Workbench, key: Key, reporter: Reporter) -> Cell:
+    chosen = _choose(config, bench, key, reporter)
+    if chosen.rows is None:
+        tested, num_tokens = bench.test_untuned(key.target, reporter), 0
+    else:
+        assert key.seed is not None
+        positions = np.searchsorted(bench.pool.rows, chosen.rows)
+        tuning = config.tuning.model_copy(update={"seed": key.seed, "epochs": chosen.epochs})
+        # what is not chosen for a target is tested on all while the model is there
+        targets = list(config.targets) if key.method in (RANDOM, FULL, FULL_CUT) else [key.target]
+        tested = bench.tune_and_test(positions, tuning, targets, reporter)[key.target]
+        num_tokens = int(bench.pool.num_tokens[positions].sum())
+    return _as_cell(key, tested, None if key.method == FULL else chosen.rows, num_tokens, chosen.seconds)
+
+
+def _as_cell(key: Key, tested: Tested, rows: np.ndarray | None, num_tokens: int, seconds: dict[str, float]) -> Cell:
+    return Cell(
+        *key,
+        losses=tested.losses,
+        num_learned=tested.num_learned,
+        metrics=tested.metrics,
+        rows=rows,
+        num_tokens=num_tokens,
+        num_steps=tested.num_steps,
+        seconds={**seconds, **tested.seconds},
+    )
+
+
+def _choose(config: CompareConfig, bench: Workbench, key: Key, reporter: Reporter) -> _Chosen:
+    epochs = config.tuning.epochs
+    if key.method == UNTUNED:
+        return _Chosen(None, epochs, {})
+    if key.method == FULL:
+        return _Chosen(bench.pool.rows, epochs, {})
+    assert key.seed is not None
+    assert key.budget is not None
+    if key.method == FULL_CUT:
+        # the first steps of a pass over the full pool in random order: a draw of as many rows, each seen once
+        num_rows = len(_select(config, bench, key._replace(method=RANDOM), reporter).rows)
+        num_steps = epochs * -(-num_rows // config.tuning.batch_size)
+        num_drawn = min(len(bench.pool), num_steps * config.tuning.batch_size)
+        drawn = np.random.default_rng([key.seed, 1]).choice(len(bench.pool), num_drawn, replace=False)
+        return _Chosen(bench.pool.rows[np.sort(drawn)], 1, {})
+    selected = _select(config, bench, key, reporter)
+    return _Chosen(np.sort(selected.rows), epochs, selected.seconds)
+
+
+@dataclass(frozen=True)
+class _Selected:
+    rows: np.ndarray
+    seconds: dict[str, float]
+
+
+def _select(config: CompareConfig, bench: Workbench, key: Key, reporter: Reporter) -> _Selected:
+    """The selection of a cell, in a run folder of its own; what it costs, with its share of nothing that is reused."""
+    assert key.seed is not None
+    assert key.budget is not None
+    settings = config.selection_of(key.method, key.budget, key.seed)
+    seeded = settings.representation == "gradient"
+    store = config.out / "store" / f"seed-{key.seed if seeded else 0}"
+    values = {
+        "pool": list(config.pool),
+        "targets": {key.target: list(config.targets[key.target])},
+        "out": str(_place(config.out / "selections", key)),
+        "store": str(store),
+        "model": config.model.model_dump(mode="json"),
+        "examples": config.examples.model_dump(mode="json"),
+        "representation": config.representation.model_dump(mode="json"),
+        "warmup": {**config.warmup.model_dump(mode="json"), "seed": key.seed},
+        "gradients": {
+            **config.gradients.model_dump(mode="json"),
+            "projection": {**config.gradients.projection.model_dump(mode="json"), "seed": key.seed},
+        },
+        "selection": settings.model_dump(mode="json"),
+        "execution": config.execution.model_dump(mode="json"),
+    }
+    run: Config = parse(Config, values, f"cell {key}")
+    results = pipeline.run(run, "walk", reporter)
+    assert results.selection is not None
+    taken: dict[str, float] = results.summary["seconds"]
+    once = sum(seconds for stage, seconds in taken.items() if stage.startswith(_MADE_ONCE))
+    seconds = {
+        "represent": bench.keep_cost(store, settings.representation, once),
+        "select": sum(taken.get(stage, 0.0) for stage in ("read gradients", "read rows", "walk", "select")),
+    }
+    return _Selected(results.selection.rows, {stage: round(taken, 2) for stage, taken in seconds.items()})
+
+
+def _compared(config: CompareConfig, grid: Grid, bench: Workbench) -> Comparison:
+    paths = [_path(config, key) for key in dict.fromkeys(_in_order(config))]
+    cells = [read_cell(path) for path in paths if path.exists()]
+    settings = config.model_dump(mode="json", exclude={"out"})
+    comparison = compare_cells(cells, grid, len(bench.pool), settings, environment())
+    write_comparison(config.out, comparison)
+    return comparison
+
+
+def _path(config: CompareConfig, key: Key) -> Path:
+    return _place(config.out / "cells", key).with_suffix(".json")
+
+
+def _place(folder: Path, key: Key) -> Path:
+    place = folder / key.method / key.target
+    if key.budget is not None:
+        place /= key.budget.replace("%", "pct")
+    return place / ("once" if key.seed is None else f"seed-{key.seed}")

@@ -1,0 +1,132 @@
+"""All settings of a comparison (`g2is compare`)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from g2is.config.parts import (
+    EvaluationConfig,
+    ExamplesConfig,
+    ExecutionConfig,
+    GammaForm,
+    GradientsConfig,
+    ModelConfig,
+    RepresentationConfig,
+    TuningConfig,
+    WarmupConfig,
+)
+from g2is.config.section import AbsolutePath, Locations, Section
+from g2is.config.selection import SelectionConfig
+from g2is.methods import METHODS
+from g2is.targets import files_by_name
+
+UNTUNED, RANDOM, FULL, FULL_CUT = "untuned", "random", "full", "full-cut"
+ALWAYS = (UNTUNED, RANDOM, FULL, FULL_CUT)  # full-cut: the full pool, for as many optimizer steps as a selection gets
+
+
+class CompareConfig(Section):
+    """Several methods on one pool: select, tune and test for every target, budget and seed."""
+
+    pool: Locations
+    targets: dict[str, Locations]
+    tests: dict[str, Locations]  # by the target's name
+    out: AbsolutePath
+    model: ModelConfig
+    # What a row of the table is called: settings of `selection`. A list of names stands for methods as they are.
+    methods: dict[str, dict[str, Any]]
+    budgets: tuple[str, ...] = ("1%",)
+    num_seeds: int = 3  # seed s is that of warm-up, projection, random draw and tuning
+    keep_adapters: bool = False
+    selection: dict[str, Any] = {}  # for all methods
+    examples: ExamplesConfig = ExamplesConfig()
+    representation: RepresentationConfig = RepresentationConfig()
+    warmup: WarmupConfig = WarmupConfig()
+    gradients: GradientsConfig = GradientsConfig()
+    tuning: TuningConfig = TuningConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    execution: ExecutionConfig = ExecutionConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _every_form_that_is_walked_is_stored(cls, given: Any) -> Any:
+        methods = _by_name(given.get("methods")) if isinstance(given, Mapping) else None
+        if not methods or "forms" in (given.get("gradients") or {}):
+            return given
+        shared = given.get("selection") or {}
+        forms: dict[GammaForm, None] = {}
+        for settings in methods.values():
+            try:
+                found = SelectionConfig(**{**shared, **settings})
+            except (ValidationError, TypeError):
+                continue  # reported below
+            if found.representation == "gradient":
+                forms[found.form or "less"] = None
+        return {**given, "gradients": {**(given.get("gradients") or {}), "forms": list(forms) or ["less"]}}
+
+    @field_validator("targets", "tests", mode="before")
+    @classmethod
+    def _files_by_name(cls, given: Any) -> Any:
+        return files_by_name(given)
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _methods_by_name(cls, given: Any) -> Any:
+        found = _by_name(given)
+        if found is None:
+            raise ValueError("expected names of methods, or settings of selections by name")
+        return {name: settings for name, settings in found.items() if name not in ALWAYS}
+
+    @field_validator("budgets")
+    @classmethod
+    def _different_budgets(cls, budgets: tuple[str, ...]) -> tuple[str, ...]:
+        if not budgets or len(set(budgets)) != len(budgets):
+            raise ValueError(f"expected budgets that differ, found {list(budgets)}")
+        return budgets
+
+    @field_validator("num_seeds")
+    @classmethod
+    def _at_least_one(cls, num_seeds: int) -> int:
+        if num_seeds < 1:
+            raise ValueError(f"expected at least 1, found {num_seeds}")
+        return num_seeds
+
+    @model_validator(mode="after")
+    def _a_test_for_each_target(self) -> Self:
+        if self.targets.keys() != self.tests.keys():
+            raise ValueError(
+                f"tests: expected one for each target ({', '.join(self.targets)}), found {', '.join(self.tests)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _methods_can_be_used(self) -> Self:
+        for name in self.methods:
+            for budget in self.budgets:
+                try:
+                    self.selection_of(name, budget, 0)
+                except ValidationError as error:
+                    problem = error.errors()[0]
+                    where = ".".join(map(str, problem["loc"]))
+                    raise ValueError(f"methods: {name}: {where}{': ' * bool(where)}{problem['msg']}") from None
+        return self
+
+    @property
+    def all_methods(self) -> list[str]:
+        """What is compared: the methods asked for, and what they are always compared with."""
+        return [UNTUNED, RANDOM, *self.methods, FULL_CUT, FULL]
+
+    def selection_of(self, method: str, budget: str, seed: int) -> SelectionConfig:
+        """The selection of a method at a budget. Raises ValidationError if its settings cannot be used."""
+        own = {"method": method} if method in ALWAYS else self.methods[method]
+        return SelectionConfig(**{**self.selection, **own, "budget": budget, "seed": seed})
+
+
+def _by_name(methods: Any) -> dict[str, dict[str, Any]] | None:
+    if isinstance(methods, str):
+        methods = [name.strip() for name in methods.split(",")]
+    if isinstance(methods, Mapping):
+        return {str(name): dict(settings) for name, settings in methods.items()}
+    if isinstance(methods, Sequence) and all(isinstance(name, str) for name in methods):
+        return {name: {"method": name} for name in methods}
+    return None
