@@ -36,7 +36,7 @@ def prepare(config: Config, reporter: Reporter) -> Prepared:
     renderer = make_renderer(model.tokenizer(), config.examples, model.context_length)
     adapter = config.warmup.adapter
     checkpoint = None if adapter is None else find_checkpoint(adapter)
-    if checkpoint is None:  # a wrong name shows before the files are read
+    if checkpoint is None and config.representation.name == "gradient":  # a wrong name shows before files are read
         target_modules(model.without_weights(), config.warmup.lora)
     with reporter.stage("check model", "bytes") as progress:
         weights = model.digest(progress)
