@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from g2is.config import Config as Config
     from g2is.config import SelectionConfig as SelectionConfig
     from g2is.errors import G2isError as G2isError
+    from g2is.representations.own import Representation as Representation
     from g2is.run import Selection as Selection
     from g2is.selection.core import CoreKnowledge as CoreKnowledge
     from g2is.selection.core import core_knowledge as core_knowledge
@@ -28,6 +29,7 @@ _HOME = {
     "G2isError": "g2is.errors",
     "Limits": "g2is.selection.limits",
     "Quota": "g2is.selection.limits",
+    "Representation": "g2is.representations.own",
     "Selection": "g2is.run",
     "SelectionConfig": "g2is.config",
     "Walk": "g2is.selection.record",

@@ -9,9 +9,7 @@ OUT/cells/             a file for each finished cell: METHOD/TARGET/BUDGET/seed-
 OUT/comparison.*       the table of the cells so far: Markdown, CSV, JSON
 """
 
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -7,6 +7,7 @@ line in `SELECTORS`; a new representation one file in `representations/` and one
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 # name: where it is; imported when it is used. The walk needs several targets at once and is called by itself.
@@ -18,8 +19,13 @@ SELECTORS: dict[str, str] = {
     "all": "g2is.selection.selectors.unguided:all_rows",
 }
 
-# "gradient" has stages of its own (warm-up, Γ, projection); "none" is for selectors that look at nothing.
-REPRESENTATIONS: tuple[str, ...] = ("gradient", "hidden", "embedding", "lexical", "none")
+REPRESENTATIONS: dict[str, str] = {
+    "hidden": "g2is.representations.hidden:hidden",
+    "embedding": "g2is.representations.embedding:embedding",
+    "lexical": "g2is.representations.lexical:lexical",
+}
+# Gradients have stages of their own (warm-up, Γ, projection); "none" is for selectors that look at nothing.
+GRADIENT, NONE = "gradient", "none"
 
 OWN = "own:"  # begins the name of a selector or representation that a user passes from Python
 
@@ -91,6 +97,12 @@ METHODS: dict[str, Method] = {
         "the paper's ablation: walk over sentence embeddings", _G2IS, {"representation": "embedding"}
     ),
 }
+
+
+def registered(place: str) -> Any:
+    """The function that a line of a registry, "module:function", names."""
+    module, _, function = place.partition(":")
+    return getattr(import_module(module), function)
 
 
 def walked_form(selection: Mapping[str, Any]) -> Any:

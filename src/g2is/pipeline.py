@@ -28,6 +28,7 @@ from g2is.errors import InputError, ModelError, StoreError
 from g2is.examples.sources import describe, find_sources, source_sha256
 from g2is.gradients.extract import Extractor, load_extractor
 from g2is.inputs import count_examples, read_inputs
+from g2is.methods import GRADIENT, NONE
 from g2is.model.adapter import attach_adapter
 from g2is.model.folder import resolve_device
 from g2is.outputs.examples import remove_selected, write_selected
@@ -72,8 +73,8 @@ def select(config: Config, reporter: Reporter | None = None, own: Own = BUILT_IN
 def run(config: Config, last: StageName, reporter: Reporter | None = None, own: Own = BUILT_IN_ONLY) -> Results:
     """Run every stage up to `last`. `own` holds what the settings name `own:NAME`."""
     selects = last in ("walk", "export")
-    measures = not selects or config.selection.representation == "gradient"
-    with _open(config, reporter, selects) as (prepared, store, folder):
+    measures = not selects or config.selection.representation == GRADIENT
+    with _open(config, reporter, selects, measures) as (prepared, store, folder):
         with folder.removed_on_error(), store.removed_on_error():
             if measures:
                 take_adapter(prepared, store, folder)
@@ -85,7 +86,7 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None, own: 
         selection = None
         if measures and last != "warmup":
             extract_gradients(prepared, store, examples, checkpoints, folder)
-        elif not measures and config.selection.representation != "none":
+        elif not measures and config.selection.representation != NONE:
             store_rows(prepared.config, prepared, store, examples, folder, own.representation)
         if selects:
             selection = select_rows(prepared, store, examples, checkpoints, folder, own)
@@ -95,12 +96,16 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None, own: 
 
 
 @contextmanager
-def _open(config: Config, reporter: Reporter | None, selects: bool) -> Iterator[tuple[Prepared, Store, RunFolder]]:
+def _open(
+    config: Config, reporter: Reporter | None, selects: bool, measures: bool = True
+) -> Iterator[tuple[Prepared, Store, RunFolder]]:
+    """Open run and store; one for a run that `measures` no gradients does not bind what they are made with."""
     with ExitStack() as held:
         folder = held.enter_context(open_run(config.out, config, reporter or Silent(), selects=selects))
         with folder.removed_on_error():
             prepared = prepare(config, folder)
-            store = held.enter_context(open_store(config.store, prepared.fingerprint, config.execution.shard_rows))
+            made_with = prepared.fingerprint if measures else None
+            store = held.enter_context(open_store(config.store, made_with, config.execution.shard_rows))
         yield prepared, store, folder
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from g2is.config import Config
 from g2is.examples.tokenize import Renderer, make_renderer
 from g2is.gradients import projection
+from g2is.methods import GRADIENT
 from g2is.model.adapter import target_modules
 from g2is.model.folder import ModelFolder, find_model, resolve_device, resolve_dtype
 from g2is.progress import Reporter
@@ -36,7 +37,7 @@ def prepare(config: Config, reporter: Reporter) -> Prepared:
     renderer = make_renderer(model.tokenizer(), config.examples, model.context_length)
     adapter = config.warmup.adapter
     checkpoint = None if adapter is None else find_checkpoint(adapter)
-    if checkpoint is None:  # a wrong name shows before the files are read
+    if checkpoint is None and config.selection.representation == GRADIENT:  # a wrong name shows before files are read
         target_modules(model.without_weights(), config.warmup.lora)
     with reporter.stage("check model", "bytes") as progress:
         weights = model.digest(progress)

@@ -7,6 +7,7 @@ import numpy as np
 from g2is.apply_selector import Selected, TargetRows, apply_selector
 from g2is.config import Config
 from g2is.errors import SelectionError
+from g2is.methods import GRADIENT, NONE
 from g2is.outputs.tables import nearest_ids, write_tables
 from g2is.own import Own
 from g2is.plan import Plan
@@ -60,10 +61,10 @@ def _read(
 ) -> Found:
     config = prepared.config
     representation = config.selection.representation
-    if representation == "none":
+    if representation == NONE:
         return None
-    with folder.stage(f"read {'gradients' if representation == 'gradient' else 'rows'}", "rows"):
-        if representation != "gradient":
+    with folder.stage(f"read {'gradients' if representation == GRADIENT else 'rows'}", "rows"):
+        if representation != GRADIENT:
             return read_pool_and_targets(config, prepared, store, examples, own.representation)
         of_targets, of_pool = read_gradient_rows(config, store, examples, checkpoints)
         return UnitRowsOf(of_pool, of_targets)
@@ -109,7 +110,8 @@ def _report_set_aside(folder: RunFolder, examples: Examples, found: Found) -> No
     for kind, (num_rows, num_unusable) in (counts | {"pool": (len(pool), len(reasons))}).items():
         if num_rows == num_unusable:
             remedy = (
-                ": the model or its adapter gives NaN or zero. Lower warmup.learning_rate, or set model.dtype to float32"
+                ": the model or its adapter gives NaN or zero. Lower warmup.learning_rate, or set model.dtype to"
+                " float32"
                 if what == "gradient"
                 else "; use another representation"
             )

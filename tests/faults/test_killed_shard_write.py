@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from g2is.store.matrix import CheckpointRows, FormRows, GradientTable, Shard
+from g2is.store.matrix import RowTable, Shard
 
 # Runs in a process of its own: writes two shards and dies at the n-th fsync.
 WRITER = """
@@ -28,14 +28,17 @@ write_all(Path(sys.argv[1]))
 
 def make_shard(number: int, num_rows: int) -> Shard:
     rng = np.random.default_rng(number)
-    rows = FormRows(rng.normal(size=(num_rows, 16)).astype(np.float16), rng.random(num_rows, np.float32))
-    key = rng.integers(0, 256, (num_rows, 16), dtype=np.uint8)
-    checkpoint = CheckpointRows(rng.random(num_rows, np.float32), {"less": rows})
-    return Shard(key, np.arange(num_rows, dtype=np.int32), {"epoch-1": checkpoint})
+    arrays = {
+        "epoch-1/less/rows": rng.normal(size=(num_rows, 16)).astype(np.float16),
+        "epoch-1/less/norm": rng.random(num_rows, np.float32),
+        "epoch-1/loss": rng.random(num_rows, np.float32),
+        "num_answer_tokens": np.arange(num_rows, dtype=np.int32),
+    }
+    return Shard(rng.integers(0, 256, (num_rows, 16), dtype=np.uint8), arrays)
 
 
 def write_all(folder: Path) -> None:
-    table = GradientTable(folder, "fingerprint", shard_rows=8)
+    table = RowTable(folder, "fingerprint", shard_rows=8)
     table.sweep()
     stored = table.positions()
     for number, num_rows in ((0, 8), (1, 5)):
@@ -64,7 +67,7 @@ def test_a_shard_write_killed_at_any_step_can_be_done_again(tmp_path: Path) -> N
             break
         assert died.returncode == -9, died.stderr.decode()
         num_kills += 1
-        table = GradientTable(folder, "fingerprint", shard_rows=8)
+        table = RowTable(folder, "fingerprint", shard_rows=8)
         whole = [make_shard(number, rows) for number, rows in ((0, 8), (1, 5))][: len(table.positions()) // 5]
         assert set(table.positions()) == {key.tobytes() for shard in whole for key in shard.key}
         write_all(folder)

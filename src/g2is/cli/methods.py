@@ -2,7 +2,7 @@
 
 import sys
 
-from g2is.methods import METHODS, REPRESENTATIONS, SELECTORS
+from g2is.methods import GRADIENT, METHODS, NONE, REPRESENTATIONS, SELECTORS
 
 
 def methods() -> None:
@@ -18,5 +18,9 @@ def methods() -> None:
         lines.append(f"{name:<{width}}  {cell:<23}  {method.line}")
         if method.source:
             lines.append(f"{'':<{width}}  {'':<23}  {method.source}")
-    lines += ["", f"representations: {', '.join(REPRESENTATIONS)}", f"selectors: {', '.join(SELECTORS)}"]
+    lines += [
+        "",
+        f"representations: {', '.join((GRADIENT, *REPRESENTATIONS, NONE))}",
+        f"selectors: {', '.join(SELECTORS)}",
+    ]
     sys.stdout.write("\n".join(lines) + "\n")

@@ -13,6 +13,7 @@ from g2is.config.parts import Layout as Layout
 from g2is.config.parts import LoraConfig as LoraConfig
 from g2is.config.parts import ModelConfig as ModelConfig
 from g2is.config.parts import ProjectionConfig as ProjectionConfig
+from g2is.config.parts import RepresentationConfig as RepresentationConfig
 from g2is.config.parts import TuningConfig as TuningConfig
 from g2is.config.parts import WarmupConfig as WarmupConfig
 from g2is.config.runs import Config as Config

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import ValidationError, field_validator, model_validator
 
 from g2is.config.parts import (
     EvaluationConfig,
@@ -18,7 +18,6 @@ from g2is.config.parts import (
 )
 from g2is.config.section import AbsolutePath, Locations, Section
 from g2is.config.selection import SelectionConfig
-from g2is.methods import METHODS
 from g2is.targets import files_by_name
 
 UNTUNED, RANDOM, FULL, FULL_CUT = "untuned", "random", "full", "full-cut"

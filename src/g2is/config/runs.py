@@ -12,6 +12,7 @@ from g2is.config.parts import (
     GammaForm,
     GradientsConfig,
     ModelConfig,
+    RepresentationConfig,
     TuningConfig,
     WarmupConfig,
 )
@@ -31,6 +32,7 @@ class Config(Section):
     model: ModelConfig
     examples: ExamplesConfig = ExamplesConfig()
     warmup: WarmupConfig = WarmupConfig()
+    representation: RepresentationConfig = RepresentationConfig()
     gradients: GradientsConfig = GradientsConfig()
     selection: SelectionConfig = SelectionConfig()
     execution: ExecutionConfig = ExecutionConfig()

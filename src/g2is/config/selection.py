@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from g2is.config.parts import GammaForm
 from g2is.config.section import AbsolutePath, OptionalLocations, Section
-from g2is.methods import METHODS, REPRESENTATIONS, SELECTORS, check_name
+from g2is.methods import GRADIENT, METHODS, NONE, REPRESENTATIONS, SELECTORS, check_name
 
 
 class SelectionConfig(Section):
@@ -89,11 +89,11 @@ class SelectionConfig(Section):
     @field_validator("representation")
     @classmethod
     def _known_representation(cls, name: str) -> str:
-        return check_name("representation", name, REPRESENTATIONS)
+        return check_name("representation", name, (GRADIENT, *REPRESENTATIONS, NONE))
 
     @model_validator(mode="after")
     def _selector_can_read_it(self) -> Self:
-        if self.representation == "none" and self.selector in ("walk", "top", "round-robin"):
+        if self.representation == NONE and self.selector in ("walk", "top", "round-robin"):
             raise ValueError(f"selector {self.selector}: expected a representation to look at, found none; name one")
         if self.representation == "lexical" and (self.selector == "walk" or self.score == "core"):
             raise ValueError(

@@ -1,6 +1,6 @@
 """Cuts what is missing into shards and runs them one after the other in this process."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -8,8 +8,9 @@ import numpy as np
 from g2is.config import GammaForm
 from g2is.examples.tokenize import Rendered
 from g2is.gradients.extract import Extractor
+from g2is.model.batches import Row
 from g2is.progress import Progress
-from g2is.store.matrix import GradientTable, Shard
+from g2is.store.matrix import RowTable, Shard
 
 
 class Tokenized(Protocol):
@@ -21,7 +22,7 @@ class Tokenized(Protocol):
         """The examples of `rows`, in the order given."""
 
 
-def missing_rows(keys: np.ndarray, stored: GradientTable) -> np.ndarray:
+def missing_rows(keys: np.ndarray, stored: RowTable) -> np.ndarray:
     """The first row of each content key of `keys` (N, 16) uint8 that `stored` does not hold, ascending, (n,) int64."""
     known = set(stored.positions())
     missing = []
@@ -33,7 +34,7 @@ def missing_rows(keys: np.ndarray, stored: GradientTable) -> np.ndarray:
     return np.array(missing, np.int64)
 
 
-def run_shards(work: Callable[[np.ndarray], Shard], rows: np.ndarray, table: GradientTable) -> None:
+def run_shards(work: Callable[[np.ndarray], Shard], rows: np.ndarray, table: RowTable) -> None:
     """Cut `rows` (n,) into shards, compute each with `work` and store it.
 
     A shard is stored before the next begins, so a stop loses at most the shard in hand; and as shards are cut in order
@@ -47,7 +48,27 @@ def run_shards(work: Callable[[np.ndarray], Shard], rows: np.ndarray, table: Gra
 def shard_work(
     extractor: Extractor, table: Tokenized, forms: Sequence[GammaForm], total: int, progress: Progress
 ) -> Callable[[np.ndarray], Shard]:
-    """The function of a shard's rows that an engine runs; `total` is the tokens of all its shards."""
+    """The function of a shard's rows that an engine runs for gradients; `total` is the tokens of all its shards."""
+    add = _counter(total, progress)
+    return lambda rows: extractor.extract(_token_rows(table, rows), table.keys[rows], forms, add)
+
+
+def row_work(
+    arrays_of: Callable[[Sequence[Row], Callable[[int], None]], Mapping[str, np.ndarray]],
+    table: Tokenized,
+    total: int,
+    progress: Progress,
+) -> Callable[[np.ndarray], Shard]:
+    """The same for any other representation: `arrays_of` takes token rows and who is told of tokens done."""
+    add = _counter(total, progress)
+    return lambda rows: Shard(table.keys[rows], arrays_of(_token_rows(table, rows), add))
+
+
+def _token_rows(table: Tokenized, rows: np.ndarray) -> list[Row]:
+    return [(example.input_ids, example.label_mask) for example in table.take(rows)]
+
+
+def _counter(total: int, progress: Progress) -> Callable[[int], None]:
     done = 0
 
     def add(num_tokens: int) -> None:
@@ -55,8 +76,4 @@ def shard_work(
         done += num_tokens
         progress(done, total)
 
-    def work(rows: np.ndarray) -> Shard:
-        examples = [(example.input_ids, example.label_mask) for example in table.take(rows)]
-        return extractor.extract(examples, table.keys[rows], forms, add)
-
-    return work
+    return add

@@ -15,6 +15,7 @@ from g2is.examples.template import ChatTemplate, Rendering, plain_segments
 from g2is.examples.truncation import shorten
 
 RENDERING_VERSION = 1  # to be raised with every change of ours that changes tokens or masks
+TEXT_VERSION = 1  # to be raised with every change of ours to the text that `Renderer.text` makes of tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +84,12 @@ class Renderer:
             (self._tokenizer.decode(ids.tolist(), clean_up_tokenization_spaces=False), bool(mask[0]))
             for ids, mask in runs
         )
+
+    def text(self, input_ids: np.ndarray) -> str:
+        """Return the tokens (T,) as text without the special ones: what representations of text are made from."""
+        ids: list[int] = input_ids.tolist()
+        text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
 
     def _encode_chat(self, examples: Sequence[Example]) -> list[tuple[np.ndarray, np.ndarray] | G2isError]:
         assert self._template is not None

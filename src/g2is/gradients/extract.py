@@ -12,13 +12,13 @@ from g2is.config import ExecutionConfig, GammaForm, ProjectionConfig
 from g2is.gradients.gamma import gamma
 from g2is.gradients.per_example import UnbatchableError, per_example_gradients, single_example_gradients
 from g2is.gradients.projection import Projection
-from g2is.gradients.rows import unit_rows
 from g2is.model.adapter import load_adapter, saved_parameters
 from g2is.model.batches import Batch, Row, pad_batch, plan_batches
 from g2is.model.folder import ModelFolder, resolve_device
 from g2is.model.parameters import trainable_parameters
-from g2is.store.matrix import CheckpointRows, Shard
+from g2is.store.matrix import Shard
 from g2is.store.moments import Moments, load_moments
+from g2is.store.rows import unit_rows
 
 # Computed in a batch and alone before extraction begins. The shortest rows are cheap, and as they differ in length they
 # show padding that leaks as well as examples that mix.
@@ -73,7 +73,7 @@ class Extractor:
             self._batched = True
             self._check_batching(rows)
         batches = plan_batches(np.array([len(ids) for ids, _ in rows]), self._batch_tokens if self._batched else 1)
-        checkpoints = {}
+        arrays = {"num_answer_tokens": np.array([int(learned[1:].sum()) for _, learned in rows], np.int32)}
         for name, state in self._checkpoints.items():
             self._load(state)
             projected = {form: torch.zeros(len(rows), self._projection.dim) for form in forms}
@@ -85,11 +85,10 @@ class Extractor:
                     projected[form][chosen] = of_batch[form].cpu()
                 losses[chosen] = batch_losses.cpu()
                 progress(int(batch.attention_mask.sum()))
-            checkpoints[name] = CheckpointRows(
-                losses.numpy(), {form: unit_rows(projected[form].numpy()) for form in forms}
-            )
-        num_answer_tokens = np.array([int(learned[1:].sum()) for _, learned in rows], np.int32)
-        return Shard(keys, num_answer_tokens, checkpoints)
+            arrays[f"{name}/loss"] = losses.numpy()
+            for form in forms:
+                arrays |= unit_rows(projected[form].numpy()).arrays(f"{name}/{form}/")
+        return Shard(keys, arrays)
 
     def _project(
         self, batch: Batch, moments: Moments, forms: Sequence[GammaForm], batched: bool

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ class ModelFolder:
             )
         except Exception as error:  # whatever a tokenizer's own code or file gives rise to
             raise ModelError(
-                f"{self.path}: expected a tokenizer that transformers loads, but: {_first_line(error)}"
+                f"{self.path}: expected a tokenizer that transformers loads, but: {first_line(error)}"
             ) from None
 
     def load(self, device: torch.device) -> PreTrainedModel:
@@ -67,7 +68,7 @@ class ModelFolder:
         except Exception as error:  # a cut-off file, other shapes than config.json says, a missing package …
             raise ModelError(
                 f"{self.path}: expected a causal language model with safetensors weights, but it cannot be loaded:"
-                f" {_first_line(error)}"
+                f" {first_line(error)}"
             ) from None
         missing = sorted(report["missing_keys"])
         if missing:  # transformers would go on with random numbers there
@@ -84,17 +85,21 @@ class ModelFolder:
 
     def digest(self, progress: Progress) -> str:
         """A hash of the model's settings and weights, whatever the folder is called; progress in bytes."""
-        files = [self.path / "config.json", *sorted(self.path.glob("*.safetensors"))]
-        total, done, size = hashlib.blake2b(digest_size=16), 0, sum(file.stat().st_size for file in files)
-        for file in files:
-            of_file = hashlib.blake2b(digest_size=16)
-            with file.open("rb") as opened:
-                while chunk := opened.read(_CHUNK):
-                    of_file.update(chunk)
-                    done += len(chunk)
-                    progress(done, size)
-            total.update(of_file.digest())
-        return total.hexdigest()
+        return files_digest([self.path / "config.json", *sorted(self.path.glob("*.safetensors"))], progress)
+
+
+def files_digest(files: Sequence[Path], progress: Progress) -> str:
+    """A hash of the files' contents in order, 32 hex digits; progress in bytes."""
+    total, done, size = hashlib.blake2b(digest_size=16), 0, sum(file.stat().st_size for file in files)
+    for file in files:
+        of_file = hashlib.blake2b(digest_size=16)
+        with file.open("rb") as opened:
+            while chunk := opened.read(_CHUNK):
+                of_file.update(chunk)
+                done += len(chunk)
+                progress(done, size)
+        total.update(of_file.digest())
+    return total.hexdigest()
 
 
 def find_model(config: ModelConfig) -> ModelFolder:
@@ -104,7 +109,7 @@ def find_model(config: ModelConfig) -> ModelFolder:
     """
     path = Path(config.name)
     if not path.is_dir():
-        path = _fetch(config)
+        path = fetch(config.name, config.revision)
     if not (path / "config.json").is_file():
         raise ModelError(
             f"{path}: expected a Hugging Face model folder with config.json, found none there; name the folder that"
@@ -115,11 +120,11 @@ def find_model(config: ModelConfig) -> ModelFolder:
             f"{path}: expected weights in *.safetensors, found none. g2is loads no pickled weights: convert them with"
             " transformers' save_pretrained(…), which writes safetensors"
         )
-    _check_weights(path)
+    check_weights(path)
     try:
         hf_config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=config.trust_remote_code)
     except Exception as error:
-        raise ModelError(f"{path}: expected a config.json that transformers can read: {_first_line(error)}") from None
+        raise ModelError(f"{path}: expected a config.json that transformers can read: {first_line(error)}") from None
     remote = "AutoModelForCausalLM" in (getattr(hf_config, "auto_map", None) or {})
     known = hf_config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     # an encoder such as BERT is in the mapping too, and would attend to the answer it is to predict
@@ -146,7 +151,7 @@ def resolve_device(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ModelError(
-            f"execution.device: expected a device of this machine, found {name!r}: {_first_line(error)}"
+            f"execution.device: expected a device of this machine, found {name!r}: {first_line(error)}"
         ) from None
     return device
 
@@ -160,20 +165,21 @@ def resolve_dtype(config: ModelConfig, device: torch.device) -> torch.dtype:
     return dtype
 
 
-def _fetch(config: ModelConfig) -> Path:
+def fetch(name: str, revision: str | None = None) -> Path:
+    """Fetch a hub model, or find what was fetched before. Raises ModelError if the hub does not give it."""
     advice = "name a local folder, or a hub model that this machine can reach"
-    if config.name.startswith((".", "/", "~")) or config.name.count("/") > 1:
-        raise ModelError(f"{config.name}: expected a model folder, found no folder there; {advice}")
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise ModelError(f"{name}: expected a model folder, found no folder there; {advice}")
     try:
-        return Path(snapshot_download(config.name, revision=config.revision, allow_patterns=_WANTED_FILES))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=_WANTED_FILES))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ModelError(
-            f"{config.name}: expected a model, found no folder of that name, and the hub does not give it"
-            f" ({_first_line(error)}); {advice}"
+            f"{name}: expected a model, found no folder of that name, and the hub does not give it"
+            f" ({first_line(error)}); {advice}"
         ) from None
 
 
-def _check_weights(path: Path) -> None:
+def check_weights(path: Path) -> None:
     """Raise ModelError if a file of the weights is missing or cut off, as a download that was stopped leaves it."""
     again = "copy or download the model again"
     index = path / "model.safetensors.index.json"
@@ -182,7 +188,7 @@ def _check_weights(path: Path) -> None:
             names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
             raise ModelError(
-                f"{index}: expected the list of the weights' files, found a damaged one ({_first_line(error)}); {again}"
+                f"{index}: expected the list of the weights' files, found a damaged one ({first_line(error)}); {again}"
             ) from None
         if missing := sorted(name for name in names if not (path / name).is_file()):
             raise ModelError(
@@ -195,9 +201,10 @@ def _check_weights(path: Path) -> None:
                 pass
         except (SafetensorError, OSError) as error:
             raise ModelError(
-                f"{file}: expected a whole safetensors file, found a damaged one ({_first_line(error)}); {again}"
+                f"{file}: expected a whole safetensors file, found a damaged one ({first_line(error)}); {again}"
             ) from None
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text that is not empty, or its type: libraries' errors are long."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

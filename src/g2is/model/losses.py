@@ -20,7 +20,7 @@ def example_losses(model: nn.Module, batch: Batch) -> torch.Tensor:
     targets = batch.labels[:, 1:]
     learned = targets != IGNORED_LABEL
     positions = learned.any(0).nonzero()[:, 0]
-    takes = _forward_parameters(model)
+    takes = forward_parameters(model.get_base_model() if isinstance(model, PeftModel) else model)
     arguments: dict[str, Any] = {
         "input_ids": batch.input_ids,
         "attention_mask": batch.attention_mask,
@@ -39,6 +39,6 @@ def example_losses(model: nn.Module, batch: Batch) -> torch.Tensor:
     return token_losses.view(targets.shape).sum(1) / learned.sum(1)
 
 
-def _forward_parameters(model: nn.Module) -> frozenset[str]:
-    inner: nn.Module = model.get_base_model() if isinstance(model, PeftModel) else model
-    return frozenset(inspect.signature(inner.forward).parameters)
+def forward_parameters(model: nn.Module) -> frozenset[str]:
+    """The names of the arguments that a model's forward takes."""
+    return frozenset(inspect.signature(model.forward).parameters)

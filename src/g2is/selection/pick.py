@@ -7,12 +7,11 @@ takes; then its source's rows are closed. With `duplicate_threshold` the near-co
 
 import math
 from collections.abc import Callable, Sequence
-from importlib import import_module
 
 import numpy as np
 
 from g2is.errors import SelectionError
-from g2is.methods import SELECTORS
+from g2is.methods import SELECTORS, registered
 from g2is.progress import Progress
 from g2is.selection.candidates import Candidates, Rules
 from g2is.selection.limits import Limits, Tally
@@ -22,8 +21,7 @@ from g2is.selection.record import Picks, Role, Step
 
 def built_in(name: str) -> Select:
     """The selector that `SELECTORS` registers under `name`."""
-    place, _, function = SELECTORS[name].partition(":")
-    select: Select = getattr(import_module(place), function)
+    select: Select = registered(SELECTORS[name])
     return select
 
 

@@ -1,10 +1,13 @@
 """A store: everything that can be used again by another target, budget or method on the same model.
 
-manifest.json        fingerprint and layout, written first
+manifest.json        fingerprint of the gradients and their layout, written first
 examples/            tokenised files (Parquet), by content
 warmup/              adapter and moments (`warmup/train.py`)
-gradients/pool/      gradient tables (`store/matrix.py`)
+gradients/pool/      tables of rows (`store/matrix.py`)
 gradients/target/
+NAME/manifest.json   the same of another representation (hidden, embedding, lexical, a user's own), which shares nothing
+NAME/pool/           with the gradients but the tokenised files
+NAME/target/
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,17 +20,21 @@ from g2is.errors import StoreError
 from g2is.store.files import read_json, write_json
 from g2is.store.fingerprint import Fingerprint, check_same, digest
 from g2is.store.lock import locked, removed_on_error
-from g2is.store.matrix import GradientTable
+from g2is.store.matrix import RowTable
 
 FORMAT = 1
 _MANIFEST = "manifest.json"
 _MANIFEST_PARTIAL = f".{_MANIFEST}.partial"  # what a kill at the very first write leaves
+RESERVED = ("examples", "warmup", "gradients")  # folders of a store that no representation may be called
 _TARGET_SHARD_ROWS = 64  # targets are a few dozen rows: shards as long as a pool's would be mostly padding
+
+
+Kind = Literal["pool", "target"]
 
 
 @dataclass(frozen=True)
 class Store:
-    """An open store, held by this process."""
+    """An open store, held by this process. `fingerprint` is that of its gradients, empty if none were asked for."""
 
     path: Path
     fingerprint: Fingerprint
@@ -48,19 +55,38 @@ class Store:
         """The folder of the warm-up."""
         return self.path / "warmup"
 
-    def table(self, kind: Literal["pool", "target"], adapter_digests: Sequence[str]) -> GradientTable:
+    def table(self, kind: Kind, adapter_digests: Sequence[str]) -> RowTable:
         """The gradient rows of one kind, made with the adapters and moments that `adapter_digests` name."""
+        assert self.fingerprint, "the store was opened for no gradients"
         made_with = {**self.fingerprint, **{f"adapter.{i}": name for i, name in enumerate(adapter_digests)}}
-        shard_rows = self.shard_rows if kind == "pool" else min(self.shard_rows, _TARGET_SHARD_ROWS)
-        return GradientTable(self.path / "gradients" / kind, digest(made_with), shard_rows)
+        return _table(self.path / "gradients", kind, made_with, self.shard_rows)
+
+    def tables(self, name: str, fingerprint: Fingerprint) -> dict[Kind, RowTable]:
+        """The rows of the representation `name`, made under `fingerprint`; its folder is started if there is none.
+
+        Like the store, it belongs to fingerprint and shard length once it holds rows. Raises FingerprintError naming
+        each differing key if it holds rows made with other settings.
+        """
+        assert name not in RESERVED, name
+        check_representation(self.path, name, fingerprint)
+        folder = self.path / name
+        if _holds_rows(folder):
+            shard_rows = int(read_json(folder / _MANIFEST)["shard_rows"])
+        else:
+            shard_rows = self.shard_rows
+            write_json(folder / _MANIFEST, {"fingerprint": dict(fingerprint), "shard_rows": shard_rows})
+        kinds: tuple[Kind, ...] = ("target", "pool")
+        return {kind: _table(folder, kind, fingerprint, shard_rows) for kind in kinds}
 
 
 @contextmanager
-def open_store(path: Path, fingerprint: Fingerprint, shard_rows: int) -> Iterator[Store]:
+def open_store(path: Path, fingerprint: Fingerprint | None, shard_rows: int) -> Iterator[Store]:
     """Open the store at `path` for this process alone, or start it with this fingerprint and shard length.
 
-    A store keeps the shard length it was started with: that is layout and changes no row. Raises FingerprintError
-    naming each differing key if it holds work done with other settings, StoreError if it is in use or no store.
+    A store keeps the shard length it was started with: that is layout and changes no row. `fingerprint` None is for a
+    run without gradients: those that the store may hold, and what they were made with, are left as they are. Raises
+    FingerprintError naming each differing key if it holds work done with other settings, StoreError if it is in use or
+    no store.
     """
     check_store(path, fingerprint)
     with locked(path, "store") as new:
@@ -68,12 +94,13 @@ def open_store(path: Path, fingerprint: Fingerprint, shard_rows: int) -> Iterato
         if _holds_work(path):
             check_store(path, fingerprint)  # again: now no other process can change it
             shard_rows = int(read_json(manifest)["shard_rows"])
-        else:
-            write_json(manifest, {"format": FORMAT, "fingerprint": dict(fingerprint), "shard_rows": shard_rows})
-        yield Store(path, fingerprint, shard_rows, new)
+        elif fingerprint is not None or not manifest.exists():
+            made_with = dict(fingerprint or {})
+            write_json(manifest, {"format": FORMAT, "fingerprint": made_with, "shard_rows": shard_rows})
+        yield Store(path, fingerprint or {}, shard_rows, new)
 
 
-def check_store(path: Path, fingerprint: Fingerprint) -> None:
+def check_store(path: Path, fingerprint: Fingerprint | None) -> None:
     """Raise what `open_store` would raise of a store at `path`, without touching it."""
     manifest = path / _MANIFEST
     if not manifest.exists():
@@ -88,8 +115,25 @@ def check_store(path: Path, fingerprint: Fingerprint) -> None:
             f"{path}: expected a store of format {FORMAT}, found format {found.get('format')}: it was made by another"
             " version of g2is. Name another --store"
         )
-    if _holds_work(path):
+    if fingerprint is not None and _holds_work(path):
         check_same(found["fingerprint"], fingerprint, f"{path}: expected a store", "name another --store")
+
+
+def check_representation(path: Path, name: str, fingerprint: Fingerprint) -> None:
+    """Raise what `Store.tables` would raise of the store at `path`, without touching it."""
+    folder = path / name
+    if _holds_rows(folder):
+        stored = read_json(folder / _MANIFEST).get("fingerprint", {})
+        check_same(stored, fingerprint, f"{folder}: expected rows of {name}", "name another --store")
+
+
+def _table(folder: Path, kind: Kind, made_with: Fingerprint, shard_rows: int) -> RowTable:
+    most = shard_rows if kind == "pool" else min(shard_rows, _TARGET_SHARD_ROWS)
+    return RowTable(folder / kind, digest(made_with), most)
+
+
+def _holds_rows(folder: Path) -> bool:
+    return any(any((folder / kind / "markers").glob("*.json")) for kind in ("pool", "target"))
 
 
 def _holds_work(path: Path) -> bool:

@@ -1,12 +1,14 @@
-"""Gradient rows in Zarr v3: append-only shards of keyed rows, each whole or absent.
+"""Keyed rows in Zarr v3: append-only shards, each whole or absent.
 
-A `GradientTable` holds the rows of one kind (`pool` or `target`). For every checkpoint c and Γ form f it has the arrays
+A `RowTable` holds the rows of one kind (`pool` or `target`) of one representation, as arrays by name:
 
-    c/f/rows   (S·shard_rows, k) float16   unit vectors, zeros for a row that is set aside
-    c/f/norm   (S·shard_rows,)   float32   of the projected Γ; 0, NaN or Inf sets the row aside
-    c/loss     (S·shard_rows,)   float32   nats a learned token
     key        (S·shard_rows, 16) uint8    content key (`examples/keys.py`)
-    num_answer_tokens (S·shard_rows,) int32
+    NAME       (S·shard_rows, …)           whatever the representation stores; NAME may have / in it
+
+Unit rows (`store/rows.py`) are `rows` (S·shard_rows, k) float16 with `norm` (S·shard_rows,) float32: hidden states and
+embeddings store these two, lexical terms `terms` (S·shard_rows, w) int32. Gradients have for every checkpoint c and Γ
+form f `c/f/rows` and `c/f/norm`, for every checkpoint `c/loss` float32, nats a learned token, and `num_answer_tokens`
+int32.
 
 One chunk is one shard, with crc32c and no compression: gradients do not compress. A shard with fewer rows than
 `shard_rows` is padded with zeros and its marker says how many count. Markers (`markers/000007.json`) are written last,
@@ -28,41 +30,14 @@ from g2is.store.files import fsync, fsync_folder, read_json, remove, write_json
 
 
 @dataclass(frozen=True)
-class FormRows:
-    """One Γ form's rows of a shard: `rows` (R, k) float16 unit vectors, `norm` (R,) float32."""
-
-    rows: np.ndarray
-    norm: np.ndarray
-
-
-@dataclass(frozen=True)
-class CheckpointRows:
-    """One checkpoint's rows of a shard: `loss` (R,) float32 in nats a learned token, and each Γ form's rows."""
-
-    loss: np.ndarray
-    forms: Mapping[str, FormRows]
-
-
-@dataclass(frozen=True)
 class Shard:
-    """What extracting one shard gives: `key` (R, 16) uint8, `num_answer_tokens` (R,) int32, rows by checkpoint."""
+    """What computing one shard gives: `key` (R, 16) uint8, and arrays (R, …) by name."""
 
     key: np.ndarray
-    num_answer_tokens: np.ndarray
-    checkpoints: Mapping[str, CheckpointRows]
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Every array of the shard by its path in the table."""
-        arrays = {"key": self.key, "num_answer_tokens": self.num_answer_tokens}
-        for checkpoint, of_checkpoint in self.checkpoints.items():
-            arrays[f"{checkpoint}/loss"] = of_checkpoint.loss
-            for form, of_form in of_checkpoint.forms.items():
-                arrays[f"{checkpoint}/{form}/rows"] = of_form.rows
-                arrays[f"{checkpoint}/{form}/norm"] = of_form.norm
-        return arrays
+    arrays: Mapping[str, np.ndarray]
 
 
-class GradientTable:
+class RowTable:
     """The rows of one kind in a store. One process writes at a time (the store's lock sees to it); many may read."""
 
     def __init__(self, path: Path, fingerprint: str, shard_rows: int) -> None:
@@ -75,7 +50,15 @@ class GradientTable:
             self._read_marker(marker)
 
     def sweep(self) -> int:
-        """Remove what a crash left: chunks without a marker and partial files. Returns how many were removed."""
+        """Remove what a crash left: chunks without a marker and partial files. Returns how many were removed.
+
+        Where no shard is stored, all goes: the next may be made under other settings, with rows of another shape.
+        """
+        if not self._num_rows and self.path.is_dir():
+            leftovers = list(self.path.iterdir())
+            for leftover in leftovers:
+                remove(leftover)
+            return len(leftovers)
         leftovers = list(self.path.rglob("*.partial"))
         for metadata in self.path.rglob("zarr.json"):
             chunks = metadata.parent / "c"
@@ -106,8 +89,8 @@ class GradientTable:
         found = [positions.get(key.tobytes(), -1) for key in keys]
         if -1 in found:
             raise StoreError(
-                f"{self.path}: expected the gradients of all {len(keys)} rows, found {found.count(-1)} missing; run"
-                " `g2is gradients` (or `g2is select`) first"
+                f"{self.path}: expected to hold all {len(keys)} rows, found {found.count(-1)} missing; run the"
+                " stage that stores them first (`g2is select` runs all)"
             )
         return np.array(found, np.int64)
 
@@ -122,13 +105,20 @@ class GradientTable:
         return numbers
 
     def write(self, number: int, shard: Shard) -> None:
-        """Store a shard: its chunks, an fsync, then its marker."""
+        """Store a shard: its chunks, an fsync, then its marker.
+
+        Raises StoreError, with nothing written, if its arrays are not of the shape and dtype of those stored before.
+        """
         num_rows = len(shard.key)
         assert number not in self._num_rows, f"shard {number} is already stored"
         assert 0 < num_rows <= self.shard_rows, f"{num_rows} rows in a shard of {self.shard_rows}"
+        arrays = {**shard.arrays, "key": shard.key}
+        for name, values in arrays.items():
+            assert len(values) == num_rows, f"{name}: {len(values)} rows in a shard of {num_rows}"
+            self._check_fits(name, values)
         checksum = hashlib.blake2b(digest_size=16)
         start = number * self.shard_rows
-        for name, values in sorted(shard.arrays().items()):
+        for name, values in sorted(arrays.items()):
             array = self._array(name, like=values)
             if array.shape[0] < start + self.shard_rows:
                 array.resize((start + self.shard_rows, *array.shape[1:]))
@@ -173,6 +163,17 @@ class GradientTable:
                 f" {self._marker(shard)} and run the same command again: only this shard is computed anew"
             ) from None
 
+    def _check_fits(self, name: str, values: np.ndarray) -> None:
+        if not (self.path / name / "zarr.json").exists():
+            return
+        array = self._array(name)
+        stored, found = (array.shape[1:], array.dtype), (values.shape[1:], values.dtype)
+        if found != stored:
+            raise StoreError(
+                f"{self.path / name}: expected rows of shape {stored[0]} and type {stored[1]}, as in the shards"
+                f" before, found {found[0]} and {found[1]}. What makes them has changed: name another --store"
+            )
+
     def _array(self, name: str, like: np.ndarray | None = None) -> zarr.Array:
         folder = self.path / name
         if (folder / "zarr.json").exists():
@@ -196,6 +197,7 @@ class GradientTable:
         if marker.get("fingerprint") != self._fingerprint:
             raise StoreError(
                 f"{path}: expected a shard made under fingerprint {self._fingerprint}, found"
-                f" {marker.get('fingerprint')}. The store holds rows of another adapter: name another --store"
+                f" {marker.get('fingerprint')}. The store holds rows made with another adapter or other settings: name"
+                " another --store"
             )
         self._num_rows[int(path.stem)] = int(marker["num_rows"])

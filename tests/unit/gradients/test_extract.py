@@ -6,9 +6,9 @@ from peft import PeftModel
 from g2is.config import ProjectionConfig
 from g2is.gradients.extract import AdapterState, Extractor
 from g2is.gradients.projection import Projection
-from g2is.gradients.rows import GradientRows, has_direction, unit_rows
 from g2is.model.parameters import trainable_parameters
 from g2is.store.moments import Moments
+from g2is.store.rows import has_direction
 
 
 def random_rows(num_rows: int = 9) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -44,11 +44,11 @@ def test_the_token_budget_changes_rows_by_no_more_than_rounding() -> None:
     ]
     assert not notices
     for form in ("less", "sgd"):
-        first, *others = (shard.checkpoints["epoch-1"].forms[form] for shard in shards)
+        first, *others = (shard.arrays for shard in shards)
         for other in others:
-            cosines = np.einsum("rk,rk->r", first.rows.astype(np.float64), other.rows.astype(np.float64))
-            assert cosines.min() > 1 - 1e-3  # two float16 roundings
-            np.testing.assert_allclose(first.norm, other.norm, rtol=1e-4)
+            rows, other_rows = (of[f"epoch-1/{form}/rows"].astype(np.float64) for of in (first, other))
+            assert np.einsum("rk,rk->r", rows, other_rows).min() > 1 - 1e-3  # two float16 roundings
+            np.testing.assert_allclose(first[f"epoch-1/{form}/norm"], other[f"epoch-1/{form}/norm"], rtol=1e-4)
 
 
 def test_several_forms_from_one_pass_are_those_of_separate_passes() -> None:
@@ -57,9 +57,7 @@ def test_several_forms_from_one_pass_are_those_of_separate_passes() -> None:
     together = extractor.extract(rows, keys_of(rows), ["less", "momentum-free", "normalized"])
     for form in ("less", "momentum-free", "normalized"):
         alone = extractor.extract(rows, keys_of(rows), [form])
-        assert np.array_equal(
-            alone.checkpoints["epoch-1"].forms[form].rows, together.checkpoints["epoch-1"].forms[form].rows
-        )
+        assert np.array_equal(alone.arrays[f"epoch-1/{form}/rows"], together.arrays[f"epoch-1/{form}/rows"])
 
 
 def test_a_model_whose_examples_influence_each_other_falls_back_and_says_so() -> None:
@@ -73,7 +71,7 @@ def test_a_model_whose_examples_influence_each_other_falls_back_and_says_so() ->
     assert "one example at a time" in notices[0]
     assert "influence each other" in notices[0]
     # one at a time the hook does nothing, so the rows are those of the model without it
-    found, expected = (shard.checkpoints["epoch-1"].forms["sgd"].rows for shard in (mixed, alone))
+    found, expected = (shard.arrays["epoch-1/sgd/rows"] for shard in (mixed, alone))
     np.testing.assert_allclose(found.astype(np.float32), expected.astype(np.float32), atol=2e-3)
 
 
@@ -83,21 +81,7 @@ def test_a_layer_that_cannot_be_batched_falls_back_and_says_so() -> None:
     model.base_model.model.model.norm.weight.requires_grad_(True)
     shard = make_extractor(model, notices).extract(rows, keys_of(rows), ["sgd"])
     assert "LlamaRMSNorm" in notices[0]
-    assert has_direction(shard.checkpoints["epoch-1"].forms["sgd"].norm).all()
-
-
-def test_rows_without_a_direction_become_zeros_and_keep_their_norm() -> None:
-    projected = np.array([[3, 4], [0, 0], [np.nan, 1], [np.inf, 1], [3e30, 4e30]], np.float32)
-    rows = unit_rows(projected)
-    assert rows.rows.dtype == np.float16
-    np.testing.assert_allclose(
-        rows.rows.astype(np.float32), [[0.6, 0.8], [0, 0], [0, 0], [0, 0], [0.6, 0.8]], atol=1e-3
-    )
-    assert rows.norm[0] == 5
-    assert rows.norm[1] == 0
-    assert np.isnan(rows.norm[2])
-    assert np.isinf(rows.norm[3])
-    assert has_direction(rows.norm).tolist() == [True, False, False, False, True]
+    assert has_direction(shard.arrays["epoch-1/sgd/norm"]).all()
 
 
 def test_a_nan_in_the_model_sets_aside_only_the_rows_that_see_it() -> None:
@@ -109,13 +93,5 @@ def test_a_nan_in_the_model_sets_aside_only_the_rows_that_see_it() -> None:
     model = tiny_adapted_model("llama", "attention")
     with torch.no_grad():
         model.get_input_embeddings().weight[96] = float("nan")
-    norm = make_extractor(model, notices).extract(rows, keys_of(rows), ["sgd"]).checkpoints["epoch-1"].forms["sgd"].norm
+    norm = make_extractor(model, notices).extract(rows, keys_of(rows), ["sgd"]).arrays["epoch-1/sgd/norm"]
     assert np.flatnonzero(~has_direction(norm)).tolist() == [4]
-
-
-def test_rows_times_norms_are_the_projected_gradients() -> None:
-    rng = np.random.default_rng(0)
-    projected = rng.normal(size=(5, 64)).astype(np.float32) * 10
-    made = unit_rows(projected)
-    read = GradientRows(made.rows, made.norm[:, None])
-    np.testing.assert_allclose(read.unnormalized(), projected, rtol=2e-3, atol=1e-2)

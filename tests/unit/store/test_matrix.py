@@ -5,34 +5,36 @@ import pytest
 import zarr
 
 from g2is.errors import StoreError
-from g2is.store.matrix import CheckpointRows, FormRows, GradientTable, Shard
+from g2is.store.matrix import RowTable, Shard
 
 ROWS = "epoch-1/less/rows"
 
 
 def make_shard(num_rows: int, seed: int = 0, dim: int = 12) -> Shard:
     rng = np.random.default_rng(seed)
-    rows = FormRows(rng.normal(size=(num_rows, dim)).astype(np.float16), rng.random(num_rows, np.float32))
-    key = rng.integers(0, 256, (num_rows, 16), dtype=np.uint8)
-    return Shard(
-        key, np.arange(num_rows, dtype=np.int32), {"epoch-1": CheckpointRows(rows.norm.copy(), {"less": rows})}
-    )
+    arrays = {
+        "num_answer_tokens": np.arange(num_rows, dtype=np.int32),
+        "epoch-1/loss": rng.random(num_rows, np.float32),
+        "epoch-1/less/norm": rng.random(num_rows, np.float32),
+        ROWS: rng.normal(size=(num_rows, dim)).astype(np.float16),
+    }
+    return Shard(rng.integers(0, 256, (num_rows, 16), dtype=np.uint8), arrays)
 
 
 def test_rows_come_back_in_the_order_asked_for_across_partial_shards(tmp_path: Path) -> None:
     shards = [make_shard(4, 1), make_shard(3, 2), make_shard(4, 3)]
-    table = GradientTable(tmp_path, "f", shard_rows=4)
+    table = RowTable(tmp_path, "f", shard_rows=4)
     for number, shard in enumerate(shards):
         table.write(number, shard)
     keys = np.concatenate([shard.key for shard in shards])
-    rows = np.concatenate([shard.checkpoints["epoch-1"].forms["less"].rows for shard in shards])
-    reopened = GradientTable(tmp_path, "f", shard_rows=4)
+    rows = np.concatenate([shard.arrays[ROWS] for shard in shards])
+    reopened = RowTable(tmp_path, "f", shard_rows=4)
     order = np.random.default_rng(0).permutation(11)
     assert np.array_equal(reopened.read(ROWS, reopened.positions_of(keys[order])), rows[order])
 
 
 def test_rows_lie_in_a_zarr_v3_array_without_compression_and_with_crc32c(tmp_path: Path) -> None:
-    table = GradientTable(tmp_path, "f", shard_rows=4)
+    table = RowTable(tmp_path, "f", shard_rows=4)
     shard = make_shard(4)
     table.write(0, shard)
     array = zarr.open_array(tmp_path / ROWS, mode="r")
@@ -40,11 +42,11 @@ def test_rows_lie_in_a_zarr_v3_array_without_compression_and_with_crc32c(tmp_pat
     assert [type(codec).__name__ for codec in array.metadata.codecs] == ["BytesCodec", "Crc32cCodec"]
     assert array.dtype == np.float16
     assert array.chunks == (4, 12)
-    assert np.array_equal(array[:], shard.checkpoints["epoch-1"].forms["less"].rows)
+    assert np.array_equal(array[:], shard.arrays[ROWS])
 
 
 def test_a_flipped_bit_is_found_and_the_shard_named(tmp_path: Path) -> None:
-    table = GradientTable(tmp_path, "f", shard_rows=4)
+    table = RowTable(tmp_path, "f", shard_rows=4)
     for number in range(2):
         table.write(number, make_shard(4, number))
     chunk = tmp_path / ROWS / "c/1/0"
@@ -58,7 +60,7 @@ def test_a_flipped_bit_is_found_and_the_shard_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["flip", "remove"])
 def test_damaged_keys_are_found_before_any_row_is_taken_for_missing(damage: str, tmp_path: Path) -> None:
-    table = GradientTable(tmp_path, "f", shard_rows=4)
+    table = RowTable(tmp_path, "f", shard_rows=4)
     table.write(0, make_shard(4))
     chunk = tmp_path / "key/c/0/0"
     content = bytearray(chunk.read_bytes())
@@ -69,7 +71,7 @@ def test_damaged_keys_are_found_before_any_row_is_taken_for_missing(damage: str,
 
 
 def test_a_missing_chunk_is_damage_and_not_zeros(tmp_path: Path) -> None:
-    table = GradientTable(tmp_path, "f", shard_rows=4)
+    table = RowTable(tmp_path, "f", shard_rows=4)
     table.write(0, make_shard(4))
     (tmp_path / ROWS / "c/0/0").unlink()
     (tmp_path / ROWS / "c/0").rmdir()
@@ -78,12 +80,12 @@ def test_a_missing_chunk_is_damage_and_not_zeros(tmp_path: Path) -> None:
 
 
 def test_chunks_without_a_marker_are_swept(tmp_path: Path) -> None:
-    table = GradientTable(tmp_path, "f", shard_rows=4)
+    table = RowTable(tmp_path, "f", shard_rows=4)
     for number in range(2):
         table.write(number, make_shard(4, number))
     (tmp_path / "markers/000001.json").unlink()
     (tmp_path / "key/c/.0.abc.partial").write_bytes(b"x")
-    again = GradientTable(tmp_path, "f", shard_rows=4)
+    again = RowTable(tmp_path, "f", shard_rows=4)
     assert again.sweep() == 6  # five arrays' chunks and the partial file
     assert not (tmp_path / ROWS / "c/1").exists()
     assert (tmp_path / ROWS / "c/0").exists()
@@ -92,14 +94,36 @@ def test_chunks_without_a_marker_are_swept(tmp_path: Path) -> None:
 
 
 def test_shards_of_another_fingerprint_are_refused(tmp_path: Path) -> None:
-    GradientTable(tmp_path, "one", shard_rows=4).write(0, make_shard(4))
+    RowTable(tmp_path, "one", shard_rows=4).write(0, make_shard(4))
     with pytest.raises(StoreError, match="expected a shard made under fingerprint other, found one"):
-        GradientTable(tmp_path, "other", shard_rows=4)
+        RowTable(tmp_path, "other", shard_rows=4)
 
 
 def test_keys_that_are_not_stored_are_counted(tmp_path: Path) -> None:
-    table = GradientTable(tmp_path, "f", shard_rows=4)
+    table = RowTable(tmp_path, "f", shard_rows=4)
     shard = make_shard(4)
     table.write(0, shard)
     with pytest.raises(StoreError, match="all 7 rows, found 3 missing"):
         table.positions_of(np.concatenate([shard.key, make_shard(3, 9).key]))
+
+
+def test_rows_of_another_shape_or_type_than_before_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    table = RowTable(tmp_path, "f", shard_rows=4)
+    table.write(0, make_shard(4))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    wide, double = make_shard(4, 1, dim=13), make_shard(4, 2)
+    double.arrays[ROWS] = double.arrays[ROWS].astype(np.float64)
+    for shard, found in ((wide, r"found \(13,\) and float16"), (double, r"found \(12,\) and float64")):
+        with pytest.raises(StoreError, match=rf"less/rows: expected rows of shape \(12,\) and type float16.*{found}"):
+            table.write(1, shard)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    table.write(1, make_shard(4, 3))
+
+
+def test_what_is_left_of_a_first_shard_goes_whole_so_that_other_rows_may_be_stored(tmp_path: Path) -> None:
+    RowTable(tmp_path, "one", shard_rows=4).write(0, make_shard(4))
+    (tmp_path / "markers/000000.json").unlink()
+    other = RowTable(tmp_path, "other", shard_rows=4)
+    other.sweep()
+    other.write(0, make_shard(4, dim=13))
+    assert other.read(ROWS, np.arange(4)).shape == (4, 13)

@@ -1,0 +1,132 @@
+"""Rows of other representations than gradients: into the store, and out of it for a selector.
+
+`pipeline.py` calls these where `selection.representation` is not gradient; no warm-up is needed and none is bound.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from g2is.config import Config
+from g2is.engine.local import missing_rows, row_work, run_shards
+from g2is.errors import ConfigError
+from g2is.examples.table import ExampleTable
+from g2is.examples.tokenize import TEXT_VERSION
+from g2is.methods import OWN, REPRESENTATIONS, registered
+from g2is.prepare import Prepared
+from g2is.progress import Reporter, Silent
+from g2is.representations.maker import ArraysOf, Maker, Materials
+from g2is.representations.own import Representation
+from g2is.run import RunFolder
+from g2is.store.manifest import Kind, Store
+from g2is.store.rows import StoredRows, read_unit_rows
+from g2is.walk_input import Examples, Joined
+
+
+@dataclass(frozen=True)
+class UnitRowsOf:
+    """Unit rows in the files' order: the pool's N, and each target's by its name."""
+
+    pool: StoredRows
+    targets: Mapping[str, StoredRows]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How well each pool row answers each row of a target.
+
+    `targets`, by name, (N, M) float32, the higher the better. A row is `usable` if it has a term at all: (N,) bool of
+    the pool, (M,) bool of each target; the scores of the others are 0.
+    """
+
+    targets: Mapping[str, np.ndarray]
+    pool_usable: np.ndarray
+    target_usable: Mapping[str, np.ndarray]
+
+
+def maker_of(config: Config, prepared: Prepared, reporter: Reporter, own: Representation | None = None) -> Maker:
+    """The representation that the settings name, or the user's `own`; its `fingerprint` says what decides its rows.
+
+    Raises ConfigError where a package is missing, ModelError where an embedding model cannot be used.
+    """
+    materials = Materials(
+        settings=config.representation,
+        execution=config.execution,
+        model=prepared.model,
+        model_fingerprint={key: prepared.fingerprint[key] for key in ("model.weights", "model.dtype")},
+        text=prepared.renderer.text,
+        # rows are known by their tokens: of all that makes tokens of a file, only what makes text of them matters
+        text_fingerprint={
+            "text.version": TEXT_VERSION,
+            "text.tokenizer": prepared.renderer.fingerprint["tokenizer_sha256"],
+        },
+        reporter=reporter,
+    )
+    name = config.selection.representation
+    if not name.startswith(OWN):
+        make: Callable[[Materials], Maker] = registered(REPRESENTATIONS[name])
+        return make(materials)
+    if own is None or name != OWN + own.name:
+        raise ConfigError(
+            f"selection.representation: expected the function of {name}, found none: a representation of your own is"
+            " passed from Python, g2is.select(…, representation=g2is.Representation(name, version, function))"
+        )
+    return own.maker(materials)
+
+
+def store_rows(
+    config: Config,
+    prepared: Prepared,
+    store: Store,
+    examples: Examples,
+    folder: RunFolder,
+    own: Representation | None = None,
+) -> None:
+    """Store the rows of every pool and target example that the store does not hold yet.
+
+    Raises as `maker_of`; FingerprintError where the store holds such rows made otherwise; ConfigError where the user's
+    own function gives no rows.
+    """
+    maker = maker_of(config, prepared, folder, own)
+    tables = store.tables(maker.name, maker.fingerprint)
+    arrays_of: ArraysOf | None = None
+    kinds: dict[Kind, ExampleTable | Joined] = {"target": examples.all_targets, "pool": examples.pool}
+    for kind, table in kinds.items():
+        stored = tables[kind]
+        stored.sweep()
+        missing = missing_rows(table.keys, stored)
+        if not len(missing):
+            continue
+        if arrays_of is None:
+            arrays_of = maker.open()
+        with folder.stage(f"{maker.what}s of {kind}", "tokens") as progress:
+            total = int(table.num_tokens[missing].sum())
+            run_shards(row_work(arrays_of, table, total, progress), missing, stored)
+
+
+def read_pool_and_targets(
+    config: Config, prepared: Prepared, store: Store, examples: Examples, own: Representation | None = None
+) -> UnitRowsOf | Scores:
+    """The stored rows of pool and targets; of lexical ones their BM25 scores, computed now.
+
+    Raises as `store_rows`, and StoreError if some rows are missing or damaged.
+    """
+    maker = maker_of(config, prepared, Silent(), own)
+    tables = store.tables(maker.name, maker.fingerprint)
+    of_pool = tables["pool"].positions_of(examples.pool.keys)
+    of_targets = {name: tables["target"].positions_of(table.keys) for name, table in examples.targets.items()}
+    if maker.score is None:
+        return UnitRowsOf(
+            read_unit_rows(tables["pool"], of_pool, maker.what),
+            {name: read_unit_rows(tables["target"], places, maker.what) for name, places in of_targets.items()},
+        )
+    pool = tables["pool"].read("terms", of_pool)
+    targets = {name: tables["target"].read("terms", places) for name, places in of_targets.items()}
+    scores = maker.score(pool, np.concatenate(list(targets.values())))
+    ends = np.cumsum([len(target) for target in targets.values()])
+    return Scores(
+        dict(zip(targets, np.split(scores, ends[:-1], axis=1), strict=True)),
+        np.any(pool, axis=1),
+        {name: np.any(target, axis=1) for name, target in targets.items()},
+    )

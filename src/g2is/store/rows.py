@@ -1,0 +1,77 @@
+"""Unit rows: how vectors are stored, and what is read again for core knowledge and walk."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from g2is.store.matrix import RowTable
+
+
+@dataclass(frozen=True)
+class UnitVectors:
+    """`rows` (R, k) float16 unit vectors, zeros for a row without a direction; `norm` (R,) float32 of the vectors."""
+
+    rows: np.ndarray
+    norm: np.ndarray
+
+    def arrays(self, prefix: str = "") -> dict[str, np.ndarray]:
+        """Both by the names that a store's table has for them."""
+        return {f"{prefix}rows": self.rows, f"{prefix}norm": self.norm}
+
+
+def unit_rows(vectors: np.ndarray) -> UnitVectors:
+    """Scale each row of `vectors` (R, k) float32 to length 1 as float16, with its norm as float32.
+
+    This is the one place that decides about rows without a direction: where the norm is 0, NaN or Inf the row is zeros.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        norm = np.sqrt(np.einsum("rk,rk->r", vectors, vectors, dtype=np.float64)).astype(np.float32)
+    usable = has_direction(norm)
+    scale = np.zeros_like(norm)
+    np.divide(1, norm, out=scale, where=usable)
+    rows = np.where(usable[:, None], vectors, 0) * scale[:, None]
+    return UnitVectors(rows.astype(np.float16), norm)
+
+
+def has_direction(norm: np.ndarray) -> np.ndarray:
+    """Which rows can be nodes: norm finite and above 0 (by what float32 can invert). (R,) float to (R,) bool."""
+    return np.isfinite(norm) & (norm >= np.finfo(np.float32).tiny)
+
+
+@dataclass(frozen=True)
+class StoredRows:
+    """Rows read from a store, in the order asked for.
+
+    `rows` is (N, C·k): float16 unit vectors, zeros where a row is set aside; `norm` (N, C) float32, one column a
+    checkpoint, or a single one. `what` names such a row in the reasons.
+    """
+
+    rows: np.ndarray
+    norm: np.ndarray
+    what: str = "gradient"
+
+    @property
+    def usable(self) -> np.ndarray:
+        """Which rows can be nodes, (N,) bool: those with a direction under every checkpoint."""
+        return np.asarray(has_direction(self.norm).all(1))
+
+    def unnormalized(self) -> np.ndarray:
+        """The usable rows with the lengths of their vectors, (U, C·k) float32; sqrt(w_i) stays in."""
+        num_rows, num_checkpoints = self.norm.shape
+        by_checkpoint = self.rows.reshape(num_rows, num_checkpoints, -1)[self.usable].astype(np.float32)
+        return (by_checkpoint * self.norm[self.usable][:, :, None]).reshape(len(by_checkpoint), -1)
+
+    def reasons(self) -> dict[int, str]:
+        """Row -> why it is set aside."""
+        return {int(row): f"{_flaw(self.norm[row])} {self.what}" for row in np.flatnonzero(~self.usable)}
+
+
+def read_unit_rows(table: RowTable, positions: np.ndarray, what: str) -> StoredRows:
+    """Read the arrays `rows` and `norm` of `table` at `positions` (N,). Raises StoreError naming a damaged shard."""
+    return StoredRows(table.read("rows", positions), table.read("norm", positions)[:, None], what)
+
+
+def _flaw(norms: np.ndarray) -> str:
+    if np.isnan(norms).any():
+        return "NaN"
+    return "infinite" if np.isinf(norms).any() else "zero"
