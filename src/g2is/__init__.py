@@ -20,17 +20,23 @@ if TYPE_CHECKING:
     from g2is.selection.core import core_knowledge as core_knowledge
     from g2is.selection.limits import Limits as Limits
     from g2is.selection.limits import Quota as Quota
+    from g2is.selection.problem import Choice as Choice
+    from g2is.selection.problem import Problem as Problem
+    from g2is.selection.problem import Selector as Selector
     from g2is.selection.record import Walk as Walk
     from g2is.selection.walk import walk as walk
 
 _HOME = {
+    "Choice": "g2is.selection.problem",
     "Config": "g2is.config",
     "CoreKnowledge": "g2is.selection.core",
     "G2isError": "g2is.errors",
     "Limits": "g2is.selection.limits",
+    "Problem": "g2is.selection.problem",
     "Quota": "g2is.selection.limits",
     "Representation": "g2is.representations.own",
     "Selection": "g2is.run",
+    "Selector": "g2is.selection.problem",
     "SelectionConfig": "g2is.config",
     "Walk": "g2is.selection.record",
     "core_knowledge": "g2is.selection.core",

@@ -8,8 +8,11 @@ from g2is import pipeline
 from g2is.config import Config
 from g2is.config_io import parse
 from g2is.errors import ConfigError
+from g2is.own import Own
 from g2is.progress import Reporter
+from g2is.representations.own import Representation
 from g2is.run import Selection
+from g2is.selection.problem import Selector
 from g2is.walk_input import Gradients
 
 Locations = str | Path | Sequence[str | Path]  # files, globs, folders of save_to_disk, hf:org/name:split
@@ -25,6 +28,8 @@ def select(
     budget: str | int | None = None,
     store: str | Path | None = None,
     reporter: Reporter | None = None,
+    selector: Selector | None = None,
+    representation: Representation | None = None,
     **settings: Any,
 ) -> Selection:
     """Select `budget` rows of `pool` (default 1 %) that teach `model` what `target` shows; `g2is select`.
@@ -33,6 +38,8 @@ def select(
     several targets: {"math": "a.jsonl", "med": ["b.jsonl", "c.jsonl"]}.
 
     `settings` are sections of the configuration (examples, warmup, gradients, selection, execution) as mappings.
+    A `selector` or `representation` of your own is used where `selection` names it `own:NAME`.
+
     Called again with the same arguments it goes on from what is done. Raises a G2isError for what a user can mend.
 
     >>> selection = g2is.select(pool="pool.jsonl", target="target.jsonl", model="model", out="run")  # doctest: +SKIP
@@ -44,7 +51,8 @@ def select(
         if "budget" in selection:
             raise ConfigError("select: expected one budget, found budget= and selection={'budget': …}; leave one out")
         settings["selection"] = {**selection, "budget": budget}
-    return pipeline.select(_config(pool, target, model, out, store, settings), reporter)
+    own = Own(selector, representation)
+    return pipeline.select(_config(pool, target, model, out, store, settings), reporter, own)
 
 
 def warm_up(

