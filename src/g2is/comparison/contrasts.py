@@ -146,7 +146,7 @@ def range_over_seeds(losses: Samples, method: str, target: str, budget: str) -> 
 def relative_range_over_seeds(
     losses: Samples, method: str, targets: Sequence[str], budget: str
 ) -> tuple[float, float] | None:
-    """The same of the mean over `targets`, each loss divided by random's mean loss; over seeds that all targets have."""
+    """The same of the mean over `targets`, each loss divided by random's mean loss; of seeds that all targets have."""
     seeds = {target: losses.seeds([method, RANDOM], target, budget) for target in targets}
     shared = set.intersection(*(set(of_target) for of_target in seeds.values())) if seeds else set()
     if method == UNTUNED or len(shared) < 2:

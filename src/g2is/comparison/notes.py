@@ -56,16 +56,18 @@ def _of_seeds(entry: Entry, num_seeds: int) -> Iterator[str]:
         if compared and compared.verdict != UNCLEAR and compared.num_agreeing < compared.num_seeds:
             where = "the mean over targets" if part is entry.mean else part.targets[0]
             yield (
-                f"{entry.budget}: {entry.method} is {compared.verdict} than {RANDOM} on {where} when seeds are averaged,"
-                f" but with only {compared.num_agreeing} of {compared.num_seeds} seeds when each is taken alone"
+                f"{entry.budget}: {entry.method} is {compared.verdict} than {RANDOM} on {where} when seeds are averaged"
+                f" but, each taken alone, with only {compared.num_agreeing} of {compared.num_seeds} seeds"
             )
 
 
 def _of_recovered(comparison: Comparison, budget: str) -> Iterator[str]:
     if FULL not in comparison.grid.methods:
         return
+    reasons: dict[tuple[str, str], None] = {}
     for entry in comparison.entries[budget]:
-        if entry.method == RANDOM:
-            for where, part in (("the mean over targets", entry.mean), *entry.by_target.items()):
-                if reason := part.recovered.reason:
-                    yield f"{budget}: no R on {where}: {reason}"
+        for where, part in (("the mean over targets", entry.mean), *entry.by_target.items()):
+            if part.num_done and part.recovered.reason:
+                reasons[where, part.recovered.reason] = None
+    for where, reason in reasons:
+        yield f"{budget}: no R on {where}: {reason}"

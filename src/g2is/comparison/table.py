@@ -16,8 +16,8 @@ _TITLES = {"rouge_l": "ROUGE-L"}
 _AROUND = f"[{INTERVAL_FRACTION:.0%}]"
 
 LEGEND = (
-    f"{_AROUND}: percentile interval of a paired bootstrap over test examples; it does not cover the chance of a seed,"
-    " of which min–max over seeds gives an idea.",
+    f"{_AROUND}: percentile interval of a paired bootstrap over test examples. It does not cover the chance of a seed:"
+    " see the lowest and highest value over seeds.",
     "÷ random: test loss divided by that of random, averaged over targets; below 1 is better.",
     "− random: test loss minus that of random, in nats per answer token; below 0 is better.",
     "verdict: better or worse where that interval is clear of no difference, unclear where it is not.",
@@ -71,7 +71,7 @@ def summary(comparison: Comparison) -> Block:
         Row((entry.budget, entry.method, *cells), _kind(entry.method, entry.mean))
         for budget in comparison.grid.budgets
         for entry in comparison.entries[budget]
-        for cells in [_headline(entry.mean, entry.method, number(entry.mean.recovered.fraction.value, 2))]
+        for cells in [_headline(entry.mean, entry.method, _recovered(entry.method, entry.mean).partition(" ")[0])]
     ]
     return Block("Summary", ("budget", "method", f"÷ random {_AROUND}", "verdict", "R"), rows)
 
@@ -189,9 +189,11 @@ def verdict_text(part: Part, method: str) -> str:
         return f"worse than {UNTUNED}" if worse else ""
     if part.to_random is None or not np.isfinite(part.to_random.relative.value):
         return MISSING
-    if part.to_random.verdict == WORSE:
-        return f"worse than {', '.join(worse)}"
-    return ", ".join([part.to_random.verdict, *(f"worse than {other}" for other in worse)])
+    told = part.to_random.verdict
+    if not worse:
+        return told
+    against_both = [f"{BETTER} than {RANDOM}"] if told == BETTER else [UNCLEAR] if told == UNCLEAR else []
+    return ", ".join([*against_both, f"worse than {', '.join(worse)}"])
 
 
 def number(value: float | None, digits: int) -> str:

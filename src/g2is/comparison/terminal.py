@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -49,8 +48,10 @@ def _show_list(title: str, lines: Sequence[str], console: Console) -> None:
         return
     console.print()
     console.print(Text(title, style="bold"))
+    listed = Table.grid(padding=(0, 1))
     for line in lines:
-        console.print(Padding(Text(line), (0, 0, 0, 2), expand=False))
+        listed.add_row(" •", Text(line))
+    console.print(listed)
 
 
 def _fitting(block: Block, width: int) -> list[list[int]]:
@@ -78,6 +79,7 @@ def _table(block: Block, columns: Sequence[int]) -> Table:
             Text(block.columns[place]),
             justify="left" if is_words else "right",
             no_wrap=not is_words,
+            overflow="fold",
             width=_width(block, place),
         )
     for row in block.rows:
