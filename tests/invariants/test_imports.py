@@ -10,7 +10,10 @@ import pytest
 import g2is
 
 SOURCE = Path(g2is.__file__).parent
-STAGES = {"examples", "warmup", "gradients", "representations", "selection", "outputs", "training", "evaluation"}
+STAGES = {
+    *("examples", "warmup", "gradients", "representations", "selection", "outputs"),
+    *("training", "evaluation", "comparison"),
+}
 SHARED = {"config", "config_io", "errors", "methods", "progress", "targets", "model", "store"}
 # the last stage writes tables about examples and walks: it may name what it writes
 ALLOWED = {"outputs": {"examples", "selection"}}

@@ -1,0 +1,1 @@
+"""What finished cells of a comparison (method × target × budget × seed) are evidence for."""

@@ -1,0 +1,73 @@
+"""What a reader of a comparison must know beside its numbers."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from g2is.comparison.cells import ALWAYS, FULL, RANDOM
+from g2is.comparison.evidence import Comparison, Entry
+from g2is.comparison.statistics import UNCLEAR
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """One sentence each: what is not a number, was left out, is absent, or was compared on fewer seeds or targets."""
+    grid = comparison.grid
+    found = [
+        f"{key}: the test loss is not finite" for key, cell in comparison.cells.items() if not _is_finite(cell.loss)
+    ]
+    if comparison.outside:
+        found.append(
+            f"{len(comparison.outside)} finished cells are not of this comparison and were left out, such as"
+            f" {comparison.outside[0]}"
+        )
+    if absent := [method for method in ALWAYS if method not in grid.methods]:
+        found.append(f"{', '.join(absent)}: not among the methods of this comparison")
+    for budget in grid.budgets:
+        found += _of_targets(comparison, budget)
+        for entry in comparison.entries[budget]:
+            found += _of_seeds(entry, len(grid.seeds))
+        found += _of_recovered(comparison, budget)
+    return found
+
+
+def _is_finite(value: float) -> bool:
+    return bool(np.isfinite(value))
+
+
+def _of_targets(comparison: Comparison, budget: str) -> Iterator[str]:
+    covered, chosen = comparison.mean_targets[budget], comparison.recovered_targets[budget]
+    if 0 < len(covered) < len(comparison.grid.targets):
+        yield f"{budget}: the mean is over {', '.join(covered)} alone; on other targets {RANDOM} is missing"
+    if len(chosen) < len(covered):
+        yield f"{budget}: R on the mean is over {', '.join(chosen) or 'no target'} alone"
+
+
+def _of_seeds(entry: Entry, num_seeds: int) -> Iterator[str]:
+    fewer: dict[str, list[str]] = {}
+    for target, part in entry.by_target.items():
+        seeds = part.to_random.seeds[target] if part.to_random else ()
+        if entry.method != RANDOM and 0 < len(seeds) < num_seeds:
+            fewer.setdefault(", ".join(map(str, seeds)), []).append(target)
+    if fewer:
+        told = "; ".join(f"{seeds} on {', '.join(targets)}" for seeds, targets in fewer.items())
+        yield f"{entry.budget}: {entry.method} is compared with {RANDOM} on the seeds that both have: {told}"
+    for part in (entry.mean, *entry.by_target.values()):
+        compared = part.to_random
+        if compared and compared.verdict != UNCLEAR and compared.num_agreeing < compared.num_seeds:
+            where = "the mean over targets" if part is entry.mean else part.targets[0]
+            yield (
+                f"{entry.budget}: {entry.method} is {compared.verdict} than {RANDOM} on {where} when seeds are averaged"
+                f" but, each taken alone, with only {compared.num_agreeing} of {compared.num_seeds} seeds"
+            )
+
+
+def _of_recovered(comparison: Comparison, budget: str) -> Iterator[str]:
+    if FULL not in comparison.grid.methods:
+        return
+    reasons: dict[tuple[str, str], None] = {}
+    for entry in comparison.entries[budget]:
+        for where, part in (("the mean over targets", entry.mean), *entry.by_target.items()):
+            if part.num_done and part.recovered.reason:
+                reasons[where, part.recovered.reason] = None
+    for where, reason in reasons:
+        yield f"{budget}: no R on {where}: {reason}"

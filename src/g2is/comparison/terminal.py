@@ -1,0 +1,87 @@
+"""A comparison in the terminal: tables that fit its width."""
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from g2is.comparison.evidence import Comparison
+from g2is.comparison.notes import notes
+from g2is.comparison.statistics import BETTER, WORSE
+from g2is.comparison.table import LEGEND, Block, cost_block, grid_lines, mean_block, progress_line, target_block
+
+_GAP = 2
+_WIDEST = 20  # of a column of words: longer ones are broken
+_WORDS = ("method", "verdict")
+_STYLES = {BETTER: "green", WORSE: "red", "baseline": "dim"}
+
+
+def show_comparison(comparison: Comparison, console: Console) -> None:
+    """Print the tables, each cut into as many as fit the console's width.
+
+    Targets first and means last, where they are seen without scrolling; then what must be known to read them.
+    """
+    console.print(Text(f"Comparison: {progress_line(comparison)}", style="bold"))
+    for line in grid_lines(comparison):
+        console.print(Text(f"  {line}"))
+    for budget in comparison.grid.budgets:
+        for target in comparison.grid.targets:
+            _show(target_block(comparison, budget, target), console)
+        _show(cost_block(comparison, budget), console)
+    for budget in comparison.grid.budgets:
+        _show(mean_block(comparison, budget), console)
+    _show_list("How to read it", LEGEND, console)
+    _show_list("Notes", notes(comparison), console)
+
+
+def _show(block: Block, console: Console) -> None:
+    for number, columns in enumerate(_fitting(block, console.width)):
+        console.print()
+        console.print(Text(block.title + (" (continued)" if number else ""), style="bold"))
+        console.print(_table(block, columns))
+
+
+def _show_list(title: str, lines: Sequence[str], console: Console) -> None:
+    if not lines:
+        return
+    console.print()
+    console.print(Text(title, style="bold"))
+    listed = Table.grid(padding=(0, 1))
+    for line in lines:
+        listed.add_row(" •", Text(line))
+    console.print(listed)
+
+
+def _fitting(block: Block, width: int) -> list[list[int]]:
+    """The columns of each table that `block` is cut into; the first, the method, is in all of them."""
+    widths = [_width(block, place) for place in range(len(block.columns))]
+    cut: list[list[int]] = [[0]]
+    for place in range(1, len(widths)):
+        taken = sum(widths[other] + _GAP for other in cut[-1])
+        if len(cut[-1]) > 1 and taken + widths[place] > width:
+            cut.append([0])
+        cut[-1].append(place)
+    return cut
+
+
+def _width(block: Block, place: int) -> int:
+    widest = max(cell_len(text) for text in (block.columns[place], *(row.cells[place] for row in block.rows)))
+    return min(widest, _WIDEST) if block.columns[place] in _WORDS else widest
+
+
+def _table(block: Block, columns: Sequence[int]) -> Table:
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False)
+    for place in columns:
+        is_words = block.columns[place] in _WORDS
+        table.add_column(
+            Text(block.columns[place]),
+            justify="left" if is_words else "right",
+            no_wrap=not is_words,
+            overflow="fold",
+            width=_width(block, place),
+        )
+    for row in block.rows:
+        table.add_row(*(Text(row.cells[place]) for place in columns), style=_STYLES.get(row.kind, ""))
+    return table

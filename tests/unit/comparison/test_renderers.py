@@ -1,0 +1,173 @@
+"""Every way a comparison is shown, whole and with cells missing."""
+
+import csv
+import io
+import json
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from g2is.comparison.cells import Key
+from g2is.comparison.files import as_csv, as_json, write_comparison
+from g2is.comparison.grid import Grid
+from g2is.comparison.markdown import as_markdown
+from g2is.comparison.table import verdict_text
+from g2is.comparison.terminal import show_comparison
+
+
+def shown(comparison, width):
+    text = io.StringIO()
+    show_comparison(comparison, Console(file=text, width=width, color_system=None))
+    return text.getvalue()
+
+
+def lines_of(text, title):
+    """The table below the first line that starts with `title`."""
+    lines = text.splitlines()
+    begin = next(number for number, line in enumerate(lines) if line.lstrip("# ").startswith(title))
+    rest = lines[begin + 1 :]
+    return rest[: next((number for number, line in enumerate(rest) if number and not line.strip()), len(rest))]
+
+
+@pytest.fixture
+def under_way(cells):
+    """Every third cell is missing, and all of one target at one budget."""
+    return {key: cell for number, (key, cell) in enumerate(cells.items()) if number % 3 and key[1:3] != ("asset", "5%")}
+
+
+@pytest.mark.parametrize("width", [80, 100])
+@pytest.mark.parametrize("whole", [True, False])
+def test_no_line_in_the_terminal_is_wider_than_it_and_none_is_cut(cells, under_way, compare, width, whole):
+    text = shown(compare(cells if whole else under_way), width)
+    assert max(map(cell_len, text.splitlines())) <= width
+    assert "…" not in text
+    assert "worse than random" in text
+
+
+def test_a_long_name_of_a_method_is_broken_and_not_cut(cells, compare):
+    name = "gradient-walk-with-a-conflict-tolerance"
+    grid = Grid((name, "random"), ("gsm8k",), ("1%",), (0,))
+    renamed = [cell for key, cell in cells.items() if key == Key("random", "gsm8k", "1%", 0)]
+    text = shown(compare(iter(renamed), grid=grid), 80)
+    assert max(map(cell_len, text.splitlines())) <= 80
+    pieces = [line[:20].strip() for line in lines_of(text, "1%: gsm8k")]
+    assert name in "".join(pieces)
+
+
+def test_the_narrow_terminal_holds_the_same_numbers_as_the_wide_one(cells, compare):
+    comparison = compare(cells)
+    narrow, wide = (sorted(shown(comparison, width).split()) for width in (80, 200))
+    numbers = [{word for word in words if any(letter.isdigit() for letter in word)} for words in (narrow, wide)]
+    assert numbers[0] == numbers[1]
+
+
+def test_the_header_counts_what_is_done(cells, under_way, compare):
+    assert shown(compare(cells), 100).startswith("Comparison: 56 of 56 cells done\n")
+    assert shown(compare(under_way), 100).startswith(f"Comparison: {len(under_way)} of 56 cells done\n")
+    assert as_markdown(compare({})).startswith("# Comparison: 0 of 56 cells done\n")
+
+
+def test_nothing_done_is_all_dashes_but_for_what_is_planned(compare):
+    table = lines_of(shown(compare({}), 120), "1%: gsm8k")
+    found = {line.split()[0]: set(line.split()[1:]) for line in table[1:]}
+    assert found["g2is"] == {"–", "0", "of", "3"}
+    assert found["untuned"] == {"–", "0", "of", "1"}
+    assert found["full-cut"] == {"–"}
+    assert "nan" not in as_markdown(compare({}))
+
+
+def test_cells_are_counted_by_line_only_while_some_are_missing(cells, under_way, compare):
+    assert "cells" not in lines_of(as_markdown(compare(cells)), "1%: gsm8k")[1]
+    table = lines_of(as_markdown(compare(under_way)), "1%: gsm8k")
+    assert "cells" in table[1]
+    assert any("2 of 3" in line for line in table)
+
+
+def test_markdown_tables_have_as_many_cells_in_every_line(cells, under_way, compare):
+    for comparison in (compare(cells), compare(under_way), compare({})):
+        width = None
+        for line in as_markdown(comparison).splitlines():
+            if not line.startswith("|"):
+                width = None
+                continue
+            num = line.count("|")
+            assert num == (width or num), line
+            width = num
+
+
+def test_the_summary_says_what_is_worse_than_random_and_what_is_worse_than_untuned(cells, compare):
+    worst = {
+        key: type(cell)(**{**vars(cell), "losses": cell.losses + 1.0}) if key[0] == "rds+" else cell
+        for key, cell in cells.items()
+    }
+    text = as_markdown(compare(worst))
+    assert "| **worse than random, untuned** |" in text
+    assert "| 1% | random | 1 |  | 0 |" in text
+    assert max(len(line) for line in text.splitlines() if line.startswith("| 1% |")) < 85
+
+
+def test_a_method_can_be_better_than_random_and_still_worse_than_untuned(cells, compare):
+    harmful = {"g2is": 1.0, "random": 1.3}
+    moved = {
+        key: type(cell)(**{**vars(cell), "losses": cell.losses + harmful.get(key[0], 0)}) for key, cell in cells.items()
+    }
+    comparison = compare(moved)
+    verdicts = {entry.method: verdict_text(entry.mean, entry.method) for entry in comparison.entries["1%"]}
+    assert verdicts["g2is"] == "better than random, worse than untuned"
+    assert (verdicts["less"], verdicts["full-cut"]) == ("better", "–")
+    assert "better than random," in shown(comparison, 80)
+
+
+def test_random_itself_may_be_worse_than_untuned(cells, compare):
+    worse = {
+        key: type(cell)(**{**vars(cell), "losses": cell.losses + 1.0}) if key[0] == "random" else cell
+        for key, cell in cells.items()
+    }
+    random = next(entry for entry in compare(worse).entries["1%"] if entry.method == "random")
+    assert verdict_text(random.mean, "random") == "worse than untuned"
+
+
+def test_a_name_with_a_bar_does_not_break_the_markdown(cells, compare):
+    grid = Grid(("random", "a|b"), ("gsm8k",), ("1%",), (0,))
+    key = Key("random", "gsm8k", "1%", 0)
+    assert "| a\\|b |" in as_markdown(compare({key: cells[key]}, grid=grid))
+
+
+def test_the_csv_has_a_line_for_every_cell_and_for_every_mean(cells, under_way, compare):
+    lines = list(csv.DictReader(io.StringIO(as_csv(compare(under_way)))))
+    kinds = [line["kind"] for line in lines]
+    assert kinds.count("cell") == len(cells)
+    assert sum(line["num_done"] == "1" for line in lines if line["kind"] == "cell") == len(under_way)
+    assert kinds.count("mean over seeds") == 7 * 2 * 2  # with full-cut, which was not run
+    assert kinds.count("mean over targets") == 7 * 2
+    for line in lines:
+        if line["kind"] == "cell" and line["num_done"] == "1":
+            key = Key(
+                line["method"], line["target"], line["budget"] or None, int(line["seed"]) if line["seed"] else None
+            )
+            assert float(line["loss"]) == cells[key].loss
+    assert not any(field and "nan" in field for line in lines for field in line.values())
+
+
+def test_the_json_is_strict_and_holds_the_numbers_of_the_table(cells, under_way, compare):
+    for given in (cells, under_way, {}):
+        comparison = compare(given)
+        values = json.loads(json.dumps(as_json(comparison), allow_nan=False))
+        assert (values["num_done"], values["num_planned"]) == (len(given), len(cells))
+        assert values["grid"]["seeds"] == [0, 1, 2]
+        assert values["settings"] == {"model": "made-up"}
+        first = values["entries"][0]
+        expected = comparison.entries["1%"][0]
+        assert first["method"] == expected.method
+        if expected.mean.relative:
+            assert first["mean"]["relative"]["low"] == expected.mean.relative.low
+        assert len(values["cells"]) + len(values["missing"]) == len(cells)
+
+
+def test_the_files_are_written_again_to_the_same_bytes(cells, compare, tmp_path):
+    write_comparison(tmp_path, compare(cells))
+    first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert sorted(first) == ["comparison.csv", "comparison.json", "comparison.md"]
+    write_comparison(tmp_path, compare(cells))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == first
