@@ -4,6 +4,7 @@ OUT/config.yaml       every setting
 OUT/manifest.json     what the work in OUT was made from: a resumed tuning must find the same
 OUT/examples/         tokenised files
 OUT/bad_rows.jsonl    rows of the files that could not be used, with the reason (if they were to be skipped)
+OUT/logs/             what execution.report_to asks for
 OUT/adapter/          the adapter, as PEFT loads it (`training/tune.py` has the rest)
 """
 
@@ -19,6 +20,7 @@ from g2is.examples.sources import find_sources
 from g2is.examples.tokenize import make_renderer
 from g2is.model.adapter import target_modules
 from g2is.model.folder import find_model, resolve_device, resolve_dtype
+from g2is.model.trainer import check_reporting
 from g2is.outputs.examples import MESSAGES
 from g2is.progress import Reporter, Silent
 from g2is.store.files import read_json, remove, write_json, write_json_lines, write_text
@@ -43,6 +45,7 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
     Raises a G2isError for everything a user can mend, FingerprintError if `config.out` holds other work.
     """
     reporter = reporter or Silent()
+    check_reporting(config.execution)
     with locked(config.out, "training") as new, removed_on_error(config.out, new):
         device = resolve_device(config.execution.device)
         model = find_model(config.model)

@@ -12,13 +12,14 @@ import typer
 from g2is.cli import options
 from g2is.cli.build import matrix_walk_config, run_config
 from g2is.cli.demo import demo
+from g2is.cli.evaluate import evaluate, run_evaluation
 from g2is.cli.failures import EachFlagOnce, run_app
 from g2is.cli.inspect import inspect
 from g2is.cli.methods import methods
 from g2is.cli.session import quiet_libraries, reporter, stoppable
 from g2is.cli.show import show_dry_run, show_matrix_dry_run, show_matrix_walk, show_selection, show_stage
 from g2is.cli.train import run_training, train
-from g2is.config import Config, MatrixWalkConfig, TrainConfig
+from g2is.config import Config, EvaluateConfig, MatrixWalkConfig, TrainConfig
 from g2is.config_io import load, parse
 from g2is.errors import ConfigError
 
@@ -223,16 +224,19 @@ def replay(
     set_: options.Set = None,
     dry_run: options.DryRun = False,
 ) -> None:
-    """Replay a selection, a walk on matrices or a training from its config.yaml; flags override the file."""
+    """Replay a selection, a walk on matrices, a training or an evaluation from its config.yaml; flags override it."""
     values = load(config)
     options.assign(values, set_ or [], flags=False)
     values |= {key: str(path) for key, path in (("out", out), ("store", store)) if path is not None}
     if store is not None and "pool" not in values:
         raise ConfigError(f"--store: {config} is no selection from a pool, so it has no store; leave the flag out")
-    if dry_run and "data" in values:
-        raise ConfigError(f"--dry-run: {config} is a training, which has none; leave the flag out")
+    if dry_run and ("data" in values or "test" in values):
+        what = "a training" if "data" in values else "an evaluation"
+        raise ConfigError(f"--dry-run: {config} is {what}, which has none; leave the flag out")
     if "data" in values:
         run_training(parse(TrainConfig, values, str(config)))
+    elif "test" in values:
+        run_evaluation(parse(EvaluateConfig, values, str(config)))
     elif "pool_gradients" in values:
         _walk_matrices(parse(MatrixWalkConfig, values, str(config)), dry_run)
     else:
@@ -241,6 +245,7 @@ def replay(
 
 app.command(cls=EachFlagOnce)(methods)
 app.command(cls=EachFlagOnce)(train)
+app.command(cls=EachFlagOnce)(evaluate)
 app.command(cls=EachFlagOnce)(inspect)
 app.command(cls=EachFlagOnce)(demo)
 

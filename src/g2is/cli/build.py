@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from g2is.cli.options import assign
-from g2is.config import Config, MatrixWalkConfig, TrainConfig
+from g2is.config import Config, EvaluateConfig, MatrixWalkConfig, TrainConfig
 from g2is.config_io import parse
 from g2is.errors import ConfigError
 from g2is.targets import read_quotas, read_shares, read_targets
@@ -85,6 +85,24 @@ def train_config(
     }
     assign(values, settings or [])
     config: TrainConfig = parse(TrainConfig, values, _ORIGIN)
+    return config
+
+
+def evaluate_config(flags: Mapping[str, Any]) -> EvaluateConfig:
+    """The configuration of an evaluation, from the flags of `evaluate` by parameter name.
+
+    Raises ConfigError listing every setting that cannot be used.
+    """
+    values: dict[str, Any] = {
+        "test": list(flags["test"] or ()),
+        **_given({name: flags[name] for name in ("out", "adapter")}),
+        "model": {"name": flags["model"]},
+        "examples": examples_settings(flags["schema"], flags["column"], flags["on_bad_row"]),
+        "evaluation": _given({"tasks": flags["task"]}),
+        "execution": _given({"device": flags["device"]}),
+    }
+    assign(values, flags["set_"] or [])
+    config: EvaluateConfig = parse(EvaluateConfig, values, _ORIGIN)
     return config
 
 

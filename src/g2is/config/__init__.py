@@ -5,6 +5,7 @@ the store's fingerprint (`store/fingerprint.py`) or the walk's record; `Executio
 """
 
 from g2is.config.parts import STANDARD_COLUMNS as STANDARD_COLUMNS
+from g2is.config.parts import EvaluationConfig as EvaluationConfig
 from g2is.config.parts import ExamplesConfig as ExamplesConfig
 from g2is.config.parts import ExecutionConfig as ExecutionConfig
 from g2is.config.parts import GammaForm as GammaForm
@@ -17,6 +18,7 @@ from g2is.config.parts import RepresentationConfig as RepresentationConfig
 from g2is.config.parts import TuningConfig as TuningConfig
 from g2is.config.parts import WarmupConfig as WarmupConfig
 from g2is.config.runs import Config as Config
+from g2is.config.runs import EvaluateConfig as EvaluateConfig
 from g2is.config.runs import MatrixWalkConfig as MatrixWalkConfig
 from g2is.config.runs import TrainConfig as TrainConfig
 from g2is.config.section import HUB as HUB

@@ -2,8 +2,9 @@
 
 import datetime
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -131,6 +132,59 @@ class TuningConfig(Section):
     seed: int = Field(0, ge=0, description="of the adapter, the order and dropout")
 
 
+Metric = Literal["loss", "exact_match", "rouge_l", "numeric_match"]
+
+
+class EvaluationConfig(Section):
+    """What is measured of a model on test rows and tasks (`g2is evaluate`; docs/evaluation.md)."""
+
+    metrics: tuple[Metric, ...] = Field(get_args(Metric), min_length=1, description="of each test row")
+    generate: bool = Field(True, description="let the model answer; false: its loss alone, which is much faster")
+    max_new_tokens: int | None = Field(
+        None, ge=1, description="where an answer is cut off; default: the longest expected answer and 8 more"
+    )
+    tasks: tuple[str, ...] = Field((), description="of lm-evaluation-harness: names, or YAML files of your own")
+    task_chat_template: bool = Field(
+        False, description="ask lm-evaluation-harness's tasks in the model's chat template"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_answers_the_loss_alone(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and given.get("generate") is False and "metrics" not in given:
+            return {**given, "metrics": ("loss",)}
+        return given
+
+    @field_validator("metrics", "tasks", mode="before")
+    @classmethod
+    def _one_may_stand_alone(cls, given: Any) -> Any:
+        return (given,) if isinstance(given, str) else given
+
+    @field_validator("metrics", "tasks")
+    @classmethod
+    def _each_once(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(given)) != len(given):
+            raise ValueError("expected each once")
+        return given
+
+    @field_validator("tasks")
+    @classmethod
+    def _absolute_if_a_file(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        files = tuple(name.endswith((".yaml", ".yml")) for name in given)
+        return tuple(
+            str(Path(name).expanduser().absolute()) if f else name for name, f in zip(given, files, strict=True)
+        )
+
+    @model_validator(mode="after")
+    def _answers_for_their_metrics(self) -> Self:
+        if not self.generate and (needing := [name for name in self.metrics if name != "loss"]):
+            raise ValueError(
+                f"metrics: expected loss alone with generate: false, found {', '.join(needing)}, which need the model's"
+                " answers; leave one of the two out"
+            )
+        return self
+
+
 class ProjectionConfig(Section):
     """How a gradient of D coordinates becomes a row of k (method.md step 4)."""
 
@@ -190,3 +244,11 @@ class ExecutionConfig(Section):
         1024, ge=1, description="rows a shard, of a new store: the unit of work, of storage and of loss at a crash"
     )
     resume_steps: int = Field(50, ge=1, description="optimizer steps between points a killed warm-up goes on from")
+    report_to: tuple[Literal["tensorboard", "wandb"], ...] = Field(
+        (), description="also log trainings there: of `g2is train` below OUT/logs, of a warm-up below STORE/warmup/logs"
+    )
+
+    @field_validator("report_to", mode="before")
+    @classmethod
+    def _one_may_stand_alone(cls, given: Any) -> Any:
+        return (given,) if isinstance(given, str) else given

@@ -1,4 +1,4 @@
-"""All settings of a run: of a selection, of a walk on matrices, of a training."""
+"""All settings of a run: of a selection, of a walk on matrices, of a training, of an evaluation."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any, Self
 from pydantic import field_validator, model_validator
 
 from g2is.config.parts import (
+    EvaluationConfig,
     ExamplesConfig,
     ExecutionConfig,
     GammaForm,
@@ -16,7 +17,7 @@ from g2is.config.parts import (
     TuningConfig,
     WarmupConfig,
 )
-from g2is.config.section import AbsolutePath, Locations, Section
+from g2is.config.section import AbsolutePath, Locations, OptionalLocations, Section
 from g2is.config.selection import SelectionConfig
 from g2is.methods import walked_form
 from g2is.targets import check_shares, files_by_name
@@ -116,3 +117,21 @@ class TrainConfig(Section):
     examples: ExamplesConfig = ExamplesConfig()
     tuning: TuningConfig = TuningConfig()
     execution: ExecutionConfig = ExecutionConfig()
+
+
+class EvaluateConfig(Section):
+    """Testing a model, with an adapter or untuned (`g2is evaluate`)."""
+
+    test: OptionalLocations = ()
+    out: AbsolutePath
+    model: ModelConfig
+    adapter: AbsolutePath | None = None
+    examples: ExamplesConfig = ExamplesConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    execution: ExecutionConfig = ExecutionConfig()
+
+    @model_validator(mode="after")
+    def _something_to_do(self) -> Self:
+        if not self.test and not self.evaluation.tasks:
+            raise ValueError("test: expected files of test rows, or tasks of lm-eval (--task NAME), found neither")
+        return self

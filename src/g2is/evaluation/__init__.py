@@ -1,1 +1,1 @@
-"""How well a model does on examples: loss and exact match."""
+"""How well a model does on examples: loss, right answers, and tasks of lm-evaluation-harness."""

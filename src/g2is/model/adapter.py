@@ -1,6 +1,7 @@
 """The LoRA adapter: where it attaches, how it is saved and loaded."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import peft
@@ -13,6 +14,8 @@ from g2is.config import LoraConfig
 from g2is.errors import ModelError
 from g2is.model.folder import ModelFolder
 from g2is.model.parameters import canonical_name, trainable_parameters
+
+_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 # What architectures call the projections of their attention (inputs and output).
 _ATTENTION = re.compile(
@@ -89,14 +92,64 @@ def load_adapter(folder: ModelFolder, adapter: Path, device: torch.device) -> Pe
     return model.eval()
 
 
+def find_adapter(folder: Path) -> Path:
+    """The adapter's own folder: `folder`, or its adapter/ where it is that of a `g2is train`.
+
+    Raises ModelError if there is none, or its weights are not in safetensors.
+    """
+    if not folder.is_dir():
+        raise ModelError(f"{folder}: expected an adapter's folder, found none there; check the path")
+    inner = folder / "adapter"
+    adapter = inner if not (folder / _CONFIG).is_file() and (inner / _CONFIG).is_file() else folder
+    if not (adapter / _CONFIG).is_file():
+        raise ModelError(
+            f"{adapter}: expected an adapter with {_CONFIG}, found none. Name a folder that PEFT's save_pretrained(…)"
+            " wrote, or that of a finished `g2is train`"
+        )
+    if not (adapter / _WEIGHTS).is_file():
+        raise ModelError(
+            f"{adapter}: expected the adapter's weights in {_WEIGHTS}, found none. g2is loads no pickled weights: save"
+            " it with PEFT's save_pretrained(…), which writes safetensors"
+        )
+    return adapter
+
+
+def check_adapter(folder: ModelFolder, adapter: Path) -> None:
+    """Raise ModelError unless the saved `adapter` fits the base model, whose weights are not loaded for that."""
+    problem, base = "", None
+    try:
+        config = peft.PeftConfig.from_pretrained(str(adapter))
+        base, config.inference_mode = config.base_model_name_or_path, False
+        with torch.device("meta"):
+            attached = trainable_parameters(peft.get_peft_model(folder.without_weights(), config))
+        here, there = _lora_shapes(attached), _lora_shapes(saved_parameters(adapter))
+        for name in sorted(here.keys() | there.keys()):
+            if here.get(name) != there.get(name):
+                problem = f"{name} has shape {there.get(name, 'none')} there and {here.get(name, 'none')} in the model"
+                break
+    except Exception as error:  # whatever a stranger's files make PEFT raise
+        problem = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    if problem:
+        trained_on = f" ({base})" if base else ""
+        raise ModelError(
+            f"{adapter}: expected an adapter of {folder.path} ({folder.hf_config.model_type}), but {problem}. Give"
+            f" --model the model it was trained on{trained_on}"
+        )
+
+
 def saved_parameters(adapter: Path) -> dict[str, torch.Tensor]:
     """The tensors of a saved adapter by canonical parameter name."""
-    return {canonical_name(name): tensor for name, tensor in load_file(adapter / "adapter_model.safetensors").items()}
+    return {canonical_name(name): tensor for name, tensor in load_file(adapter / _WEIGHTS).items()}
 
 
 def is_linear(module: nn.Module) -> bool:
     """Whether `module` is a linear layer, GPT-2's transposed one included."""
     return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
+
+
+def _lora_shapes(parameters: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    """Shapes of what LoRA adds; what else an adapter may hold (whole layers) is saved under other names."""
+    return {name: tuple(parameter.shape) for name, parameter in parameters.items() if "lora_" in name}
 
 
 def _owners(model: nn.Module, name: str) -> list[tuple[str, str]]:

@@ -35,8 +35,7 @@ class ModelFolder:
     @property
     def context_length(self) -> int | None:
         """Tokens the model can attend to, if its settings tell."""
-        length = getattr(self.hf_config.get_text_config(), "max_position_embeddings", None)
-        return int(length) if length else None
+        return context_length(self.hf_config)
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """Load the tokenizer. Raises ModelError if there is none."""
@@ -100,6 +99,12 @@ def files_digest(files: Sequence[Path], progress: Progress) -> str:
                 progress(done, size)
         total.update(of_file.digest())
     return total.hexdigest()
+
+
+def context_length(hf_config: Any) -> int | None:
+    """Tokens that a model with these settings can attend to, if they tell."""
+    length = getattr(hf_config.get_text_config(), "max_position_embeddings", None)
+    return int(length) if length else None
 
 
 def find_model(config: ModelConfig) -> ModelFolder:

@@ -3,7 +3,10 @@
 The Trainer writes its checkpoints in place: one counts only with the file `complete` in it.
 """
 
-from collections.abc import Sequence
+import importlib.util
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +15,7 @@ from peft import PeftModel
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from g2is.config import ExecutionConfig, TuningConfig, WarmupConfig
-from g2is.errors import ModelError
+from g2is.errors import ConfigError, ModelError
 from g2is.model.batches import Row, pad_batch
 from g2is.model.parameters import trainable_parameters, without_gradient
 from g2is.model.step_order import StepOrder
@@ -20,6 +23,7 @@ from g2is.progress import Progress
 from g2is.store.files import fsync, read_json, remove, write_json
 
 _COMPLETE = "complete"
+_LOG_FOLDERS = ("TENSORBOARD_LOGGING_DIR", "WANDB_DIR")
 
 
 def train_adapter(
@@ -35,19 +39,49 @@ def train_adapter(
     """Train the adapter of `model` on `rows`, from the last complete checkpoint in `folder` if there is one.
 
     Batch order, dropout and optimizer come out bit for bit as in an undisturbed run on the same machine, threads and
-    versions. Raises ModelError if the loss does not reach a trainable parameter, or the training diverges.
+    versions. Raises ModelError if the loss does not reach a trainable parameter, or the training diverges, ConfigError
+    as `check_reporting`.
     """
     resume_from = _keep_last_complete(folder)
-    trainer = _SortedSteps(
-        model=model,
-        args=_arguments(folder, config, schedule, execution, next(model.parameters())),
-        train_dataset=list(rows),
-        data_collator=_collate,
-        callbacks=[_Watch(trainable_parameters(model), progress), *callbacks],
-    )
-    trainer.remove_callback(PrinterCallback)  # progress is ours to report
-    trainer.train(resume_from_checkpoint=resume_from)
+    check_reporting(execution)
+    with _logging_below(folder.parent / "logs", execution.report_to):
+        trainer = _SortedSteps(
+            model=model,
+            args=_arguments(folder, config, schedule, execution, next(model.parameters())),
+            train_dataset=list(rows),
+            data_collator=_collate,
+            callbacks=[_Watch(trainable_parameters(model), progress), *callbacks],
+        )
+        trainer.remove_callback(PrinterCallback)  # progress is ours to report
+        trainer.train(resume_from_checkpoint=resume_from)
     return trainer.state
+
+
+def check_reporting(execution: ExecutionConfig) -> None:
+    """Raise ConfigError if a package that the training is to log to is not there."""
+    for package in execution.report_to:
+        if importlib.util.find_spec(package) is None:
+            raise ConfigError(
+                f"execution.report_to: expected the package {package}, found it not installed; pip install {package},"
+                " or leave it out"
+            )
+
+
+@contextmanager
+def _logging_below(folder: Path, packages: Sequence[str]) -> Iterator[None]:
+    """The Trainer's callbacks take the place of their files from the environment, and from nowhere else."""
+    before = {name: os.environ.get(name) for name in _LOG_FOLDERS}
+    if packages:
+        folder.mkdir(parents=True, exist_ok=True)  # wandb goes elsewhere if it is not there
+        os.environ.update(dict.fromkeys(_LOG_FOLDERS, str(folder)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def save_adapter(model: PeftModel, folder: Path) -> None:
@@ -130,7 +164,7 @@ def _arguments(
         save_steps=execution.resume_steps,
         save_total_limit=2,  # the one being written is not complete before the one before it may go
         logging_steps=1,
-        report_to=[],
+        report_to=list(execution.report_to),
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=weight.device.type == "cuda",

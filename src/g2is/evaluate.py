@@ -1,0 +1,206 @@
+"""`g2is evaluate`: how well a model does on test rows and on tasks of lm-evaluation-harness, tuned or not.
+
+OUT/config.yaml       every setting
+OUT/manifest.json     what the work in OUT is made from: the same command goes on only with the same
+OUT/examples/         tokenised test files
+OUT/bad_rows.jsonl    rows of the files that could not be used, with the reason (if they were to be skipped)
+OUT/answers.parquet   written when all test rows are done: row, id, loss, answers and every metric of each
+OUT/tasks.json        results of the tasks that are done, while others are not
+OUT/evaluation.json   written last: means, counts, results of tasks, and what they were made from
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from g2is.config import EvaluateConfig
+from g2is.config_io import dump, load
+from g2is.errors import StoreError
+from g2is.evaluation import tasks as lm_eval_tasks
+from g2is.evaluation.rows import Evaluation, Reference, evaluate_rows
+from g2is.evaluation.table import read_answers, write_answers
+from g2is.examples.make_table import describe_losses, tokenize_files
+from g2is.examples.problems import BadRow, Problems
+from g2is.examples.read import REMEDY, check_columns
+from g2is.examples.references import read_references
+from g2is.examples.sources import describe, find_sources
+from g2is.examples.table import ExampleTable
+from g2is.examples.tokenize import make_renderer
+from g2is.model.adapter import check_adapter, find_adapter, load_adapter
+from g2is.model.folder import ModelFolder, find_model, resolve_device, resolve_dtype
+from g2is.progress import Reporter, Silent
+from g2is.store.files import read_json, remove, write_json, write_json_lines, write_text
+from g2is.store.fingerprint import Fingerprint, check_same, flatten
+from g2is.store.lock import locked, removed_on_error
+from g2is.store.moments import adapter_digest
+
+ANSWERS, RESULT = "answers.parquet", "evaluation.json"
+_MANIFEST, _TASKS = "manifest.json", "tasks.json"
+_PACKAGES = ("g2is", "torch", "transformers", "peft", "rouge-score", "lm-eval")
+
+
+@dataclass(frozen=True)
+class _Test:
+    """Test rows that can be used, what they say of right answers, and the rows that were set aside."""
+
+    table: ExampleTable
+    references: list[Reference]
+    bad_rows: list[dict[str, Any]]
+    made_from: Mapping[str, Any]
+
+
+@dataclass
+class _Models:
+    """The model to be tested, loaded when it is first asked for."""
+
+    folder: ModelFolder
+    adapter: Path | None
+    device: torch.device
+
+    @cached_property
+    def model(self) -> Any:
+        if self.adapter is None:
+            return self.folder.load(self.device)
+        return load_adapter(self.folder, self.adapter, self.device)
+
+
+def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evaluation:
+    """Test the model, or go on where a stopped evaluation was; nothing that is done is computed again.
+
+    Raises a G2isError for everything a user can mend, FingerprintError if `config.out` holds other work.
+    """
+    reporter = reporter or Silent()
+    names = config.evaluation.tasks
+    if names:
+        lm_eval_tasks.check_installed()
+    with locked(config.out, "evaluation") as new, removed_on_error(config.out, new):
+        _check_is_evaluation(config.out)
+        device = resolve_device(config.execution.device)
+        folder = find_model(config.model)
+        adapter = None if config.adapter is None else find_adapter(config.adapter)
+        if adapter is not None:
+            check_adapter(folder, adapter)
+        models, tokenizer = _Models(folder, adapter, device), folder.tokenizer()
+        unfinished = not (config.out / RESULT).exists()
+        # a wrong name shows before any time is spent
+        tasks = lm_eval_tasks.load_tasks(names, reporter) if names and unfinished else []
+        with reporter.stage("check model", "bytes") as progress:
+            weights = folder.digest(progress)
+        test = _read_test(config, folder, tokenizer, reporter) if config.test else None
+        made_from = flatten(
+            {
+                "model": {"weights": weights, "dtype": str(resolve_dtype(config.model, device))},
+                "adapter": None if adapter is None else adapter_digest(adapter),
+                "evaluation": config.evaluation.model_dump(mode="json"),
+                "tasks": lm_eval_tasks.digests(names),
+                **({} if test is None else test.made_from),
+            }
+        )
+        _bind(config, made_from)
+        evaluation = Evaluation(np.zeros(0), np.zeros(0, np.int64))
+        if test is not None:
+            write_json_lines(config.out / "bad_rows.jsonl", test.bad_rows)
+            if not (config.out / ANSWERS).exists():
+                rows = [(item.input_ids, item.label_mask) for item in test.table.take(range(len(test.table)))]
+                with reporter.stage("load model", "models"):
+                    model = models.model
+                with reporter.stage("test", "rows") as progress:
+                    evaluation = evaluate_rows(
+                        model,
+                        tokenizer,
+                        rows,
+                        test.references,
+                        config.evaluation,
+                        config.execution.batch_tokens,
+                        progress,
+                    )
+                write_answers(config.out / ANSWERS, test.table.rows, test.table.ids, evaluation)
+            evaluation = read_answers(config.out / ANSWERS)
+        if unfinished:
+            evaluation = replace(evaluation, tasks=_run_tasks(config, tasks, models, tokenizer, reporter))
+            write_json(config.out / RESULT, {**evaluation.summary, "made_from": made_from, "versions": _versions()})
+            remove(config.out / _TASKS)
+    return replace(evaluation, tasks=read_json(config.out / RESULT)["tasks"])
+
+
+def _check_is_evaluation(out: Path) -> None:
+    """A folder of another command keeps its settings."""
+    if (out / "config.yaml").exists() and "test" not in load(out / "config.yaml"):
+        raise StoreError(f"{out}: expected an evaluation's folder, found that of another command; name another --out")
+
+
+def _bind(config: EvaluateConfig, made_from: Fingerprint) -> None:
+    """A folder belongs to its settings once something was made under them: raises FingerprintError for others."""
+    manifest = config.out / _MANIFEST
+    if any((config.out / name).exists() for name in (ANSWERS, _TASKS, RESULT)):
+        check_same(read_json(manifest), made_from, f"{config.out}: expected an evaluation", "name another --out")
+    write_json(manifest, made_from)
+    write_text(config.out / "config.yaml", dump(config))
+
+
+def _read_test(config: EvaluateConfig, folder: ModelFolder, tokenizer: Any, reporter: Reporter) -> _Test:
+    renderer = make_renderer(tokenizer, config.examples, folder.context_length)
+    sources = find_sources(config.test)
+    with reporter.stage("read test", "bytes") as progress:
+        table = tokenize_files(sources, renderer, config.examples, config.out / "examples", progress)
+    check_columns(config.examples.columns, table.columns)
+    for loss in describe_losses("test", table, config.examples.truncation):
+        reporter.notice(loss)
+    problems, bad_rows, positions = Problems(describe(sources)), list(table.bad_rows()), []
+    references: list[Reference] = []
+    position_of = {row: position for position, row in enumerate(table.rows.tolist())}
+    for row, said in read_references(sources, config.examples):
+        if row not in position_of:
+            continue  # it was set aside already
+        if isinstance(said, BadRow):
+            problems.add(said)
+            place = {"file": said.origin.label, "line": said.line, "id": said.id}
+            bad_rows.append(place | {"problem": str(said.problem), "raw": said.raw.decode()})
+        else:
+            positions.append(position_of[row])
+            references.append(Reference(*said))
+    if problems and (config.examples.on_bad_row == "stop" or not references):
+        problems.raise_if_any(REMEDY)
+    if problems:
+        reporter.notice(
+            f"test: references of {len(problems)} rows cannot be used; set aside (listed in bad_rows.jsonl)"
+        )
+    table = table.subset(positions)
+    how = config.examples.model_dump(mode="json", include={"layout", "columns", "on_bad_row"})
+    made_from = {"test_sha256": table.source_sha256, "examples": {**renderer.fingerprint, **how}}
+    return _Test(table, references, bad_rows, made_from)
+
+
+def _run_tasks(
+    config: EvaluateConfig, tasks: list[lm_eval_tasks.Task], models: _Models, tokenizer: Any, reporter: Reporter
+) -> dict[str, Any]:
+    kept = config.out / _TASKS
+    done = read_json(kept) if kept.exists() else {}
+    for task in tasks:
+        if task.name not in done:
+            done[task.name] = lm_eval_tasks.run_task(
+                task,
+                models.model,
+                tokenizer,
+                config.execution.batch_tokens,
+                config.evaluation.task_chat_template,
+                reporter,
+            )
+            write_json(kept, done)
+    return {task.name: done[task.name] for task in tasks}
+
+
+def _versions() -> dict[str, str]:
+    """Of what results depend on; lm-eval's where it is there."""
+    found = {}
+    for package in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

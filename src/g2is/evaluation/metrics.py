@@ -1,0 +1,86 @@
+"""How right one answer is, from its text: exact match, ROUGE-L, and whether it ends on the right number."""
+
+import math
+import re
+import unicodedata
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import cache
+from typing import Any, final
+
+# Scripts that put no space between words: each of their characters counts as a word.
+_UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_WORD = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}])[^\W_])+")
+
+_MOST_DIGITS = 300  # longer ones are no numbers that anybody meant, and Python refuses to convert the longest
+_LATEX_FRACTION = re.compile(r"\\[dt]?frac\{(\d+)\}\{(\d+)\}")
+_ONE_CHARACTER_FRACTION = re.compile(r"(\d?)([¼½¾⅐-⅞])")
+_NUMBER = re.compile(
+    r"(?P<sign>(?<![\w)\]}^])[-−–])?"  # else it is a subtraction, a range, or an exponent
+    r"(?:\\?[$€£¥]\s?(?P<inner_sign>[-−])?)?"
+    r"(?<![\w^])(?<!\^[-−])"  # m2, CO2 and 10^2 hold no 2
+    r"(?:(?:(?P<whole>\d+)\ )?(?P<top>\d+)\s?[/⁄]\s?(?P<bottom>0*[1-9]\d*)"
+    r"|(?P<decimal>(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d{1,2}(?!\d))?))"
+)
+
+
+def exact_match(given: str, right: Sequence[str]) -> float:
+    """1.0 if `given` is one of the `right` answers but for space around it, else 0.0."""
+    return float(given.strip() in {answer.strip() for answer in right})
+
+
+def rouge_l(given: str, right: Sequence[str]) -> float:
+    """ROUGE-L F1, 0 to 1, against the best of the `right` answers; NaN if none of them holds a word.
+
+    Over words without case, the whole answer as one sequence (rouge-score's rougeL, as Super-NaturalInstructions has
+    it), without stemming. Words are those of any script, where rouge-score's own are English ones.
+    """
+    if not any(_WORD.search(answer) for answer in right):
+        return math.nan
+    return float(_scorer().score_multi(list(right), given)["rougeL"].fmeasure)
+
+
+def numeric_match(given: str, right: str) -> float:
+    """1.0 if the last number of `given` equals that of `right`, else 0.0; NaN if `right` holds none."""
+    expected = last_number(right)
+    return math.nan if expected is None else float(last_number(given) == expected)
+
+
+def last_number(text: str) -> Fraction | None:
+    r"""The last number in `text`, exactly, or None.
+
+    Numbers are `1,234.50`, `-$5.00`, `#### 42`, `3/4`, `2 1/2`, `½`, `1e-3` and `\frac{3}{4}`. A percent sign is passed
+    over. Digits that end a word (CO2) or are an exponent (10^2) are no numbers.
+    """
+    text = _ONE_CHARACTER_FRACTION.sub(_written_out, text)
+    found = list(_NUMBER.finditer(_LATEX_FRACTION.sub(r"\1/\2", text)))
+    last = found[-1] if found else None
+    if last is None or len(last.group()) > _MOST_DIGITS:
+        return None
+    if last["decimal"]:
+        value = Fraction(last["decimal"].replace(",", ""))
+    else:
+        value = Fraction(int(last["top"]), int(last["bottom"]))
+        if last["whole"] and value < 1:
+            value += int(last["whole"])
+    return -value if last["sign"] or last["inner_sign"] else value
+
+
+def _written_out(found: re.Match[str]) -> str:
+    """½ as 1/2, and 2½ as 2 1/2."""
+    return f"{found[1]}{' ' * len(found[1])}{unicodedata.normalize('NFKC', found[2])}"
+
+
+@final
+class _Words:
+    """What rouge-score asks for its words."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return _WORD.findall(text.casefold())
+
+
+@cache
+def _scorer() -> Any:
+    from rouge_score.rouge_scorer import RougeScorer  # seconds, which a loss alone need not cost
+
+    return RougeScorer(["rougeL"], tokenizer=_Words())
