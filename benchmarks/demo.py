@@ -19,10 +19,10 @@ from g2is.config import Config, GammaForm
 from g2is.demo.comparison import Outcome, compare
 from g2is.demo.run import demo_config, demo_subsets, demo_tuning, read_tables, write_demo_sample
 from g2is.demo.skills import SKILLS, TARGET_SKILL
+from g2is.environment import environment
 from g2is.prepare import prepare
 from g2is.progress import Silent
 from g2is.run import Selection
-from machine import describe
 
 FORMS: tuple[GammaForm, ...] = ("momentum-free", "less")  # the demo walks the first
 RESULT = Path(__file__).parent / "results" / "demo.json"
@@ -69,7 +69,7 @@ def main() -> None:
         print(f"{form}: {share:.0%} in the needed skills, {skills}")
     by_seed = [outcomes(config, selections, arguments.work, seed) for seed in range(arguments.seeds)]
     result = {
-        "machine": describe(),
+        "machine": environment(),
         "budget": config.selection.budget,
         "selected": selected,
         "seeds": by_seed,

@@ -18,11 +18,11 @@ import torch
 from peft import PeftModel
 
 from g2is.config import ProjectionConfig
+from g2is.environment import environment
 from g2is.gradients.extract import AdapterState, Extractor
 from g2is.gradients.projection import Projection
 from g2is.model.batches import pad_batch, plan_batches
 from g2is.model.parameters import trainable_parameters
-from machine import describe
 from sample import Row, load
 
 
@@ -73,7 +73,7 @@ def main() -> None:
         "ratio_median": round(statistics.median(ratios), 3),
         "ratio_range": [round(ratios[0], 3), round(ratios[-1], 3)],
         "tokens_per_second": round(num_tokens / statistics.median(ours for _, ours in pairs)),
-        "machine": describe(),
+        "machine": environment(),
     }
     place = Path(__file__).parent / "results" / f"extraction-{name}.json"
     place.parent.mkdir(exist_ok=True)

@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from machine import describe
+from g2is.environment import environment
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 RESULT = Path(__file__).parent / "results" / "main_job.json"
@@ -108,7 +108,7 @@ def main() -> None:
     result = {
         "command": "python benchmarks/main_job.py",
         "settings": SETTINGS,
-        "machine": describe(),
+        "machine": environment(),
         "pool": json.loads((work / "gsm8k/summary.json").read_text())["pool"],
         "killed_after_shards": KILL_AFTER_SHARDS,
         "sittings": done,

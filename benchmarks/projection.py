@@ -17,11 +17,11 @@ import numpy as np
 import torch
 
 from g2is.config import ProjectionConfig
+from g2is.environment import environment
 from g2is.gradients.gamma import gamma
 from g2is.gradients.per_example import per_example_gradients
 from g2is.gradients.projection import Projection
 from g2is.model.batches import pad_batch, plan_batches
-from machine import describe
 from sample import load
 
 SEEDS = 3
@@ -39,7 +39,7 @@ def main() -> None:
     dim = 2048 if arguments.small else 4096
     model, rows, moments = load(arguments.shared, 16, 64 if arguments.small else 256)
     forms: dict[str, object] = {}
-    result = {"dim": dim, "rows": len(rows), "seeds": SEEDS, "machine": describe(), "forms": forms}
+    result = {"dim": dim, "rows": len(rows), "seeds": SEEDS, "machine": environment(), "forms": forms}
     raw: dict[str, torch.Tensor] = {}
 
     def keep(name: str, gradient: torch.Tensor) -> None:

@@ -16,21 +16,18 @@ from pathlib import Path
 import numpy as np
 
 from g2is import pipeline
-from g2is.comparison.cells import Cell, Key, key_of, read_cell, write_cell
+from g2is.comparison.cells import FULL, FULL_CUT, RANDOM, UNTUNED, Cell, Key, key_of, read_cell, write_cell
 from g2is.comparison.evidence import Comparison, compare_cells
 from g2is.comparison.files import write_comparison
 from g2is.comparison.grid import Grid
-from g2is.config import Config
-from g2is.config.compare import FULL, FULL_CUT, RANDOM, UNTUNED, CompareConfig
-from g2is.config_io import dump, parse
+from g2is.config.compare import CompareConfig
+from g2is.config_io import dump
 from g2is.environment import environment
 from g2is.progress import Reporter, Silent
 from g2is.store.files import read_json, write_json, write_text
 from g2is.store.fingerprint import check_same, flatten
 from g2is.store.lock import locked, removed_on_error
-from g2is.workbench import Tested, Workbench, open_workbench
-
-_MADE_ONCE = ("warm up", "gradients of", "hidden states of", "embeddings of", "lexical terms of", "terms of")
+from g2is.workbench import Tested, Workbench, open_workbench, run_config
 
 
 @dataclass(frozen=True)
@@ -100,9 +97,9 @@ def _cell(config: CompareConfig, bench: Workbench, key: Key, reporter: Reporter)
 def _as_cell(key: Key, tested: Tested, rows: np.ndarray | None, num_tokens: int, seconds: dict[str, float]) -> Cell:
     return Cell(
         *key,
-        losses=tested.losses,
-        num_learned=tested.num_learned,
-        metrics=tested.metrics,
+        losses=tested.evaluation.losses,
+        num_learned=tested.evaluation.num_learned,
+        metrics=tested.evaluation.metrics,
         rows=rows,
         num_tokens=num_tokens,
         num_steps=tested.num_steps,
@@ -120,54 +117,28 @@ def _choose(config: CompareConfig, bench: Workbench, key: Key, reporter: Reporte
     assert key.budget is not None
     if key.method == FULL_CUT:
         # the first steps of a pass over the full pool in random order: a draw of as many rows, each seen once
-        num_rows = len(_select(config, bench, key._replace(method=RANDOM), reporter).rows)
-        num_steps = epochs * -(-num_rows // config.tuning.batch_size)
+        like = _select(config, bench, key._replace(method=RANDOM), reporter).rows
+        assert like is not None
+        num_steps = epochs * -(-len(like) // config.tuning.batch_size)
         num_drawn = min(len(bench.pool), num_steps * config.tuning.batch_size)
         drawn = np.random.default_rng([key.seed, 1]).choice(len(bench.pool), num_drawn, replace=False)
         return _Chosen(bench.pool.rows[np.sort(drawn)], 1, {})
-    selected = _select(config, bench, key, reporter)
-    return _Chosen(np.sort(selected.rows), epochs, selected.seconds)
+    return _select(config, bench, key, reporter)
 
 
-@dataclass(frozen=True)
-class _Selected:
-    rows: np.ndarray
-    seconds: dict[str, float]
-
-
-def _select(config: CompareConfig, bench: Workbench, key: Key, reporter: Reporter) -> _Selected:
-    """The selection of a cell, in a run folder of its own; what it costs, with its share of nothing that is reused."""
+def _select(config: CompareConfig, bench: Workbench, key: Key, reporter: Reporter) -> _Chosen:
+    """The selection of a cell, in a run folder of its own; a representation costs what it took when it was made."""
     assert key.seed is not None
     assert key.budget is not None
-    settings = config.selection_of(key.method, key.budget, key.seed)
-    seeded = settings.representation == "gradient"
-    store = config.out / "store" / f"seed-{key.seed if seeded else 0}"
-    values = {
-        "pool": list(config.pool),
-        "targets": {key.target: list(config.targets[key.target])},
-        "out": str(_place(config.out / "selections", key)),
-        "store": str(store),
-        "model": config.model.model_dump(mode="json"),
-        "examples": config.examples.model_dump(mode="json"),
-        "representation": config.representation.model_dump(mode="json"),
-        "warmup": {**config.warmup.model_dump(mode="json"), "seed": key.seed},
-        "gradients": {
-            **config.gradients.model_dump(mode="json"),
-            "projection": {**config.gradients.projection.model_dump(mode="json"), "seed": key.seed},
-        },
-        "selection": settings.model_dump(mode="json"),
-        "execution": config.execution.model_dump(mode="json"),
-    }
-    run: Config = parse(Config, values, f"cell {key}")
+    run = run_config(config, key.method, key.target, key.budget, key.seed)
     results = pipeline.run(run, "walk", reporter)
     assert results.selection is not None
     taken: dict[str, float] = results.summary["seconds"]
-    once = sum(seconds for stage, seconds in taken.items() if stage.startswith(_MADE_ONCE))
     seconds = {
-        "represent": bench.keep_cost(store, settings.representation, once),
-        "select": sum(taken.get(stage, 0.0) for stage in ("read gradients", "read rows", "walk", "select")),
+        "represent": bench.keep_cost(run.store, run.selection.representation, run.out),
+        "select": round(sum(taken.get(stage, 0.0) for stage in ("read gradients", "read rows", "walk", "select")), 2),
     }
-    return _Selected(results.selection.rows, {stage: round(taken, 2) for stage, taken in seconds.items()})
+    return _Chosen(np.sort(results.selection.rows), config.tuning.epochs, seconds)
 
 
 def _compared(config: CompareConfig, grid: Grid, bench: Workbench) -> Comparison:

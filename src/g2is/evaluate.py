@@ -9,7 +9,6 @@ OUT/tasks.json        results of the tasks that are done, while others are not
 OUT/evaluation.json   written last: means, counts, results of tasks, and what they were made from
 """
 
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -24,18 +23,13 @@ from g2is.config import EvaluateConfig
 from g2is.config_io import dump, load
 from g2is.errors import StoreError
 from g2is.evaluation import tasks as lm_eval_tasks
-from g2is.evaluation.rows import Evaluation, Reference, evaluate_rows
+from g2is.evaluation.rows import Evaluation, evaluate_rows
 from g2is.evaluation.table import read_answers, write_answers
-from g2is.examples.make_table import describe_losses, tokenize_files
-from g2is.examples.problems import BadRow, Problems
-from g2is.examples.read import REMEDY, check_columns
-from g2is.examples.references import read_references
-from g2is.examples.sources import describe, find_sources
-from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import make_renderer
 from g2is.model.adapter import check_adapter, find_adapter, load_adapter
 from g2is.model.folder import ModelFolder, find_model, resolve_device, resolve_dtype
 from g2is.progress import Reporter, Silent
+from g2is.read_test import read_test
 from g2is.store.files import read_json, remove, write_json, write_json_lines, write_text
 from g2is.store.fingerprint import Fingerprint, check_same, flatten
 from g2is.store.lock import locked, removed_on_error
@@ -44,16 +38,6 @@ from g2is.store.moments import adapter_digest
 ANSWERS, RESULT = "answers.parquet", "evaluation.json"
 _MANIFEST, _TASKS = "manifest.json", "tasks.json"
 _PACKAGES = ("g2is", "torch", "transformers", "peft", "rouge-score", "lm-eval")
-
-
-@dataclass(frozen=True)
-class _Test:
-    """Test rows that can be used, what they say of right answers, and the rows that were set aside."""
-
-    table: ExampleTable
-    references: list[Reference]
-    bad_rows: list[dict[str, Any]]
-    made_from: Mapping[str, Any]
 
 
 @dataclass
@@ -93,7 +77,9 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
         tasks = lm_eval_tasks.load_tasks(names, reporter) if names and unfinished else []
         with reporter.stage("check model", "bytes") as progress:
             weights = folder.digest(progress)
-        test = _read_test(config, folder, tokenizer, reporter) if config.test else None
+        renderer = make_renderer(tokenizer, config.examples, folder.context_length)
+        cache = config.out / "examples"
+        test = read_test(config.test, config.examples, renderer, cache, reporter) if config.test else None
         made_from = flatten(
             {
                 "model": {"weights": weights, "dtype": str(resolve_dtype(config.model, device))},
@@ -108,7 +94,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
         if test is not None:
             write_json_lines(config.out / "bad_rows.jsonl", test.bad_rows)
             if not (config.out / ANSWERS).exists():
-                rows = [(item.input_ids, item.label_mask) for item in test.table.take(range(len(test.table)))]
+                rows = test.table.token_rows()
                 with reporter.stage("load model", "models"):
                     model = models.model
                 with reporter.stage("test", "rows") as progress:
@@ -143,39 +129,6 @@ def _bind(config: EvaluateConfig, made_from: Fingerprint) -> None:
         check_same(read_json(manifest), made_from, f"{config.out}: expected an evaluation", "name another --out")
     write_json(manifest, made_from)
     write_text(config.out / "config.yaml", dump(config))
-
-
-def _read_test(config: EvaluateConfig, folder: ModelFolder, tokenizer: Any, reporter: Reporter) -> _Test:
-    renderer = make_renderer(tokenizer, config.examples, folder.context_length)
-    sources = find_sources(config.test)
-    with reporter.stage("read test", "bytes") as progress:
-        table = tokenize_files(sources, renderer, config.examples, config.out / "examples", progress)
-    check_columns(config.examples.columns, table.columns)
-    for loss in describe_losses("test", table, config.examples.truncation):
-        reporter.notice(loss)
-    problems, bad_rows, positions = Problems(describe(sources)), list(table.bad_rows()), []
-    references: list[Reference] = []
-    position_of = {row: position for position, row in enumerate(table.rows.tolist())}
-    for row, said in read_references(sources, config.examples):
-        if row not in position_of:
-            continue  # it was set aside already
-        if isinstance(said, BadRow):
-            problems.add(said)
-            place = {"file": said.origin.label, "line": said.line, "id": said.id}
-            bad_rows.append(place | {"problem": str(said.problem), "raw": said.raw.decode()})
-        else:
-            positions.append(position_of[row])
-            references.append(Reference(*said))
-    if problems and (config.examples.on_bad_row == "stop" or not references):
-        problems.raise_if_any(REMEDY)
-    if problems:
-        reporter.notice(
-            f"test: references of {len(problems)} rows cannot be used; set aside (listed in bad_rows.jsonl)"
-        )
-    table = table.subset(positions)
-    how = config.examples.model_dump(mode="json", include={"layout", "columns", "on_bad_row"})
-    made_from = {"test_sha256": table.source_sha256, "examples": {**renderer.fingerprint, **how}}
-    return _Test(table, references, bad_rows, made_from)
 
 
 def _run_tasks(

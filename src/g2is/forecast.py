@@ -13,6 +13,7 @@ import torch
 from g2is.config import Config
 from g2is.gradients.projection import sketch_dim
 from g2is.inputs import read_inputs
+from g2is.methods import GRADIENT
 from g2is.model.adapter import attach_adapter
 from g2is.model.parameters import trainable_parameters
 from g2is.plan import plan_walk
@@ -60,7 +61,8 @@ class Forecast:
 def forecast(config: Config, reporter: Reporter) -> Forecast:
     """Read both files and the model's settings. Raises what the run would raise of files, model, budget and store."""
     prepared = prepare(config, reporter)
-    check_store(config.store, prepared.fingerprint)
+    measures = config.selection.representation == GRADIENT
+    check_store(config.store, prepared.fingerprint if measures else None)
     with tempfile.TemporaryDirectory() as scratch:
         return _forecast(prepared, read_inputs(config, prepared.renderer, Path(scratch), reporter))
 

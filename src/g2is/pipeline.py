@@ -147,7 +147,7 @@ def warm_up(prepared: Prepared, store: Store, screened: Screened, folder: RunFol
         base = prepared.model.load(resolve_device(config.execution.device))
         model = attach_adapter(base, config.warmup.lora, config.warmup.seed)
         rows = draw_rows(store.warmup, pool.keys, config.warmup.fraction, config.warmup.seed)
-        sample = [(example.input_ids, example.label_mask) for example in pool.take(rows)]
+        sample = pool.token_rows(rows)
         try:
             return train_warmup(model, sample, store.warmup, config.warmup, config.execution, progress)
         except ModelError:

@@ -73,7 +73,7 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
         write_text(config.out / "config.yaml", dump(config))
         write_json_lines(config.out / "bad_rows.jsonl", table.bad_rows())
         if finished_tuning(config.out) is None:
-            rows = [(example.input_ids, example.label_mask) for example in table.take(range(len(table)))]
+            rows = table.token_rows()
             try:
                 with reporter.stage("tune", "steps") as progress:
                     tune(model, rows, config.out, config.tuning, config.execution, device, progress)

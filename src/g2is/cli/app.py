@@ -11,6 +11,7 @@ import typer
 
 from g2is.cli import options
 from g2is.cli.build import matrix_walk_config, run_config
+from g2is.cli.compare import compare, run_comparison
 from g2is.cli.demo import demo
 from g2is.cli.evaluate import evaluate, run_evaluation
 from g2is.cli.failures import EachFlagOnce, run_app
@@ -20,6 +21,7 @@ from g2is.cli.session import quiet_libraries, reporter, stoppable
 from g2is.cli.show import show_dry_run, show_matrix_dry_run, show_matrix_walk, show_selection, show_stage
 from g2is.cli.train import run_training, train
 from g2is.config import Config, EvaluateConfig, MatrixWalkConfig, TrainConfig
+from g2is.config.compare import CompareConfig
 from g2is.config_io import load, parse
 from g2is.errors import ConfigError
 
@@ -216,6 +218,9 @@ def export(run: Annotated[Path, typer.Argument(help="a run folder with a selecti
         show_selection(export_run(run, reporter()))
 
 
+_WITHOUT_DRY_RUN = {"data": "a training", "test": "an evaluation", "tests": "a comparison"}  # by a setting of each
+
+
 @app.command(name="run", cls=EachFlagOnce)
 def replay(
     config: Annotated[Path, typer.Argument(help="a config.yaml, as every run writes it")],
@@ -224,19 +229,20 @@ def replay(
     set_: options.Set = None,
     dry_run: options.DryRun = False,
 ) -> None:
-    """Replay a selection, a walk on matrices, a training or an evaluation from its config.yaml; flags override it."""
+    """Replay a selection, a walk on matrices, a training, an evaluation or a comparison; flags override the file."""
     values = load(config)
     options.assign(values, set_ or [], flags=False)
     values |= {key: str(path) for key, path in (("out", out), ("store", store)) if path is not None}
-    if store is not None and "pool" not in values:
+    if store is not None and ("pool" not in values or "tests" in values):
         raise ConfigError(f"--store: {config} is no selection from a pool, so it has no store; leave the flag out")
-    if dry_run and ("data" in values or "test" in values):
-        what = "a training" if "data" in values else "an evaluation"
-        raise ConfigError(f"--dry-run: {config} is {what}, which has none; leave the flag out")
+    if dry_run and (found := [what for key, what in _WITHOUT_DRY_RUN.items() if key in values]):
+        raise ConfigError(f"--dry-run: {config} is {found[0]}, which has none; leave the flag out")
     if "data" in values:
         run_training(parse(TrainConfig, values, str(config)))
     elif "test" in values:
         run_evaluation(parse(EvaluateConfig, values, str(config)))
+    elif "tests" in values:
+        run_comparison(parse(CompareConfig, values, str(config)))
     elif "pool_gradients" in values:
         _walk_matrices(parse(MatrixWalkConfig, values, str(config)), dry_run)
     else:
@@ -244,6 +250,7 @@ def replay(
 
 
 app.command(cls=EachFlagOnce)(methods)
+app.command(cls=EachFlagOnce)(compare)
 app.command(cls=EachFlagOnce)(train)
 app.command(cls=EachFlagOnce)(evaluate)
 app.command(cls=EachFlagOnce)(inspect)

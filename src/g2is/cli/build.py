@@ -6,6 +6,7 @@ from typing import Any
 
 from g2is.cli.options import assign
 from g2is.config import Config, EvaluateConfig, MatrixWalkConfig, TrainConfig
+from g2is.config.compare import CompareConfig
 from g2is.config_io import parse
 from g2is.errors import ConfigError
 from g2is.targets import read_quotas, read_shares, read_targets
@@ -70,6 +71,29 @@ def matrix_walk_config(flags: Mapping[str, Any]) -> MatrixWalkConfig:
     }
     assign(values, flags["set_"] or [])
     config: MatrixWalkConfig = parse(MatrixWalkConfig, values, _ORIGIN)
+    return config
+
+
+def compare_config(flags: Mapping[str, Any]) -> CompareConfig:
+    """The configuration of a comparison, from the flags of `compare` by parameter name.
+
+    Raises ConfigError listing every setting that cannot be used.
+    """
+    pool, targets = _split_files("compare", flags["files"], flags["target"])
+    values: dict[str, Any] = {
+        "pool": pool,
+        "targets": targets,
+        "tests": read_targets(flags["test"]),
+        "out": str(flags["out"]),
+        "model": {"name": flags["model"]},
+        "methods": flags["methods"],
+        "budgets": [budget.strip() for budget in flags["budgets"].split(",")],
+        "num_seeds": flags["seeds"],
+        "examples": examples_settings(flags["schema"], flags["column"], flags["on_bad_row"]),
+        "execution": _given({"device": flags["device"]}),
+    }
+    assign(values, flags["set_"] or [])
+    config: CompareConfig = parse(CompareConfig, values, _ORIGIN)
     return config
 
 

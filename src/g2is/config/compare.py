@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from pydantic import ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from g2is.config.parts import (
     EvaluationConfig,
@@ -37,7 +37,7 @@ class CompareConfig(Section):
     budgets: tuple[str, ...] = ("1%",)
     num_seeds: int = 3  # seed s is that of warm-up, projection, random draw and tuning
     keep_adapters: bool = False
-    selection: dict[str, Any] = {}  # for all methods
+    selection: dict[str, Any] = Field(default_factory=dict)  # for all methods
     examples: ExamplesConfig = ExamplesConfig()
     representation: RepresentationConfig = RepresentationConfig()
     warmup: WarmupConfig = WarmupConfig()

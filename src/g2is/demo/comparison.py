@@ -11,7 +11,6 @@ from torch import nn
 from g2is.config import TuningConfig
 from g2is.evaluation.answers import answer
 from g2is.examples.table import ExampleTable
-from g2is.model.batches import Row
 from g2is.model.folder import resolve_device
 from g2is.prepare import Prepared
 from g2is.progress import Reporter
@@ -49,7 +48,7 @@ def compare(
     """
     execution = prepared.config.execution
     device = resolve_device(execution.device)
-    tokenizer, asked = prepared.model.tokenizer(), _rows(test, np.arange(len(test)))
+    tokenizer, asked = prepared.model.tokenizer(), test.token_rows()
 
     def outcome(name: str, model: nn.Module, num_rows: int, seconds: float) -> Outcome:
         with reporter.stage(f"test {name}", "rows") as progress:
@@ -62,11 +61,7 @@ def compare(
         remove(place)
         begin = time.monotonic()
         with reporter.stage(f"tune on {name}", "steps") as progress:
-            model = tune(prepared.model, _rows(pool, positions), place, tuning, execution, device, progress)
+            model = tune(prepared.model, pool.token_rows(positions), place, tuning, execution, device, progress)
         outcomes.append(outcome(name, model, len(positions), time.monotonic() - begin))
     write_json(folder / "comparison.json", {"tuning": tuning.model_dump(), "outcomes": [asdict(o) for o in outcomes]})
     return outcomes
-
-
-def _rows(table: ExampleTable, positions: np.ndarray) -> list[Row]:
-    return [(example.input_ids, example.label_mask) for example in table.take(positions)]

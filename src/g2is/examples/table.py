@@ -108,6 +108,11 @@ class ExampleTable:
                 taken[position] = Rendered(*self._made.tokens(int(self._positions[position])), *dropped)
         return [taken[position] for position in wanted.tolist()]
 
+    def token_rows(self, positions: Sequence[int] | np.ndarray | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
+        """`input_ids` (T,) int32 and `label_mask` (T,) bool of the examples at `positions`, of all unless given."""
+        examples = self.take(range(len(self)) if positions is None else positions)
+        return [(example.input_ids, example.label_mask) for example in examples]
+
     def bad_rows(self) -> Iterator[dict[str, Any]]:
         """The rows that were set aside, in order: file, line, id or None, problem, raw text or None."""
         return self._made.bad_rows()

@@ -2,14 +2,14 @@
 
 import os
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-_PACKAGES = ("torch", "transformers", "peft", "accelerate", "zarr", "numpy", "scikit-learn")
+_PACKAGES = ("g2is", "torch", "transformers", "peft", "accelerate", "zarr", "numpy", "scikit-learn")
 
 
-def describe() -> dict[str, object]:
-    """Processor, cores, memory and versions."""
+def environment() -> dict[str, object]:
+    """Processor, cores, memory and versions of what is installed."""
     processor = next(
         (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "unknown"
     )
@@ -19,8 +19,15 @@ def describe() -> dict[str, object]:
         "cores": os.cpu_count(),
         "memory_gib": round(memory / 2**20, 1),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in _PACKAGES},
+        "versions": {name: found for name in _PACKAGES if (found := _version(name))},
     }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def _lines(path: str) -> list[str]:

@@ -1,0 +1,59 @@
+"""`g2is compare`: methods side by side."""
+
+# ruff: noqa: ARG001  # parameters tell typer which flags there are; `context.params` holds what was given
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from g2is.cli import options
+from g2is.cli.build import compare_config
+from g2is.cli.session import quiet_libraries, reporter, stoppable
+
+if TYPE_CHECKING:
+    from g2is.config.compare import CompareConfig
+
+_METHODS = "names of `g2is methods`, separated by commas"
+
+
+def compare(
+    context: typer.Context,
+    model: options.Model,
+    out: Annotated[Path, typer.Option(help="the comparison's folder; given again, it goes on with the next cell")],
+    test: Annotated[
+        list[str],
+        typer.Option("--test", metavar="[NAME=]FILE", help="what tuned models are tested on, one for each target"),
+    ],
+    files: options.Files = None,
+    target: options.Targets = None,
+    methods: Annotated[str, typer.Option(metavar="NAMES", help=_METHODS)] = "g2is,less,less-rr,rds+",
+    budgets: Annotated[str, typer.Option(metavar="BUDGETS", help="separated by commas, such as 1%,5%")] = "1%",
+    seeds: Annotated[int, typer.Option(help="seeds of warm-up, projection, random draw and tuning")] = 3,
+    device: options.Device = None,
+    schema: options.Schema = None,
+    column: options.Columns = None,
+    on_bad_row: options.OnBadRow = None,
+    set_: options.Set = None,
+) -> None:
+    """Select, tune and test with each method, and put the results in one table with intervals.
+
+    Always among them: the untuned model, a random selection, the full pool, and the full pool for as many optimizer
+    steps as a selection gets (full-cut).
+
+    OUT gets comparison.md, comparison.csv and comparison.json, written anew after each cell. Methods, budgets and seeds
+    can be added later: finished cells stay.
+    """
+    run_comparison(compare_config(context.params))
+
+
+def run_comparison(config: "CompareConfig") -> None:
+    """Compare, or go on, and print the table."""
+    with stoppable():
+        from rich.console import Console
+
+        from g2is.compare import compare as make_cells
+        from g2is.comparison.terminal import show_comparison
+
+        quiet_libraries()
+        show_comparison(make_cells(config, reporter()), Console())

@@ -1,0 +1,193 @@
+"""Where a comparison's cells are made: one model, one pool, the test rows of every target.
+
+Tunings are kept by content below OUT/tuned/: the same rows tuned on in the same way are tuned on once, whatever method
+chose them.
+
+    HASH/training.json, adapter/    as `training/tune.py` writes them; the adapter goes when all its tests are done
+    HASH/TARGET.parquet             every test row's loss and metrics (`evaluation/table.py`)
+    HASH/seconds.json               what tuning and tests took
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import torch
+
+from g2is.config import Config, TuningConfig
+from g2is.config.compare import RANDOM, CompareConfig
+from g2is.config_io import parse
+from g2is.evaluation.rows import Evaluation, evaluate_rows
+from g2is.evaluation.table import read_answers, write_answers
+from g2is.examples.table import ExampleTable
+from g2is.examples.tokenize import make_renderer
+from g2is.inputs import read_inputs
+from g2is.model.adapter import load_adapter, target_modules
+from g2is.model.folder import ModelFolder, find_model, resolve_device, resolve_dtype
+from g2is.progress import Reporter
+from g2is.read_test import TestRows, read_test
+from g2is.store.files import read_json, remove, write_json
+from g2is.targets import titled
+from g2is.training.tune import ADAPTER, finished_tuning, tune
+
+_SECONDS = "seconds.json"
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What a tuned model does on a target's (T,) test rows, the optimizer steps it had, and seconds by stage."""
+
+    evaluation: Evaluation
+    num_steps: int
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """Everything that cells share. `made_from` says what results depend on, beside methods, budgets and seeds."""
+
+    config: CompareConfig
+    model: ModelFolder
+    tokenizer: Any
+    device: torch.device
+    pool: ExampleTable
+    tests: Mapping[str, TestRows]
+    made_from: dict[str, Any]
+
+    def test_untuned(self, target: str, reporter: Reporter) -> Tested:
+        """Test the model as it is."""
+        folder = self.config.out / "tuned" / "untuned"
+        if not (folder / f"{target}.parquet").exists():
+            self._test(folder, target, self.model.load(self.device), reporter)
+        return self._tested(folder, target, 0)
+
+    def tune_and_test(
+        self, positions: np.ndarray, tuning: TuningConfig, targets: Sequence[str], reporter: Reporter
+    ) -> dict[str, Tested]:
+        """Tune on the pool's rows at `positions` (n,) and test on `targets`; what is there already is not done again.
+
+        Raises ModelError if the training diverges.
+        """
+        folder = self.config.out / "tuned" / self._digest(positions, tuning)
+        untested = [target for target in targets if not (folder / f"{target}.parquet").exists()]
+        model: Any = None
+        if untested and (finished_tuning(folder) is None or not (folder / ADAPTER).exists()):
+            remove(folder / "training.json")  # an adapter that was not kept is trained again for another target
+            rows = self.pool.token_rows(positions)
+            begin = monotonic()
+            with reporter.stage("tune", "steps") as progress:
+                model = tune(self.model, rows, folder, tuning, self.config.execution, self.device, progress)
+            self._add_seconds(folder, "tune", monotonic() - begin)
+        elif untested:
+            model = load_adapter(self.model, folder / ADAPTER, self.device)
+        for target in untested:
+            self._test(folder, target, model, reporter)
+        if not self.config.keep_adapters:
+            remove(folder / ADAPTER)
+        record = finished_tuning(folder)
+        assert record is not None
+        return {target: self._tested(folder, target, record["num_steps"]) for target in targets}
+
+    def keep_cost(self, store: Path, representation: str, run: Path) -> float:
+        """Seconds that the rows of a representation took in `store`, by the run that made them."""
+        costs = read_json(store / "costs.json") if (store / "costs.json").exists() else {}
+        sittings = read_json(run / "summary.json")["sittings"]
+        taken = sum(
+            seconds
+            for sitting in sittings
+            for stage, seconds in sitting["seconds"].items()
+            if stage == "warm up" or stage.endswith(" of pool")
+        )
+        if taken > costs.get(representation, 0.0):
+            costs[representation] = round(taken, 2)
+            write_json(store / "costs.json", costs)
+        return float(costs.get(representation, 0.0))
+
+    def _digest(self, positions: np.ndarray, tuning: TuningConfig) -> str:
+        shared = {key: self.made_from[key] for key in ("model", "examples", "evaluation")}
+        made_from = {**shared, "tuning": tuning.model_dump(mode="json"), "tests": self.made_from["tests_sha256"]}
+        total = hashlib.blake2b(json.dumps(made_from, sort_keys=True).encode(), digest_size=12)
+        total.update(self.pool.keys[positions].tobytes())
+        return total.hexdigest()
+
+    def _test(self, folder: Path, target: str, model: Any, reporter: Reporter) -> None:
+        test, begin = self.tests[target], monotonic()
+        with reporter.stage(f"test on {titled(target)}", "rows") as progress:
+            evaluation = evaluate_rows(
+                model.eval(),
+                self.tokenizer,
+                test.table.token_rows(),
+                test.references,
+                self.config.evaluation,
+                self.config.execution.batch_tokens,
+                progress,
+            )
+        self._add_seconds(folder, f"evaluate {target}", monotonic() - begin)
+        write_answers(folder / f"{target}.parquet", test.table.rows, test.table.ids, evaluation)
+
+    def _tested(self, folder: Path, target: str, num_steps: int) -> Tested:
+        taken = read_json(folder / _SECONDS)
+        seconds = {"tune": taken.get("tune", 0.0), "evaluate": taken[f"evaluate {target}"]}
+        return Tested(read_answers(folder / f"{target}.parquet"), num_steps, seconds)
+
+    def _add_seconds(self, folder: Path, stage: str, seconds: float) -> None:
+        taken = read_json(folder / _SECONDS) if (folder / _SECONDS).exists() else {}
+        write_json(folder / _SECONDS, {**taken, stage: round(taken.get(stage, 0.0) + seconds, 2)})
+
+
+def open_workbench(config: CompareConfig, reporter: Reporter) -> Workbench:
+    """Find the model, read pool and tests. Raises a G2isError for whatever of them cannot be used."""
+    model = find_model(config.model)
+    device, tokenizer = resolve_device(config.execution.device), model.tokenizer()
+    renderer = make_renderer(tokenizer, config.examples, model.context_length)
+    target_modules(model.without_weights(), config.tuning.lora, "tuning")
+    with reporter.stage("check model", "bytes") as progress:
+        weights = model.digest(progress)
+    cache = config.out / "examples"
+    examples = read_inputs(run_config(config, RANDOM, None, config.budgets[0], 0), renderer, cache, reporter)
+    tests = {name: read_test(files, config.examples, renderer, cache, reporter) for name, files in config.tests.items()}
+    made_from = {
+        "model": {"weights": weights, "dtype": str(resolve_dtype(config.model, device))},
+        "examples": renderer.fingerprint,
+        "pool_sha256": examples.pool.source_sha256,
+        "targets_sha256": {name: table.source_sha256 for name, table in examples.targets.items()},
+        "tests_sha256": {name: test.table.source_sha256 for name, test in tests.items()},
+        "warmup": config.warmup.model_dump(mode="json", exclude={"seed"}),
+        "projection": config.gradients.projection.model_dump(mode="json", exclude={"seed"}),
+        "representation": config.representation.model_dump(mode="json"),
+        "selection": json.dumps(config.selection, sort_keys=True, default=str),
+        "tuning": config.tuning.model_dump(mode="json", exclude={"seed"}),
+        "evaluation": config.evaluation.model_dump(mode="json"),
+    }
+    return Workbench(config, model, tokenizer, device, examples.pool, tests, made_from)
+
+
+def run_config(config: CompareConfig, method: str, target: str | None, budget: str, seed: int) -> Config:
+    """The run that selects for a cell; `target` None: for all of them at once."""
+    settings = config.selection_of(method, budget, seed)
+    store = config.out / "store" / f"seed-{seed if settings.representation == 'gradient' else 0}"
+    targets = config.targets if target is None else {target: config.targets[target]}
+    place = config.out / "selections" / method / (target or "all") / budget.replace("%", "pct") / f"seed-{seed}"
+    values = {
+        "pool": list(config.pool),
+        "targets": {name: list(files) for name, files in targets.items()},
+        "out": str(place),
+        "store": str(store),
+        "model": config.model.model_dump(mode="json"),
+        "examples": config.examples.model_dump(mode="json"),
+        "representation": config.representation.model_dump(mode="json"),
+        "warmup": {**config.warmup.model_dump(mode="json"), "seed": seed},
+        "gradients": {
+            **config.gradients.model_dump(mode="json"),
+            "projection": {**config.gradients.projection.model_dump(mode="json"), "seed": seed},
+        },
+        "selection": settings.model_dump(mode="json"),
+        "execution": config.execution.model_dump(mode="json"),
+    }
+    run: Config = parse(Config, values, f"{method} at {budget}")
+    return run
