@@ -283,3 +283,15 @@ def test_earlier_calls_of_a_tokenizer_change_neither_fingerprint_nor_tokens(
     assert renderer_for(used).fingerprint == renderer_for(fresh).fingerprint
     ids = [renderer_for(tokenizer).render(make_example(*ONE_TURN)).input_ids.tolist() for tokenizer in (used, fresh)]
     assert ids[0] == ids[1]
+
+
+def test_the_text_is_what_the_model_sees_without_special_tokens_and_as_it_stands(
+    make_tokenizer: Make, make_example: Make, renderer_for: Make
+) -> None:
+    example = make_example(("user", "Is 2 , 3 ?  é"), ("assistant", "Not now ."))
+    renderer = renderer_for(make_tokenizer(CHATML, IM, **BOS_EOS, adds_bos=True))
+    rendered = renderer.render(example)
+    assert renderer.text(rendered.input_ids) == "user\nIs 2 , 3 ?  é\nassistant\nNot now .\n"
+    shortener = renderer_for(make_tokenizer(CHATML, IM), max_length=14, truncation="answer-end")
+    shortened = shortener.render(make_example(("assistant", "x" * 40)))
+    assert shortener.text(shortened.input_ids) == "assistant\nxxx"

@@ -2,11 +2,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from g2is.errors import FingerprintError, StoreError
 from g2is.store.fingerprint import digest, flatten
-from g2is.store.manifest import open_store
+from g2is.store.manifest import Store, check_representation, open_store
+from g2is.store.matrix import Shard
 
 FINGERPRINT = {"model.weights": "abc", "warmup.epochs": 4, "gradients.forms": "less"}
 
@@ -83,3 +85,53 @@ def test_the_digest_does_not_depend_on_the_order_of_keys() -> None:
 
 def test_flatten_joins_keys_with_dots() -> None:
     assert flatten({"a": {"b": 1, "c": {"d": [1, "x"]}}, "e": None}) == {"a.b": 1, "a.c.d": "1, x", "e": None}
+
+
+def write_rows(store: Store, name: str, fingerprint: dict[str, str | int], number: int = 0) -> None:
+    key = np.full((2, 16), number, np.uint8)
+    store.tables(name, fingerprint)["pool"].write(number, Shard(key, {"rows": np.ones((2, 3), np.float16)}))
+
+
+def test_a_representation_lies_in_its_own_folder_and_binds_no_setting_of_the_gradients(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with open_store(path, None, 8) as store:
+        write_rows(store, "hidden", {"model.weights": "abc"})
+    start_store(path, shard_rows=4)  # whatever settings the gradients have
+    with open_store(path, None, 99) as store:
+        write_rows(store, "hidden", {"model.weights": "abc"}, 1)
+        assert store.tables("hidden", {"model.weights": "abc"})["pool"].shard_rows == 8
+        assert store.tables("own", {})["pool"].shard_rows == 4
+    with open_store(path, FINGERPRINT, 8) as store:
+        assert store.shard_rows == 4
+    assert sorted(entry.name for entry in path.iterdir()) == [".lock", "hidden", "manifest.json", "own", "warmup"]
+
+
+def test_a_run_without_gradients_leaves_what_they_were_made_with_as_it_is(tmp_path: Path) -> None:
+    start_store(tmp_path / "s")
+    before = (tmp_path / "s/manifest.json").read_bytes()
+    with open_store(tmp_path / "s", None, 99) as store:
+        write_rows(store, "hidden", {"model.weights": "another"})
+    assert (tmp_path / "s/manifest.json").read_bytes() == before
+    with pytest.raises(FingerprintError), open_store(tmp_path / "s", FINGERPRINT | {"warmup.epochs": 2}, 8):
+        pass
+
+
+def test_rows_of_a_representation_made_otherwise_are_refused_and_the_key_named(tmp_path: Path) -> None:
+    stored, other = {"embedding.model": "a", "text.version": 1}, {"embedding.model": "b", "text.version": 1}
+    with open_store(tmp_path / "s", None, 8) as store:
+        store.tables("embedding", stored)
+        write_rows(store, "embedding", other)  # before there are rows, a setting may still be mended
+        with pytest.raises(FingerprintError) as error:
+            store.tables("embedding", stored)
+    message = str(error.value)
+    assert message.startswith(
+        f"{tmp_path / 's/embedding'}: expected rows of embedding made with the settings asked for"
+    )
+    assert "embedding.model: there b, asked for a" in message
+    assert "text.version" not in message
+    assert "another --store" in message
+    with pytest.raises(FingerprintError):
+        check_representation(tmp_path / "s", "embedding", stored)
+    check_representation(tmp_path / "s", "hidden", stored)
+    check_representation(tmp_path / "nowhere", "hidden", stored)
+    assert not (tmp_path / "nowhere").exists()
