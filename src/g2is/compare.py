@@ -16,13 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from g2is import pipeline
-from g2is.comparison.cells import FULL, FULL_CUT, RANDOM, UNTUNED, Cell, Key, key_of, read_cell, write_cell
+from g2is.comparison.cells import Cell, Key, key_of, read_cell, write_cell
 from g2is.comparison.evidence import Comparison, compare_cells
 from g2is.comparison.files import write_comparison
 from g2is.comparison.grid import Grid
 from g2is.config.compare import CompareConfig
 from g2is.config_io import dump
 from g2is.environment import environment
+from g2is.methods import FULL, FULL_CUT, RANDOM, UNTUNED
 from g2is.progress import Reporter, Silent
 from g2is.store.files import read_json, write_json, write_text
 from g2is.store.fingerprint import check_same, flatten

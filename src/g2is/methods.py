@@ -27,6 +27,11 @@ REPRESENTATIONS: dict[str, str] = {
 # Gradients have stages of their own (warm-up, Γ, projection); "none" is for selectors that look at nothing.
 GRADIENT, NONE = "gradient", "none"
 
+# What every comparison has beside the methods asked for; full-cut is the full pool, stopped after as many optimizer
+# steps as a selection gets.
+UNTUNED, RANDOM, FULL, FULL_CUT = "untuned", "random", "full", "full-cut"
+ALWAYS = (UNTUNED, RANDOM, FULL, FULL_CUT)
+
 OWN = "own:"  # begins the name of a selector or representation that a user passes from Python
 
 

@@ -20,13 +20,14 @@ import numpy as np
 import torch
 
 from g2is.config import Config, TuningConfig
-from g2is.config.compare import RANDOM, CompareConfig
+from g2is.config.compare import CompareConfig
 from g2is.config_io import parse
 from g2is.evaluation.rows import Evaluation, evaluate_rows
 from g2is.evaluation.table import read_answers, write_answers
 from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import make_renderer
 from g2is.inputs import read_inputs
+from g2is.methods import RANDOM
 from g2is.model.adapter import load_adapter, target_modules
 from g2is.model.folder import ModelFolder, find_model, resolve_device, resolve_dtype
 from g2is.progress import Reporter

@@ -10,10 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from g2is.errors import InputError, StoreError
+from g2is.methods import FULL, UNTUNED
 from g2is.store.files import read_json, write_text
-
-UNTUNED, RANDOM, FULL, FULL_CUT = "untuned", "random", "full", "full-cut"
-ALWAYS = (UNTUNED, RANDOM, FULL, FULL_CUT)  # never left out of a table, run or not
 
 
 class Key(NamedTuple):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from g2is.comparison.cells import FULL, RANDOM, UNTUNED, Cell, Key, key_of
+from g2is.comparison.cells import Cell, Key, key_of
 from g2is.comparison.statistics import (
     NOTHING,
     NUM_RESAMPLES,
@@ -17,6 +17,7 @@ from g2is.comparison.statistics import (
     resampled_ratios,
     verdict,
 )
+from g2is.methods import FULL, RANDOM, UNTUNED
 
 Seeds = tuple[int | None, ...]  # (None,) where none of the methods has seeds
 Quantity = Callable[[Cell], tuple[np.ndarray, np.ndarray] | None]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from g2is.comparison.cells import ALWAYS, FULL, RANDOM, UNTUNED, Cell, Key, key_of
+from g2is.comparison.cells import Cell, Key, key_of
 from g2is.comparison.contrasts import (
     Contrast,
     Quantity,
@@ -22,6 +22,7 @@ from g2is.comparison.grid import Grid, arrange
 from g2is.comparison.overlap import Overlap, Stability, mean_stability, overlap, stability
 from g2is.comparison.statistics import NUM_RESAMPLES, Estimate, estimate
 from g2is.errors import ConfigError
+from g2is.methods import ALWAYS, FULL, RANDOM, UNTUNED
 
 Range = tuple[float, float]
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from g2is.comparison.cells import RANDOM, Cell, Key, key_of
+from g2is.comparison.cells import Cell, Key, key_of
 from g2is.errors import ConfigError, InputError
+from g2is.methods import RANDOM
 
 
 @dataclass(frozen=True)

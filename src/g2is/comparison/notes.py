@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from g2is.comparison.cells import ALWAYS, FULL, RANDOM
 from g2is.comparison.evidence import Comparison, Entry
 from g2is.comparison.statistics import UNCLEAR
+from g2is.methods import ALWAYS, FULL, RANDOM
 
 
 def notes(comparison: Comparison) -> list[str]:

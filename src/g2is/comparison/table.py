@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from g2is.comparison.cells import ALWAYS, FULL, RANDOM, UNTUNED
 from g2is.comparison.evidence import Comparison, Part, Range
 from g2is.comparison.overlap import mean_overlap
 from g2is.comparison.statistics import BETTER, INTERVAL_FRACTION, UNCLEAR, WORSE, Estimate
+from g2is.methods import ALWAYS, FULL, RANDOM, UNTUNED
 
 MISSING = "–"
 _STAGES = ("represent", "select", "tune")  # of a cell's seconds, those that differ by method

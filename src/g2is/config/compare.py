@@ -18,10 +18,8 @@ from g2is.config.parts import (
 )
 from g2is.config.section import AbsolutePath, Locations, Section
 from g2is.config.selection import SelectionConfig
+from g2is.methods import ALWAYS, FULL, FULL_CUT, RANDOM, UNTUNED
 from g2is.targets import files_by_name
-
-UNTUNED, RANDOM, FULL, FULL_CUT = "untuned", "random", "full", "full-cut"
-ALWAYS = (UNTUNED, RANDOM, FULL, FULL_CUT)  # full-cut: the full pool, for as many optimizer steps as a selection gets
 
 
 class CompareConfig(Section):

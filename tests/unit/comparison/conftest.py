@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import pytest
 
-from g2is.comparison.cells import FULL, UNTUNED, Cell, Key
+from g2is.comparison.cells import Cell, Key
 from g2is.comparison.evidence import Comparison, compare_cells
 from g2is.comparison.grid import Grid
+from g2is.methods import FULL, UNTUNED
 
 GRID = Grid(
     methods=("g2is", "less", "rds+", UNTUNED, "random", FULL),

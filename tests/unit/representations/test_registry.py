@@ -1,7 +1,8 @@
 from typing import get_args
 
-from g2is.config import RepresentationConfig
 from g2is.representations.registry import BUILT_IN
+
+from g2is.config import RepresentationConfig
 
 
 def test_the_settings_name_the_gradient_and_every_registered_representation() -> None:
