@@ -10,7 +10,7 @@ import pytest
 from small_run import MODEL, set_flags
 from wrong_input import GOOD, listing
 
-from g2is.config import EvaluateConfig, ModelConfig, TrainConfig
+from g2is.config import EvaluateConfig, EvaluationConfig, ModelConfig, TrainConfig
 from g2is.evaluate import evaluate
 from g2is.train import train
 
@@ -30,7 +30,7 @@ generation_kwargs: {until: ["</s>"], max_gen_toks: 24}
 metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]
 """
 _CHOOSE = """
-doc_to_choice: ["{{messages[1].content}}", "The cloud has 6 letters and begins with c."]
+doc_to_choice: "{{[messages[1].content, 'The cloud has 6 letters and begins with c.']}}"
 doc_to_target: 0
 metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
 """
@@ -38,20 +38,20 @@ metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
 
 @pytest.fixture(scope="module")
 def test_rows(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first eight rows of the sample pool."""
+    """The first six rows of the sample pool."""
     path = tmp_path_factory.mktemp("test") / "test.jsonl"
-    path.write_text("".join(line + "\n" for line in (sample / "pool.jsonl").read_text().splitlines()[:8]))
+    path.write_text("".join(line + "\n" for line in (sample / "pool.jsonl").read_text().splitlines()[:6]))
     return path
 
 
 @pytest.fixture(scope="module")
 def tuned(test_rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a training that has learned the test rows by heart, all but some."""
+    """The folder of a training that has learned the test rows by heart, but the last two."""
     out = tmp_path_factory.mktemp("tuned") / "tuned"
     learned = out.parent / "learned.jsonl"
-    learned.write_text("".join(line + "\n" for line in test_rows.read_text().splitlines()[:6]))
+    learned.write_text("".join(line + "\n" for line in test_rows.read_text().splitlines()[:4]))
     lora = {"rank": 16, "alpha": 32, "dropout": 0.0}
-    tuning = {"lora": lora, "epochs": 100, "learning_rate": 5e-3, "batch_size": 6}
+    tuning = {"lora": lora, "epochs": 40, "learning_rate": 5e-3, "batch_size": 4}
     train(TrainConfig(data=str(learned), out=out, model=ModelConfig(name=str(MODEL)), tuning=tuning))
     return out
 
@@ -65,25 +65,24 @@ def test_an_adapter_of_g2is_train_is_tested_row_by_row(
 ) -> None:
     code, out, err = g2is("evaluate", test_rows, "--model", MODEL, "--adapter", tuned, "--out", tmp_path / "out")
     assert code == 0, err
-    assert "tested on 8 rows" in out
+    assert "tested on 6 rows" in out
     found = table(tmp_path / "out")
     rows = [json.loads(line) for line in test_rows.read_text().splitlines()]
     assert found["id"] == [row["id"] for row in rows]
-    assert found["row"] == list(range(8))
+    assert found["row"] == list(range(6))
     assert found["expected"] == [row["messages"][1]["content"] for row in rows]
     exact = [float(a == b) for a, b in zip(found["given"], found["expected"], strict=True)]
     assert found["exact_match"] == exact
-    assert sum(exact) >= 4
+    assert 3 <= sum(exact) < 6
     summary = json.loads((tmp_path / "out/evaluation.json").read_text())
     assert summary["means"]["exact_match"] == pytest.approx(np.mean(exact))
     weights = np.array(found["num_learned"])
     assert summary["means"]["loss"] == pytest.approx((np.array(found["loss"]) * weights).sum() / weights.sum())
     assert f"exact_match     {np.mean(exact):.4f}" in out
-    untuned = evaluate(
-        EvaluateConfig(test=test_rows, out=tmp_path / "u", model={"name": str(MODEL)}, evaluation={"generate": False})
-    )
+    model, loss_alone = ModelConfig(name=str(MODEL)), EvaluationConfig(generate=False)
+    untuned = evaluate(EvaluateConfig(test=str(test_rows), out=tmp_path / "u", model=model, evaluation=loss_alone))
     assert untuned.summary["means"]["loss"] > summary["means"]["loss"]
-    assert table(tmp_path / "u")["given"] == [None] * 8
+    assert table(tmp_path / "u")["given"] == [None] * 6
 
 
 def test_given_again_nothing_is_computed_replayed_it_is_the_same_and_other_settings_are_refused(
@@ -100,7 +99,9 @@ def test_given_again_nothing_is_computed_replayed_it_is_the_same_and_other_setti
     after = listing(tmp_path / "out")
     assert {path for path in before if before[path] != after[path]} <= {str(tmp_path / "out/config.yaml")}
     assert g2is("run", tmp_path / "out/config.yaml", "--out", tmp_path / "replayed")[0] == 0
-    assert table(tmp_path / "replayed") == table(tmp_path / "out")
+    there, here = table(tmp_path / "out"), table(tmp_path / "replayed")
+    assert here.pop("loss") == pytest.approx(there.pop("loss"), rel=1e-5)  # batches were others
+    assert here == there
     code, _, err = g2is(*command[:-1], "evaluation.max_new_tokens=13", "--adapter", tuned)
     assert code == 2
     assert "out: expected an evaluation made with the settings asked for, found 2 that differ:" in err
@@ -172,13 +173,9 @@ def test_tasks_of_one_s_own_are_run_offline_and_agree_with_our_own_numbers(
     exact = json.loads((tmp_path / "rows/evaluation.json").read_text())["means"]["exact_match"]
     generated = found[str(tasks[1])]["results"]["own_generate_until"]["exact_match,none"]
     assert generated == pytest.approx(exact)
-    assert generated >= 0.5
+    assert 0.5 <= generated < 1
     assert found[str(tasks[3])]["results"]["own_multiple_choice"]["acc,none"] >= 0.75
     assert "own_generate_until" in out
-    assert yaml.safe_load((tmp_path / "tasks/config.yaml").read_text())["evaluation"]["tasks"] == [
-        str(t) for t in tasks[1::2]
-    ]
-    begin = time.monotonic()
     code, again, err = g2is(*ours, *tasks, "--out", tmp_path / "tasks", *chat)
     assert code == 0, err
     assert again == out

@@ -9,10 +9,10 @@ from safetensors.torch import save_file
 from small_run import MODEL
 from wrong_input import GOOD, Case, Place, case
 
+Command = Callable[[Place], list[object]]
 
-def evaluate(
-    *flags: object, test: Callable[[Place], Sequence[object]] | None = None
-) -> Callable[[Place], list[object]]:
+
+def evaluate(*flags: object, test: Callable[[Place], Sequence[object]] | None = None) -> Command:
     """An `evaluate` of the untuned model that is right but for what is given."""
 
     def command(place: Place) -> list[object]:
@@ -22,10 +22,8 @@ def evaluate(
     return command
 
 
-def adapter(
-    name: str, shape: tuple[int, int] = (4, 128), layers: str = "model.layers.0.self_attn."
-) -> Callable[[Place], Path]:
-    """A LoRA adapter of rank 4 on one layer, whose A has the given shape."""
+def adapter(name: str, width: int = 128, layers: str = "model.layers.0.self_attn.") -> Callable[[Place], Path]:
+    """A LoRA adapter of rank 4 on one layer, which takes `width` numbers."""
 
     def write(place: Place) -> Path:
         settings = {"peft_type": "LORA", "r": 4, "lora_alpha": 4, "target_modules": [f"{layers}q_proj"]}
