@@ -64,7 +64,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
     names = config.evaluation.tasks
     if names:
         lm_eval_tasks.check_installed()
-    with locked(config.out, "evaluation") as new, removed_on_error(config.out, new):
+    with locked(config.out, "test") as new, removed_on_error(config.out, new):
         _check_is_evaluation(config.out)
         device = resolve_device(config.execution.device)
         folder = find_model(config.model)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from small_run import MODEL, SMALL, selected_ids, set_flags
+from wrong_evaluate import EVALUATE
 from wrong_files import FILES
 from wrong_folders import FOLDERS
 from wrong_input import GOOD, Case, Place, check_one_message, listing
@@ -19,7 +20,7 @@ from wrong_settings import BUDGETS, COMMAND_LINE
 from wrong_targets import TARGETS
 
 Command = Callable[..., tuple[int, str, str]]
-PARTS = (FILES, COMMAND_LINE, BUDGETS, TARGETS, MODELS, MATRICES, FOLDERS)
+PARTS = (FILES, COMMAND_LINE, BUDGETS, TARGETS, MODELS, MATRICES, FOLDERS, EVALUATE)
 CATALOGUE: dict[str, Case] = {name: wrong for part in PARTS for name, wrong in part.items()}
 HOLD = """
 import sys

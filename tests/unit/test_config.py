@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from g2is.config import Config, MatrixWalkConfig, SelectionConfig
+from g2is.config import Config, EvaluateConfig, EvaluationConfig, MatrixWalkConfig, SelectionConfig
 from g2is.config_io import dump, load, parse, read_yaml
 from g2is.errors import ConfigError
 from g2is.methods import METHODS
@@ -155,3 +155,38 @@ def test_local_locations_become_absolute_and_those_of_the_hub_stay(
 )
 def test_a_location_or_a_way_to_read_rows_that_is_none_is_named(values: dict[str, object], expected: str) -> None:
     assert expected in " ".join(problems(**values))
+
+
+def test_without_answers_only_the_loss_is_measured() -> None:
+    assert EvaluationConfig().metrics == ("loss", "exact_match", "rouge_l", "numeric_match")
+    alone = EvaluationConfig(generate=False)
+    assert alone.metrics == ("loss",)
+    assert EvaluationConfig.model_validate(alone.model_dump()) == alone
+    assert EvaluationConfig(metrics="rouge_l").metrics == ("rouge_l",)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"generate": False, "metrics": ["loss", "rouge_l"]}, "found rouge_l, which need the model's answers"),
+        ({"metrics": ["loss", "loss"]}, "evaluation.metrics: expected each once"),
+        ({"metrics": []}, "evaluation.metrics"),
+        (
+            {"metrics": ["bleu"]},
+            "evaluation.metrics: expected 'loss', 'exact_match', 'rouge_l' or 'numeric_match'",
+        ),
+        ({"tasks": ["mmlu", "mmlu"]}, "evaluation.tasks: expected each once"),
+        ({"max_new_tokens": 0}, "evaluation.max_new_tokens"),
+    ],
+)
+def test_settings_of_an_evaluation_that_cannot_be_used(values: dict[str, object], expected: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse(EvaluateConfig, {"test": "t.jsonl", "out": "o", "model": {"name": "m"}, "evaluation": values}, "x")
+    assert expected in str(error.value)
+
+
+def test_an_evaluation_needs_rows_or_tasks_and_keeps_a_task_s_file_by_its_whole_path() -> None:
+    with pytest.raises(ConfigError, match=r"expected files of test rows, or tasks of lm-eval \(--task NAME\), found"):
+        parse(EvaluateConfig, {"out": "o", "model": {"name": "m"}}, "x")
+    tasks = EvaluationConfig(tasks=("mmlu", "own.yaml")).tasks
+    assert tasks == ("mmlu", str(Path("own.yaml").absolute()))

@@ -53,6 +53,10 @@ def run_evaluation(config: EvaluateConfig) -> None:
         from g2is.evaluate import evaluate as test
 
         quiet_libraries()
+        if config.evaluation.tasks:
+            from datasets import disable_progress_bars
+
+            disable_progress_bars()
         _show(config, test(config, reporter()))
 
 

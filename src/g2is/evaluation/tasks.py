@@ -45,8 +45,22 @@ def digests(names: Sequence[str]) -> dict[str, str]:
 def load_tasks(names: Sequence[str], reporter: Reporter) -> list[Task]:
     """Look all names up, then fetch the tasks' data.
 
-    Raises ConfigError for a name that lm-eval does not know, a task whose data cannot be had, or one that cannot be
-    run here: it takes pictures, or runs code that the model writes.
+    Raises ConfigError as `find_tasks`, for a task whose data cannot be had, and for one that cannot be run here: about
+    pictures, or with code that the model writes.
+    """
+    manager = find_tasks(names, reporter)
+    with reporter.stage("load tasks", "tasks") as progress:
+        tasks = []
+        for done, name in enumerate(names, start=1):
+            tasks.append(_load(name, manager))
+            progress(done, len(names))
+    return tasks
+
+
+def find_tasks(names: Sequence[str], reporter: Reporter) -> Any:
+    """lm-eval's TaskManager, which knows all of `names`.
+
+    Raises ConfigError for a name that is not in its index, or a file that is no task.
     """
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     settings = {name: _settings(Path(name)) for name in names if _is_file(name)}
@@ -64,12 +78,7 @@ def load_tasks(names: Sequence[str], reporter: Reporter) -> list[Task]:
                 f"--task {name}: expected a task, group or tag of lm-eval {version('lm-eval')}, or a .yaml file, found"
                 f" neither; {f'did you mean {near}?' if near else '`lm_eval ls tasks` lists them'}"
             )
-    with reporter.stage("load tasks", "tasks") as progress:
-        tasks = []
-        for done, name in enumerate(names, start=1):
-            tasks.append(_load(name, manager))
-            progress(done, len(names))
-    return tasks
+    return manager
 
 
 def run_task(

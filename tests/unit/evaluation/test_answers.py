@@ -48,7 +48,7 @@ def test_losses_are_those_of_each_example_alone(setting):
 
 
 def test_answers_are_the_most_likely_tokens_one_by_one_whatever_the_batch(setting):
-    model, tokenizer, rows = setting
+    model, tokenizer, rows = *setting[:2], setting[2][:5]
     together = answer(model, tokenizer, rows, 100_000, lambda done, total: None)
     apart = answer(model, tokenizer, rows, 1, lambda done, total: None)
     longest = max(int(mask.sum()) for _, mask in rows)
@@ -60,8 +60,8 @@ def test_answers_are_the_most_likely_tokens_one_by_one_whatever_the_batch(settin
             with torch.no_grad():
                 tokens.append(int(model(input_ids=torch.tensor([tokens])).logits[0, -1].argmax()))
         plain = tokenizer.decode(tokens[prompt:], skip_special_tokens=True)
-        assert given.startswith(plain)  # the batch may run on a little longer before it is cut off
-        assert plain.startswith(alone) or alone.startswith(plain)
+        assert given.startswith(plain)  # an answer may run on a little longer before it is cut off
+        assert given == alone
 
 
 def test_what_is_expected_is_the_last_answer(setting):

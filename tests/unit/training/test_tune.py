@@ -1,6 +1,8 @@
 """Tuning keeps an adapter that PEFT loads, lowers the loss, and goes on after a stop as if there had been none."""
 
+import importlib.util
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from g2is.config import ExecutionConfig, LoraConfig, ModelConfig, TuningConfig
-from g2is.errors import ModelError
+from g2is.errors import ConfigError, ModelError
 from g2is.model.folder import find_model
 from g2is.training.tune import ADAPTER, finished_tuning, tune
 
@@ -76,3 +78,29 @@ def test_a_tuning_that_diverges_says_so_and_keeps_no_adapter(tmp_path):
         run(tmp_path, SETTINGS.model_copy(update={"learning_rate": 1e30, "max_grad_norm": 1e30}))
     assert finished_tuning(tmp_path) is None
     assert not (tmp_path / ADAPTER).exists()
+
+
+def test_a_training_is_logged_below_its_folder_if_asked_for_and_comes_out_the_same(undisturbed, tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "elsewhere"))
+    run(tmp_path / "tuned", execution=ExecutionConfig(report_to=("tensorboard",)))
+    (events,) = (tmp_path / "tuned/logs").glob("events.out.tfevents.*")
+    logged = EventAccumulator(str(events)).Reload()
+    losses = [event.value for event in logged.Scalars("train/loss")]
+    assert losses == pytest.approx(finished_tuning(undisturbed)["loss_by_step"], abs=1e-5)
+    there, here = (
+        load_file(folder / ADAPTER / "adapter_model.safetensors") for folder in (undisturbed, tmp_path / "tuned")
+    )
+    assert all(torch.equal(there[name], here[name]) for name in there)
+    assert not (tmp_path / "elsewhere").exists()
+    assert os.environ["TENSORBOARD_LOGGING_DIR"] == str(tmp_path / "elsewhere")
+
+
+def test_without_the_package_nothing_is_trained(tmp_path):
+    if importlib.util.find_spec("wandb") is not None:
+        pytest.skip("wandb is installed")
+    with pytest.raises(ConfigError, match=r"execution\.report_to: expected the package wandb, found it not installed"):
+        run(tmp_path, execution=ExecutionConfig(report_to=("wandb",)))
+    assert list(tmp_path.iterdir()) == []

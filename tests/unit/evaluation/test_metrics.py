@@ -1,0 +1,126 @@
+"""Each metric on the texts it could trip over."""
+
+import math
+from fractions import Fraction
+
+import pytest
+
+from g2is.evaluation.metrics import exact_match, last_number, numeric_match, rouge_l
+
+
+@pytest.mark.parametrize(
+    ("given", "right", "expected"),
+    [
+        (" a b\n", ["a b"], 1),
+        ("a  b", ["a b"], 0),
+        ("A b", ["a b"], 0),
+        ("", ["a b"], 0),
+        ("two", ["one", " two "], 1),
+        ("three", ["one", "two"], 0),
+        ("naïve 東京", ["naïve 東京"], 1),
+    ],
+)
+def test_an_answer_is_exact_if_it_is_one_of_the_right_ones_but_for_space_around_it(given, right, expected):
+    assert exact_match(given, right) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("", None),
+        ("no number here", None),
+        ("#### 42", 42),
+        ("####42", 42),
+        ("1,234", 1234),
+        ("1,234,567.50 in all", Fraction("1234567.5")),
+        ("$5.00", 5),
+        ("It costs $1,000.", 1000),
+        ("-$5.00", -5),
+        ("$-5", -5),
+        (r"\$18", 18),
+        ("€ 7", 7),
+        ("-3", -3),
+        ("x = -3.", -3),
+        ("\u22127 degrees", -7),
+        ("10 - 3", 3),
+        ("from 3-5", 5),
+        ("5-3", 3),
+        ("3/4", Fraction(3, 4)),
+        ("-1/2", Fraction(-1, 2)),
+        ("3 / 4 of it", Fraction(3, 4)),
+        ("2 1/2 cups", Fraction(5, 2)),
+        ("½", Fraction(1, 2)),
+        ("2½ cups", Fraction(5, 2)),
+        ("-½", Fraction(-1, 2)),
+        (r"\boxed{\frac{3}{4}}", Fraction(3, 4)),
+        ("5/0", 0),
+        (".5", Fraction(1, 2)),
+        ("1e-3", Fraction(1, 1000)),
+        ("12.", 12),
+        ("50%", 50),
+        ("7 x .5 = 3.5", Fraction(7, 2)),
+        ("1764/12 = 147 dozens", 147),
+        ("1, 2, 3", 3),
+        ("1,23", 23),
+        ("12 m2", 12),
+        ("12 m²", 12),
+        ("10^2", 10),
+        ("10^-2", 10),
+        ("CO2", None),
+        ("\uff14\uff12", 42),
+        ("٤٢", 42),
+        ("5kg", 5),
+        ("007", 7),
+        ("9" * 5000, None),
+        ("1e99999999", 1),  # and not a number that fills the memory
+    ],
+)
+def test_the_last_number_of_a_text(text, number):
+    assert last_number(text) == number
+
+
+@pytest.mark.parametrize(
+    ("given", "right", "expected"),
+    [
+        ("So she has $1,234.00 left.", "... \n#### 1234", 1),
+        ("0.5", "1/2", 1),
+        ("The answer is 42", "42.0", 1),
+        ("The answer is -42", "42", 0),
+        ("First 42, then 43", "42", 0),
+        ("", "42", 0),
+        ("forty-two", "42", 0),
+    ],
+)
+def test_numbers_match_if_the_last_ones_are_equal(given, right, expected):
+    assert numeric_match(given, right) == expected
+
+
+def test_numbers_match_nothing_where_the_right_answer_has_none():
+    assert math.isnan(numeric_match("42", "yes"))
+
+
+def test_rouge_l_is_f1_over_the_longest_common_subsequence_of_words():
+    # 3 words in common, of 4 given and 6 right: 2 · ¾ · ½ / (¾ + ½)
+    assert rouge_l("The cat, SAT down", ["the cat on a mat sat"]) == pytest.approx(0.6)
+    assert rouge_l("", ["the cat"]) == 0
+    assert rouge_l("b a", ["a b"]) == pytest.approx(0.5)
+    assert rouge_l("b\na", ["a\nb"]) == pytest.approx(0.5)  # the order of lines counts, as in rougeL
+
+
+def test_rouge_l_takes_the_best_of_several_right_answers():
+    assert rouge_l("two words", ["nothing alike", "two other words", "two words"]) == 1
+
+
+def test_rouge_l_knows_words_of_any_script_and_is_undefined_without_any():
+    assert rouge_l("Москва большая", ["москва большая"]) == 1
+    assert rouge_l("東京は大", ["東京は小"]) == pytest.approx(0.75)
+    assert rouge_l("naïve", ["naive"]) == 0
+    assert math.isnan(rouge_l("x", ["!?", "😀"]))
+
+
+def test_rouge_l_of_english_is_that_of_rouge_score_s_own_words():
+    from rouge_score.rouge_scorer import RougeScorer
+
+    given = "Chess-boxing fights, since 2003: have been organised!"
+    right = "Chess boxing fights were organised since 2003."
+    assert rouge_l(given, [right]) == RougeScorer(["rougeL"]).score(right, given)["rougeL"].fmeasure

@@ -1,0 +1,63 @@
+"""What rows say of right answers beside the one that is learned."""
+
+import json
+
+import pytest
+
+from g2is.config import ExamplesConfig
+from g2is.examples.problems import BadRow
+from g2is.examples.references import read_references
+from g2is.examples.sources import find_sources
+
+
+def read(path, **settings):
+    return dict(read_references(find_sources([str(path)]), ExamplesConfig(**settings)))
+
+
+def write(path, *rows):
+    path.write_text("".join(json.dumps({"prompt": "q", "completion": "a"} | row) + "\n" for row in rows))
+    return path
+
+
+def test_references_and_the_short_answer_are_read_where_a_row_has_them(tmp_path):
+    rows = [{}, {"references": ["b", "c"]}, {"answer": "42"}, {"answer": 4.5}, {"references": None, "answer": ""}]
+    found = read(write(tmp_path / "t.jsonl", *rows))
+    assert found == {0: ((), None), 1: (("b", "c"), None), 2: ((), "42"), 3: ((), "4.5"), 4: ((), None)}
+
+
+def test_a_mapped_column_is_the_short_answer(tmp_path):
+    path = write(tmp_path / "t.jsonl", {"answer": "left alone", "Short": "7"})
+    assert read(path, columns={"answer": "Short"}) == {0: ((), "7")}
+
+
+def test_csv_has_references_as_json_text(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('prompt,completion,references,answer\nq,a,"[""b"", ""c""]",7\nq,a,,\nq,a,b,\n')
+    found = read(path)
+    assert found[0] == (("b", "c"), "7")
+    assert found[1] == ((), None)
+    assert isinstance(found[2], BadRow)
+    assert "expected a list of strings as JSON in `references`, found other text" in str(found[2].problem)
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({"references": "b"}, "expected a list of strings in `references`, found a string"),
+        ({"references": [1]}, "expected a list of strings in `references`, found a list of others"),
+        ({"references": {"a": "b"}}, "found an object"),
+        ({"answer": ["42"]}, "expected a string or a number in `answer`, found a list"),
+        ({"answer": True}, "found a boolean"),
+    ],
+)
+def test_others_are_bad_rows_with_their_place(tmp_path, row, problem):
+    found = read(write(tmp_path / "t.jsonl", {}, {"id": "x", **row}))
+    assert found[0] == ((), None)
+    assert isinstance(found[1], BadRow)
+    assert (found[1].line, found[1].id) == (2, "x")
+    assert problem in str(found[1].problem)
+
+
+def test_rows_that_cannot_be_read_are_passed_over_if_they_are_to_be_skipped(tmp_path):
+    path = write(tmp_path / "t.jsonl", {"answer": "1"}, {"prompt": 3}, {"answer": "2"})
+    assert read(path, on_bad_row="skip") == {0: ((), "1"), 2: ((), "2")}
