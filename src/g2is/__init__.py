@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from g2is.api import compare as compare
     from g2is.api import export as export
     from g2is.api import extract_gradients as extract_gradients
     from g2is.api import select as select
@@ -40,6 +41,7 @@ _HOME = {
     "SelectionConfig": "g2is.config",
     "Walk": "g2is.selection.record",
     "core_knowledge": "g2is.selection.core",
+    "compare": "g2is.api",
     "export": "g2is.api",
     "extract_gradients": "g2is.api",
     "select": "g2is.api",

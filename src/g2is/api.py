@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from g2is import pipeline
+from g2is.comparison.evidence import Comparison
 from g2is.config import Config
+from g2is.config.compare import CompareConfig
 from g2is.config_io import parse
 from g2is.errors import ConfigError
+from g2is.make_cells import make_cells
 from g2is.own import Own
 from g2is.progress import Reporter
 from g2is.representations.own import Representation
@@ -90,6 +93,34 @@ def extract_gradients(
     config = _config(pool, target, model, out, store, settings)
     pipeline.run(config, "gradients", reporter)
     return pipeline.read_gradients(config, reporter)
+
+
+def compare(
+    *,
+    pool: Locations,
+    target: Targets,
+    test: Targets,
+    model: str | Path,
+    out: str | Path,
+    methods: Sequence[str] | Mapping[str, Mapping[str, Any]] = ("g2is", "less", "less-rr", "rds+"),
+    budgets: Sequence[str] = ("1%",),
+    num_seeds: int = 3,
+    reporter: Reporter | None = None,
+    **settings: Any,
+) -> Comparison:
+    """Select, tune and test with each of `methods`; `g2is compare`.
+
+    `methods` are names, or settings of `selection` by a name of yours: {"no sign": {"method": "g2is", "orient":
+    False}}. `test` has a location for each target, by its name if `target` has names. Called again it goes on with the
+    next cell. Raises a G2isError for what a user can mend.
+    """
+    values = {
+        **{"pool": pool, "targets": target, "tests": test, "out": out, "model": {"name": str(model)}},
+        **{"methods": methods, "budgets": tuple(budgets), "num_seeds": num_seeds},
+        **settings,
+    }
+    config: CompareConfig = parse(CompareConfig, values, "g2is")
+    return make_cells(config, reporter)
 
 
 def export(run: str | Path, reporter: Reporter | None = None) -> Selection:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from g2is.config import SelectionConfig
-from g2is.errors import ConfigError, SelectionError
+from g2is.errors import SelectionError
 from g2is.methods import OWN
 from g2is.outputs.tables import core_columns
 from g2is.progress import Progress
@@ -56,8 +56,7 @@ def apply_selector(
     """Choose among `num_rows` rows of a pool, (N, k) `rows` if the representation has vectors, for each target.
 
     `own` is the user's own selector, if `settings` name it. Raises SelectionError where a target has no core knowledge,
-    the selector needs vectors and there are none, or no row fits the budget; ConfigError if a selector of the user's
-    own is named and not given.
+    the selector needs vectors and there are none, or no row fits the budget.
     """
     core: dict[str, CoreKnowledge] = {}
     if settings.selector == "walk":
@@ -95,9 +94,5 @@ def _core(name: str, target: TargetRows, settings: SelectionConfig) -> CoreKnowl
 def _select(settings: SelectionConfig, own: Selector | None) -> Select:
     if not settings.selector.startswith(OWN):
         return built_in(settings.selector)
-    if own is None or settings.selector != OWN + own.name:
-        raise ConfigError(
-            f"selection.selector: expected the function of {settings.selector}, found none: a selector of your own is"
-            " passed from Python, g2is.select(…, selector=g2is.Selector(name, version, function))"
-        )
+    assert own is not None, settings.selector
     return own.select

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from g2is.config import SelectionConfig
+from g2is.errors import ConfigError
+from g2is.methods import OWN
 from g2is.representations.own import Representation
 from g2is.selection.problem import Selector
 
@@ -12,6 +15,19 @@ class Own:
 
     selector: Selector | None = None
     representation: Representation | None = None
+
+    def check(self, settings: SelectionConfig) -> None:
+        """Raise ConfigError where `settings` name something of the user's own that was not passed."""
+        for what, name, own in (
+            ("selector", settings.selector, self.selector),
+            ("representation", settings.representation, self.representation),
+        ):
+            if name.startswith(OWN) and (own is None or name != OWN + own.name):
+                raise ConfigError(
+                    f"selection.{what}: expected {name} to be passed from Python, found"
+                    f" {'none' if own is None else own.name}: g2is.select(…, {what}=g2is.{what.title()}(name, version,"
+                    " function))"
+                )
 
     @property
     def versions(self) -> list[str]:

@@ -72,6 +72,7 @@ def select(config: Config, reporter: Reporter | None = None, own: Own = BUILT_IN
 
 def run(config: Config, last: StageName, reporter: Reporter | None = None, own: Own = BUILT_IN_ONLY) -> Results:
     """Run every stage up to `last`. `own` holds what the settings name `own:NAME`."""
+    own.check(config.selection)
     selects = last in ("walk", "export")
     measures = not selects or config.selection.representation == GRADIENT
     with _open(config, reporter, selects, measures) as (prepared, store, folder):

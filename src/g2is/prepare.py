@@ -10,6 +10,7 @@ from g2is.model.adapter import target_modules
 from g2is.model.folder import ModelFolder, find_model, resolve_device, resolve_dtype
 from g2is.progress import Reporter
 from g2is.store.fingerprint import Fingerprint, flatten
+from g2is.store.manifest import stored_forms
 from g2is.warmup.imported import CheckpointFiles, find_checkpoint
 
 
@@ -35,6 +36,7 @@ def prepare(config: Config, reporter: Reporter) -> Prepared:
     model = find_model(config.model)
     device = resolve_device(config.execution.device)
     renderer = make_renderer(model.tokenizer(), config.examples, model.context_length)
+    config = _with_stored_forms(config)
     adapter = config.warmup.adapter
     checkpoint = None if adapter is None else find_checkpoint(adapter)
     if checkpoint is None and config.selection.representation == GRADIENT:  # a wrong name shows before files are read
@@ -57,3 +59,14 @@ def prepare(config: Config, reporter: Reporter) -> Prepared:
         }
     )
     return Prepared(config, model, renderer, checkpoint, fingerprint)
+
+
+def _with_stored_forms(config: Config) -> Config:
+    """The configuration with all Γ forms that its store holds, if the one to be walked is among them.
+
+    So a store made for several methods serves each of them.
+    """
+    stored = stored_forms(config.store)
+    if config.gradients.forms != (config.walked_form,) or config.walked_form not in stored:
+        return config
+    return config.model_copy(update={"gradients": config.gradients.model_copy(update={"forms": stored})})

@@ -10,7 +10,6 @@ import numpy as np
 
 from g2is.config import Config
 from g2is.engine.local import missing_rows, row_work, run_shards
-from g2is.errors import ConfigError
 from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import TEXT_VERSION
 from g2is.methods import OWN, REPRESENTATIONS, registered
@@ -67,11 +66,7 @@ def maker_of(config: Config, prepared: Prepared, reporter: Reporter, own: Repres
     if not name.startswith(OWN):
         make: Callable[[Materials], Maker] = registered(REPRESENTATIONS[name])
         return make(materials)
-    if own is None or name != OWN + own.name:
-        raise ConfigError(
-            f"selection.representation: expected the function of {name}, found none: a representation of your own is"
-            " passed from Python, g2is.select(…, representation=g2is.Representation(name, version, function))"
-        )
+    assert own is not None, name
     return own.maker(materials)
 
 

@@ -11,9 +11,10 @@ from g2is.config import Config
 from g2is.errors import SelectionError
 from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import Rendered
-from g2is.gradients.rows import GradientRows, read_rows
+from g2is.gradients.rows import read_rows
 from g2is.screen import Screened
 from g2is.store.manifest import Store
+from g2is.store.rows import StoredRows
 from g2is.warmup.train import Checkpoint
 
 
@@ -107,7 +108,7 @@ def overlap(keys: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 def read_gradient_rows(
     config: Config, store: Store, examples: Examples, checkpoints: Sequence[Checkpoint]
-) -> tuple[dict[str, GradientRows], GradientRows]:
+) -> tuple[dict[str, StoredRows], StoredRows]:
     """The stored rows of the targets, by name, and of the pool. Raises StoreError if some are missing or damaged."""
     digests = [checkpoint.digest for checkpoint in checkpoints]
     weights = [(checkpoint.name, checkpoint.weight) for checkpoint in checkpoints]
@@ -121,6 +122,6 @@ def read_gradient_rows(
     )
 
 
-def target_rows(config: Config, of_target: GradientRows) -> np.ndarray:
+def target_rows(config: Config, of_target: StoredRows) -> np.ndarray:
     """The target rows that core knowledge is made of, each checkpoint's unit rows if they are to be normalised."""
     return of_target.rows[of_target.usable] if config.selection.normalize_targets else of_target.unnormalized()

@@ -104,5 +104,5 @@ def test_a_selector_and_a_representation_of_one_s_own_from_python(sample: Path, 
         for line in (sample / "pool.jsonl").read_text().splitlines()
     ]
     assert min(texts[row] for row in found.rows) >= sorted(texts)[-12]
-    with pytest.raises(package.G2isError, match="expected the function of own:longest, found none"):
+    with pytest.raises(package.G2isError, match="selector: expected own:longest to be passed from Python, found none"):
         package.select(**common, out=tmp_path / "other", representation=lengths)

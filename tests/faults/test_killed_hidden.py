@@ -35,7 +35,7 @@ def store_hidden(folder: Path, name: str) -> None:
         "out": folder / f"{name}-run",
         "store": folder / name,
         "model": {"name": str(Path(g2is.demo.__file__).parent / "model")},
-        "representation": {"name": "hidden"},
+        "selection": {"method": "rds+"},
         "execution": {"shard_rows": 8, "batch_tokens": 64, "device": "cpu"},
     }
     config = parse(Config, values, "a test")

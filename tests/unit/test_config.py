@@ -62,7 +62,7 @@ def test_all_problems_come_together_each_once_under_its_setting_s_name() -> None
         ({"gradients": {"projection": {"dim": 0}}}, "gradients.projection.dim"),
         ({"warmup": {"learning_rate": float("nan")}}, "warmup.learning_rate"),
         ({"target": {"a b": "t.jsonl"}}, "targets: expected names of letters, digits, _ and -, found the name 'a b'"),
-        ({"representation": {"name": "bert"}}, "representation.name: expected 'gradient', 'hidden', 'embedding' or"),
+        ({"selection": {"representation": "bert"}}, "selection.representation: unknown representation 'bert'"),
         ({"representation": {"max_terms": 0}}, "representation.max_terms"),
         ({"representation": {"embedding_model": ""}}, "representation.embedding_model"),
         ({"target": {}}, "targets: expected a file, or files by the names of their targets"),

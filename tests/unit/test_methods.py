@@ -1,13 +1,11 @@
 """The grid of methods: names, settings, and what the configuration makes of them."""
 
-from importlib import import_module
-
 import pytest
 from pydantic import ValidationError
 
 from g2is.config import Config, SelectionConfig
 from g2is.config_io import parse
-from g2is.methods import METHODS, REPRESENTATIONS, SELECTORS
+from g2is.methods import GRADIENT, METHODS, NONE, REPRESENTATIONS, SELECTORS, registered
 
 REQUIRED = {"pool": "p.jsonl", "target": "t.jsonl", "out": "run", "model": {"name": "m"}}
 
@@ -15,15 +13,14 @@ REQUIRED = {"pool": "p.jsonl", "target": "t.jsonl", "out": "run", "model": {"nam
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_is_a_representation_and_a_selector_that_fit(name: str) -> None:
     settings = SelectionConfig(method=name)
-    assert settings.representation in REPRESENTATIONS
+    assert settings.representation in (GRADIENT, *REPRESENTATIONS, NONE)
     assert settings.selector in SELECTORS
     assert METHODS[name].line
 
 
-@pytest.mark.parametrize("name", SELECTORS)
-def test_every_registered_selector_is_where_its_line_says(name: str) -> None:
-    module, _, function = SELECTORS[name].partition(":")
-    assert callable(getattr(import_module(module), function))
+@pytest.mark.parametrize("place", [*SELECTORS.values(), *REPRESENTATIONS.values()])
+def test_everything_registered_is_where_its_line_says(place: str) -> None:
+    assert callable(registered(place))
 
 
 def test_the_grid_of_the_paper_s_methods() -> None:

@@ -98,7 +98,8 @@ def opened(place: Path, name: str = "hidden", pool: str = "pool.jsonl", **repres
         "out": place / "run",
         "store": place / "store",
         "model": {"name": str(MODEL)},
-        "representation": {"name": name, **representation},
+        "representation": representation,
+        "selection": {"representation": name, "selector": "top"},
         "execution": {"shard_rows": 4, "device": "cpu"},
     }
     config = parse(Config, values, "a test")
@@ -141,14 +142,14 @@ def test_hidden_states_are_stored_once_and_read_in_the_files_order(place: Path) 
 
 def test_a_pool_that_grew_computes_only_what_is_new(place: Path) -> None:
     first, second = Counting(), Counting()
-    with opened(place) as run:
+    with opened(place, "own:words") as run:
         before = run.compute(Representation("words", 1, first.rows))
         assert list(run.listener.stages) == ["words rows of target", "words rows of pool"]
     assert len(first.seen) == len(set(first.seen)) == 4 + 11
     write(place / "more.jsonl", ["a new house", "the apple and bread", "a new goat"])
     lines = [(place / name).read_text() for name in ("more.jsonl", "pool.jsonl")]
     (place / "grown.jsonl").write_text("".join(lines).replace('"id": "pool', '"id": "p'))
-    with opened(place, pool="grown.jsonl") as run:
+    with opened(place, "own:words", pool="grown.jsonl") as run:
         after = run.compute(Representation("words", 1, second.rows))
     assert [text.splitlines()[1] for text in second.seen] == ["a new house", "a new goat"]
     assert np.array_equal(after.pool.rows[3:], before.pool.rows)
@@ -230,7 +231,7 @@ def test_rows_without_a_direction_are_set_aside_with_the_reason(place: Path) -> 
             found[row] *= 0 if "apple" in text else np.nan if "king" in text else 1e300 if "goat" in text else 1
         return found
 
-    with opened(place) as run:
+    with opened(place, "own:mine") as run:
         found = run.compute(Representation("mine", 1, rows))
     assert found.pool.reasons() == {
         **dict.fromkeys((0, 11), "zero mine row"),
@@ -248,7 +249,7 @@ def test_rows_of_ones_own_that_are_wrong_are_one_error_and_the_shards_before_are
         found = counting.rows(texts)
         return found[:-1] if len(counting.seen) > 10 else found
 
-    with opened(place) as run:
+    with opened(place, "own:mine") as run:
         with pytest.raises(ConfigError, match=r"representation mine: expected a NumPy array of 4 rows .*found 3 rows"):
             run.compute(Representation("mine", 1, rows))
         with pytest.raises(StoreError, match="expected to hold all 12 rows, found 7 missing"):
@@ -260,9 +261,12 @@ def test_rows_of_ones_own_that_are_wrong_are_one_error_and_the_shards_before_are
 
 def test_rows_of_another_width_under_the_same_version_are_refused(place: Path) -> None:
     write(place / "grown.jsonl", ["a new house"])
-    with opened(place) as run:
+    with opened(place, "own:mine") as run:
         run.compute(Representation("mine", 1, Counting().rows))
-    with opened(place, pool="grown.jsonl") as run, pytest.raises(StoreError, match=r"expected rows of shape \(12,\)"):
+    with (
+        opened(place, "own:mine", pool="grown.jsonl") as run,
+        pytest.raises(StoreError, match=r"expected rows of shape \(12,\)"),
+    ):
         run.compute(Representation("mine", 1, lambda texts: np.ones((len(texts), 3))))
 
 

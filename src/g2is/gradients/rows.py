@@ -12,8 +12,6 @@ from g2is.config import GammaForm
 from g2is.store.matrix import RowTable
 from g2is.store.rows import StoredRows, has_direction
 
-GradientRows = StoredRows
-
 
 def read_rows(
     table: RowTable, positions: np.ndarray, checkpoints: Sequence[tuple[str, float]], form: GammaForm

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from g2is.errors import StoreError
 from g2is.store.files import read_json, write_json
@@ -117,6 +117,14 @@ def check_store(path: Path, fingerprint: Fingerprint | None) -> None:
         )
     if fingerprint is not None and _holds_work(path):
         check_same(found["fingerprint"], fingerprint, f"{path}: expected a store", "name another --store")
+
+
+def stored_forms(path: Path) -> tuple[Any, ...]:
+    """The Γ forms that the store at `path` holds, in its order; none if it holds no gradients."""
+    if not _holds_work(path):
+        return ()
+    forms = read_json(path / _MANIFEST).get("fingerprint", {}).get("gradients.forms")
+    return tuple(forms.split(", ")) if isinstance(forms, str) else ()
 
 
 def check_representation(path: Path, name: str, fingerprint: Fingerprint) -> None:

@@ -40,7 +40,7 @@ class _Chosen:
     seconds: dict[str, float]
 
 
-def compare(config: CompareConfig, reporter: Reporter | None = None) -> Comparison:
+def make_cells(config: CompareConfig, reporter: Reporter | None = None) -> Comparison:
     """Make every cell that is not there yet, and return the comparison of all. The table is written after each cell.
 
     Raises a G2isError for everything a user can mend; finished cells stay.

@@ -1,0 +1,149 @@
+"""`g2is compare` on a small real grid: every cell, going on, growing, refusing."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_run import MODEL, SMALL, set_flags
+
+import g2is as package
+from g2is.comparison.cells import read_cell
+from g2is.demo.skills import write_pool, write_target
+
+Command = Callable[..., tuple[int, str, str]]
+TUNING = {
+    "tuning.lora.rank": "4",
+    "tuning.learning_rate": "2e-3",
+    "tuning.epochs": "1",
+    "evaluation.generate": "false",
+}
+
+
+def command(folder: Path, *more: object) -> list[object]:
+    files = [folder / "pool.jsonl", folder / "target.jsonl", "--test", folder / "test.jsonl"]
+    return ["compare", *files, "--model", MODEL, "--out", folder / "out", *set_flags(SMALL | TUNING), *more]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with pool, target and test."""
+    folder = tmp_path_factory.mktemp("compare")
+    write_pool(folder / "pool.jsonl", num_rows=80)
+    write_target(folder / "both.jsonl", num_rows=20)
+    lines = (folder / "both.jsonl").read_text().splitlines(keepends=True)
+    (folder / "target.jsonl").write_text("".join(lines[:8]))
+    (folder / "test.jsonl").write_text("".join(lines[8:]))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def compared(place: Path) -> Path:
+    """The folder of a finished comparison of less-rr, one seed."""
+    warmup = {"learning_rate": 2e-3, "lora": {"rank": 4}, "fraction": 0.3, "epochs": 1}
+    found = package.compare(
+        pool=place / "pool.jsonl",
+        target=place / "target.jsonl",
+        test=place / "test.jsonl",
+        model=MODEL,
+        out=place / "out",
+        methods=["less-rr"],
+        budgets=["20%"],
+        num_seeds=1,
+        warmup=warmup,
+        gradients={"projection": {"dim": 512}},
+        tuning={"lora": {"rank": 4}, "learning_rate": 2e-3, "epochs": 1},
+        evaluation={"generate": False},
+        execution={"shard_rows": 64},
+    )
+    assert len(found.cells) == 5
+    assert not found.missing
+    return place / "out"
+
+
+def test_every_method_has_a_cell_with_the_losses_of_all_test_rows(compared: Path) -> None:
+    cells = {path.parts[-4]: read_cell(path) for path in compared.glob("cells/*/target/*/seed-0.json")}
+    assert set(cells) == {"random", "less-rr", "full-cut"}
+    full, untuned = (
+        read_cell(compared / "cells" / name) for name in ("full/target/seed-0.json", "untuned/target/once.json")
+    )
+    assert all(len(cell.losses) == 12 and np.isfinite(cell.loss) for cell in (*cells.values(), full, untuned))
+    assert len(cells["random"].rows) == len(cells["less-rr"].rows) == 16  # type: ignore[arg-type]
+    assert (full.num_steps, cells["random"].num_steps, cells["full-cut"].num_steps) == (3, 1, 1)
+    assert len(cells["full-cut"].rows) == 32  # type: ignore[arg-type]  # one step of 32
+    assert cells["less-rr"].seconds["represent"] > 0
+    assert cells["random"].seconds["represent"] == 0
+
+
+def test_the_table_is_written_as_markdown_csv_and_json(compared: Path) -> None:
+    assert "less-rr" in (compared / "comparison.md").read_text()
+    rows = list(csv.DictReader((compared / "comparison.csv").open()))
+    assert {row["method"] for row in rows} == {"untuned", "random", "less-rr", "full-cut", "full"}
+    found = json.loads((compared / "comparison.json").read_text())
+    assert "torch" in json.dumps(found)
+
+
+def test_going_on_makes_only_what_is_missing_and_a_method_can_be_added(
+    compared: Path, place: Path, g2is: Command
+) -> None:
+    lost = compared / "cells/less-rr/target/20pct/seed-0.json"
+    before = {path: path.stat().st_mtime_ns for path in compared.glob("cells/**/*.json")}
+    kept = read_cell(lost)
+    lost.unlink()
+    code, out, err = g2is(*command(place, "--methods", "less-rr,less", "--budgets", "20%", "--seeds", "1"))
+    assert code == 0, err
+    assert "6 of 6 cells done" in out
+    assert "warm up" not in err
+    assert err.count("cell ") >= 2
+    again = read_cell(lost)
+    np.testing.assert_array_equal(again.losses, kept.losses)
+    assert [path for path in before if path != lost and path.stat().st_mtime_ns != before[path]] == []
+
+
+def test_rows_of_a_selection_are_what_select_selects(
+    compared: Path, place: Path, g2is: Command, tmp_path: Path
+) -> None:
+    cell = read_cell(compared / "cells/less-rr/target/20pct/seed-0.json")
+    code, _, err = g2is(
+        *("select", place / "pool.jsonl", place / "target.jsonl", "--model", MODEL, "--out", tmp_path / "run"),
+        *("--method", "less-rr", "--budget", "20%", *set_flags(SMALL)),
+    )
+    assert code == 0, err
+    ids = {json.loads(line)["id"]: row for row, line in enumerate((place / "pool.jsonl").read_text().splitlines())}
+    selected = (tmp_path / "run/selected.jsonl").read_text().splitlines()
+    assert sorted(ids[json.loads(line)["id"]] for line in selected) == cell.rows.tolist()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (("--set", "tuning.learning_rate=1e-3"), "--set"),
+        (("--set", "warmup.epochs=2"), "expected"),
+        (("--methods", "less,lss"), "methods: lss: method: Value error, unknown method 'lss'; did you mean less?"),
+        (("--seeds", "0"), "num_seeds: expected at least 1, found 0"),
+        (("--budgets", "1%,1%"), "expected budgets that differ"),
+        (("--test", "other=nowhere.jsonl"), "tests: expected one for each target (target), found"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_message_and_changes_nothing(
+    change: tuple[str, ...], expected: str, compared: Path, place: Path, g2is: Command
+) -> None:
+    before = sorted((path, path.stat().st_mtime_ns) for path in compared.glob("cells/**/*.json"))
+    settings = {**SMALL, **TUNING}
+    if change[0] == "--set":
+        key, value = change[1].split("=")
+        settings, change = settings | {key: value}, ()
+        expected = key
+    files = [place / "pool.jsonl", place / "target.jsonl"]
+    flags = {"--test": [str(place / "test.jsonl")], "--methods": ["less-rr"], "--seeds": ["1"], "--budgets": ["20%"]}
+    if change:
+        flags[change[0]] = [*(flags["--test"] if change[0] == "--test" else []), change[1]]
+    given = [part for name, values in flags.items() for value in values for part in (name, value)]
+    code, out, err = g2is(*("compare", *files, "--model", MODEL, "--out", compared, *given, *set_flags(settings)))
+    assert code == 2, err
+    assert expected in err
+    assert "Traceback" not in err
+    assert not out
+    assert sorted((path, path.stat().st_mtime_ns) for path in compared.glob("cells/**/*.json")) == before
