@@ -15,6 +15,7 @@ SELECTORS: dict[str, str] = {
     "walk": "g2is.selection.walk:walk_targets",
     "top": "g2is.selection.selectors.top:top",
     "round-robin": "g2is.selection.selectors.round_robin:round_robin",
+    "match": "g2is.selection.selectors.match:match",
     "random": "g2is.selection.selectors.unguided:random",
     "all": "g2is.selection.selectors.unguided:all_rows",
 }
@@ -73,6 +74,11 @@ METHODS: dict[str, Method] = {
         "each target example in turn takes the gradient nearest to its own",
         f"{_LESS}; round-robin as in arXiv 2602.14696",
         {"form": "less", "selector": "round-robin", **_NO_COPIES_SKIPPED},
+    ),
+    "match": Method(
+        "each step takes the gradient that turns the sum of those taken most towards the target's mean",
+        "g2is; see docs/log.md",
+        {"form": "momentum-free", "selector": "match"},
     ),
     "rds+": Method(
         "each target example in turn takes the nearest hidden state",

@@ -92,7 +92,7 @@ COMMAND_LINE: dict[str, Case] = {
         "2 setting(s) cannot be used", "warmup.epochs: expected", "warmup.beta1: expected", "less than 1, found 1",
     ),
     "a form that is not stored": case(
-        setting("selection.form=adam"),
+        flags("--set", "selection.form=adam", "--set", "gradients.forms=[less]"),
         "\n  selection.form: expected one of gradients.forms, which stores only ['less'], found 'adam'",
     ),
     "a date that is none": case(

@@ -17,7 +17,7 @@ class SelectionConfig(Section):
     representation: str = Field(
         "gradient", description="what stands for an example: gradient, hidden, embedding, lexical or none"
     )
-    selector: str = Field("walk", description="how rows are chosen: walk, top, round-robin, random or all")
+    selector: str = Field("walk", description="how rows are chosen: walk, top, round-robin, match, random or all")
     budget: Annotated[str, BeforeValidator(str)] = Field(
         "1%", description="a share of all rows read (1%), a number of rows (500), or of their tokens (2Mtok, 500ktok)"
     )
@@ -93,12 +93,13 @@ class SelectionConfig(Section):
 
     @model_validator(mode="after")
     def _selector_can_read_it(self) -> Self:
-        if self.representation == NONE and self.selector in ("walk", "top", "round-robin"):
+        if self.representation == NONE and self.selector in ("walk", "top", "round-robin", "match"):
             raise ValueError(f"selector {self.selector}: expected a representation to look at, found none; name one")
-        if self.representation == "lexical" and (self.selector == "walk" or self.score == "core"):
+        if self.representation == "lexical" and (self.selector in ("walk", "match") or self.score == "core"):
             raise ValueError(
                 "representation lexical: expected the selector top (with score: target) or round-robin, for BM25 has"
-                " scores and no vectors; found " + ("the selector walk" if self.selector == "walk" else "score: core")
+                " scores and no vectors; found "
+                + ("score: core" if self.score == "core" else f"the selector {self.selector}")
             )
         return self
 

@@ -80,6 +80,7 @@ class _Picker:
             cost = int(self._costs[row])
             if cost > left:  # a search among shorter rows would favour short ones
                 return left, False
+            problem.taken.append(row)
             self._take(row, problem.target, "picked", score)
             left -= cost
             if not left:

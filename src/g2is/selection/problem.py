@@ -1,7 +1,7 @@
 """What a selector looks at, and what it answers."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -35,6 +35,7 @@ class Problem:
     targets  (M, k) target rows, as `core_knowledge` takes them; None likewise
     given    (N, M) similarities of a representation that has no rows; None elsewhere
     groups   (M,) the target examples' groups, None for one that has none
+    taken    the rows taken for this target so far, in order
     """
 
     target: str
@@ -46,6 +47,7 @@ class Problem:
     targets: np.ndarray | None = None
     given: np.ndarray | None = None
     groups: Sequence[str | None] = ()
+    taken: list[int] = field(default_factory=list)
 
     @cached_property
     def similarity(self) -> NDArray[np.float64]:
@@ -74,7 +76,7 @@ class Problem:
 
 
 # Yields rows in the order in which they should be taken. One that is not open any more is passed over; when the
-# generator is asked for the next row, `problem.open` says what became of the last.
+# generator is asked for the next row, `problem.taken` says whether the last one was taken: a quota may have refused it.
 Select = Callable[[Problem], Iterator[Choice]]
 
 

@@ -156,3 +156,36 @@ def test_a_selector_of_one_s_own_sees_what_is_open_and_may_not_name_other_rows()
     assert found.rows.tolist() == [0, 2, 4, 6, 8]
     with pytest.raises(SelectionError, match="expected rows from 0 to 59, found 60"):
         run(problem(rows_of(1), rows_of(2, 3), 40, selector="own:evens"), evens_then_beyond)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_match_equals_a_plain_float64_loop(seed: int) -> None:
+    pool, targets = rows_of(seed, 120), rows_of(seed + 70, 6)
+    units = pool.astype(np.float64) / np.linalg.norm(pool.astype(np.float64), axis=1, keepdims=True)
+    target = (targets.astype(np.float64) / np.linalg.norm(targets.astype(np.float64), axis=1, keepdims=True)).mean(0)
+    expected: list[int] = []
+    for _ in range(40):
+        sums = units[expected].sum(0) + units
+        values = sums @ target / np.linalg.norm(sums, axis=1)
+        values[expected] = -np.inf
+        expected.append(int(values.argmax()))
+    found = run(problem(pool, targets, 40, selector="match"), "match")
+    assert found.rows.tolist() == expected
+    reached = units[expected].sum(0)
+    reached_cosine = reached @ target / np.linalg.norm(reached) / np.linalg.norm(target)
+    assert found.steps[-1].score == pytest.approx(reached_cosine, abs=1e-9)
+
+
+def test_match_does_not_count_rows_that_a_quota_refused() -> None:
+    pool, targets, web = rows_of(3, 60), rows_of(4, 5), np.arange(60) % 2 == 0
+    found = run(problem(pool, targets, 20, selector="match"), "match", Limits(quotas=[Quota("web", web, 4)]))
+    taken = pool[found.rows].astype(np.float64)
+    total = (taken / np.linalg.norm(taken, axis=1, keepdims=True)).sum(0)
+    target = (targets.astype(np.float64) / np.linalg.norm(targets.astype(np.float64), axis=1, keepdims=True)).mean(0)
+    assert found.steps[-1].score == pytest.approx(total @ target / np.linalg.norm(total) / np.linalg.norm(target))
+
+
+def test_match_refuses_targets_that_cancel() -> None:
+    targets = np.array([[1.0] * K, [-1.0] * K], np.float16)
+    with pytest.raises(SelectionError, match="expected target rows with a mean direction, found 2 that cancel"):
+        run(problem(rows_of(1), targets, 4, selector="match"), "match")

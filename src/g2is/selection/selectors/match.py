@@ -1,0 +1,81 @@
+"""Joint choice: each step takes the row that brings the sum of the selection nearest to the target's mean gradient.
+
+Where the walk asks a row to be coherent with the last one taken and free of conflict with each, this asks it of their
+sum: a row that repeats what is there, or pulls away from it, does less for the direction of the sum than one that adds
+what is missing. Greedy, so each step's choice is best only for the steps before it.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from g2is.errors import SelectionError
+from g2is.selection.choose import choose_best
+from g2is.selection.problem import Choice, Problem
+from g2is.selection.similarity import Floats, Mask, Rows, UnitRows, dot_rows
+
+_NO_LENGTH = 1e-12  # of a sum of unit rows: shorter, it has no direction
+
+
+def match(problem: Problem) -> Iterator[Choice]:
+    """Take, again and again, the open row x that maximises cos(S + x, T).
+
+    S is the sum of the unit rows taken so far, T the mean of the target's unit rows. Values are float64's; ties go to
+    the lowest row. Raises SelectionError if the target's rows cancel.
+    """
+    rows, targets = problem.vectors()
+    mean = targets.mean(axis=0)
+    length = float(np.linalg.norm(mean))
+    if length <= _NO_LENGTH:
+        raise SelectionError(
+            f"selector match: expected target rows with a mean direction, found {len(targets)} that cancel; use"
+            " round-robin, or other target examples"
+        )
+    state = _Sum(rows, mean / length)
+    while (candidates := np.flatnonzero(problem.open)).size:
+        screened, margin = state.screened(candidates)
+        row = choose_best(candidates, screened, margin, state.judge)
+        assert row is not None  # every candidate qualifies
+        yield Choice(row, float(state.judge(np.array([row]))[0][0]))
+        if problem.taken and problem.taken[-1] == row:
+            state.add(row)
+
+
+class _Sum:
+    """S, and what every row would make of it."""
+
+    def __init__(self, rows: UnitRows, direction: Floats) -> None:
+        self._rows = rows
+        self._direction = direction
+        self._to_target = rows.over_units(np.arange(rows.num_rows), lambda units: dot_rows(units, direction)[:, None])[
+            :, 0
+        ]
+        self._sum: Floats = np.zeros(rows.k)
+        self._products: Floats = np.zeros(rows.num_rows)  # of all rows with S, screened
+        self._num_added = 0
+
+    def add(self, row: int) -> None:
+        unit = self._rows.unit(row)
+        self._sum = self._sum + unit
+        self._products += self._rows.cosines(unit)
+        self._num_added += 1
+
+    def screened(self, candidates: Rows) -> tuple[Floats, float]:
+        """cos(S + x, T) of the candidates, and the most by which one may be off."""
+        aligned = self._sum @ self._direction + self._to_target[candidates]
+        squares = self._sum @ self._sum + 2 * self._products[candidates] + 1
+        error = 2 * self._rows.margin * self._num_added  # of a square: a sum of screened cosines, twice
+        surely = np.maximum(squares - error, _NO_LENGTH)
+        off: NDArray[np.float64] = np.abs(aligned) * error / (2 * surely**1.5)
+        values = np.clip(aligned / np.sqrt(np.maximum(squares, _NO_LENGTH)), -1, 1)
+        return values, float(min(off.max(), 2.0)) + 1e-12
+
+    def judge(self, rows: Rows) -> tuple[Floats, Mask]:
+        def measure(units: Floats) -> Floats:
+            sums = self._sum + units
+            lengths = np.sqrt(dot_rows(sums, sums))
+            aligned = dot_rows(sums, self._direction)
+            return np.divide(aligned, lengths, out=np.zeros(len(units)), where=lengths > _NO_LENGTH)[:, None]
+
+        return self._rows.over_units(rows, measure)[:, 0], np.ones(len(rows), dtype=bool)
