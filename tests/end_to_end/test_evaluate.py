@@ -180,6 +180,15 @@ def test_tasks_of_one_s_own_are_run_offline_and_agree_with_our_own_numbers(
     assert code == 0, err
     assert again == out
     assert "ask " not in err
+    first = str(tasks[1])
+    (tmp_path / "tasks/tasks.json").write_text(json.dumps({first: found[first]}))
+    (tmp_path / "tasks/evaluation.json").unlink()  # as if it had been stopped between the two
+    code, again, err = g2is(*ours, *tasks, "--out", tmp_path / "tasks", *chat)
+    assert code == 0, err
+    assert again == out
+    assert "ask multiple_choice" in err
+    assert "ask generate_until" not in err
+    assert not (tmp_path / "tasks/tasks.json").exists()
     code, _, err = g2is("run", tmp_path / "tasks/config.yaml", "--dry-run")
     assert code == 2
     assert "is an evaluation, which has none" in err

@@ -1,5 +1,6 @@
 """`g2is train` on a run's selection, with another model than the one that selected."""
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -71,6 +72,29 @@ def test_a_run_without_a_selection_is_refused_and_nothing_is_left(g2is, tmp_path
     code, _, err = g2is("train", tmp_path / "run", "--model", MODEL, "--out", tmp_path / "tuned", *QUICK)
     assert code == 2
     assert "expected a finished run, with selected.messages.jsonl in it" in err
+    assert not (tmp_path / "tuned").exists()
+
+
+def test_a_training_is_logged_if_asked_for_and_that_is_no_other_training(g2is, sample, tmp_path):
+    pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
+    command = ("train", sample / "target.jsonl", "--model", MODEL, "--out", tmp_path / "tuned", *QUICK)
+    code, _, err = g2is(*command, "--set", "execution.report_to=[tensorboard]")
+    assert code == 0, err
+    (events,) = (tmp_path / "tuned/logs").iterdir()
+    assert events.stat().st_size > 100
+    assert g2is(*command)[0] == 0  # without it the work is the same
+
+
+def test_a_missing_package_to_log_to_is_named_before_anything_is_done(g2is, sample, tmp_path):
+    if importlib.util.find_spec("wandb") is not None:
+        pytest.skip("wandb is installed")
+    command = ("train", sample / "target.jsonl", "--model", MODEL, "--out", tmp_path / "tuned", *QUICK)
+    code, out, err = g2is(*command, "--set", "execution.report_to=wandb")
+    assert (code, out) == (2, "")
+    assert err == (
+        "error: execution.report_to: expected the package wandb, found it not installed; pip install wandb, or leave it"
+        " out\n"
+    )
     assert not (tmp_path / "tuned").exists()
 
 

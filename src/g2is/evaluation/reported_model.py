@@ -3,6 +3,7 @@
 Imported only where lm-eval, an optional extra, is there.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,11 @@ class ReportedModel(LM):
 
     def __init__(self, model: Any, tokenizer: Any, batch_size: int, title: str, reporter: Reporter) -> None:
         super().__init__()
+        logger = logging.getLogger("lm_eval.models.huggingface")
+        level = logger.level
+        logger.setLevel(logging.ERROR)  # it would warn that the model is loaded, which is what we want
         self._inner = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
+        logger.setLevel(level)
         self._chunk = batch_size * 16  # sorted by length within: few chunks mean little padding, many mean news
         self._title = title
         self._reporter = reporter

@@ -4,7 +4,6 @@ import difflib
 import hashlib
 import importlib.util
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -62,7 +61,6 @@ def find_tasks(names: Sequence[str], reporter: Reporter) -> Any:
 
     Raises ConfigError for a name that is not in its index, or a file that is no task.
     """
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
     settings = {name: _settings(Path(name)) for name in names if _is_file(name)}
     groups = tuple(str(Path(name).parent) for name, found in settings.items() if isinstance(found.get("task"), list))
     builtin = len(settings) < len(names) or bool(groups)
