@@ -2,7 +2,7 @@
 
     python benchmarks/prototype.py --work DIR [--seeds 2]
 
-Needs ../shared. About 20 seconds a cell on 2 quiet cores, and 20 minutes a seed for its store; goes on when given again. Writes
+Needs ../shared. About 20 s a cell on 2 quiet cores, 20 minutes a seed for its store; goes on when given again. Writes
 benchmarks/results/prototype.json.
 """
 

@@ -86,3 +86,38 @@ def test_a_dry_run_writes_nothing(g2is: Command, tmp_path: Path) -> None:
     assert code == 0, err
     assert "300 rows of 24" in out
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("method", ["less", "less-rr", "match", "without-graph", "random", "full"])
+def test_another_method_selects_from_matrices_too(method: str, g2is: Command, tmp_path: Path) -> None:
+    pool, target = matrices(tmp_path)
+    target[2] = 0
+    np.save(tmp_path / "target.npy", target)
+    code, _, err = g2is(
+        *("walk", "--pool-gradients", tmp_path / "pool.npy", "--target-gradients", tmp_path / "target.npy"),
+        *("--budget", "7", "--method", method, "--out", tmp_path / "run"),
+    )
+    assert code == 0, err
+    rows = selected(tmp_path / "run")
+    assert len(set(rows)) == len(rows) == (len(pool) if method == "full" else 7)
+    assert "1 target rows are zero and left out" in err
+    assert (tmp_path / "run/picks.json").exists()
+    if method == "less-rr":
+        units = [of / np.maximum(np.linalg.norm(of, axis=1, keepdims=True), 1e-30) for of in (pool, target)]
+        assert rows[0] == int((units[0] @ units[1][0]).argmax())
+
+
+def test_a_method_of_another_representation_and_a_graph_without_a_walk_are_refused(
+    g2is: Command, tmp_path: Path
+) -> None:
+    matrices(tmp_path)
+    files = ["--pool-gradients", tmp_path / "pool.npy", "--target-gradients", tmp_path / "target.npy"]
+    np.save(tmp_path / "graph.npy", np.zeros((4, 2), np.int64))
+    for more, expected in (
+        (("--method", "rds+"), "matrices are what stands for the rows, found hidden"),
+        (("--method", "less", "--graph", tmp_path / "graph.npy"), "only the walk follows one, found the selector top"),
+    ):
+        code, _, err = g2is("walk", *files, "--out", tmp_path / "refused", *more)
+        assert code == 2, err
+        assert expected in err
+        assert not (tmp_path / "refused").exists()

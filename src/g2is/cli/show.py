@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from g2is.forecast import Forecast
     from g2is.matrices import Matrices
     from g2is.run import Selection
-    from g2is.selection.record import Walk
+    from g2is.selection.record import Picks, Walk
 
 
 def show_selection(selection: "Selection", summary: dict[str, Any] | None = None) -> None:
@@ -86,10 +86,10 @@ def show_stage(config: "Config", stage: str) -> None:
     )
 
 
-def show_matrix_walk(config: "MatrixWalkConfig", walk: "Walk") -> None:
-    """Say how the walk on matrices went."""
-    lines = [f"{len(walk.steps):,} of {walk.budget:,} rows selected"]
-    for part in walk.components:
+def show_matrix_walk(config: "MatrixWalkConfig", record: "Walk | Picks") -> None:
+    """Say how the walk on matrices, or another selection from them, went."""
+    lines = [f"{len(record.steps):,} of {record.budget:,} rows selected"]
+    for part in getattr(record, "components", ()):
         dry = "" if part.dry_after is None else f", ran dry after {part.dry_after}"
         lines.append(f"  component {part.component}: budget {part.budget}, took {part.num_taken}{dry}")
     lines.append(f"  {config.out / 'selection.parquet'}  (the rows in order, and why each was taken)")
@@ -103,7 +103,7 @@ def show_matrix_dry_run(found: "Matrices") -> None:
             "This is what would be done; nothing was written.",
             f"  pool gradients    {found.pool.shape[0]:,} rows of {found.pool.shape[1]:,}",
             f"  target gradients  {found.target.shape[0]:,} rows",
-            f"  core knowledge    {len(found.core.components)} components",
+            *([] if found.core is None else [f"  core knowledge    {len(found.core.components)} components"]),
             f"  budget            {found.budget:,} rows",
         ]
     )

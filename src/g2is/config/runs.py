@@ -19,7 +19,7 @@ from g2is.config.parts import (
 )
 from g2is.config.section import AbsolutePath, Locations, OptionalLocations, Section
 from g2is.config.selection import SelectionConfig
-from g2is.methods import walked_form
+from g2is.methods import GRADIENT, NONE, walked_form
 from g2is.targets import check_shares, files_by_name
 
 
@@ -105,6 +105,14 @@ class MatrixWalkConfig(Section):
                 f"{', '.join(found)}: matrices have one target and rows without ids or sources; leave it out, or walk"
                 " POOL and TARGET"
             )
+        if self.selection.representation not in (GRADIENT, NONE):
+            raise ValueError(
+                "selection.representation: matrices are what stands for the rows, found"
+                f" {self.selection.representation}; give its rows as the matrices, with"
+                " --set selection.representation=gradient"
+            )
+        if self.graph is not None and self.selection.selector != "walk":
+            raise ValueError(f"graph: only the walk follows one, found the selector {self.selection.selector}")
         return self
 
 
