@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from g2is.config import Config, Section
+from g2is.config import Config, EvaluateConfig, Section, TrainConfig
 from g2is.methods import METHODS
 
 OFFICIAL = METHODS["official"].settings
@@ -22,9 +22,14 @@ Made from `src/g2is/config/` by `scripts/write_settings.py`.
 
 def page() -> str:
     """The whole page as Markdown."""
-    sections = [(name, field.annotation) for name, field in Config.model_fields.items() if is_section(field)]
+    sections = {
+        name: field.annotation
+        for config in (Config, TrainConfig, EvaluateConfig)
+        for name, field in config.model_fields.items()
+        if is_section(field)
+    }
     parts = [HEAD]
-    for name, section in sections:
+    for name, section in sections.items():
         assert section is not None
         parts.append(f"## {name}\n{(section.__doc__ or '').strip().splitlines()[0]}\n")
         columns = "| setting | values | default | |" + (" `official` |" if name == "selection" else "")

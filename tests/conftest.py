@@ -18,3 +18,12 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"{SHARED} is absent: it lies beside the project only where g2is is developed")
     return SHARED
+
+
+# They take minutes each; last, one worker would be at them when the others are done.
+_LONGEST = ("test_tutorial.py", "test_kill_and_resume.py", "test_killed_import.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest tests first."""
+    items.sort(key=lambda item: _LONGEST.index(item.path.name) if item.path.name in _LONGEST else len(_LONGEST))

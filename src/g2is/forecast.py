@@ -36,8 +36,10 @@ class Forecast:
     part of the budget (in its unit, without what `num_included` rows take) by its name; `adapter` is the checkpoint
     taken in place of the warm-up; `num_parameters` of the frozen model and `num_coordinates` of the adapter;
     `gradient_bytes` on disk for pool and targets, duplicates once; `flops` of extracting the pool by the cost model,
-    4 · parameters · tokens.
+    4 · parameters · tokens. A `representation` other than gradient needs neither warm-up nor gradients: these are 0.
     """
+
+    representation: str
 
     num_pool_rows: int
     num_pool_tokens: int
@@ -70,20 +72,24 @@ def forecast(config: Config, reporter: Reporter) -> Forecast:
 def _forecast(prepared: Prepared, examples: Examples) -> Forecast:
     config, pool = prepared.config, examples.pool
     plan = plan_walk(config.selection, examples)
+    measures = config.selection.representation == GRADIENT
     model = prepared.model.without_weights()
     num_parameters = sum(p.numel() for p in model.parameters())
-    if prepared.checkpoint is not None:
+    if not measures:
+        num_coordinates = 0
+    elif prepared.checkpoint is not None:
         num_coordinates = read_checkpoint(prepared.checkpoint, prepared.model).num_coordinates
     else:
         with torch.device("meta"):
             adapted = attach_adapter(model, config.warmup.lora, config.warmup.seed)
         num_coordinates = sum(p.numel() for p in trainable_parameters(adapted).values())
     dim = sketch_dim(config.gradients.projection, num_coordinates)
-    trained = prepared.checkpoint is None
+    trained = measures and prepared.checkpoint is None
     num_checkpoints = config.warmup.epochs if trained and config.warmup.checkpoints == "each" else 1
     num_rows = (len(pool) - pool.num_duplicates) * len(config.gradients.forms) + len(examples.all_targets)
     num_tokens = int(pool.num_tokens.sum())
     return Forecast(
+        representation=config.selection.representation,
         num_pool_rows=len(pool),
         num_pool_tokens=num_tokens,
         num_pool_duplicates=pool.num_duplicates,
@@ -99,6 +105,6 @@ def _forecast(prepared: Prepared, examples: Examples) -> Forecast:
         num_coordinates=num_coordinates,
         dim=dim,
         gradient_bytes=num_rows * dim * _BYTES_A_COORDINATE * num_checkpoints,
-        flops=4.0 * num_parameters * num_tokens * num_checkpoints,
+        flops=4.0 * num_parameters * num_tokens * num_checkpoints if measures else 0.0,
         store_exists=config.store.exists(),
     )

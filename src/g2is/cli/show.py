@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from g2is.methods import GRADIENT
 from g2is.targets import TARGET
 
 if TYPE_CHECKING:
@@ -118,6 +119,17 @@ def show_dry_run(forecast: "Forecast") -> None:
         if forecast.adapter is None
         else f"none: adapter and moments of {forecast.adapter}"
     )
+    if forecast.representation == GRADIENT:
+        made = [
+            f"  warm-up    {warmup}",
+            f"  gradients  {forecast.num_coordinates:,} adapter coordinates to {forecast.dim:,}; if none is stored yet,"
+            f" {forecast.gradient_bytes / 2**30:.2f} GiB on disk, {forecast.flops:.1e} floating-point operations"
+            f" (4 · {forecast.num_parameters:,} parameters · tokens)",
+        ]
+    else:
+        made = [
+            f"  rows       {forecast.representation}, of what the store does not hold yet; no warm-up, no gradients"
+        ]
     _print(
         [
             "This is what would be done; nothing was written.",
@@ -132,10 +144,7 @@ def show_dry_run(forecast: "Forecast") -> None:
             *([f"  included   {forecast.num_included:,} rows"] if forecast.num_included else []),
             *([f"  excluded   {forecast.num_excluded:,} rows"] if forecast.num_excluded else []),
             f"  store      {'exists: what it holds is used again' if forecast.store_exists else 'new'}",
-            f"  warm-up    {warmup}",
-            f"  gradients  {forecast.num_coordinates:,} adapter coordinates to {forecast.dim:,}; if none is stored yet,"
-            f" {forecast.gradient_bytes / 2**30:.2f} GiB on disk, {forecast.flops:.1e} floating-point operations"
-            f" (4 · {forecast.num_parameters:,} parameters · tokens)",
+            *made,
         ]
     )
 

@@ -1,5 +1,6 @@
 """All settings of a comparison (`g2is compare`)."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -20,6 +21,8 @@ from g2is.config.section import AbsolutePath, Locations, Section
 from g2is.config.selection import SelectionConfig
 from g2is.methods import ALWAYS, FULL, FULL_CUT, RANDOM, UNTUNED
 from g2is.targets import files_by_name
+
+_NAME = re.compile(r"\w[\w ,.+=-]*")  # a cell's files lie in a folder of that name
 
 
 class CompareConfig(Section):
@@ -72,6 +75,8 @@ class CompareConfig(Section):
         found = _by_name(given)
         if found is None:
             raise ValueError("expected names of methods, or settings of selections by name")
+        if bad := [name for name in found if not _NAME.fullmatch(name)]:
+            raise ValueError(f"expected names that can be names of folders, found {', '.join(map(repr, bad))}")
         return {name: settings for name, settings in found.items() if name not in ALWAYS}
 
     @field_validator("budgets")
