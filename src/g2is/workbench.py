@@ -30,6 +30,7 @@ from g2is.inputs import read_inputs
 from g2is.methods import RANDOM
 from g2is.model.adapter import load_adapter, target_modules
 from g2is.model.folder import ModelFolder, find_model, resolve_device, resolve_dtype
+from g2is.plan import plan_walk
 from g2is.progress import Reporter
 from g2is.read_test import TestRows, read_test
 from g2is.store.files import read_json, remove, write_json
@@ -151,6 +152,9 @@ def open_workbench(config: CompareConfig, reporter: Reporter) -> Workbench:
         weights = model.digest(progress)
     cache = config.out / "examples"
     examples = read_inputs(run_config(config, RANDOM, None, config.budgets[0], 0), renderer, cache, reporter)
+    for budget in config.budgets:  # one that cannot be met shows before the hours of work
+        for method in config.methods:
+            plan_walk(config.selection_of(method, budget, 0), examples)
     tests = {name: read_test(files, config.examples, renderer, cache, reporter) for name, files in config.tests.items()}
     made_from = {
         "model": {"weights": weights, "dtype": str(resolve_dtype(config.model, device))},

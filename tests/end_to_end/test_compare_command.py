@@ -102,6 +102,15 @@ def test_going_on_makes_only_what_is_missing_and_a_method_can_be_added(
     assert [path for path in before if path != lost and path.stat().st_mtime_ns != before[path]] == []
 
 
+def test_a_budget_that_cannot_be_met_shows_before_anything_is_made(place: Path, g2is: Command, tmp_path: Path) -> None:
+    files = [place / "pool.jsonl", place / "target.jsonl", "--test", place / "test.jsonl", "--model", MODEL]
+    code, _, err = g2is("compare", *files, "--out", tmp_path / "out", "--methods", "less", "--budgets", "20%,0.1%")
+    assert code == 2, err
+    assert "0.1% of a pool of 80 rows is 0" in err
+    assert "cell 1" not in err
+    assert not (tmp_path / "out").exists()
+
+
 def test_rows_of_a_selection_are_what_select_selects(
     compared: Path, place: Path, g2is: Command, tmp_path: Path
 ) -> None:
