@@ -129,9 +129,7 @@ def _choose(config: CompareConfig, bench: Workbench, key: Key, reporter: Reporte
 
 def _select(config: CompareConfig, bench: Workbench, key: Key, reporter: Reporter) -> _Chosen:
     """The selection of a cell, in a run folder of its own; a representation costs what it took when it was made."""
-    assert key.seed is not None
-    assert key.budget is not None
-    run = run_config(config, key.method, key.target, key.budget, key.seed)
+    run = run_config(config, key, [key.target])
     results = pipeline.run(run, "walk", reporter)
     assert results.selection is not None
     taken: dict[str, float] = results.summary["seconds"]
@@ -152,11 +150,4 @@ def _compared(config: CompareConfig, grid: Grid, bench: Workbench) -> Comparison
 
 
 def _path(config: CompareConfig, key: Key) -> Path:
-    return _place(config.out / "cells", key).with_suffix(".json")
-
-
-def _place(folder: Path, key: Key) -> Path:
-    place = folder / key.method / key.target
-    if key.budget is not None:
-        place /= key.budget.replace("%", "pct")
-    return place / ("once" if key.seed is None else f"seed-{key.seed}")
+    return key.place(config.out / "cells").with_suffix(".json")

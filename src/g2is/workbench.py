@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from g2is.comparison.cells import Key
 from g2is.config import Config, TuningConfig
 from g2is.config.compare import CompareConfig
 from g2is.config_io import parse
@@ -27,7 +28,7 @@ from g2is.evaluation.table import read_answers, write_answers
 from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import make_renderer
 from g2is.inputs import read_inputs
-from g2is.methods import RANDOM
+from g2is.methods import GRADIENT, RANDOM
 from g2is.model.adapter import load_adapter, target_modules
 from g2is.model.folder import ModelFolder, find_model, resolve_device, resolve_dtype
 from g2is.plan import plan_walk
@@ -151,7 +152,8 @@ def open_workbench(config: CompareConfig, reporter: Reporter) -> Workbench:
     with reporter.stage("check model", "bytes") as progress:
         weights = model.digest(progress)
     cache = config.out / "examples"
-    examples = read_inputs(run_config(config, RANDOM, None, config.budgets[0], 0), renderer, cache, reporter)
+    any_cell = Key(RANDOM, next(iter(config.targets)), config.budgets[0], 0)
+    examples = read_inputs(run_config(config, any_cell, list(config.targets)), renderer, cache, reporter)
     for budget in config.budgets:  # one that cannot be met shows before the hours of work
         for method in config.methods:
             plan_walk(config.selection_of(method, budget, 0), examples)
@@ -172,16 +174,16 @@ def open_workbench(config: CompareConfig, reporter: Reporter) -> Workbench:
     return Workbench(config, model, tokenizer, device, examples.pool, tests, made_from)
 
 
-def run_config(config: CompareConfig, method: str, target: str | None, budget: str, seed: int) -> Config:
-    """The run that selects for a cell; `target` None: for all of them at once."""
-    settings = config.selection_of(method, budget, seed)
-    store = config.out / "store" / f"seed-{seed if settings.representation == 'gradient' else 0}"
-    targets = config.targets if target is None else {target: config.targets[target]}
-    place = config.out / "selections" / method / (target or "all") / budget.replace("%", "pct") / f"seed-{seed}"
+def run_config(config: CompareConfig, key: Key, targets: Sequence[str]) -> Config:
+    """The run that selects for `targets` as the cell `key`, which has a budget and a seed, does for its own."""
+    assert key.budget is not None
+    assert key.seed is not None
+    settings, seed = config.selection_of(key.method, key.budget, key.seed), key.seed
+    store = config.out / "store" / f"seed-{seed if settings.representation == GRADIENT else 0}"
     values = {
         "pool": list(config.pool),
-        "targets": {name: list(files) for name, files in targets.items()},
-        "out": str(place),
+        "targets": {name: list(config.targets[name]) for name in targets},
+        "out": str(key.place(config.out / "selections")),
         "store": str(store),
         "model": config.model.model_dump(mode="json"),
         "examples": config.examples.model_dump(mode="json"),
@@ -194,5 +196,5 @@ def run_config(config: CompareConfig, method: str, target: str | None, budget: s
         "selection": settings.model_dump(mode="json"),
         "execution": config.execution.model_dump(mode="json"),
     }
-    run: Config = parse(Config, values, f"{method} at {budget}")
+    run: Config = parse(Config, values, f"cell {key}")
     return run

@@ -27,6 +27,11 @@ class Key(NamedTuple):
         seed = "" if self.seed is None else f", seed {self.seed}"
         return f"{self.method} on {self.target}{budget}{seed}"
 
+    def place(self, folder: Path) -> Path:
+        """Where what belongs to this cell lies below `folder`."""
+        parts = [self.method, self.target, *([] if self.budget is None else [self.budget.replace("%", "pct")])]
+        return folder.joinpath(*parts, "once" if self.seed is None else f"seed-{self.seed}")
+
 
 def key_of(method: str, target: str, budget: str, seed: int | None) -> Key:
     """The cell that stands for `method` at `budget` and `seed`: `full` has no budget, `untuned` no seed either."""

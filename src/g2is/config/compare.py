@@ -19,7 +19,7 @@ from g2is.config.parts import (
 )
 from g2is.config.section import AbsolutePath, Locations, Section
 from g2is.config.selection import SelectionConfig
-from g2is.methods import ALWAYS, FULL, FULL_CUT, RANDOM, UNTUNED
+from g2is.methods import ALWAYS, FULL, FULL_CUT, GRADIENT, RANDOM, UNTUNED
 from g2is.targets import files_by_name
 
 _NAME = re.compile(r"\w[\w ,.+=-]*")  # a cell's files lie in a folder of that name
@@ -60,7 +60,7 @@ class CompareConfig(Section):
                 found = SelectionConfig(**{**shared, **settings})
             except (ValidationError, TypeError):
                 continue  # reported below
-            if found.representation == "gradient":
+            if found.representation == GRADIENT:
                 forms[found.form or "less"] = None
         return {**given, "gradients": {**(given.get("gradients") or {}), "forms": list(forms) or ["less"]}}
 

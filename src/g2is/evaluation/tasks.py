@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from g2is.errors import ConfigError
+from g2is.model.folder import first_line
 from g2is.progress import Reporter
 
 _TOKENS_A_PROMPT = 1024  # lm-eval's batches are a number of prompts; one with worked examples holds about so much
@@ -105,11 +106,10 @@ def _load(name: str, manager: Any) -> Task:
     try:
         found = manager.load([name])
     except Exception as error:  # of the hub, of a file, of a task's own code, of a package that it needs
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ConfigError(
-            f"--task {name}: expected a task that lm-eval can load, but: {reason}. Its data comes from the hub, or from"
-            " the files that its YAML names; some sets must be asked for there first, and some tasks need more packages"
-            " (pip install 'lm-eval[math]')"
+            f"--task {name}: expected a task that lm-eval can load, but: {first_line(error)}. Its data comes from the"
+            " hub, or from the files that its YAML names; some sets must be asked for there first, and some tasks need"
+            " more packages (pip install 'lm-eval[math]')"
         ) from None
     for task_name, task in found["tasks"].items():
         for flag, what in (("UNSAFE_CODE", "runs code that the model writes"), ("MULTIMODAL", "asks about pictures")):
@@ -141,8 +141,9 @@ def _settings(path: Path) -> dict[str, Any]:
     try:
         settings = load_yaml(path, resolve_func=False)
     except Exception as error:  # of the disk, of YAML, of a file that is included
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ConfigError(f"--task {path}: expected a task of lm-eval as a YAML file, but: {reason}") from None
+        raise ConfigError(
+            f"--task {path}: expected a task of lm-eval as a YAML file, but: {first_line(error)}"
+        ) from None
     if not settings.get("task"):
         raise ConfigError(
             f"--task {path}: expected a task of lm-eval, with the key task, found keys {', '.join(map(str, settings))}"
