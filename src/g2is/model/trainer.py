@@ -158,7 +158,7 @@ def _arguments(
         adam_beta1=config.beta1,
         adam_beta2=config.beta2,
         optim="adamw_torch",
-        bf16=weight.dtype == torch.bfloat16,
+        bf16=weight.dtype == torch.bfloat16 or (isinstance(config, TuningConfig) and config.bf16),
         use_cpu=weight.device.type == "cpu",
         save_strategy="steps",
         save_steps=execution.resume_steps,

@@ -57,6 +57,15 @@ def test_the_adapter_loads_with_peft_and_changes_the_model(undisturbed):
     assert not torch.allclose(plain, tuned)
 
 
+def test_bfloat16_products_train_a_float32_adapter_to_almost_the_same_loss(undisturbed, tmp_path):
+    run(tmp_path, SETTINGS.model_copy(update={"bf16": True}))
+    weights = load_file(tmp_path / ADAPTER / "adapter_model.safetensors")
+    assert {weight.dtype for weight in weights.values()} == {torch.float32}
+    expected, found = (finished_tuning(folder)["loss_by_step"] for folder in (undisturbed, tmp_path))
+    assert found != expected
+    np.testing.assert_allclose(found, expected, rtol=0.02)
+
+
 def test_a_stopped_tuning_goes_on_to_the_same_bytes(undisturbed, tmp_path):
     def stop(done, _total):
         if done == 5:
