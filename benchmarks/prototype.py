@@ -8,7 +8,6 @@ benchmarks/results/prototype.json.
 
 import argparse
 import gzip
-import json
 import shutil
 from pathlib import Path
 
@@ -42,30 +41,40 @@ def draw(work: Path) -> Path:
     return place
 
 
+def compare(work: Path, out: str, methods: dict[str, dict[str, object]], seeds: int, **warmup: object) -> Path:
+    """Compare `methods` on the small pool, and return the folder of the comparison."""
+    work.mkdir(parents=True, exist_ok=True)
+    g2is.compare(
+        pool=draw(work),
+        target={name: SHARED / f"data/targets/{name}.dev.jsonl.gz" for name in TARGETS},
+        test={name: SHARED / f"data/targets/{name}.test.jsonl.gz" for name in TARGETS},
+        model=SHARED / "models/base6m",
+        out=work / out,
+        methods=methods,
+        budgets=["1%"],
+        num_seeds=seeds,
+        warmup={"learning_rate": 1e-3, "lora": {"rank": 32, "alpha": 128}, **warmup},
+        gradients={"forms": list(FORMS), "projection": {"dim": 4096}},
+        tuning={
+            "learning_rate": 2e-3,
+            "batch_size": 16,
+            "lora": {"rank": 32, "alpha": 128, "dropout": 0.0},
+            "bf16": True,
+        },
+        evaluation={"generate": False},
+    )
+    return work / out
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for stores, selections and cells (1 GB)")
     parser.add_argument("--seeds", type=int, default=2)
     given = parser.parse_args()
-    given.work.mkdir(parents=True, exist_ok=True)
     methods = {f"{name}, {form}": {**settings, "form": form} for name, settings in SELECTORS.items() for form in FORMS}
-    out = given.work / "prototype"
-    g2is.compare(
-        pool=draw(given.work),
-        target={name: SHARED / f"data/targets/{name}.dev.jsonl.gz" for name in TARGETS},
-        test={name: SHARED / f"data/targets/{name}.test.jsonl.gz" for name in TARGETS},
-        model=SHARED / "models/base6m",
-        out=out,
-        methods={**methods, "rds+": {"method": "rds+"}},
-        budgets=["1%"],
-        num_seeds=given.seeds,
-        warmup={"learning_rate": 1e-3, "lora": {"rank": 32, "alpha": 128}},
-        gradients={"forms": list(FORMS), "projection": {"dim": 4096}},
-        tuning={"learning_rate": 2e-3, "batch_size": 16, "lora": {"rank": 32, "alpha": 128, "dropout": 0.0}},
-        evaluation={"generate": False},
-    )
-    shutil.copyfile(out / "comparison.json", RESULT)
-    print(json.dumps(json.loads(RESULT.read_text()), indent=1)[:3000])
+    made = compare(given.work, "prototype", {**methods, "rds+": {"method": "rds+"}}, given.seeds)
+    shutil.copyfile(made / "comparison.json", RESULT)
+    print((made / "comparison.md").read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from g2is.progress import Reporter, Silent
 from g2is.store.files import read_json, write_json, write_text
 from g2is.store.fingerprint import check_same, flatten
 from g2is.store.lock import locked, removed_on_error
-from g2is.workbench import Tested, Workbench, open_workbench, run_config
+from g2is.workbench import Tested, Workbench, open_workbench, run_config, seconds_by_stage
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _select(config: CompareConfig, bench: Workbench, key: Key, reporter: Reporte
     run = run_config(config, key, [key.target])
     results = pipeline.run(run, "walk", reporter)
     assert results.selection is not None
-    taken: dict[str, float] = results.summary["seconds"]
+    taken = seconds_by_stage(run.out)  # in a sitting that was stopped before the cell was made, too
     seconds = {
         "represent": bench.keep_cost(run.store, run.selection.representation, run.out),
         "select": round(sum(taken.get(stage, 0.0) for stage in ("read gradients", "read rows", "walk", "select")), 2),

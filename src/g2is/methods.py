@@ -16,6 +16,7 @@ SELECTORS: dict[str, str] = {
     "top": "g2is.selection.selectors.top:top",
     "round-robin": "g2is.selection.selectors.round_robin:round_robin",
     "match": "g2is.selection.selectors.match:match",
+    "design": "g2is.selection.selectors.design:design",
     "random": "g2is.selection.selectors.unguided:random",
     "all": "g2is.selection.selectors.unguided:all_rows",
 }
@@ -79,6 +80,11 @@ METHODS: dict[str, Method] = {
         "each step takes the gradient that turns the sum of those taken most towards the target's mean",
         "g2is; see docs/log.md",
         {"form": "momentum-free", "selector": "match"},
+    ),
+    "design": Method(
+        "each step takes the gradient that says most about the target's beyond what those taken say",
+        "g2is, after Yu et al., ICML 2006, and arXiv 2410.08020; see docs/log.md",
+        {"form": "momentum-free", "selector": "design"},
     ),
     "rds+": Method(
         "each target example in turn takes the nearest hidden state",

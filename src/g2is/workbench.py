@@ -99,11 +99,9 @@ class Workbench:
     def keep_cost(self, store: Path, representation: str, run: Path) -> float:
         """Seconds that the rows of a representation took in `store`, by the run that made them."""
         costs = read_json(store / "costs.json") if (store / "costs.json").exists() else {}
-        sittings = read_json(run / "summary.json")["sittings"]
         taken = sum(
             seconds
-            for sitting in sittings
-            for stage, seconds in sitting["seconds"].items()
+            for stage, seconds in seconds_by_stage(run).items()
             if stage == "warm up" or stage.endswith(" of pool")
         )
         if taken > costs.get(representation, 0.0):
@@ -172,6 +170,15 @@ def open_workbench(config: CompareConfig, reporter: Reporter) -> Workbench:
         "evaluation": config.evaluation.model_dump(mode="json"),
     }
     return Workbench(config, model, tokenizer, device, examples.pool, tests, made_from)
+
+
+def seconds_by_stage(run: Path) -> dict[str, float]:
+    """What the stages of a run took, over all of its sittings."""
+    total: dict[str, float] = {}
+    for sitting in read_json(run / "summary.json")["sittings"]:
+        for stage, seconds in sitting["seconds"].items():
+            total[stage] = total.get(stage, 0.0) + seconds
+    return total
 
 
 def run_config(config: CompareConfig, key: Key, targets: Sequence[str]) -> Config:

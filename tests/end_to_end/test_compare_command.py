@@ -99,6 +99,7 @@ def test_going_on_makes_only_what_is_missing_and_a_method_can_be_added(
     assert err.count("cell ") >= 2
     again = read_cell(lost)
     np.testing.assert_array_equal(again.losses, kept.losses)
+    assert again.seconds["select"] >= kept.seconds["select"]  # made in the first sitting
     assert [path for path in before if path != lost and path.stat().st_mtime_ns != before[path]] == []
 
 

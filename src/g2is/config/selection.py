@@ -17,7 +17,9 @@ class SelectionConfig(Section):
     representation: str = Field(
         "gradient", description="what stands for an example: gradient, hidden, embedding, lexical or none"
     )
-    selector: str = Field("walk", description="how rows are chosen: walk, top, round-robin, match, random or all")
+    selector: str = Field(
+        "walk", description="how rows are chosen: walk, top, round-robin, match, design, random or all"
+    )
     budget: Annotated[str, BeforeValidator(str)] = Field(
         "1%", description="a share of all rows read (1%), a number of rows (500), or of their tokens (2Mtok, 500ktok)"
     )
@@ -43,6 +45,9 @@ class SelectionConfig(Section):
         "target",
         description="what the selector top ranks by; target: the mean similarity with the target's examples (of their"
         " nearest group); core: core knowledge score",
+    )
+    noise: float = Field(
+        3.0, gt=0, description="of the selector design: how little a row says; less spreads the choice over more rows"
     )
     seed: int = Field(0, ge=0, description="of the selector random")
     core: Literal["pca", "svd", "mean"] = Field("svd", description="svd: uncentred, keeps the mean direction")
@@ -93,9 +98,9 @@ class SelectionConfig(Section):
 
     @model_validator(mode="after")
     def _selector_can_read_it(self) -> Self:
-        if self.representation == NONE and self.selector in ("walk", "top", "round-robin", "match"):
+        if self.representation == NONE and self.selector in ("walk", "top", "round-robin", "match", "design"):
             raise ValueError(f"selector {self.selector}: expected a representation to look at, found none; name one")
-        if self.representation == "lexical" and (self.selector in ("walk", "match") or self.score == "core"):
+        if self.representation == "lexical" and (self.selector in ("walk", "match", "design") or self.score == "core"):
             raise ValueError(
                 "representation lexical: expected the selector top (with score: target) or round-robin, for BM25 has"
                 " scores and no vectors; found "

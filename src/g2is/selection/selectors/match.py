@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g2is.errors import SelectionError
-from g2is.selection.choose import choose_best
 from g2is.selection.problem import Choice, Problem
-from g2is.selection.similarity import Floats, Mask, Rows, UnitRows, dot_rows
+from g2is.selection.selectors.greedy import take_best
+from g2is.selection.similarity import Floats, Rows, UnitRows, dot_rows
 
 _NO_LENGTH = 1e-12  # of a sum of unit rows: shorter, it has no direction
 
@@ -32,14 +32,7 @@ def match(problem: Problem) -> Iterator[Choice]:
             f"selector match: expected target rows with a mean direction, found {len(targets)} that cancel; use"
             " round-robin, or other target examples"
         )
-    state = _Sum(rows, mean / length)
-    while (candidates := np.flatnonzero(problem.open)).size:
-        screened, margin = state.screened(candidates)
-        row = choose_best(candidates, screened, margin, state.judge)
-        assert row is not None  # every candidate qualifies
-        yield Choice(row, float(state.judge(np.array([row]))[0][0]))
-        if problem.taken and problem.taken[-1] == row:
-            state.add(row)
+    return take_best(problem, _Sum(rows, mean / length))
 
 
 class _Sum:
@@ -61,7 +54,7 @@ class _Sum:
         self._products += self._rows.cosines(unit)
         self._num_added += 1
 
-    def screened(self, candidates: Rows) -> tuple[Floats, float]:
+    def screened(self, candidates: Rows) -> tuple[Floats, Floats]:
         """cos(S + x, T) of the candidates, and the most by which one may be off."""
         aligned = self._sum @ self._direction + self._to_target[candidates]
         squares = self._sum @ self._sum + 2 * self._products[candidates] + 1
@@ -69,13 +62,13 @@ class _Sum:
         surely = np.maximum(squares - error, _NO_LENGTH)
         off: NDArray[np.float64] = np.abs(aligned) * error / (2 * surely**1.5)
         values = np.clip(aligned / np.sqrt(np.maximum(squares, _NO_LENGTH)), -1, 1)
-        return values, float(min(off.max(), 2.0)) + 1e-12
+        return values, np.minimum(off, 2.0) + 1e-12
 
-    def judge(self, rows: Rows) -> tuple[Floats, Mask]:
+    def judge(self, rows: Rows) -> Floats:
         def measure(units: Floats) -> Floats:
             sums = self._sum + units
             lengths = np.sqrt(dot_rows(sums, sums))
             aligned = dot_rows(sums, self._direction)
             return np.divide(aligned, lengths, out=np.zeros(len(units)), where=lengths > _NO_LENGTH)[:, None]
 
-        return self._rows.over_units(rows, measure)[:, 0], np.ones(len(rows), dtype=bool)
+        return self._rows.over_units(rows, measure)[:, 0]

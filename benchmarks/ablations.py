@@ -1,0 +1,49 @@
+"""What each mend of the published walk is worth: the `g2is` walk with one of them taken back, on the prototype's pool.
+
+    python benchmarks/ablations.py --work DIR [--seeds 2]
+
+Needs ../shared. Shares DIR, its store and its random cells with prototype.py; about 30 s a cell on 2 quiet cores, and
+goes on when given again. Writes benchmarks/results/ablations.json.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+
+from prototype import compare
+
+RESULT = Path(__file__).parent / "results" / "ablations.json"
+WALK: dict[str, object] = {"method": "g2is", "form": "momentum-free"}
+TAKEN_BACK: dict[str, dict[str, object]] = {
+    "mean direction, centred": {"core": "pca"},
+    "mean direction alone": {"core": "mean"},
+    "sign": {"orient": False},
+    "norms": {"normalize_targets": False},
+    "exact budget": {"exact_budget": False},
+    "conflict tolerance": {"conflict_tolerance": 0.0},
+    "conflict rule": {"conflict_tolerance": 1.0},
+    "drift, to the step before": {"consistency_reference": "previous"},
+    "drift, absolute": {"consistency_reference": "previous", "consistency_sign": "absolute"},
+    "duplicates": {"duplicate_threshold": None},
+    "conflicts across components": {"cross_component_conflicts": True},
+    "form less": {"form": "less"},
+    "delta 0": {"delta": 0.0},
+    "delta 0.95": {"delta": 0.95},
+    "core fraction 0.25": {"core_fraction": 0.25},
+    "core fraction 0.9": {"core_fraction": 0.9},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True, help="that of prototype.py")
+    parser.add_argument("--seeds", type=int, default=2)
+    given = parser.parse_args()
+    methods = {"walk": WALK, **{name: {**WALK, **settings} for name, settings in TAKEN_BACK.items()}}
+    made = compare(given.work, "prototype", methods, given.seeds)
+    shutil.copyfile(made / "comparison.json", RESULT)
+    print((made / "comparison.md").read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()
