@@ -45,9 +45,15 @@ def select_examples(
     rows = UnitRows(found.pool.rows) if isinstance(found, UnitRowsOf) else None
     with folder.stage("walk" if settings.selector == "walk" else "select", plan.budget.unit) as progress:
         targets = _targets(config, examples, found, plan)
-        num_answer_tokens = pool.num_answer_tokens
         selected = apply_selector(
-            len(pool), rows, targets, settings, plan.limits, progress, None, own.selector, num_answer_tokens
+            len(pool),
+            rows,
+            targets,
+            settings,
+            plan.limits,
+            progress,
+            own=own.selector,
+            num_answer_tokens=pool.num_answer_tokens,
         )
     _report(folder, plan, selected)
     nearest = _nearest_ids(selected, examples, found)

@@ -181,7 +181,7 @@ def test_match_equals_a_plain_float64_loop(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("num_answer_tokens", [None, "drawn"])
 def test_design_equals_plain_conditioning_of_a_gaussian(seed: int, num_answer_tokens: str | None) -> None:
-    pool, targets, budget = rows_of(seed, 150), rows_of(seed + 70, 6), 45
+    pool, targets, budget = rows_of(seed, 150), rows_of(seed + 70, 6), 80
     units, of_target = (
         rows.astype(np.float64) / np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
         for rows in (pool, targets)

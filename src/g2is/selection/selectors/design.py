@@ -47,8 +47,9 @@ class _Posterior:
 
     def __init__(self, rows: UnitRows, targets: Floats, similarity: Floats, noise: Floats) -> None:
         self._rows, self._targets, self._similarity, self._noise = rows, targets, similarity, noise
-        self._taken: Floats = np.empty((0, rows.k))  # the x̃_j
-        self._of_targets: Floats = np.empty((0, len(targets)))  # t·x̃_j
+        self._num_taken = 0
+        self._all_taken = np.empty((64, rows.k))  # the x̃_j, and room for more
+        self._all_of_targets = np.empty((64, len(targets)))  # t·x̃_j
         self._covariances = similarity.copy()  # (N, M), screened
         self._variances = np.ones(rows.num_rows)
         # The most by which a row's covariances (their Euclidean norm) and its variance may be off; of the former, what
@@ -57,14 +58,25 @@ class _Posterior:
         self._gathered_before = np.zeros(rows.num_rows)
         self._variance_off = np.zeros(rows.num_rows)
 
+    @property
+    def _taken(self) -> Floats:
+        return self._all_taken[: self._num_taken]
+
+    @property
+    def _of_targets(self) -> Floats:
+        return self._all_of_targets[: self._num_taken]
+
     def add(self, row: int) -> None:
         unit = self._rows.unit(row)
         rest = unit - self._taken.T @ (self._taken @ unit)
         rest /= np.sqrt(unit @ rest + self._noise[row])
         of_targets = self._targets @ rest
         length = float(np.linalg.norm(rest))
-        self._taken = np.vstack([self._taken, rest])
-        self._of_targets = np.vstack([self._of_targets, of_targets])
+        if self._num_taken == len(self._all_taken):
+            self._all_taken = np.concatenate([self._all_taken, np.empty_like(self._all_taken)])
+            self._all_of_targets = np.concatenate([self._all_of_targets, np.empty_like(self._all_of_targets)])
+        self._all_taken[self._num_taken], self._all_of_targets[self._num_taken] = rest, of_targets
+        self._num_taken += 1
         if not length:  # nothing is left of it to say
             return
         products, off = self._rows.cosines(rest / length) * length, self._rows.margin * length
