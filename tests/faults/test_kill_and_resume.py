@@ -2,13 +2,13 @@
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import forked
 import pytest
+from forked import stored_bytes
 
 from g2is.demo.skills import write_pool, write_target
 
@@ -31,25 +31,19 @@ def command(folder: Path, *, out: str = "run", store: str = "store", pool: str =
     settings = [part for setting in SETTINGS for part in ("--set", setting)]
     files = [str(folder / pool), str(folder / "target.jsonl"), "--model", str(MODEL)]
     places = ["--out", str(folder / out), "--store", str(folder / store)]
-    return [sys.executable, "-m", "g2is", "select", *files, *places, "--budget", "10%", *settings]
+    return ["select", *files, *places, "--budget", "10%", *settings]
 
 
-def stored_bytes(folder: Path) -> dict[str, bytes]:
-    """Every file of a store but its lock, by relative path."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
-
-
-def run_until(arguments: list[str], moment: Callable[[], bool]) -> bool:
+def run_until(arguments: list[str], errors: Path, moment: Callable[[], bool]) -> bool:
     """Run and kill -9 at `moment`; whether it was killed before it ended by itself."""
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None:
+    process = forked.command(arguments, errors)
+    while process.is_alive():
         if moment():
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+            process.kill()
+            process.join()
             return True
         time.sleep(0.002)
-    assert process.returncode == 0, process.stderr and process.stderr.read()
+    assert process.exitcode == 0, errors.read_text()
     return False
 
 
@@ -63,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(folder: Path) -> Path:
-    subprocess.run(command(folder, out="calm-run", store="calm-store"), check=True, capture_output=True)
+    forked.run(command(folder, out="calm-run", store="calm-store"), folder / "errors")
     return folder
 
 
@@ -86,35 +80,16 @@ def test_killed_at_every_stage_and_resumed_it_ends_in_the_same_bytes(undisturbed
         "the third shard is half written": exists("epoch-1/less/rows/c/2", shards),
         "the selection is written": exists("selection.parquet", out),
     }
-    killed = [name for name, moment in moments.items() if run_until(command(folder), moment)]
+    killed = [name for name, moment in moments.items() if run_until(command(folder), folder / "errors", moment)]
     # the half-written moments last milliseconds: most are hit, and those that are not have run on to a later one
     assert len(killed) >= 5, f"only killed while {killed}"
-    subprocess.run(command(folder), check=True, capture_output=True)
+    forked.run(command(folder), folder / "errors")
     expected, found = stored_bytes(folder / "calm-store"), stored_bytes(store)
     assert found.keys() == expected.keys()
     different = [name for name in expected if found[name] != expected[name]]
     assert not different, f"killed while {killed}; different bytes in {different}"
     for name in ("selection.parquet", "scores.parquet", "selected.jsonl", "selected.messages.jsonl"):
         assert (out / name).read_bytes() == (folder / "calm-run" / name).read_bytes(), name
-
-
-# Runs the command in this process and dies just before a function is called for the n-th time.
-KILLED_BEFORE = """
-import importlib, os, sys
-module, name, count = sys.argv[1].rsplit(".", 1)[0], sys.argv[1].rsplit(".", 1)[1], int(sys.argv[2])
-place = importlib.import_module(module)
-real = getattr(place, name)
-def call(*arguments, **options):
-    global count
-    count -= 1
-    if count < 0:
-        os.kill(os.getpid(), 9)
-    return real(*arguments, **options)
-setattr(place, name, call)
-sys.argv = sys.argv[3:]
-from g2is.cli.app import main
-main()
-"""
 
 
 @pytest.mark.timeout(600)
@@ -134,11 +109,10 @@ def test_killed_in_a_narrow_window_of_the_warm_up_it_ends_in_the_same_bytes(
     folder = undisturbed
     name = window[0].rsplit(".", 1)[1]
     arguments = command(folder, out=f"run-{name}", store=f"store-{name}")
-    program = [sys.executable, "-c", KILLED_BEFORE, window[0], str(window[1]), *arguments[2:]]
-    died = subprocess.run(program, capture_output=True, text=True, check=False)
-    assert died.returncode == -signal.SIGKILL, died.stderr
+    died = forked.command(arguments, folder / "errors", dies_before=window[0], calls=window[1])
+    assert forked.ended(died) == -signal.SIGKILL, (folder / "errors").read_text()
     assert (folder / f"store-{name}/warmup/epoch-2").exists(), "killed too early to test the window"
-    subprocess.run(arguments, check=True, capture_output=True)
+    forked.run(arguments, folder / "errors")
     expected, found = stored_bytes(folder / "calm-store"), stored_bytes(folder / f"store-{name}")
     assert found.keys() == expected.keys()
     assert not [path for path in expected if found[path] != expected[path]]
@@ -156,9 +130,7 @@ def test_a_pool_with_rows_added_extracts_only_those(undisturbed: Path) -> None:
     with (folder / "more.jsonl").open("a") as file:
         file.writelines(json.dumps(row) + "\n" for row in new)
     before = stored_bytes(folder / "calm-store")
-    subprocess.run(
-        command(folder, out="more-run", store="calm-store", pool="more.jsonl"), check=True, capture_output=True
-    )
+    forked.run(command(folder, out="more-run", store="calm-store", pool="more.jsonl"), folder / "errors")
     after = stored_bytes(folder / "calm-store")
     added = [name for name in after if name.startswith("gradients/pool/markers/") and name not in before]
     assert sum(json.loads(after[name])["num_rows"] for name in added) == len(new)

@@ -2,10 +2,10 @@
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
+
+from forked import ended, start, stored_bytes
 
 import g2is.demo
 from g2is.config import Config
@@ -17,14 +17,6 @@ from g2is.progress import Silent
 from g2is.represent import store_rows
 from g2is.run import open_run
 from g2is.store.manifest import open_store
-
-PROGRAM = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from pathlib import Path
-from test_killed_hidden import store_hidden
-store_hidden(Path(sys.argv[2]), sys.argv[3])
-"""
 
 
 def store_hidden(folder: Path, name: str) -> None:
@@ -44,22 +36,16 @@ def store_hidden(folder: Path, name: str) -> None:
         store_rows(config, prepared, store, read_inputs(config, prepared.renderer, store.examples, run), run)
 
 
-def stored_bytes(folder: Path) -> dict[str, bytes]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
-
-
 def test_killed_while_storing_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path) -> None:
     write_pool(tmp_path / "pool.jsonl", num_rows=160)
     write_target(tmp_path / "target.jsonl", num_rows=8)
     store_hidden(tmp_path, "calm")
     pool = tmp_path / "store/hidden/pool"
-    arguments = [sys.executable, "-c", PROGRAM, str(Path(__file__).parent), str(tmp_path), "store"]
-    with subprocess.Popen(arguments, stderr=subprocess.DEVNULL) as process:
-        while process.poll() is None and not (pool / "markers/000002.json").exists():
-            time.sleep(0.001)
-        process.kill()
-    assert process.returncode == -signal.SIGKILL, "it ended before it could be killed"
+    process = start(store_hidden, tmp_path, "store")
+    while process.is_alive() and not (pool / "markers/000002.json").exists():
+        time.sleep(0.001)
+    process.kill()
+    assert ended(process) == -signal.SIGKILL, "it ended before it could be killed"
     kept = {path: path.stat().st_mtime_ns for path in (pool / "markers").glob("*.json")}
     assert 3 <= len(kept) < 20
     store_hidden(tmp_path, "store")

@@ -1,33 +1,18 @@
 """kill -9 while a user's checkpoint is taken, the same command again: the same stored bytes as undisturbed."""
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 from checkpoints import train
+from forked import stored_bytes
 
 from g2is.config import ModelConfig
 from g2is.demo.skills import write_pool, write_target
 from g2is.model.folder import find_model
 
 MODEL = Path(__file__).resolve().parents[2] / "src/g2is/demo/model"
-
-# Runs the command in this process and dies just before a function is called for the first time.
-KILLED_BEFORE = """
-import importlib, os, sys
-module, name = sys.argv[1].rsplit(".", 1)
-setattr(importlib.import_module(module), name, lambda *_, **__: os.kill(os.getpid(), 9))
-sys.argv = sys.argv[2:]
-from g2is.cli.app import main
-main()
-"""
-
-
-def stored_bytes(folder: Path) -> dict[str, bytes]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +22,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_target(folder / "target.jsonl", num_rows=4)
     base = find_model(ModelConfig(name=str(MODEL)))
     train(base, folder / "training", {"r": 4, "target_modules": ["q_proj", "v_proj"]}).folder.rename(folder / "own")
-    subprocess.run(command(folder, "calm"), check=True, capture_output=True)
+    forked.run(command(folder, "calm"), folder / "errors")
     return folder
 
 
@@ -45,7 +30,7 @@ def command(folder: Path, name: str) -> list[str]:
     files = [str(folder / "pool.jsonl"), str(folder / "target.jsonl"), "--model", str(MODEL)]
     places = ["--out", str(folder / f"run-{name}"), "--store", str(folder / f"store-{name}")]
     settings = ["--set", "gradients.projection.dim=128", "--adapter", str(folder / "own")]
-    return [sys.executable, "-m", "g2is", "gradients", *files, *places, *settings]
+    return ["gradients", *files, *places, *settings]
 
 
 @pytest.mark.parametrize(
@@ -59,10 +44,9 @@ def command(folder: Path, name: str) -> list[str]:
 def test_killed_while_a_checkpoint_is_taken_it_ends_in_the_same_bytes(window: str, folder: Path) -> None:
     name = window.rsplit(".", 1)[1]
     arguments = command(folder, name)
-    program = [sys.executable, "-c", KILLED_BEFORE, window, *arguments[2:]]
-    died = subprocess.run(program, capture_output=True, text=True, check=False)
-    assert died.returncode == -signal.SIGKILL, died.stderr
+    died = forked.command(arguments, folder / "errors", dies_before=window)
+    assert forked.ended(died) == -signal.SIGKILL, (folder / "errors").read_text()
     own = stored_bytes(folder / "own")
-    subprocess.run(arguments, check=True, capture_output=True)
+    forked.run(arguments, folder / "errors")
     assert stored_bytes(folder / f"store-{name}") == stored_bytes(folder / "store-calm")
     assert stored_bytes(folder / "own") == own

@@ -1,29 +1,12 @@
 """A shard write killed at each of its durable steps leaves nothing but the shards before it, and can be done again."""
 
-import subprocess
-import sys
+import os
 from pathlib import Path
 
 import numpy as np
+from forked import die, ended, start
 
 from g2is.store.matrix import RowTable, Shard
-
-# Runs in a process of its own: writes two shards and dies at the n-th fsync.
-WRITER = """
-import os, sys
-sys.path.insert(0, sys.argv[3])
-from pathlib import Path
-from test_killed_shard_write import write_all
-real, left = os.fsync, int(sys.argv[2])
-def fsync(handle):
-    global left
-    left -= 1
-    if left < 0:
-        os.kill(os.getpid(), 9)
-    real(handle)
-os.fsync = fsync
-write_all(Path(sys.argv[1]))
-"""
 
 
 def make_shard(number: int, num_rows: int) -> Shard:
@@ -48,6 +31,21 @@ def write_all(folder: Path) -> None:
             table.write(number, shard)
 
 
+def write_and_die(folder: Path, num_syncs: int) -> None:
+    """Write two shards, and die at the fsync after `num_syncs` of them."""
+    real, left = os.fsync, num_syncs
+
+    def fsync(handle: int) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            die()
+        real(handle)
+
+    os.fsync = fsync
+    write_all(folder)
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
@@ -58,14 +56,10 @@ def test_a_shard_write_killed_at_any_step_can_be_done_again(tmp_path: Path) -> N
     num_kills = 0
     for step in range(0, 200, 3):
         folder = tmp_path / f"killed-{step}"
-        died = subprocess.run(
-            [sys.executable, "-c", WRITER, str(folder), str(step), str(Path(__file__).parent)],
-            capture_output=True,
-            check=False,
-        )
-        if died.returncode == 0:
+        code = ended(start(write_and_die, folder, step))
+        if code == 0:
             break
-        assert died.returncode == -9, died.stderr.decode()
+        assert code == -9
         num_kills += 1
         table = RowTable(folder, "fingerprint", shard_rows=8)
         whole = [make_shard(number, rows) for number, rows in ((0, 8), (1, 5))][: len(table.positions()) // 5]

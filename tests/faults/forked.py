@@ -1,0 +1,81 @@
+"""g2is in processes of their own that start at once: forked from one that has imported everything already.
+
+A process that imports torch, transformers and peft anew spends seconds on it, and tests that kill need dozens.
+"""
+
+import importlib
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["g2is.cli.app", "g2is.pipeline", "g2is.engine.local", "transformers.trainer"])
+
+
+def start(function: Callable[..., Any], *arguments: Any) -> BaseProcess:
+    """Call a function of a test module in a process of its own."""
+    process = _CONTEXT.Process(target=function, args=arguments, daemon=True)
+    process.start()
+    return process
+
+
+def ended(process: BaseProcess) -> int:
+    """The exit code of a process, -9 if it was killed, once it has ended."""
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def command(arguments: list[str], errors: Path, *, dies_before: str = "", calls: int = 0) -> BaseProcess:
+    """Start `g2is ARGUMENTS`, with what it prints in the file `errors`.
+
+    It dies by SIGKILL when the function named `dies_before` is called for the n-th time, after `calls` calls.
+    """
+    return start(_main, arguments, errors, dies_before, calls)
+
+
+def run(arguments: list[str], errors: Path) -> None:
+    """Run `g2is ARGUMENTS` to its end, which must be a good one."""
+    code = ended(command(arguments, errors))
+    assert code == 0, errors.read_text()
+
+
+def stored_bytes(folder: Path) -> dict[str, bytes]:
+    """Every file of a store but its lock, by relative path."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def die() -> None:
+    """End this process as `kill -9` does."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _main(arguments: list[str], errors: Path, dies_before: str, calls: int) -> None:
+    with errors.open("wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    if dies_before:
+        _replace(dies_before, calls)
+    sys.argv = ["g2is", *arguments]
+    importlib.import_module("g2is.cli.app").main()
+
+
+def _replace(path: str, calls: int) -> None:
+    module, name = path.rsplit(".", 1)
+    place = importlib.import_module(module)
+    real, left = getattr(place, name), calls
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            die()
+        return real(*arguments, **options)
+
+    setattr(place, name, call)
