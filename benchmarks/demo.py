@@ -15,7 +15,7 @@ from statistics import mean
 
 from g2is import pipeline
 from g2is.cli.session import quiet_libraries
-from g2is.config import Config, GammaForm
+from g2is.config import Config, SelectionConfig
 from g2is.demo.comparison import Outcome, compare
 from g2is.demo.run import demo_config, demo_subsets, demo_tuning, read_tables, write_demo_sample
 from g2is.demo.skills import SKILLS, TARGET_SKILL
@@ -24,7 +24,7 @@ from g2is.prepare import prepare
 from g2is.progress import Silent
 from g2is.run import Selection
 
-FORMS: tuple[GammaForm, ...] = ("momentum-free", "less")  # the demo walks the first
+METHODS = ("design", "g2is")  # the first is the demo's
 RESULT = Path(__file__).parent / "results" / "demo.json"
 
 
@@ -57,16 +57,15 @@ def main() -> None:
     quiet_libraries()
     write_demo_sample(arguments.work / "sample")
     config = demo_config(arguments.work)
-    gradients = config.gradients.model_copy(update={"forms": FORMS})
     selections: dict[str, Selection] = {}
     selected = {}
-    for form in FORMS:
-        out, selecting = arguments.work / form, config.selection.model_copy(update={"form": form})
-        of_form = config.model_copy(update={"out": out, "gradients": gradients, "selection": selecting})
-        selections[form] = pipeline.select(of_form)
-        skills, share = needed_share(selections[form])
-        selected[form] = {"skills": skills, "share_in_needed_skills": share}
-        print(f"{form}: {share:.0%} in the needed skills, {skills}")
+    for method in METHODS:
+        selecting = SelectionConfig(method=method, budget=config.selection.budget)
+        of_method = config.model_copy(update={"out": arguments.work / method, "selection": selecting})
+        selections[method] = pipeline.select(of_method)
+        skills, share = needed_share(selections[method])
+        selected[method] = {"skills": skills, "share_in_needed_skills": share}
+        print(f"{method}: {share:.0%} in the needed skills, {skills}")
     by_seed = [outcomes(config, selections, arguments.work, seed) for seed in range(arguments.seeds)]
     result = {
         "machine": environment(),

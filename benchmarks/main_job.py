@@ -25,6 +25,7 @@ SETTINGS = {
     "warmup.lora.rank": "32",
     "warmup.lora.alpha": "128",
     "gradients.forms": "[less, momentum-free]",
+    "selection.method": "g2is",
 }
 KILL_AFTER_SHARDS = 15
 

@@ -71,8 +71,6 @@ def values(kind: Any) -> str:
         return "mapping of text to text"
     if origin is tuple:
         return f"list of {values(get_args(kind)[0])}"
-    if origin is dict:
-        return f"mapping of names to {values(get_args(kind)[1])}"
     if kind is type(None):
         return "null"
     return _WORDS[kind.__name__]

@@ -102,7 +102,7 @@ def compare(
     test: Targets,
     model: str | Path,
     out: str | Path,
-    methods: Sequence[str] | Mapping[str, Mapping[str, Any]] = ("g2is", "less", "less-rr", "rds+"),
+    methods: Sequence[str] | Mapping[str, Mapping[str, Any]] = ("design", "g2is", "less", "less-rr", "rds+"),
     budgets: Sequence[str] = ("1%",),
     num_seeds: int = 3,
     reporter: Reporter | None = None,

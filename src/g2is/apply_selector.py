@@ -78,7 +78,12 @@ def apply_selector(
             for name, of in targets.items()
         ]
         record = pick(problems, select, limits, progress)
-        scored = {f"similarity.{of.target}": of.similarity.mean(1) for of in problems if "similarity" in of.__dict__}
+        usable = np.ones(num_rows, dtype=bool) if rows is None else rows.nodes
+        scored = {
+            f"similarity.{of.target}": np.where(usable, of.similarity.mean(1), np.nan)
+            for of in problems
+            if "similarity" in of.__dict__
+        }
     if not record.steps:
         raise SelectionError(
             f"budget: expected enough for a first row, found {record.budget} {record.unit}, less than the row"

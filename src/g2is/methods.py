@@ -29,6 +29,8 @@ REPRESENTATIONS: dict[str, str] = {
 # Gradients have stages of their own (warm-up, Γ, projection); "none" is for selectors that look at nothing.
 GRADIENT, NONE = "gradient", "none"
 
+DEFAULT = "design"
+
 # What every comparison has beside the methods asked for; full-cut is the full pool, stopped after as many optimizer
 # steps as a selection gets.
 UNTUNED, RANDOM, FULL, FULL_CUT = "untuned", "random", "full", "full-cut"
@@ -47,6 +49,7 @@ class Method:
 
 
 _OFFICIAL = {
+    "selector": "walk",
     "form": "less",
     "core": "pca",
     "orient": False,
@@ -64,7 +67,12 @@ _LESS = "Xia et al., ICML 2024, arXiv 2402.04333"
 _RDS = "Ivison et al., arXiv 2503.01807"
 
 METHODS: dict[str, Method] = {
-    "g2is": Method("the default: walk over gradients, with what method.md mends", _G2IS, {}),
+    "design": Method(
+        "the default: each step takes the gradient that says most about the target's beyond what those taken say",
+        "g2is, after Yu et al., ICML 2006, and arXiv 2410.08020; see docs/log.md",
+        {"form": "momentum-free", "selector": "design"},
+    ),
+    "g2is": Method("walk over gradients, with what method.md mends", _G2IS, {"selector": "walk"}),
     "official": Method("walk over gradients exactly as the authors' script does it", _G2IS, _OFFICIAL),
     "less": Method(
         "gradients of highest mean cosine with the target's (of its nearest group, if it has groups)",
@@ -80,11 +88,6 @@ METHODS: dict[str, Method] = {
         "each step takes the gradient that turns the sum of those taken most towards the target's mean",
         "g2is; see docs/log.md",
         {"form": "momentum-free", "selector": "match"},
-    ),
-    "design": Method(
-        "each step takes the gradient that says most about the target's beyond what those taken say",
-        "g2is, after Yu et al., ICML 2006, and arXiv 2410.08020; see docs/log.md",
-        {"form": "momentum-free", "selector": "design"},
     ),
     "rds+": Method(
         "each target example in turn takes the nearest hidden state",
@@ -111,7 +114,9 @@ METHODS: dict[str, Method] = {
         {"selector": "top", "score": "core", **_NO_COPIES_SKIPPED},
     ),
     "without-gradient": Method(
-        "the paper's ablation: walk over sentence embeddings", _G2IS, {"representation": "embedding"}
+        "the paper's ablation: walk over sentence embeddings",
+        _G2IS,
+        {"representation": "embedding", "selector": "walk"},
     ),
 }
 
@@ -122,9 +127,9 @@ def registered(place: str) -> Any:
     return getattr(import_module(module), function)
 
 
-def walked_form(selection: Mapping[str, Any]) -> Any:
+def asked_form(selection: Mapping[str, Any]) -> Any:
     """The Γ form that settings of a selection ask for, by themselves or by their method; None if they leave it open."""
-    method = METHODS.get(str(selection.get("method", "g2is")))
+    method = METHODS.get(str(selection.get("method", DEFAULT)))
     return selection.get("form", method.settings.get("form") if method else None)
 
 

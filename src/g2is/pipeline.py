@@ -202,7 +202,7 @@ def select_rows(
     settings = config.selection.model_copy(update={"include": (), "exclude": (), "exclude_overlap": ()})
     made_of = selection_digest(
         settings,
-        config.walked_form,
+        config.pool_form,
         *own.versions,
         *(checkpoint.digest for checkpoint in checkpoints),
         *plan.digest_parts,

@@ -62,11 +62,12 @@ def prepare(config: Config, reporter: Reporter) -> Prepared:
 
 
 def _with_stored_forms(config: Config) -> Config:
-    """The configuration with all Γ forms that its store holds, if the one to be walked is among them.
+    """The configuration with the Γ forms that its store holds, if the one to be looked at is among them.
 
-    So a store made for several methods serves each of them.
+    So a store made for some methods serves each of them. Forms that were asked for by themselves stay as they are.
     """
-    stored = stored_forms(config.store)
-    if config.gradients.forms != (config.walked_form,) or config.walked_form not in stored:
+    stored, gradients = stored_forms(config.store), config.gradients
+    asked = "forms" in gradients.model_fields_set and gradients.forms != (config.pool_form,)
+    if asked or config.pool_form not in stored:
         return config
     return config.model_copy(update={"gradients": config.gradients.model_copy(update={"forms": stored})})

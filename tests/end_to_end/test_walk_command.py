@@ -69,7 +69,9 @@ def test_every_kind_of_matrix_file_gives_the_same_selection(g2is: Command, tmp_p
 def test_config_yaml_replays_a_walk_on_matrices(g2is: Command, tmp_path: Path) -> None:
     matrices(tmp_path)
     files = ("--pool-gradients", tmp_path / "pool.npy", "--target-gradients", tmp_path / "target.npy")
-    code, _, err = g2is("walk", *files, "--budget", "20", "--delta", "0.9", "--out", tmp_path / "one")
+    code, _, err = g2is(
+        "walk", *files, "--budget", "20", "--method", "g2is", "--delta", "0.9", "--out", tmp_path / "one"
+    )
     assert code == 0, err
     code, _, err = g2is("run", tmp_path / "one/config.yaml", "--out", tmp_path / "two")
     assert code == 0, err
@@ -116,6 +118,9 @@ def test_a_method_of_another_representation_and_a_graph_without_a_walk_are_refus
     for more, expected in (
         (("--method", "rds+"), "matrices are what stands for the rows, found hidden"),
         (("--method", "less", "--graph", tmp_path / "graph.npy"), "only the walk follows one, found the selector top"),
+        (("--graph", tmp_path / "graph.npy"), "found the selector design; add method g2is"),
+        (("--core-mode", "variance"), "--core-mode: expected the selector walk, which looks at it, found design"),
+        (("--method", "less", "--delta", "0.9"), "--delta: expected the selector walk, which looks at it, found top"),
     ):
         code, _, err = g2is("walk", *files, "--out", tmp_path / "refused", *more)
         assert code == 2, err

@@ -27,7 +27,7 @@ def pool_tensor(value: object) -> Callable[[Place], list[object]]:
 
 
 def graph(values: np.ndarray) -> Callable[[Place], list[object]]:
-    return lambda place: place.walk("--graph", place.matrix("graph.npy", values))
+    return lambda place: place.walk("--method", "g2is", "--graph", place.matrix("graph.npy", values))
 
 
 def _objects(place: Place) -> list[object]:
@@ -40,7 +40,7 @@ def _only_pool(place: Place) -> list[object]:
 
 def _too_many_components(place: Place) -> list[object]:
     few = place.matrix("few.npy", _spoilt(0)[:3])
-    return place.walk("--core-mode", "count_ratio", "--core-fraction", "1", target=few)
+    return place.walk("--method", "g2is", "--core-mode", "count_ratio", "--core-fraction", "1", target=few)
 
 
 MATRICES: dict[str, Case] = {

@@ -79,7 +79,7 @@ def test_a_value_out_of_range_is_named(values: dict[str, object], expected: str)
 
 
 def test_one_form_may_stand_alone() -> None:
-    assert parse(Config, REQUIRED | {"gradients": {"forms": "momentum-free"}}, "x").walked_form == "momentum-free"
+    assert parse(Config, REQUIRED | {"gradients": {"forms": "momentum-free"}}, "x").pool_form == "momentum-free"
 
 
 def test_a_date_stays_text() -> None:

@@ -50,11 +50,15 @@ def test_a_setting_that_is_given_counts_more_than_the_method_s() -> None:
     assert SelectionConfig(method="less", selector="round-robin").selector == "round-robin"
 
 
-def test_the_form_that_a_method_walks_is_the_one_stored() -> None:
-    config = parse(Config, REQUIRED | {"selection": {"method": "less"}}, "x")
-    assert config.gradients.forms == ("less",) == (config.walked_form,)
+def test_the_form_that_a_method_looks_at_is_stored() -> None:
+    config = parse(Config, REQUIRED, "x")
+    assert (config.selection.method, config.selection.selector) == ("design", "design")
+    assert config.gradients.forms == ("momentum-free", "less")  # so that every method can be used on the same store
+    assert config.pool_form == "momentum-free"
+    assert parse(Config, REQUIRED | {"selection": {"method": "less"}}, "x").pool_form == "less"
+    assert parse(Config, REQUIRED | {"selection": {"method": "g2is"}}, "x").pool_form == "momentum-free"
     config = parse(Config, REQUIRED | {"selection": {"form": "adam"}}, "x")
-    assert config.gradients.forms == ("adam",) == (config.walked_form,)
+    assert config.gradients.forms == ("adam",) == (config.pool_form,)
 
 
 @pytest.mark.parametrize(
@@ -64,8 +68,8 @@ def test_the_form_that_a_method_walks_is_the_one_stored() -> None:
         ({"selector": "tip"}, "unknown selector 'tip'; did you mean top"),
         ({"representation": "pixels"}, "unknown representation 'pixels'; known: gradient, hidden"),
         ({"method": "own:mine"}, "unknown method"),
-        ({"representation": "none"}, "selector walk: expected a representation to look at, found none"),
-        ({"representation": "lexical"}, "BM25 has scores and no vectors; found the selector walk"),
+        ({"representation": "none"}, "selector design: expected a representation to look at, found none"),
+        ({"representation": "lexical"}, "BM25 has scores and no vectors; found the selector design"),
         ({"method": "bm25", "score": "core"}, "found score: core"),
     ],
 )

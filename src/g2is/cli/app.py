@@ -37,7 +37,7 @@ app = typer.Typer(
     help="""Choose, from a large pool of instructions, the few that teach a model a target domain best.
 
 g2is measures what each example would teach the model (its gradient), joins examples into a graph by how those
-gradients agree or conflict, and walks that graph from what the target examples need.
+gradients agree or conflict, and chooses on that graph the few that together teach what the target examples need.
 
 Start with `g2is demo`. Then: `g2is select pool.jsonl target.jsonl --model MODEL --budget 1% --out runs/first`
 
@@ -189,7 +189,7 @@ def walk(
     set_: options.Set = None,
     dry_run: options.DryRun = False,
 ) -> None:
-    """Stage 3: core knowledge of the target and the walk over the pool's gradients.
+    """Stage 3: choose the rows, as the method does it: by default `design`; `--method g2is` walks.
 
     With POOL and TARGET, on this project's own gradients (computed first, if need be). With `--pool-gradients` and
     `--target-gradients`, on matrices that anybody computed, LESS's among them; no model is needed then.

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from g2is.cli.options import assign
-from g2is.config import Config, EvaluateConfig, MatrixWalkConfig, TrainConfig
+from g2is.config import Config, EvaluateConfig, MatrixWalkConfig, SelectionConfig, TrainConfig
 from g2is.config.compare import CompareConfig
 from g2is.config_io import parse
 from g2is.errors import ConfigError
@@ -47,6 +47,7 @@ def run_config(command: str, flags: Mapping[str, Any]) -> Config:
     }
     assign(values, flags["set_"] or [])
     config: Config = parse(Config, values, _ORIGIN)
+    _check_walk_flags(flags, config.selection)
     return config
 
 
@@ -71,6 +72,7 @@ def matrix_walk_config(flags: Mapping[str, Any]) -> MatrixWalkConfig:
     }
     assign(values, flags["set_"] or [])
     config: MatrixWalkConfig = parse(MatrixWalkConfig, values, _ORIGIN)
+    _check_walk_flags(flags, config.selection)
     return config
 
 
@@ -156,6 +158,17 @@ def _split_files(
         found = f"{len(files)} file{'s' * (len(files) != 1)} and no --target"
         raise ConfigError(f"g2is {command}: expected a pool and a target, found {found}; {usage}")
     return files[:1], read_targets(files[1:])
+
+
+def _check_walk_flags(flags: Mapping[str, Any], selection: SelectionConfig) -> None:
+    """Raise ConfigError if a flag was given that the selector does not look at."""
+    of_core = ("core_mode", "core_fraction") if selection.score != "core" else ()
+    given = [_flag(name) for name in (*of_core, "delta") if flags.get(name) is not None]
+    if given and selection.selector != "walk":
+        raise ConfigError(
+            f"{', '.join(given)}: expected the selector walk, which looks at it, found {selection.selector}; add"
+            " --method g2is, or leave it out"
+        )
 
 
 def _given(flags: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ def methods() -> None:
     lines = []
     for name, method in METHODS.items():
         representation = method.settings.get("representation", "gradient")
-        cell = f"{representation} × {method.settings.get('selector', 'walk')}"
+        cell = f"{representation} × {method.settings['selector']}"
         lines.append(f"{name:<{width}}  {cell:<23}  {method.line}")
         if method.source:
             lines.append(f"{'':<{width}}  {'':<23}  {method.source}")

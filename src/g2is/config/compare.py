@@ -49,7 +49,7 @@ class CompareConfig(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _every_form_that_is_walked_is_stored(cls, given: Any) -> Any:
+    def _every_form_that_is_looked_at_is_stored(cls, given: Any) -> Any:
         methods = _by_name(given.get("methods")) if isinstance(given, Mapping) else None
         if not methods or "forms" in (given.get("gradients") or {}):
             return given
@@ -61,8 +61,10 @@ class CompareConfig(Section):
             except (ValidationError, TypeError):
                 continue  # reported below
             if found.representation == GRADIENT:
-                forms[found.form or "less"] = None
-        return {**given, "gradients": {**(given.get("gradients") or {}), "forms": list(forms) or ["less"]}}
+                forms[found.form or GradientsConfig().forms[0]] = None
+        if forms.keys() <= set(GradientsConfig().forms):
+            return given
+        return {**given, "gradients": {**(given.get("gradients") or {}), "forms": list(forms)}}
 
     @field_validator("targets", "tests", mode="before")
     @classmethod

@@ -200,7 +200,9 @@ class GradientsConfig(Section):
     """Which gradients are stored for each example (method.md steps 2-5)."""
 
     forms: tuple[GammaForm, ...] = Field(
-        ("less",), min_length=1, description="Γ forms of pool gradients, one pass; default: the one to be walked"
+        ("momentum-free", "less"),
+        min_length=1,
+        description="Γ forms of pool gradients, from one pass; another one that the method looks at takes their place",
     )
     target_form: GammaForm = Field("sgd", description="Γ form of target gradients; sgd: the plain gradient")
     projection: ProjectionConfig = ProjectionConfig()

@@ -19,7 +19,7 @@ from g2is.config.parts import (
 )
 from g2is.config.section import AbsolutePath, Locations, OptionalLocations, Section
 from g2is.config.selection import SelectionConfig
-from g2is.methods import GRADIENT, NONE, walked_form
+from g2is.methods import GRADIENT, NONE, asked_form
 from g2is.targets import check_shares, files_by_name
 
 
@@ -47,11 +47,12 @@ class Config(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _the_walked_form_is_stored_unless_told(cls, given: Any) -> Any:
-        selection = given.get("selection") if isinstance(given, Mapping) else None
-        form = walked_form(selection) if isinstance(selection, Mapping) else getattr(selection, "form", None)
+    def _a_form_that_is_asked_for_is_stored(cls, given: Any) -> Any:
+        selection = (given.get("selection") or {}) if isinstance(given, Mapping) else None
+        form = asked_form(selection) if isinstance(selection, Mapping) else getattr(selection, "form", None)
         gradients = given.get("gradients") or {} if isinstance(given, Mapping) else None
-        if form is None or not isinstance(gradients, Mapping) or "forms" in gradients:
+        stored = GradientsConfig().forms
+        if form is None or form in stored or not isinstance(gradients, Mapping) or "forms" in gradients:
             return given
         return {**given, "gradients": {**gradients, "forms": [form]}}
 
@@ -78,13 +79,13 @@ class Config(Section):
         if form is not None and form not in self.gradients.forms:
             raise ValueError(
                 f"selection.form: expected one of gradients.forms, which stores only {list(self.gradients.forms)},"
-                f" found {form!r}"
+                f" found {form!r} (given, or the method's own); add it there, or give another selection.form"
             )
         return self
 
     @property
-    def walked_form(self) -> GammaForm:
-        """The Γ form of the pool gradients that the walk reads."""
+    def pool_form(self) -> GammaForm:
+        """The Γ form of the pool gradients that the selector looks at."""
         return self.selection.form or self.gradients.forms[0]
 
 
@@ -112,7 +113,9 @@ class MatrixWalkConfig(Section):
                 " --set selection.representation=gradient"
             )
         if self.graph is not None and self.selection.selector != "walk":
-            raise ValueError(f"graph: only the walk follows one, found the selector {self.selection.selector}")
+            raise ValueError(
+                f"graph: only the walk follows one, found the selector {self.selection.selector}; add method g2is"
+            )
         return self
 
 

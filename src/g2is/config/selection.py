@@ -7,18 +7,18 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from g2is.config.parts import GammaForm
 from g2is.config.section import AbsolutePath, OptionalLocations, Section
-from g2is.methods import GRADIENT, METHODS, NONE, REPRESENTATIONS, SELECTORS, check_name
+from g2is.methods import DEFAULT, GRADIENT, METHODS, NONE, REPRESENTATIONS, SELECTORS, check_name
 
 
 class SelectionConfig(Section):
     """Representation, selector and its rules (method.md steps 6-7). The method fills whatever is not given."""
 
-    method: str = Field("g2is", description="a named cell of the grid: `g2is methods` lists them")
+    method: str = Field(DEFAULT, description="a named cell of the grid: `g2is methods` lists them")
     representation: str = Field(
         "gradient", description="what stands for an example: gradient, hidden, embedding, lexical or none"
     )
     selector: str = Field(
-        "walk", description="how rows are chosen: walk, top, round-robin, match, design, random or all"
+        "design", description="how rows are chosen: design, walk, top, round-robin, match, random or all"
     )
     budget: Annotated[str, BeforeValidator(str)] = Field(
         "1%", description="a share of all rows read (1%), a number of rows (500), or of their tokens (2Mtok, 500ktok)"
@@ -39,7 +39,7 @@ class SelectionConfig(Section):
         {}, description="the most of the selection that comes from a source: a share of the budget (50%) or rows (100)"
     )
     form: GammaForm | None = Field(
-        None, description="which stored Γ form to walk; default: the first of gradients.forms"
+        None, description="which stored Γ form to look at; default: the first of gradients.forms"
     )
     score: Literal["target", "core"] = Field(
         "target",
@@ -77,7 +77,7 @@ class SelectionConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _fill_from_method(cls, given: Any) -> Any:
-        if isinstance(given, Mapping) and (method := METHODS.get(str(given.get("method", "g2is")))):
+        if isinstance(given, Mapping) and (method := METHODS.get(str(given.get("method", DEFAULT)))):
             return {**method.settings, **given}
         return given
 

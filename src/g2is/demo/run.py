@@ -95,8 +95,6 @@ def demo_config(out: Path) -> Config:
         "out": out / "run",
         "model": {"name": str(sample / "model")},
         "warmup": {"learning_rate": _RATE, "lora": _LORA},
-        # without the momentum that all examples share, gradients differ enough to conflict (docs/log.md)
-        "gradients": {"forms": ["momentum-free"]},
         "selection": {"budget": BUDGET},
     }
     config: Config = parse(Config, values, "g2is demo")

@@ -55,6 +55,7 @@ class Extractor:
         self._batch_tokens = batch_tokens
         self._notice = notice
         self._device = next(model.parameters()).device
+        self._shared: tuple[Moments, torch.Tensor] | None = None  # of the moments in use
         self._batched: bool | None = None  # not known before the first rows are seen
 
     def extract(
@@ -94,15 +95,29 @@ class Extractor:
         self, batch: Batch, moments: Moments, forms: Sequence[GammaForm], batched: bool
     ) -> tuple[dict[GammaForm, torch.Tensor], torch.Tensor]:
         shape = (len(batch.input_ids), self._projection.dim)
-        sums = {form: torch.zeros(shape, device=self._device) for form in forms}
+        # less is momentum-free plus what all examples share, and so are their projections
+        shares = {"less", "momentum-free"} <= set(forms)
+        sums = {form: torch.zeros(shape, device=self._device) for form in forms if not (shares and form == "less")}
 
         def sink(name: str, gradient: torch.Tensor) -> None:
-            for form in forms:
-                self._projection.add_(sums[form], name, gamma(form, gradient, name, moments))
+            for form, of_form in sums.items():
+                self._projection.add_(of_form, name, gamma(form, gradient, name, moments))
 
         gradients_of = per_example_gradients if batched else single_example_gradients
         losses = gradients_of(self._model, batch, sink)
+        if shares:
+            sums["less"] = sums["momentum-free"] + self._shared_part(moments)
         return sums, losses
+
+    def _shared_part(self, moments: Moments) -> torch.Tensor:
+        """The projection (1, k) of Γ `less` at g = 0: the momentum that all examples share."""
+        if self._shared is None or self._shared[0] is not moments:
+            total = torch.zeros(1, self._projection.dim, device=self._device)
+            for name, parameter in self._parameters.items():
+                nothing = torch.zeros(1, parameter.numel(), device=self._device)
+                self._projection.add_(total, name, gamma("less", nothing, name, moments))
+            self._shared = moments, total
+        return self._shared[1]
 
     def _project_or_fall_back(
         self, batch: Batch, moments: Moments, forms: Sequence[GammaForm]

@@ -57,7 +57,13 @@ def test_several_forms_from_one_pass_are_those_of_separate_passes() -> None:
     together = extractor.extract(rows, keys_of(rows), ["less", "momentum-free", "normalized"])
     for form in ("less", "momentum-free", "normalized"):
         alone = extractor.extract(rows, keys_of(rows), [form])
-        assert np.array_equal(alone.arrays[f"epoch-1/{form}/rows"], together.arrays[f"epoch-1/{form}/rows"])
+        ours, theirs = (of.arrays[f"epoch-1/{form}/rows"] for of in (together, alone))
+        if form != "less":
+            assert np.array_equal(ours, theirs)
+            continue
+        # together it is momentum-free plus the shared part: equal but for a float32's rounding before a float16's
+        np.testing.assert_allclose(ours.astype(np.float64), theirs.astype(np.float64), rtol=2**-10, atol=1e-6)
+        assert (ours == theirs).mean() > 0.99
 
 
 def test_a_model_whose_examples_influence_each_other_falls_back_and_says_so() -> None:
