@@ -1,3 +1,6 @@
+from collections.abc import Sequence
+from itertools import product
+
 import numpy as np
 import torch
 from architectures import tiny_adapted_model
@@ -17,17 +20,22 @@ def random_rows(num_rows: int = 9) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(rng.integers(1, 97, n).astype(np.int32), np.arange(n) >= n // 2) for n in lengths]
 
 
-def make_extractor(model: PeftModel, notices: list[str], batch_tokens: int = 64) -> Extractor:
+def make_extractor(
+    model: PeftModel, notices: list[str], batch_tokens: int = 64, names: Sequence[str] = ("epoch-1",)
+) -> Extractor:
     parameters = trainable_parameters(model)
     generator = torch.Generator().manual_seed(0)
-    moments = Moments(
-        {name: torch.randn(p.shape, generator=generator) * 1e-3 for name, p in parameters.items()},
-        {name: torch.rand(p.shape, generator=generator) * 1e-5 for name, p in parameters.items()},
-        step=10,
-    )
-    state = AdapterState({name: p.detach().clone() for name, p in parameters.items()}, moments)
+
+    def state() -> AdapterState:
+        moments = Moments(
+            {name: torch.randn(p.shape, generator=generator) * 1e-3 for name, p in parameters.items()},
+            {name: torch.rand(p.shape, generator=generator) * 1e-5 for name, p in parameters.items()},
+            step=10,
+        )
+        return AdapterState({name: p.detach().clone() for name, p in parameters.items()}, moments)
+
     projection = Projection(ProjectionConfig(dim=512), {name: p.numel() for name, p in parameters.items()})
-    return Extractor(model, {"epoch-1": state}, projection, batch_tokens, notices.append)
+    return Extractor(model, {name: state() for name in names}, projection, batch_tokens, notices.append)
 
 
 def keys_of(rows: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
@@ -53,11 +61,12 @@ def test_the_token_budget_changes_rows_by_no_more_than_rounding() -> None:
 
 def test_several_forms_from_one_pass_are_those_of_separate_passes() -> None:
     rows, notices = random_rows(), []
-    extractor = make_extractor(tiny_adapted_model("llama", "attention"), notices)
+    names = ("epoch-1", "epoch-2")  # each with moments of its own
+    extractor = make_extractor(tiny_adapted_model("llama", "attention"), notices, names=names)
     together = extractor.extract(rows, keys_of(rows), ["less", "momentum-free", "normalized"])
-    for form in ("less", "momentum-free", "normalized"):
+    for form, name in product(("less", "momentum-free", "normalized"), names):
         alone = extractor.extract(rows, keys_of(rows), [form])
-        ours, theirs = (of.arrays[f"epoch-1/{form}/rows"] for of in (together, alone))
+        ours, theirs = (of.arrays[f"{name}/{form}/rows"] for of in (together, alone))
         if form != "less":
             assert np.array_equal(ours, theirs)
             continue
