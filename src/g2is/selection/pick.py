@@ -2,21 +2,22 @@
 
 Each target has a budget of costs and takes rows until the next one does not fit; what is left goes to the next target,
 as in the walk. Included rows come first. A quota is full when nothing is left of it, or less than the row named next
-takes; then its source's rows are closed. With `duplicate_threshold` the near-copies of a taken row are closed too.
+takes; then its source's rows are closed. With `duplicate_threshold` a row that is named is refused if it is a near-copy
+of one that was taken: to look for the copies of each taken row would be a pass over the pool each.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from g2is.errors import SelectionError
 from g2is.methods import SELECTORS, registered
 from g2is.progress import Progress
-from g2is.selection.candidates import Candidates, Rules
 from g2is.selection.limits import Limits, Tally
 from g2is.selection.problem import Problem, Select
 from g2is.selection.record import Picks, Role, Step
+from g2is.selection.similarity import GRAIN, Floats, UnitRows
 
 
 def built_in(name: str) -> Select:
@@ -54,7 +55,8 @@ class _Picker:
         self._costs = problem.costs
         self._progress = progress
         self._num_zero_rows = 0 if problem.rows is None else int((~problem.rows.nodes).sum())
-        self._close_copies = _copy_closer(problem)
+        threshold = problem.settings.duplicate_threshold
+        self._copies = None if threshold is None or problem.rows is None else _Copies(problem.rows, threshold)
         self._steps: list[Step] = []
         self._num_duplicates = 0
         self._spent = 0
@@ -73,6 +75,10 @@ class _Picker:
                     f"selector {problem.settings.selector}: expected rows from 0 to {len(self._open) - 1}, found {row}"
                 )
             if not self._open[row]:
+                continue
+            if self._copies is not None and self._copies.is_copy(row):
+                self._open[row] = False
+                self._num_duplicates += 1
                 continue
             if full := self._tally.refuses(row):
                 self._open &= ~full.rows
@@ -106,7 +112,8 @@ class _Picker:
 
     def _take(self, row: int, target: str | None, role: Role, score: float) -> None:
         self._open[row] = False
-        self._num_duplicates += self._close_copies(row)
+        if self._copies is not None:
+            self._copies.add(row)
         nan = math.nan
         self._steps.append(Step(row, len(self._steps), target, None, None, role, nan, nan, nan, score))
         self._spent += int(self._costs[row])
@@ -116,21 +123,27 @@ class _Picker:
             self._progress(self._spent, self._budget)
 
 
-def _copy_closer(problem: Problem) -> Callable[[int], int]:
-    """A function that closes the near-copies of a row and says how many there were."""
-    threshold = problem.settings.duplicate_threshold
-    if threshold is None or problem.rows is None:
-        return lambda row: 0
-    rows = problem.rows
-    candidates = Candidates(rows, Rules.resolve(problem.settings, rows.k), keep_zero_rows=True)
-    candidates.open = problem.open
+class _Copies:
+    """The rows taken so far, to tell whether another one is a near-copy of any: a float32 screen, float64 decides."""
 
-    def close(row: int) -> int:
-        before = candidates.num_duplicates
-        candidates.close_copies_of(row)
-        return candidates.num_duplicates - before
+    def __init__(self, rows: UnitRows, threshold: float) -> None:
+        self._rows, self._threshold = rows, threshold
+        self._taken: list[int] = []
+        self._units = np.empty((64, rows.k), np.float32)  # of the rows taken, and room for more
+        self._margin = 1.01 * (rows.k + 8) * 2.0**-24  # of a float32 product of unit vectors, as in similarity.py
 
-    return close
+    def is_copy(self, row: int) -> bool:
+        unit = self._rows.unit(row)
+        screened = self._units[: len(self._taken)] @ unit.astype(np.float32)
+        near = np.flatnonzero(screened >= self._threshold - self._margin - GRAIN)
+        cosines: Floats = self._rows.exact_cosines(np.array(self._taken, np.intp)[near], unit)
+        return bool((cosines >= self._threshold - GRAIN).any())
+
+    def add(self, row: int) -> None:
+        if len(self._taken) == len(self._units):
+            self._units = np.concatenate([self._units, np.empty_like(self._units)])
+        self._units[len(self._taken)] = self._rows.unit(row)
+        self._taken.append(row)
 
 
 def all_open(num_rows: int) -> np.ndarray:

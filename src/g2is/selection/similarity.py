@@ -73,8 +73,12 @@ class UnitRows:
         self._scale_first = self._tensor.dtype == torch.float64 or bool(outside.any())
 
     def cosines(self, direction: Floats) -> Floats:
-        """Cosine of every row with the unit vector `direction` (k,), (N,), each within `margin` of the exact one."""
-        out = torch.empty(self.num_rows, dtype=torch.float32)
+        """Cosine of every row with the unit vector `direction` (k,), (N,), each within `margin` of the exact one.
+
+        Several directions, the columns of (k, c), give (N, c) and take one pass together.
+        """
+        out = torch.empty((self.num_rows, *direction.shape[1:]), dtype=torch.float32)
+        add = torch.Tensor.addmv_ if direction.ndim == 1 else torch.Tensor.addmm_
         pieces = torch.from_numpy(direction.astype(np.float32)).split(_COLUMNS)
 
         def screen(start: int, stop: int) -> None:
@@ -89,11 +93,13 @@ class UnitRows:
                     block.copy_(self._tensor[low:high])
                 sums = out[low:high].zero_()
                 for columns, piece in zip(block.split(_COLUMNS, dim=1), pieces, strict=True):
-                    sums.addmv_(columns, piece)
+                    add(sums, columns, piece)
 
         self._over_stripes(screen)
         cosines = out.numpy().astype(np.float64)
-        return cosines if self._scale_first else cosines * self._inverse_norms
+        if not self._scale_first:
+            cosines *= self._inverse_norms if direction.ndim == 1 else self._inverse_norms[:, None]
+        return cosines
 
     def exact_cosines(self, rows: Rows, direction: Floats) -> Floats:
         """Cosine of each of `rows` (n,) with the unit vector `direction` (k,) in float64; equal rows, equal bits."""

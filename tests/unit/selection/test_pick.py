@@ -94,7 +94,7 @@ def test_near_copies_of_a_taken_row_are_skipped_if_asked_for() -> None:
     pool = np.repeat(rows_of(5, 10), 3, axis=0)
     found = run(problem(pool, rows_of(6, 4), 10, selector="top", duplicate_threshold=0.98), "top")
     assert sorted(found.rows // 3) == list(range(10))
-    assert found.num_duplicates == 20
+    assert found.num_duplicates == 18  # two of each row, but for the last, whose copies nobody asks for any more
 
 
 def test_random_is_a_seeded_draw_and_all_takes_every_row() -> None:
@@ -182,6 +182,7 @@ def test_match_equals_a_plain_float64_loop(seed: int) -> None:
 @pytest.mark.parametrize("num_answer_tokens", [None, "drawn"])
 def test_design_equals_plain_conditioning_of_a_gaussian(seed: int, num_answer_tokens: str | None) -> None:
     pool, targets, budget = rows_of(seed, 150), rows_of(seed + 70, 6), 80
+    pool[110:] = pool[:40] * np.float16(1.1)  # copies, which are skipped
     units, of_target = (
         rows.astype(np.float64) / np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
         for rows in (pool, targets)
@@ -195,9 +196,11 @@ def test_design_equals_plain_conditioning_of_a_gaussian(seed: int, num_answer_to
         covariances = of_target @ units.T - of_target @ taken.T @ inverse @ taken @ units.T
         variances = 1 - np.einsum("nk,nk->n", units @ taken.T @ inverse, units @ taken.T)
         worth = (np.maximum(covariances, 0) ** 2).sum(0) / (variances + noise)
-        worth[expected] = -np.inf
-        expected.append(int(worth.argmax()))
-    asked = replace(problem(pool, targets, budget, selector="design", noise=3.0), num_answer_tokens=lengths)
+        worth[(units @ taken.T > 0.98).any(1)] = -np.inf
+        # of a row and its copy, equal but for rounding, the lower one
+        expected.append(int(np.argmax(worth >= worth.max() - 1e-9)))
+    settings = {"selector": "design", "noise": 3.0, "duplicate_threshold": 0.98}
+    asked = replace(problem(pool, targets, budget, **settings), num_answer_tokens=lengths)
     found = run(asked, "design")
     assert found.rows.tolist() == expected
     assert found.steps[-1].score == pytest.approx(worth.max(), rel=1e-9)

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from g2is.selection.problem import Choice, Problem
-from g2is.selection.selectors.greedy import take_best
+from g2is.selection.selectors.greedy import Ahead, take_best, watched
 from g2is.selection.similarity import Floats, Rows, UnitRows
 
 
@@ -39,7 +39,7 @@ def _noise(problem: Problem) -> Floats:
 
 
 class _Posterior:
-    """C and V of every row, kept up as rows are added: one pass over the pool each.
+    """C and V of every row, kept up as rows are added.
 
     With x̃_j the j-th row taken, less what the earlier ones say of it, over the root of its variance and noise:
     C(t, x) = t·x - Σ_j (t·x̃_j)(x·x̃_j) and V(x) = 1 - Σ_j (x·x̃_j)².
@@ -48,62 +48,81 @@ class _Posterior:
     def __init__(self, rows: UnitRows, targets: Floats, similarity: Floats, noise: Floats) -> None:
         self._rows, self._targets, self._similarity, self._noise = rows, targets, similarity, noise
         self._num_taken = 0
-        self._all_taken = np.empty((64, rows.k))  # the x̃_j, and room for more
-        self._all_of_targets = np.empty((64, len(targets)))  # t·x̃_j
+        # The x̃_j of the rows taken, after them those of rows that are foreseen, and room for more.
+        self._new = np.empty((64, rows.k))
+        self._new_of_targets = np.empty((64, len(targets)))  # t·x̃_j
         self._covariances = similarity.copy()  # (N, M), screened
         self._variances = np.ones(rows.num_rows)
+        self._scratch = np.empty_like(self._covariances)
+        self._ahead = Ahead(rows)
+        self._watched: Rows = np.empty(0, np.intp)
         # The most by which a row's covariances (their Euclidean norm) and its variance may be off; of the former, what
         # has gathered since the row was last computed exactly.
         self._gathered = 0.0
         self._gathered_before = np.zeros(rows.num_rows)
         self._variance_off = np.zeros(rows.num_rows)
 
-    @property
-    def _taken(self) -> Floats:
-        return self._all_taken[: self._num_taken]
-
-    @property
-    def _of_targets(self) -> Floats:
-        return self._all_of_targets[: self._num_taken]
-
     def add(self, row: int) -> None:
-        unit = self._rows.unit(row)
-        rest = unit - self._taken.T @ (self._taken @ unit)
-        rest /= np.sqrt(unit @ rest + self._noise[row])
-        of_targets = self._targets @ rest
-        length = float(np.linalg.norm(rest))
-        if self._num_taken == len(self._all_taken):
-            self._all_taken = np.concatenate([self._all_taken, np.empty_like(self._all_taken)])
-            self._all_of_targets = np.concatenate([self._all_of_targets, np.empty_like(self._all_of_targets)])
-        self._all_taken[self._num_taken], self._all_of_targets[self._num_taken] = rest, of_targets
+        products = self._ahead.products(row, lambda num: self._foresee(row, num))
+        new, of_targets = self._new[self._num_taken], self._new_of_targets[self._num_taken]
+        length = float(np.linalg.norm(new))
         self._num_taken += 1
-        if not length:  # nothing is left of it to say
-            return
-        products, off = self._rows.cosines(rest / length) * length, self._rows.margin * length
-        self._covariances -= products[:, None] * of_targets
+        products, off = products * length, self._rows.margin * length
+        self._covariances -= np.multiply(products[:, None], of_targets, out=self._scratch)
         self._variances -= products**2
         self._gathered += float(np.linalg.norm(of_targets)) * off
         self._variance_off += (2 * np.abs(products) + off) * off
 
+    def _foresee(self, row: int, num: int) -> list[tuple[int, Floats]]:
+        """The directions x̃/‖x̃‖ of `row` and of the `num` - 1 rows that would follow it among those watched."""
+        rows = self._watched[self._watched != row]
+        units = self._rows.over_units(rows, lambda units: units)
+        covariances, variances = self._covariances[rows], self._variances[rows]
+        foreseen = []
+        for place in range(self._num_taken, self._num_taken + min(num, len(rows) + 1)):
+            new, of_targets = self._say(row, place)
+            foreseen.append((row, new / (float(np.linalg.norm(new)) or 1.0)))
+            products = units @ new
+            covariances -= products[:, None] * of_targets
+            variances -= products**2
+            worth = _explained(covariances) / (np.maximum(variances, 0) + self._noise[rows])
+            worth[np.isin(rows, [row for row, _ in foreseen])] = -1.0
+            if len(rows):
+                row = int(rows[worth.argmax()])
+        return foreseen
+
+    def _say(self, row: int, place: int) -> tuple[Floats, Floats]:
+        """x̃ (k,) of `row` as the one taken after the first `place`, and its products (M,) with the targets; kept."""
+        if place == len(self._new):
+            self._new = np.concatenate([self._new, np.empty_like(self._new)])
+            self._new_of_targets = np.concatenate([self._new_of_targets, np.empty_like(self._new_of_targets)])
+        unit, earlier = self._rows.unit(row), self._new[:place]
+        new = unit - earlier.T @ (earlier @ unit)
+        new /= np.sqrt(unit @ new + self._noise[row])
+        self._new[place], self._new_of_targets[place] = new, self._targets @ new
+        return self._new[place], self._new_of_targets[place]
+
     def screened(self, candidates: Rows) -> tuple[Floats, Floats]:
         """Worth of the candidates, and the most by which each may be off."""
-        explained = _explained(self._covariances[candidates])
+        explained = _explained(self._covariances, self._scratch)[candidates]
         off = self._gathered - self._gathered_before[candidates]
         explained_off = (2 * np.sqrt(explained) + off) * off
         noise, variance_off = self._noise[candidates], self._variance_off[candidates]
         total = np.maximum(self._variances[candidates], 0) + noise
         worth = explained / total
+        self._watched = watched(candidates, worth)
         return worth, (explained_off + worth * variance_off) / np.maximum(total - variance_off, noise)
 
     def judge(self, rows: Rows) -> Floats:
-        products = self._rows.over_units(rows, lambda units: units @ self._taken.T)
-        self._covariances[rows] = self._similarity[rows] - products @ self._of_targets
+        new, of_targets = self._new[: self._num_taken], self._new_of_targets[: self._num_taken]
+        products = self._rows.over_units(rows, lambda units: units @ new.T)
+        self._covariances[rows] = self._similarity[rows] - products @ of_targets
         self._variances[rows] = 1 - np.sum(products**2, axis=1)
         self._gathered_before[rows] = self._gathered
         self._variance_off[rows] = 0.0
         return _explained(self._covariances[rows]) / (np.maximum(self._variances[rows], 0) + self._noise[rows])
 
 
-def _explained(covariances: Floats) -> Floats:
-    positive = np.maximum(covariances, 0)
+def _explained(covariances: Floats, scratch: Floats | None = None) -> Floats:
+    positive = np.maximum(covariances, 0, out=scratch)
     return np.einsum("nm,nm->n", positive, positive)

@@ -1,13 +1,16 @@
 """Taking, again and again, the open row that is best together with those taken: the loop that joint selectors share."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from g2is.selection.choose import choose_best
 from g2is.selection.problem import Choice, Problem
-from g2is.selection.similarity import GRAIN, Floats, Rows
+from g2is.selection.similarity import GRAIN, Floats, Rows, UnitRows
+
+_MOST_AHEAD = 16  # directions of one pass
+_WATCHED = 256  # rows among which those that are taken next are guessed
 
 
 class Criterion(Protocol):
@@ -41,3 +44,37 @@ def take_best(problem: Problem, criterion: Criterion) -> Iterator[Choice]:
         yield Choice(row, float(criterion.judge(np.array([row]))[0]))
         if problem.taken and problem.taken[-1] == row:  # a quota may have refused it
             criterion.add(row)
+
+
+class Ahead:
+    """Products of all rows with what a taken row adds, for several rows to be taken from one pass over the pool.
+
+    A pass is bound by reading the pool, so one for many directions costs little more than one for one. Which rows will
+    be taken next is guessed; what is taken is decided elsewhere, from exact values, so a wrong guess costs time only.
+    """
+
+    def __init__(self, rows: UnitRows) -> None:
+        self._rows = rows
+        self._kept: list[tuple[int, Floats]] = []
+        self._num = 1
+
+    def products(self, row: int, foresee: Callable[[int], Sequence[tuple[int, Floats]]]) -> Floats:
+        """Screened cosines (N,) of all rows with the direction of `row`.
+
+        `foresee(num)` gives up to `num` rows with their directions (k,), unit vectors or zero: `row`, and what is
+        likely to be taken after it, in this order. A direction may depend on the rows before it, since it is used only
+        if just these are taken.
+        """
+        if not self._kept or self._kept[0][0] != row:
+            self._num = max(1, self._num // 2) if self._kept else min(2 * self._num, _MOST_AHEAD)
+            foreseen = foresee(self._num)
+            products = self._rows.cosines(np.stack([direction for _, direction in foreseen], axis=1))
+            self._kept = list(zip([row for row, _ in foreseen], np.ascontiguousarray(products.T), strict=True))
+        return self._kept.pop(0)[1]
+
+
+def watched(candidates: Rows, values: Floats) -> Rows:
+    """The few of `candidates` (n,) that have the highest `values` (n,)."""
+    if len(candidates) <= _WATCHED:
+        return candidates
+    return candidates[np.argpartition(values, -_WATCHED)[-_WATCHED:]]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from g2is.errors import SelectionError
 from g2is.selection.problem import Choice, Problem
-from g2is.selection.selectors.greedy import take_best
+from g2is.selection.selectors.greedy import Ahead, take_best, watched
 from g2is.selection.similarity import Floats, Rows, UnitRows, dot_rows
 
 _NO_LENGTH = 1e-12  # of a sum of unit rows: shorter, it has no direction
@@ -47,12 +47,30 @@ class _Sum:
         self._sum: Floats = np.zeros(rows.k)
         self._products: Floats = np.zeros(rows.num_rows)  # of all rows with S, screened
         self._num_added = 0
+        self._ahead = Ahead(rows)
+        self._watched: Rows = np.empty(0, np.intp)
 
     def add(self, row: int) -> None:
-        unit = self._rows.unit(row)
-        self._sum = self._sum + unit
-        self._products += self._rows.cosines(unit)
+        self._products += self._ahead.products(row, lambda num: self._foresee(row, num))
+        self._sum = self._sum + self._rows.unit(row)
         self._num_added += 1
+
+    def _foresee(self, row: int, num: int) -> list[tuple[int, Floats]]:
+        """`row` and the `num` - 1 rows that would follow it among those watched, as unit vectors."""
+        rows = self._watched[self._watched != row]
+        units = self._rows.over_units(rows, lambda units: units)
+        total, products, to_target = self._sum, self._products[rows], self._to_target[rows]
+        foreseen: list[tuple[int, Floats]] = []
+        for _ in range(min(num, len(rows) + 1)):
+            unit = self._rows.unit(row)
+            foreseen.append((row, unit))
+            total, products = total + unit, products + units @ unit
+            squares = np.maximum(total @ total + 2 * products + 1, _NO_LENGTH)
+            values = (total @ self._direction + to_target) / np.sqrt(squares)
+            values[np.isin(rows, [row for row, _ in foreseen])] = -np.inf
+            if len(rows):
+                row = int(rows[values.argmax()])
+        return foreseen
 
     def screened(self, candidates: Rows) -> tuple[Floats, Floats]:
         """cos(S + x, T) of the candidates, and the most by which one may be off."""
@@ -62,6 +80,7 @@ class _Sum:
         surely = np.maximum(squares - error, _NO_LENGTH)
         off: NDArray[np.float64] = np.abs(aligned) * error / (2 * surely**1.5)
         values = np.clip(aligned / np.sqrt(np.maximum(squares, _NO_LENGTH)), -1, 1)
+        self._watched = watched(candidates, values)
         return values, np.minimum(off, 2.0) + 1e-12
 
     def judge(self, rows: Rows) -> Floats:

@@ -17,9 +17,12 @@ def round_robin(problem: Problem) -> Iterator[Choice]:
     while True:
         nothing_left = True
         for target, queue in enumerate(queues):
-            row = next((row for row in queue if problem.open[row]), None)
-            if row is not None:
+            for row in queue:
+                if not problem.open[row]:
+                    continue
                 nothing_left = False
                 yield Choice(row, float(similarity[row, target]))
+                if problem.taken and problem.taken[-1] == row:  # else it was refused: the example's turn goes on
+                    break
         if nothing_left:
             return
