@@ -52,12 +52,10 @@ def apply_selector(
     progress: Progress | None = None,
     graph: np.ndarray | None = None,
     own: Selector | None = None,
-    num_answer_tokens: np.ndarray | None = None,
 ) -> Selected:
     """Choose among `num_rows` rows of a pool, (N, k) `rows` if the representation has vectors, for each target.
 
-    `own` is the user's own selector, if `settings` name it; `num_answer_tokens` (N,) are for selectors that weigh rows
-    by them. Raises SelectionError where a target has no core knowledge,
+    `own` is the user's own selector, if `settings` name it. Raises SelectionError where a target has no core knowledge,
     the selector needs vectors and there are none, or no row fits the budget.
     """
     core: dict[str, CoreKnowledge] = {}
@@ -72,9 +70,7 @@ def apply_selector(
         if rows is not None:
             open_rows &= rows.nodes
         problems = [
-            Problem(
-                name, of.budget, costs, open_rows, settings, rows, of.rows, of.similarity, of.groups, num_answer_tokens
-            )
+            Problem(name, of.budget, costs, open_rows, settings, rows, of.rows, of.similarity, of.groups)
             for name, of in targets.items()
         ]
         record = pick(problems, select, limits, progress)

@@ -53,7 +53,6 @@ def select_examples(
             plan.limits,
             progress,
             own=own.selector,
-            num_answer_tokens=pool.num_answer_tokens,
         )
     _report(folder, plan, selected)
     nearest = _nearest_ids(selected, examples, found)

@@ -47,7 +47,7 @@ class SelectionConfig(Section):
         " nearest group); core: core knowledge score",
     )
     noise: float = Field(
-        3.0, gt=0, description="of the selector design: how little a row says; less spreads the choice over more rows"
+        1.0, gt=0, description="of the selector design: how little one row says; less makes repetition worth less"
     )
     seed: int = Field(0, ge=0, description="of the selector random")
     core: Literal["pca", "svd", "mean"] = Field("svd", description="svd: uncentred, keeps the mean direction")

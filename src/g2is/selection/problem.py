@@ -35,7 +35,6 @@ class Problem:
     targets  (M, k) target rows, as `core_knowledge` takes them; None likewise
     given    (N, M) similarities of a representation that has no rows; None elsewhere
     groups   (M,) the target examples' groups, None for one that has none
-    num_answer_tokens  (N,) of each row; None where rows have no text
     taken    the rows taken for this target so far, in order
     """
 
@@ -48,7 +47,6 @@ class Problem:
     targets: np.ndarray | None = None
     given: np.ndarray | None = None
     groups: Sequence[str | None] = ()
-    num_answer_tokens: NDArray[np.int32] | None = None
     taken: list[int] = field(default_factory=list)
 
     @cached_property

@@ -2,10 +2,10 @@
 
 Experimental design for the target (transductive: Yu, Bi and Tresp, ICML 2006; for fine-tuning, over embeddings and
 without a sign: Hübotter et al., SIFT, ICLR 2025), here over the gradient graph. Rows are measurements, their cosines a
-covariance; a row's answer of n tokens is a measurement with noise in proportion to 1/n. With C(t, x) the covariance
-of target example t and row x given the rows taken, and V(x) the row's variance given them, a row is worth
+covariance. With C(t, x) the covariance of target example t and row x given the rows taken, and V(x) the row's variance
+given them, a row is worth
 
-    Σ_t max(C(t, x), 0)² / (V(x) + noise(x)),    noise(x) = noise · (median number of answer tokens) / n(x),
+    Σ_t max(C(t, x), 0)² / (V(x) + noise),
 
 the fall of the target examples' variances. Agreement, coverage and redundancy are one number: C is the agreement with
 what is not covered yet, and falls where others have covered it; V falls for a row that repeats others, and C with it. A
@@ -27,15 +27,7 @@ def design(problem: Problem) -> Iterator[Choice]:
     Raises SelectionError if the representation has no vectors.
     """
     rows, targets = problem.vectors()
-    return take_best(problem, _Posterior(rows, targets, problem.similarity, _noise(problem)))
-
-
-def _noise(problem: Problem) -> Floats:
-    noise = np.full(len(problem.open), problem.settings.noise)
-    if problem.num_answer_tokens is None:
-        return noise
-    num = np.maximum(problem.num_answer_tokens, 1)
-    return noise * (np.median(num) / num)
+    return take_best(problem, _Posterior(rows, targets, problem.similarity, problem.settings.noise))
 
 
 class _Posterior:
@@ -45,7 +37,7 @@ class _Posterior:
     C(t, x) = t·x - Σ_j (t·x̃_j)(x·x̃_j) and V(x) = 1 - Σ_j (x·x̃_j)².
     """
 
-    def __init__(self, rows: UnitRows, targets: Floats, similarity: Floats, noise: Floats) -> None:
+    def __init__(self, rows: UnitRows, targets: Floats, similarity: Floats, noise: float) -> None:
         self._rows, self._targets, self._similarity, self._noise = rows, targets, similarity, noise
         self._num_taken = 0
         # The x̃_j of the rows taken, after them those of rows that are foreseen, and room for more.
@@ -85,7 +77,7 @@ class _Posterior:
             products = units @ new
             covariances -= products[:, None] * of_targets
             variances -= products**2
-            worth = _explained(covariances) / (np.maximum(variances, 0) + self._noise[rows])
+            worth = _explained(covariances) / (np.maximum(variances, 0) + self._noise)
             worth[np.isin(rows, [row for row, _ in foreseen])] = -1.0
             if len(rows):
                 row = int(rows[worth.argmax()])
@@ -98,7 +90,7 @@ class _Posterior:
             self._new_of_targets = np.concatenate([self._new_of_targets, np.empty_like(self._new_of_targets)])
         unit, earlier = self._rows.unit(row), self._new[:place]
         new = unit - earlier.T @ (earlier @ unit)
-        new /= np.sqrt(unit @ new + self._noise[row])
+        new /= np.sqrt(unit @ new + self._noise)
         self._new[place], self._new_of_targets[place] = new, self._targets @ new
         return self._new[place], self._new_of_targets[place]
 
@@ -107,11 +99,11 @@ class _Posterior:
         explained = _explained(self._covariances, self._scratch)[candidates]
         off = self._gathered - self._gathered_before[candidates]
         explained_off = (2 * np.sqrt(explained) + off) * off
-        noise, variance_off = self._noise[candidates], self._variance_off[candidates]
-        total = np.maximum(self._variances[candidates], 0) + noise
+        variance_off = self._variance_off[candidates]
+        total = np.maximum(self._variances[candidates], 0) + self._noise
         worth = explained / total
         self._watched = watched(candidates, worth)
-        return worth, (explained_off + worth * variance_off) / np.maximum(total - variance_off, noise)
+        return worth, (explained_off + worth * variance_off) / np.maximum(total - variance_off, self._noise)
 
     def judge(self, rows: Rows) -> Floats:
         new, of_targets = self._new[: self._num_taken], self._new_of_targets[: self._num_taken]
@@ -120,7 +112,7 @@ class _Posterior:
         self._variances[rows] = 1 - np.sum(products**2, axis=1)
         self._gathered_before[rows] = self._gathered
         self._variance_off[rows] = 0.0
-        return _explained(self._covariances[rows]) / (np.maximum(self._variances[rows], 0) + self._noise[rows])
+        return _explained(self._covariances[rows]) / (np.maximum(self._variances[rows], 0) + self._noise)
 
 
 def _explained(covariances: Floats, scratch: Floats | None = None) -> Floats:
