@@ -9,7 +9,7 @@ OUT/cells/             a file for each finished cell: METHOD/TARGET/BUDGET/seed-
 OUT/comparison.*       the table of the cells so far: Markdown, CSV, JSON
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,8 @@ from g2is.comparison.grid import Grid
 from g2is.config.compare import CompareConfig
 from g2is.config_io import dump
 from g2is.environment import environment
-from g2is.methods import FULL, FULL_CUT, RANDOM, UNTUNED
+from g2is.errors import G2isError, InputError, ModelError, SelectionError
+from g2is.methods import ALWAYS, FULL, FULL_CUT, RANDOM, UNTUNED
 from g2is.progress import Reporter, Silent
 from g2is.store.files import read_json, write_json, write_text
 from g2is.store.fingerprint import check_same, flatten
@@ -43,7 +44,8 @@ class _Chosen:
 def make_cells(config: CompareConfig, reporter: Reporter | None = None) -> Comparison:
     """Make every cell that is not there yet, and return the comparison of all. The table is written after each cell.
 
-    Raises a G2isError for everything a user can mend; finished cells stay.
+    A method that cannot select, or whose tuning diverges, does not keep the others from being compared. Raises a
+    G2isError for everything a user can mend, of such methods when all else is done; finished cells stay.
     """
     reporter = reporter or Silent()
     with locked(config.out, "comparison") as new:
@@ -56,13 +58,35 @@ def make_cells(config: CompareConfig, reporter: Reporter | None = None) -> Compa
         write_text(config.out / "config.yaml", dump(config))
         grid = Grid(tuple(config.all_methods), tuple(config.targets), config.budgets, tuple(range(config.num_seeds)))
         comparison = _compared(config, grid, bench)
-        planned = list(_in_order(config))
+        planned, failed = list(_in_order(config)), {}
         for number, key in enumerate(planned, start=1):
             if not _path(config, key).exists():
                 reporter.notice(f"cell {number} of {len(planned)}: {key}")
-                write_cell(_path(config, key), _cell(config, bench, key, reporter))
+                try:
+                    cell = _cell(config, bench, key, reporter)
+                except (InputError, ModelError, SelectionError) as error:
+                    if key.method in ALWAYS:  # every table needs these, and what they cannot do no method can
+                        raise
+                    failed[key] = error
+                    reporter.notice(f"{key}: not done, going on without it: {error}")
+                    continue
+                write_cell(_path(config, key), cell)
                 comparison = _compared(config, grid, bench)
+        if failed:
+            raise G2isError(_describe(failed, config.out))
         return comparison
+
+
+def _describe(failed: Mapping[Key, G2isError], out: Path) -> str:
+    """One message for all cells that failed, each reason once."""
+    keys: dict[str, list[Key]] = {}
+    for key, error in failed.items():
+        keys.setdefault(str(error), []).append(key)
+    reasons = [f"{', '.join(map(str, of_reason))}: {reason}" for reason, of_reason in keys.items()]
+    return (
+        f"{out}: expected every cell to be made, found {len(failed)} that cannot be; {out / 'comparison.md'} has all"
+        " others. Mend what follows and give the command again, or leave these methods out:\n" + "\n".join(reasons)
+    )
 
 
 def _in_order(config: CompareConfig) -> Iterator[Key]:

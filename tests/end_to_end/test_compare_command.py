@@ -22,9 +22,9 @@ TUNING = {
 }
 
 
-def command(folder: Path, *more: object) -> list[object]:
+def command(folder: Path, *more: object, out: str = "out") -> list[object]:
     files = [folder / "pool.jsonl", folder / "target.jsonl", "--test", folder / "test.jsonl"]
-    return ["compare", *files, "--model", MODEL, "--out", folder / "out", *set_flags(SMALL | TUNING), *more]
+    return ["compare", *files, "--model", MODEL, "--out", folder / out, *set_flags(SMALL | TUNING), *more]
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +110,21 @@ def test_a_budget_that_cannot_be_met_shows_before_anything_is_made(place: Path, 
     assert "0.1% of a pool of 80 rows is 0" in err
     assert "cell 1" not in err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_method_that_cannot_select_does_not_keep_the_others_from_being_compared(
+    compared: Path, place: Path, g2is: Command
+) -> None:
+    methods = ("--methods", "embedding,less-rr,bm25", "--budgets", "20%", "--seeds", "1")
+    flags = ("--set", f"representation.embedding_model={place / 'nowhere'}")
+    code, _, err = g2is(*command(place, *methods, *flags, out="other"))
+    assert code == 2, err
+    assert "found 1 that cannot be" in err.splitlines()[-2]
+    assert "embedding on target at 20%, seed 0: " in err.splitlines()[-1]
+    assert {path.parts[-4] for path in place.glob("other/cells/*/target/20pct/*.json")} == {
+        *("random", "full-cut", "less-rr", "bm25")
+    }
+    assert "bm25" in (place / "other/comparison.md").read_text()
 
 
 def test_rows_of_a_selection_are_what_select_selects(

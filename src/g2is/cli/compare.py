@@ -27,7 +27,7 @@ def compare(
     ],
     files: options.Files = None,
     target: options.Targets = None,
-    methods: Annotated[str, typer.Option(metavar="NAMES", help=_METHODS)] = "g2is,less,less-rr,rds+",
+    methods: Annotated[str, typer.Option(metavar="NAMES", help=_METHODS)] = "design,g2is,less,less-rr,rds+",
     budgets: Annotated[str, typer.Option(metavar="BUDGETS", help="separated by commas, such as 1%,5%")] = "1%",
     seeds: Annotated[int, typer.Option(help="seeds of warm-up, projection, random draw and tuning")] = 3,
     device: options.Device = None,
