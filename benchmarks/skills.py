@@ -21,7 +21,6 @@ from g2is.methods import ALWAYS, METHODS
 
 RESULT = Path(__file__).parent / "results" / "skills.json"
 VARIANTS: dict[str, dict[str, Any]] = {
-    "g2is, momentum-free": {"method": "g2is", "form": "momentum-free"},
     "less-rr, momentum-free": {"method": "less-rr", "form": "momentum-free"},
 }
 
