@@ -26,6 +26,7 @@ SETTINGS = {
     "warmup.lora.alpha": "128",
     "gradients.forms": "[less, momentum-free]",
     "selection.method": "g2is",
+    "selection.form": "less",
 }
 KILL_AFTER_SHARDS = 15
 

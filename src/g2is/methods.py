@@ -72,7 +72,9 @@ METHODS: dict[str, Method] = {
         "g2is, after Yu et al., ICML 2006, and arXiv 2410.08020; see docs/log.md",
         {"form": "momentum-free", "selector": "design"},
     ),
-    "g2is": Method("walk over gradients, with what method.md mends", _G2IS, {"selector": "walk"}),
+    "g2is": Method(
+        "walk over gradients, with what method.md mends", _G2IS, {"form": "momentum-free", "selector": "walk"}
+    ),
     "official": Method("walk over gradients exactly as the authors' script does it", _G2IS, _OFFICIAL),
     "less": Method(
         "gradients of highest mean cosine with the target's (of its nearest group, if it has groups)",
@@ -111,7 +113,7 @@ METHODS: dict[str, Method] = {
     "without-graph": Method(
         "the paper's ablation: gradients of highest core knowledge score",
         _G2IS,
-        {"selector": "top", "score": "core", **_NO_COPIES_SKIPPED},
+        {"form": "momentum-free", "selector": "top", "score": "core", **_NO_COPIES_SKIPPED},
     ),
     "without-gradient": Method(
         "the paper's ablation: walk over sentence embeddings",

@@ -39,7 +39,7 @@ class SelectionConfig(Section):
         {}, description="the most of the selection that comes from a source: a share of the budget (50%) or rows (100)"
     )
     form: GammaForm | None = Field(
-        None, description="which stored Γ form to look at; default: the first of gradients.forms"
+        None, description="which stored Γ form to look at; default: the method's, else the first of gradients.forms"
     )
     score: Literal["target", "core"] = Field(
         "target",
