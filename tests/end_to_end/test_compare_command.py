@@ -112,9 +112,7 @@ def test_a_budget_that_cannot_be_met_shows_before_anything_is_made(place: Path, 
     assert not (tmp_path / "out").exists()
 
 
-def test_a_method_that_cannot_select_does_not_keep_the_others_from_being_compared(
-    compared: Path, place: Path, g2is: Command
-) -> None:
+def test_a_method_that_cannot_select_does_not_keep_the_others_from_being_compared(place: Path, g2is: Command) -> None:
     methods = ("--methods", "embedding,less-rr,bm25", "--budgets", "20%", "--seeds", "1")
     flags = ("--set", f"representation.embedding_model={place / 'nowhere'}")
     code, _, err = g2is(*command(place, *methods, *flags, out="other"))
