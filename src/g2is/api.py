@@ -32,7 +32,7 @@ def select(
     store: str | Path | None = None,
     reporter: Reporter | None = None,
     selector: Selector | None = None,
-    representation: Representation | None = None,
+    representation: Representation | Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Selection:
     """Select `budget` rows of `pool` (default 1 %) that teach `model` what `target` shows; `g2is select`.
@@ -41,7 +41,8 @@ def select(
     several targets: {"math": "a.jsonl", "med": ["b.jsonl", "c.jsonl"]}.
 
     `settings` are sections of the configuration (examples, warmup, gradients, selection, execution) as mappings.
-    A `selector` or `representation` of your own is used where `selection` names it `own:NAME`.
+    A `selector` or `representation` of your own is used where `selection` names it `own:NAME`; `representation` as a
+    mapping is that section.
 
     Called again with the same arguments it goes on from what is done. Raises a G2isError for what a user can mend.
 
@@ -54,7 +55,7 @@ def select(
         if "budget" in selection:
             raise ConfigError("select: expected one budget, found budget= and selection={'budget': …}; leave one out")
         settings["selection"] = {**selection, "budget": budget}
-    own = Own(selector, representation)
+    own = _own(selector, representation, settings)
     return pipeline.select(_config(pool, target, model, out, store, settings), reporter, own)
 
 
@@ -106,26 +107,40 @@ def compare(
     budgets: Sequence[str] = ("1%",),
     num_seeds: int = 3,
     reporter: Reporter | None = None,
+    selector: Selector | None = None,
+    representation: Representation | Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Comparison:
     """Select, tune and test with each of `methods`; `g2is compare`.
 
     `methods` are names, or settings of `selection` by a name of yours: {"no sign": {"method": "g2is", "orient":
-    False}}. `test` has a location for each target, by its name if `target` has names. Called again it goes on with the
-    next cell. Raises a G2isError for what a user can mend.
+    False}}. `test` has a location for each target, by its name if `target` has names. A `selector` or `representation`
+    of your own is compared by settings that name it: {"mine": {"method": "random", "selector": "own:NAME"}}. Called
+    again it goes on with the next cell. Raises a G2isError for what a user can mend.
     """
+    own = _own(selector, representation, settings)
     values = {
         **{"pool": pool, "targets": target, "tests": test, "out": out, "model": {"name": str(model)}},
         **{"methods": methods, "budgets": tuple(budgets), "num_seeds": num_seeds},
         **settings,
     }
     config: CompareConfig = parse(CompareConfig, values, "g2is")
-    return make_cells(config, reporter)
+    return make_cells(config, reporter, own)
 
 
 def export(run: str | Path, reporter: Reporter | None = None) -> Selection:
     """Write the selected examples of a run again; `g2is export`."""
     return pipeline.export_run(Path(run), reporter)
+
+
+def _own(
+    selector: Selector | None, representation: Representation | Mapping[str, Any] | None, settings: dict[str, Any]
+) -> Own:
+    """What is the user's own; the section `representation` goes to `settings`."""
+    if representation is None or isinstance(representation, Representation):
+        return Own(selector, representation)
+    settings["representation"] = representation
+    return Own(selector)
 
 
 def _config(

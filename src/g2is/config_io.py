@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from g2is.config import Section
-from g2is.errors import ConfigError
+from g2is.errors import ConfigError, StoreError
 
 
 def parse(model: type[Section], values: Mapping[str, Any], origin: str) -> Any:
@@ -43,6 +43,16 @@ def load(path: Path) -> dict[str, Any]:
     return values
 
 
+def check_command(folder: Path, model: type[Section]) -> None:
+    """Raise StoreError if `folder` holds the settings of another command than `model` is of: it keeps them."""
+    settings = folder / "config.yaml"
+    if settings.exists() and (others := load(settings).keys() - model.model_fields.keys()):
+        raise StoreError(
+            f"{folder}: expected a new folder or this command's own, found that of another command (its config.yaml has"
+            f" {', '.join(sorted(others))}); name another --out"
+        )
+
+
 def read_yaml(text: str) -> Any:
     """Parse YAML, but leave dates the text they are. Raises yaml.YAMLError."""
     return yaml.load(text, _PlainLoader)
@@ -69,16 +79,19 @@ def _describe(model: type[Section], problem: Any) -> tuple[str, str]:
         parts = [str(part) for part in problem["loc"]]
         key, known = ".".join(parts), _keys(model)
         sections = dict.fromkeys(k.rpartition(".")[0] for k in known if "." in k)
-        near = difflib.get_close_matches(key, [*known, *sections], n=1)
+        section = key.rpartition(".")[0]
+        inside = [k for k in known if k.rpartition(".")[0] == section] if section in sections else []
+        near = difflib.get_close_matches(key, inside or [*known, *sections], n=1)
         near = near or [k for k in known if k.endswith("." + parts[-1])][:1]
-        return key, "unknown" + (f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}")
+        listed = ", ".join(inside or [*(k for k in known if "." not in k), *(f"{name}.…" for name in sections)])
+        return key, "unknown" + (f"; did you mean {near[0]}?" if near else f"; known: {listed}")
     key = ".".join(_known_part(model, problem["loc"]))
     if problem["type"] == "missing":
         return key, "required, but not given"
     found = problem.get("input")
-    suffix = "" if isinstance(found, Mapping) else f", found {found!r}"
     text = problem["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-    return key, text + suffix
+    told = isinstance(found, Mapping) or ", found " in text
+    return key, text if told else f"{text}, found {found!r}"
 
 
 def _known_part(model: type[Section], place: tuple[Any, ...]) -> list[str]:

@@ -20,8 +20,7 @@ import numpy as np
 import torch
 
 from g2is.config import EvaluateConfig
-from g2is.config_io import dump, load
-from g2is.errors import StoreError
+from g2is.config_io import check_command, dump
 from g2is.evaluation import tasks as lm_eval_tasks
 from g2is.evaluation.rows import Evaluation, evaluate_rows
 from g2is.evaluation.table import read_answers, write_answers
@@ -65,7 +64,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
     if names:
         lm_eval_tasks.check_installed()
     with locked(config.out, "test") as new, removed_on_error(config.out, new):
-        _check_is_evaluation(config.out)
+        check_command(config.out, EvaluateConfig)
         device = resolve_device(config.execution.device)
         folder = find_model(config.model)
         adapter = None if config.adapter is None else find_adapter(config.adapter)
@@ -114,12 +113,6 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
             write_json(config.out / RESULT, {**evaluation.summary, "made_from": made_from, "versions": _versions()})
             remove(config.out / _TASKS)
     return replace(evaluation, tasks=read_json(config.out / RESULT)["tasks"])
-
-
-def _check_is_evaluation(out: Path) -> None:
-    """A folder of another command keeps its settings."""
-    if (out / "config.yaml").exists() and "test" not in load(out / "config.yaml"):
-        raise StoreError(f"{out}: expected an evaluation's folder, found that of another command; name another --out")
 
 
 def _bind(config: EvaluateConfig, made_from: Fingerprint) -> None:

@@ -12,6 +12,7 @@ OUT/comparison.*       the table of the cells so far: Markdown, CSV, JSON
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,15 +22,18 @@ from g2is.comparison.evidence import Comparison, compare_cells
 from g2is.comparison.files import write_comparison
 from g2is.comparison.grid import Grid
 from g2is.config.compare import CompareConfig
-from g2is.config_io import dump
+from g2is.config_io import check_command, dump
 from g2is.environment import environment
 from g2is.errors import G2isError, InputError, ModelError, SelectionError
 from g2is.methods import ALWAYS, FULL, FULL_CUT, RANDOM, UNTUNED
+from g2is.own import BUILT_IN_ONLY, Own
 from g2is.progress import Reporter, Silent
 from g2is.store.files import read_json, write_json, write_text
-from g2is.store.fingerprint import check_same, flatten
+from g2is.store.fingerprint import Fingerprint, check_same, flatten
 from g2is.store.lock import locked, removed_on_error
-from g2is.workbench import Tested, Workbench, open_workbench, run_config, seconds_by_stage
+from g2is.workbench import OF_METHODS, Tested, Workbench, of_method, open_workbench, run_config, seconds_by_stage
+
+_MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class _Chosen:
     seconds: dict[str, float]
 
 
-def make_cells(config: CompareConfig, reporter: Reporter | None = None) -> Comparison:
+def make_cells(config: CompareConfig, reporter: Reporter | None = None, own: Own = BUILT_IN_ONLY) -> Comparison:
     """Make every cell that is not there yet, and return the comparison of all. The table is written after each cell.
 
     A method that cannot select, or whose tuning diverges, does not keep the others from being compared. Raises a
@@ -50,11 +54,10 @@ def make_cells(config: CompareConfig, reporter: Reporter | None = None) -> Compa
     reporter = reporter or Silent()
     with locked(config.out, "comparison") as new:
         with removed_on_error(config.out, new):
-            bench = open_workbench(config, reporter)
-            manifest, made_from = config.out / "manifest.json", flatten(bench.made_from)
-            if manifest.exists():
-                check_same(read_json(manifest), made_from, f"{config.out}: expected a comparison", "name another --out")
-        write_json(manifest, made_from)
+            check_command(config.out, CompareConfig)
+            bench = open_workbench(config, reporter, own)
+            made_from = _bind(config, flatten(bench.made_from))
+        write_json(config.out / _MANIFEST, made_from)
         write_text(config.out / "config.yaml", dump(config))
         grid = Grid(tuple(config.all_methods), tuple(config.targets), config.budgets, tuple(range(config.num_seeds)))
         comparison = _compared(config, grid, bench)
@@ -75,6 +78,23 @@ def make_cells(config: CompareConfig, reporter: Reporter | None = None) -> Compa
         if failed:
             raise G2isError(_describe(failed, config.out))
         return comparison
+
+
+def _bind(config: CompareConfig, made_from: Fingerprint) -> dict[str, Any]:
+    """What all cells were made from, those of methods that are now left out too.
+
+    Raises FingerprintError where cells that are there were made from something else.
+    """
+    manifest = config.out / _MANIFEST
+    stored = read_json(manifest) if manifest.exists() else {}
+    done = tuple(of_method(name) for name in config.methods if (config.out / "cells" / name).exists())
+
+    def shared(values: Fingerprint) -> Fingerprint:
+        return {key: value for key, value in values.items() if not key.startswith(OF_METHODS) or key.startswith(done)}
+
+    if stored:
+        check_same(shared(stored), shared(made_from), f"{config.out}: expected a comparison", "name another --out")
+    return {**stored, **made_from}
 
 
 def _describe(failed: Mapping[Key, G2isError], out: Path) -> str:
@@ -154,7 +174,7 @@ def _choose(config: CompareConfig, bench: Workbench, key: Key, reporter: Reporte
 def _select(config: CompareConfig, bench: Workbench, key: Key, reporter: Reporter) -> _Chosen:
     """The selection of a cell, in a run folder of its own; a representation costs what it took when it was made."""
     run = run_config(config, key, [key.target])
-    results = pipeline.run(run, "walk", reporter)
+    results = pipeline.run(run, "walk", reporter, bench.own)
     assert results.selection is not None
     taken = seconds_by_stage(run.out)  # in a sitting that was stopped before the cell was made, too
     seconds = {
@@ -165,10 +185,9 @@ def _select(config: CompareConfig, bench: Workbench, key: Key, reporter: Reporte
 
 
 def _compared(config: CompareConfig, grid: Grid, bench: Workbench) -> Comparison:
-    paths = [_path(config, key) for key in dict.fromkeys(_in_order(config))]
-    cells = [read_cell(path) for path in paths if path.exists()]
+    cells = [read_cell(path) for path in sorted((config.out / "cells").rglob("*.json"))]  # notes name those left out
     settings = config.model_dump(mode="json", exclude={"out"})
-    comparison = compare_cells(cells, grid, len(bench.pool), settings, environment())
+    comparison = compare_cells(cells, grid, len(bench.pool), settings, environment(), bench.remarks)
     write_comparison(config.out, comparison)
     return comparison
 

@@ -23,10 +23,10 @@ class Own:
             ("representation", settings.representation, self.representation),
         ):
             if name.startswith(OWN) and (own is None or name != OWN + own.name):
+                found = "none" if own is None else own.name
                 raise ConfigError(
-                    f"selection.{what}: expected {name} to be passed from Python, found"
-                    f" {'none' if own is None else own.name}: g2is.select(…, {what}=g2is.{what.title()}(name, version,"
-                    " function))"
+                    f"selection.{what}: expected {name} to be passed from Python, found {found}: g2is.select or"
+                    f" g2is.compare(…, {what}=g2is.{what.title()}(name, version, function))"
                 )
 
     @property

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from g2is.config import Section
-from g2is.config_io import dump, load
+from g2is.config_io import check_command, dump, load
 from g2is.progress import Progress, Reporter
 from g2is.selection.core import CoreKnowledge
 from g2is.selection.record import Picks, Walk
@@ -130,6 +130,7 @@ def open_run(path: Path, config: Section, reporter: Reporter, *, selects: bool =
     key, StoreError if the folder is in use or cannot be written to.
     """
     with locked(path, "run") as new:
+        check_command(path, type(config))
         record = path / "config.yaml"
         bound = (path / "selection.parquet").exists()
         if bound:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from g2is.config import TrainConfig
-from g2is.config_io import dump
+from g2is.config_io import check_command, dump
 from g2is.errors import InputError, ModelError
 from g2is.examples.make_table import describe_losses, tokenize_files
 from g2is.examples.sources import find_sources
@@ -47,6 +47,7 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
     reporter = reporter or Silent()
     check_reporting(config.execution)
     with locked(config.out, "training") as new, removed_on_error(config.out, new):
+        check_command(config.out, TrainConfig)
         device = resolve_device(config.execution.device)
         model = find_model(config.model)
         renderer = make_renderer(model.tokenizer(), config.examples, model.context_length)

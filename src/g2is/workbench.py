@@ -23,21 +23,26 @@ from g2is.comparison.cells import Key
 from g2is.config import Config, TuningConfig
 from g2is.config.compare import CompareConfig
 from g2is.config_io import parse
+from g2is.errors import SelectionError
 from g2is.evaluation.rows import Evaluation, evaluate_rows
 from g2is.evaluation.table import read_answers, write_answers
 from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import make_renderer
 from g2is.inputs import read_inputs
-from g2is.methods import GRADIENT, RANDOM
+from g2is.methods import GRADIENT, OWN, RANDOM
 from g2is.model.adapter import load_adapter, target_modules
 from g2is.model.folder import ModelFolder, find_model, resolve_device, resolve_dtype
+from g2is.own import BUILT_IN_ONLY, Own
 from g2is.plan import plan_walk
 from g2is.progress import Reporter
 from g2is.read_test import TestRows, read_test
+from g2is.screen import Screened
 from g2is.store.files import read_json, remove, write_json
 from g2is.targets import titled
 from g2is.training.tune import ADAPTER, finished_tuning, tune
+from g2is.walk_input import Examples, overlap
 
+OF_METHODS = "methods: "  # begins the keys of `made_from` that belong to one method alone
 _SECONDS = "seconds.json"
 
 
@@ -52,15 +57,21 @@ class Tested:
 
 @dataclass(frozen=True)
 class Workbench:
-    """Everything that cells share. `made_from` says what results depend on, beside methods, budgets and seeds."""
+    """Everything that cells share.
+
+    `made_from` says what results depend on, beside budgets and seeds; `remarks` what readers of them must know of the
+    test rows.
+    """
 
     config: CompareConfig
+    own: Own
     model: ModelFolder
     tokenizer: Any
     device: torch.device
     pool: ExampleTable
     tests: Mapping[str, TestRows]
     made_from: dict[str, Any]
+    remarks: Sequence[str]
 
     def test_untuned(self, target: str, reporter: Reporter) -> Tested:
         """Test the model as it is."""
@@ -141,8 +152,10 @@ class Workbench:
         write_json(folder / _SECONDS, {**taken, stage: round(taken.get(stage, 0.0) + seconds, 2)})
 
 
-def open_workbench(config: CompareConfig, reporter: Reporter) -> Workbench:
+def open_workbench(config: CompareConfig, reporter: Reporter, own: Own = BUILT_IN_ONLY) -> Workbench:
     """Find the model, read pool and tests. Raises a G2isError for whatever of them cannot be used."""
+    for method in config.methods:
+        own.check(config.selection_of(method, config.budgets[0], 0))
     model = find_model(config.model)
     device, tokenizer = resolve_device(config.execution.device), model.tokenizer()
     renderer = make_renderer(tokenizer, config.examples, model.context_length)
@@ -152,9 +165,7 @@ def open_workbench(config: CompareConfig, reporter: Reporter) -> Workbench:
     cache = config.out / "examples"
     any_cell = Key(RANDOM, next(iter(config.targets)), config.budgets[0], 0)
     examples = read_inputs(run_config(config, any_cell, list(config.targets)), renderer, cache, reporter)
-    for budget in config.budgets:  # one that cannot be met shows before the hours of work
-        for method in config.methods:
-            plan_walk(config.selection_of(method, budget, 0), examples)
+    _check_budgets(config, examples)
     tests = {name: read_test(files, config.examples, renderer, cache, reporter) for name, files in config.tests.items()}
     made_from = {
         "model": {"weights": weights, "dtype": str(resolve_dtype(config.model, device))},
@@ -163,13 +174,71 @@ def open_workbench(config: CompareConfig, reporter: Reporter) -> Workbench:
         "targets_sha256": {name: table.source_sha256 for name, table in examples.targets.items()},
         "tests_sha256": {name: test.table.source_sha256 for name, test in tests.items()},
         "warmup": config.warmup.model_dump(mode="json", exclude={"seed"}),
+        "target_form": config.gradients.target_form,
         "projection": config.gradients.projection.model_dump(mode="json", exclude={"seed"}),
         "representation": config.representation.model_dump(mode="json"),
-        "selection": json.dumps(config.selection, sort_keys=True, default=str),
+        "rows": _digest_of_rows(examples.screened),
+        **{key: value for name in config.methods for key, value in _as_selected(config, name, own).items()},
         "tuning": config.tuning.model_dump(mode="json", exclude={"seed"}),
         "evaluation": config.evaluation.model_dump(mode="json"),
     }
-    return Workbench(config, model, tokenizer, device, examples.pool, tests, made_from)
+    remarks = _shared_rows(examples, tests)
+    for text in remarks:
+        reporter.notice(text)
+    return Workbench(config, own, model, tokenizer, device, examples.pool, tests, made_from, remarks)
+
+
+def _shared_rows(examples: Examples, tests: Mapping[str, TestRows]) -> list[str]:
+    """What test rows are in the pool, or among their target's examples, word for word: such a test flatters."""
+    remarks = []
+    for name, test in tests.items():
+        of_test = f"of the {len(test.table)} test rows of {titled(name)}"
+        if num_shared := int(overlap(test.table.keys, examples.pool.keys).sum()):
+            remarks.append(
+                f"{num_shared} {of_test} are in the pool, too, which flatters who finds them; name the test files as"
+                " selection.exclude_overlap to leave rows like theirs out of the pool"
+            )
+        if num_shared := int(overlap(test.table.keys, examples.targets[name].keys).sum()):
+            remarks.append(f"{num_shared} {of_test} are among its examples, too; give other test rows")
+    return remarks
+
+
+def _check_budgets(config: CompareConfig, examples: Examples) -> None:
+    """Raise SelectionError for one that cannot be met or is another by a second name, before the hours of work."""
+    seen: dict[tuple[int, str], str] = {}
+    for budget in config.budgets:
+        for method in (RANDOM, *config.methods):
+            found = plan_walk(config.selection_of(method, budget, 0), examples).budget
+            same = seen.setdefault((found.amount, found.unit), budget)
+            if same != budget:
+                raise SelectionError(
+                    f"budgets: expected different ones, found {same} and {budget}, which both are {found.amount}"
+                    f" {found.unit} of this pool; leave one out"
+                )
+
+
+def _digest_of_rows(screened: Screened) -> str:
+    """Which rows of the pool may be selected, and which are whatever a method says, wherever the lists of them lie."""
+    total = hashlib.blake2b(screened.pool.rows.tobytes(), digest_size=16)
+    total.update(screened.included.tobytes())
+    return total.hexdigest()
+
+
+def _as_selected(config: CompareConfig, name: str, own: Own) -> dict[str, Any]:
+    """What a method's selections depend on, beside budget and seed; lists of rows by what they came to."""
+    settings = config.selection_of(name, config.budgets[0], 0)
+    lists_and_places = {"budget", "seed", "include", "exclude", "exclude_overlap"}
+    found = settings.model_dump(mode="json", exclude=lists_and_places)
+    if settings.representation == GRADIENT:
+        found["form"] = settings.form or config.gradients.forms[0]
+    if OWN in settings.selector + settings.representation:
+        found["own"] = own.versions
+    return {f"{of_method(name)}{setting}": value for setting, value in found.items()}
+
+
+def of_method(name: str) -> str:
+    """What the keys of `made_from` begin with that belong to this method alone; no name has a colon in it."""
+    return f"{OF_METHODS}{name}: "
 
 
 def seconds_by_stage(run: Path) -> dict[str, float]:

@@ -2,8 +2,10 @@
 
 import csv
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,10 @@ from small_run import MODEL, SMALL, set_flags
 
 import g2is as package
 from g2is.comparison.cells import read_cell
+from g2is.comparison.evidence import Comparison
+from g2is.comparison.notes import notes
 from g2is.demo.skills import write_pool, write_target
+from g2is.selection.problem import Choice, Problem
 
 Command = Callable[..., tuple[int, str, str]]
 TUNING = {
@@ -34,30 +39,38 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_pool(folder / "pool.jsonl", num_rows=80)
     write_target(folder / "both.jsonl", num_rows=20)
     lines = (folder / "both.jsonl").read_text().splitlines(keepends=True)
+    (folder / "ids.txt").write_text(json.loads((folder / "pool.jsonl").read_text().splitlines()[0])["id"])
     (folder / "target.jsonl").write_text("".join(lines[:8]))
     (folder / "test.jsonl").write_text("".join(lines[8:]))
     return folder
 
 
-@pytest.fixture(scope="module")
-def compared(place: Path) -> Path:
-    """The folder of a finished comparison of less-rr, one seed."""
-    warmup = {"learning_rate": 2e-3, "lora": {"rank": 4}, "fraction": 0.3, "epochs": 1}
-    found = package.compare(
+def compare(place: Path, **more: Any) -> Comparison:
+    """Compare less-rr, one seed, in `place`/out, or what `more` says instead."""
+    settings = {
+        "warmup": {"learning_rate": 2e-3, "lora": {"rank": 4}, "fraction": 0.3, "epochs": 1},
+        "gradients": {"projection": {"dim": 512}},
+        "tuning": {"lora": {"rank": 4}, "learning_rate": 2e-3, "epochs": 1},
+        "evaluation": {"generate": False},
+        "execution": {"shard_rows": 64},
+        "methods": ["less-rr"],
+    }
+    return package.compare(
         pool=place / "pool.jsonl",
         target=place / "target.jsonl",
         test=place / "test.jsonl",
         model=MODEL,
         out=place / "out",
-        methods=["less-rr"],
         budgets=["20%"],
         num_seeds=1,
-        warmup=warmup,
-        gradients={"projection": {"dim": 512}},
-        tuning={"lora": {"rank": 4}, "learning_rate": 2e-3, "epochs": 1},
-        evaluation={"generate": False},
-        execution={"shard_rows": 64},
+        **{**settings, **more},
     )
+
+
+@pytest.fixture(scope="module")
+def compared(place: Path) -> Path:
+    """The folder of a finished comparison of less-rr, one seed."""
+    found = compare(place)
     assert len(found.cells) == 5
     assert not found.missing
     return place / "out"
@@ -72,6 +85,7 @@ def test_every_method_has_a_cell_with_the_losses_of_all_test_rows(compared: Path
     assert all(len(cell.losses) == 12 and np.isfinite(cell.loss) for cell in (*cells.values(), full, untuned))
     assert len(cells["random"].rows) == len(cells["less-rr"].rows) == 16  # type: ignore[arg-type]
     assert (full.num_steps, cells["random"].num_steps, cells["full-cut"].num_steps) == (3, 1, 1)
+    assert cells["random"].loss != untuned.loss, "the learning rate of the only step is 0"
     assert len(cells["full-cut"].rows) == 32  # type: ignore[arg-type]  # one step of 32
     assert cells["less-rr"].seconds["represent"] > 0
     assert cells["random"].seconds["represent"] == 0
@@ -142,10 +156,19 @@ def test_rows_of_a_selection_are_what_select_selects(
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (("--set", "tuning.learning_rate=1e-3"), "--set"),
-        (("--set", "warmup.epochs=2"), "expected"),
+        (("--set", "tuning.learning_rate=1e-3"), "tuning.learning_rate: there 0.002, asked for 0.001"),
+        (("--set", "warmup.epochs=2"), "warmup.epochs: there 1, asked for 2"),
+        (("--set", "gradients.target_form=less"), "target_form: there sgd, asked for less"),
+        (("--set", "selection.exclude=[{ids}]"), "rows: there "),
+        (("--set", "selection.duplicate_threshold=0.5"), "methods: less-rr: duplicate_threshold: there None"),
+        (("--set", "selection.selector=top"), "selector (a comparison has it from its methods)"),
+        (("--set", "selection.budget=5"), "budget (a comparison has it from its budgets)"),
+        (("--set", "tuning.seed=1"), "tuning.seed: a comparison's seeds are 0, 1"),
+        (("--set", "evaluation.tasks=gsm8k"), "evaluation.tasks: a comparison tests on rows alone"),
+        (("--methods", "less,less"), "methods: expected different ones, found less twice"),
+        (("--budgets", "20%,16"), "budgets: expected different ones, found 20% and 16, which both are 16 rows"),
         (("--methods", "less,lss"), "methods: lss: method: Value error, unknown method 'lss'; did you mean less?"),
-        (("--seeds", "0"), "num_seeds: expected at least 1, found 0"),
+        (("--seeds", "0"), "num_seeds: expected at least 1, found 0\n"),
         (("--budgets", "1%,1%"), "expected budgets that differ"),
         (("--test", "other=nowhere.jsonl"), "tests: expected one for each target (target), found"),
     ],
@@ -156,9 +179,8 @@ def test_what_cannot_be_compared_is_one_message_and_changes_nothing(
     before = sorted((path, path.stat().st_mtime_ns) for path in compared.glob("cells/**/*.json"))
     settings = {**SMALL, **TUNING}
     if change[0] == "--set":
-        key, value = change[1].split("=")
+        key, value = change[1].format(ids=place / "ids.txt").split("=")
         settings, change = settings | {key: value}, ()
-        expected = key
     files = [place / "pool.jsonl", place / "target.jsonl"]
     flags = {"--test": [str(place / "test.jsonl")], "--methods": ["less-rr"], "--seeds": ["1"], "--budgets": ["20%"]}
     if change:
@@ -170,3 +192,50 @@ def test_what_cannot_be_compared_is_one_message_and_changes_nothing(
     assert "Traceback" not in err
     assert not out
     assert sorted((path, path.stat().st_mtime_ns) for path in compared.glob("cells/**/*.json")) == before
+
+
+@pytest.mark.usefixtures("compared")
+def test_a_selector_of_one_s_own_is_compared_and_its_version_counts(place: Path) -> None:
+    def last(problem: Problem) -> Iterator[Choice]:
+        yield from (Choice(row) for row in reversed(range(len(problem.costs))))
+
+    methods = {"the last": {"method": "random", "selector": "own:last"}}
+    found = compare(place, methods=methods, selector=package.Selector("last", "1", last))
+    (cell,) = (cell for cell in found.cells.values() if cell.method == "the last")
+    assert cell.rows is not None
+    assert cell.rows.tolist() == list(range(64, 80))
+    assert any("such as less" in note for note in notes(found)), "cells of methods that are left out go without a word"
+    with pytest.raises(package.G2isError, match=r"methods: the last: own: there last 1, asked for last 2"):
+        compare(place, methods=methods, selector=package.Selector("last", "2", last))
+    with pytest.raises(package.G2isError, match=r"expected own:last to be passed from Python, found none"):
+        compare(place, methods=methods)
+
+
+def test_test_rows_that_the_pool_has_are_remarked_on(place: Path, tmp_path: Path) -> None:
+    for name in ("target.jsonl", "test.jsonl"):
+        shutil.copyfile(place / name, tmp_path / name)
+    (tmp_path / "pool.jsonl").write_text((place / "pool.jsonl").read_text() + (place / "test.jsonl").read_text())
+    found = compare(tmp_path, methods=["random"], tuning={"epochs": 1, "learning_rate": 1e-4})
+    assert "12 of the 12 test rows of target are in the pool, too" in (tmp_path / "out/comparison.md").read_text()
+    assert found.remarks
+
+
+@pytest.mark.parametrize("made_by", ["select", "compare"])
+def test_the_folder_of_another_command_is_left_alone(
+    made_by: str, compared: Path, finished: Path, sample: Path, g2is: Command
+) -> None:
+    folder = {"select": finished, "compare": compared}[made_by]
+    files = [sample / "pool.jsonl", sample / "target.jsonl", "--model", MODEL, "--out", folder]
+    commands = {
+        "select": ["select", *files],
+        "compare": ["compare", *files, "--test", sample / "target.jsonl"],
+        "train": ["train", sample / "target.jsonl", *files[2:]],
+        "evaluate": ["evaluate", sample / "target.jsonl", *files[2:]],
+    }
+    before = (folder / "config.yaml").read_bytes()
+    for name, arguments in commands.items():
+        if name != made_by:
+            code, _, err = g2is(*arguments)
+            assert code == 2, err
+            assert "found that of another command" in err
+            assert (folder / "config.yaml").read_bytes() == before

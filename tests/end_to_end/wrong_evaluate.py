@@ -118,7 +118,7 @@ EVALUATE: dict[str, Case] = {
     ),
     "evaluate into a training's folder": case(
         _a_training,
-        "out: expected an evaluation's folder, found that of another command; name another --out",
+        "out: expected a new folder or this command's own, found that of another command", "name another --out",
     ),
     "train and log to what is unknown": case(
         lambda place: place.train(place.target, flags=["--set", "execution.report_to=[tensorbord]"]),

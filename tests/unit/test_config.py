@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from g2is.config import Config, EvaluateConfig, EvaluationConfig, MatrixWalkConfig, SelectionConfig
+from g2is.config import Config, EvaluateConfig, EvaluationConfig, LoraConfig, MatrixWalkConfig, SelectionConfig
 from g2is.config_io import dump, load, parse, read_yaml
 from g2is.errors import ConfigError
 from g2is.methods import METHODS
@@ -190,3 +190,14 @@ def test_an_evaluation_needs_rows_or_tasks_and_keeps_a_task_s_file_by_its_whole_
         parse(EvaluateConfig, {"out": "o", "model": {"name": "m"}}, "x")
     tasks = EvaluationConfig(tasks=("mmlu", "own.yaml")).tasks
     assert tasks == ("mmlu", str(Path("own.yaml").absolute()))
+
+
+@pytest.mark.parametrize(("given", "alpha"), [({}, 512.0), ({"rank": 8}, 32.0), ({"rank": 8, "alpha": 16}, 16.0)])
+def test_alpha_follows_the_rank_unless_it_is_given(given: dict[str, object], alpha: float) -> None:
+    assert LoraConfig.model_validate(given).alpha == alpha
+
+
+def test_a_selector_of_one_s_own_gets_near_copies_unless_told_otherwise() -> None:
+    assert SelectionConfig(selector="own:mine").duplicate_threshold is None
+    assert SelectionConfig(selector="own:mine", duplicate_threshold=0.9).duplicate_threshold == 0.9
+    assert SelectionConfig().duplicate_threshold == 0.98

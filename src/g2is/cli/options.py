@@ -65,7 +65,8 @@ Adapter = Annotated[
     typer.Option(help="your own LoRA checkpoint-N folder with its optimizer, in place of the warm-up"),
 ]
 MethodName = Annotated[
-    str | None, typer.Option("--method", metavar="NAME", help="g2is (default), official, less, …: see `g2is methods`")
+    str | None,
+    typer.Option("--method", metavar="NAME", help="design (default), g2is, official, less, …: see `g2is methods`"),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; default: a GPU if there is one")]
 # text, so that one which is no number is reported with all other settings that cannot be used

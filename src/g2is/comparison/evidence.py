@@ -82,8 +82,7 @@ class Comparison:
 
     `entries` by budget, best mean over targets first; `mean_targets` by budget are those that the mean is over, and
     `recovered_targets` those of R; `overlaps` by budget and target; `outside` are finished cells that the grid does not
-    have. `settings` and `environment` (machine, versions)
-    as they were given.
+    have. `settings`, `environment` (machine, versions) and `remarks` (on pool and tests) as they were given.
     """
 
     grid: Grid
@@ -98,6 +97,7 @@ class Comparison:
     outside: Sequence[Key]
     settings: Mapping[str, Any]
     environment: Mapping[str, Any]
+    remarks: Sequence[str]
     seed: int
     num_resamples: int
 
@@ -113,6 +113,7 @@ def compare_cells(
     num_pool_rows: int,
     settings: Mapping[str, Any],
     environment: Mapping[str, Any],
+    remarks: Sequence[str] = (),
     recovered_on: Sequence[str] | None = None,
     seed: int = 0,
     num_resamples: int = NUM_RESAMPLES,
@@ -168,6 +169,7 @@ def compare_cells(
         outside=outside,
         settings=settings,
         environment=environment,
+        remarks=remarks,
         seed=seed,
         num_resamples=num_resamples,
     )

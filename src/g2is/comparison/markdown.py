@@ -7,10 +7,10 @@ from g2is.comparison.evidence import Comparison
 from g2is.comparison.notes import notes
 from g2is.comparison.statistics import BETTER, WORSE
 from g2is.comparison.table import (
-    LEGEND,
     Block,
     cost_block,
     grid_lines,
+    legend,
     mean_block,
     overlap_blocks,
     pair_blocks,
@@ -27,7 +27,7 @@ def as_markdown(comparison: Comparison) -> str:
     lines = [f"# Comparison: {progress_line(comparison)}", ""]
     lines += _bullets(grid_lines(comparison))
     lines += ["Mean over targets, best first:", "", *_table(summary(comparison))]
-    lines += _bullets(LEGEND)
+    lines += _bullets(legend(comparison))
     if found := notes(comparison):
         lines += ["## Notes", "", *_bullets(found)]
     for budget in comparison.grid.budgets:

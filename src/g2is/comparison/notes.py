@@ -12,7 +12,8 @@ from g2is.methods import ALWAYS, FULL, RANDOM
 def notes(comparison: Comparison) -> list[str]:
     """One sentence each: what is not a number, was left out, is absent, or was compared on fewer seeds or targets."""
     grid = comparison.grid
-    found = [
+    found = [*comparison.remarks]
+    found += [
         f"{key}: the test loss is not finite" for key, cell in comparison.cells.items() if not _is_finite(cell.loss)
     ]
     if comparison.outside:

@@ -12,18 +12,29 @@ from g2is.methods import ALWAYS, FULL, RANDOM, UNTUNED
 
 MISSING = "–"
 _STAGES = ("represent", "select", "tune")  # of a cell's seconds, those that differ by method
+_OVER_SEEDS = "over seeds"
 _TITLES = {"rouge_l": "ROUGE-L"}
 _AROUND = f"[{INTERVAL_FRACTION:.0%}]"
 
-LEGEND = (
+_LEGEND = (
     f"{_AROUND}: percentile interval of a paired bootstrap over test examples. It does not cover the chance of a seed:"
-    " see the lowest and highest value over seeds.",
+    f" see {_OVER_SEEDS}.",
+    f"{_OVER_SEEDS}: the lowest and highest value; one seed has none, and what is better with it need not be with"
+    " another.",
     "÷ random: test loss divided by that of random, averaged over targets; below 1 is better.",
     "− random: test loss minus that of random, in nats per answer token; below 0 is better.",
     "verdict: better or worse where that interval is clear of no difference, unclear where it is not.",
     "R: (random − method) / (random − full), the part of the full pool's gain over random that is recovered.",
-    "full: tuned on all of the pool; full-cut: the same, stopped after as many steps as that budget takes.",
+    "full: tuned on all of the pool; full-cut: one pass over rows of it drawn anew, as many as take the steps that a"
+    " selection of that budget takes (at most all), under a schedule that ends with them.",
     "stability: rows that selections of two seeds share over rows that either has (Jaccard), and the same by chance.",
+    "represent s: seconds in which the representation of the whole pool was made, once for all that use it; select s"
+    " and tune s: of a cell, on the machine below.",
+)
+_OF_METRICS = "{}: means over the test examples they apply to; higher is better."
+_OF_PAIRS = (
+    "against each other: the difference of ÷ random, below 0 if the method of the line is better; (unclear) where its"
+    " interval is not clear of 0."
 )
 
 
@@ -65,22 +76,33 @@ def grid_lines(comparison: Comparison) -> list[str]:
     ]
 
 
+def legend(comparison: Comparison) -> list[str]:
+    """How to read the tables, a line for each thing."""
+    metrics = dict.fromkeys(name for cell in comparison.cells.values() for name in cell.means())
+    names = [_metric_title(name) for name in metrics]
+    return [*_LEGEND, *([_OF_METRICS.format(", ".join(names))] if names else []), _OF_PAIRS]
+
+
 def summary(comparison: Comparison) -> Block:
     """One line a budget and method: the mean over targets, narrow enough for a README."""
-    rows = [
-        Row((entry.budget, entry.method, *cells), _kind(entry.method, entry.mean))
-        for budget in comparison.grid.budgets
-        for entry in comparison.entries[budget]
-        for cells in [_headline(entry.mean, entry.method, _recovered(entry.method, entry.mean).partition(" ")[0])]
-    ]
-    return Block("Summary", ("budget", "method", f"÷ random {_AROUND}", "verdict", "R"), rows)
+    entries = [entry for budget in comparison.grid.budgets for entry in comparison.entries[budget]]
+    under_way = bool(comparison.missing)
+    rows = []
+    for entry in entries:
+        part = entry.mean
+        relative, told, _ = _headline(part, entry.method, "")
+        of_recovered = _recovered(entry.method, part).partition(" ")[0]
+        cells = (entry.budget, entry.method, relative, between(part.relative_range), told, of_recovered)
+        rows.append(Row((*cells, *([_done(part)] if under_way else [])), _kind(entry.method, part)))
+    columns = ("budget", "method", f"÷ random {_AROUND}", _OVER_SEEDS, "verdict", "R")
+    return Block("Summary", (*columns, *(["cells"] if under_way else [])), rows)
 
 
 def mean_block(comparison: Comparison, budget: str) -> Block:
     """Each method on the mean over targets."""
     over, entries = comparison.mean_targets[budget], comparison.entries[budget]
     title = f"{budget}: mean over {', '.join(over)}" if over else f"{budget}: mean over targets"
-    columns = ("method", f"÷ random {_AROUND}", "verdict", f"R {_AROUND}", "over seeds", f"− random {_AROUND}")
+    columns = ("method", f"÷ random {_AROUND}", "verdict", f"R {_AROUND}", _OVER_SEEDS, f"− random {_AROUND}")
     rows = {
         entry.method: (
             *_headline(entry.mean, entry.method, _recovered(entry.method, entry.mean)),
@@ -95,7 +117,7 @@ def mean_block(comparison: Comparison, budget: str) -> Block:
 def target_block(comparison: Comparison, budget: str, target: str) -> Block:
     """Each method on one target, in the order of the mean over targets."""
     parts = {entry.method: entry.by_target[target] for entry in comparison.entries[budget]}
-    columns = ("method", f"loss {_AROUND}", f"− random {_AROUND}", "verdict", "over seeds", f"R {_AROUND}")
+    columns = ("method", f"loss {_AROUND}", f"− random {_AROUND}", "verdict", _OVER_SEEDS, f"R {_AROUND}")
     rows = {
         method: (
             interval(part.loss),
@@ -172,10 +194,17 @@ def _block(
     for method, cells in rows.items():
         part = parts[method]
         of_metrics = [interval(part.metrics.get(name)) for name in metrics]
-        done = f"{part.num_done} of {part.num_planned}" if part.num_planned else MISSING
-        lines.append(Row((method, *cells, *of_metrics, *([done] if under_way else [])), _kind(method, part)))
-    titles = [f"{_TITLES.get(name, name.replace('_', ' '))} {_AROUND}" for name in metrics]
+        lines.append(Row((method, *cells, *of_metrics, *([_done(part)] if under_way else [])), _kind(method, part)))
+    titles = [f"{_metric_title(name)} {_AROUND}" for name in metrics]
     return Block(title, (*columns, *titles, *(["cells"] if under_way else [])), lines)
+
+
+def _metric_title(name: str) -> str:
+    return _TITLES.get(name, name.replace("_", " "))
+
+
+def _done(part: Part) -> str:
+    return f"{part.num_done} of {part.num_planned}" if part.num_planned else MISSING
 
 
 def verdict_text(part: Part, method: str) -> str:

@@ -10,7 +10,7 @@ from rich.text import Text
 from g2is.comparison.evidence import Comparison
 from g2is.comparison.notes import notes
 from g2is.comparison.statistics import BETTER, WORSE
-from g2is.comparison.table import LEGEND, Block, cost_block, grid_lines, mean_block, progress_line, target_block
+from g2is.comparison.table import Block, cost_block, grid_lines, legend, mean_block, progress_line, target_block
 
 _GAP = 2
 _WIDEST = 20  # of a column of words: longer ones are broken
@@ -32,7 +32,7 @@ def show_comparison(comparison: Comparison, console: Console) -> None:
         _show(cost_block(comparison, budget), console)
     for budget in comparison.grid.budgets:
         _show(mean_block(comparison, budget), console)
-    _show_list("How to read it", LEGEND, console)
+    _show_list("How to read it", legend(comparison), console)
     _show_list("Notes", notes(comparison), console)
 
 

@@ -19,10 +19,13 @@ from g2is.config.parts import (
 )
 from g2is.config.section import AbsolutePath, Locations, Section
 from g2is.config.selection import SelectionConfig
-from g2is.methods import ALWAYS, FULL, FULL_CUT, GRADIENT, RANDOM, UNTUNED
+from g2is.methods import ALWAYS, FULL, FULL_CUT, GRADIENT, METHODS, RANDOM, UNTUNED
 from g2is.targets import files_by_name
 
 _NAME = re.compile(r"\w[\w ,.+=-]*")  # a cell's files lie in a folder of that name
+# What a comparison says elsewhere, and where; `shares` would be of a run for several targets.
+_SAID_BY = {"budget": "budgets", "seed": "num_seeds", "shares": "targets, each of which has a run of its own"}
+_SAID_BY_METHODS = dict.fromkeys(("method", "representation", "selector"), "methods")
 
 
 class CompareConfig(Section):
@@ -38,7 +41,7 @@ class CompareConfig(Section):
     budgets: tuple[str, ...] = ("1%",)
     num_seeds: int = 3  # seed s is that of warm-up, projection, random draw and tuning
     keep_adapters: bool = False
-    selection: dict[str, Any] = Field(default_factory=dict)  # for all methods
+    selection: dict[str, Any] = Field(default_factory=dict)  # for all methods; what a baseline is stays its own
     examples: ExamplesConfig = ExamplesConfig()
     representation: RepresentationConfig = RepresentationConfig()
     warmup: WarmupConfig = WarmupConfig()
@@ -81,6 +84,16 @@ class CompareConfig(Section):
             raise ValueError(f"expected names that can be names of folders, found {', '.join(map(repr, bad))}")
         return {name: settings for name, settings in found.items() if name not in ALWAYS}
 
+    @field_validator("selection")
+    @classmethod
+    def _nothing_that_is_said_elsewhere(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return _checked(given, _SAID_BY_METHODS | _SAID_BY, "")
+
+    @field_validator("methods")
+    @classmethod
+    def _nothing_of_theirs_either(cls, methods: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        return {name: _checked(settings, _SAID_BY, f"{name}: ") for name, settings in methods.items()}
+
     @field_validator("budgets")
     @classmethod
     def _different_budgets(cls, budgets: tuple[str, ...]) -> tuple[str, ...]:
@@ -115,6 +128,22 @@ class CompareConfig(Section):
                     raise ValueError(f"methods: {name}: {where}{': ' * bool(where)}{problem['msg']}") from None
         return self
 
+    @model_validator(mode="after")
+    def _nothing_is_passed_over(self) -> Self:
+        seeds = {
+            "warmup.seed": self.warmup.seed,
+            "gradients.projection.seed": self.gradients.projection.seed,
+            "tuning.seed": self.tuning.seed,
+        }
+        if given := [name for name, seed in seeds.items() if seed]:
+            raise ValueError(f"{', '.join(given)}: a comparison's seeds are 0, 1, … of num_seeds; leave it out")
+        if self.evaluation.tasks:
+            raise ValueError(
+                "evaluation.tasks: a comparison tests on rows alone; leave it out, and give --task to `g2is evaluate`"
+                " with an adapter (keep_adapters keeps them)"
+            )
+        return self
+
     @property
     def all_methods(self) -> list[str]:
         """What is compared: the methods asked for, and what they are always compared with."""
@@ -122,8 +151,15 @@ class CompareConfig(Section):
 
     def selection_of(self, method: str, budget: str, seed: int) -> SelectionConfig:
         """The selection of a method at a budget. Raises ValidationError if its settings cannot be used."""
-        own = {"method": method} if method in ALWAYS else self.methods[method]
+        own = {"method": method, **METHODS[method].settings} if method in ALWAYS else self.methods[method]
         return SelectionConfig(**{**self.selection, **own, "budget": budget, "seed": seed})
+
+
+def _checked(settings: dict[str, Any], said_by: Mapping[str, str], where: str) -> dict[str, Any]:
+    if found := [name for name in said_by if name in settings]:
+        told = ", ".join(f"{name} (a comparison has it from its {said_by[name]})" for name in found)
+        raise ValueError(f"{where}expected settings that a comparison does not say elsewhere, found {told}; leave out")
+    return settings
 
 
 def _by_name(methods: Any) -> dict[str, dict[str, Any]] | None:
@@ -132,5 +168,7 @@ def _by_name(methods: Any) -> dict[str, dict[str, Any]] | None:
     if isinstance(methods, Mapping):
         return {str(name): dict(settings) for name, settings in methods.items()}
     if isinstance(methods, Sequence) and all(isinstance(name, str) for name in methods):
+        if twice := sorted({name for name in methods if methods.count(name) > 1}):
+            raise ValueError(f"methods: expected different ones, found {', '.join(twice)} twice")
         return {name: {"method": name} for name in methods}
     return None

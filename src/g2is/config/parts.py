@@ -83,11 +83,25 @@ class LoraConfig(Section):
     """The adapter whose gradients are measured (method.md step 1)."""
 
     rank: int = Field(128, ge=1, description="r")
-    alpha: float = Field(512.0, gt=0, description="α; the adapter's output is scaled by α/r")
+    alpha: float = Field(
+        512.0, gt=0, description="α; the adapter's output is scaled by α/r; default: 4 r, as the paper's 512 at r 128"
+    )
     dropout: float = Field(0.1, ge=0, lt=1, description="during the warm-up; off when gradients are taken")
     target_modules: tuple[str, ...] | Literal["attention"] = Field(
         "attention", description="names of linear layers; attention: every attention projection of the architecture"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _alpha_follows_rank(cls, given: Any) -> Any:
+        # else a smaller rank alone scales the adapter up, and a training at the same learning rate diverges
+        rank = given.get("rank") if isinstance(given, Mapping) else None
+        if rank is None or given.get("alpha") is not None:
+            return given
+        try:
+            return {**given, "alpha": 4.0 * float(rank)}
+        except (TypeError, ValueError):
+            return given  # reported below
 
 
 class WarmupConfig(Section):

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from g2is.config.parts import GammaForm
 from g2is.config.section import AbsolutePath, OptionalLocations, Section
-from g2is.methods import DEFAULT, GRADIENT, METHODS, NONE, REPRESENTATIONS, SELECTORS, check_name
+from g2is.methods import DEFAULT, GRADIENT, METHODS, NONE, OWN, REPRESENTATIONS, SELECTORS, check_name
 
 
 class SelectionConfig(Section):
@@ -69,7 +69,10 @@ class SelectionConfig(Section):
         "anchor", description="what δ is relative to: the step before, the trail's anchor, or its best value so far"
     )
     duplicate_threshold: float | None = Field(
-        0.98, gt=0, le=1, description="cosine from which a taken row's copy is skipped"
+        0.98,
+        gt=0,
+        le=1,
+        description="cosine from which a taken row's copy is skipped; a selector of your own skips none unless told",
     )
     cross_component_conflicts: bool = Field(False, description="conflicts with rows of earlier components count too")
     keep_zero_rows: bool = Field(False, description="zero rows of a matrix given by hand are nodes without conflict")
@@ -78,7 +81,9 @@ class SelectionConfig(Section):
     @classmethod
     def _fill_from_method(cls, given: Any) -> Any:
         if isinstance(given, Mapping) and (method := METHODS.get(str(given.get("method", DEFAULT)))):
-            return {**method.settings, **given}
+            given = {**method.settings, **given}
+        if isinstance(given, Mapping) and str(given.get("selector")).startswith(OWN):
+            given = {"duplicate_threshold": None, **given}  # it says itself what is worth taking
         return given
 
     @field_validator("method")

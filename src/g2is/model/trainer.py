@@ -47,7 +47,7 @@ def train_adapter(
     with _logging_below(folder.parent / "logs", execution.report_to):
         trainer = _SortedSteps(
             model=model,
-            args=_arguments(folder, config, schedule, execution, next(model.parameters())),
+            args=_arguments(folder, config, schedule, execution, next(model.parameters()), len(rows)),
             train_dataset=list(rows),
             data_collator=_collate,
             callbacks=[_Watch(trainable_parameters(model), progress), *callbacks],
@@ -140,6 +140,7 @@ def _arguments(
     schedule: str,
     execution: ExecutionConfig,
     weight: torch.Tensor,
+    num_rows: int,
 ) -> TrainingArguments:
     # the largest batch within the limit that divides the optimizer step's examples
     device_batch = max(
@@ -152,7 +153,8 @@ def _arguments(
         gradient_accumulation_steps=config.batch_size // device_batch,
         learning_rate=config.learning_rate,
         lr_scheduler_type=schedule,
-        warmup_steps=config.lr_warmup_fraction,  # below 1: a share of all steps
+        # below 1: a share of all steps. The first of these has a learning rate of 0, so a single step does without
+        warmup_steps=config.lr_warmup_fraction if config.epochs * -(-num_rows // config.batch_size) > 1 else 0,
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
         adam_beta1=config.beta1,
