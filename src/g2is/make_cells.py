@@ -69,7 +69,7 @@ def make_cells(config: CompareConfig, reporter: Reporter | None = None, own: Own
                     cell = _cell(config, bench, key, reporter)
                 except (InputError, ModelError, SelectionError) as error:
                     if key.method in ALWAYS:  # every table needs these, and what they cannot do no method can
-                        raise
+                        raise type(error)(f"{key}: {error}") from None
                     failed[key] = error
                     reporter.notice(f"{key}: not done, going on without it: {error}")
                     continue

@@ -31,7 +31,10 @@ _LEGEND = (
     "represent s: seconds in which the representation of the whole pool was made, once for all that use it; select s"
     " and tune s: of a cell, on the machine below.",
 )
-_OF_METRICS = "{}: means over the test examples they apply to; higher is better."
+_OF_METRICS = (
+    "{}: means over the test examples they apply to; higher is better. An interval without width says that all examples"
+    " have the same value, no more."
+)
 _OF_PAIRS = (
     "against each other: the difference of ÷ random, below 0 if the method of the line is better; (unclear) where its"
     " interval is not clear of 0."

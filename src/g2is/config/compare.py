@@ -87,7 +87,9 @@ class CompareConfig(Section):
     @field_validator("selection")
     @classmethod
     def _nothing_that_is_said_elsewhere(cls, given: dict[str, Any]) -> dict[str, Any]:
-        return _checked(given, _SAID_BY_METHODS | _SAID_BY, "")
+        lists = {name: value for name, value in given.items() if name in ("include", "exclude", "exclude_overlap")}
+        found = SelectionConfig(**lists).model_dump(mode="json", include=set(lists))  # config.yaml has whole paths
+        return {**_checked(given, _SAID_BY_METHODS | _SAID_BY, ""), **found}
 
     @field_validator("methods")
     @classmethod

@@ -24,9 +24,9 @@ def _located(location: str) -> str:
 Location = Annotated[
     str, BeforeValidator(lambda value: str(value) if isinstance(value, Path) else value), AfterValidator(_located)
 ]
-OptionalLocations = Annotated[
-    tuple[Location, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str | Path) else value)
-]
+_one_may_stand_alone = BeforeValidator(lambda value: (value,) if isinstance(value, str | Path) else value)
+OptionalLocations = Annotated[tuple[Location, ...], _one_may_stand_alone]
+OptionalPaths = Annotated[tuple[AbsolutePath, ...], _one_may_stand_alone]
 Locations = Annotated[OptionalLocations, Field(min_length=1)]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from g2is.config.parts import GammaForm
-from g2is.config.section import AbsolutePath, OptionalLocations, Section
+from g2is.config.section import OptionalLocations, OptionalPaths, Section
 from g2is.methods import DEFAULT, GRADIENT, METHODS, NONE, OWN, REPRESENTATIONS, SELECTORS, check_name
 
 
@@ -26,12 +26,10 @@ class SelectionConfig(Section):
     shares: dict[str, float] | None = Field(
         None, description="of the budget, by target, such as {math: 2, med: 1}; default: equal"
     )
-    include: tuple[AbsolutePath, ...] = Field(
+    include: OptionalPaths = Field(
         (), description="files of ids, one a line, of rows to select whatever the walk says; the budget pays for them"
     )
-    exclude: tuple[AbsolutePath, ...] = Field(
-        (), description="files of ids, one a line, of rows to leave out of everything"
-    )
+    exclude: OptionalPaths = Field((), description="files of ids, one a line, of rows to leave out of everything")
     exclude_overlap: OptionalLocations = Field(
         (), description="test files: rows that share 13 words in a row with one of their examples are left out"
     )
