@@ -8,8 +8,8 @@ goes on with the next cell. After each cell the tables in DIR/quality are writte
 so far to benchmarks/results/quality/, from where a run in an empty DIR goes on, and prints the README's table.
 
 `full` and the cells at 5 % were tuned with ACCELERATE_DYNAMO_BACKEND=INDUCTOR in the environment, by which accelerate
-compiles the model: minutes at the start, then a third less a step. The random cells of seed 0 come out the same by it to
-0.0015 nats (docs/log.md).
+compiles the model: minutes at the start, then a third less a step. The random cells of seed 0 come out the same by it
+to 0.0015 nats (docs/log.md).
 """
 
 import argparse
