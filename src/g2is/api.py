@@ -104,7 +104,7 @@ def compare(
     model: str | Path,
     out: str | Path,
     methods: Sequence[str] | Mapping[str, Mapping[str, Any]] = ("design", "g2is", "less", "less-rr", "rds+"),
-    budgets: Sequence[str] = ("1%",),
+    budgets: str | int | Sequence[str | int] = ("1%",),
     num_seeds: int = 3,
     reporter: Reporter | None = None,
     selector: Selector | None = None,
@@ -121,7 +121,7 @@ def compare(
     own = _own(selector, representation, settings)
     values = {
         **{"pool": pool, "targets": target, "tests": test, "out": out, "model": {"name": str(model)}},
-        **{"methods": methods, "budgets": tuple(budgets), "num_seeds": num_seeds},
+        **{"methods": methods, "budgets": budgets, "num_seeds": num_seeds},
         **settings,
     }
     config: CompareConfig = parse(CompareConfig, values, "g2is")

@@ -80,6 +80,11 @@ def apply_selector(
             for of in problems
             if "similarity" in of.__dict__
         }
+    if not record.steps and record.ran_out:
+        raise SelectionError(
+            f"selection: expected at least one row, found none: {record.ran_out}. Use another selector, or other target"
+            " examples"
+        )
     if not record.steps:
         raise SelectionError(
             f"budget: expected enough for a first row, found {record.budget} {record.unit}, less than the row"

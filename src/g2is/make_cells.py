@@ -24,11 +24,11 @@ from g2is.comparison.grid import Grid
 from g2is.config.compare import CompareConfig
 from g2is.config_io import check_command, dump
 from g2is.environment import environment
-from g2is.errors import G2isError, InputError, ModelError, SelectionError
+from g2is.errors import ConfigError, FingerprintError, G2isError, InputError, ModelError, SelectionError
 from g2is.methods import ALWAYS, FULL, FULL_CUT, RANDOM, UNTUNED
 from g2is.own import BUILT_IN_ONLY, Own
 from g2is.progress import Reporter, Silent
-from g2is.store.files import read_json, write_json, write_text
+from g2is.store.files import read_json, remove, write_json, write_text
 from g2is.store.fingerprint import Fingerprint, check_same, flatten
 from g2is.store.lock import locked, removed_on_error
 from g2is.workbench import OF_METHODS, Tested, Workbench, of_method, open_workbench, run_config, seconds_by_stage
@@ -67,7 +67,7 @@ def make_cells(config: CompareConfig, reporter: Reporter | None = None, own: Own
                 reporter.notice(f"cell {number} of {len(planned)}: {key}")
                 try:
                     cell = _cell(config, bench, key, reporter)
-                except (InputError, ModelError, SelectionError) as error:
+                except (ConfigError, InputError, ModelError, SelectionError) as error:
                     if key.method in ALWAYS:  # every table needs these, and what they cannot do no method can
                         raise type(error)(f"{key}: {error}") from None
                     failed[key] = error
@@ -87,14 +87,16 @@ def _bind(config: CompareConfig, made_from: Fingerprint) -> dict[str, Any]:
     """
     manifest = config.out / _MANIFEST
     stored = read_json(manifest) if manifest.exists() else {}
-    done = tuple(of_method(name) for name in config.methods if (config.out / "cells" / name).exists())
+    asked = [RANDOM, *config.methods]
+    done = tuple(of_method(name) for name in asked if (config.out / "cells" / name).exists())
 
     def shared(values: Fingerprint) -> Fingerprint:
         return {key: value for key, value in values.items() if not key.startswith(OF_METHODS) or key.startswith(done)}
 
     if stored:
         check_same(shared(stored), shared(made_from), f"{config.out}: expected a comparison", "name another --out")
-    return {**stored, **made_from}
+    of_asked = tuple(map(of_method, asked))  # those without cells may have changed
+    return {**{key: value for key, value in stored.items() if not key.startswith(of_asked)}, **made_from}
 
 
 def _describe(failed: Mapping[Key, G2isError], out: Path) -> str:
@@ -105,7 +107,8 @@ def _describe(failed: Mapping[Key, G2isError], out: Path) -> str:
     reasons = [f"{', '.join(map(str, of_reason))}: {reason}" for reason, of_reason in keys.items()]
     return (
         f"{out}: expected every cell to be made, found {len(failed)} that cannot be; {out / 'comparison.md'} has all"
-        " others. Mend what follows and give the command again, or leave these methods out:\n" + "\n".join(reasons)
+        " others. Mend what follows and give the command again (other settings of model, representation, warm-up or"
+        " tuning want another --out), or leave these methods out:\n" + "\n".join(reasons)
     )
 
 
@@ -174,7 +177,11 @@ def _choose(config: CompareConfig, bench: Workbench, key: Key, reporter: Reporte
 def _select(config: CompareConfig, bench: Workbench, key: Key, reporter: Reporter) -> _Chosen:
     """The selection of a cell, in a run folder of its own; a representation costs what it took when it was made."""
     run = run_config(config, key, [key.target])
-    results = pipeline.run(run, "walk", reporter, bench.own)
+    try:
+        results = pipeline.run(run, "walk", reporter, bench.own)
+    except FingerprintError:
+        remove(run.out)  # of a method that has no cell yet, and was given other settings since
+        results = pipeline.run(run, "walk", reporter, bench.own)
     assert results.selection is not None
     taken = seconds_by_stage(run.out)  # in a sitting that was stopped before the cell was made, too
     seconds = {

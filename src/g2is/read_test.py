@@ -62,6 +62,10 @@ def read_test(
             f"test: references of {len(problems)} rows cannot be used; set aside (listed in bad_rows.jsonl)"
         )
     table = table.subset(positions)
-    how = config.model_dump(mode="json", include={"layout", "columns", "on_bad_row"})
-    made_from = {"test_sha256": table.source_sha256, "examples": {**renderer.fingerprint, **how}}
+    made_from = {"test_sha256": table.source_sha256, "examples": {**renderer.fingerprint, **how_read(config)}}
     return TestRows(table, references, bad_rows, made_from)
+
+
+def how_read(config: ExamplesConfig) -> dict[str, Any]:
+    """The settings by which the same bytes are other examples, beside those that make tokens of them."""
+    return config.model_dump(mode="json", include={"layout", "columns", "on_bad_row"})

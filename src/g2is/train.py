@@ -23,6 +23,7 @@ from g2is.model.folder import find_model, resolve_device, resolve_dtype
 from g2is.model.trainer import check_reporting
 from g2is.outputs.examples import MESSAGES
 from g2is.progress import Reporter, Silent
+from g2is.read_test import how_read
 from g2is.store.files import read_json, remove, write_json, write_json_lines, write_text
 from g2is.store.fingerprint import check_same, flatten
 from g2is.store.lock import locked, removed_on_error
@@ -63,7 +64,7 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
             {
                 "data_sha256": table.source_sha256,
                 "model": {"weights": weights, "dtype": str(resolve_dtype(config.model, device))},
-                "examples": renderer.fingerprint,
+                "examples": {**renderer.fingerprint, **how_read(config.examples)},
                 "tuning": config.tuning.model_dump(mode="json"),
             }
         )

@@ -3,7 +3,8 @@
 Tunings are kept by content below OUT/tuned/: the same rows tuned on in the same way are tuned on once, whatever method
 chose them.
 
-    HASH/training.json, adapter/    as `training/tune.py` writes them; the adapter goes when all its tests are done
+    HASH/training.json, adapter/    as `training/tune.py` writes them; the adapter goes when its tests are done, and is
+                                    tuned again if another target asks for it later
     HASH/TARGET.parquet             every test row's loss and metrics (`evaluation/table.py`)
     HASH/seconds.json               what tuning and tests took
 """
@@ -12,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -35,9 +37,10 @@ from g2is.model.folder import ModelFolder, find_model, resolve_device, resolve_d
 from g2is.own import BUILT_IN_ONLY, Own
 from g2is.plan import plan_walk
 from g2is.progress import Reporter
-from g2is.read_test import TestRows, read_test
+from g2is.read_test import TestRows, how_read, read_test
 from g2is.screen import Screened
-from g2is.store.files import read_json, remove, write_json
+from g2is.store.files import read_json, remove, write_json, write_json_lines
+from g2is.store.manifest import stored_forms
 from g2is.targets import titled
 from g2is.training.tune import ADAPTER, finished_tuning, tune
 from g2is.walk_input import Examples, overlap
@@ -90,7 +93,7 @@ class Workbench:
         folder = self.config.out / "tuned" / self._digest(positions, tuning)
         untested = [target for target in targets if not (folder / f"{target}.parquet").exists()]
         model: Any = None
-        if untested and (finished_tuning(folder) is None or not (folder / ADAPTER).exists()):
+        if finished_tuning(folder) is None or (untested and not (folder / ADAPTER).exists()):
             remove(folder / "training.json")  # an adapter that was not kept is trained again for another target
             rows = self.pool.token_rows(positions)
             begin = monotonic()
@@ -156,6 +159,7 @@ def open_workbench(config: CompareConfig, reporter: Reporter, own: Own = BUILT_I
     """Find the model, read pool and tests. Raises a G2isError for whatever of them cannot be used."""
     for method in config.methods:
         own.check(config.selection_of(method, config.budgets[0], 0))
+        run_config(config, Key(method, next(iter(config.targets)), config.budgets[0], 0), list(config.targets))
     model = find_model(config.model)
     device, tokenizer = resolve_device(config.execution.device), model.tokenizer()
     renderer = make_renderer(tokenizer, config.examples, model.context_length)
@@ -169,7 +173,7 @@ def open_workbench(config: CompareConfig, reporter: Reporter, own: Own = BUILT_I
     tests = {name: read_test(files, config.examples, renderer, cache, reporter) for name, files in config.tests.items()}
     made_from = {
         "model": {"weights": weights, "dtype": str(resolve_dtype(config.model, device))},
-        "examples": renderer.fingerprint,
+        "examples": {**renderer.fingerprint, **how_read(config.examples)},
         "pool_sha256": examples.pool.source_sha256,
         "targets_sha256": {name: table.source_sha256 for name, table in examples.targets.items()},
         "tests_sha256": {name: test.table.source_sha256 for name, test in tests.items()},
@@ -178,10 +182,13 @@ def open_workbench(config: CompareConfig, reporter: Reporter, own: Own = BUILT_I
         "projection": config.gradients.projection.model_dump(mode="json", exclude={"seed"}),
         "representation": config.representation.model_dump(mode="json"),
         "rows": _digest_of_rows(examples.screened),
-        **{key: value for name in config.methods for key, value in _as_selected(config, name, own).items()},
+        **{key: value for name in (RANDOM, *config.methods) for key, value in _as_selected(config, name, own).items()},
         "tuning": config.tuning.model_dump(mode="json", exclude={"seed"}),
         "evaluation": config.evaluation.model_dump(mode="json"),
     }
+    write_json_lines(
+        config.out / "bad_rows.jsonl", chain(examples.bad_rows(), *(test.bad_rows for test in tests.values()))
+    )
     remarks = _shared_rows(examples, tests)
     for text in remarks:
         reporter.notice(text)
@@ -267,6 +274,8 @@ def run_config(config: CompareConfig, key: Key, targets: Sequence[str]) -> Confi
         "warmup": {**config.warmup.model_dump(mode="json"), "seed": seed},
         "gradients": {
             **config.gradients.model_dump(mode="json"),
+            # a store that was begun for other methods keeps their Γ forms
+            "forms": list(stored_forms(store) or config.gradients.forms),
             "projection": {**config.gradients.projection.model_dump(mode="json"), "seed": seed},
         },
         "selection": settings.model_dump(mode="json"),

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from g2is.config import Config, EvaluateConfig, EvaluationConfig, LoraConfig, MatrixWalkConfig, SelectionConfig
+from g2is.config.compare import CompareConfig
 from g2is.config_io import dump, load, parse, read_yaml
 from g2is.errors import ConfigError
 from g2is.methods import METHODS
@@ -190,6 +191,37 @@ def test_an_evaluation_needs_rows_or_tasks_and_keeps_a_task_s_file_by_its_whole_
         parse(EvaluateConfig, {"out": "o", "model": {"name": "m"}}, "x")
     tasks = EvaluationConfig(tasks=("mmlu", "own.yaml")).tasks
     assert tasks == ("mmlu", str(Path("own.yaml").absolute()))
+
+
+COMPARED = {"pool": "p", "targets": "t", "tests": "s", "out": "o", "model": {"name": "m"}, "methods": "less"}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"methods": {"less": None}}, "methods: expected names of methods, or settings of selections by name"),
+        ({"methods": {"less": "less"}}, "methods: expected names of methods, or settings of selections by name"),
+        ({"methods": {"mine": {"method": "less", "exclude": "ids.txt"}}}, "mine: expected settings that a comparison"),
+        ({"evaluation": {"metrics": ["exact_match"]}}, "evaluation.metrics: expected loss among them"),
+        ({"warmup": {"seed": 1}}, "warmup.seed: a comparison's seeds are 0, 1"),
+    ],
+)
+def test_settings_of_a_comparison_that_cannot_be_used(values: dict[str, object], expected: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse(CompareConfig, COMPARED | values, "g2is")
+    assert expected in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "budgets"), [("1%, 5%", ("1%", "5%")), ("64", ("64",)), (64, ("64",)), ([64, "5%"], ("64", "5%"))]
+)
+def test_budgets_of_a_comparison_are_one_or_several(given: object, budgets: tuple[str, ...]) -> None:
+    assert parse(CompareConfig, COMPARED | {"budgets": given}, "g2is").budgets == budgets
+
+
+def test_lists_of_a_comparison_are_kept_by_their_whole_path() -> None:
+    found = parse(CompareConfig, COMPARED | {"selection": {"exclude": "ids.txt"}}, "g2is")
+    assert found.selection == {"exclude": [str(Path("ids.txt").absolute())]}
 
 
 @pytest.mark.parametrize(("given", "alpha"), [({}, 512.0), ({"rank": 8}, 32.0), ({"rank": 8, "alpha": 16}, 16.0)])

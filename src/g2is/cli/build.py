@@ -89,7 +89,7 @@ def compare_config(flags: Mapping[str, Any]) -> CompareConfig:
         "out": str(flags["out"]),
         "model": {"name": flags["model"]},
         "methods": flags["methods"],
-        "budgets": [budget.strip() for budget in flags["budgets"].split(",")],
+        "budgets": flags["budgets"],
         "num_seeds": flags["seeds"],
         "examples": examples_settings(flags["schema"], flags["column"], flags["on_bad_row"]),
         "execution": _given({"device": flags["device"]}),

@@ -26,6 +26,8 @@ _NAME = re.compile(r"\w[\w ,.+=-]*")  # a cell's files lie in a folder of that n
 # What a comparison says elsewhere, and where; `shares` would be of a run for several targets.
 _SAID_BY = {"budget": "budgets", "seed": "num_seeds", "shares": "targets, each of which has a run of its own"}
 _SAID_BY_METHODS = dict.fromkeys(("method", "representation", "selector"), "methods")
+_LISTS = ("include", "exclude", "exclude_overlap")
+_SAID_FOR_ALL = dict.fromkeys(_LISTS, "selection, one pool for all methods")
 
 
 class CompareConfig(Section):
@@ -87,14 +89,22 @@ class CompareConfig(Section):
     @field_validator("selection")
     @classmethod
     def _nothing_that_is_said_elsewhere(cls, given: dict[str, Any]) -> dict[str, Any]:
-        lists = {name: value for name, value in given.items() if name in ("include", "exclude", "exclude_overlap")}
+        lists = {name: value for name, value in given.items() if name in _LISTS}
         found = SelectionConfig(**lists).model_dump(mode="json", include=set(lists))  # config.yaml has whole paths
         return {**_checked(given, _SAID_BY_METHODS | _SAID_BY, ""), **found}
 
     @field_validator("methods")
     @classmethod
     def _nothing_of_theirs_either(cls, methods: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        return {name: _checked(settings, _SAID_BY, f"{name}: ") for name, settings in methods.items()}
+        return {name: _checked(settings, _SAID_BY | _SAID_FOR_ALL, f"{name}: ") for name, settings in methods.items()}
+
+    @field_validator("budgets", mode="before")
+    @classmethod
+    def _budgets_as_text(cls, given: Any) -> Any:
+        if isinstance(given, str):
+            return tuple(budget.strip() for budget in given.split(","))
+        one = isinstance(given, int)
+        return tuple(map(str, (given,) if one else given)) if one or isinstance(given, list | tuple) else given
 
     @field_validator("budgets")
     @classmethod
@@ -139,6 +149,11 @@ class CompareConfig(Section):
         }
         if given := [name for name, seed in seeds.items() if seed]:
             raise ValueError(f"{', '.join(given)}: a comparison's seeds are 0, 1, … of num_seeds; leave it out")
+        if "loss" not in self.evaluation.metrics:
+            raise ValueError(
+                "evaluation.metrics: expected loss among them, by which methods are compared, found"
+                f" {', '.join(self.evaluation.metrics)}"
+            )
         if self.evaluation.tasks:
             raise ValueError(
                 "evaluation.tasks: a comparison tests on rows alone; leave it out, and give --task to `g2is evaluate`"
@@ -167,7 +182,7 @@ def _checked(settings: dict[str, Any], said_by: Mapping[str, str], where: str) -
 def _by_name(methods: Any) -> dict[str, dict[str, Any]] | None:
     if isinstance(methods, str):
         methods = [name.strip() for name in methods.split(",")]
-    if isinstance(methods, Mapping):
+    if isinstance(methods, Mapping) and all(isinstance(settings, Mapping) for settings in methods.values()):
         return {str(name): dict(settings) for name, settings in methods.items()}
     if isinstance(methods, Sequence) and all(isinstance(name, str) for name in methods):
         if twice := sorted({name for name in methods if methods.count(name) > 1}):

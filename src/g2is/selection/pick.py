@@ -29,8 +29,8 @@ def built_in(name: str) -> Select:
 def pick(problems: Sequence[Problem], select: Select, limits: Limits, progress: Progress | None = None) -> Picks:
     """Let `select` choose for each of `problems` in turn; they share one pool, and so one mask of open rows.
 
-    Raises SelectionError if near-copies are to be skipped and there are no vectors to tell them by, or the selector
-    names a row that is not in the pool.
+    Near-copies are skipped where there are vectors to tell them by. Raises SelectionError if the selector names a row
+    that is not in the pool.
     """
     picker = _Picker(problems[0], limits, progress, sum(problem.budget for problem in problems))
     unspent = 0

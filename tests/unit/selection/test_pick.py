@@ -219,6 +219,13 @@ def test_design_covers_what_no_taken_row_speaks_of() -> None:
     assert run(asked, "design").rows.tolist() == [0, 2, 1]
 
 
+def test_design_ends_when_every_row_left_conflicts_with_every_example() -> None:
+    pool = np.array([[-1.0, 0.1], [1.0, 0.2], [-1.0, 0.3], [0.5, 1.0]], np.float32)
+    found = run(problem(pool, np.array([[1.0, 0.0]], np.float32), 4, selector="design"), "design")
+    assert found.rows.tolist() == [1, 3]
+    assert "found no further row" in str(found.ran_out)
+
+
 def test_match_does_not_count_rows_that_a_quota_refused() -> None:
     pool, targets, web = rows_of(3, 60), rows_of(4, 5), np.arange(60) % 2 == 0
     found = run(problem(pool, targets, 20, selector="match"), "match", Limits(quotas=[Quota("web", web, 4)]))

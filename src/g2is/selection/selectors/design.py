@@ -22,12 +22,16 @@ from g2is.selection.similarity import Floats, Rows, UnitRows
 
 
 def design(problem: Problem) -> Iterator[Choice]:
-    """Take, again and again, the open row of highest worth. Values are float64's; ties go to the lowest row.
+    """Take, again and again, the open row of highest worth, until none is worth anything: each one left conflicts with
+    every target example, or is orthogonal to it. Values are float64's; ties go to the lowest row.
 
     Raises SelectionError if the representation has no vectors.
     """
     rows, targets = problem.vectors()
-    return take_best(problem, _Posterior(rows, targets, problem.similarity, problem.settings.noise))
+    for choice in take_best(problem, _Posterior(rows, targets, problem.similarity, problem.settings.noise)):
+        if choice.score <= 0:
+            return
+        yield choice
 
 
 class _Posterior:
