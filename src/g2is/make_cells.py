@@ -107,8 +107,8 @@ def _describe(failed: Mapping[Key, G2isError], out: Path) -> str:
     reasons = [f"{', '.join(map(str, of_reason))}: {reason}" for reason, of_reason in keys.items()]
     return (
         f"{out}: expected every cell to be made, found {len(failed)} that cannot be; {out / 'comparison.md'} has all"
-        " others. Mend what follows and give the command again (other settings of model, representation, warm-up or"
-        " tuning want another --out), or leave these methods out:\n" + "\n".join(reasons)
+        " others. Mend what follows and give the command again (other settings of model, warm-up or tuning want"
+        " another --out), or leave these methods out:\n" + "\n".join(reasons)
     )
 
 

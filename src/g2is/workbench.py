@@ -31,7 +31,7 @@ from g2is.evaluation.table import read_answers, write_answers
 from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import make_renderer
 from g2is.inputs import read_inputs
-from g2is.methods import GRADIENT, OWN, RANDOM
+from g2is.methods import GRADIENT, OWN, RANDOM, REPRESENTATIONS
 from g2is.model.adapter import load_adapter, target_modules
 from g2is.model.folder import ModelFolder, find_model, resolve_device, resolve_dtype
 from g2is.own import BUILT_IN_ONLY, Own
@@ -180,7 +180,6 @@ def open_workbench(config: CompareConfig, reporter: Reporter, own: Own = BUILT_I
         "warmup": config.warmup.model_dump(mode="json", exclude={"seed"}),
         "target_form": config.gradients.target_form,
         "projection": config.gradients.projection.model_dump(mode="json", exclude={"seed"}),
-        "representation": config.representation.model_dump(mode="json"),
         "rows": _digest_of_rows(examples.screened),
         **{key: value for name in (RANDOM, *config.methods) for key, value in _as_selected(config, name, own).items()},
         "tuning": config.tuning.model_dump(mode="json", exclude={"seed"}),
@@ -238,6 +237,8 @@ def _as_selected(config: CompareConfig, name: str, own: Own) -> dict[str, Any]:
     found = settings.model_dump(mode="json", exclude=lists_and_places)
     if settings.representation == GRADIENT:
         found["form"] = settings.form or config.gradients.forms[0]
+    elif settings.representation in REPRESENTATIONS:
+        found |= config.representation.model_dump(mode="json")
     if OWN in settings.selector + settings.representation:
         found["own"] = own.versions
     return {f"{of_method(name)}{setting}": value for setting, value in found.items()}

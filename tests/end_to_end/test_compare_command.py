@@ -137,6 +137,9 @@ def test_a_method_that_cannot_select_does_not_keep_the_others_from_being_compare
         *("random", "full-cut", "less-rr", "bm25")
     }
     assert "bm25" in (place / "other/comparison.md").read_text()
+    less = ("--methods", "less-rr", "--budgets", "20%", "--seeds", "1")  # without what another method needs
+    code, _, err = g2is(*command(place, *less, "--set", "representation.embedding_model=mended", out="other"))
+    assert code == 0, err
 
 
 def test_rows_of_a_selection_are_what_select_selects(

@@ -313,7 +313,8 @@ def test_a_full_quota_closes_its_source_and_the_shares_of_sources_are_told(
     assert "of the selection, of the pool" in out
     few = [f"--quota={task}=1" for task in {row["task"] for row in map(json.loads, files["by_task"].open())}]
     code, _, err = g2is(
-        *arguments(files, store, tmp_path / "few", files["math"], "--budget", "20%", *few, pool="by_task")
+        *arguments(files, store, tmp_path / "few", files["math"], "--budget", "20%", *few, pool="by_task"),
+        *("--method", "less-rr"),
     )
     assert code == 0, err
     assert "20 of 30 rows selected" in err

@@ -169,7 +169,7 @@ FOLDERS: dict[str, Case] = {
     ),
     "train with a setting of select": case(
         lambda place: place.train(place.target, flags=["--set", "warmup.epochs=3"]),
-        "warmup: unknown; known: data, out, model.…, examples.…, tuning.…, ",
+        "warmup: unknown; known: data, out, model.…, examples.…, tuning.lora.…, tuning.…, ",
     ),
     "train an unknown LoRA target": case(
         lambda place: place.train(place.target, flags=["--set", "tuning.lora.target_modules=[q_prj]"]),
