@@ -177,11 +177,18 @@ def _choose(config: CompareConfig, bench: Workbench, key: Key, reporter: Reporte
 def _select(config: CompareConfig, bench: Workbench, key: Key, reporter: Reporter) -> _Chosen:
     """The selection of a cell, in a run folder of its own; a representation costs what it took when it was made."""
     run = run_config(config, key, [key.target])
+    of_store = run.store, run.selection.representation
+    if of_store in bench.broken:
+        raise bench.broken[of_store]
     try:
-        results = pipeline.run(run, "walk", reporter, bench.own)
-    except FingerprintError:
-        remove(run.out)  # of a method that has no cell yet, and was given other settings since
-        results = pipeline.run(run, "walk", reporter, bench.own)
+        try:
+            results = pipeline.run(run, "walk", reporter, bench.own)
+        except FingerprintError:
+            remove(run.out)  # of a method that has no cell yet, and was given other settings since
+            results = pipeline.run(run, "walk", reporter, bench.own)
+    except ModelError as error:  # a warm-up that diverges would do so for hours again, cell by cell
+        bench.broken[of_store] = error
+        raise
     assert results.selection is not None
     taken = seconds_by_stage(run.out)  # in a sitting that was stopped before the cell was made, too
     seconds = {

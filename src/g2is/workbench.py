@@ -6,13 +6,13 @@ chose them.
     HASH/training.json, adapter/    as `training/tune.py` writes them; the adapter goes when its tests are done, and is
                                     tuned again if another target asks for it later
     HASH/TARGET.parquet             every test row's loss and metrics (`evaluation/table.py`)
-    HASH/seconds.json               what tuning and tests took
+    HASH/seconds.json               what each target's test took
 """
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from time import monotonic
@@ -25,19 +25,20 @@ from g2is.comparison.cells import Key
 from g2is.config import Config, TuningConfig
 from g2is.config.compare import CompareConfig
 from g2is.config_io import parse
-from g2is.errors import SelectionError
+from g2is.errors import ConfigError, ModelError, SelectionError
 from g2is.evaluation.rows import Evaluation, evaluate_rows
 from g2is.evaluation.table import read_answers, write_answers
 from g2is.examples.table import ExampleTable
-from g2is.examples.tokenize import make_renderer
 from g2is.inputs import read_inputs
 from g2is.methods import GRADIENT, OWN, RANDOM, REPRESENTATIONS
 from g2is.model.adapter import load_adapter, target_modules
-from g2is.model.folder import ModelFolder, find_model, resolve_device, resolve_dtype
+from g2is.model.folder import ModelFolder, resolve_device, resolve_dtype
 from g2is.own import BUILT_IN_ONLY, Own
 from g2is.plan import plan_walk
-from g2is.progress import Reporter
+from g2is.prepare import Prepared, prepare
+from g2is.progress import Reporter, Silent
 from g2is.read_test import TestRows, how_read, read_test
+from g2is.represent import maker_of
 from g2is.screen import Screened
 from g2is.store.files import read_json, remove, write_json, write_json_lines
 from g2is.store.manifest import stored_forms
@@ -63,7 +64,7 @@ class Workbench:
     """Everything that cells share.
 
     `made_from` says what results depend on, beside budgets and seeds; `remarks` what readers of them must know of the
-    test rows.
+    test rows; `broken` why a representation of a store cannot be made, once that is known.
     """
 
     config: CompareConfig
@@ -75,13 +76,14 @@ class Workbench:
     tests: Mapping[str, TestRows]
     made_from: dict[str, Any]
     remarks: Sequence[str]
+    broken: dict[tuple[Path, str], ModelError] = field(default_factory=dict)
 
     def test_untuned(self, target: str, reporter: Reporter) -> Tested:
         """Test the model as it is."""
         folder = self.config.out / "tuned" / "untuned"
         if not (folder / f"{target}.parquet").exists():
             self._test(folder, target, self.model.load(self.device), reporter)
-        return self._tested(folder, target, 0)
+        return self._tested(folder, target, 0, 0.0)
 
     def tune_and_test(
         self, positions: np.ndarray, tuning: TuningConfig, targets: Sequence[str], reporter: Reporter
@@ -96,10 +98,8 @@ class Workbench:
         if finished_tuning(folder) is None or (untested and not (folder / ADAPTER).exists()):
             remove(folder / "training.json")  # an adapter that was not kept is trained again for another target
             rows = self.pool.token_rows(positions)
-            begin = monotonic()
             with reporter.stage("tune", "steps") as progress:
                 model = tune(self.model, rows, folder, tuning, self.config.execution, self.device, progress)
-            self._add_seconds(folder, "tune", monotonic() - begin)
         elif untested:
             model = load_adapter(self.model, folder / ADAPTER, self.device)
         for target in untested:
@@ -108,7 +108,7 @@ class Workbench:
             remove(folder / ADAPTER)
         record = finished_tuning(folder)
         assert record is not None
-        return {target: self._tested(folder, target, record["num_steps"]) for target in targets}
+        return {target: self._tested(folder, target, record["num_steps"], record["seconds"]) for target in targets}
 
     def keep_cost(self, store: Path, representation: str, run: Path) -> float:
         """Seconds that the rows of a representation took in `store`, by the run that made them."""
@@ -142,17 +142,13 @@ class Workbench:
                 self.config.execution.batch_tokens,
                 progress,
             )
-        self._add_seconds(folder, f"evaluate {target}", monotonic() - begin)
+        taken = read_json(folder / _SECONDS) if (folder / _SECONDS).exists() else {}
+        write_json(folder / _SECONDS, {**taken, target: round(monotonic() - begin, 2)})
         write_answers(folder / f"{target}.parquet", test.table.rows, test.table.ids, evaluation)
 
-    def _tested(self, folder: Path, target: str, num_steps: int) -> Tested:
-        taken = read_json(folder / _SECONDS)
-        seconds = {"tune": taken.get("tune", 0.0), "evaluate": taken[f"evaluate {target}"]}
+    def _tested(self, folder: Path, target: str, num_steps: int, tuned_for: float) -> Tested:
+        seconds = {"tune": tuned_for, "evaluate": read_json(folder / _SECONDS)[target]}
         return Tested(read_answers(folder / f"{target}.parquet"), num_steps, seconds)
-
-    def _add_seconds(self, folder: Path, stage: str, seconds: float) -> None:
-        taken = read_json(folder / _SECONDS) if (folder / _SECONDS).exists() else {}
-        write_json(folder / _SECONDS, {**taken, stage: round(taken.get(stage, 0.0) + seconds, 2)})
 
 
 def open_workbench(config: CompareConfig, reporter: Reporter, own: Own = BUILT_IN_ONLY) -> Workbench:
@@ -160,19 +156,17 @@ def open_workbench(config: CompareConfig, reporter: Reporter, own: Own = BUILT_I
     for method in config.methods:
         own.check(config.selection_of(method, config.budgets[0], 0))
         run_config(config, Key(method, next(iter(config.targets)), config.budgets[0], 0), list(config.targets))
-    model = find_model(config.model)
-    device, tokenizer = resolve_device(config.execution.device), model.tokenizer()
-    renderer = make_renderer(tokenizer, config.examples, model.context_length)
-    target_modules(model.without_weights(), config.tuning.lora, "tuning")
-    with reporter.stage("check model", "bytes") as progress:
-        weights = model.digest(progress)
-    cache = config.out / "examples"
     any_cell = Key(RANDOM, next(iter(config.targets)), config.budgets[0], 0)
-    examples = read_inputs(run_config(config, any_cell, list(config.targets)), renderer, cache, reporter)
+    any_run = run_config(config, any_cell, list(config.targets))
+    prepared = prepare(any_run, reporter)
+    model, renderer = prepared.model, prepared.renderer
+    device, cache = resolve_device(config.execution.device), config.out / "examples"
+    target_modules(model.without_weights(), config.tuning.lora, "tuning")
+    examples = read_inputs(any_run, renderer, cache, reporter)
     _check_budgets(config, examples)
     tests = {name: read_test(files, config.examples, renderer, cache, reporter) for name, files in config.tests.items()}
     made_from = {
-        "model": {"weights": weights, "dtype": str(resolve_dtype(config.model, device))},
+        "model": {"weights": prepared.fingerprint["model.weights"], "dtype": str(resolve_dtype(config.model, device))},
         "examples": {**renderer.fingerprint, **how_read(config.examples)},
         "pool_sha256": examples.pool.source_sha256,
         "targets_sha256": {name: table.source_sha256 for name, table in examples.targets.items()},
@@ -181,7 +175,11 @@ def open_workbench(config: CompareConfig, reporter: Reporter, own: Own = BUILT_I
         "target_form": config.gradients.target_form,
         "projection": config.gradients.projection.model_dump(mode="json", exclude={"seed"}),
         "rows": _digest_of_rows(examples.screened),
-        **{key: value for name in (RANDOM, *config.methods) for key, value in _as_selected(config, name, own).items()},
+        **{
+            key: value
+            for name in (RANDOM, *config.methods)
+            for key, value in _as_selected(config, name, own, prepared).items()
+        },
         "tuning": config.tuning.model_dump(mode="json", exclude={"seed"}),
         "evaluation": config.evaluation.model_dump(mode="json"),
     }
@@ -191,7 +189,7 @@ def open_workbench(config: CompareConfig, reporter: Reporter, own: Own = BUILT_I
     remarks = _shared_rows(examples, tests)
     for text in remarks:
         reporter.notice(text)
-    return Workbench(config, own, model, tokenizer, device, examples.pool, tests, made_from, remarks)
+    return Workbench(config, own, model, model.tokenizer(), device, examples.pool, tests, made_from, remarks)
 
 
 def _shared_rows(examples: Examples, tests: Mapping[str, TestRows]) -> list[str]:
@@ -230,7 +228,7 @@ def _digest_of_rows(screened: Screened) -> str:
     return total.hexdigest()
 
 
-def _as_selected(config: CompareConfig, name: str, own: Own) -> dict[str, Any]:
+def _as_selected(config: CompareConfig, name: str, own: Own, prepared: Prepared) -> dict[str, Any]:
     """What a method's selections depend on, beside budget and seed; lists of rows by what they came to."""
     settings = config.selection_of(name, config.budgets[0], 0)
     lists_and_places = {"budget", "seed", "include", "exclude", "exclude_overlap"}
@@ -238,7 +236,11 @@ def _as_selected(config: CompareConfig, name: str, own: Own) -> dict[str, Any]:
     if settings.representation == GRADIENT:
         found["form"] = settings.form or config.gradients.forms[0]
     elif settings.representation in REPRESENTATIONS:
-        found |= config.representation.model_dump(mode="json")
+        run = run_config(config, Key(name, next(iter(config.targets)), config.budgets[0], 0), list(config.targets))
+        try:
+            found |= maker_of(run, prepared, Silent()).fingerprint
+        except (ConfigError, ModelError):  # no cell can be made of it; those that are there were made otherwise
+            found |= config.representation.model_dump(mode="json")
     if OWN in settings.selector + settings.representation:
         found["own"] = own.versions
     return {f"{of_method(name)}{setting}": value for setting, value in found.items()}

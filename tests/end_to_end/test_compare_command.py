@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from g2is.comparison.cells import read_cell
 from g2is.comparison.evidence import Comparison
 from g2is.comparison.notes import notes
 from g2is.demo.skills import write_pool, write_target
+from g2is.progress import Progress
 from g2is.selection.problem import Choice, Problem
 
 Command = Callable[..., tuple[int, str, str]]
@@ -65,6 +67,21 @@ def compare(place: Path, **more: Any) -> Comparison:
         num_seeds=1,
         **{**settings, **more},
     )
+
+
+class Noted:
+    """A reporter that keeps the titles of the stages."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+
+    @contextmanager
+    def stage(self, title: str, unit: str) -> Iterator[Progress]:
+        self.stages.append(title)
+        yield lambda done, total: None
+
+    def notice(self, text: str) -> None:
+        pass
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +157,16 @@ def test_a_method_that_cannot_select_does_not_keep_the_others_from_being_compare
     less = ("--methods", "less-rr", "--budgets", "20%", "--seeds", "1")  # without what another method needs
     code, _, err = g2is(*command(place, *less, "--set", "representation.embedding_model=mended", out="other"))
     assert code == 0, err
+
+
+def test_a_warm_up_that_diverges_is_not_tried_again_for_each_cell(place: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(place, tmp_path / "place", ignore=shutil.ignore_patterns("out", "other"))
+    warmup = {"learning_rate": 1e30, "max_grad_norm": 1e30, "lora": {"rank": 4}, "fraction": 0.3, "batch_size": 4}
+    reporter = Noted()
+    with pytest.raises(package.G2isError, match=r"found 2 that cannot be(.|\n)*less-rr(.|\n)*less(.|\n)*it diverged"):
+        compare(folder, methods=["less-rr", "less", "bm25"], warmup=warmup, reporter=reporter)
+    assert reporter.stages.count("warm up") == 1
+    assert len(list(folder.glob("out/cells/bm25/**/*.json"))) == 1
 
 
 def test_rows_of_a_selection_are_what_select_selects(

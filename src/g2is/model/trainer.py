@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import Any, Literal
 
 import torch
@@ -111,11 +112,21 @@ class _SortedSteps(Trainer):
 
 
 class _Watch(TrainerCallback):
-    """Marks the Trainer's checkpoints as complete, and reports progress."""
+    """Marks the Trainer's checkpoints as complete, reports progress, and notes each step's seconds since the start.
+
+    The notes lie in the Trainer's own history, so that a training that was stopped goes on counting.
+    """
 
     def __init__(self, parameters: dict[str, Any], progress: Progress) -> None:
         self._parameters = parameters
         self._progress = progress
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        taken = state.log_history[-1]["seconds"] if state.log_history else 0.0
+        self._begin = monotonic() - taken
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        state.log_history[-1]["seconds"] = round(monotonic() - self._begin, 2)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"

@@ -177,7 +177,8 @@ class RowTable:
     def _array(self, name: str, like: np.ndarray | None = None) -> zarr.Array:
         folder = self.path / name
         if (folder / "zarr.json").exists():
-            return zarr.open_array(folder, mode="r+" if like is not None else "r")
+            with zarr.config.set({"array.write_empty_chunks": True}):  # an array forgets it when it is opened again
+                return zarr.open_array(folder, mode="r+" if like is not None else "r")
         if like is None:
             raise StoreError(f"{folder}: expected an array of the store, found none. Was the store written to the end?")
         return zarr.create_array(

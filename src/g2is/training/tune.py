@@ -4,7 +4,7 @@ Folder layout:
 
     trainer/checkpoint-N/    the Trainer's own, removed in the end
     adapter/                 adapter_model.safetensors, adapter_config.json: PEFT loads it
-    training.json            written last: examples, steps, the loss by step
+    training.json            written last: examples, steps, seconds, the loss by step
 """
 
 from collections.abc import Sequence
@@ -56,13 +56,15 @@ def tune(
     adapted = attach_adapter(model.load(device), config.lora, config.seed, "tuning")
     trainer_folder = folder / "trainer"
     state = train_adapter(adapted, rows, trainer_folder, config, _SCHEDULES[config.schedule], execution, progress)
+    by_step = [entry for entry in state.log_history if "learning_rate" in entry]
     write_atomically(folder / ADAPTER, lambda temporary: save_adapter(adapted, temporary))
     write_json(
         folder / _RECORD,
         {
             "num_examples": len(rows),
             "num_steps": state.global_step,
-            "loss_by_step": [round(entry["loss"], 6) for entry in state.log_history if "learning_rate" in entry],
+            "seconds": by_step[-1]["seconds"],
+            "loss_by_step": [round(entry["loss"], 6) for entry in by_step],
         },
     )
     remove(trainer_folder)

@@ -33,6 +33,15 @@ def test_rows_come_back_in_the_order_asked_for_across_partial_shards(tmp_path: P
     assert np.array_equal(reopened.read(ROWS, reopened.positions_of(keys[order])), rows[order])
 
 
+def test_a_shard_of_zeros_is_stored_like_any_other(tmp_path: Path) -> None:
+    table = RowTable(tmp_path, "f", shard_rows=4)
+    zeros = make_shard(4, 2)
+    zeros.arrays[ROWS][:] = 0
+    for number, shard in enumerate([make_shard(4, 1), zeros]):
+        table.write(number, shard)
+    assert not RowTable(tmp_path, "f", shard_rows=4).read(ROWS, np.arange(4, 8)).any()
+
+
 def test_rows_lie_in_a_zarr_v3_array_without_compression_and_with_crc32c(tmp_path: Path) -> None:
     table = RowTable(tmp_path, "f", shard_rows=4)
     shard = make_shard(4)

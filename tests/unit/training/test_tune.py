@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,8 @@ def test_bfloat16_products_train_a_float32_adapter_to_almost_the_same_loss(undis
 
 def test_a_stopped_tuning_goes_on_to_the_same_bytes(undisturbed, tmp_path):
     def stop(done, _total):
+        if done == 3:
+            time.sleep(2)
         if done == 5:
             raise KeyboardInterrupt
 
@@ -79,7 +82,9 @@ def test_a_stopped_tuning_goes_on_to_the_same_bytes(undisturbed, tmp_path):
     assert first[0] == 5  # step 4 was kept
     there, here = (load_file(folder / ADAPTER / "adapter_model.safetensors") for folder in (undisturbed, tmp_path))
     assert all(torch.equal(there[name], here[name]) for name in there)
-    assert json.loads((tmp_path / "training.json").read_text())["num_steps"] == 6
+    record = json.loads((tmp_path / "training.json").read_text())
+    assert record["num_steps"] == 6
+    assert record["seconds"] > 2, "the seconds before the stop are lost"
 
 
 def test_a_tuning_that_diverges_says_so_and_keeps_no_adapter(tmp_path):
