@@ -62,6 +62,7 @@ def compare(work: Path, out: str, methods: dict[str, dict[str, object]], seeds: 
             "bf16": True,
         },
         evaluation={"generate": False},
+        execution={"batch_tokens": 1024},
     )
     return work / out
 

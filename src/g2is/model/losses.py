@@ -12,14 +12,19 @@ from g2is.model.batches import IGNORED_LABEL, Batch
 
 
 def example_losses(model: nn.Module, batch: Batch) -> torch.Tensor:
-    """Mean cross-entropy (nats) of each example over its learned tokens, (B,) float32, with its autograd graph.
+    """Mean cross-entropy (nats) of each example over its learned tokens, (B,) float32, with its autograd graph."""
+    losses = token_losses(model, batch)
+    return losses.sum(1) / (batch.labels[:, 1:] != IGNORED_LABEL).sum(1)
 
-    Logits are computed only at positions where some example of the batch predicts a learned token, if the model's
-    forward can be told so. What a model adds to its training loss (a router's balance, say) is left out.
+
+def token_losses(model: nn.Module, batch: Batch) -> torch.Tensor:
+    """Cross-entropy (nats) of each learned token, and 0 for any other, (B, P) float32, with its autograd graph.
+
+    Logits are computed only at the P positions where some example of the batch predicts a learned token, if the
+    model's forward can be told so. What a model adds to its training loss (a router's balance, say) is left out.
     """
     targets = batch.labels[:, 1:]
-    learned = targets != IGNORED_LABEL
-    positions = learned.any(0).nonzero()[:, 0]
+    positions = (targets != IGNORED_LABEL).any(0).nonzero()[:, 0]
     takes = forward_parameters(model.get_base_model() if isinstance(model, PeftModel) else model)
     arguments: dict[str, Any] = {
         "input_ids": batch.input_ids,
@@ -33,10 +38,10 @@ def example_losses(model: nn.Module, batch: Batch) -> torch.Tensor:
     else:
         logits = model(**arguments).logits[:, positions]
     targets = targets[:, positions]
-    token_losses = F.cross_entropy(
+    losses = F.cross_entropy(
         logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED_LABEL, reduction="none"
     )
-    return token_losses.view(targets.shape).sum(1) / learned.sum(1)
+    return losses.view(targets.shape)
 
 
 def forward_parameters(model: nn.Module) -> frozenset[str]:

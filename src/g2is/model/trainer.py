@@ -13,11 +13,13 @@ from typing import Any, Literal
 
 import torch
 from peft import PeftModel
+from torch import nn
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from g2is.config import ExecutionConfig, TuningConfig, WarmupConfig
 from g2is.errors import ConfigError, ModelError
-from g2is.model.batches import Row, pad_batch
+from g2is.model.batches import Batch, Row, pad_batch
+from g2is.model.losses import token_losses
 from g2is.model.parameters import trainable_parameters, without_gradient
 from g2is.model.step_order import StepOrder
 from g2is.progress import Progress
@@ -54,6 +56,7 @@ def train_adapter(
             callbacks=[_Watch(trainable_parameters(model), progress), *callbacks],
         )
         trainer.remove_callback(PrinterCallback)  # progress is ours to report
+        trainer.model_accepts_loss_kwargs = True  # else the step's tokens are not counted for every model
         trainer.train(resume_from_checkpoint=resume_from)
     return trainer.state
 
@@ -103,7 +106,15 @@ def save_adapter(model: PeftModel, folder: Path) -> None:
 
 
 class _SortedSteps(Trainer):
-    """The Trainer with its hook for the order of rows filled in."""
+    """The Trainer with its hooks for the order of rows and for the loss filled in."""
+
+    loss_is_scaled_for_ga = True
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The stock loss, the mean over all learned tokens of the optimizer step, without logits for other tokens."""
+        return token_losses(model, Batch(**inputs)).sum() / num_items_in_batch
 
     def _get_train_sampler(self, train_dataset: Any = None) -> StepOrder:
         rows = self.train_dataset if train_dataset is None else train_dataset
@@ -191,7 +202,7 @@ def _arguments(
 
 def _collate(rows: Sequence[Row]) -> dict[str, torch.Tensor]:
     batch = pad_batch(rows)
-    return {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "labels": batch.labels}
+    return vars(batch)
 
 
 def _keep_last_complete(folder: Path) -> str | None:
