@@ -4,8 +4,8 @@
 
 Needs ../shared (pool of 37,026 rows, four targets, the model base6m). Many hours on 2 cores: about an hour a seed for
 its store, two to three minutes a cell at 1 %, two hours for each `full`. Stop it at any moment and give it again: it
-goes on with the next cell. After each cell the tables in DIR/quality are written anew. --keep copies cells and tables
-so far to benchmarks/results/quality/, from where a run in an empty DIR goes on, and prints the README's table.
+goes on with the next cell. --keep copies the cells so far to benchmarks/results/quality/, from where a run in an empty
+DIR goes on, writes the tables of all that are there and prints the README's. Several DIRs may work at once.
 
 Cells come from many sittings. `full` of seed 0 was tuned compiled up to its step 4300 (in the environment:
 ACCELERATE_DYNAMO_BACKEND=INDUCTOR), and from there on, like all cells made after it, with eager attention, 4 rows a
@@ -21,11 +21,16 @@ from statistics import mean
 from typing import Any
 
 import g2is
+from g2is.comparison.cells import read_cell
+from g2is.comparison.evidence import compare_cells
+from g2is.comparison.files import write_comparison
+from g2is.comparison.grid import Grid
 from g2is.methods import ALWAYS, METHODS
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 RESULTS = Path(__file__).parent / "results" / "quality"
-TARGETS = ("gsm8k", "simplification_asset", "code_gpteacher", "pubmedqa")
+GENERATIVE = ("gsm8k", "simplification_asset", "code_gpteacher")  # the mean of R is over these
+TARGETS = (*GENERATIVE, "pubmedqa")
 SETTINGS: dict[str, Any] = {
     "warmup": {"learning_rate": 1e-3, "lora": {"rank": 32, "alpha": 128}},
     "gradients": {"forms": ["less", "momentum-free"]},
@@ -52,7 +57,7 @@ def embedding_model() -> str:
 def print_table(comparison: dict[str, Any]) -> None:
     """Print the README's table: loss over random's on the mean over targets, and the mean over seeds on each."""
     for budget in comparison["grid"]["budgets"]:
-        print(f"\n| {budget} | ÷ random | {' | '.join(TARGETS)} | tokens | seeds |\n|{'---|' * (len(TARGETS) + 4)}")
+        print(f"\n| {budget} | ÷ random | R | {' | '.join(TARGETS)} | tokens | seeds |\n|{'---|' * (len(TARGETS) + 5)}")
         for entry in comparison["entries"]:
             cells = [
                 cell
@@ -61,22 +66,42 @@ def print_table(comparison: dict[str, Any]) -> None:
             ]
             if entry["budget"] != budget or not cells:
                 continue
-            relative = entry["mean"]["relative"]
-            known = relative is not None and relative["value"] is not None
-            shown = "{value:.3f} [{low:.3f}, {high:.3f}]".format(**relative) if known else ""
+            shown = interval(entry["mean"]["relative"], 3)
+            of_full = interval(entry["mean"]["recovered"]["fraction"], 2)
             losses = [[cell["loss"] for cell in cells if cell["target"] == target] for target in TARGETS]
             columns = [f"{mean(of):.3f}" if of else "" for of in losses]
             columns.append(f"{mean(cell['num_tokens'] for cell in cells) / 1000:.0f} k")
             columns.append(str(min(map(len, losses))))
-            print(f"| {entry['method']} | {shown} | {' | '.join(columns)} |")
+            print(f"| {entry['method']} | {shown} | {of_full} | {' | '.join(columns)} |")
+
+
+def interval(found: dict[str, float] | None, digits: int) -> str:
+    """A value and its interval, or nothing."""
+    if found is None or found["value"] is None:
+        return ""
+    return "{} [{}, {}]".format(*(f"{found[part]:.{digits}f}" for part in ("value", "low", "high")))
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy finished cells, tables, and what they were made from."""
-    for path in [*source.glob("comparison.*"), source / "manifest.json", *source.glob("cells/**/*.json")]:
+    """Copy finished cells, and what they were made from."""
+    for path in [source / "manifest.json", *source.glob("cells/**/*.json")]:
         place = target / path.relative_to(source)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, place)
+
+
+def write_tables(made: dict[str, Any]) -> None:
+    """Write the tables of all cells that are kept; `made` is one comparison they are from."""
+    names = [name for name in METHODS if name not in ALWAYS]
+    comparison = compare_cells(
+        [read_cell(path) for path in sorted((RESULTS / "cells").rglob("*.json"))],
+        Grid((*ALWAYS, *names), TARGETS, ("1%", "5%"), (0, 1, 2)),
+        made["num_pool_rows"],
+        made["settings"],
+        made["environment"],
+        recovered_on=GENERATIVE,
+    )
+    write_comparison(RESULTS, comparison)
 
 
 def main() -> None:
@@ -90,6 +115,7 @@ def main() -> None:
     out = given.work / "quality"
     if given.keep:
         copy(out, RESULTS)
+        write_tables(json.loads((out / "comparison.json").read_text(encoding="utf-8")))
         print_table(json.loads((RESULTS / "comparison.json").read_text(encoding="utf-8")))
         return
     if RESULTS.is_dir() and not out.exists():

@@ -56,7 +56,9 @@ def select(
             raise ConfigError("select: expected one budget, found budget= and selection={'budget': …}; leave one out")
         settings["selection"] = {**selection, "budget": budget}
     own = _own(selector, representation, settings)
-    return pipeline.select(_config(pool, target, model, out, store, settings), reporter, own)
+    config = _config(pool, target, model, out, store, settings)
+    own.check_named([config.selection])
+    return pipeline.select(config, reporter, own)
 
 
 def warm_up(
@@ -125,6 +127,7 @@ def compare(
         **settings,
     }
     config: CompareConfig = parse(CompareConfig, values, "g2is")
+    own.check_named(config.selection_of(method, config.budgets[0], 0) for method in config.methods)
     return make_cells(config, reporter, own)
 
 

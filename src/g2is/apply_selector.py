@@ -52,10 +52,12 @@ def apply_selector(
     progress: Progress | None = None,
     graph: np.ndarray | None = None,
     own: Selector | None = None,
+    usable: np.ndarray | None = None,
 ) -> Selected:
     """Choose among `num_rows` rows of a pool, (N, k) `rows` if the representation has vectors, for each target.
 
-    `own` is the user's own selector, if `settings` name it. Raises SelectionError where a target has no core knowledge,
+    `own` is the user's own selector, if `settings` name it; rows that are not `usable` (N,) bool, zero vectors unless
+    given, are not taken. Raises SelectionError where a target has no core knowledge,
     the selector needs vectors and there are none, or no row fits the budget.
     """
     core: dict[str, CoreKnowledge] = {}
@@ -67,14 +69,13 @@ def apply_selector(
         scored = core_columns(rows, core)
     else:
         select, open_rows, costs = _select(settings, own), all_open(num_rows), limits.costs(num_rows)
-        if rows is not None:
-            open_rows &= rows.nodes
+        usable = (open_rows if rows is None else rows.nodes) if usable is None else usable
+        open_rows = open_rows & usable
         problems = [
             Problem(name, of.budget, costs, open_rows, settings, rows, of.rows, of.similarity, of.groups)
             for name, of in targets.items()
         ]
         record = pick(problems, select, limits, progress)
-        usable = np.ones(num_rows, dtype=bool) if rows is None else rows.nodes
         scored = {
             f"similarity.{of.target}": np.where(usable, of.similarity.mean(1), np.nan)
             for of in problems

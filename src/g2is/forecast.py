@@ -16,6 +16,7 @@ from g2is.inputs import read_inputs
 from g2is.methods import GRADIENT
 from g2is.model.adapter import attach_adapter
 from g2is.model.parameters import trainable_parameters
+from g2is.own import BUILT_IN_ONLY
 from g2is.plan import plan_walk
 from g2is.prepare import Prepared, prepare
 from g2is.progress import Reporter
@@ -62,6 +63,7 @@ class Forecast:
 
 def forecast(config: Config, reporter: Reporter) -> Forecast:
     """Read both files and the model's settings. Raises what the run would raise of files, model, budget and store."""
+    BUILT_IN_ONLY.check(config.selection)
     prepared = prepare(config, reporter)
     measures = config.selection.representation == GRADIENT
     check_store(config.store, prepared.fingerprint if measures else None)

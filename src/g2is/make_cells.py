@@ -192,9 +192,11 @@ def _select(config: CompareConfig, bench: Workbench, key: Key, reporter: Reporte
     assert results.selection is not None
     taken = seconds_by_stage(run.out)  # in a sitting that was stopped before the cell was made, too
     seconds = {
-        "represent": bench.keep_cost(run.store, run.selection.representation, run.out),
-        "select": round(sum(taken.get(stage, 0.0) for stage in ("read gradients", "read rows", "walk", "select")), 2),
+        "select": round(sum(taken.get(stage, 0.0) for stage in ("read gradients", "read rows", "walk", "select")), 2)
     }
+    represent = bench.keep_cost(run.store, run.selection.representation, run.out)
+    if represent is not None:
+        seconds["represent"] = represent
     return _Chosen(np.sort(results.selection.rows), config.tuning.epochs, seconds)
 
 

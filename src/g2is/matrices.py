@@ -8,6 +8,7 @@ import torch
 from g2is.apply_selector import TargetRows, apply_selector
 from g2is.config import MatrixWalkConfig
 from g2is.outputs.tables import nearest_ids, write_tables
+from g2is.own import BUILT_IN_ONLY
 from g2is.progress import Reporter, Silent
 from g2is.run import open_run
 from g2is.selection.budget import parse_budget
@@ -36,8 +37,10 @@ class Matrices:
 def check_matrices(config: MatrixWalkConfig) -> Matrices:
     """Read the matrices and make the core knowledge; writes nothing.
 
-    Raises MatrixError where a matrix or graph cannot be walked, SelectionError where no selection can be made of them.
+    Raises MatrixError where a matrix or graph cannot be walked, SelectionError where no selection can be made of them,
+    ConfigError for a selector of the user's own.
     """
+    BUILT_IN_ONLY.check(config.selection)
     pool = load_matrix(config.pool_gradients, "pool gradients")
     target = load_matrix(config.target_gradients, "target gradients")
     check_pair(pool, target, str(config.pool_gradients), str(config.target_gradients))

@@ -1,5 +1,6 @@
 """What a user passes from Python in place of a built-in selector or representation."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from g2is.config import SelectionConfig
@@ -27,6 +28,16 @@ class Own:
                 raise ConfigError(
                     f"selection.{what}: expected {name} to be passed from Python, found {found}: g2is.select or"
                     f" g2is.compare(…, {what}=g2is.{what.title()}(name, version, function))"
+                )
+
+    def check_named(self, several: Iterable[SelectionConfig]) -> None:
+        """Raise ConfigError if something of the user's own was passed that none of `several` selections names."""
+        listed = list(several)
+        for what, own in (("selector", self.selector), ("representation", self.representation)):
+            if own is not None and all(getattr(settings, what) != OWN + own.name for settings in listed):
+                raise ConfigError(
+                    f"{what}: expected the {own.name} that was passed to be used, found no settings that name it; say"
+                    f" {{'{what}': '{OWN}{own.name}'}} in selection, or leave it out"
                 )
 
     @property

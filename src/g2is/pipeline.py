@@ -13,6 +13,7 @@ Every stage keeps what it makes in the store or the run folder and, called again
 stages up to the one asked for, so a stage's own command can be given at any time.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ from g2is.own import BUILT_IN_ONLY, Own
 from g2is.plan import plan_walk
 from g2is.prepare import Prepared, prepare
 from g2is.progress import Reporter, Silent
-from g2is.represent import store_rows
+from g2is.represent import represented_by, store_rows
 from g2is.run import RunFolder, Selection, open_run, selection_digest
 from g2is.screen import Screened, write_excluded
 from g2is.select_examples import select_examples
@@ -204,12 +205,17 @@ def select_rows(
         settings,
         config.pool_form,
         *own.versions,
+        json.dumps(represented_by(config, prepared), sort_keys=True),
         *(checkpoint.digest for checkpoint in checkpoints),
         *plan.digest_parts,
         "\n".join(pool.ids),
         pool.rows.tobytes(),
         pool.keys.tobytes(),
-        *(part for name, of in examples.targets.items() for part in (name, "\n".join(of.ids), of.keys.tobytes())),
+        *(
+            part
+            for name, of in examples.targets.items()
+            for part in (name, "\n".join(of.ids), of.keys.tobytes(), json.dumps(list(of.groups)))
+        ),
     )
     made_from = {"digest": made_of, "pool_sha256": pool.source_sha256}
     if not all(stored_metadata(folder.path / name) == made_from for name in (SELECTION, SCORES)):

@@ -64,10 +64,11 @@ def prepare(config: Config, reporter: Reporter) -> Prepared:
 def _with_stored_forms(config: Config) -> Config:
     """The configuration with the Γ forms that its store holds, if the one to be looked at is among them.
 
-    So a store made for some methods serves each of them. Forms that were asked for by themselves stay as they are.
+    So a store made for some methods serves each of them. Forms that were asked for and that it lacks stay as they are.
     """
     stored, gradients = stored_forms(config.store), config.gradients
-    asked = "forms" in gradients.model_fields_set and gradients.forms != (config.pool_form,)
-    if asked or config.pool_form not in stored:
+    lacks = "forms" in gradients.model_fields_set and not set(gradients.forms) <= set(stored)
+    if lacks or config.pool_form not in stored:
         return config
-    return config.model_copy(update={"gradients": config.gradients.model_copy(update={"forms": stored})})
+    adopted = config.model_copy(update={"gradients": config.gradients.model_copy(update={"forms": stored})})
+    return adopted if adopted.pool_form == config.pool_form else config

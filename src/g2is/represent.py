@@ -12,7 +12,7 @@ from g2is.config import Config
 from g2is.engine.local import missing_rows, row_work, run_shards
 from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import TEXT_VERSION
-from g2is.methods import OWN, REPRESENTATIONS, registered
+from g2is.methods import GRADIENT, OWN, REPRESENTATIONS, registered
 from g2is.prepare import Prepared
 from g2is.progress import Reporter, Silent
 from g2is.representations.maker import ArraysOf, Maker, Materials
@@ -53,7 +53,7 @@ def maker_of(config: Config, prepared: Prepared, reporter: Reporter, own: Repres
         settings=config.representation,
         execution=config.execution,
         model=prepared.model,
-        model_fingerprint={key: prepared.fingerprint[key] for key in ("model.weights", "model.dtype")},
+        model_fingerprint=model_fingerprint(prepared),
         text=prepared.renderer.text,
         # rows are known by their tokens: of all that makes tokens of a file, only what makes text of them matters
         text_fingerprint={
@@ -68,6 +68,22 @@ def maker_of(config: Config, prepared: Prepared, reporter: Reporter, own: Repres
         return make(materials)
     assert own is not None, name
     return own.maker(materials)
+
+
+def represented_by(config: Config, prepared: Prepared) -> Mapping[str, object]:
+    """What decides a representation's rows beside the examples: the content of models, whatever their place.
+
+    Empty for the user's own, which has a version, and where nothing is looked at. Raises as `maker_of`.
+    """
+    name = config.selection.representation
+    if name == GRADIENT:
+        return model_fingerprint(prepared)
+    return maker_of(config, prepared, Silent()).fingerprint if name in REPRESENTATIONS else {}
+
+
+def model_fingerprint(prepared: Prepared) -> Mapping[str, str | int | float | bool | None]:
+    """The weights of the model, and the type they are computed in."""
+    return {key: prepared.fingerprint[key] for key in ("model.weights", "model.dtype")}
 
 
 def store_rows(

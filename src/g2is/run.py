@@ -2,7 +2,7 @@
 
 config.yaml               every setting, defaults spelled out; `g2is run` replays it
 selection.parquet         the selection, in order, with the reason for each row
-scores.parquet            every pool row's similarity to the core knowledge
+scores.parquet            every pool row's similarity to the target or its core knowledge, where it was looked at
 walk.json                 how the walk went: budgets, dry components, conflicts
 picks.json                the same of another selector, in place of walk.json
 selected.jsonl            the selected examples' original lines
@@ -10,7 +10,7 @@ selected.messages.jsonl   the same as messages
 set_aside.jsonl           rows that cannot be nodes, with the reason (if there are any)
 excluded.jsonl            rows that were left out of the pool, with the reason (if any)
 bad_rows.jsonl            rows of the files that could not be used, with the reason (if they were to be skipped)
-summary.json              counts, lengths; for each sitting seconds by finished stage and peak memory
+summary.json              counts, lengths; for each sitting seconds by stage and peak memory
 """
 
 import hashlib
@@ -37,6 +37,7 @@ from g2is.store.lock import locked, removed_on_error
 
 _SUMMARY, _WALK, _PICKS = "summary.json", "walk.json", "picks.json"
 _NOT_COMPARED = ("execution.", "store", "out")  # how and where, not what
+_KEPT_SECONDS = 20.0  # that a killed stage loses at most
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,25 @@ class RunFolder:
 
     @contextmanager
     def stage(self, title: str, unit: str) -> Iterator[Progress]:
-        """Open a stage and time it; the time is kept at once, whatever becomes of the next stage."""
-        begin = time.monotonic()
+        """Open a stage and time it; the time is kept at once, and now and then while the stage is under way."""
+        before, begin = self.seconds.get(title, 0.0), time.monotonic()
+        kept = begin
+
+        def keep() -> None:
+            nonlocal kept
+            kept = time.monotonic()
+            self.seconds[title] = round(before + kept - begin, 2)
+            self.write_summary()
+
         with self.reporter.stage(title, unit) as progress:
-            yield progress
-        self.seconds[title] = round(self.seconds.get(title, 0.0) + time.monotonic() - begin, 2)
-        self.write_summary()
+
+            def kept_progress(done: int, total: int) -> None:
+                progress(done, total)
+                if time.monotonic() - kept > _KEPT_SECONDS:
+                    keep()
+
+            yield kept_progress
+        keep()
 
     def notice(self, text: str) -> None:
         """Pass a notice on."""

@@ -53,6 +53,7 @@ def select_examples(
             plan.limits,
             progress,
             own=own.selector,
+            usable=found.pool_usable if isinstance(found, Scores) else None,
         )
     _report(folder, plan, selected)
     nearest = _nearest_ids(selected, examples, found)

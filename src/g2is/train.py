@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from g2is.config import TrainConfig
-from g2is.config_io import check_command, dump
+from g2is.config_io import check_command, dump, load
 from g2is.errors import InputError, ModelError
 from g2is.examples.make_table import describe_losses, tokenize_files
 from g2is.examples.sources import find_sources
@@ -97,6 +97,11 @@ def selected_examples(location: str) -> str:
     if (folder / MESSAGES).is_file():
         return str(folder / MESSAGES)
     if (folder / "config.yaml").is_file():
+        if "pool_gradients" in load(folder / "config.yaml"):
+            raise InputError(
+                f"{folder}: expected a run with examples in it, found one over matrices, which has row numbers alone."
+                " Name a file of the examples that they stand for"
+            )
         raise InputError(
             f"{folder}: expected a finished run, with {MESSAGES} in it, found one without. Finish it with the same"
             " `g2is select` command, or name a file of examples"

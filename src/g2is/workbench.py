@@ -30,7 +30,7 @@ from g2is.evaluation.rows import Evaluation, evaluate_rows
 from g2is.evaluation.table import read_answers, write_answers
 from g2is.examples.table import ExampleTable
 from g2is.inputs import read_inputs
-from g2is.methods import GRADIENT, OWN, RANDOM, REPRESENTATIONS
+from g2is.methods import GRADIENT, NONE, OWN, RANDOM, REPRESENTATIONS
 from g2is.model.adapter import load_adapter, target_modules
 from g2is.model.folder import ModelFolder, resolve_device, resolve_dtype
 from g2is.own import BUILT_IN_ONLY, Own
@@ -110,8 +110,8 @@ class Workbench:
         assert record is not None
         return {target: self._tested(folder, target, record["num_steps"], record["seconds"]) for target in targets}
 
-    def keep_cost(self, store: Path, representation: str, run: Path) -> float:
-        """Seconds that the rows of a representation took in `store`, by the run that made them."""
+    def keep_cost(self, store: Path, representation: str, run: Path) -> float | None:
+        """Seconds that the rows of a representation took in `store`, by the run that made them; None if not known."""
         costs = read_json(store / "costs.json") if (store / "costs.json").exists() else {}
         taken = sum(
             seconds
@@ -121,7 +121,7 @@ class Workbench:
         if taken > costs.get(representation, 0.0):
             costs[representation] = round(taken, 2)
             write_json(store / "costs.json", costs)
-        return float(costs.get(representation, 0.0))
+        return costs.get(representation, 0.0 if representation == NONE else None)
 
     def _digest(self, positions: np.ndarray, tuning: TuningConfig) -> str:
         shared = {key: self.made_from[key] for key in ("model", "examples", "evaluation")}

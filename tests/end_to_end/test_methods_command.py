@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 from small_run import MODEL, SMALL, selected_ids, set_flags
 
 import g2is as package
@@ -69,6 +71,49 @@ def test_a_method_without_gradients_needs_no_warm_up_and_binds_none(
     assert (tmp_path / "store/hidden/pool/markers").is_dir()
 
 
+def test_a_selection_is_made_anew_when_what_it_was_made_of_changes(
+    finished: Path, sample: Path, g2is: Command, tmp_path: Path
+) -> None:
+    """Groups of the target's examples, and weights of the model that stand for the rows, are not in any token."""
+    model = shutil.copytree(MODEL, tmp_path / "model")
+    target = tmp_path / "target.jsonl"
+    target.write_text((sample / "target.jsonl").read_text())
+
+    def select(out: str, method: str, store: Path) -> list[str]:
+        code, _, err = g2is(
+            *("select", sample / "pool.jsonl", target, "--model", model, "--method", method, "--budget", "12"),
+            *("--out", tmp_path / out, "--store", store, *set_flags(SMALL)),
+        )
+        assert code == 0, err
+        return selected_ids(tmp_path / out)
+
+    store = shutil.copytree(finished / "store", tmp_path / "store")
+    before = select("less", "less", store), select("rds", "rds+", store)
+    assert before == (select("less", "less", store), select("rds", "rds+", store))
+    rows = [json.loads(line) for line in target.read_text().splitlines()]
+    target.write_text("".join(json.dumps({**row, "group": str(i % 3)}) + "\n" for i, row in enumerate(rows)))
+    grouped = select("less", "less", store)
+    assert grouped == select("less-anew", "less", store) != before[0]
+
+    weights = load_file(model / "model.safetensors")
+    draw = torch.Generator().manual_seed(0)
+    changed = {name: weight + 0.3 * torch.randn(weight.shape, generator=draw) for name, weight in weights.items()}
+    save_file(changed, model / "model.safetensors", metadata={"format": "pt"})
+    other = select("rds", "rds+", tmp_path / "store-2")
+    assert other == select("rds-anew", "rds+", tmp_path / "store-2") != before[1]
+
+
+def test_a_run_is_replayed_on_a_store_of_forms_in_another_order(sample: Path, g2is: Command, tmp_path: Path) -> None:
+    common = ["--model", MODEL, "--store", tmp_path / "store", *set_flags(SMALL)]
+    files_of = [sample / "pool.jsonl", sample / "target.jsonl"]
+    forms = ["--set", "gradients.forms=[less, momentum-free]"]
+    assert g2is("gradients", *files_of, *common, "--out", tmp_path / "first", *forms)[0] == 0
+    assert g2is("select", *files_of, *common, "--out", tmp_path / "run", "--budget", "9")[0] == 0
+    code, _, err = g2is("run", tmp_path / "run/config.yaml", "--out", tmp_path / "again")
+    assert code == 0, err
+    assert selected_ids(tmp_path / "again") == selected_ids(tmp_path / "run")
+
+
 def test_a_dry_run_of_a_method_without_gradients_says_so(sample: Path, g2is: Command, tmp_path: Path) -> None:
     files_and_model = ["select", sample / "pool.jsonl", sample / "target.jsonl", "--model", MODEL]
     code, out, err = g2is(*files_and_model, "--out", tmp_path / "run", "--method", "rds+", "--dry-run")
@@ -115,3 +160,7 @@ def test_a_selector_and_a_representation_of_one_s_own_from_python(sample: Path, 
     assert min(texts[row] for row in found.rows) >= sorted(texts)[-12]
     with pytest.raises(package.G2isError, match="selector: expected own:longest to be passed from Python, found none"):
         package.select(**common, out=tmp_path / "other", representation=lengths)
+    common["selection"] = {"representation": "own:lengths"}
+    selector = package.Selector("longest", "1", longest_first)
+    with pytest.raises(package.G2isError, match="selector: expected the longest that was passed to be used, found no"):
+        package.select(**common, out=tmp_path / "other", selector=selector, representation=lengths)

@@ -121,6 +121,11 @@ def test_a_method_of_another_representation_and_a_graph_without_a_walk_are_refus
         (("--graph", tmp_path / "graph.npy"), "found the selector design; add method g2is"),
         (("--core-mode", "variance"), "--core-mode: expected the selector walk, which looks at it, found design"),
         (("--method", "less", "--delta", "0.9"), "--delta: expected the selector walk, which looks at it, found top"),
+        (("--set", "selection.exact_budget=false"), "selection.exact_budget: expected the selector walk"),
+        (("--method", "less", "--set", "selection.noise=2"), "selection.noise: expected the selector design"),
+        (("--set", "selection.selector=own:x"), "expected own:x to be passed from Python, found none"),
+        (("--set", "selection.noise=1e-12"), "selection.noise"),
+        (("--budget", "9" * 5000), "budget"),
     ):
         code, _, err = g2is("walk", *files, "--out", tmp_path / "refused", *more)
         assert code == 2, err

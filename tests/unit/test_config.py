@@ -204,6 +204,8 @@ COMPARED = {"pool": "p", "targets": "t", "tests": "s", "out": "o", "model": {"na
         ({"methods": {"mine": {"method": "less", "exclude": "ids.txt"}}}, "mine: expected settings that a comparison"),
         ({"evaluation": {"metrics": ["exact_match"]}}, "evaluation.metrics: expected loss among them"),
         ({"warmup": {"seed": 1}}, "warmup.seed: a comparison's seeds are 0, 1"),
+        ({"methods": {"random": {"method": "less"}}}, "expected no settings for random, which every comparison has"),
+        ({"tuning": {"seed": 2**32}}, "tuning.seed"),
     ],
 )
 def test_settings_of_a_comparison_that_cannot_be_used(values: dict[str, object], expected: str) -> None:

@@ -1,5 +1,7 @@
 """What binds a run folder to its settings."""
 
+import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,17 @@ from g2is.config_io import parse
 from g2is.errors import FingerprintError
 from g2is.progress import Silent
 from g2is.run import open_run
+
+
+def test_what_a_stage_took_until_it_was_killed_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("g2is.run._KEPT_SECONDS", 0.01)
+    with open_run(tmp_path, config_of(tmp_path), Silent()) as folder, folder.stage("walk", "rows") as progress:
+        for done in range(3):
+            time.sleep(0.02)
+            progress(done, 9)
+        taken = json.loads((tmp_path / "summary.json").read_text())["sittings"][-1]["seconds"]
+        assert 0.02 <= taken["walk"] <= folder.seconds["walk"] + 0.01
+
 
 TARGETS = {"math": "m.jsonl", "med": ["a.jsonl", "b.jsonl"]}
 SELECTION = {"shares": {"math": 2, "med": 1}, "quotas": {"web": "50%"}, "exclude": ["x.txt"]}

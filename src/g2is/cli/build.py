@@ -7,8 +7,10 @@ from typing import Any
 from g2is.cli.options import assign
 from g2is.config import Config, EvaluateConfig, MatrixWalkConfig, SelectionConfig, TrainConfig
 from g2is.config.compare import CompareConfig
+from g2is.config.selection import OF_CORE, OF_WALK
 from g2is.config_io import parse
 from g2is.errors import ConfigError
+from g2is.methods import OWN
 from g2is.targets import read_quotas, read_shares, read_targets
 
 _ORIGIN = "the command line"
@@ -47,7 +49,7 @@ def run_config(command: str, flags: Mapping[str, Any]) -> Config:
     }
     assign(values, flags["set_"] or [])
     config: Config = parse(Config, values, _ORIGIN)
-    _check_walk_flags(flags, config.selection)
+    _check_looked_at(flags, values["selection"], config.selection)
     return config
 
 
@@ -72,7 +74,7 @@ def matrix_walk_config(flags: Mapping[str, Any]) -> MatrixWalkConfig:
     }
     assign(values, flags["set_"] or [])
     config: MatrixWalkConfig = parse(MatrixWalkConfig, values, _ORIGIN)
-    _check_walk_flags(flags, config.selection)
+    _check_looked_at(flags, values["selection"], config.selection)
     return config
 
 
@@ -160,15 +162,24 @@ def _split_files(
     return files[:1], read_targets(files[1:])
 
 
-def _check_walk_flags(flags: Mapping[str, Any], selection: SelectionConfig) -> None:
-    """Raise ConfigError if a flag was given that the selector does not look at."""
-    of_core = ("core_mode", "core_fraction") if selection.score != "core" else ()
-    given = [_flag(name) for name in (*of_core, "delta") if flags.get(name) is not None]
-    if given and selection.selector != "walk":
-        raise ConfigError(
-            f"{', '.join(given)}: expected the selector walk, which looks at it, found {selection.selector}; add"
-            " --method g2is, or leave it out"
-        )
+def _check_looked_at(flags: Mapping[str, Any], given: Mapping[str, Any], selection: SelectionConfig) -> None:
+    """Raise ConfigError if a setting was given, by flag or --set, that the selector does not look at."""
+    if selection.selector.startswith(OWN):
+        return  # which may look at any
+    for names, selector, method in (
+        (() if selection.selector == "top" and selection.score == "core" else OF_CORE, "walk", "g2is"),
+        (OF_WALK, "walk", "g2is"),
+        (("score",), "top", "less"),
+        (("noise",), "design", "design"),
+        (("seed",), "random", "random"),
+    ):
+        found = [name for name in names if name in given]
+        if found and selection.selector != selector:
+            called = [_flag(name) if flags.get(name) is not None else f"selection.{name}" for name in found]
+            raise ConfigError(
+                f"{', '.join(called)}: expected the selector {selector}, which looks at it, found {selection.selector};"
+                f" add --method {method}, or leave it out"
+            )
 
 
 def _given(flags: dict[str, Any]) -> dict[str, Any]:

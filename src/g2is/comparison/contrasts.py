@@ -1,7 +1,7 @@
 """Methods against each other, on one target or on the mean over several, over the seeds that both have."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -42,10 +42,14 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Recovered:
-    """R, the part of the full pool's gain over random that a method has too, or the `reason` why there is none."""
+    """R, the part of the full pool's gain over random that a method has too, or the `reason` why there is none.
+
+    `seeds` by target are those averaged over: of the method, random and the full pool alike.
+    """
 
     fraction: Estimate
     reason: str | None
+    seeds: Mapping[str, Seeds] = field(default_factory=dict)
 
 
 class Samples:
@@ -134,7 +138,7 @@ def recovered(losses: Samples, method: str, targets: Sequence[str], budget: str)
     fraction = recovered_fraction(gains, full_gains)
     if fraction is None:
         return Recovered(NOTHING, f"{FULL} is not clearly better than {RANDOM}")
-    return Recovered(fraction, None)
+    return Recovered(fraction, None, seeds)
 
 
 def range_over_seeds(losses: Samples, method: str, target: str, budget: str) -> tuple[float, float] | None:

@@ -225,7 +225,7 @@ def _part(
         num_rows=_mean(cell.num_rows(num_pool_rows) for cell in cells),
         num_tokens=_mean(cell.num_tokens for cell in cells),
         num_steps=_mean(cell.num_steps for cell in cells),
-        seconds={stage: _mean(c.seconds[stage] for c in cells if stage in c.seconds) or 0.0 for stage in stages},
+        seconds={stage: float(np.mean([c.seconds[stage] for c in cells if stage in c.seconds])) for stage in stages},
         stability=mean_stability([found for found in of_target if found is not None]),
     )
 

@@ -72,3 +72,12 @@ def _of_recovered(comparison: Comparison, budget: str) -> Iterator[str]:
                 reasons[where, part.recovered.reason] = None
     for where, reason in reasons:
         yield f"{budget}: no R on {where}: {reason}"
+    fewer: dict[tuple[str, str], list[str]] = {}
+    for entry in comparison.entries[budget]:
+        for target, part in entry.by_target.items():
+            seeds = part.recovered.seeds.get(target, ())
+            compared = part.to_random.seeds[target] if part.to_random and entry.method != RANDOM else ()
+            if 0 < len(seeds) < len(compared):
+                fewer.setdefault((target, ", ".join(map(str, seeds))), []).append(entry.method)
+    for (target, listed), methods in fewer.items():
+        yield f"{budget}: R on {target} is of the seeds that {FULL} has too, {listed}, for {', '.join(methods)}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from g2is.comparison.contrasts import Contrast
 from g2is.comparison.evidence import Comparison, Part, Range
 from g2is.comparison.overlap import mean_overlap
 from g2is.comparison.statistics import BETTER, INTERVAL_FRACTION, UNCLEAR, WORSE, Estimate
@@ -24,7 +25,8 @@ _LEGEND = (
     "÷ random: test loss divided by that of random, averaged over targets; below 1 is better.",
     "− random: test loss minus that of random, in nats per answer token; below 0 is better.",
     "verdict: better or worse where that interval is clear of no difference, unclear where it is not.",
-    "R: (random − method) / (random − full), the part of the full pool's gain over random that is recovered.",
+    "R: (random − method) / (random − full), the part of the full pool's gain over random that is recovered; on the"
+    " mean over targets each loss is divided by random's.",
     "full: tuned on all of the pool; full-cut: one pass over rows of it drawn anew, as many as take the steps that a"
     " selection of that budget takes (at most all), under a schedule that ends with them.",
     "stability: rows that selections of two seeds share over rows that either has (Jaccard), and the same by chance.",
@@ -37,7 +39,7 @@ _OF_METRICS = (
 )
 _OF_PAIRS = (
     "against each other: the difference of ÷ random, below 0 if the method of the line is better; (unclear) where its"
-    " interval is not clear of 0."
+    " interval is not clear of 0, (1 of 3 seeds) where it is and not every seed, taken alone, says so."
 )
 
 
@@ -155,12 +157,11 @@ def pair_blocks(comparison: Comparison) -> list[Block]:
     for budget in comparison.grid.budgets:
         over = comparison.mean_targets[budget]
         values = {
-            (pair.method, pair.other): (pair.contrast.relative.value, pair.contrast.verdict)
+            (pair.method, pair.other): (pair.contrast.relative.value, _doubt(pair.contrast))
             for pair in comparison.pairs
             if pair.budget == budget and pair.targets == over
         }
-        opposite = {BETTER: WORSE, WORSE: BETTER, UNCLEAR: UNCLEAR}
-        values |= {(other, method): (-value, opposite[verdict]) for (method, other), (value, verdict) in values.items()}
+        values |= {(other, method): (-value, doubt) for (method, other), (value, doubt) in values.items()}
         compared = {method for pair in values for method in pair}
         methods = [entry.method for entry in comparison.entries[budget] if entry.method in compared]
         rows = [
@@ -264,9 +265,15 @@ def _recovered(method: str, part: Part) -> str:
     return interval(part.recovered.fraction, 2)
 
 
-def _against(value: float, verdict: str) -> str:
+def _against(value: float, doubt: str) -> str:
     shown = f"{value:+.3f}".replace("-", "−")
-    return f"{shown} (unclear)" if verdict == UNCLEAR else shown
+    return f"{shown} ({doubt})" if doubt else shown
+
+
+def _doubt(found: Contrast) -> str:
+    if found.verdict == UNCLEAR:
+        return UNCLEAR
+    return f"{found.num_agreeing} of {found.num_seeds} seeds" if found.num_agreeing < found.num_seeds else ""
 
 
 def _kind(method: str, part: Part) -> str:

@@ -84,6 +84,11 @@ class CompareConfig(Section):
             raise ValueError("expected names of methods, or settings of selections by name")
         if bad := [name for name in found if not _NAME.fullmatch(name)]:
             raise ValueError(f"expected names that can be names of folders, found {', '.join(map(repr, bad))}")
+        if taken := [name for name in ALWAYS if found.get(name, {"method": name}) != {"method": name}]:
+            raise ValueError(
+                f"expected no settings for {', '.join(taken)}, which every comparison has as it is; give yours another"
+                " name"
+            )
         return {name: settings for name, settings in found.items() if name not in ALWAYS}
 
     @field_validator("selection")

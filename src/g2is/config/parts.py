@@ -126,7 +126,7 @@ class WarmupConfig(Section):
     beta1: float = Field(0.9, ge=0, lt=1, description="of AdamW, and of Γ")
     beta2: float = Field(0.999, ge=0, lt=1, description="of AdamW, and of Γ")
     checkpoints: Literal["last", "each"] = Field("last", description="epochs whose adapter and moments are kept")
-    seed: int = Field(0, ge=0, description="of the draw, the adapter, the order and dropout")
+    seed: int = Field(0, ge=0, lt=2**32, description="of the draw, the adapter, the order and dropout")
 
 
 class TuningConfig(Section):
@@ -143,8 +143,8 @@ class TuningConfig(Section):
     max_grad_norm: float = Field(1.0, gt=0, description="gradients of a step are clipped to it")
     beta1: float = Field(0.9, ge=0, lt=1, description="of AdamW")
     beta2: float = Field(0.999, ge=0, lt=1, description="of AdamW")
-    bf16: bool = Field(False, description="multiply matrices in bfloat16; the adapter stays in the model's dtype")
-    seed: int = Field(0, ge=0, description="of the adapter, the order and dropout")
+    bf16: bool = Field(False, description="multiply matrices in bfloat16; the adapter stays in float32")
+    seed: int = Field(0, ge=0, lt=2**32, description="of the adapter, the order and dropout")
 
 
 Metric = Literal["loss", "exact_match", "rouge_l", "numeric_match"]

@@ -9,6 +9,13 @@ from g2is.config.parts import GammaForm
 from g2is.config.section import OptionalLocations, OptionalPaths, Section
 from g2is.methods import DEFAULT, GRADIENT, METHODS, NONE, OWN, REPRESENTATIONS, SELECTORS, check_name
 
+# What only core knowledge, and what only the walk, looks at.
+OF_CORE = ("core", "core_mode", "core_fraction", "orient", "normalize_targets")
+OF_WALK = (
+    *("exact_budget", "delta", "conflict_tolerance", "consistency_sign", "consistency_reference"),
+    "cross_component_conflicts",
+)
+
 
 class SelectionConfig(Section):
     """Representation, selector and its rules (method.md steps 6-7). The method fills whatever is not given."""
@@ -45,7 +52,10 @@ class SelectionConfig(Section):
         " nearest group); core: core knowledge score",
     )
     noise: float = Field(
-        1.0, gt=0, description="of the selector design: how little one row says; less makes repetition worth less"
+        1.0,
+        ge=1e-9,  # beyond these bounds float64 has no digits left to tell rows apart
+        le=1e9,
+        description="of the selector design: how little one row says; less makes repetition worth less",
     )
     seed: int = Field(0, ge=0, description="of the selector random")
     core: Literal["pca", "svd", "mean"] = Field("svd", description="svd: uncentred, keeps the mean direction")

@@ -13,10 +13,15 @@ _UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}])[^\W_])+")
 
 _MOST_DIGITS = 300  # longer ones are no numbers that anybody meant, and Python refuses to convert the longest
-_LATEX_FRACTION = re.compile(r"\\[dt]?frac\{(\d+)\}\{(\d+)\}")
+_LATEX_FRACTION = re.compile(
+    r"(?P<whole>\d?)\s*\\[dt]?frac\s*(?:\{(?P<sign>[-−]?)(?P<top>\d+)\}|(?P<top_digit>\d))"
+    r"(?:\{(?P<bottom>\d+)\}|(?P<bottom_digit>\d))"
+)
+_LATEX_COMMA = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\,)(?=\d{3})")
+_LATEX_EXPONENT = re.compile(r"\^\{[^{}]*\}")
 _ONE_CHARACTER_FRACTION = re.compile(r"(\d?)([¼½¾⅐-⅞])")
 _NUMBER = re.compile(
-    r"(?P<sign>(?<![\w)\]}^])[-−–])?"  # else it is a subtraction, a range, or an exponent
+    r"(?P<sign>(?<![\w)\]}^%])[-−–])?"  # else it is a subtraction, a range, or an exponent
     r"(?:\\?[$€£¥]\s?(?P<inner_sign>[-−])?)?"
     r"(?<![\w^])(?<!\^[-−])"  # m2, CO2 and 10^2 hold no 2
     r"(?:(?:(?P<whole>\d+)\ )?(?P<top>\d+)\s?[/⁄]\s?(?P<bottom>0*[1-9]\d*)"
@@ -49,11 +54,11 @@ def numeric_match(given: str, right: str) -> float:
 def last_number(text: str) -> Fraction | None:
     r"""The last number in `text`, exactly, or None.
 
-    Numbers are `1,234.50`, `-$5.00`, `#### 42`, `3/4`, `2 1/2`, `½`, `1e-3` and `\frac{3}{4}`. A percent sign is passed
-    over. Digits that end a word (CO2) or are an exponent (10^2) are no numbers.
+    Numbers are `1,234.50`, `-$5.00`, `#### 42`, `3/4`, `2 1/2`, `½`, `1e-3`, `\frac{3}{4}`, `2\frac34`, `10{,}000`.
+    A percent sign is passed over. Digits that end a word (CO2) or are an exponent (10^2, 10^{2}) are no numbers.
     """
-    text = _ONE_CHARACTER_FRACTION.sub(_written_out, text)
-    found = list(_NUMBER.finditer(_LATEX_FRACTION.sub(r"\1/\2", text)))
+    text = _LATEX_EXPONENT.sub("", _LATEX_COMMA.sub(",", _ONE_CHARACTER_FRACTION.sub(_written_out, text)))
+    found = list(_NUMBER.finditer(_LATEX_FRACTION.sub(_latex_written_out, text)))
     last = found[-1] if found else None
     if last is None or len(last.group()) > _MOST_DIGITS:
         return None
@@ -69,6 +74,13 @@ def last_number(text: str) -> Fraction | None:
 def _written_out(found: re.Match[str]) -> str:
     """½ as 1/2, and 2½ as 2 1/2."""
     return f"{found[1]}{' ' * len(found[1])}{unicodedata.normalize('NFKC', found[2])}"
+
+
+def _latex_written_out(found: re.Match[str]) -> str:
+    r"""\frac{3}{4} as 3/4, 2\frac{3}{4} as 2 3/4, \frac{-3}{4} as -3/4."""
+    space = " " * len(found["whole"])
+    top, bottom = found["top"] or found["top_digit"], found["bottom"] or found["bottom_digit"]
+    return f"{found['whole']}{space}{found['sign'] or ''}{top}/{bottom}"
 
 
 @final

@@ -58,6 +58,7 @@ def train_adapter(
         trainer.remove_callback(PrinterCallback)  # progress is ours to report
         trainer.model_accepts_loss_kwargs = True  # else the step's tokens are not counted for every model
         trainer.train(resume_from_checkpoint=resume_from)
+    trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # else it goes on in mixed precision
     return trainer.state
 
 

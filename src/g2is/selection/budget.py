@@ -15,7 +15,7 @@ Unit = Literal["rows", "tokens"]
 
 _NUMBER = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 _SHARE = re.compile(rf"{_NUMBER}\s*%")
-_COUNT = re.compile(r"[0-9]+")
+_COUNT = re.compile(r"[0-9]{1,18}")  # Python refuses to read the longest
 _TOKENS = re.compile(rf"{_NUMBER}\s*([kmg]?)tok", re.IGNORECASE | re.ASCII)
 _FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 

@@ -43,7 +43,6 @@ def pick(problems: Sequence[Problem], select: Select, limits: Limits, progress: 
                 f"target {problem.target!r}: {budget - unspent} of {budget} {limits.unit}, because the selector"
                 f" {problem.settings.selector} found no further row{picker.full_quotas()}"
             )
-            unspent = 0
     return picker.picks("; ".join(shortfalls) or None)
 
 

@@ -105,6 +105,16 @@ def test_a_method_with_fewer_seeds_is_compared_on_those_that_random_has_too_and_
     assert "1%: g2is is compared with random on the seeds that both have: 0 on gsm8k" in notes(found)
 
 
+def test_a_recovered_fraction_of_fewer_seeds_than_the_rest_of_its_line_is_told(cells, compare):
+    found = compare(without(cells, Key("full", "gsm8k", None, 1), Key("full", "gsm8k", None, 2)))
+    assert entry_of(found, "g2is").by_target["gsm8k"].recovered.seeds == {"gsm8k": (0,)}
+    told = [note for note in notes(found) if note.startswith("1%: R on")]
+    assert len(told) == 1
+    assert told[0].startswith("1%: R on gsm8k is of the seeds that full has too, 0, for ")
+    assert {"g2is", "less", "rds+", "untuned"} <= set(told[0].rpartition(" for ")[2].split(", "))
+    assert not any(note.startswith("1%: R on") for note in notes(compare(cells)))
+
+
 def test_a_method_that_lacks_a_target_has_no_mean_and_comes_last(cells, compare):
     found = compare({key: cell for key, cell in cells.items() if key[:3] != ("less", "asset", "1%")})
     assert entry_of(found, "less").mean.relative is None

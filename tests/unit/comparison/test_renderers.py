@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from rich.cells import cell_len
@@ -13,7 +14,7 @@ from g2is.comparison.cells import Key
 from g2is.comparison.files import as_csv, as_json, write_comparison
 from g2is.comparison.grid import Grid
 from g2is.comparison.markdown import as_markdown
-from g2is.comparison.table import verdict_text
+from g2is.comparison.table import pair_blocks, verdict_text
 from g2is.comparison.terminal import show_comparison
 
 
@@ -127,6 +128,20 @@ def test_random_itself_may_be_worse_than_untuned(cells, compare):
     }
     random = next(entry for entry in compare(worse).entries["1%"] if entry.method == "random")
     assert verdict_text(random.mean, "random") == "worse than untuned"
+
+
+def test_methods_that_seeds_order_differently_are_marked(cells, compare):
+    def against(cells):
+        block = pair_blocks(compare(cells))[0]
+        line = next(row.cells for row in block.rows if row.cells[0] == "less")
+        return line[block.columns.index("rds+")]
+
+    assert against(cells).startswith("−")
+    assert "seeds" not in against(cells)
+    for target in ("gsm8k", "asset"):
+        key = Key("less", target, "1%", 1)
+        cells[key] = replace(cells[key], losses=cells[key].losses + 0.6)
+    assert against(cells).endswith("(2 of 3 seeds)")
 
 
 def test_a_name_with_a_bar_does_not_break_the_markdown(cells, compare):

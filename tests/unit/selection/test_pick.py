@@ -1,5 +1,7 @@
 """Selectors other than the walk, against plain loops, and what binds them."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
@@ -135,6 +137,19 @@ def test_quotas_and_included_rows_bind_every_selector() -> None:
         assert found.rows[:2].tolist() == [3, 59]
         assert (len(found.steps), int(web[found.rows].sum()), found.full_quotas) == (14, 6, ("web",))
         assert [step.role for step in found.steps] == ["included"] * 2 + ["picked"] * 12
+
+
+def test_what_a_selector_that_runs_dry_leaves_goes_to_the_next_target() -> None:
+    def first_three_then_any(problem: Problem) -> Iterator[Choice]:
+        yield from (Choice(row) for row in range(3 if problem.target == "a" else 40))
+
+    rows, open_rows = UnitRows(rows_of(1)), all_open(60)
+    settings = SelectionConfig(method="less")
+    problems = [Problem(name, 10, np.ones(60, int), open_rows, settings, rows, rows_of(2, 3)) for name in ("a", "b")]
+    found = pick(problems, first_three_then_any, Limits())
+    assert [step.target for step in found.steps] == ["a"] * 3 + ["b"] * 17
+    assert found.spent == found.budget == 20
+    assert str(found.ran_out).startswith("target 'a': 3 of 10 rows")
 
 
 def test_a_pool_that_runs_out_says_so() -> None:

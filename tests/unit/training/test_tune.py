@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from g2is.config import ExecutionConfig, LoraConfig, ModelConfig, TuningConfig
 from g2is.errors import ConfigError, ModelError
+from g2is.model.adapter import load_adapter
 from g2is.model.folder import find_model
 from g2is.training.tune import ADAPTER, finished_tuning, tune
 
@@ -65,6 +66,15 @@ def test_bfloat16_products_train_a_float32_adapter_to_almost_the_same_loss(undis
     expected, found = (finished_tuning(folder)["loss_by_step"] for folder in (undisturbed, tmp_path))
     assert found != expected
     np.testing.assert_allclose(found, expected, rtol=0.02)
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_the_model_that_tuning_returns_is_the_one_that_its_adapter_makes(bf16, tmp_path):
+    tuned = run(tmp_path, SETTINGS.model_copy(update={"bf16": bf16}))
+    reloaded = load_adapter(find_model(ModelConfig(name=str(MODEL))), tmp_path / ADAPTER, CPU).eval()
+    with torch.no_grad():
+        found, expected = (model(input_ids=torch.tensor([[4, 5, 6, 7]])).logits for model in (tuned, reloaded))
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_stopped_tuning_goes_on_to_the_same_bytes(undisturbed, tmp_path):
