@@ -56,9 +56,9 @@ def apply_selector(
 ) -> Selected:
     """Choose among `num_rows` rows of a pool, (N, k) `rows` if the representation has vectors, for each target.
 
-    `own` is the user's own selector, if `settings` name it; rows that are not `usable` (N,) bool, zero vectors unless
-    given, are not taken. Raises SelectionError where a target has no core knowledge,
-    the selector needs vectors and there are none, or no row fits the budget.
+    `own` is the user's own selector, if `settings` name it. Rows that are not `usable` (N,) bool are not taken; unless
+    it is given, those are zero vectors. Raises SelectionError where a target has no core knowledge, the selector needs
+    vectors and there are none, or no row fits the budget.
     """
     core: dict[str, CoreKnowledge] = {}
     if settings.selector == "walk":
