@@ -202,7 +202,7 @@ def test_rows_of_a_selection_are_what_select_selects(
         (("--set", "evaluation.tasks=gsm8k"), "evaluation.tasks: a comparison tests on rows alone"),
         (("--methods", "less,less"), "methods: expected different ones, found less twice"),
         (("--budgets", "20%,16"), "budgets: expected different ones, found 20% and 16, which both are 16 rows"),
-        (("--methods", "less,lss"), "methods: lss: method: Value error, unknown method 'lss'; did you mean less?"),
+        (("--methods", "less,lss"), "methods: lss: method: unknown method 'lss'; did you mean less?"),
         (("--seeds", "0"), "num_seeds: expected at least 1, found 0\n"),
         (("--budgets", "1%,1%"), "expected budgets that differ"),
         (("--test", "other=nowhere.jsonl"), "tests: expected one for each target (target), found"),

@@ -142,7 +142,9 @@ class CompareConfig(Section):
                 except ValidationError as error:
                     problem = error.errors()[0]
                     where = ".".join(map(str, problem["loc"]))
-                    raise ValueError(f"methods: {name}: {where}{': ' * bool(where)}{problem['msg']}") from None
+                    raise ValueError(
+                        f"methods: {name}: {where}{': ' * bool(where)}{problem['msg'].removeprefix('Value error, ')}"
+                    ) from None
         return self
 
     @model_validator(mode="after")
