@@ -25,7 +25,7 @@ from g2is.config.compare import CompareConfig
 from g2is.config_io import check_command, dump
 from g2is.environment import environment
 from g2is.errors import ConfigError, FingerprintError, G2isError, InputError, ModelError, SelectionError
-from g2is.methods import ALWAYS, FULL, FULL_CUT, RANDOM, UNTUNED
+from g2is.methods import FULL, FULL_CUT, RANDOM, UNTUNED
 from g2is.own import BUILT_IN_ONLY, Own
 from g2is.progress import Reporter, Silent
 from g2is.store.files import read_json, remove, write_json, write_text
@@ -48,8 +48,8 @@ class _Chosen:
 def make_cells(config: CompareConfig, reporter: Reporter | None = None, own: Own = BUILT_IN_ONLY) -> Comparison:
     """Make every cell that is not there yet, and return the comparison of all. The table is written after each cell.
 
-    A method that cannot select, or whose tuning diverges, does not keep the others from being compared. Raises a
-    G2isError for everything a user can mend, of such methods when all else is done; finished cells stay.
+    A method that cannot select, or whose tuning diverges, `full` too, does not keep the others from being compared.
+    Raises a G2isError for everything a user can mend, of such methods when all else is done; finished cells stay.
     """
     reporter = reporter or Silent()
     with locked(config.out, "comparison") as new:
@@ -68,7 +68,7 @@ def make_cells(config: CompareConfig, reporter: Reporter | None = None, own: Own
                 try:
                     cell = _cell(config, bench, key, reporter)
                 except (ConfigError, InputError, ModelError, SelectionError) as error:
-                    if key.method in ALWAYS:  # every table needs these, and what they cannot do no method can
+                    if key.method in (UNTUNED, RANDOM):  # each table needs these; what they cannot do no method can
                         raise type(error)(f"{key}: {error}") from None
                     failed[key] = error
                     reporter.notice(f"{key}: not done, going on without it: {error}")

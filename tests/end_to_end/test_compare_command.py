@@ -17,8 +17,10 @@ from g2is.comparison.cells import read_cell
 from g2is.comparison.evidence import Comparison
 from g2is.comparison.notes import notes
 from g2is.demo.skills import write_pool, write_target
+from g2is.errors import ModelError
 from g2is.progress import Progress
 from g2is.selection.problem import Choice, Problem
+from g2is.workbench import Workbench
 
 Command = Callable[..., tuple[int, str, str]]
 TUNING = {
@@ -56,6 +58,7 @@ def compare(place: Path, **more: Any) -> Comparison:
         "evaluation": {"generate": False},
         "execution": {"shard_rows": 64},
         "methods": ["less-rr"],
+        "num_seeds": 1,
     }
     return package.compare(
         pool=place / "pool.jsonl",
@@ -64,7 +67,6 @@ def compare(place: Path, **more: Any) -> Comparison:
         model=MODEL,
         out=place / "out",
         budgets=["20%"],
-        num_seeds=1,
         **{**settings, **more},
     )
 
@@ -157,6 +159,23 @@ def test_a_method_that_cannot_select_does_not_keep_the_others_from_being_compare
     less = ("--methods", "less-rr", "--budgets", "20%", "--seeds", "1")  # without what another method needs
     code, _, err = g2is(*command(place, *less, "--set", "representation.embedding_model=mended", out="other"))
     assert code == 0, err
+
+
+def test_a_full_pool_that_cannot_be_tuned_on_does_not_keep_the_others_from_being_compared(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(place, tmp_path / "place", ignore=shutil.ignore_patterns("out", "other"))
+    tune = Workbench.tune_and_test
+
+    def diverging(bench: Workbench, positions: np.ndarray, *more: Any) -> Any:
+        if len(positions) == len(bench.pool):
+            raise ModelError("it diverged")  # which takes more steps than a small pool has
+        return tune(bench, positions, *more)
+
+    monkeypatch.setattr(Workbench, "tune_and_test", diverging)
+    with pytest.raises(package.G2isError, match=r"found 2 that cannot be(.|\n)*full on target, seed 0.*seed 1: it div"):
+        compare(folder, methods=["bm25"], num_seeds=2)
+    assert len(list(folder.glob("out/cells/bm25/**/seed-1.json"))) == 1
 
 
 def test_a_warm_up_that_diverges_is_not_tried_again_for_each_cell(place: Path, tmp_path: Path) -> None:

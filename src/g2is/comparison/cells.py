@@ -44,9 +44,9 @@ class Cell:
 
     `losses` (T,) float64, nats per answer token of each test example, and `num_learned` (T,) int64 of those tokens;
     `metrics` by name (T,) float64, NaN where one does not apply; `rows` (n,) int64, the record numbers selected (None
-    for `untuned`, and for `full`: all); `num_tokens` tuned on in `num_steps`; `seconds` by stage (for what was made
-    once and used again, those it took when it was made). Raises InputError if there is no test example, none with an
-    answer, or arrays of different lengths.
+    for `untuned`, and for `full`: all); `num_tokens` theirs, tuned on in `num_steps`; `seconds` by stage (for what was
+    made once and used again, those it took when it was made). Raises InputError if there is no test example, none with
+    an answer, or arrays of different lengths.
     """
 
     method: str

@@ -145,20 +145,25 @@ def range_over_seeds(losses: Samples, method: str, target: str, budget: str) -> 
     """The lowest and highest test loss of a method's seeds, nats; None with fewer than two."""
     seeds = losses.seeds([method], target, budget)
     values = [losses.mean(method, target, budget, (seed,))[0] for seed in seeds]
-    return (float(min(values)), float(max(values))) if len(values) > 1 else None
+    return _range(values) if len(values) > 1 else None
 
 
 def relative_range_over_seeds(
     losses: Samples, method: str, targets: Sequence[str], budget: str
 ) -> tuple[float, float] | None:
-    """The same of the mean over `targets`, each loss divided by random's mean loss; of seeds that all targets have."""
+    """The same of the mean over `targets`, each seed's loss divided by that of random rows with the same seed.
+
+    Of the seeds that all targets have.
+    """
     seeds = {target: losses.seeds([method, RANDOM], target, budget) for target in targets}
     shared = set.intersection(*(set(of_target) for of_target in seeds.values())) if seeds else set()
-    if method == UNTUNED or len(shared) < 2:
+    if method in (UNTUNED, RANDOM) or len(shared) < 2:
         return None
-    scale = {target: losses.mean(RANDOM, target, budget, seeds[target])[0] for target in targets}
-    values = [
-        np.mean([losses.mean(method, target, budget, (seed,))[0] / scale[target] for target in targets])
-        for seed in shared
-    ]
-    return float(min(values)), float(max(values))
+    return _range(
+        [1 + np.mean([losses.relative(method, RANDOM, of, budget, (seed,))[0] for of in targets]) for seed in shared]
+    )
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    """The lowest and highest; both NaN if one is."""
+    return float(np.min(values)), float(np.max(values))

@@ -33,8 +33,8 @@ class Part:
 
     `num_done` of `num_planned` cells are finished. `loss` in nats per answer token, averaged over all seeds it has, and
     `loss_range` over these (one target only); `relative`, to random's loss, and `relative_range` over seeds; `metrics`
-    by name. Means over cells: `num_rows` and `num_tokens` tuned on in `num_steps`, `seconds` by stage. None, or absent,
-    where cells are missing.
+    by name. Means over cells: `num_rows` and their `num_tokens`, tuned on in `num_steps`, `seconds` by stage. None, or
+    absent, where cells are missing.
     """
 
     targets: tuple[str, ...]

@@ -8,6 +8,8 @@ from g2is.comparison.evidence import Comparison, Entry
 from g2is.comparison.statistics import UNCLEAR
 from g2is.methods import ALWAYS, FULL, RANDOM
 
+_FEW = 30  # test examples; of fewer a bootstrap's percentile intervals are too narrow
+
 
 def notes(comparison: Comparison) -> list[str]:
     """One sentence each: what is not a number, was left out, is absent, or was compared on fewer seeds or targets."""
@@ -16,6 +18,12 @@ def notes(comparison: Comparison) -> list[str]:
     found += [
         f"{key}: the test loss is not finite" for key, cell in comparison.cells.items() if not _is_finite(cell.loss)
     ]
+    for target, size in comparison.num_test_examples.items():
+        if size < _FEW:
+            told = (
+                "one test example has no interval" if size == 1 else f"intervals of {size} test examples are too narrow"
+            )
+            found.append(f"{target}: {told}; give at least {_FEW}")
     if comparison.outside:
         found.append(
             f"{len(comparison.outside)} finished cells are not of this comparison and were left out, such as"

@@ -24,7 +24,7 @@ _ROUNDING = 1e-9  # nats: equal cells may differ by the order in which a BLAS ad
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and its 95 % percentile interval; all NaN where there is none."""
+    """A value and its 95 % percentile interval; what there is not is NaN."""
 
     value: float
     low: float
@@ -50,7 +50,7 @@ def resampled_ratios(
 
     `numerators` and `denominators` (T, C) float64. The resamples depend on `seed`, `name` and T alone, so that every
     method of the target `name` meets the same ones; `chunk_bytes` bounds the memory and changes nothing else but float
-    rounding. NaN where a denominator is 0.
+    rounding. NaN where a denominator is 0, and in every resample of a single example, which says nothing of others.
     """
     if (denominators == denominators[:, :1]).all():
         denominators = denominators[:, :1]
@@ -58,6 +58,9 @@ def resampled_ratios(
     random = np.random.default_rng([seed, *name.encode()])
     out = np.empty((1 + num_resamples, num_columns))
     out[0] = _ratios(np.ones((1, num_examples)), numerators, denominators)
+    if num_examples == 1:
+        out[1:] = np.nan
+        return out
     at_once = max(1, chunk_bytes // (_BYTES_A_DRAW * num_examples))
     for begin in range(0, num_resamples, at_once):
         size = min(at_once, num_resamples - begin)
@@ -74,10 +77,12 @@ def _ratios(counts: np.ndarray, numerators: np.ndarray, denominators: np.ndarray
 
 
 def estimate(sample: Sample) -> Estimate:
-    """The value of a sample and its 95 % percentile interval; NOTHING where the value is not finite."""
+    """The value of a sample and its 95 % percentile interval, if there is one; NOTHING if the value is not finite."""
     resamples = sample[1:][np.isfinite(sample[1:])]
-    if not np.isfinite(sample[0]) or not len(resamples):
+    if not np.isfinite(sample[0]):
         return NOTHING
+    if not len(resamples):
+        return Estimate(float(sample[0]), np.nan, np.nan)
     tail = (1 - INTERVAL_FRACTION) / 2
     low, high = np.quantile(resamples, [tail, 1 - tail])
     return Estimate(float(sample[0]), float(low), float(high))

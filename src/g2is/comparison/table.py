@@ -20,8 +20,8 @@ _AROUND = f"[{INTERVAL_FRACTION:.0%}]"
 _LEGEND = (
     f"{_AROUND}: percentile interval of a paired bootstrap over test examples. It does not cover the chance of a seed:"
     f" see {_OVER_SEEDS}.",
-    f"{_OVER_SEEDS}: the lowest and highest value; one seed has none, and what is better with it need not be with"
-    " another.",
+    f"{_OVER_SEEDS}: the lowest and highest value, that of ÷ random by random rows of the same seed; one seed has none,"
+    " and what is better with it need not be with another.",
     "÷ random: test loss divided by that of random, averaged over targets; below 1 is better.",
     "− random: test loss minus that of random, in nats per answer token; below 0 is better.",
     "verdict: better or worse where that interval is clear of no difference, unclear where it is not.",
@@ -29,7 +29,9 @@ _LEGEND = (
     " mean over targets each loss is divided by random's.",
     "full: tuned on all of the pool; full-cut: one pass over rows of it drawn anew, as many as take the steps that a"
     " selection of that budget takes (at most all), under a schedule that ends with them.",
-    "stability: rows that selections of two seeds share over rows that either has (Jaccard), and the same by chance.",
+    "rows, tokens: those of the selection, each counted once however many passes; steps: of the optimizer.",
+    "stability: rows that selections of two seeds share over rows that either has (Jaccard), and the same by chance. It"
+    " is 1 where a selection has no seed (hidden states, embeddings, BM25): there a seed is that of the tuning alone.",
     "represent s: seconds in which the representation of the whole pool was made, once for all that use it; select s"
     " and tune s: of a cell, on the machine below.",
 )
@@ -241,7 +243,7 @@ def interval(found: Estimate | None, digits: int = 3, sign: str = "") -> str:
     if found is None or not np.isfinite(found.value):
         return MISSING
     value, low, high = (f"{part:{sign}.{digits}f}".replace("-", "−") for part in (found.value, found.low, found.high))
-    return f"{value} [{low}, {high}]"
+    return f"{value} [{low}, {high}]" if np.isfinite(found.low) else value
 
 
 def between(found: Range | None) -> str:
@@ -266,6 +268,8 @@ def _recovered(method: str, part: Part) -> str:
 
 
 def _against(value: float, doubt: str) -> str:
+    if not np.isfinite(value):
+        return MISSING
     shown = f"{value:+.3f}".replace("-", "−")
     return f"{shown} ({doubt})" if doubt else shown
 

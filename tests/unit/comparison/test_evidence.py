@@ -173,6 +173,45 @@ def test_a_tuning_that_diverged_has_no_loss_and_the_others_keep_theirs(cells, co
     assert "g2is on gsm8k at 1%, seed 1: the test loss is not finite" in notes(found)
 
 
+def test_a_seed_that_diverged_has_no_range_either(cells, compare):
+    for seed in (0, 2):
+        key = Key("g2is", "gsm8k", "1%", seed)
+        broken = {**cells, key: replace(cells[key], losses=np.full(200, np.nan))}
+        found = entry_of(compare(broken), "g2is")
+        assert np.isnan(found.mean.relative_range).all()
+        assert np.isnan(found.by_target["gsm8k"].loss_range).all()
+
+
+def test_the_range_over_seeds_is_of_each_seed_s_loss_over_that_of_random_rows_with_that_seed(cells, compare):
+    ratios = [
+        np.divide(losses_of(cells, "g2is", target, "1%"), losses_of(cells, "random", target, "1%"))
+        for target in ("gsm8k", "asset")
+    ]
+    by_seed = np.mean(ratios, axis=0)
+    found = compare(cells)
+    assert entry_of(found, "g2is").mean.relative_range == pytest.approx((by_seed.min(), by_seed.max()))
+    assert entry_of(found, "random").mean.relative_range is None
+
+
+def test_one_test_example_has_no_interval_and_no_verdict_and_few_are_remarked_on(cells, compare):
+    def cut(size):
+        return compare(
+            {
+                key: replace(cell, losses=cell.losses[:size], num_learned=cell.num_learned[:size], metrics={})
+                for key, cell in cells.items()
+            }
+        )
+
+    part = entry_of(cut(1), "g2is").by_target["gsm8k"]
+    assert np.isfinite(part.loss.value)
+    assert np.isnan([part.loss.low, part.loss.high]).all()
+    assert part.to_random.verdict == "unclear"
+    assert "full is not clearly better" in part.recovered.reason
+    assert "gsm8k: one test example has no interval; give at least 30" in notes(cut(1))
+    assert "gsm8k: intervals of 29 test examples are too narrow; give at least 30" in notes(cut(29))
+    assert not any("too narrow" in note for note in notes(cut(30)))
+
+
 def test_a_verdict_that_some_seeds_contradict_is_told(cells, compare):
     key = Key("g2is", "gsm8k", "1%", 1)
     cells[key] = replace(cells[key], losses=cells[key].losses + 0.35)

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
@@ -105,7 +106,7 @@ def test_the_summary_says_what_is_worse_than_random_and_what_is_worse_than_untun
     }
     text = as_markdown(compare(worst))
     assert "| **worse than random, untuned** |" in text
-    assert re.search(r"\| 1% \| random \| 1 \| [0-9.]+–[0-9.]+ \|  \| 0 \|\n", text)
+    assert re.search(r"\| 1% \| random \| 1 \| – \|  \| 0 \|\n", text)
     assert max(len(line) for line in text.splitlines() if line.startswith("| 1% |")) < 100
 
 
@@ -142,6 +143,20 @@ def test_methods_that_seeds_order_differently_are_marked(cells, compare):
         key = Key("less", target, "1%", 1)
         cells[key] = replace(cells[key], losses=cells[key].losses + 0.6)
     assert against(cells).endswith("(2 of 3 seeds)")
+
+
+def test_what_is_not_a_number_is_a_dash_and_what_has_no_interval_a_number(cells, compare):
+    key = Key("less", "gsm8k", "1%", 1)
+    broken = {**cells, key: replace(cells[key], losses=np.full(200, np.nan))}
+    of_one = {
+        key: replace(cell, losses=cell.losses[:1], num_learned=cell.num_learned[:1], metrics={})
+        for key, cell in cells.items()
+    }
+    for given in (broken, of_one):
+        comparison = compare(given)
+        for text in (as_markdown(comparison), shown(comparison, 120)):
+            assert not re.search(r"(?<!\w)nan(?!\w)", text)
+    assert re.search(r"\| 1% \| less \| 0\.[0-9]+ \|", as_markdown(compare(of_one)))
 
 
 def test_a_name_with_a_bar_does_not_break_the_markdown(cells, compare):
