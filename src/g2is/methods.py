@@ -107,9 +107,13 @@ METHODS: dict[str, Method] = {
         {"representation": "lexical", "selector": "top", **_NO_COPIES_SKIPPED},
     ),
     "random": Method(
-        "rows drawn at random", "", {"representation": "none", "selector": "random", **_NO_COPIES_SKIPPED}
+        "rows drawn at random",
+        "the usual baseline",
+        {"representation": "none", "selector": "random", **_NO_COPIES_SKIPPED},
     ),
-    "full": Method("the whole pool", "", {"representation": "none", "selector": "all", **_NO_COPIES_SKIPPED}),
+    "full": Method(
+        "the whole pool", "the usual baseline", {"representation": "none", "selector": "all", **_NO_COPIES_SKIPPED}
+    ),
     "without-graph": Method(
         "the paper's ablation: gradients of highest core knowledge score",
         _G2IS,

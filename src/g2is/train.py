@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from g2is.config import TrainConfig
+from g2is.config import ExamplesConfig, TrainConfig
 from g2is.config_io import check_command, dump, load
-from g2is.errors import InputError, ModelError
+from g2is.errors import ConfigError, InputError, ModelError
 from g2is.examples.make_table import describe_losses, tokenize_files
 from g2is.examples.sources import find_sources
 from g2is.examples.tokenize import make_renderer
@@ -30,6 +30,7 @@ from g2is.store.lock import locked, removed_on_error
 from g2is.training.tune import ADAPTER, finished_tuning, tune
 
 _MANIFEST = "manifest.json"
+_RENDERING = ("template", "max_length", "truncation", "date")  # which tokens an example has, and which are learned
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
     Raises a G2isError for everything a user can mend, FingerprintError if `config.out` holds other work.
     """
     reporter = reporter or Silent()
+    config = _rendered_as_selected(config)
     check_reporting(config.execution)
     with locked(config.out, "training") as new, removed_on_error(config.out, new):
         check_command(config.out, TrainConfig)
@@ -86,6 +88,31 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
         record = finished_tuning(config.out)
     assert record is not None
     return Tuned(config.out / ADAPTER, record)
+
+
+def _rendered_as_selected(config: TrainConfig) -> TrainConfig:
+    """`config` with what decides tokens and learned positions taken from the runs among its data, unless given.
+
+    Raises ConfigError where runs differ in it.
+    """
+    found: dict[str, dict[Any, str]] = {}
+    for location in config.data:
+        record = Path(location) / "config.yaml"
+        if (Path(location) / MESSAGES).is_file() and record.is_file():
+            of_run = ExamplesConfig(**load(record).get("examples", {}))
+            for name in set(_RENDERING) - config.examples.model_fields_set:
+                found.setdefault(name, {}).setdefault(getattr(of_run, name), location)
+    if differing := {name: values for name, values in found.items() if len(values) > 1}:
+        lines = [
+            f"examples.{name}: " + ", ".join(f"{value} in {location}" for value, location in values.items())
+            for name, values in sorted(differing.items())
+        ]
+        raise ConfigError(
+            "expected runs whose examples are rendered alike, found different settings; say which with --set:\n  "
+            + "\n  ".join(lines)
+        )
+    taken = {name: next(iter(values)) for name, values in found.items()}
+    return config.model_copy(update={"examples": config.examples.model_copy(update=taken)})
 
 
 def selected_examples(location: str) -> str:

@@ -2,10 +2,12 @@
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from peft import PeftModel
 from small_run import MODEL, set_flags
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
@@ -85,6 +87,16 @@ def test_a_training_is_logged_if_asked_for_and_that_is_no_other_training(g2is, s
     assert g2is(*command)[0] == 0  # without it the work is the same
 
 
+def test_a_training_is_logged_to_wandb_if_asked_for(g2is, sample, tmp_path, monkeypatch):
+    pytest.importorskip("wandb", reason="W&B is not installed")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    command = ("train", sample / "target.jsonl", "--model", MODEL, "--out", tmp_path / "tuned", *QUICK)
+    code, _, err = g2is(*command, "--set", "execution.report_to=wandb")
+    assert code == 0, err
+    (record,) = (tmp_path / "tuned/logs/wandb").glob("offline-run-*/run-*.wandb")
+    assert record.stat().st_size > 100
+
+
 def test_a_missing_package_to_log_to_is_named_before_anything_is_done(g2is, sample, tmp_path):
     if importlib.util.find_spec("wandb") is not None:
         pytest.skip("wandb is installed")
@@ -104,3 +116,30 @@ def test_a_training_that_diverges_can_be_given_again_with_a_lower_rate(g2is, sam
     assert code == 2
     assert "Lower the learning_rate" in err
     assert g2is(*command)[0] == 0
+
+
+def copy_with(run: Path, place: Path, **examples: object) -> Path:
+    """The run with other settings of `examples` in its record, as if it had been selected with them."""
+    place.mkdir()
+    shutil.copyfile(run / "selected.messages.jsonl", place / "selected.messages.jsonl")
+    record = yaml.safe_load((run / "config.yaml").read_text())
+    record["examples"] |= examples
+    (place / "config.yaml").write_text(yaml.safe_dump(record))
+    return place
+
+
+def test_examples_are_rendered_as_the_run_did_unless_told_and_runs_that_differ_are_refused(g2is, finished, tmp_path):
+    plain = copy_with(finished, tmp_path / "plain", template="plain", max_length=40)
+    for out, given, expected in (
+        ("as-selected", (), ("plain", 40)),
+        ("as-told", ("--set", "examples.template=chat"), ("chat", 40)),
+    ):
+        code, _, err = g2is("train", plain, "--model", MODEL, "--out", tmp_path / out, *QUICK, *given)
+        assert code == 0, err
+        used = yaml.safe_load((tmp_path / out / "config.yaml").read_text())["examples"]
+        assert (used["template"], used["max_length"]) == expected
+    code, _, err = g2is("train", plain, finished, "--model", MODEL, "--out", tmp_path / "both", *QUICK)
+    assert code == 2
+    assert f"examples.max_length: 40 in {plain}, 2048 in {finished}" in err
+    assert "examples.template: plain in" in err
+    assert not (tmp_path / "both").exists()

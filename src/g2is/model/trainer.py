@@ -5,6 +5,7 @@ The Trainer writes its checkpoints in place: one counts only with the file `comp
 
 import importlib.util
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,6 +83,8 @@ def _logging_below(folder: Path, packages: Sequence[str]) -> Iterator[None]:
     try:
         yield
     finally:
+        if "wandb" in packages and (wandb := sys.modules.get("wandb")) is not None:
+            wandb.finish()  # else what it logged is written when the process ends, and the next training joins this run
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
