@@ -1,6 +1,7 @@
 """Budgets of tokens, included rows and quotas: the walk is the plain one here too, and keeps within its limits."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from test_walk_equals_reference import Case, random_case, taken
 
 from g2is.selection.limits import Limits, Quota
 from g2is.selection.record import Walk
+from g2is.selection.similarity import UnitRows
 from g2is.selection.walk import TargetShare, walk_targets
 
 NUM_CASES = 200
@@ -58,9 +60,9 @@ def limited_case(seed: int) -> Limited:
     return Limited(case, Limits(num_tokens, included, quotas))
 
 
-def select(limited: Limited) -> Walk:
+def select(limited: Limited, **how: Any) -> Walk:
     case = limited.case
-    return walk_targets(case.pool, case.targets, case.settings, case.graph, limits=limited.limits)
+    return walk_targets(UnitRows(case.pool, **how), case.targets, case.settings, case.graph, limits=limited.limits)
 
 
 def reference(limited: Limited) -> ReferenceWalk:
@@ -87,6 +89,7 @@ def test_rows_order_and_roles_are_those_of_the_plain_walk(batch: int) -> None:
         assert taken(result) == plain.selected, f"seed {seed}: {limited}"
         assert (result.ran_out is not None) == plain.ran_out, f"seed {seed}: {result.ran_out}"
         assert set(result.full_quotas) == {limited.limits.quotas[index].source for index in plain.full}
+        assert select(limited, quantise=True).steps == result.steps, f"seed {seed}: {limited}"
 
 
 def test_no_budget_and_no_quota_is_ever_exceeded_and_included_rows_come_first() -> None:

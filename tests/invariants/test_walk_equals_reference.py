@@ -134,13 +134,26 @@ def taken(result: Walk) -> list[tuple[int, str, str, int]]:
     return [(step.row, step.role, step.target, step.component) for step in result.steps]
 
 
+def every_screen(pool: Any) -> dict[str, UnitRows]:
+    found = {
+        "stored": UnitRows(pool),
+        "8-bit": UnitRows(pool, quantise=True),
+        "device": UnitRows(pool, device="cpu"),
+        "without foresight": UnitRows(pool),
+    }
+    found["without foresight"].most_ahead = 0
+    return found
+
+
 @pytest.mark.parametrize("batch", range(NUM_CASES // BATCH))
-def test_rows_order_and_roles_are_those_of_the_plain_walk(batch: int) -> None:
+def test_rows_order_and_roles_are_those_of_the_plain_walk_by_every_screen(batch: int) -> None:
     for seed in range(batch * BATCH, (batch + 1) * BATCH):
         case = random_case(seed)
-        result, plain = select(case), reference(case)
-        assert taken(result) == plain.selected, f"seed {seed}: {case}"
-        assert (result.ran_out is not None) == plain.ran_out, f"seed {seed}: {result.ran_out}"
+        plain = reference(case)
+        for name, rows in every_screen(case.pool).items():
+            result = select(case, pool=rows)
+            assert taken(result) == plain.selected, f"{name}, seed {seed}: {case}"
+            assert (result.ran_out is not None) == plain.ran_out, f"{name}, seed {seed}: {result.ran_out}"
 
 
 def test_without_ties_the_plain_walk_needs_no_grain() -> None:
@@ -161,7 +174,9 @@ def test_wide_rows_are_walked_as_the_plain_walk_does() -> None:
         pool = (rng.normal(size=(120, k)) + 0.1 * rng.normal(size=k)).astype(np.float16)
         core = core_knowledge(rng.normal(size=(6, k)) + 0.1, settings)
         case = Case(pool, [TargetShare("t", core, 40)], settings, None)
-        assert taken(select(case)) == reference(case).selected, f"seed {seed}: {case}"
+        plain = reference(case)
+        for name, rows in every_screen(case.pool).items():
+            assert taken(select(case, pool=rows)) == plain.selected, f"{name}, seed {seed}: {case}"
 
 
 def test_the_cases_reach_every_role_and_both_endings() -> None:
@@ -280,11 +295,15 @@ class CoarseRows(UnitRows):
         self.margin += 0.05
         self._rng = np.random.default_rng(seed)
 
-    def cosines(self, direction: np.ndarray) -> np.ndarray:
-        return super().cosines(direction) + self._rng.uniform(-0.05, 0.05, size=self.num_rows)
+    def cosines(self, direction: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+        screened = super().cosines(direction, rows)
+        return screened + self._rng.uniform(-0.05, 0.05, size=screened.shape).astype(np.float32)
 
 
 def test_the_screen_decides_nothing_that_its_margin_leaves_open() -> None:
     for seed in range(100):
         case = random_case(seed)
-        assert select(case, pool=CoarseRows(case.pool, seed)) == select(case), f"seed {seed}: {case}"
+        coarse, fine = select(case, pool=CoarseRows(case.pool, seed)), select(case)
+        # What the screen counts differs: near-copies noticed, conflicts told for sure, cosines within the noise.
+        assert coarse.steps == fine.steps, f"seed {seed}: {case}"
+        assert (coarse.ran_out is None) == (fine.ran_out is None)

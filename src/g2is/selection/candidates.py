@@ -1,14 +1,14 @@
 """Which pool rows can still be taken, and what taking one rules out."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
 import numpy as np
 
 from g2is.config import SelectionConfig
-from g2is.selection.similarity import GRAIN, Floats, Mask, UnitRows, near
+from g2is.selection.copies import Copies
+from g2is.selection.similarity import GRAIN, Mask, Rows, Singles, UnitRows
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,12 @@ class Rules:
 
 
 class Candidates:
-    """The rows that can still be taken: nodes, not taken by any component, no near-copy of a taken row.
+    """The rows that can still be taken: nodes, not taken by any component, not known as a near-copy of a taken row.
 
     open            (N,) bool
-    num_similarities, num_in_noise  cosines of a taken row with rows open then, and how many of them were within ±2/√k
-    num_duplicates  rows closed as near-copies
+    num_similarities, num_in_noise  cosines of a taken row with the rows that its trail could take then, and how many of
+                    them were within ±2/√k, by the screen
+    num_duplicates  rows found to be near-copies
     """
 
     def __init__(self, rows: UnitRows, rules: Rules, keep_zero_rows: bool) -> None:
@@ -57,46 +58,32 @@ class Candidates:
         self.num_similarities = 0
         self.num_in_noise = 0
         self.num_duplicates = 0
-        self._thresholds = [-rules.conflict_tolerance, -rules.noise, rules.noise]
-        if rules.duplicate_threshold is not None:
-            self._thresholds.append(rules.duplicate_threshold)
+        threshold = rules.duplicate_threshold
+        self._copies = None if threshold is None else Copies(rows, threshold)
 
-    def take(self, row: int, unit: Floats) -> Floats:
-        """Close `row` and its near-copies. Returns the cosines (N,) of all rows with it.
-
-        They are screened ones, but exact for each open row that lies near a threshold of the rules.
-        """
+    def take(self, row: int) -> None:
+        """Close `row`, which a component took or which is included."""
         self.open[row] = False
-        cosines = self._cosines(unit)
-        seen = cosines[self.open]
-        self.num_similarities += len(seen)
-        self.num_in_noise += int((np.abs(seen) <= self.rules.noise + GRAIN).sum())
-        self._close_copies(cosines)
-        return cosines
+        if self._copies is not None:
+            self._copies.add(row)
 
-    def include(self, rows: Sequence[int]) -> None:
-        """Close `rows`, which no component takes, and their near-copies."""
-        self.open[list(rows)] = False
-        for row in rows:
-            self.close_copies_of(row)
+    def is_copy(self, row: int) -> bool:
+        """Whether `row`, an open one, is a near-copy of a taken row; if so it is closed."""
+        if not self.open[row]:
+            return True
+        if self._copies is None or not self._copies.is_copy(row):
+            return False
+        self._close(np.array([row]))
+        return True
 
-    def close_copies_of(self, row: int) -> None:
-        """Close the near-copies of `row`, if near-copies are to be skipped."""
+    def note(self, rows: Rows, cosines: Singles) -> None:
+        """Count the screened `cosines` (n,) of a taken row with open `rows` (n,), and close what surely is a copy."""
+        margin = self.rows.margin + GRAIN
+        self.num_similarities += len(rows)
+        self.num_in_noise += int(np.count_nonzero(np.abs(cosines) <= self.rules.noise + margin))
         if self.rules.duplicate_threshold is not None:
-            self._close_copies(self._cosines(self.rows.unit(row)))
+            self._close(rows[cosines > self.rules.duplicate_threshold + margin])
 
-    def conflicting(self, cosines: Floats) -> Mask:
-        """Which rows conflict with a taken row, by `take`'s cosines with it; right for open rows."""
-        return cosines < -self.rules.conflict_tolerance - GRAIN
-
-    def _cosines(self, unit: Floats) -> Floats:
-        cosines = self.rows.cosines(unit)
-        doubtful = np.flatnonzero(self.open & near(cosines, self._thresholds, self.rows.margin + GRAIN))
-        cosines[doubtful] = self.rows.exact_cosines(doubtful, unit)
-        return cosines
-
-    def _close_copies(self, cosines: Floats) -> None:
-        if self.rules.duplicate_threshold is not None:
-            copies = self.open & (cosines >= self.rules.duplicate_threshold - GRAIN)
-            self.num_duplicates += int(copies.sum())
-            self.open &= ~copies  # in place: other selectors share the mask
+    def _close(self, copies: Rows) -> None:
+        self.open[copies] = False
+        self.num_duplicates += len(copies)

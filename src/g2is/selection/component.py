@@ -3,10 +3,34 @@
 import numpy as np
 
 from g2is.selection.candidates import Candidates
+from g2is.selection.conflicts import Conflicts
 from g2is.selection.core import CoreKnowledge
 from g2is.selection.record import ComponentReport, fraction
-from g2is.selection.similarity import Floats, Mask
+from g2is.selection.similarity import Floats, Singles, UnitRows
 from g2is.selection.trail import Taken, Trail
+
+_AT_ONCE = 16  # components whose cosines come from one pass
+
+
+class CoreCosines:
+    """Screened cosines of all rows with a core's components; those of several components come from one pass."""
+
+    def __init__(self, rows: UnitRows, core: CoreKnowledge) -> None:
+        self._rows = rows
+        self._found: dict[int, Singles] = {}
+        # (C, k), the components' directions
+        self.directions: Floats = np.stack([component / np.linalg.norm(component) for component in core.components])
+
+    def of(self, index: int) -> Singles:
+        """(N,) with component `index`: those of the next ones come along."""
+        if index not in self._found:
+            indices = [i for i in range(index, len(self.directions)) if i not in self._found][:_AT_ONCE]
+            self._found |= dict(zip(indices, self._rows.cosines(self.directions[indices]), strict=True))
+        return self._found[index]
+
+    def forget(self) -> None:
+        """Hold no memory that grows with the pool."""
+        self._found = {}
 
 
 class Component:
@@ -20,6 +44,7 @@ class Component:
         budget: int,
         candidates: Candidates,
         graph: np.ndarray | None,
+        core_cosines: CoreCosines,
     ) -> None:
         self.target = target
         self.index = index
@@ -31,28 +56,28 @@ class Component:
         self.spent = 0
         self.num_considered = 0
         self.num_refused = 0
-        self._direction: Floats = core.components[index] / np.linalg.norm(core.components[index])
         self._candidates = candidates
         self._graph = graph
-        self._core_cosines: np.ndarray | None = None  # (N,) float32, screened; made when the first anchor is looked for
+        self._core_cosines = core_cosines
         self._trail: Trail | None = None
         self._looking: Trail | None = None  # the trail of the last look: begun only if that row is taken
         self._num_refills = 0
         self._num_trails = 0
         self._dry_after: int | None = None
 
-    def look(self, shared_conflicts: Mask | None) -> Taken | None:
+    def look(self, shared_conflicts: Conflicts | None) -> Taken | None:
         """The row that comes next; None if no row meets the rules, and from then on until `begin_anew`.
 
-        A new trail keeps a conflict set of its own unless it is given the one that all components share, (N,).
+        A new trail keeps a conflict set of its own unless it is given the one that all components share.
         """
         if self._trail is None:
             trail = self._new_trail(shared_conflicts)
         else:
             trail = self._trail
-            num_open = int(self._candidates.open.sum())
+            num_available = trail.num_available()
+            num_open = int(np.count_nonzero(self._candidates.open))
             self.num_considered += num_open
-            self.num_refused += num_open - int(trail.available().sum())
+            self.num_refused += num_open - num_available
         taken = trail.look()
         if taken is None:
             self.is_dry = True
@@ -85,7 +110,8 @@ class Component:
 
     def forget(self) -> None:
         """Hold no memory that grows with the pool: the target is done."""
-        self._trail = self._looking = self._core_cosines = None
+        self._trail = self._looking = None
+        self._core_cosines.forget()
 
     def report(self) -> ComponentReport:
         """How the walk went for this component."""
@@ -101,9 +127,6 @@ class Component:
             conflict_refused_fraction=fraction(self.num_refused, self.num_considered),
         )
 
-    def _new_trail(self, shared_conflicts: Mask | None) -> Trail:
-        rows = self._candidates.rows
-        if self._core_cosines is None:
-            self._core_cosines = rows.cosines(self._direction).astype(np.float32)
-        conflicts = np.zeros(rows.num_rows, dtype=bool) if shared_conflicts is None else shared_conflicts
-        return Trail(self._candidates, self._direction, self._core_cosines, conflicts, self._graph)
+    def _new_trail(self, shared_conflicts: Conflicts | None) -> Trail:
+        direction, cosines = self._core_cosines.directions[self.index], self._core_cosines.of(self.index)
+        return Trail(self._candidates, direction, cosines, self._graph, shared_conflicts)

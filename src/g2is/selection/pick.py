@@ -3,7 +3,7 @@
 Each target has a budget of costs and takes rows until the next one does not fit; what is left goes to the next target,
 as in the walk. Included rows come first. A quota is full when nothing is left of it, or less than the row named next
 takes; then its source's rows are closed. With `duplicate_threshold` a row that is named is refused if it is a near-copy
-of one that was taken: to look for the copies of each taken row would be a pass over the pool each.
+of one that was taken.
 """
 
 import math
@@ -14,10 +14,10 @@ import numpy as np
 from g2is.errors import SelectionError
 from g2is.methods import SELECTORS, registered
 from g2is.progress import Progress
+from g2is.selection.copies import Copies
 from g2is.selection.limits import Limits, Tally
 from g2is.selection.problem import Problem, Select
 from g2is.selection.record import Picks, Role, Step
-from g2is.selection.similarity import GRAIN, Floats, UnitRows
 
 
 def built_in(name: str) -> Select:
@@ -55,7 +55,7 @@ class _Picker:
         self._progress = progress
         self._num_zero_rows = 0 if problem.rows is None else int((~problem.rows.nodes).sum())
         threshold = problem.settings.duplicate_threshold
-        self._copies = None if threshold is None or problem.rows is None else _Copies(problem.rows, threshold)
+        self._copies = None if threshold is None or problem.rows is None else Copies(problem.rows, threshold)
         self._steps: list[Step] = []
         self._num_duplicates = 0
         self._spent = 0
@@ -120,29 +120,6 @@ class _Picker:
             self._open &= ~full.rows
         if self._progress is not None:
             self._progress(self._spent, self._budget)
-
-
-class _Copies:
-    """The rows taken so far, to tell whether another one is a near-copy of any: a float32 screen, float64 decides."""
-
-    def __init__(self, rows: UnitRows, threshold: float) -> None:
-        self._rows, self._threshold = rows, threshold
-        self._taken: list[int] = []
-        self._units = np.empty((64, rows.k), np.float32)  # of the rows taken, and room for more
-        self._margin = 1.01 * (rows.k + 8) * 2.0**-24  # of a float32 product of unit vectors, as in similarity.py
-
-    def is_copy(self, row: int) -> bool:
-        unit = self._rows.unit(row)
-        screened = self._units[: len(self._taken)] @ unit.astype(np.float32)
-        near = np.flatnonzero(screened >= self._threshold - self._margin - GRAIN)
-        cosines: Floats = self._rows.exact_cosines(np.array(self._taken, np.intp)[near], unit)
-        return bool((cosines >= self._threshold - GRAIN).any())
-
-    def add(self, row: int) -> None:
-        if len(self._taken) == len(self._units):
-            self._units = np.concatenate([self._units, np.empty_like(self._units)])
-        self._units[len(self._taken)] = self._rows.unit(row)
-        self._taken.append(row)
 
 
 def all_open(num_rows: int) -> np.ndarray:

@@ -53,8 +53,9 @@ class ComponentReport:
     num_refills  rows taken after the first deal
     num_trails   anchors taken, so 1 unless new ones were needed
     dry_after    rows it had taken when it first ran dry; None if it never did
-    conflict_refused_fraction  of the rows that could still be taken, the share refused because they conflict; the mean
-                 over the steps weighted by those rows; NaN if no step was looked for
+    conflict_refused_fraction  of the rows that could still be taken, the share refused because they conflict, by the
+                 screen: rows so near the threshold that only an exact value could tell are not counted; the mean over
+                 the steps weighted by those rows; NaN if no step was looked for
     """
 
     target: str
@@ -79,10 +80,11 @@ class Walk:
     conflict_tolerance  τ as resolved for this k
     conflict_refused_fraction  as in ComponentReport, over all components
     noise               2/√k
-    noise_fraction      share of the cosines between a taken row and those that could still be taken then, that lie
-                        within ±noise; NaN if there were none
+    noise_fraction      share of the cosines between a taken row and those that its trail could still take then, that
+                        lie within ±noise, by the screen; a trail's last row is not counted; NaN if there were none
     num_zero_rows       zero rows of the pool
-    num_duplicates      rows skipped as near-copies of a taken row
+    num_duplicates      rows found to be near-copies of a taken row, and so skipped: all of those that would have been
+                        taken, and others that were noticed
     num_included        rows that were selected because they were asked for by name
     full_quotas         sources whose quota is full, in the order in which they were
     ran_out             where the rows ran out, if fewer than `budget` were selected. What is left of a budget of tokens

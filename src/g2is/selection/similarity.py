@@ -1,20 +1,19 @@
-"""Cosines of all pool rows with a direction: a float32 screen, and the float64 values that decide.
+"""Cosines of pool rows with a direction: a float32 screen, and the float64 values that decide.
 
-One pass over the pool's N·k stored values answers a step of the walk; the N×N graph is never made. The pass runs in
-float32, because it is bound by memory and conversion, and is off by at most `margin` (a worst-case bound, below).
-Whatever lies so near a threshold, or so near the best, that the margin could turn the decision, is computed anew in
-float64 from the stored values. So the walk is that of a plain float64 program, whatever the block, the number of
-threads or the order in which a BLAS adds.
+One pass over the pool's N·k stored values answers several steps of the walk; the N×N graph is never made. The pass runs
+in float32, because it is bound by memory and conversion, and is off by at most `margin` (a worst-case bound,
+`screen.py`). Whatever lies so near a threshold, or so near the best, that the margin could turn the decision, is
+computed anew in float64 from the stored values. So the walk is that of a plain float64 program, whatever the block, the
+number of threads or the order in which a BLAS adds.
 
 Float64 has rounding too: whether two orthogonal rows have cosine +1e-17 or -1e-17 is chance. Differences up to
 `GRAIN` are therefore no differences: a value within GRAIN below a threshold reaches it, values within GRAIN of the
 best tie with it, and ties go to the lowest row.
 """
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+import os
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,8 +21,10 @@ from numpy.typing import NDArray
 
 from g2is.errors import MatrixError
 from g2is.selection.files import as_tensor, first_broken_rows
+from g2is.selection.screen import InMemory, OnDevice, Quantised, Screen, Stored, over_stripes, single_threaded_torch
 
 Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
 Rows = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
@@ -31,14 +32,10 @@ GRAIN = 1e-12
 
 BLOCK_VALUES = 2**18  # converted to float32 at a time: 1 MiB, half of a core's L2 cache (measured: the fastest)
 _EXACT_VALUES = 2**17  # converted to float64 at a time: 1 MiB
-_COLUMNS = (
-    2048  # added up in one float32 sum, sums of which are added next: fewer have a smaller margin but take longer
-)
-_UNIT = 2.0**-24  # relative rounding error of float32
 _SAFE_NORM = (1e-18, 1e18)  # beyond these, products with a unit vector may leave float32's range
 _SQUARE_RANGE = (1e-280, 1e300)  # squared norms that float64 holds with full precision
-
-_torch_threads_lock = threading.Lock()
+MOST_AHEAD = 16  # directions of one pass: reading the pool takes as long as the arithmetic of some five (measured)
+_WORTH_GATHERING = 0.75  # of the pool: of more rows than that a pass over all in their order is as fast
 
 
 class UnitRows:
@@ -47,63 +44,78 @@ class UnitRows:
     num_rows, k  shape of the pool
     nodes        (N,) bool, rows that are not zero; a zero row has cosine 0 with everything
     margin       the most by which `cosines` may differ from `exact_cosines`
+    most_ahead   directions that are worth a place in a pass though they may not be needed
     """
 
     def __init__(
-        self, pool: np.ndarray | torch.Tensor, block_values: int = BLOCK_VALUES, what: str = "pool gradients"
+        self,
+        pool: np.ndarray | torch.Tensor,
+        block_values: int = BLOCK_VALUES,
+        what: str = "pool gradients",
+        quantise: bool | None = None,
+        device: str | None = None,
     ) -> None:
         """Read `pool` (N, k) once, for its norms. float16, bfloat16, float32 or float64; a memory map stays one.
 
-        `what` names the matrix in errors; `block_values` are converted at a time, and change nothing else.
+        `what` names the matrix in errors; `block_values` are converted at a time, and change nothing else. Cosines are
+        screened on a GPU if the matrix fits there (`device` names one, or "cpu" for the same code without); else in an
+        8-bit copy in memory if the matrix is a memory map that does not fit (`quantise` says whether); else in the
+        matrix itself. None of this changes an exact value.
 
         Raises MatrixError if the shape or dtype is another, or a row holds NaN or Inf.
         """
         self._tensor = as_tensor(pool, what)
         self.num_rows, self.k = self._tensor.shape
         self._block_rows = max(1, block_values // self.k)
-        # In any order of adding n products, float32 errs by at most n·u/(1 - n·u)·Σ|xᵢdᵢ| (Higham, Accuracy and
-        # Stability, §3.1), and Σ|xᵢdᵢ| <= 1 for unit vectors. Beside the longest sum: one rounding for each piece, and
-        # a few for bringing row, direction and result to float32.
-        num_roundings = min(self.k, _COLUMNS) + -(-self.k // _COLUMNS) + 8
-        self.margin = 1.01 * num_roundings * _UNIT
-        norms = self._norms(what)
+        num_bytes = self._tensor.numel() * self._tensor.element_size()
+        on = _device_for(num_bytes) if device is None and quantise is None else device
+        if quantise is None:
+            room = 1.1 * self._tensor.numel()  # what the copy takes, and a little more
+            quantise = on is None and isinstance(pool, np.memmap) and num_bytes > _available_memory() > room
+        copy = Quantised(self.num_rows, self.k) if quantise else None
+        norms = self._norms(what, copy)
         self.nodes: Mask = norms > 0
         self._inverse_norms = np.divide(1.0, norms, out=np.zeros_like(norms), where=self.nodes)
         outside = self.nodes & ((norms < _SAFE_NORM[0]) | (norms > _SAFE_NORM[1]))
-        self._scale_first = self._tensor.dtype == torch.float64 or bool(outside.any())
+        scale_first = self._tensor.dtype == torch.float64 or bool(outside.any())
+        self._screen: Screen
+        if on is not None:
+            self._screen = OnDevice(self._tensor, self._inverse_norms, scale_first, torch.device(on))
+        else:
+            source = copy or Stored(self._tensor, self._inverse_norms, scale_first)
+            self._screen = InMemory(source, self.k, max(1, block_values // source.width))
+        self.margin = self._screen.error
+        self.most_ahead = 0 if self._screen.is_cheap else MOST_AHEAD
 
-    def cosines(self, direction: Floats) -> Floats:
-        """Cosine of every row with the unit vector `direction` (k,), (N,), each within `margin` of the exact one.
+    def cosines(self, direction: Floats, rows: Rows | None = None) -> Singles:
+        """Cosine of every row, or of `rows` (n,), with the unit vector `direction` (k,): (n,), within `margin` each.
 
-        Several directions, the columns of (k, c), give (N, c) and take one pass together.
+        Several directions, the rows of (c, k), give (c, n) and take one pass together.
         """
-        out = torch.empty((self.num_rows, *direction.shape[1:]), dtype=torch.float32)
-        add = torch.Tensor.addmv_ if direction.ndim == 1 else torch.Tensor.addmm_
-        pieces = torch.from_numpy(direction.astype(np.float32)).split(_COLUMNS)
+        directions = torch.from_numpy(np.atleast_2d(direction).astype(np.float32))
+        if rows is None:
+            found = self._screen.cosines(directions, None).numpy()
+        elif len(rows) > _WORTH_GATHERING * self.num_rows:
+            found = self._screen.cosines(directions, None).numpy()[:, rows]
+        else:
+            found = self._screen.cosines(directions, torch.from_numpy(rows)).numpy()
+        return found[0] if direction.ndim == 1 else found
 
-        def screen(start: int, stop: int) -> None:
-            buffer = torch.empty(self._block_rows, self.k, dtype=torch.float32)
-            for low in range(start, stop, self._block_rows):
-                high = min(low + self._block_rows, stop)
-                block = buffer[: high - low]
-                if self._scale_first:
-                    inverse = torch.from_numpy(self._inverse_norms[low:high, None])
-                    block.copy_(self._tensor[low:high].double() * inverse)
-                else:
-                    block.copy_(self._tensor[low:high])
-                sums = out[low:high].zero_()
-                for columns, piece in zip(block.split(_COLUMNS, dim=1), pieces, strict=True):
-                    add(sums, columns, piece)
-
-        self._over_stripes(screen)
-        cosines = out.numpy().astype(np.float64)
-        if not self._scale_first:
-            cosines *= self._inverse_norms if direction.ndim == 1 else self._inverse_norms[:, None]
-        return cosines
+    def rough_units(self, rows: Rows) -> Singles:
+        """The unit vectors (n, k) of `rows` (n,) as the screen knows them, for guesses."""
+        with single_threaded_torch():
+            return self._screen.units(torch.from_numpy(rows)).numpy()
 
     def exact_cosines(self, rows: Rows, direction: Floats) -> Floats:
         """Cosine of each of `rows` (n,) with the unit vector `direction` (k,) in float64; equal rows, equal bits."""
         return self.over_units(rows, lambda units: dot_rows(units, direction)[:, None])[:, 0]
+
+    def decided_cosines(self, rows: Rows, direction: Floats, threshold: float) -> Floats:
+        """As `exact_cosines` wherever a value lies near `threshold`, and screened elsewhere: (n,)."""
+        cosines = self.cosines(direction, rows).astype(np.float64)
+        near = np.flatnonzero(np.abs(cosines - threshold) <= self.margin + GRAIN)
+        cosines[near] = self.exact_cosines(rows[near], direction)
+        return cosines
 
     def unit(self, row: int) -> Floats:
         """The unit vector (k,) of a row; zero for a zero row."""
@@ -116,20 +128,22 @@ class UnitRows:
         return np.concatenate(parts) if parts else measure(np.empty((0, self.k)))
 
     def _units(self, rows: Rows) -> Floats:
-        with _single_threaded_torch():
+        with single_threaded_torch():
             stored = self._tensor.index_select(0, torch.from_numpy(rows)).double().numpy()
         return stored * self._inverse_norms[rows, None]
 
-    def _norms(self, what: str) -> Floats:
+    def _norms(self, what: str, copy: Quantised | None) -> Floats:
         squares = np.empty(self.num_rows)
 
         def measure(start: int, stop: int) -> None:
             for low in range(start, stop, self._block_rows):
                 block = self._tensor[low : min(low + self._block_rows, stop)].double().numpy()
                 with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-                    squares[low : low + len(block)] = dot_rows(block, block)
+                    ours = squares[low : low + len(block)] = dot_rows(block, block)
+                    if copy is not None:  # rows that are refused below may be put as anything
+                        copy.put(low, np.nan_to_num(block / np.sqrt(np.where(ours > 0, ours, 1.0))[:, None]))
 
-        self._over_stripes(measure)
+        over_stripes(self.num_rows, self._block_rows, measure)
         suspect = np.flatnonzero(~((squares >= _SQUARE_RANGE[0]) & (squares <= _SQUARE_RANGE[1])))
         broken = [int(row) for row in suspect if first_broken_rows(self._tensor[row : row + 1])]
         if broken:
@@ -145,21 +159,6 @@ class UnitRows:
             )
         return np.sqrt(squares)
 
-    def _over_stripes(self, work: Callable[[int, int], None]) -> None:
-        """Do `work(start, stop)` for stripes of rows, in as many threads as torch is set to use.
-
-        Each thread runs torch single-threaded: threads that meet at a barrier after every small block lose most of
-        their time there, all of it on a machine that others use too.
-        """
-        stripe = self._block_rows * 8
-        starts = range(0, self.num_rows, stripe)
-        with _single_threaded_torch() as num_threads:
-            if num_threads == 1 or len(starts) == 1:
-                work(0, self.num_rows)
-                return
-            with ThreadPoolExecutor(min(num_threads, len(starts))) as executor:
-                list(executor.map(lambda start: work(start, min(start + stripe, self.num_rows)), starts))
-
 
 def dot_rows(rows: Floats, others: Floats) -> Floats:
     """Each row's product with `others`, (k,) or row by row (n, k): (n,). Equal rows give equal bits, unlike a gemv."""
@@ -167,21 +166,17 @@ def dot_rows(rows: Floats, others: Floats) -> Floats:
     return np.add.reduce(np.multiply(rows, others, order="C"), axis=1)
 
 
-def near(values: Floats, thresholds: Sequence[float], margin: float) -> Mask:
-    """Where a value (n,) lies within `margin` of a threshold."""
-    found = np.zeros(len(values), dtype=bool)
-    for threshold in thresholds:
-        found |= np.abs(values - threshold) <= margin
-    return found
+def _device_for(num_bytes: int) -> str | None:
+    """The GPU that holds a matrix of `num_bytes` and still has room for a pass, if there is one."""
+    if not torch.cuda.is_available():
+        return None
+    return "cuda" if torch.cuda.mem_get_info()[0] > 1.1 * num_bytes + 2**31 else None
 
 
-@contextmanager
-def _single_threaded_torch() -> Iterator[int]:
-    # The setting is the process's, so two walks must not save and restore it across each other.
-    with _torch_threads_lock:
-        num_threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            yield num_threads
-        finally:
-            torch.set_num_threads(num_threads)
+def _available_memory() -> int:
+    """Bytes that can be filled without swapping; all that the machine has where it does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,13 +1,16 @@
 """One trail of the walk: an anchor near the core knowledge and the rows that follow it (method.md step 7)."""
 
 import math
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from g2is.selection.candidates import Candidates
 from g2is.selection.choose import choose_best, choose_first
-from g2is.selection.similarity import GRAIN, Floats, Mask, Rows, dot_rows
+from g2is.selection.conflicts import Conflicts
+from g2is.selection.foresight import Foresight, Position
+from g2is.selection.similarity import GRAIN, Floats, Mask, Rows, Singles, dot_rows
 
 _NO_LENGTH = 1e-10  # a sum S' no longer than this has no direction: its consistency is 0, as in the authors' script
 
@@ -22,62 +25,80 @@ class Taken(NamedTuple):
     consistency: float
 
 
-class Trail:
-    """Takes rows one by one. S' and the conflict set are those of this trail's own rows.
+@dataclass
+class _Alive:
+    """The rows that may still be taken, in ascending order, and what is known of each, by the screen.
 
-    `direction` (k,) is K; `core_cosines` (N,) float32 are the screened cosines with it; `conflicts` (N,) bool is the
-    conflict set to fill: all False for a trail of its own, or the one that several components share.
+    Rows that are closed or conflict never come back while a trail lasts, so all that grows with the pool is kept, and
+    read, for these rows only.
+    """
+
+    rows: Rows  # (n,)
+    to_core: Singles  # (n,) cosines with K
+    to_last: Singles | None = None  # (n,) cosines with the last row
+    sum_products: Floats | None = None  # (n,) products of the unit rows with S'
+
+    def keep(self, which: Mask) -> None:
+        self.rows, self.to_core = self.rows[which], self.to_core[which]
+        self.to_last = None if self.to_last is None else self.to_last[which]
+        self.sum_products = None if self.sum_products is None else self.sum_products[which]
+
+
+class Trail:
+    """Takes rows one by one. S' is the sum of this trail's own rows.
+
+    `direction` (k,) is K; `core_cosines` (N,) float32 are the screened cosines with it; `shared` is the conflict set
+    that several components share, None for a trail that has one of its own.
     """
 
     def __init__(
         self,
         candidates: Candidates,
         direction: Floats,
-        core_cosines: np.ndarray,
-        conflicts: Mask,
+        core_cosines: Singles,
         graph: np.ndarray | None,
+        shared: Conflicts | None = None,
     ) -> None:
         self._candidates = candidates
         self._rows = candidates.rows
         self._rules = candidates.rules
         self._direction = direction
         self._core_cosines = core_cosines
-        self._conflicts = conflicts
+        self._is_shared = shared is not None
+        self._conflicts = shared or Conflicts(self._rows, self._rules.conflict_tolerance)
         self._graph = graph
         self._last = -1
         self._num_taken = 0
         self._sum: Floats = np.zeros(self._rows.k)  # S' of eq. 6
         self._reference = 0.0  # what the consistency of a larger S' is held against
-        self._cosines: Floats | None = None  # of all rows with the last one
-        self._sum_products: Floats | None = None  # of all unit rows with S'
+        self._is_behind = False  # the last row's conflicts are still to be found out
+        self._alive: _Alive | None = None  # None: not known now
+        self._foresight = Foresight(self._rows)
 
-    def available(self) -> Mask:
-        """The rows (N,) that can be taken without conflict."""
-        return self._candidates.open & ~self._conflicts
+    def num_available(self) -> int:
+        """How many rows can be taken without conflict, but for those of which only an exact value could tell."""
+        return len(self._catch_up().rows)
 
     def look(self) -> Taken | None:
-        """The row that comes next; None if the trail has run dry. Nothing changes before it is handed to `add`."""
+        """The row that comes next; None if the trail has run dry. Nothing changes before it is handed to `add`, except
+        that rows found to be near-copies are closed."""
+        alive = self._catch_up()
         if self._num_taken == 0:
-            taken = self._take_best("anchor", np.flatnonzero(self.available()), self._core_cosines)
-        else:
-            possible = self.available() & self._perhaps_consistent()
-            if self._graph is None:
-                # All possible rows are looked at here, so a fallback (same rows, same rules) could not find one.
-                taken = self._take_best("step", np.flatnonzero(possible), self._wake()[0])
-            else:
-                taken = self._take_neighbour(self._graph[self._last], possible) or self._take_best(
-                    "fallback", np.flatnonzero(possible), self._core_cosines
-                )
-        return taken
+            return self._take_best("anchor", alive.rows, alive.to_core)
+        possible = self._perhaps_consistent(alive)
+        rows = alive.rows[possible]
+        if self._graph is None:
+            # All possible rows are looked at here, so a fallback (same rows, same rules) could not find one.
+            assert alive.to_last is not None
+            return self._take_best("step", rows, alive.to_last[possible])
+        return self._take_neighbour(self._graph[self._last], rows) or self._take_best(
+            "fallback", rows, alive.to_core[possible]
+        )
 
     def add(self, taken: Taken) -> None:
         """Take the row that `look` found."""
-        unit = self._rows.unit(taken.row)
-        self._sum = self._sum + unit
-        cosines = self._candidates.take(taken.row, unit)
-        self._conflicts |= self._candidates.conflicting(cosines)
-        self._cosines = cosines
-        self._sum_products = cosines if self._sum_products is None else self._sum_products + cosines
+        self._sum = self._sum + self._rows.unit(taken.row)
+        self._candidates.take(taken.row)
         self._last = taken.row
         self._num_taken += 1
         value = taken.consistency if self._rules.signed else abs(taken.consistency)
@@ -85,13 +106,60 @@ class Trail:
             self._reference = value
         elif self._rules.reference == "best":
             self._reference = max(self._reference, value)
+        self._is_behind = True
+        if self._is_shared:  # other trails must know of the conflicts at once; else the last row may never need them
+            self._catch_up()
 
     def rest(self) -> None:
-        """Drop what can be had again with two passes over the pool, until the trail is extended."""
-        self._cosines = self._sum_products = None
+        """Drop what can be had again with a pass over the pool, until the trail is extended."""
+        self._alive = None
+        self._foresight.forget()
+
+    def _catch_up(self) -> _Alive:
+        """What is known of the rows that can be taken now, after a pass over them if need be."""
+        alive = self._alive
+        if alive is None:
+            rows = np.flatnonzero(self._candidates.open & ~self._conflicts.surely)
+            alive = self._alive = _Alive(rows, self._core_cosines[rows])
+        else:
+            self._drop(alive, self._candidates.open[alive.rows] & ~self._conflicts.surely[alive.rows])
+        if self._num_taken and (self._is_behind or alive.to_last is None):
+            self._measure_last(alive)
+        if self._is_behind:
+            assert alive.to_last is not None
+            self._candidates.note(alive.rows, alive.to_last)
+            conflicting = self._conflicts.add(self._last, alive.rows, alive.to_last)
+            self._drop(alive, self._candidates.open[alive.rows] & ~conflicting)
+            self._is_behind = False
+        return alive
+
+    def _measure_last(self, alive: _Alive) -> None:
+        """Bring the cosines with the last row and the products with S' up to date."""
+        if (cosines := self._foresight.cosines_with(self._last)) is not None and alive.sum_products is not None:
+            alive.to_last, alive.sum_products = cosines, alive.sum_products + cosines
+            return
+        directions = [self._rows.unit(self._last)]
+        length = float(np.sqrt(self._sum @ self._sum))
+        is_known = alive.sum_products is not None or self._num_taken == 1
+        if not is_known:
+            directions.append(self._sum / length if length > 0 else self._sum)
+        near = alive.to_core if alive.to_last is None else alive.to_last
+        position = Position(self._last, self._sum, self._direction, self._reference)
+        cosines, *of_sum = self._foresight.look(alive.rows, directions, near, self._rules, position)
+        if not is_known:
+            alive.sum_products = of_sum[0].astype(np.float64) * length
+        else:
+            before = 0.0 if alive.sum_products is None else alive.sum_products
+            alive.sum_products = before + cosines.astype(np.float64)
+        alive.to_last = cosines
+
+    def _drop(self, alive: _Alive, kept: Mask) -> None:
+        if not kept.all():
+            alive.keep(kept)
+            self._foresight.keep(kept)
 
     def _take_best(
-        self, role: Literal["anchor", "step", "fallback"], candidates: Rows, screened: np.ndarray
+        self, role: Literal["anchor", "step", "fallback"], candidates: Rows, screened: Singles
     ) -> Taken | None:
         def judge(rows: Rows) -> tuple[Floats, Mask]:
             to_previous, to_core, consistency = self._measure(rows)
@@ -99,15 +167,19 @@ class Trail:
                 return to_core, np.ones(len(rows), dtype=bool)
             return (to_previous if role == "step" else to_core), self._consistent(consistency)
 
-        return self._taken(
-            choose_best(candidates, screened[candidates].astype(np.float64), self._rows.margin, judge), role
-        )
+        row = choose_best(candidates, screened.astype(np.float64), self._rows.margin, judge, self._admit)
+        return self._taken(row, role)
 
-    def _take_neighbour(self, neighbours: np.ndarray, possible: Mask) -> Taken | None:
+    def _take_neighbour(self, neighbours: np.ndarray, possible: Rows) -> Taken | None:
         # The list's own order decides: it is "best first" as whoever made it measured, which may not be by our cosine.
         listed = np.asarray(neighbours, dtype=np.intp)
-        row = choose_first(listed[possible[listed]], lambda rows: self._consistent(self._measure(rows)[2]))
+        listed = listed[np.isin(listed, possible)]
+        row = choose_first(listed, lambda rows: self._consistent(self._measure(rows)[2]), self._admit)
         return self._taken(row, "step")
+
+    def _admit(self, row: int) -> bool:
+        """Whether a row that would be taken neither conflicts nor is a near-copy, decided exactly."""
+        return not self._conflicts.has(row) and not self._candidates.is_copy(row)
 
     def _taken(self, row: int | None, role: Literal["anchor", "step", "fallback"]) -> Taken | None:
         if row is None:
@@ -134,29 +206,19 @@ class Trail:
         value = consistency if self._rules.signed else np.abs(consistency)
         return value >= self._rules.delta * self._reference - GRAIN
 
-    def _perhaps_consistent(self) -> Mask:
-        """Where eq. 6 may hold (N,), from the screened products: False only where it surely does not.
+    def _perhaps_consistent(self, alive: _Alive) -> Mask:
+        """Where eq. 6 may hold (n,), from the screened products: False only where it surely does not.
 
         It is asked as S'·K + x·K >= δ·reference·‖S' + x‖, with ‖S' + x‖² = ‖S'‖² + 2 S'·x + ‖x‖².
         """
-        sum_products = self._wake()[1]
-        aligned = self._sum @ self._direction + self._core_cosines.astype(np.float64)
+        assert alive.sum_products is not None
+        aligned = self._sum @ self._direction + alive.to_core.astype(np.float64)
         if not self._rules.signed:
             aligned = np.abs(aligned)
-        squares = self._sum @ self._sum + 2 * sum_products + self._rows.nodes
+        squares = self._sum @ self._sum + 2 * alive.sum_products + self._rows.nodes[alive.rows]
         # S'·x is a sum of num_taken screened cosines, each off by up to the margin, and twice that is in the square.
         square_margin = 2 * self._rows.margin * self._num_taken
         lengths = np.sqrt(np.maximum(squares, square_margin))
         bar = self._rules.delta * self._reference
         slack = self._rows.margin + abs(bar) * square_margin / lengths + 1e-9
         return aligned >= bar * lengths - slack
-
-    def _wake(self) -> tuple[Floats, Floats]:
-        """Cosines of all rows with the last row, and products of all unit rows with S': (N,) each."""
-        if self._cosines is None:
-            self._cosines = self._rows.cosines(self._rows.unit(self._last))
-        if self._sum_products is None:
-            length = float(np.sqrt(self._sum @ self._sum))
-            unit = self._sum / length if length > 0 else self._sum
-            self._sum_products = self._rows.cosines(unit) * length
-        return self._cosines, self._sum_products

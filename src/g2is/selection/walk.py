@@ -15,8 +15,8 @@ nothing of this ever happens.
 
 Settled here, where method.md leaves it open:
 
-- Included rows come first. They and their near-copies are closed, but no row conflicts with them, and they are part of
-  no trail.
+- Included rows come first. They are closed and their near-copies refused, but no row conflicts with them, and they are
+  part of no trail.
 - A quota is full when nothing is left of it, or less than the row chosen next takes; then its source's rows are closed.
 
 - An anchor obeys no conflict or consistency rule, as in the authors' script, but is never a near-copy of a taken row.
@@ -41,7 +41,8 @@ from g2is.errors import SelectionError
 from g2is.progress import Progress
 from g2is.selection.budget import share_budget
 from g2is.selection.candidates import Candidates, Rules
-from g2is.selection.component import Component
+from g2is.selection.component import Component, CoreCosines
+from g2is.selection.conflicts import Conflicts
 from g2is.selection.core import CoreKnowledge
 from g2is.selection.files import check_graph, check_k
 from g2is.selection.limits import Limits, Tally
@@ -137,11 +138,11 @@ class _Walker:
         self._spent = 0
         self._steps: list[Step] = []
         self._num_trails = 0
-        self._shared_conflicts = np.zeros(rows.num_rows, dtype=bool)
+        self._shared_conflicts = self._no_conflicts()
 
     def walk(self, targets: Sequence[TargetShare]) -> Walk:
-        self._candidates.include(self._limits.included)
         for row in self._limits.included:
+            self._candidates.take(int(row))
             self._record(Step(int(row), len(self._steps), None, None, None, "included", math.nan, math.nan, math.nan))
         components: list[Component] = []
         shortfalls: list[str] = []
@@ -149,8 +150,9 @@ class _Walker:
         for target in targets:
             budget = target.budget + unspent
             budgets = share_budget(budget, target.core.variance.tolist())
+            cosines = CoreCosines(self._rows, target.core)
             of_target = [
-                Component(target.name, index, target.core, share, self._candidates, self._graph)
+                Component(target.name, index, target.core, share, self._candidates, self._graph, cosines)
                 for index, share in enumerate(budgets)
             ]
             unspent, shortfall = self._walk_target(TargetShare(target.name, target.core, budget), of_target)
@@ -192,7 +194,7 @@ class _Walker:
                 if num_rounds and len(self._steps) == before_round:
                     return 0, self._pool_shortfall(target, left, num_rounds)
                 num_rounds, before_round = num_rounds + 1, len(self._steps)
-                self._shared_conflicts = np.zeros(self._rows.num_rows, dtype=bool)
+                self._shared_conflicts = self._no_conflicts()
                 for component in components:
                     component.begin_anew()
                 going_on = components
@@ -220,10 +222,9 @@ class _Walker:
 
     def _extend(self, component: Component, allowance: int, refill: bool) -> int:
         """Let a component take rows until one does not fit the rest of `allowance`; what they cost."""
-        shared = self._shared_conflicts if self._settings.cross_component_conflicts else None
         spent = 0
         while spent < allowance:
-            taken = component.look(shared)
+            taken = component.look(self._shared_conflicts)
             if taken is None:
                 return spent
             if full := self._tally.refuses(taken.row):
@@ -260,6 +261,12 @@ class _Walker:
             self._candidates.open &= ~full.rows
         if self._progress is not None:
             self._progress(self._spent, self._budget)
+
+    def _no_conflicts(self) -> Conflicts | None:
+        """An empty conflict set for all components to share, if they do."""
+        if not self._settings.cross_component_conflicts:
+            return None
+        return Conflicts(self._rows, self._rules.conflict_tolerance)
 
     def _pool_shortfall(self, target: TargetShare, left: int, num_rounds: int) -> str:
         closed = [f"{len(self._steps)} are taken", f"{self._candidates.num_duplicates} are near-copies of those"]

@@ -74,3 +74,29 @@ def test_first_is_by_the_order_given_not_by_row() -> None:
     assert choose_first(rows, lambda some: some < 2, at_once=2) == 1
     assert choose_first(rows, lambda some: some > 9) is None
     assert choose_first(rows[:0], lambda some: some > 0) is None
+
+
+def test_what_is_not_admitted_has_no_value_and_only_rows_that_would_be_chosen_are_asked_about() -> None:
+    asked: list[int] = []
+
+    def admit(row: int) -> bool:
+        asked.append(row)
+        return row != 1
+
+    judge = Judge([0.5, 0.9, 0.6, 0.59])
+    assert choose_best(np.arange(4), judge.exact, 0.2, judge, admit) == 2
+    assert asked == [1, 2]
+    assert choose_first(np.array([1, 3, 2]), lambda some: some > 0, admit) == 3
+
+
+def test_a_row_that_ties_with_one_that_is_not_admitted_does_not_win_by_it() -> None:
+    """Row 0 is within GRAIN of row 2, the best if it were admitted; of those that are, row 1 is best, and not tied."""
+    judge = Judge([0.5 - 0.9e-12, 0.5 + 0.9e-12, 0.5 + 1.8e-12])
+    assert choose_best(np.arange(3), judge.exact, 0.1, judge) == 1
+    assert choose_best(np.arange(3), judge.exact, 0.1, judge, lambda row: row != 2) == 1
+    assert choose_best(np.arange(3), judge.exact, 0.1, judge, lambda row: row == 0) == 0
+
+
+def test_none_is_chosen_where_none_is_admitted() -> None:
+    assert choose_best(np.arange(2), np.array([0.9, 0.8]), 0.1, Judge([0.9, 0.8]), lambda row: False) is None
+    assert choose_first(np.arange(2), lambda some: some >= 0, lambda row: False) is None

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from g2is.errors import MatrixError
-from g2is.selection.similarity import GRAIN, UnitRows, dot_rows, near
+from g2is.selection.similarity import GRAIN, UnitRows, dot_rows
 
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
 
@@ -130,11 +130,6 @@ def test_products_row_by_row() -> None:
     left, right = np.arange(6.0).reshape(2, 3), np.ones((2, 3))
     assert dot_rows(left, right).tolist() == [3, 12]
     assert dot_rows(left, np.array([1.0, 0, 2])).tolist() == [4, 13]
-
-
-def test_near_marks_what_lies_within_the_margin_of_any_threshold() -> None:
-    found = near(np.array([-0.3, -0.11, 0.0, 0.11, 0.5]), [-0.1, 0.1], 0.02)
-    assert found.tolist() == [False, True, False, True, False]
 
 
 def test_the_grain_is_above_float64_rounding_and_below_any_margin() -> None:

@@ -29,8 +29,7 @@ def start(pool: np.ndarray, graph: np.ndarray | None = None, direction: Any = (1
     rows = UnitRows(pool)
     candidates = Candidates(rows, Rules.resolve(settings, rows.k), keep_zero_rows=False)
     direction = np.asarray(direction, dtype=np.float64)
-    core_cosines = rows.cosines(direction).astype(np.float32)
-    return Trail(candidates, direction, core_cosines, np.zeros(rows.num_rows, dtype=bool), graph)
+    return Trail(candidates, direction, rows.cosines(direction), graph)
 
 
 def take_all(trail: Trail) -> list[Taken]:
@@ -143,7 +142,7 @@ def test_a_zero_row_is_never_taken_unless_it_is_kept_as_a_node() -> None:
     rules = Rules.resolve(SelectionConfig(**{**OFF, "conflict_tolerance": 0.0, "delta": 1.0}), 2)
     direction = np.array([1.0, 0.0])
     kept = Candidates(rows, rules, keep_zero_rows=True)
-    trail = Trail(kept, direction, rows.cosines(direction).astype(np.float32), np.zeros(3, dtype=bool), None)
+    trail = Trail(kept, direction, rows.cosines(direction), None)
     assert rows_of(take_all(trail)) == [1, 0], "a zero row conflicts with nothing and leaves S' as it is"
 
 

@@ -178,12 +178,12 @@ def test_the_report_counts_refusals_and_similarities_within_the_noise() -> None:
 
 
 def test_the_noise_fraction_is_the_share_of_cosines_within_two_over_the_root_of_k() -> None:
-    k = 400  # noise 0.1
+    k = 400  # noise 0.1; of two rows taken the first is counted, since for the last one nothing is looked up any more
     pool = np.zeros((5, k))
     pool[0, 0] = 1
     for row, cosine in ((1, 0.2), (2, 0.09), (3, -0.09), (4, 0.11)):
         pool[row, 0], pool[row, row] = cosine, np.sqrt(1 - cosine**2)
-    result = walk(pool, CoreKnowledge(np.eye(k)[:1], np.ones(1), np.ones(1), 5, 0), 1, settings())
+    result = walk(pool, CoreKnowledge(np.eye(k)[:1], np.ones(1), np.ones(1), 5, 0), 2, settings())
     assert result.noise == pytest.approx(0.1)
     assert result.noise_fraction == 0.5
 

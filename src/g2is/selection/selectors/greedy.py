@@ -7,9 +7,8 @@ import numpy as np
 
 from g2is.selection.choose import choose_best
 from g2is.selection.problem import Choice, Problem
-from g2is.selection.similarity import GRAIN, Floats, Rows, UnitRows
+from g2is.selection.similarity import GRAIN, MOST_AHEAD, Floats, Rows, Singles, UnitRows
 
-_MOST_AHEAD = 16  # directions of one pass
 _WATCHED = 256  # rows among which those that are taken next are guessed
 
 
@@ -55,7 +54,7 @@ class Ahead:
 
     def __init__(self, rows: UnitRows) -> None:
         self._rows = rows
-        self._kept: list[tuple[int, Floats]] = []
+        self._kept: list[tuple[int, Singles]] = []
         self._num = 1
 
     def products(self, row: int, foresee: Callable[[int], Sequence[tuple[int, Floats]]]) -> Floats:
@@ -66,11 +65,11 @@ class Ahead:
         if just these are taken.
         """
         if not self._kept or self._kept[0][0] != row:
-            self._num = max(1, self._num // 2) if self._kept else min(2 * self._num, _MOST_AHEAD)
+            self._num = max(1, self._num // 2) if self._kept else min(2 * self._num, MOST_AHEAD)
             foreseen = foresee(self._num)
-            products = self._rows.cosines(np.stack([direction for _, direction in foreseen], axis=1))
-            self._kept = list(zip([row for row, _ in foreseen], np.ascontiguousarray(products.T), strict=True))
-        return self._kept.pop(0)[1]
+            products = self._rows.cosines(np.stack([direction for _, direction in foreseen]))
+            self._kept = list(zip([row for row, _ in foreseen], products, strict=True))
+        return self._kept.pop(0)[1].astype(np.float64)
 
 
 def watched(candidates: Rows, values: Floats) -> Rows:

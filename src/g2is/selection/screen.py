@@ -1,0 +1,261 @@
+"""Approximate cosines of pool rows in float32: from the stored matrix, from an 8-bit copy of it, or on a GPU.
+
+A screen says by how much it may be off, and never more (`error`); what lies so near a decision that this matters is
+computed anew in float64 by `similarity.py`.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+Which = slice | torch.Tensor  # some rows: a range, or their indices (n,) int64
+
+_COLUMNS = (
+    2048  # added up in one float32 sum, sums of which are added next: fewer have a smaller margin but take longer
+)
+_UNIT = 2.0**-24  # relative rounding error of float32
+_DEVICE_VALUES = 2**27  # converted to float32 at a time on a GPU: 512 MiB
+_GROUP = 128  # neighbouring coordinates that share a scale in the 8-bit copy
+
+_torch_threads_lock = threading.Lock()
+
+
+class Screen(Protocol):
+    """error   the most by which a cosine may be off
+    is_cheap   whether a pass takes about as long as one step's other work, so that saving passes gains nothing
+    """
+
+    error: float
+    is_cheap: bool
+
+    def cosines(self, directions: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
+        """Cosines (c, n) of `rows` (n,), of all rows if None, with the unit vectors `directions` (c, k); float32."""
+        ...
+
+    def units(self, rows: torch.Tensor) -> torch.Tensor:
+        """The unit vectors (n, k) of `rows` (n,), as nearly as the screen knows them; float32."""
+        ...
+
+
+def rounding(k: int) -> float:
+    """The most by which a cosine of k coordinates may be off for being added up in float32, `_COLUMNS` at a time.
+
+    In any order of adding n products, float32 errs by at most n·u/(1 - n·u)·Σ|xᵢdᵢ| (Higham, Accuracy and Stability,
+    §3.1), and Σ|xᵢdᵢ| <= 1 for unit vectors. Beside the longest sum: one rounding for each piece, and ten for bringing
+    row, direction, norm, result and whatever it is compared with to float32 (six would do).
+    """
+    num_roundings = min(k, _COLUMNS) + -(-k // _COLUMNS) + 10
+    return 1.01 * num_roundings * _UNIT
+
+
+class Source(Protocol):
+    """Rows that can be had as float32.
+
+    inverse_norms  (N,) float32, by what a product must be multiplied still; None where rows come as unit vectors
+    error          the length of the longest difference between a unit vector and what is read of it
+    """
+
+    num_rows: int
+    width: int
+
+    @property
+    def inverse_norms(self) -> torch.Tensor | None: ...
+
+    @property
+    def error(self) -> float: ...
+
+    def read(self, which: Which, out: torch.Tensor) -> None:
+        """Write the rows into `out` (n, width) float32."""
+        ...
+
+
+class Stored:
+    """The stored matrix itself, (N, k)."""
+
+    error = 0.0
+
+    def __init__(self, tensor: torch.Tensor, inverse_norms: NDArray[np.float64], scale_first: bool) -> None:
+        """`scale_first`: bring rows to unit length in float64, because float32 cannot hold them as they are."""
+        self._tensor = tensor
+        self.num_rows, self.width = tensor.shape
+        factors = torch.from_numpy(inverse_norms).to(tensor.device)
+        self._first = factors if scale_first else None
+        self.inverse_norms = None if scale_first else factors.float()
+
+    def read(self, which: Which, out: torch.Tensor) -> None:
+        rows = select(self._tensor, which)
+        out.copy_(rows if self._first is None else rows.double() * select(self._first, which)[:, None])
+
+
+class Quantised:
+    """The unit vectors in 8 bits a coordinate, for a matrix that does not fit into memory.
+
+    A group of coordinates shares a scale. Residuals are measured in float64 as rows are put, and a product with a unit
+    vector is off by no more than the longest residual (Cauchy-Schwarz).
+    """
+
+    inverse_norms = None
+
+    def __init__(self, num_rows: int, k: int) -> None:
+        self.num_rows, self._k = num_rows, k
+        self._num_groups = -(-k // _GROUP)
+        self.width = self._num_groups * _GROUP  # the last group is filled up with zeros
+        self._values = torch.zeros(num_rows, self.width, dtype=torch.int8)
+        self._scales = torch.zeros(num_rows, self._num_groups)
+        self._residuals = torch.zeros(num_rows, dtype=torch.float64)
+
+    @property
+    def error(self) -> float:
+        """The longest residual."""
+        return 1.000001 * float(self._residuals.max())
+
+    def put(self, low: int, units: NDArray[np.float64]) -> None:
+        """Keep the unit vectors `units` (n, k) of the rows from `low` on."""
+        high = low + len(units)
+        groups = torch.zeros(len(units), self.width, dtype=torch.float64)
+        groups[:, : self._k] = torch.from_numpy(units)
+        groups = groups.view(len(units), self._num_groups, _GROUP)
+        scales = (groups.abs().amax(dim=2) / 127).float()
+        # A scale that float32 rounded to zero would divide by it: such a group stays zero.
+        divisors = torch.where(scales > 0, scales, 1.0).double()[:, :, None]
+        values = (groups / divisors).round_().clamp_(-127, 127)
+        self._residuals[low:high] = (groups - values * scales.double()[:, :, None]).square().sum(dim=(1, 2)).sqrt()
+        self._values[low:high] = values.view(len(units), self.width).to(torch.int8)
+        self._scales[low:high] = scales
+
+    def read(self, which: Which, out: torch.Tensor) -> None:
+        out.copy_(select(self._values, which))
+        out.view(len(out), self._num_groups, _GROUP).mul_(select(self._scales, which)[:, :, None])
+
+
+class InMemory:
+    """A screen on the processor's cores. It converts as many rows at a time as fit into a core's cache."""
+
+    is_cheap = False
+
+    def __init__(self, source: Source, k: int, block_rows: int) -> None:
+        self._source, self._k, self._block_rows = source, k, block_rows
+        self.error = source.error + rounding(k) * (1 + source.error)
+
+    def cosines(self, directions: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
+        source = self._source
+        num_rows = source.num_rows if rows is None else len(rows)
+        out = torch.empty(len(directions), num_rows)
+        pieces = torch.nn.functional.pad(directions, (0, source.width - self._k)).split(_COLUMNS, dim=1)
+
+        def screen(start: int, stop: int) -> None:
+            buffer = torch.empty(self._block_rows, source.width, dtype=torch.float32)
+            for low in range(start, stop, self._block_rows):
+                high = min(low + self._block_rows, stop)
+                which = slice(low, high) if rows is None else rows[low:high]
+                block = buffer[: high - low]
+                source.read(which, block)
+                sums = out[:, low:high].zero_()
+                for columns, piece in zip(block.split(_COLUMNS, dim=1), pieces, strict=True):
+                    if len(out) == 1:
+                        sums[0].addmv_(columns, piece[0])
+                    else:  # in this order a BLAS is twice as fast for few directions as in the other (measured)
+                        sums.addmm_(piece, columns.T)
+                if source.inverse_norms is not None:
+                    sums.mul_(select(source.inverse_norms, which))
+
+        over_stripes(num_rows, self._block_rows, screen)
+        return out
+
+    def units(self, rows: torch.Tensor) -> torch.Tensor:
+        units = torch.empty(len(rows), self._source.width)
+        self._source.read(rows, units)
+        if self._source.inverse_norms is not None:
+            units.mul_(select(self._source.inverse_norms, rows)[:, None])
+        return units[:, : self._k]
+
+
+class OnDevice:
+    """A screen on a GPU that holds the whole matrix."""
+
+    is_cheap = True
+
+    def __init__(
+        self, tensor: torch.Tensor, inverse_norms: NDArray[np.float64], scale_first: bool, device: torch.device
+    ) -> None:
+        self._device, self._k = device, tensor.shape[1]
+        self._source = Stored(tensor.to(device), inverse_norms, scale_first)
+        self.error = rounding(self._k)
+
+    def cosines(self, directions: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
+        source = self._source
+        rows = None if rows is None else rows.to(self._device)
+        pieces = directions.to(self._device).split(_COLUMNS, dim=1)
+        num_rows, at_once = source.num_rows if rows is None else len(rows), max(1, _DEVICE_VALUES // self._k)
+        out = torch.empty(len(directions), num_rows, device=self._device)
+        with _full_precision():
+            for low in range(0, num_rows, at_once):
+                high = min(low + at_once, num_rows)
+                which = slice(low, high) if rows is None else rows[low:high]
+                block = torch.empty(high - low, self._k, device=self._device)
+                source.read(which, block)
+                sums = out[:, low:high].zero_()
+                for columns, piece in zip(block.split(_COLUMNS, dim=1), pieces, strict=True):
+                    sums += piece @ columns.T
+                if source.inverse_norms is not None:
+                    sums.mul_(select(source.inverse_norms, which))
+        return out.cpu()
+
+    def units(self, rows: torch.Tensor) -> torch.Tensor:
+        rows = rows.to(self._device)
+        units = torch.empty(len(rows), self._k, device=self._device)
+        self._source.read(rows, units)
+        if self._source.inverse_norms is not None:
+            units.mul_(select(self._source.inverse_norms, rows)[:, None])
+        return units.cpu()
+
+
+def select(tensor: torch.Tensor, which: Which) -> torch.Tensor:
+    """`which` rows of `tensor`: a view of a range, a copy of others."""
+    return tensor[which] if isinstance(which, slice) else tensor.index_select(0, which)
+
+
+def over_stripes(num_rows: int, block_rows: int, work: Callable[[int, int], None]) -> None:
+    """Do `work(start, stop)` for stripes of rows, in as many threads as torch is set to use.
+
+    Each thread runs torch single-threaded: threads that meet at a barrier after every small block lose most of their
+    time there, all of it on a machine that others use too.
+    """
+    stripe = block_rows * 8
+    starts = range(0, num_rows, stripe)
+    with single_threaded_torch() as num_threads:
+        if num_threads == 1 or len(starts) <= 1:
+            work(0, num_rows)
+            return
+        with ThreadPoolExecutor(min(num_threads, len(starts))) as executor:
+            list(executor.map(lambda start: work(start, min(start + stripe, num_rows)), starts))
+
+
+@contextmanager
+def single_threaded_torch() -> Iterator[int]:
+    """Lets torch use one thread; gives the number that it may use otherwise."""
+    # The setting is the process's, so two walks must not save and restore it across each other.
+    with _torch_threads_lock:
+        num_threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield num_threads
+        finally:
+            torch.set_num_threads(num_threads)
+
+
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    # TF32 keeps ten bits of each factor, far less than `rounding` promises.
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
