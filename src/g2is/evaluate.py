@@ -103,7 +103,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
                         rows,
                         test.references,
                         config.evaluation,
-                        config.execution.batch_tokens,
+                        config.execution.tokens_a_batch(model.device.type, generates=config.evaluation.generate),
                         progress,
                     )
                 write_answers(config.out / ANSWERS, test.table.rows, test.table.ids, evaluation)
@@ -135,7 +135,7 @@ def _run_tasks(
                 task,
                 models.model,
                 tokenizer,
-                config.execution.batch_tokens,
+                config.execution.tokens_a_batch(models.model.device.type, generates=True),
                 config.evaluation.task_chat_template,
                 reporter,
             )

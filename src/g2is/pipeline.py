@@ -183,6 +183,7 @@ def extract_gradients(
                 config.execution,
                 folder.notice,
             )
+            folder.split_batches = extractor.splits
         with folder.stage(f"gradients of {kind}", "tokens") as progress:
             total = int(table.num_tokens[missing].sum()) * len(checkpoints)
             run_shards(shard_work(extractor, table, forms, total, progress), missing, stored)

@@ -10,7 +10,7 @@ selected.messages.jsonl   the same as messages
 set_aside.jsonl           rows that cannot be nodes, with the reason (if there are any)
 excluded.jsonl            rows that were left out of the pool, with the reason (if any)
 bad_rows.jsonl            rows of the files that could not be used, with the reason (if they were to be skipped)
-summary.json              counts, lengths; for each sitting seconds by stage and peak memory
+summary.json              counts, lengths; for each sitting seconds by stage, peak memory, batches too large for memory
 """
 
 import hashlib
@@ -66,6 +66,7 @@ class RunFolder:
     earlier_counts: Mapping[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     counts: dict[str, Any] = field(default_factory=dict)
+    split_batches: Sequence[Mapping[str, int]] = ()  # of this sitting: rows and tokens of those too large for memory
 
     def removed_on_error(self) -> AbstractContextManager[None]:
         """While the input is still being read: a folder that was made for unusable input goes again."""
@@ -131,6 +132,8 @@ class RunFolder:
         """Write counts, and seconds by stage and peak memory of this sitting and those before; returns this one's."""
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         sitting = {"seconds": self.seconds, "peak_memory_bytes": peak}
+        if self.split_batches:
+            sitting["split_batches"] = list(self.split_batches)
         write_json(self.path / _SUMMARY, {**self.counts, "sittings": [*self.earlier_sittings, sitting]})
         return {**self.counts, **sitting}
 

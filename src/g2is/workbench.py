@@ -139,7 +139,7 @@ class Workbench:
                 test.table.token_rows(),
                 test.references,
                 self.config.evaluation,
-                self.config.execution.batch_tokens,
+                self.config.execution.tokens_a_batch(self.device.type, generates=self.config.evaluation.generate),
                 progress,
             )
         taken = read_json(folder / _SECONDS) if (folder / _SECONDS).exists() else {}

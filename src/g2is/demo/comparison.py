@@ -52,7 +52,7 @@ def compare(
 
     def outcome(name: str, model: nn.Module, num_rows: int, seconds: float) -> Outcome:
         with reporter.stage(f"test {name}", "rows") as progress:
-            answers = answer(model, tokenizer, asked, execution.batch_tokens, progress)
+            answers = answer(model, tokenizer, asked, execution.tokens_a_batch(device.type, generates=True), progress)
         return Outcome(name, num_rows, answers.loss, float(answers.is_exact.mean()), seconds)
 
     outcomes = [outcome("untuned", prepared.model.load(device), 0, 0.0)]

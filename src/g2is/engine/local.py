@@ -1,6 +1,7 @@
 """Cuts what is missing into shards and runs them one after the other in this process."""
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
@@ -35,14 +36,21 @@ def missing_rows(keys: np.ndarray, stored: RowTable) -> np.ndarray:
 
 
 def run_shards(work: Callable[[np.ndarray], Shard], rows: np.ndarray, table: RowTable) -> None:
-    """Cut `rows` (n,) into shards, compute each with `work` and store it.
+    """Cut `rows` (n,) into shards, compute each with `work` and store it while the next is computed.
 
-    A shard is stored before the next begins, so a stop loses at most the shard in hand; and as shards are cut in order
-    and numbered from the lowest free number, going on cuts the very shards that an undisturbed run would have.
+    A shard is stored whole before the one after the next begins, so a stop loses at most two; and as shards are cut in
+    order and numbered from the lowest free number, going on cuts the very shards that an undisturbed run would have.
     """
     shards = [rows[start : start + table.shard_rows] for start in range(0, len(rows), table.shard_rows)]
-    for number, shard in zip(table.next_shards(len(shards)), shards, strict=True):
-        table.write(number, work(shard))
+    with ThreadPoolExecutor(1) as writer:
+        writing: Future[None] | None = None
+        for number, shard in zip(table.next_shards(len(shards)), shards, strict=True):
+            made = work(shard)
+            if writing is not None:
+                writing.result()
+            writing = writer.submit(table.write, number, made)
+        if writing is not None:
+            writing.result()
 
 
 def shard_work(

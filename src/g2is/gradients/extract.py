@@ -9,12 +9,14 @@ import torch
 from torch import nn
 
 from g2is.config import ExecutionConfig, GammaForm, ProjectionConfig
+from g2is.errors import ModelError
 from g2is.gradients.gamma import gamma
 from g2is.gradients.per_example import UnbatchableError, per_example_gradients, single_example_gradients
 from g2is.gradients.projection import Projection
 from g2is.model.adapter import load_adapter, saved_parameters
 from g2is.model.batches import Batch, Row, pad_batch, plan_batches
-from g2is.model.folder import ModelFolder, resolve_device
+from g2is.model.folder import ModelFolder, first_line, resolve_device
+from g2is.model.memory import is_out_of_memory
 from g2is.model.parameters import trainable_parameters
 from g2is.store.matrix import Shard
 from g2is.store.moments import Moments, load_moments
@@ -57,6 +59,8 @@ class Extractor:
         self._device = next(model.parameters()).device
         self._shared: tuple[Moments, torch.Tensor] | None = None  # of the moments in use
         self._batched: bool | None = None  # not known before the first rows are seen
+        self._most_tokens: int | None = None  # that a batch may hold, since a larger one did not fit
+        self.splits: list[dict[str, int]] = []  # rows and padded tokens of each batch that did not fit in memory
 
     def extract(
         self,
@@ -67,29 +71,63 @@ class Extractor:
     ) -> Shard:
         """The gradient rows of `rows` with content keys `keys` (R, 16) uint8, under every checkpoint.
 
-        The batches are a pure function of the rows' lengths and the token budget. `progress` is told of tokens done.
-        Rows whose Γ is zero or not finite come out as zeros with that norm: whoever reads sets them aside.
+        The batches are a pure function of the rows' lengths and the token budget, as long as they fit in memory: one
+        that does not is cut in two, as are all as large from then on. `progress` is told of tokens done. Rows whose Γ
+        is zero or not finite come out as zeros with that norm: whoever reads sets them aside.
+
+        Raises ModelError if a single example does not fit in memory.
         """
         if self._batched is None:
             self._batched = True
             self._check_batching(rows)
-        batches = plan_batches(np.array([len(ids) for ids, _ in rows]), self._batch_tokens if self._batched else 1)
+        lengths = np.array([len(ids) for ids, _ in rows])
+        batches = plan_batches(lengths, self._batch_tokens if self._batched else 1)
         arrays = {"num_answer_tokens": np.array([int(learned[1:].sum()) for _, learned in rows], np.int32)}
         for name, state in self._checkpoints.items():
             self._load(state)
             projected = {form: torch.zeros(len(rows), self._projection.dim) for form in forms}
             losses = torch.zeros(len(rows))
-            for chosen in batches:
-                batch = pad_batch([rows[i] for i in chosen], self._device)
-                of_batch, batch_losses = self._project_or_fall_back(batch, state.moments, forms)
+            waiting = batches[::-1]
+            while waiting:
+                chosen = waiting.pop()
+                found = self._project_if_it_fits([rows[i] for i in chosen], state.moments, forms)
+                if found is None:
+                    waiting += [chosen[len(chosen) // 2 :], chosen[: len(chosen) // 2]]
+                    continue
+                of_batch, batch_losses = found
                 for form in forms:
                     projected[form][chosen] = of_batch[form].cpu()
                 losses[chosen] = batch_losses.cpu()
-                progress(int(batch.attention_mask.sum()))
+                progress(int(lengths[chosen].sum()))
             arrays[f"{name}/loss"] = losses.numpy()
             for form in forms:
                 arrays |= unit_rows(projected[form].numpy()).arrays(f"{name}/{form}/")
         return Shard(keys, arrays)
+
+    def _project_if_it_fits(
+        self, rows: Sequence[Row], moments: Moments, forms: Sequence[GammaForm]
+    ) -> tuple[dict[GammaForm, torch.Tensor], torch.Tensor] | None:
+        """The projected Γ of `rows` and their losses; None if they are too many for the memory there is."""
+        num_tokens = len(rows) * max(len(ids) for ids, _ in rows)
+        if len(rows) > 1 and self._most_tokens is not None and num_tokens > self._most_tokens:
+            return None
+        try:
+            return self._project_or_fall_back(pad_batch(rows, self._device), moments, forms)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(rows) == 1:
+                raise ModelError(
+                    f"expected memory for one example of {num_tokens} tokens, found too little on {self._device}. Lower"
+                    f" examples.max_length or warmup.lora.rank, or use a device with more ({first_line(error)})"
+                ) from None
+        self._most_tokens = num_tokens // 2
+        self.splits.append({"rows": len(rows), "tokens": num_tokens})
+        self._notice(
+            f"a batch of {len(rows)} rows, {num_tokens} tokens padded, did not fit in memory: it is cut in two, and so"
+            " are all as large that follow. execution.batch_tokens sets how many tokens a batch may hold"
+        )
+        return None
 
     def _project(
         self, batch: Batch, moments: Moments, forms: Sequence[GammaForm], batched: bool
@@ -178,4 +216,6 @@ def load_extractor(
         for name, folder in checkpoints.items()
     }
     sizes = {name: parameter.numel() for name, parameter in parameters.items()}
-    return Extractor(model, states, Projection(projection, sizes, device), execution.batch_tokens, notice)
+    return Extractor(
+        model, states, Projection(projection, sizes, device), execution.tokens_a_batch(device.type), notice
+    )

@@ -30,7 +30,8 @@ def embedding(materials: Materials) -> Maker:
         weights = files_digest(_files(folder), progress)
 
     def open_model() -> ArraysOf:
-        model = _load(package, folder, resolve_device(materials.execution.device))
+        device = resolve_device(materials.execution.device)
+        model = _load(package, folder, device)
         if model.max_seq_length is not None:
             materials.reporter.notice(
                 f"embeddings are made of each example's first {model.max_seq_length} tokens, as"
@@ -40,7 +41,7 @@ def embedding(materials: Materials) -> Maker:
         def arrays_of(rows: Sequence[Row], progress: Callable[[int], None]) -> Mapping[str, np.ndarray]:
             texts = materials.texts(rows)
             lengths = np.array([len(ids) for ids, _ in rows])
-            batches = plan_batches(lengths, materials.execution.batch_tokens)
+            batches = plan_batches(lengths, materials.execution.tokens_a_batch(device.type))
             vectors = []
             for chosen in batches:
                 of_batch = [texts[i] for i in chosen]

@@ -24,7 +24,7 @@ def hidden(materials: Materials) -> Maker:
     def open_model() -> ArraysOf:
         device = resolve_device(materials.execution.device)
         inner = inner_model(materials.model.load(device))
-        batch_tokens = materials.execution.batch_tokens
+        batch_tokens = materials.execution.tokens_a_batch(device.type)
 
         def arrays_of(rows: Sequence[Row], progress: Callable[[int], None]) -> Mapping[str, np.ndarray]:
             return unit_rows(weighted_states(inner, rows, batch_tokens, progress)).arrays()

@@ -1,0 +1,76 @@
+"""A batch that does not fit in memory is cut in two: a real limit on a real process, no error that is made up."""
+
+import json
+import resource
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from architectures import tiny_adapted_model
+from forked import ended, start
+
+from g2is.config import ProjectionConfig
+from g2is.errors import ModelError
+from g2is.gradients.extract import AdapterState, Extractor
+from g2is.gradients.projection import Projection
+from g2is.model.batches import Row
+from g2is.model.parameters import trainable_parameters
+from g2is.store.moments import Moments
+
+
+def make_extractor(notices: list[str], batch_tokens: int) -> Extractor:
+    model = tiny_adapted_model("llama", "attention")
+    parameters = {name: p.detach().clone() for name, p in trainable_parameters(model).items()}
+    moments = Moments({n: p * 1e-3 for n, p in parameters.items()}, {n: p**2 for n, p in parameters.items()}, step=10)
+    projection = Projection(ProjectionConfig(dim=64), {name: p.numel() for name, p in parameters.items()})
+    return Extractor(model, {"epoch-1": AdapterState(parameters, moments)}, projection, batch_tokens, notices.append)
+
+
+def make_rows(num_rows: int, length: int) -> list[Row]:
+    rng = np.random.default_rng(0)
+    return [(rng.integers(1, 97, length).astype(np.int32), np.arange(length) >= length // 2) for _ in range(num_rows)]
+
+
+def allow_bytes_beyond_those_in_use(num_bytes: int) -> None:
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + num_bytes,) * 2)
+
+
+def extract_with_little_memory(result: Path) -> None:
+    rows, notices = make_rows(2_000, 64), []
+    keys = np.zeros((len(rows), 16), np.uint8)
+    calm = make_extractor(notices, batch_tokens=4_096).extract(rows, keys, ["less"]).arrays
+    extractor = make_extractor(notices, batch_tokens=10**6)
+    allow_bytes_beyond_those_in_use(200 * 2**20)
+    pressed = extractor.extract(rows, keys, ["less"]).arrays
+    cosines = np.einsum("rk,rk->r", *(a["epoch-1/less/rows"].astype(np.float64) for a in (calm, pressed)))
+    told = {"splits": extractor.splits, "notices": notices, "lowest_cosine": cosines.min()}
+    result.write_text(json.dumps(told))
+
+
+def extract_a_row_too_long(result: Path) -> None:
+    extractor = make_extractor([], batch_tokens=64)
+    keys = np.zeros((1, 16), np.uint8)
+    extractor.extract(make_rows(1, 100), keys, ["less"])
+    allow_bytes_beyond_those_in_use(4 * 2**20)
+    try:
+        extractor.extract(make_rows(1, 60_000), keys, ["less"])
+    except ModelError as error:
+        result.write_text(str(error))
+
+
+def test_a_batch_that_does_not_fit_is_cut_until_it_does_with_the_same_rows_and_a_record(tmp_path: Path) -> None:
+    assert ended(start(extract_with_little_memory, tmp_path / "result.json")) == 0
+    told = json.loads((tmp_path / "result.json").read_text())
+    assert told["splits"][0] == {"rows": 2_000, "tokens": 128_000}
+    assert all(later["tokens"] <= earlier["tokens"] / 2 for earlier, later in pairwise(told["splits"]))
+    assert len(told["notices"]) == len(told["splits"])
+    assert "2000 rows, 128000 tokens padded, did not fit in memory" in told["notices"][0]
+    assert told["lowest_cosine"] > 1 - 2e-3  # of float16 rows
+
+
+def test_an_example_that_does_not_fit_alone_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    assert ended(start(extract_a_row_too_long, tmp_path / "error.txt")) == 0
+    text = (tmp_path / "error.txt").read_text()
+    assert "one example of 60000 tokens" in text
+    assert "Lower examples.max_length" in text
