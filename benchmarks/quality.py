@@ -7,9 +7,10 @@ its store, two to three minutes a cell at 1 %, two hours for each `full`. Stop i
 goes on with the next cell. --keep copies the cells so far to benchmarks/results/quality/, from where a run in an empty
 DIR goes on, writes the tables of all that are there and prints the README's. Several DIRs may work at once.
 
-Cells come from many sittings. `full` of seed 0 was tuned compiled up to its step 4300 (in the environment:
-ACCELERATE_DYNAMO_BACKEND=INDUCTOR), and from there on, like all cells made after it, with eager attention, 4 rows a
-forward pass and logits at answer tokens alone: 1.25 s a step where the first cells took 2.26 s. Neither changes a loss
+Cells come from many sittings, in which steps were made faster by hand, without any setting of this script: with eager
+attention, 4 rows a forward pass in place of `device_batch_size`, and logits at answer tokens alone (`full` of seed 0
+from its step 4300 on, and all cells made after it: 1.25 s a step where the first took 2.26 s); and compiled (`full` of
+seed 0 up to that step, and of seeds 1 and 2, whose 6,945 steps took 4,100 s each, two at a time). None changes a loss
 by more than bfloat16's rounding, 0.0015 nats (docs/log.md). Tuned models were tested in bfloat16, too, the untuned one
 in float32, which is 0.002 nats on pubmedqa and less elsewhere. Seconds are those of whatever else ran beside; what seed
 0's gradients and embeddings took is not known, for they were made in several sittings.
