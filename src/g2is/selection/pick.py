@@ -18,6 +18,7 @@ from g2is.selection.copies import Copies
 from g2is.selection.limits import Limits, Tally
 from g2is.selection.problem import Problem, Select
 from g2is.selection.record import Picks, Role, Step
+from g2is.selection.screen import single_threaded_blas
 
 
 def built_in(name: str) -> Select:
@@ -37,7 +38,8 @@ def pick(problems: Sequence[Problem], select: Select, limits: Limits, progress: 
     shortfalls = []
     for problem in problems:
         budget = problem.budget + unspent
-        unspent, ran_out = picker.spend(problem, select, budget)
+        with single_threaded_blas:
+            unspent, ran_out = picker.spend(problem, select, budget)
         if ran_out:
             shortfalls.append(
                 f"target {problem.target!r}: {budget - unspent} of {budget} {limits.unit}, because the selector"

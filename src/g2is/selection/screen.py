@@ -4,15 +4,18 @@ A screen says by how much it may be off, and never more (`error`); what lies so 
 computed anew in float64 by `similarity.py`.
 """
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 Which = slice | torch.Tensor  # some rows: a range, or their indices (n,) int64
 
@@ -147,7 +150,9 @@ class InMemory:
         source = self._source
         num_rows = source.num_rows if rows is None else len(rows)
         out = torch.empty(len(directions), num_rows)
-        pieces = torch.nn.functional.pad(directions, (0, source.width - self._k)).split(_COLUMNS, dim=1)
+        if source.width > self._k:
+            directions = torch.nn.functional.pad(directions, (0, source.width - self._k))
+        pieces = directions.split(_COLUMNS, dim=1)
 
         def screen(start: int, stop: int) -> None:
             buffer = torch.empty(self._block_rows, source.width, dtype=torch.float32)
@@ -227,14 +232,48 @@ def over_stripes(num_rows: int, block_rows: int, work: Callable[[int, int], None
     Each thread runs torch single-threaded: threads that meet at a barrier after every small block lose most of their
     time there, all of it on a machine that others use too.
     """
-    stripe = block_rows * 8
+    stripe = block_rows * 32
     starts = range(0, num_rows, stripe)
     with single_threaded_torch() as num_threads:
         if num_threads == 1 or len(starts) <= 1:
             work(0, num_rows)
             return
-        with ThreadPoolExecutor(min(num_threads, len(starts))) as executor:
-            list(executor.map(lambda start: work(start, min(start + stripe, num_rows)), starts))
+        list(_workers(num_threads).map(lambda start: work(start, min(start + stripe, num_rows)), starts))
+
+
+@cache
+def _workers(num_threads: int) -> ThreadPoolExecutor:
+    # Kept from pass to pass: a thread's first product makes a BLAS find memory for it.
+    return ThreadPoolExecutor(num_threads, thread_name_prefix="g2is pass")
+
+
+os.register_at_fork(after_in_child=_workers.cache_clear)  # a child has none of its parent's threads
+
+
+class _SingleThreadedBlas:
+    """Lets numpy's BLAS use one thread while any selection is under way.
+
+    Its threads go on spinning for some 20 ms after each product, on the very cores that the next pass needs: half of a
+    walk's time (measured).
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._num_inside = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._num_inside:
+                self._limits = threadpool_limits(1, user_api="blas")
+            self._num_inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._num_inside -= 1
+            if not self._num_inside:
+                self._limits.restore_original_limits()
+
+
+single_threaded_blas = _SingleThreadedBlas()
 
 
 @contextmanager

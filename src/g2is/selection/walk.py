@@ -47,6 +47,7 @@ from g2is.selection.core import CoreKnowledge
 from g2is.selection.files import check_graph, check_k
 from g2is.selection.limits import Limits, Tally
 from g2is.selection.record import Step, Walk, fraction
+from g2is.selection.screen import single_threaded_blas
 from g2is.selection.similarity import UnitRows
 
 
@@ -112,7 +113,8 @@ def walk_targets(
         check_k(rows.k, target.core.components.shape[1], f"core knowledge of {target.name!r}")
     if graph is not None:
         check_graph(graph, rows.num_rows)
-    return _Walker(rows, settings, graph, progress, budget, limits).walk(targets)
+    with single_threaded_blas:
+        return _Walker(rows, settings, graph, progress, budget, limits).walk(targets)
 
 
 class _Walker:
