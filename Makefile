@@ -1,7 +1,7 @@
 # make demo    the whole job on a bundled sample, from nothing: sets up, selects, tunes and compares, on a CPU
 # make test    sets up and passes the tests
 # make check   formatter, linter, type checker (make lint) and tests: what CI runs
-# make bench   small measurements, printed
+# make bench   speed and memory, small, beside their goals in one table (10 minutes; CPU)
 
 PYTHON ?= python3
 # On Linux pip may bring CUDA along (several GB). For a CPU build install that into $(VENV) first, then
@@ -36,8 +36,7 @@ lint: setup
 	$(BIN)/mypy
 
 bench: setup
-	$(BIN)/python benchmarks/extraction.py --small
-	$(BIN)/python benchmarks/projection.py --small
+	$(BIN)/python benchmarks/table.py
 
 clean:
 	rm -rf $(VENV) $(DEMO) .pytest_cache .mypy_cache .ruff_cache

@@ -1,11 +1,13 @@
 """Rows and an adapted model to measure on: the bundled sample, or ../shared with --shared."""
 
+import gzip
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 from peft import PeftModel
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from g2is.config import ExamplesConfig, LoraConfig, ModelConfig
 from g2is.demo.skills import write_pool
@@ -22,8 +24,13 @@ SHARED = ROOT.parent / "shared"
 Row = tuple[np.ndarray, np.ndarray]
 
 
-def load(shared: bool, rank: int, num_rows: int) -> tuple[PeftModel, list[Row], Moments]:
-    """An adapted model with random B matrices and moments, and `num_rows` random rows of the pool as tokens."""
+def load(
+    shared: bool, rank: int, num_rows: int, device: str = "cpu", like_8b: bool = False
+) -> tuple[PeftModel, list[Row], Moments]:
+    """An adapted model with random B matrices and moments, and `num_rows` random rows of the pool as tokens.
+
+    `like_8b`: a model of random weights in bfloat16 with the shape of Llama-3.1-8B, in place of the rows' own.
+    """
     place = SHARED / "models/base6m" if shared else ROOT / "src/g2is/demo/model"
     folder = find_model(ModelConfig(name=str(place)))
     renderer = make_renderer(folder.tokenizer(), ExamplesConfig(), folder.context_length)
@@ -32,18 +39,32 @@ def load(shared: bool, rank: int, num_rows: int) -> tuple[PeftModel, list[Row], 
         if not shared:
             pool = Path(scratch) / "pool.jsonl"
             write_pool(pool)
-        table = tokenize_files(find_sources([str(pool)]), renderer, ExamplesConfig(), Path(scratch))
-        chosen = np.sort(np.random.default_rng(0).choice(len(table), num_rows, replace=False))
-        rows = [(example.input_ids, example.label_mask) for example in table.take(chosen)]
-    model = attach_adapter(folder.load(torch.device("cpu")), LoraConfig(rank=rank, alpha=4 * rank), seed=0).eval()
+        with gzip.open(pool) if shared else pool.open("rb") as file:
+            lines = file.readlines()
+        chosen = np.sort(np.random.default_rng(0).choice(len(lines), num_rows, replace=False))
+        drawn = Path(scratch) / "drawn.jsonl"  # before they are tokenised, which takes a while for all
+        drawn.write_bytes(b"".join(lines[i] for i in chosen))
+        table = tokenize_files(find_sources([str(drawn)]), renderer, ExamplesConfig(), Path(scratch))
+        rows = [(example.input_ids, example.label_mask) for example in table.take(np.arange(num_rows))]
+    base = _random_8b(device) if like_8b else folder.load(torch.device(device))
+    model = attach_adapter(base, LoraConfig(rank=rank, alpha=4 * rank), seed=0).eval()
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.02)
     generator = torch.Generator().manual_seed(0)
     shapes = {name: parameter.shape for name, parameter in trainable_parameters(model).items()}
     moments = Moments(
-        {name: torch.randn(shape, generator=generator) * 1e-3 for name, shape in shapes.items()},
-        {name: torch.rand(shape, generator=generator) * 1e-5 for name, shape in shapes.items()},
+        {name: (torch.randn(shape, generator=generator) * 1e-3).to(device) for name, shape in shapes.items()},
+        {name: (torch.rand(shape, generator=generator) * 1e-5).to(device) for name, shape in shapes.items()},
         step=200,
     )
     return model, rows, moments
+
+
+def _random_8b(device: str) -> LlamaForCausalLM:
+    shape = LlamaConfig(
+        **{"vocab_size": 128_256, "hidden_size": 4096, "intermediate_size": 14_336, "num_hidden_layers": 32},
+        **{"num_attention_heads": 32, "num_key_value_heads": 8, "max_position_embeddings": 8192},
+    )
+    with torch.device(device):
+        return AutoModelForCausalLM.from_config(shape, dtype=torch.bfloat16)

@@ -5,10 +5,13 @@ import pytest
 import torch
 from architectures import tiny_adapted_model
 
-from g2is.config import ProjectionConfig
+from g2is.config import ProjectionConfig, SelectionConfig
 from g2is.gradients.per_example import per_example_gradients
 from g2is.gradients.projection import Projection
 from g2is.model.batches import pad_batch
+from g2is.selection.core import core_knowledge
+from g2is.selection.similarity import UnitRows
+from g2is.selection.walk import walk
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 
@@ -37,3 +40,15 @@ def test_per_example_gradients_agree_with_the_cpu(name: str) -> None:
     for parameter, gradient in on["cpu"].items():
         cosine = torch.cosine_similarity(on["cuda"][parameter].double(), gradient.double())
         assert cosine.min() > 1 - 1e-5, parameter
+
+
+@pytest.mark.parametrize("method", ["g2is", "official"])
+def test_a_walk_screened_on_the_device_takes_the_rows_of_one_screened_in_memory(method: str) -> None:
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(12, 256))
+    pool = (centres[rng.integers(12, size=3_000)] + rng.normal(size=(3_000, 256))).astype(np.float16)
+    settings = SelectionConfig(method=method)
+    core = core_knowledge(centres[:6] + 0.3 * rng.normal(size=(6, 256)), settings)
+    on_device, in_memory = UnitRows(pool), UnitRows(pool, quantise=False)
+    assert on_device.most_ahead == 0 < in_memory.most_ahead
+    assert walk(on_device, core, 90, settings).rows.tolist() == walk(in_memory, core, 90, settings).rows.tolist()

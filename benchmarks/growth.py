@@ -1,0 +1,89 @@
+"""Whether extraction takes time in proportion to tokens: seconds a token, stored, over growing parts of one pool.
+
+    python benchmarks/growth.py [--small] [--full] [--shared] [--rank 16]
+
+2,500, 5,000 and 10,000 rows (about 12 minutes on 2 cores), 10,000 and 37,000 with --full (about 45), 100, 200 and 400
+three times in turn with --small. Shards are stored as `g2is select` stores them. Writes
+benchmarks/results/growth-NAME.json. Goal (issue 5): seconds a token within 10 %.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from g2is.config import ProjectionConfig
+from g2is.engine.local import run_shards
+from g2is.gradients.extract import AdapterState, Extractor
+from g2is.gradients.projection import Projection
+from g2is.model.parameters import trainable_parameters
+from g2is.store.matrix import RowTable
+from measure import BATCH_TOKENS, Figure, alternate, keep, median
+from sample import load
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--small", action="store_true", help="up to 400 rows: about a minute")
+    parser.add_argument("--full", action="store_true", help="10,000 and 37,000 rows")
+    parser.add_argument("--shared", action="store_true", help="base6m and the real pool instead of the bundled sample")
+    parser.add_argument("--rank", type=int, default=16)
+    given = parser.parse_args()
+    sizes = [10_000, 37_000] if given.full else [2_500, 5_000, 10_000]
+    if given.small or not given.shared:
+        sizes = [100, 200, 400]
+    shard_rows = min(1024, sizes[0])
+    model, in_order, moments = load(given.shared, given.rank, sizes[-1])
+    rows = [in_order[i] for i in np.random.default_rng(1).permutation(len(in_order))]
+    parameters = trainable_parameters(model)
+    projection = Projection(ProjectionConfig(), {name: p.numel() for name, p in parameters.items()})
+    state = AdapterState({name: p.detach().clone() for name, p in parameters.items()}, moments)
+    extractor = Extractor(model, {"c": state}, projection, BATCH_TOKENS, print)
+    keys = np.random.default_rng(0).integers(0, 256, (len(rows), 16), np.uint8)
+
+    def store(num_rows: int) -> Callable[[], object]:
+        def work() -> None:
+            with tempfile.TemporaryDirectory() as scratch:
+                run_shards(
+                    lambda chosen: extractor.extract(
+                        [rows[i] for i in chosen], keys[chosen], ["momentum-free", "less"]
+                    ),
+                    np.arange(num_rows),
+                    RowTable(Path(scratch) / "pool", "-", shard_rows),
+                )
+
+        return work
+
+    store(32)()  # the check of batching, and every first-time cost
+    times = alternate([store(size) for size in sizes], 3 if sizes[-1] <= 400 else 1)
+    tokens = [sum(len(ids) for ids, _ in rows[:size]) for size in sizes]
+    rates = [median(of_size) / num_tokens for of_size, num_tokens in zip(times, tokens, strict=True)]
+    deviation = max(abs(rate / rates[0] - 1) for rate in rates)
+    name = "shared" if given.shared else "sample"
+    figure = Figure(
+        f"seconds a token at {', '.join(f'{size:,}' for size in sizes)} rows differ by",
+        *(round(100 * deviation, 1), 10, True, "%"),
+        note=f"{name}, r {given.rank}",
+    )
+    keep(
+        f"growth-{name}-r{given.rank}{'-full' if given.full else ''}",
+        given.small,
+        f"growth.py{' --full' if given.full else ''}{' --shared' if given.shared else ''} --rank {given.rank}",
+        [figure],
+        {
+            "rows": sizes,
+            "tokens": tokens,
+            "shard_rows": shard_rows,
+            "batch_tokens": BATCH_TOKENS,
+            "threads": torch.get_num_threads(),
+            "seconds": times,
+            "microseconds_a_token": [round(1e6 * rate, 2) for rate in rates],
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""What each choice of precision costs in exactness: cosines of rows, and of pairs of rows, against float32's.
+
+    python benchmarks/precision.py [--small] [--shared]
+
+Choices: the frozen weights in bfloat16 or float16 (gradients, Γ, norms and sketch are float32 always), rows stored as
+float16 where they could be float32. Prints, and writes benchmarks/results/precision-NAME.json: the lowest and the mean
+cosine of a row with its float32 self, and the mean absolute error of the cosines of all pairs, beside what the sketch
+to k = 8192 itself errs by; and seconds.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from g2is.config import GammaForm, ProjectionConfig
+from g2is.environment import environment
+from g2is.gradients.extract import AdapterState, Extractor
+from g2is.gradients.projection import Projection
+from g2is.model.parameters import trainable_parameters
+from sample import load
+
+FORMS: tuple[GammaForm, ...] = ("momentum-free", "less")
+
+
+def rows_of(shared: bool, num_rows: int, dtype: torch.dtype, kind: str) -> tuple[dict[str, np.ndarray], float]:
+    """Unit rows by Γ form, as stored, and the seconds that they took."""
+    model, rows, moments = load(shared, 16, num_rows)
+    parameters = trainable_parameters(model)
+    for parameter in model.parameters():
+        if not parameter.requires_grad:
+            parameter.data = parameter.data.to(dtype)
+    projection = Projection(ProjectionConfig(kind=kind), {name: p.numel() for name, p in parameters.items()})
+    state = AdapterState({name: p.detach().clone() for name, p in parameters.items()}, moments)
+    extractor = Extractor(model, {"epoch-1": state}, projection, 1024, print)
+    extractor.extract(rows[:4], np.zeros((4, 16), np.uint8), FORMS)
+    begin = time.perf_counter()
+    arrays = extractor.extract(rows, np.zeros((len(rows), 16), np.uint8), FORMS).arrays
+    return {form: arrays[f"epoch-1/{form}/rows"] for form in FORMS}, time.perf_counter() - begin
+
+
+def errors(rows: np.ndarray, exact: np.ndarray) -> dict[str, float]:
+    """How rows (R, k) differ from the exact ones."""
+    units, exact_units = (of / np.linalg.norm(of, axis=1, keepdims=True) for of in map(np.float64, (rows, exact)))
+    cosines = np.einsum("rk,rk->r", units, exact_units)
+    pairs = np.abs(units @ units.T - exact_units @ exact_units.T)[~np.eye(len(rows), dtype=bool)]
+    return {
+        "lowest_cosine": round(float(cosines.min()), 7),
+        "mean_cosine": round(float(cosines.mean()), 7),
+        "pair_error": round(float(pairs.mean()), 7),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--small", action="store_true", help="fewer rows: under a minute")
+    parser.add_argument("--shared", action="store_true", help="base6m and the real pool instead of the bundled sample")
+    given = parser.parse_args()
+    num_rows = 48 if given.small else 192
+    exact, seconds = rows_of(given.shared, num_rows, torch.float32, "sparse")
+    table: dict[str, object] = {"float32": {"seconds": round(seconds, 2)}}
+    for name, dtype in (("bfloat16", torch.bfloat16), ("float16", torch.float16)):
+        rows, taken = rows_of(given.shared, num_rows, dtype, "sparse")
+        of_forms: dict[str, object] = {form: errors(rows[form], exact[form]) for form in FORMS}
+        table[name] = {"seconds": round(taken, 2), **of_forms}
+    whole, _ = rows_of(given.shared, num_rows, torch.float32, "none")
+    sketch: dict[str, object] = {}
+    for form in FORMS:
+        units, kept = (of.astype(np.float64) for of in (whole[form], exact[form]))
+        pairs = np.abs(units @ units.T - kept @ kept.T)[~np.eye(num_rows, dtype=bool)]
+        sketch[form] = {"pair_error": round(float(pairs.mean()), 7)}
+    result = {"rows": num_rows, "weights": table, "sketch to 8192": sketch, "machine": environment()}
+    name = "shared" if given.shared else "sample"
+    (Path(__file__).parent / "results" / f"precision-{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    for title, found in (*table.items(), ("sketch to 8192", sketch)):
+        print(f"{title:16} {found}")
+
+
+if __name__ == "__main__":
+    main()

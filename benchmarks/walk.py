@@ -1,0 +1,199 @@
+"""Core knowledge and walk over what the authors' script needs first; how time grows; and a pool of 200,000 rows.
+
+    python benchmarks/walk.py [--small] [--parts adjacency growth design]
+    python benchmarks/walk.py --large [--device cuda]
+
+The script walks over an adjacency: for each row all rows, sorted by cosine. `adjacency` makes that as plainly and as
+fast as numpy and torch can, walks over it, and demands the same rows of ours (preset `official`). Goals (issue 5): at
+least 20 times as fast at N 20,000, k 8192, 1 %; time at most in proportion to N and to the budget; at N 200,000, 1 %,
+8 components at most 600 s on 2 cores and 1 GB beyond the matrix. `design`, the default, is timed at N 37,000. Writes
+benchmarks/results/walk.json, or walk-large.json. Rows are drawn (`synthetic.py`).
+"""
+
+import argparse
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from g2is.apply_selector import TargetRows, apply_selector
+from g2is.config import SelectionConfig
+from g2is.selection.budget import share_budget
+from g2is.selection.core import CoreKnowledge, core_knowledge
+from g2is.selection.limits import Limits
+from g2is.selection.similarity import UnitRows
+from g2is.selection.walk import walk
+from measure import GIB, Figure, alternate, extent, keep, median, peak, ratio, reset_peak, resident, seconds
+from synthetic import Clusters
+
+K = 8192
+NUM_TARGETS, OF_CLUSTERS = 64, 6
+TIMES = 5
+_BLOCK, _SORTED_ROWS = 1024, 128
+
+
+class Adjacency:
+    """All cosines of a pool, and each row's list of all rows, the most similar first."""
+
+    def __init__(self, pool: NDArray[np.float16]) -> None:
+        units = torch.from_numpy(pool).float()
+        units /= torch.linalg.vector_norm(units, dim=1, keepdim=True).clamp_min(1e-10)
+        num_rows = len(units)
+        self.units = units.numpy()
+        self.cosines = np.empty((num_rows, num_rows), np.float32)
+        self.lists = np.empty((num_rows, num_rows), np.int32)
+        for start in range(0, num_rows, _BLOCK):
+            block = torch.from_numpy(self.cosines[start : start + _BLOCK])
+            torch.mm(units[start : start + _BLOCK], units.T, out=block)
+        with ThreadPoolExecutor(torch.get_num_threads()) as executor:  # numpy sorts with SIMD, on one thread
+            list(executor.map(self._sort, range(0, num_rows, _SORTED_ROWS)))
+
+    def _sort(self, start: int) -> None:
+        stop = start + _SORTED_ROWS
+        self.lists[start:stop] = np.argsort(-self.cosines[start:stop], axis=1)
+
+    def walk(self, core: CoreKnowledge, budget: int, delta: float) -> list[int]:
+        """The script's walk (method.md step 7 and its facts); a component that runs dry stops short."""
+        taken: list[int] = []
+        is_open = np.ones(len(self.units), bool)
+        for direction, share in zip(core.components, share_budget(budget, core.variance.tolist()), strict=True):
+            if share:
+                taken += self._trail(self.units @ direction.astype(np.float32), share, delta, is_open)
+        return taken
+
+    def _trail(self, to_core: NDArray[np.float32], share: int, delta: float, is_open: NDArray[np.bool_]) -> list[int]:
+        row = int(np.argmax(np.where(is_open, to_core, -np.inf)))
+        trail, is_open[row] = [row], False
+        free = self.cosines[row] >= 0
+        to_sum, sum_to_core, square = self.cosines[row].copy(), float(to_core[row]), 1.0
+        while len(trail) < share:
+            nearest = self.lists[row]
+            candidates = nearest[(is_open & free)[nearest]]
+            lengths = np.sqrt(square + 2 * to_sum[candidates] + 1)
+            bar = delta * abs(sum_to_core) / square**0.5
+            fits = np.abs(sum_to_core + to_core[candidates]) / lengths >= bar
+            if not fits.any():
+                break
+            row = int(candidates[np.argmax(fits)])
+            square += 2 * float(to_sum[row]) + 1
+            sum_to_core += float(to_core[row])
+            to_sum += self.cosines[row]
+            free &= self.cosines[row] >= 0
+            is_open[row] = False
+            trail.append(row)
+        return trail
+
+
+def over_adjacency(num_rows: int) -> tuple[list[Figure], dict[str, object]]:
+    clusters = Clusters(K)
+    pool, targets = clusters.rows(num_rows, seed=1), clusters.rows(NUM_TARGETS, seed=2, of=OF_CLUSTERS)
+    settings, budget = SelectionConfig(method="official"), num_rows // 100
+    rows: dict[str, list[int]] = {}
+    adjacency_only: list[float] = []
+
+    def ours() -> None:
+        rows["ours"] = walk(pool, core_knowledge(targets, settings), budget, settings).rows.tolist()
+
+    def theirs() -> None:
+        core = core_knowledge(targets, settings)
+        made: list[Adjacency] = []
+        adjacency_only.append(seconds(lambda: made.append(Adjacency(pool))))
+        rows["theirs"] = made[0].walk(core, budget, settings.delta)
+
+    core_knowledge(targets, settings)  # scikit-learn's import is nobody's time
+    slow, fast = alternate([theirs, ours], TIMES)
+    if rows["ours"] != rows["theirs"]:
+        raise SystemExit(f"walk over {num_rows} rows: ours takes other rows than the walk over the sorted adjacency")
+    times, spread = ratio(slow, fast)
+    what = f"sorted adjacency, then walk, over ours: N {num_rows:,}, 1 %"
+    return [Figure(what, times, 20, False, "x", spread, "same rows")], {
+        "num_selected": len(rows["ours"]),
+        "of_budget": budget,
+        "seconds_ours": median(fast),
+        "seconds_adjacency": median(adjacency_only),
+        "seconds_adjacency_and_walk": median(slow),
+    }
+
+
+def growth(num_rows: int, budget: int) -> tuple[list[Figure], dict[str, object]]:
+    clusters, settings = Clusters(K), SelectionConfig(method="g2is")
+    pool, targets = clusters.rows(2 * num_rows, seed=1), clusters.rows(NUM_TARGETS, seed=2, of=OF_CLUSTERS)
+    core = core_knowledge(targets, settings)
+
+    def of(size: int, rows_asked: int) -> Callable[[], object]:
+        return lambda: walk(pool[:size], core, rows_asked, settings)
+
+    once, twice_rows, twice_budget = alternate(
+        [of(num_rows, budget), of(2 * num_rows, budget), of(num_rows, 2 * budget)], TIMES
+    )
+    by_rows, by_budget = ratio(twice_rows, once), ratio(twice_budget, once)
+    return [
+        Figure(f"walk time, N {num_rows:,} doubled", by_rows[0], 2.1, True, "x", by_rows[1], f"{budget} rows taken"),
+        Figure(f"walk time, budget {budget} doubled", by_budget[0], 2.1, True, "x", by_budget[1], f"N {num_rows:,}"),
+    ], {"seconds": median(once), "seconds_twice_rows": median(twice_rows), "seconds_twice_budget": median(twice_budget)}
+
+
+def design(num_rows: int) -> tuple[list[Figure], dict[str, object]]:
+    clusters, settings = Clusters(K), SelectionConfig(method="design")
+    pool, targets = clusters.rows(num_rows, seed=1), clusters.rows(NUM_TARGETS, seed=2, of=OF_CLUSTERS)
+    budget = num_rows // 100
+
+    def select() -> None:
+        apply_selector(num_rows, UnitRows(pool), {"target": TargetRows(budget, rows=targets)}, settings, Limits())
+
+    times = [seconds(select) for _ in range(TIMES)]
+    figure = Figure(f"design: N {num_rows:,}, M {NUM_TARGETS}, 1 %", median(times), 15, True, " s", extent(times))
+    return [figure], {"budget": budget}
+
+
+def large(num_rows: int, device: str) -> tuple[list[Figure], dict[str, object]]:
+    clusters = Clusters(K)
+    targets = clusters.rows(NUM_TARGETS, seed=2, of=OF_CLUSTERS)
+    pool = clusters.rows(num_rows, seed=1)
+    settings = SelectionConfig(method="g2is", core_mode="count_ratio", core_fraction=8 / K)
+    budget, taken = num_rows // 100, list[int]()
+    core = core_knowledge(targets, settings)
+    reset_peak()
+    before = resident()
+    elapsed = seconds(
+        lambda: taken.extend(walk(pool, core_knowledge(targets, settings), budget, settings).rows.tolist())
+    )
+    beyond = (peak() - before) / GIB
+    what = f"walk, N {num_rows:,}, 1 %, {len(core.components)} components"
+    seconds_goal = 600 if device == "cpu" else 30
+    return [
+        Figure(f"{what}, {device}", round(elapsed, 1), seconds_goal, True, " s"),
+        Figure(f"walk, N {num_rows:,}: memory beyond the matrix", round(beyond, 3), 1e9 / GIB, True, " GiB"),
+    ], {"num_selected": len(taken), "matrix_gib": round(num_rows * K * 2 / GIB, 2)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--small", action="store_true", help="a fifth of the rows: about a minute")
+    parser.add_argument("--large", action="store_true", help="only N 200,000 (20,000 with --small)")
+    parser.add_argument("--device", default="cpu", help="of --large")
+    parser.add_argument("--parts", nargs="+", default=["adjacency", "growth", "design"])
+    given = parser.parse_args()
+    if (given.device == "cuda") != torch.cuda.is_available():  # the walk screens on a GPU wherever there is one
+        parser.error(f"--device: expected {'cuda' if torch.cuda.is_available() else 'cpu'} here, found {given.device}")
+    name, command = ("walk-large", "walk.py --large") if given.large else ("walk", "walk.py")
+    sizes: dict[str, Callable[[], tuple[list[Figure], dict[str, object]]]] = {
+        "adjacency": lambda: over_adjacency(4_000 if given.small else 20_000),
+        "growth": lambda: growth(2_000, 40) if given.small else growth(10_000, 100),
+        "design": lambda: design(7_400 if given.small else 37_000),
+        "large": lambda: large(20_000 if given.small else 200_000, given.device),
+    }
+    figures: list[Figure] = []
+    details: dict[str, object] = {"k": K, "threads": torch.get_num_threads()}
+    for part in ["large"] if given.large else given.parts:
+        found, details[part] = sizes[part]()
+        figures += found
+    if given.device != "cpu":
+        name, command = f"{name}-{given.device}", f"{command} --device {given.device}"
+    keep(name, given.small, command, figures, details)
+
+
+if __name__ == "__main__":
+    main()
