@@ -86,7 +86,8 @@ def main() -> None:
             tokens = num_rows * TOKENS_AN_EXAMPLE / 1e9
             print(f"| {model.name} | {num_rows / 1e6:g} M | {tokens:g} G | {warmup:.1f} h | {' | '.join(on_devices)} |")
     print(
-        f"\n| examples | disk, {NUM_FORMS} forms | one form in memory | int8 | selecting 1 %, 2 cores | reading alone |"
+        f"\n| examples | disk, {NUM_FORMS} forms | one form in memory | int8 | selecting 1 %, 2 cores"
+        " | a pass a row, GPU |"
     )
     print(f"|{'---|' * 6}")
     for num_rows in POOLS:

@@ -134,16 +134,17 @@ class UnitRows:
 
     def _norms(self, what: str, copy: Quantised | None) -> Floats:
         squares = np.empty(self.num_rows)
+        block_rows = min(self._block_rows, max(1, _EXACT_VALUES // self.k))
 
         def measure(start: int, stop: int) -> None:
-            for low in range(start, stop, self._block_rows):
-                block = self._tensor[low : min(low + self._block_rows, stop)].double().numpy()
+            for low in range(start, stop, block_rows):
+                block = self._tensor[low : min(low + block_rows, stop)].double().numpy()
                 with np.errstate(over="ignore", under="ignore", invalid="ignore"):
                     ours = squares[low : low + len(block)] = dot_rows(block, block)
                     if copy is not None:  # rows that are refused below may be put as anything
                         copy.put(low, np.nan_to_num(block / np.sqrt(np.where(ours > 0, ours, 1.0))[:, None]))
 
-        over_stripes(self.num_rows, self._block_rows, measure)
+        over_stripes(self.num_rows, block_rows, measure)
         suspect = np.flatnonzero(~((squares >= _SQUARE_RANGE[0]) & (squares <= _SQUARE_RANGE[1])))
         broken = [int(row) for row in suspect if first_broken_rows(self._tensor[row : row + 1])]
         if broken:
