@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from g2is.config import ExamplesConfig, TrainConfig
-from g2is.config_io import check_command, dump, load
+from g2is.config_io import check_command, dump, load, parse
 from g2is.errors import ConfigError, InputError, ModelError
 from g2is.examples.make_table import describe_losses, tokenize_files
 from g2is.examples.sources import find_sources
@@ -30,7 +30,6 @@ from g2is.store.lock import locked, removed_on_error
 from g2is.training.tune import ADAPTER, finished_tuning, tune
 
 _MANIFEST = "manifest.json"
-_RENDERING = ("template", "max_length", "truncation", "date")  # which tokens an example has, and which are learned
 
 
 @dataclass(frozen=True)
@@ -93,14 +92,15 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
 def _rendered_as_selected(config: TrainConfig) -> TrainConfig:
     """`config` with what decides tokens and learned positions taken from the runs among its data, unless given.
 
-    Raises ConfigError where runs differ in it.
+    Raises ConfigError where runs differ in it, or one's record cannot be read.
     """
+    unsaid = ExamplesConfig.model_fields.keys() - how_read(config.examples).keys() - config.examples.model_fields_set
     found: dict[str, dict[Any, str]] = {}
     for location in config.data:
         record = Path(location) / "config.yaml"
         if (Path(location) / MESSAGES).is_file() and record.is_file():
-            of_run = ExamplesConfig(**load(record).get("examples", {}))
-            for name in set(_RENDERING) - config.examples.model_fields_set:
+            of_run = parse(ExamplesConfig, load(record).get("examples", {}), f"{record}: examples")
+            for name in unsaid:
                 found.setdefault(name, {}).setdefault(getattr(of_run, name), location)
     if differing := {name: values for name, values in found.items() if len(values) > 1}:
         lines = [

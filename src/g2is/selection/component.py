@@ -6,10 +6,8 @@ from g2is.selection.candidates import Candidates
 from g2is.selection.conflicts import Conflicts
 from g2is.selection.core import CoreKnowledge
 from g2is.selection.record import ComponentReport, fraction
-from g2is.selection.similarity import Floats, Singles, UnitRows
+from g2is.selection.similarity import MOST_AHEAD, Floats, Singles, UnitRows
 from g2is.selection.trail import Taken, Trail
-
-_AT_ONCE = 16  # components whose cosines come from one pass
 
 
 class CoreCosines:
@@ -24,7 +22,7 @@ class CoreCosines:
     def of(self, index: int) -> Singles:
         """(N,) with component `index`: those of the next ones come along."""
         if index not in self._found:
-            indices = [i for i in range(index, len(self.directions)) if i not in self._found][:_AT_ONCE]
+            indices = [i for i in range(index, len(self.directions)) if i not in self._found][:MOST_AHEAD]
             self._found |= dict(zip(indices, self._rows.cosines(self.directions[indices]), strict=True))
         return self._found[index]
 

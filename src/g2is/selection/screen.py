@@ -6,7 +6,7 @@ computed anew in float64 by `similarity.py`.
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
@@ -159,26 +159,13 @@ class InMemory:
             for low in range(start, stop, self._block_rows):
                 high = min(low + self._block_rows, stop)
                 which = slice(low, high) if rows is None else rows[low:high]
-                block = buffer[: high - low]
-                source.read(which, block)
-                sums = out[:, low:high].zero_()
-                for columns, piece in zip(block.split(_COLUMNS, dim=1), pieces, strict=True):
-                    if len(out) == 1:
-                        sums[0].addmv_(columns, piece[0])
-                    else:  # in this order a BLAS is twice as fast for few directions as in the other (measured)
-                        sums.addmm_(piece, columns.T)
-                if source.inverse_norms is not None:
-                    sums.mul_(select(source.inverse_norms, which))
+                _put_cosines(source, which, pieces, buffer[: high - low], out[:, low:high])
 
         over_stripes(num_rows, self._block_rows, screen)
         return out
 
     def units(self, rows: torch.Tensor) -> torch.Tensor:
-        units = torch.empty(len(rows), self._source.width)
-        self._source.read(rows, units)
-        if self._source.inverse_norms is not None:
-            units.mul_(select(self._source.inverse_norms, rows)[:, None])
-        return units[:, : self._k]
+        return _units(self._source, rows)[:, : self._k]
 
 
 class OnDevice:
@@ -204,21 +191,33 @@ class OnDevice:
                 high = min(low + at_once, num_rows)
                 which = slice(low, high) if rows is None else rows[low:high]
                 block = torch.empty(high - low, self._k, device=self._device)
-                source.read(which, block)
-                sums = out[:, low:high].zero_()
-                for columns, piece in zip(block.split(_COLUMNS, dim=1), pieces, strict=True):
-                    sums += piece @ columns.T
-                if source.inverse_norms is not None:
-                    sums.mul_(select(source.inverse_norms, which))
+                _put_cosines(source, which, pieces, block, out[:, low:high])
         return out.cpu()
 
     def units(self, rows: torch.Tensor) -> torch.Tensor:
-        rows = rows.to(self._device)
-        units = torch.empty(len(rows), self._k, device=self._device)
-        self._source.read(rows, units)
-        if self._source.inverse_norms is not None:
-            units.mul_(select(self._source.inverse_norms, rows)[:, None])
-        return units.cpu()
+        return _units(self._source, rows.to(self._device)).cpu()
+
+
+def _put_cosines(
+    source: Source, which: Which, pieces: Sequence[torch.Tensor], block: torch.Tensor, out: torch.Tensor
+) -> None:
+    """Read `which` rows into `block` (n, width), and put their cosines with the directions, cut in pieces, in `out`."""
+    source.read(which, block)
+    out.zero_()
+    for columns, piece in zip(block.split(_COLUMNS, dim=1), pieces, strict=True):
+        if len(out) == 1:
+            out[0].addmv_(columns, piece[0])
+        else:  # in this order a BLAS is twice as fast for few directions as in the other (measured)
+            out.addmm_(piece, columns.T)
+    if source.inverse_norms is not None:
+        out.mul_(select(source.inverse_norms, which))
+
+
+def _units(source: Source, rows: torch.Tensor) -> torch.Tensor:
+    """The unit vectors (n, width) of `rows` (n,), on their device."""
+    units = torch.empty(len(rows), source.width, device=rows.device)
+    source.read(rows, units)
+    return units if source.inverse_norms is None else units.mul_(select(source.inverse_norms, rows)[:, None])
 
 
 def select(tensor: torch.Tensor, which: Which) -> torch.Tensor:

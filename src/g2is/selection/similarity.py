@@ -11,15 +11,14 @@ Float64 has rounding too: whether two orthogonal rows have cosine +1e-17 or -1e-
 best tie with it, and ties go to the lowest row.
 """
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from g2is.errors import MatrixError
+from g2is.model.memory import available_memory
 from g2is.selection.files import as_tensor, first_broken_rows
 from g2is.selection.screen import InMemory, OnDevice, Quantised, Screen, Stored, over_stripes, single_threaded_torch
 
@@ -71,7 +70,7 @@ class UnitRows:
         on = _device_for(num_bytes) if device is None and quantise is None else device
         if quantise is None:
             room = 1.1 * self._tensor.numel()  # what the copy takes, and a little more
-            quantise = on is None and isinstance(pool, np.memmap) and num_bytes > _available_memory() > room
+            quantise = on is None and isinstance(pool, np.memmap) and num_bytes > available_memory() > room
         copy = Quantised(self.num_rows, self.k) if quantise else None
         norms = self._norms(what, copy)
         self.nodes: Mask = norms > 0
@@ -172,12 +171,3 @@ def _device_for(num_bytes: int) -> str | None:
     if not torch.cuda.is_available():
         return None
     return "cuda" if torch.cuda.mem_get_info()[0] > 1.1 * num_bytes + 2**31 else None
-
-
-def _available_memory() -> int:
-    """Bytes that can be filled without swapping; all that the machine has where it does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

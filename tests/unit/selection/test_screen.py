@@ -103,7 +103,7 @@ def test_a_memory_map_that_does_not_fit_into_memory_is_screened_in_eight_bits_if
 ) -> None:
     pool = np.random.default_rng(0).normal(size=(500, 640)).astype(np.float16)  # 640,000 bytes
     np.save(tmp_path / "pool.npy", pool)
-    monkeypatch.setattr(similarity, "_available_memory", lambda: available)
+    monkeypatch.setattr(similarity, "available_memory", lambda: available)
     rows = UnitRows(np.load(tmp_path / "pool.npy", mmap_mode="r"))
     assert isinstance(rows._screen, InMemory)
     assert isinstance(rows._screen._source, Quantised) is is_copied
@@ -114,7 +114,7 @@ def test_a_memory_map_that_does_not_fit_into_memory_is_screened_in_eight_bits_if
 
 
 def test_the_machine_says_how_much_memory_is_available() -> None:
-    assert 2**26 < similarity._available_memory() < 2**50
+    assert 2**26 < similarity.available_memory() < 2**50
 
 
 def test_a_device_that_is_named_holds_the_matrix_and_is_not_looked_ahead_for() -> None:
