@@ -37,15 +37,12 @@ import torch
 from datasets import Dataset
 from peft import PeftModel
 
-from g2is.config import ExecutionConfig, GammaForm, ProjectionConfig
+from g2is.config import ExecutionConfig, GammaForm
 from g2is.engine.local import run_shards
-from g2is.gradients.extract import AdapterState, Extractor
-from g2is.gradients.projection import Projection
 from g2is.model.parameters import trainable_parameters
 from g2is.store.matrix import RowTable
-from less_loop import moved
 from measure import Figure, keep, median, ratio, seconds
-from sample import ROOT, SHARED, Row, load
+from sample import ROOT, SHARED, Row, load, make_extractor
 
 K = 8192
 ITS_MOST_TOKENS = 8192
@@ -155,17 +152,13 @@ def main() -> None:
     parser.add_argument("--bergson", default="/tmp/bergson-venv/bin/python", help="python of the environment it is in")
     given = parser.parse_args()
     device = torch.device(given.device)
-    model, rows, on_cpu = load(given.shared, given.rank, 48 if given.small else 96)
-    model.to(device)
-    moments = moved(on_cpu, device)
-    parameters = trainable_parameters(model)
-    projection = Projection(ProjectionConfig(dim=K), {name: p.numel() for name, p in parameters.items()}, device)
+    model, rows, moments = load(given.shared, given.rank, 48 if given.small else 96, given.device)
+    num_modules = len(trainable_parameters(model))
     batch_tokens = ExecutionConfig().tokens_a_batch(device.type)
-    state = AdapterState({name: p.detach().clone() for name, p in parameters.items()}, moments)
-    extractor = Extractor(model, {"c": state}, projection, batch_tokens, print)
+    extractor = make_extractor(model, moments, batch_tokens)
     keys = np.random.default_rng(0).integers(0, 256, (len(rows), 16), np.uint8)
     base = SHARED / "models/base6m" if given.shared else ROOT / "src/g2is/demo/model"
-    side = round((K / len(parameters)) ** 0.5)
+    side = round((K / num_modules) ** 0.5)
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         write_data(rows, work / "data")
@@ -218,7 +211,7 @@ def main() -> None:
             "tokens": sum(len(ids) for ids, _ in rows),
             "threads": torch.get_num_threads(),
             "batch_tokens": {"ours": batch_tokens, "global": ITS_MOST_TOKENS, "per_module": batch_tokens},
-            "numbers_a_row_per_module": side**2 * len(parameters),
+            "numbers_a_row_per_module": side**2 * num_modules,
             "seconds": {name: median(values) for name, values in found.items()},
             "ratios": {build: {"median": middle, "range": extent} for build, (middle, extent) in ratios.items()},
             "largest_cosine_difference": {name: round(value, 4) for name, value in differences.items()},

@@ -15,14 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from g2is.config import ProjectionConfig
 from g2is.engine.local import run_shards
-from g2is.gradients.extract import AdapterState, Extractor
-from g2is.gradients.projection import Projection
-from g2is.model.parameters import trainable_parameters
 from g2is.store.matrix import RowTable
 from measure import BATCH_TOKENS, Figure, alternate, keep, median
-from sample import load
+from sample import load, make_extractor
 
 
 def main() -> None:
@@ -38,10 +34,7 @@ def main() -> None:
     shard_rows = min(1024, sizes[0])
     model, in_order, moments = load(given.shared, given.rank, sizes[-1])
     rows = [in_order[i] for i in np.random.default_rng(1).permutation(len(in_order))]
-    parameters = trainable_parameters(model)
-    projection = Projection(ProjectionConfig(), {name: p.numel() for name, p in parameters.items()})
-    state = AdapterState({name: p.detach().clone() for name, p in parameters.items()}, moments)
-    extractor = Extractor(model, {"c": state}, projection, BATCH_TOKENS, print)
+    extractor = make_extractor(model, moments, BATCH_TOKENS)
     keys = np.random.default_rng(0).integers(0, 256, (len(rows), 16), np.uint8)
 
     def store(num_rows: int) -> Callable[[], object]:

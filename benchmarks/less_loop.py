@@ -11,22 +11,20 @@ Writes benchmarks/results/less_loop-NAME.json. Goal (issue 5): at least 20 times
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from peft import PeftModel
 
-from g2is.config import ExecutionConfig, ProjectionConfig
-from g2is.gradients.extract import AdapterState, Extractor
+from g2is.config import ExecutionConfig
 from g2is.gradients.gamma import gamma
-from g2is.gradients.projection import Projection
 from g2is.model.batches import pad_batch
+from g2is.model.memory import available_memory
 from g2is.model.parameters import trainable_parameters
 from g2is.store.moments import Moments
 from measure import GIB, Figure, alternate, keep, median, ratio, seconds
-from sample import Row, load
+from sample import Row, load, make_extractor
 
 K = 8192
 INTERVAL = 16  # rows projected at once, and directions whose signs are drawn at once: LESS's numbers
@@ -87,20 +85,10 @@ class Loop:
         return torch.cat(parts)
 
 
-def moved(moments: Moments, device: torch.device) -> Moments:
-    m, v = ({name: tensor.to(device) for name, tensor in of.items()} for of in (moments.m, moments.v))
-    return Moments(m, v, step=moments.step)
-
-
 def largest_difference(ours: np.ndarray, loop: torch.Tensor) -> float:
     """Of the cosines of all pairs of rows: both projections keep them up to about 1/sqrt(K)."""
     rows = torch.from_numpy(ours).float()
     return float((rows @ rows.T - loop @ loop.T).abs().max())
-
-
-def available() -> int:
-    line = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable"))
-    return int(line.split()[1]) * 1024
 
 
 def main() -> None:
@@ -110,18 +98,13 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
-    model, rows, on_cpu = load(given.shared, given.rank, 16 if given.small else 64)
     device = torch.device(given.device)
-    model.to(device)
-    moments = moved(on_cpu, device)
-    parameters = trainable_parameters(model)
-    sizes = {name: p.numel() for name, p in parameters.items()}
+    model, rows, moments = load(given.shared, given.rank, 16 if given.small else 64, given.device)
     batch_tokens = ExecutionConfig().tokens_a_batch(device.type)
-    state = AdapterState({name: p.detach().clone() for name, p in parameters.items()}, moments)
-    extractor = Extractor(model, {"c": state}, Projection(ProjectionConfig(dim=K), sizes, device), batch_tokens, print)
+    extractor = make_extractor(model, moments, batch_tokens)
     keys = np.zeros((len(rows), 16), np.uint8)
-    num_coordinates = sum(sizes.values())
-    fits = device.type == "cpu" and num_coordinates * K * 4 < 0.8 * available()
+    num_coordinates = sum(p.numel() for p in trainable_parameters(model).values())
+    fits = device.type == "cpu" and num_coordinates * K * 4 < 0.8 * available_memory()
     signs = {"drawn": DenseSigns(num_coordinates, device, kept=False)}
     if fits:
         signs["kept"] = DenseSigns(num_coordinates, device, kept=True)

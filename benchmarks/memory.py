@@ -25,15 +25,13 @@ import numpy as np
 import torch
 
 from extraction import floor
-from g2is.config import GammaForm, ProjectionConfig
+from g2is.config import GammaForm
 from g2is.engine.local import run_shards
-from g2is.gradients.extract import AdapterState, Extractor
-from g2is.gradients.projection import Projection
 from g2is.model.batches import plan_batches
 from g2is.model.parameters import trainable_parameters
 from g2is.store.matrix import RowTable
 from measure import BATCH_TOKENS, Figure, keep, peak, reset_peak, resident
-from sample import load
+from sample import load, make_extractor
 
 MIB = 2**20
 K = 8192
@@ -47,9 +45,7 @@ def measure(what: str, shared: bool, rank: int, num_rows: int, times: int) -> di
     """
     model, rows, moments = load(shared, rank, num_rows)
     sizes = {name: p.numel() for name, p in trainable_parameters(model).items()}
-    projection = Projection(ProjectionConfig(dim=K), sizes)
-    parameters = {name: p.detach().clone() for name, p in trainable_parameters(model).items()}
-    extractor = Extractor(model, {"c": AdapterState(parameters, moments)}, projection, BATCH_TOKENS, print)
+    extractor = make_extractor(model, moments, BATCH_TOKENS)
     keys = np.random.default_rng(0).integers(0, 256, (num_rows * times, 16), np.uint8)
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)  # what loading freed is no room to hide a peak in

@@ -18,10 +18,8 @@ import torch
 
 from g2is.config import GammaForm, ProjectionConfig
 from g2is.environment import environment
-from g2is.gradients.extract import AdapterState, Extractor
-from g2is.gradients.projection import Projection
-from g2is.model.parameters import trainable_parameters
-from sample import load
+from measure import BATCH_TOKENS
+from sample import load, make_extractor
 
 FORMS: tuple[GammaForm, ...] = ("momentum-free", "less")
 
@@ -29,17 +27,14 @@ FORMS: tuple[GammaForm, ...] = ("momentum-free", "less")
 def rows_of(shared: bool, num_rows: int, dtype: torch.dtype, kind: str) -> tuple[dict[str, np.ndarray], float]:
     """Unit rows by Γ form, as stored, and the seconds that they took."""
     model, rows, moments = load(shared, 16, num_rows)
-    parameters = trainable_parameters(model)
     for parameter in model.parameters():
         if not parameter.requires_grad:
             parameter.data = parameter.data.to(dtype)
-    projection = Projection(ProjectionConfig(kind=kind), {name: p.numel() for name, p in parameters.items()})
-    state = AdapterState({name: p.detach().clone() for name, p in parameters.items()}, moments)
-    extractor = Extractor(model, {"epoch-1": state}, projection, 1024, print)
+    extractor = make_extractor(model, moments, BATCH_TOKENS, ProjectionConfig(kind=kind))
     extractor.extract(rows[:4], np.zeros((4, 16), np.uint8), FORMS)
     begin = time.perf_counter()
     arrays = extractor.extract(rows, np.zeros((len(rows), 16), np.uint8), FORMS).arrays
-    return {form: arrays[f"epoch-1/{form}/rows"] for form in FORMS}, time.perf_counter() - begin
+    return {form: arrays[f"c/{form}/rows"] for form in FORMS}, time.perf_counter() - begin
 
 
 def errors(rows: np.ndarray, exact: np.ndarray) -> dict[str, float]:

@@ -9,11 +9,13 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from g2is.config import ExamplesConfig, LoraConfig, ModelConfig
+from g2is.config import ExamplesConfig, LoraConfig, ModelConfig, ProjectionConfig
 from g2is.demo.skills import write_pool
 from g2is.examples.make_table import tokenize_files
 from g2is.examples.sources import find_sources
 from g2is.examples.tokenize import make_renderer
+from g2is.gradients.extract import AdapterState, Extractor
+from g2is.gradients.projection import Projection
 from g2is.model.adapter import attach_adapter
 from g2is.model.folder import find_model
 from g2is.model.parameters import trainable_parameters
@@ -59,6 +61,17 @@ def load(
         step=200,
     )
     return model, rows, moments
+
+
+def make_extractor(
+    model: PeftModel, moments: Moments, batch_tokens: int, projection: ProjectionConfig | None = None
+) -> Extractor:
+    """An extractor of one checkpoint, "c": the adapter as it is, on its device. Projection to 8192 unless given."""
+    parameters = trainable_parameters(model)
+    sizes = {name: p.numel() for name, p in parameters.items()}
+    state = AdapterState({name: p.detach().clone() for name, p in parameters.items()}, moments)
+    sketch = Projection(projection or ProjectionConfig(), sizes, model.device)
+    return Extractor(model, {"c": state}, sketch, batch_tokens, print)
 
 
 def _random_8b(device: str) -> LlamaForCausalLM:

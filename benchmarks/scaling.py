@@ -67,7 +67,7 @@ def read(name: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    over_floor = max(1.0, read("extraction-shared-r128.json")["ratio_median"])
+    over_floor = max(1.0, read("extraction-shared-r128.json")["figures"][0]["value"])
     walk = read("walk-large.json")  # N 200,000, 1 %
     rate = 200_000 * walk["k"] * walk["large"]["num_selected"] / walk["figures"][0]["value"]  # multiply-adds a second
     print(

@@ -21,14 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from extraction import GOALS
 from g2is.environment import environment
-from measure import RESULTS, result_path
+from measure import result_path
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"  # as in sample.py, without its imports
 _WORSE = 1.2
 _BERGSON = "/tmp/bergson-venv/bin/python"
-_GOALS_OF_EXTRACTION = {16: 1.15, 128: 1.3}
 # What only a CUDA device can say: what, goal, and the command that would.
 _ON_CUDA = (
     ("extraction, Llama-3.1-8B-shaped, bf16", "≤ 1.1x", "extraction.py --like-8b --device cuda --rank 128"),
@@ -64,10 +64,7 @@ def benches(bergson: str) -> list[Bench]:
     shared = ["--shared"] if SHARED.is_dir() else []
     name = "shared" if shared else "sample"
     return [
-        *(
-            Bench("extraction", [*shared, "--rank", str(rank)], f"extraction-{name}-r{rank}")
-            for rank in _GOALS_OF_EXTRACTION
-        ),
+        *(Bench("extraction", [*shared, "--rank", str(rank)], f"extraction-{name}-r{rank}") for rank in GOALS),
         Bench("less_loop", shared, f"less_loop-{name}-r16"),
         Bench(
             "bergson_build",
@@ -83,9 +80,6 @@ def benches(bergson: str) -> list[Bench]:
 
 def run(bench: Bench, log: Path) -> dict[str, Any] | None:
     """What the script's small version wrote; None if it failed."""
-    # extraction.py has one file for both versions: its full one is put back
-    place = RESULTS / f"{bench.result}.json"
-    full = place.read_bytes() if bench.script == "extraction" and place.exists() else None
     command = [sys.executable, str(ROOT / f"benchmarks/{bench.script}.py"), *bench.arguments, "--small"]
     with log.open("a") as output:
         output.write(f"$ {' '.join(command)}\n")
@@ -93,12 +87,6 @@ def run(bench: Bench, log: Path) -> dict[str, Any] | None:
         done = subprocess.run(command, stdout=output, stderr=output, check=False)
     if done.returncode:
         return None
-    if bench.script == "extraction":
-        result_path(bench.result, small=True).write_bytes(place.read_bytes())
-        if full is None:
-            place.unlink()
-        else:
-            place.write_bytes(full)
     found: dict[str, Any] = json.loads(result_path(bench.result, small=True).read_text())
     return found
 
@@ -113,21 +101,6 @@ def committed(bench: Bench) -> dict[str, Any] | None:
     return found
 
 
-def figures(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """A result's figures; extraction.py's two fields in that form."""
-    if "figures" in result:
-        return list(result["figures"])
-    rank, value = result["rank"], result["ratio_median"]
-    goal = _GOALS_OF_EXTRACTION[rank]
-    return [
-        {
-            "what": f"extraction over plain passes: {result['model']}, r {rank}",
-            **{"value": value, "goal": goal, "at_most": True, "unit": "x", "met": value <= goal},
-            **{"spread": result["ratio_range"], "note": f"{result['tokens_per_second']:,} tokens/s"},
-        }
-    ]
-
-
 def became_worse(new: dict[str, Any], old: dict[str, Any]) -> bool:
     a, b = (new["value"], old["value"]) if new["at_most"] else (old["value"], new["value"])
     return bool(a > _WORSE * b)
@@ -136,9 +109,9 @@ def became_worse(new: dict[str, Any], old: dict[str, Any]) -> bool:
 def lines(bench: Bench, result: dict[str, Any], before: dict[str, Any] | None) -> list[Line]:
     processor = environment()["processor"]
     same_machine = before is not None and before["machine"]["processor"] == processor
-    old = {figure["what"]: figure for figure in figures(before)} if before and same_machine else {}
+    old = {figure["what"]: figure for figure in before["figures"]} if before and same_machine else {}
     made = []
-    for figure in figures(result):
+    for figure in result["figures"]:
         unit, spread = figure["unit"], figure["spread"]
         shown = f"{figure['value']:.3g}{unit}" + (f" [{spread[0]:.3g}, {spread[1]:.3g}]" if spread else "")
         verdict = "met" if figure["met"] else "missed"
