@@ -38,11 +38,10 @@ from datasets import Dataset
 from peft import PeftModel
 
 from g2is.config import ExecutionConfig, GammaForm
-from g2is.engine.local import run_shards
 from g2is.model.parameters import trainable_parameters
 from g2is.store.matrix import RowTable
 from measure import Figure, keep, median, ratio, seconds
-from sample import ROOT, SHARED, Row, load, make_extractor
+from sample import ROOT, SHARED, Row, load, make_extractor, store_gradients
 
 K = 8192
 ITS_MOST_TOKENS = 8192
@@ -175,11 +174,7 @@ def main() -> None:
 
         def ours(form: GammaForm) -> RowTable:
             table = RowTable(Path(tempfile.mkdtemp(dir=work)), "-", 1024)
-            run_shards(
-                lambda chosen: extractor.extract([rows[i] for i in chosen], keys[chosen], [form]),
-                np.arange(len(rows)),
-                table,
-            )
+            store_gradients(extractor, rows, keys, [form], table)
             return table
 
         bergson = Bergson(given.bergson, work)

@@ -16,11 +16,10 @@ import torch
 from peft import PeftModel
 
 from g2is.config import ExecutionConfig, GradientsConfig
-from g2is.engine.local import run_shards
 from g2is.model.batches import pad_batch, plan_batches
-from g2is.store.matrix import RowTable, Shard
+from g2is.store.matrix import RowTable
 from measure import Figure, alternate, keep, median, ratio
-from sample import Row, load, make_extractor
+from sample import Row, load, make_extractor, store_gradients
 
 TIMES = 5
 GOALS = {16: 1.15, 128: 1.3}  # by rank, on a CPU
@@ -53,11 +52,9 @@ def main() -> None:
     num_tokens = sum(len(ids) for ids, _ in rows)
 
     def extract() -> None:
-        def work(chosen: np.ndarray) -> Shard:
-            return extractor.extract([rows[i] for i in chosen], keys[chosen], forms)
-
         with tempfile.TemporaryDirectory() as folder:
-            run_shards(work, np.arange(len(rows)), RowTable(Path(folder) / "pool", "-", shard_rows=len(rows)))
+            table = RowTable(Path(folder) / "pool", "-", shard_rows=len(rows))
+            store_gradients(extractor, rows, keys, forms, table)
 
     extractor.extract(rows[:8], keys[:8], forms)  # the check of batching, and every first-time cost
     floor(model, rows[:8], batch_tokens)

@@ -21,27 +21,28 @@ _STATUS = Path("/proc/self/status")
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured number beside its goal: `value` is to be at most, or at least, `goal`."""
+    """One measured number beside its goal: `value` is to be at most, or at least, `goal`, if there is one."""
 
     what: str
     value: float
-    goal: float
+    goal: float | None
     at_most: bool
     unit: str = ""
     spread: tuple[float, float] | None = None
     note: str = ""
 
     @property
-    def met(self) -> bool:
+    def met(self) -> bool | None:
+        if self.goal is None:
+            return None
         return self.value <= self.goal if self.at_most else self.value >= self.goal
 
     def line(self) -> str:
         spread = "" if self.spread is None else f" [{self.spread[0]:.3g}, {self.spread[1]:.3g}]"
+        goal = "" if self.goal is None else f", goal {'≤' if self.at_most else '≥'} {self.goal:g}{self.unit}"
+        verdict = {True: ": met", False: ": missed", None: ""}[self.met]
         note = f" ({self.note})" if self.note else ""
-        return (
-            f"{self.what}: {self.value:.3g}{self.unit}{spread}, goal {'≤' if self.at_most else '≥'}"
-            f" {self.goal:g}{self.unit}: {'met' if self.met else 'missed'}{note}"
-        )
+        return f"{self.what}: {self.value:.3g}{self.unit}{spread}{goal}{verdict}{note}"
 
 
 def seconds(work: Callable[[], object]) -> float:

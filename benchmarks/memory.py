@@ -26,12 +26,11 @@ import torch
 
 from extraction import floor
 from g2is.config import GammaForm
-from g2is.engine.local import run_shards
 from g2is.model.batches import plan_batches
 from g2is.model.parameters import trainable_parameters
 from g2is.store.matrix import RowTable
 from measure import BATCH_TOKENS, Figure, keep, peak, reset_peak, resident
-from sample import load, make_extractor
+from sample import load, make_extractor, store_gradients
 
 MIB = 2**20
 K = 8192
@@ -56,11 +55,7 @@ def measure(what: str, shared: bool, rank: int, num_rows: int, times: int) -> di
             floor(model, rows, BATCH_TOKENS)
     else:
         with tempfile.TemporaryDirectory() as scratch:
-            run_shards(
-                lambda chosen: extractor.extract([rows[i % num_rows] for i in chosen], keys[chosen], FORMS),
-                np.arange(num_rows * times),
-                RowTable(Path(scratch) / "pool", "-", num_rows),
-            )
+            store_gradients(extractor, rows, keys, FORMS, RowTable(Path(scratch) / "pool", "-", num_rows))
     most = max(len(batch) for batch in plan_batches(np.array([len(ids) for ids, _ in rows]), BATCH_TOKENS))
     return {
         "before": before,

@@ -2,6 +2,7 @@
 
 import gzip
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from g2is.config import ExamplesConfig, LoraConfig, ModelConfig, ProjectionConfig
+from g2is.config import ExamplesConfig, GammaForm, LoraConfig, ModelConfig, ProjectionConfig
 from g2is.demo.skills import write_pool
+from g2is.engine.local import run_shards
 from g2is.examples.make_table import tokenize_files
 from g2is.examples.sources import find_sources
 from g2is.examples.tokenize import make_renderer
@@ -19,6 +21,7 @@ from g2is.gradients.projection import Projection
 from g2is.model.adapter import attach_adapter
 from g2is.model.folder import find_model
 from g2is.model.parameters import trainable_parameters
+from g2is.store.matrix import RowTable
 from g2is.store.moments import Moments
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -72,6 +75,18 @@ def make_extractor(
     state = AdapterState({name: p.detach().clone() for name, p in parameters.items()}, moments)
     sketch = Projection(projection or ProjectionConfig(), sizes, model.device)
     return Extractor(model, {"c": state}, sketch, batch_tokens, print)
+
+
+def store_gradients(
+    extractor: Extractor, rows: Sequence[Row], keys: np.ndarray, forms: Sequence[GammaForm], table: RowTable
+) -> None:
+    """Extract and store as `g2is select` does; `keys` (n, 16), of which the i-th is of row i modulo `len(rows)`."""
+    run_shards(
+        lambda chosen: [rows[i % len(rows)] for i in chosen],
+        lambda chosen, token_rows: extractor.extract(token_rows, keys[chosen], forms),
+        np.arange(len(keys)),
+        table,
+    )
 
 
 def _random_8b(device: str) -> LlamaForCausalLM:

@@ -114,11 +114,11 @@ def lines(bench: Bench, result: dict[str, Any], before: dict[str, Any] | None) -
     for figure in result["figures"]:
         unit, spread = figure["unit"], figure["spread"]
         shown = f"{figure['value']:.3g}{unit}" + (f" [{spread[0]:.3g}, {spread[1]:.3g}]" if spread else "")
-        verdict = "met" if figure["met"] else "missed"
+        verdict = {True: "met", False: "missed", None: ""}[figure["met"]]
         was = old.get(figure["what"])
         if was is not None and became_worse(figure, was):
-            verdict += f", WORSE than committed {was['value']:.3g}{unit}"
-        goal = f"{'≤' if figure['at_most'] else '≥'} {figure['goal']:.3g}{unit}"
+            verdict = f"{verdict} WORSE than committed {was['value']:.3g}{unit}".lstrip()
+        goal = "" if figure["goal"] is None else f"{'≤' if figure['at_most'] else '≥'} {figure['goal']:.3g}{unit}"
         made.append(Line(figure["what"], goal, shown, verdict, bench.command))
         if figure["note"]:
             made.append(Line(f"  {figure['note']}", "", "", "", ""))

@@ -44,3 +44,8 @@ class FingerprintError(StoreError):
 
 class SelectionError(G2isError):
     """A selection that cannot be made from the rows, target or budget given."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text that is not empty, or its type: libraries' errors are long."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -9,7 +9,7 @@ from g2is.apply_selector import TargetRows, apply_selector
 from g2is.config import MatrixWalkConfig
 from g2is.outputs.tables import nearest_ids, write_tables
 from g2is.own import BUILT_IN_ONLY
-from g2is.progress import Reporter, Silent
+from g2is.progress import Reporter, Silent, counter
 from g2is.run import open_run
 from g2is.selection.budget import parse_budget
 from g2is.selection.core import CoreKnowledge, core_knowledge
@@ -64,7 +64,8 @@ def walk_matrices(config: MatrixWalkConfig, reporter: Reporter | None = None) ->
     num_zero_rows = int((~target.any(axis=1)).sum())
     with open_run(config.out, config, reporter or Silent()) as folder:
         folder.counts = {"pool": {"rows": len(pool)}, "target": {"rows": len(target)}}
-        rows = UnitRows(pool)
+        with folder.stage("read pool", "rows") as progress:
+            rows = UnitRows(pool, progress=counter(len(pool), progress))
         with folder.stage("walk" if walks else "select", "rows") as progress:
             # another selector looks at target rows one by one, and a zero row is similar to nothing
             of_target = TargetRows(budget, rows=target if walks else target[target.any(axis=1)])

@@ -1,5 +1,6 @@
 """What a running stage tells whoever watches: the command line draws it, Python callers may ignore it."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
@@ -15,6 +16,19 @@ class Reporter(Protocol):
 
     def notice(self, text: str) -> None:
         """Say something the user should know and need not act on."""
+
+
+def counter(total: int, progress: Progress) -> Callable[[int], None]:
+    """What is told of parts done, from any thread, and reports their sum."""
+    done, lock = 0, threading.Lock()
+
+    def add(part: int) -> None:
+        nonlocal done
+        with lock:
+            done += part
+            progress(done, total)
+
+    return add
 
 
 class Silent:

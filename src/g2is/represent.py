@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from g2is.config import Config
-from g2is.engine.local import missing_rows, row_work, run_shards
+from g2is.engine.local import missing_rows, reader, row_work, run_shards
 from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import TEXT_VERSION
 from g2is.methods import GRADIENT, OWN, REPRESENTATIONS, registered
@@ -113,15 +113,21 @@ def store_rows(
             arrays_of = maker.open()
         with folder.stage(f"{maker.what}s of {kind}", "tokens") as progress:
             total = int(table.num_tokens[missing].sum())
-            run_shards(row_work(arrays_of, table, total, progress), missing, stored)
+            work = row_work(arrays_of, table.keys, total, progress)
+            run_shards(reader(table), work, missing, stored)
 
 
 def read_pool_and_targets(
-    config: Config, prepared: Prepared, store: Store, examples: Examples, own: Representation | None = None
+    config: Config,
+    prepared: Prepared,
+    store: Store,
+    examples: Examples,
+    own: Representation | None = None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> UnitRowsOf | Scores:
     """The stored rows of pool and targets; of lexical ones their BM25 scores, computed now.
 
-    Raises as `store_rows`, and StoreError if some rows are missing or damaged.
+    `progress` is told of pool rows read. Raises as `store_rows`, and StoreError if some rows are missing or damaged.
     """
     maker = maker_of(config, prepared, Silent(), own)
     tables = store.tables(maker.name, maker.fingerprint)
@@ -129,7 +135,7 @@ def read_pool_and_targets(
     of_targets = {name: tables["target"].positions_of(table.keys) for name, table in examples.targets.items()}
     if maker.score is None:
         return UnitRowsOf(
-            read_unit_rows(tables["pool"], of_pool, maker.what),
+            read_unit_rows(tables["pool"], of_pool, maker.what, progress),
             {name: read_unit_rows(tables["target"], places, maker.what) for name, places in of_targets.items()},
         )
     pool = tables["pool"].read("terms", of_pool)

@@ -12,6 +12,7 @@ from g2is.outputs.tables import nearest_ids, write_tables
 from g2is.own import Own
 from g2is.plan import Plan
 from g2is.prepare import Prepared
+from g2is.progress import counter
 from g2is.represent import Scores, UnitRowsOf, read_pool_and_targets
 from g2is.run import RunFolder
 from g2is.selection.similarity import UnitRows
@@ -40,9 +41,8 @@ def select_examples(
     config, pool = prepared.config, examples.pool
     # zero rows are here because they were set aside: no nodes, whatever the method says of a matrix given by hand
     settings = config.selection.model_copy(update={"keep_zero_rows": False})
-    found = _read(prepared, store, examples, checkpoints, folder, own)
+    found, rows = _read(prepared, store, examples, checkpoints, folder, own)
     _report_set_aside(folder, examples, found)
-    rows = UnitRows(found.pool.rows) if isinstance(found, UnitRowsOf) else None
     with folder.stage("walk" if settings.selector == "walk" else "select", plan.budget.unit) as progress:
         targets = _targets(config, examples, found, plan)
         selected = apply_selector(
@@ -67,16 +67,29 @@ def _read(
     checkpoints: Sequence[Checkpoint],
     folder: RunFolder,
     own: Own,
-) -> Found:
-    config = prepared.config
+) -> tuple[Found, UnitRows | None]:
+    """What is looked at, and the pool's rows of it as the selectors take them, if they are vectors."""
+    config, pool = prepared.config, examples.pool
     representation = config.selection.representation
     if representation == NONE:
-        return None
-    with folder.stage(f"read {'gradients' if representation == GRADIENT else 'rows'}", "rows"):
-        if representation != GRADIENT:
-            return read_pool_and_targets(config, prepared, store, examples, own.representation)
-        of_targets, of_pool = read_gradient_rows(config, store, examples, checkpoints)
-        return UnitRowsOf(of_pool, of_targets)
+        return None, None
+    with folder.stage(f"read {'gradients' if representation == GRADIENT else 'rows'}", "rows") as progress:
+        # out of the store once for each checkpoint, and once more for their norms
+        add = counter(len(pool) * (max(1, len(checkpoints)) + 1), progress)
+        found: UnitRowsOf | Scores
+        if representation == GRADIENT:
+            of_targets, of_pool = read_gradient_rows(config, store, examples, checkpoints, add)
+            found = UnitRowsOf(of_pool, of_targets)
+        else:
+            found = read_pool_and_targets(config, prepared, store, examples, own.representation, add)
+        if isinstance(found, Scores):
+            return found, None
+        if isinstance(found.pool.rows, np.memmap):
+            folder.notice(
+                f"the pool's rows, {found.pool.rows.nbytes / 2**30:.1f} GiB, do not fit into memory: they are read from"
+                f" a file in {store.path} for as long as this runs"
+            )
+        return found, UnitRows(found.pool.rows, progress=add)
 
 
 def _targets(config: Config, examples: Examples, found: Found, plan: Plan) -> dict[str, TargetRows]:

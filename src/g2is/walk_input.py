@@ -1,6 +1,6 @@
 """What the walk starts from: the rows of pool and targets, out of the store, in the files' order."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -107,9 +107,16 @@ def overlap(keys: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def read_gradient_rows(
-    config: Config, store: Store, examples: Examples, checkpoints: Sequence[Checkpoint]
+    config: Config,
+    store: Store,
+    examples: Examples,
+    checkpoints: Sequence[Checkpoint],
+    progress: Callable[[int], None] = lambda _: None,
 ) -> tuple[dict[str, StoredRows], StoredRows]:
-    """The stored rows of the targets, by name, and of the pool. Raises StoreError if some are missing or damaged."""
+    """The stored rows of the targets, by name, and of the pool.
+
+    `progress` is told of pool rows read, once for each checkpoint. Raises StoreError if some are missing or damaged.
+    """
     digests = [checkpoint.digest for checkpoint in checkpoints]
     weights = [(checkpoint.name, checkpoint.weight) for checkpoint in checkpoints]
     of_targets, of_pool = store.table("target", digests), store.table("pool", digests)
@@ -118,7 +125,7 @@ def read_gradient_rows(
             name: read_rows(of_targets, of_targets.positions_of(table.keys), weights, config.gradients.target_form)
             for name, table in examples.targets.items()
         },
-        read_rows(of_pool, of_pool.positions_of(examples.pool.keys), weights, config.pool_form),
+        read_rows(of_pool, of_pool.positions_of(examples.pool.keys), weights, config.pool_form, progress),
     )
 
 

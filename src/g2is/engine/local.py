@@ -10,7 +10,7 @@ from g2is.config import GammaForm
 from g2is.examples.tokenize import Rendered
 from g2is.gradients.extract import Extractor
 from g2is.model.batches import Row
-from g2is.progress import Progress
+from g2is.progress import Progress, counter
 from g2is.store.matrix import RowTable, Shard
 
 
@@ -35,53 +35,54 @@ def missing_rows(keys: np.ndarray, stored: RowTable) -> np.ndarray:
     return np.array(missing, np.int64)
 
 
-def run_shards(work: Callable[[np.ndarray], Shard], rows: np.ndarray, table: RowTable) -> None:
-    """Cut `rows` (n,) into shards, compute each with `work` and store it while the next is computed.
+def run_shards(
+    read: Callable[[np.ndarray], list[Row]],
+    work: Callable[[np.ndarray, list[Row]], Shard],
+    rows: np.ndarray,
+    table: RowTable,
+) -> None:
+    """Cut `rows` (n,) into shards; `read` the next one's tokens and store the last one while `work` computes one.
 
     A shard is stored whole before the one after the next begins, so a stop loses at most two; and as shards are cut in
     order and numbered from the lowest free number, going on cuts the very shards that an undisturbed run would have.
     """
     shards = [rows[start : start + table.shard_rows] for start in range(0, len(rows), table.shard_rows)]
-    with ThreadPoolExecutor(1) as writer:
-        writing: Future[None] | None = None
-        for number, shard in zip(table.next_shards(len(shards)), shards, strict=True):
-            made = work(shard)
-            if writing is not None:
-                writing.result()
-            writing = writer.submit(table.write, number, made)
-        if writing is not None:
-            writing.result()
+    with ThreadPoolExecutor(2) as beside:
+        reading = [beside.submit(read, shard) for shard in shards[:1]]
+        writing: list[Future[None]] = []
+        for i, number in enumerate(table.next_shards(len(shards))):
+            token_rows = reading.pop().result()
+            reading += [beside.submit(read, shard) for shard in shards[i + 1 : i + 2]]
+            made = work(shards[i], token_rows)
+            while writing:
+                writing.pop().result()
+            writing.append(beside.submit(table.write, number, made))
+        while writing:
+            writing.pop().result()
 
 
-def shard_work(
-    extractor: Extractor, table: Tokenized, forms: Sequence[GammaForm], total: int, progress: Progress
-) -> Callable[[np.ndarray], Shard]:
-    """The function of a shard's rows that an engine runs for gradients; `total` is the tokens of all its shards."""
-    add = _counter(total, progress)
-    return lambda rows: extractor.extract(_token_rows(table, rows), table.keys[rows], forms, add)
+def reader(table: Tokenized) -> Callable[[np.ndarray], list[Row]]:
+    """The function that reads the tokens of a shard's rows."""
+    return lambda rows: [(example.input_ids, example.label_mask) for example in table.take(rows)]
+
+
+def gradient_work(
+    extractor: Extractor, keys: np.ndarray, forms: Sequence[GammaForm], total: int, progress: Progress
+) -> Callable[[np.ndarray, list[Row]], Shard]:
+    """The function of a shard's rows and their tokens that an engine runs for gradients.
+
+    `keys` (N, 16) uint8 are those of the whole table, `total` the tokens of all shards.
+    """
+    add = counter(total, progress)
+    return lambda rows, token_rows: extractor.extract(token_rows, keys[rows], forms, add)
 
 
 def row_work(
     arrays_of: Callable[[Sequence[Row], Callable[[int], None]], Mapping[str, np.ndarray]],
-    table: Tokenized,
+    keys: np.ndarray,
     total: int,
     progress: Progress,
-) -> Callable[[np.ndarray], Shard]:
+) -> Callable[[np.ndarray, list[Row]], Shard]:
     """The same for any other representation: `arrays_of` takes token rows and who is told of tokens done."""
-    add = _counter(total, progress)
-    return lambda rows: Shard(table.keys[rows], arrays_of(_token_rows(table, rows), add))
-
-
-def _token_rows(table: Tokenized, rows: np.ndarray) -> list[Row]:
-    return [(example.input_ids, example.label_mask) for example in table.take(rows)]
-
-
-def _counter(total: int, progress: Progress) -> Callable[[int], None]:
-    done = 0
-
-    def add(num_tokens: int) -> None:
-        nonlocal done
-        done += num_tokens
-        progress(done, total)
-
-    return add
+    add = counter(total, progress)
+    return lambda rows, token_rows: Shard(keys[rows], arrays_of(token_rows, add))

@@ -11,8 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from g2is.errors import ConfigError
-from g2is.model.folder import first_line
+from g2is.errors import ConfigError, first_line
 from g2is.progress import Reporter
 
 _TOKENS_A_PROMPT = 1024  # lm-eval's batches are a number of prompts; one with worked examples holds about so much

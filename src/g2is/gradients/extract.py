@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from g2is.config import ExecutionConfig, GammaForm, ProjectionConfig
-from g2is.errors import ModelError
+from g2is.errors import ModelError, first_line
 from g2is.gradients.gamma import gamma
 from g2is.gradients.per_example import UnbatchableError, per_example_gradients, single_example_gradients
 from g2is.gradients.projection import Projection
 from g2is.model.adapter import load_adapter, saved_parameters
 from g2is.model.batches import Batch, Row, pad_batch, plan_batches
-from g2is.model.folder import ModelFolder, first_line, resolve_device
+from g2is.model.folder import ModelFolder, resolve_device
 from g2is.model.memory import is_out_of_memory
 from g2is.model.parameters import trainable_parameters
 from g2is.store.matrix import Shard

@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from g2is.config import ModelConfig
-from g2is.errors import ModelError
+from g2is.errors import ModelError, first_line
 from g2is.progress import Progress
 
 _CHUNK = 1 << 24
@@ -208,8 +208,3 @@ def check_weights(path: Path) -> None:
             raise ModelError(
                 f"{file}: expected a whole safetensors file, found a damaged one ({first_line(error)}); {again}"
             ) from None
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text that is not empty, or its type: libraries' errors are long."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,9 +1,15 @@
 """How much memory there is, and whether an error says that it was too little."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+
+from g2is.errors import ModelError, first_line
+
+_GROUPS = Path("/sys/fs/cgroup")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -13,10 +19,56 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
+@contextmanager
+def explaining_out_of_memory(what: str, remedy: str) -> Iterator[None]:
+    """Make an allocation that did not fit a ModelError: `what` did not, and `remedy` says what to do."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ModelError(f"expected memory for {what}, found too little. {remedy} ({first_line(error)})") from None
+
+
+def fits_in_memory(num_bytes: int) -> bool:
+    """Whether there is room for `num_bytes`, with a little left for what is done with them."""
+    return 1.1 * num_bytes < available_memory()
+
+
 def available_memory() -> int:
-    """Bytes that can be filled without swapping; all that the machine has where it does not say."""
+    """Bytes that can be filled without swapping: of the machine, and of the container or cluster job this runs in."""
+    return min([_of_machine(), *_of_groups()])
+
+
+def _of_machine() -> int:
+    """All of its memory, where it does not say what is free."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _of_groups() -> Iterator[int]:
+    """What each limit on the control groups that this process is in leaves (Linux; both versions of cgroups)."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if "memory" in controllers.split(","):
+            root, limit, usage, prefix = _GROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"
+        elif not controllers:
+            root, limit, usage, prefix = _GROUPS, "memory.max", "memory.current", ""
+        else:
+            continue
+        group = root / path.lstrip("/")
+        for folder in (group, *group.parents[: len(group.parts) - len(root.parts)]):
+            try:
+                room = int((folder / limit).read_text()) - int((folder / usage).read_text())
+                stat = dict(entry.split() for entry in (folder / "memory.stat").read_text().splitlines())
+            except (OSError, ValueError):  # no such file here, or no limit ("max")
+                continue
+            # pages of files are given up when memory is asked for
+            yield room + int(stat[f"{prefix}inactive_file"]) + int(stat[f"{prefix}active_file"])

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from g2is.errors import ModelError
+from g2is.errors import ModelError, first_line
 from g2is.model.batches import Row, plan_batches
-from g2is.model.folder import check_weights, fetch, files_digest, first_line, resolve_device
+from g2is.model.folder import check_weights, fetch, files_digest, resolve_device
 from g2is.representations.maker import ArraysOf, Maker, Materials, import_package
 from g2is.store.rows import unit_rows
 

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from g2is.errors import MatrixError
-from g2is.model.memory import available_memory
+from g2is.model.memory import fits_in_memory
 from g2is.selection.files import as_tensor, first_broken_rows
 from g2is.selection.screen import InMemory, OnDevice, Quantised, Screen, Stored, over_stripes, single_threaded_torch
 
@@ -53,13 +53,14 @@ class UnitRows:
         what: str = "pool gradients",
         quantise: bool | None = None,
         device: str | None = None,
+        progress: Callable[[int], None] = lambda _: None,
     ) -> None:
         """Read `pool` (N, k) once, for its norms. float16, bfloat16, float32 or float64; a memory map stays one.
 
         `what` names the matrix in errors; `block_values` are converted at a time, and change nothing else. Cosines are
         screened on a GPU if the matrix fits there (`device` names one, or "cpu" for the same code without); else in an
         8-bit copy in memory if the matrix is a memory map that does not fit (`quantise` says whether); else in the
-        matrix itself. None of this changes an exact value.
+        matrix itself. None of this changes an exact value. `progress` is told of rows read, from any thread.
 
         Raises MatrixError if the shape or dtype is another, or a row holds NaN or Inf.
         """
@@ -69,10 +70,10 @@ class UnitRows:
         num_bytes = self._tensor.numel() * self._tensor.element_size()
         on = _device_for(num_bytes) if device is None and quantise is None else device
         if quantise is None:
-            room = 1.1 * self._tensor.numel()  # what the copy takes, and a little more
-            quantise = on is None and isinstance(pool, np.memmap) and num_bytes > available_memory() > room
+            too_large = isinstance(pool, np.memmap) and not fits_in_memory(num_bytes)
+            quantise = on is None and too_large and fits_in_memory(self._tensor.numel())  # a byte a number
         copy = Quantised(self.num_rows, self.k) if quantise else None
-        norms = self._norms(what, copy)
+        norms = self._norms(what, copy, progress)
         self.nodes: Mask = norms > 0
         self._inverse_norms = np.divide(1.0, norms, out=np.zeros_like(norms), where=self.nodes)
         outside = self.nodes & ((norms < _SAFE_NORM[0]) | (norms > _SAFE_NORM[1]))
@@ -131,7 +132,7 @@ class UnitRows:
             stored = self._tensor.index_select(0, torch.from_numpy(rows)).double().numpy()
         return stored * self._inverse_norms[rows, None]
 
-    def _norms(self, what: str, copy: Quantised | None) -> Floats:
+    def _norms(self, what: str, copy: Quantised | None, progress: Callable[[int], None]) -> Floats:
         squares = np.empty(self.num_rows)
         block_rows = min(self._block_rows, max(1, _EXACT_VALUES // self.k))
 
@@ -142,6 +143,7 @@ class UnitRows:
                     ours = squares[low : low + len(block)] = dot_rows(block, block)
                     if copy is not None:  # rows that are refused below may be put as anything
                         copy.put(low, np.nan_to_num(block / np.sqrt(np.where(ours > 0, ours, 1.0))[:, None]))
+            progress(stop - start)
 
         over_stripes(self.num_rows, block_rows, measure)
         suspect = np.flatnonzero(~((squares >= _SQUARE_RANGE[0]) & (squares <= _SQUARE_RANGE[1])))

@@ -16,7 +16,7 @@ after an fsync of the shard's chunks; chunks without a marker are a crash's left
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -104,6 +104,10 @@ class RowTable:
             candidate += 1
         return numbers
 
+    def width(self, name: str) -> int:
+        """How many numbers a row of the two-dimensional array `name` has. Raises StoreError if there is none."""
+        return int(self._array(name).shape[1])
+
     def write(self, number: int, shard: Shard) -> None:
         """Store a shard: its chunks, an fsync, then its marker.
 
@@ -134,13 +138,20 @@ class RowTable:
         write_json(self.path / "markers" / f"{number:06d}.json", marker)
         self._num_rows[number] = num_rows
 
-    def read(self, name: str, positions: np.ndarray) -> np.ndarray:
-        """The rows of array `name` at `positions` (n,), in that order, reading each shard once.
+    def read(
+        self,
+        name: str,
+        positions: np.ndarray,
+        out: np.ndarray | None = None,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> np.ndarray:
+        """The rows of array `name` at `positions` (n,), in that order, reading each shard once; into `out` if given.
 
-        Raises StoreError naming a damaged shard.
+        `progress` is told of rows read. Raises StoreError naming a damaged shard.
         """
         array = self._array(name)
-        out = np.empty((len(positions), *array.shape[1:]), array.dtype)
+        if out is None:
+            out = np.empty((len(positions), *array.shape[1:]), array.dtype)
         shard_of = positions // self.shard_rows
         order = np.argsort(shard_of, kind="stable")
         bounds = np.searchsorted(shard_of[order], np.arange(array.shape[0] // self.shard_rows + 1))
@@ -148,6 +159,7 @@ class RowTable:
             if low < high:
                 wanted = order[low:high]
                 out[wanted] = self._chunk(array, name, shard)[positions[wanted] - shard * self.shard_rows]
+                progress(len(wanted))
         return out
 
     def _chunk(self, array: zarr.Array, name: str, shard: int) -> np.ndarray:

@@ -1,9 +1,16 @@
 """Unit rows: how vectors are stored, and what is read again for core knowledge and walk."""
 
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from g2is.model.memory import fits_in_memory
 from g2is.store.matrix import RowTable
 
 
@@ -66,9 +73,30 @@ class StoredRows:
         return {int(row): f"{_flaw(self.norm[row])} {self.what}" for row in np.flatnonzero(~self.usable)}
 
 
-def read_unit_rows(table: RowTable, positions: np.ndarray, what: str) -> StoredRows:
-    """Read the arrays `rows` and `norm` of `table` at `positions` (N,). Raises StoreError naming a damaged shard."""
-    return StoredRows(table.read("rows", positions), table.read("norm", positions)[:, None], what)
+def read_unit_rows(
+    table: RowTable, positions: np.ndarray, what: str, progress: Callable[[int], None] = lambda _: None
+) -> StoredRows:
+    """Read the arrays `rows` and `norm` of `table` at `positions` (N,).
+
+    `progress` is told of rows read. Raises StoreError naming a damaged shard.
+    """
+    rows = room_for_rows((len(positions), table.width("rows")), table.path)
+    return StoredRows(table.read("rows", positions, rows, progress), table.read("norm", positions)[:, None], what)
+
+
+def room_for_rows(shape: tuple[int, int], folder: Path) -> np.ndarray:
+    """Room for float16 rows: in memory if they fit, else a memory map of a file in `folder`, gone with this process.
+
+    Raises OSError where the disk has no room for them either.
+    """
+    num_bytes = 2 * shape[0] * shape[1]
+    if fits_in_memory(num_bytes):
+        return np.empty(shape, np.float16)
+    # writing to a map on a disk that is full kills a process
+    if shutil.disk_usage(folder).free < num_bytes:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return np.memmap(file, np.float16, "w+", shape=shape)
 
 
 def _flaw(norms: np.ndarray) -> str:
