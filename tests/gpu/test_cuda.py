@@ -1,17 +1,21 @@
 """The same numbers on a CUDA device as on the CPU."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 from architectures import tiny_adapted_model
 
-from g2is.config import ProjectionConfig, SelectionConfig
+from g2is.config import GammaForm, ProjectionConfig, SelectionConfig
+from g2is.gradients.gamma import Gamma, gamma
 from g2is.gradients.per_example import per_example_gradients
 from g2is.gradients.projection import Projection
 from g2is.model.batches import pad_batch
 from g2is.selection.core import core_knowledge
 from g2is.selection.similarity import UnitRows
 from g2is.selection.walk import walk
+from g2is.store.moments import Moments
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 
@@ -52,3 +56,20 @@ def test_a_walk_screened_on_the_device_takes_the_rows_of_one_screened_in_memory(
     on_device, in_memory = UnitRows(pool), UnitRows(pool, quantise=False)
     assert on_device.most_ahead == 0 < in_memory.most_ahead
     assert walk(on_device, core, 90, settings).rows.tolist() == walk(in_memory, core, 90, settings).rows.tolist()
+
+
+def test_compiled_gamma_agrees_with_the_cpu_and_is_exactly_zero_at_zero() -> None:
+    notices: list[str] = []
+    generator = torch.Generator().manual_seed(0)
+    m, v = torch.randn(300, generator=generator) * 1e-2, torch.rand(300, generator=generator) * 1e-4
+    on_device, on_cpu = (Moments({"p": m.to(to)}, {"p": v.to(to)}, step=5) for to in ("cuda", "cpu"))
+    compiled = Gamma(True, notices.append)
+    for form in get_args(GammaForm):
+        torch._dynamo.reset()  # it stops to compile a function that it has seen in too many ways
+        for num_examples in (1, 4, 9):
+            g = torch.randn(num_examples, 300, generator=generator) * 1e-2
+            made = compiled(form, g.cuda(), "p", on_device).cpu()
+            torch.testing.assert_close(made, gamma(form, g, "p", on_cpu), rtol=1e-5, atol=1e-6)
+    zero = torch.zeros(4, 300, device="cuda")
+    assert torch.equal(compiled("momentum-free", zero, "p", on_device), zero)
+    assert not notices

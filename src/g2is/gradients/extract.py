@@ -10,7 +10,7 @@ from torch import nn
 
 from g2is.config import ExecutionConfig, GammaForm, ProjectionConfig
 from g2is.errors import ModelError, first_line
-from g2is.gradients.gamma import gamma
+from g2is.gradients.gamma import Gamma
 from g2is.gradients.per_example import UnbatchableError, per_example_gradients, single_example_gradients
 from g2is.gradients.projection import Projection
 from g2is.model.adapter import load_adapter, saved_parameters
@@ -57,6 +57,7 @@ class Extractor:
         self._batch_tokens = batch_tokens
         self._notice = notice
         self._device = next(model.parameters()).device
+        self._gamma = Gamma(self._device.type == "cuda", notice)
         self._shared: tuple[Moments, torch.Tensor] | None = None  # of the moments in use
         self._batched: bool | None = None  # not known before the first rows are seen
         self._most_tokens: int | None = None  # that a batch may hold, since a larger one did not fit
@@ -139,7 +140,7 @@ class Extractor:
 
         def sink(name: str, gradient: torch.Tensor) -> None:
             for form, of_form in sums.items():
-                self._projection.add_(of_form, name, gamma(form, gradient, name, moments))
+                self._projection.add_(of_form, name, self._gamma(form, gradient, name, moments))
 
         gradients_of = per_example_gradients if batched else single_example_gradients
         losses = gradients_of(self._model, batch, sink)
@@ -153,7 +154,7 @@ class Extractor:
             total = torch.zeros(1, self._projection.dim, device=self._device)
             for name, parameter in self._parameters.items():
                 nothing = torch.zeros(1, parameter.numel(), device=self._device)
-                self._projection.add_(total, name, gamma("less", nothing, name, moments))
+                self._projection.add_(total, name, self._gamma("less", nothing, name, moments))
             self._shared = moments, total
         return self._shared[1]
 

@@ -1,8 +1,13 @@
+import os
+import shutil
+from pathlib import Path
+from typing import get_args
+
 import pytest
 import torch
 
 from g2is.config import GammaForm
-from g2is.gradients.gamma import gamma
+from g2is.gradients.gamma import Gamma, gamma
 from g2is.store.moments import Moments
 
 NAME, SHAPE = "layer.lora_A.weight", (3, 7)
@@ -57,9 +62,40 @@ def test_normalized_divides_by_the_second_moment_alone() -> None:
     torch.testing.assert_close(gamma("normalized", g, NAME, moments), expected)
 
 
-@pytest.mark.parametrize("form", ["less", "adam", "sgd", "normalized", "momentum-free"])
+@pytest.mark.parametrize("form", get_args(GammaForm))
 def test_no_form_touches_the_gradient_it_is_given(form: GammaForm) -> None:
     moments, g = random_moments(), random_gradients()
     before = g.clone()
     gamma(form, g, NAME, moments).mul_(0)
     assert torch.equal(g, before)
+
+
+@pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="no C++ compiler on this machine")
+def test_compiled_code_makes_the_same_of_batches_of_any_size_and_is_exactly_zero_at_zero() -> None:
+    notices: list[str] = []
+    moments, compiled = random_moments(), Gamma(True, notices.append)
+    for form in get_args(GammaForm):
+        torch._dynamo.reset()  # it stops to compile a function that it has seen in too many ways
+        for num_examples in (1, 4, 9):
+            g = random_gradients(num_examples)
+            expected = gamma(form, g, NAME, moments)
+            torch.testing.assert_close(compiled(form, g, NAME, moments), expected, rtol=1e-5, atol=1e-6)
+    zero = torch.zeros(4, 21)
+    assert torch.equal(compiled("momentum-free", zero, NAME, moments), zero)
+    assert not notices
+
+
+def test_where_nothing_can_be_compiled_it_says_so_once_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch._inductor import config
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # nothing compiled earlier
+    notices: list[str] = []
+    moments, g = random_moments(), random_gradients()
+    with config.patch({"cpp.cxx": ("no-such-compiler",)}):
+        adjust = Gamma(True, notices.append)
+        for _ in range(2):
+            assert torch.equal(adjust("normalized", g, NAME, moments), gamma("normalized", g, NAME, moments))
+    assert len(notices) == 1
+    assert "not compiled" in notices[0]
