@@ -1,7 +1,8 @@
-"""A batch that does not fit in memory is cut in two: a real limit on a real process, no error that is made up."""
+"""What does not fit in memory is cut in two, or said: a real limit on a real process, no error that is made up."""
 
 import json
 import resource
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,13 +10,18 @@ import numpy as np
 from architectures import tiny_adapted_model
 from forked import ended, start
 
-from g2is.config import ProjectionConfig
+from g2is.config import EvaluationConfig, ExecutionConfig, ModelConfig, ProjectionConfig, TuningConfig
 from g2is.errors import ModelError
+from g2is.evaluation.rows import evaluate_rows
 from g2is.gradients.extract import AdapterState, Extractor
 from g2is.gradients.projection import Projection
 from g2is.model.batches import Row
+from g2is.model.folder import find_model
 from g2is.model.parameters import trainable_parameters
+from g2is.model.trainer import train_adapter
 from g2is.store.moments import Moments
+
+MODEL = Path(__file__).resolve().parents[2] / "src/g2is/demo/model"
 
 
 def make_extractor(notices: list[str], batch_tokens: int) -> Extractor:
@@ -59,6 +65,36 @@ def extract_a_row_too_long(result: Path) -> None:
         result.write_text(str(error))
 
 
+def tell_why_it_ends(result: Path, work: Callable[[], object], num_bytes: int) -> None:
+    allow_bytes_beyond_those_in_use(num_bytes)
+    try:
+        work()
+    except ModelError as error:
+        result.write_text(str(error))
+
+
+def train_with_little_memory(result: Path, folder: Path) -> None:
+    tuning, execution = TuningConfig(epochs=1, batch_size=8, device_batch_size=4), ExecutionConfig()
+
+    def train(num_rows: int, length: int, name: str) -> None:
+        rows, place = make_rows(num_rows, length), folder / name
+        train_adapter(tiny_adapted_model("llama", "attention"), rows, place, tuning, "linear", execution, print)
+
+    train(8, 8, "calm")  # every library is loaded, every thread started
+    tell_why_it_ends(result, lambda: train(8, 8_000, "pressed"), 300 * 2**20)
+
+
+def answer_with_little_memory(result: Path) -> None:
+    model, config = tiny_adapted_model("llama", "attention"), EvaluationConfig(generate=False)
+
+    def evaluate(num_rows: int) -> None:
+        tokenizer = find_model(ModelConfig(name=str(MODEL))).tokenizer()
+        evaluate_rows(model, tokenizer, make_rows(num_rows, 64), None, config, 10**6, print)
+
+    evaluate(2)
+    tell_why_it_ends(result, lambda: evaluate(10_000), 200 * 2**20)
+
+
 def test_a_batch_that_does_not_fit_is_cut_until_it_does_with_the_same_rows_and_a_record(tmp_path: Path) -> None:
     assert ended(start(extract_with_little_memory, tmp_path / "result.json")) == 0
     told = json.loads((tmp_path / "result.json").read_text())
@@ -74,3 +110,17 @@ def test_an_example_that_does_not_fit_alone_is_an_error_that_says_what_to_do(tmp
     text = (tmp_path / "error.txt").read_text()
     assert "one example of 60000 tokens" in text
     assert "Lower examples.max_length" in text
+
+
+def test_a_training_step_that_does_not_fit_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    assert ended(start(train_with_little_memory, tmp_path / "error.txt", tmp_path)) == 0
+    text = (tmp_path / "error.txt").read_text()
+    assert "4 examples of up to 8000 tokens in a training step" in text
+    assert "Lower tuning.device_batch_size" in text
+
+
+def test_a_batch_of_an_evaluation_that_does_not_fit_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    assert ended(start(answer_with_little_memory, tmp_path / "error.txt")) == 0
+    text = (tmp_path / "error.txt").read_text()
+    assert "a batch of up to 1000000 tokens" in text
+    assert "Lower execution.batch_tokens" in text

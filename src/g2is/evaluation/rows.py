@@ -10,6 +10,7 @@ from g2is.config import EvaluationConfig
 from g2is.evaluation.answers import Answers, answer
 from g2is.evaluation.metrics import exact_match, numeric_match, rouge_l
 from g2is.model.batches import Row
+from g2is.model.memory import explaining_out_of_memory
 from g2is.progress import Progress
 
 
@@ -66,18 +67,20 @@ def evaluate_rows(
     """Measure what `config.metrics` asks for on each of `rows`; `progress` counts rows.
 
     `model` is in eval mode; `references` has an item for each row, or is None if no row has any. `batch_tokens` changes
-    no value beyond float rounding.
+    no value beyond float rounding. Raises ModelError if a batch does not fit in memory.
     """
-    answers = answer(
-        model,
-        tokenizer,
-        rows,
-        batch_tokens,
-        progress,
-        measure_loss="loss" in config.metrics,
-        generate=config.generate,
-        max_new_tokens=config.max_new_tokens,
-    )
+    remedy = "Lower execution.batch_tokens, or use a device with more"
+    with explaining_out_of_memory(f"a batch of up to {batch_tokens} tokens", remedy):
+        answers = answer(
+            model,
+            tokenizer,
+            rows,
+            batch_tokens,
+            progress,
+            measure_loss="loss" in config.metrics,
+            generate=config.generate,
+            max_new_tokens=config.max_new_tokens,
+        )
     metrics = _score(answers, references or [Reference()] * len(rows), config) if config.generate else {}
     return Evaluation(answers.losses, answers.num_learned, answers.expected, answers.given, metrics)
 

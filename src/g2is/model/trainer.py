@@ -21,6 +21,7 @@ from g2is.config import ExecutionConfig, TuningConfig, WarmupConfig
 from g2is.errors import ConfigError, ModelError
 from g2is.model.batches import Batch, Row, pad_batch
 from g2is.model.losses import token_losses
+from g2is.model.memory import explaining_out_of_memory
 from g2is.model.parameters import trainable_parameters, without_gradient
 from g2is.model.step_order import StepOrder
 from g2is.progress import Progress
@@ -43,8 +44,8 @@ def train_adapter(
     """Train the adapter of `model` on `rows`, from the last complete checkpoint in `folder` if there is one.
 
     Batch order, dropout and optimizer come out bit for bit as in an undisturbed run on the same machine, threads and
-    versions. Raises ModelError if the loss does not reach a trainable parameter, or the training diverges, ConfigError
-    as `check_reporting`.
+    versions. Raises ModelError if the loss does not reach a trainable parameter, the training diverges, or a step does
+    not fit in memory, ConfigError as `check_reporting`.
     """
     resume_from = _keep_last_complete(folder)
     check_reporting(execution)
@@ -58,7 +59,13 @@ def train_adapter(
         )
         trainer.remove_callback(PrinterCallback)  # progress is ours to report
         trainer.model_accepts_loss_kwargs = True  # else the step's tokens are not counted for every model
-        trainer.train(resume_from_checkpoint=resume_from)
+        section = "warmup" if isinstance(config, WarmupConfig) else "tuning"
+        longest = max(len(ids) for ids, _ in rows)
+        with explaining_out_of_memory(
+            f"{trainer.args.train_batch_size} examples of up to {longest} tokens in a training step",
+            f"Lower {section}.device_batch_size, examples.max_length or {section}.lora.rank, or use a device with more",
+        ):
+            trainer.train(resume_from_checkpoint=resume_from)
     trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # else it goes on in mixed precision
     return trainer.state
 

@@ -12,6 +12,7 @@ from g2is.errors import ModelError
 from g2is.model.batches import Batch, Row, pad_batch, plan_batches
 from g2is.model.folder import resolve_device
 from g2is.model.losses import forward_parameters
+from g2is.model.memory import explaining_out_of_memory
 from g2is.representations.maker import ArraysOf, Maker, Materials
 from g2is.store.rows import unit_rows
 
@@ -48,14 +49,19 @@ def inner_model(model: PreTrainedModel) -> nn.Module:
 def weighted_states(
     inner: nn.Module, rows: Sequence[Row], batch_tokens: int, progress: Callable[[int], None] = lambda _: None
 ) -> np.ndarray:
-    """The weighted means of `rows`, (R, hidden size) float32; batches are a pure function of lengths and budget."""
+    """The weighted means of `rows`, (R, hidden size) float32; batches are a pure function of lengths and budget.
+
+    Raises ModelError if a batch does not fit in memory.
+    """
     device = next(inner.parameters()).device
     batches = plan_batches(np.array([len(ids) for ids, _ in rows]), batch_tokens)
     means = []
-    for chosen in batches:
-        batch = pad_batch([rows[i] for i in chosen], device)
-        means.append(weighted_mean(inner, batch).cpu().numpy())
-        progress(int(batch.attention_mask.sum()))
+    remedy = "Lower execution.batch_tokens, or use a device with more"
+    with explaining_out_of_memory(f"a batch of up to {batch_tokens} tokens", remedy):
+        for chosen in batches:
+            batch = pad_batch([rows[i] for i in chosen], device)
+            means.append(weighted_mean(inner, batch).cpu().numpy())
+            progress(int(batch.attention_mask.sum()))
     back = np.argsort(np.concatenate(batches))
     return np.concatenate(means)[back]
 
