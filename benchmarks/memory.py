@@ -1,4 +1,4 @@
-"""Peak memory of extraction beside what it should be, for pools of 2 and of 8 shards and for LoRA r 16 and r 128.
+"""Peak memory of extraction beside what it should be, for pools of 8 and of 32 shards and for LoRA r 16 and r 128.
 
     python benchmarks/memory.py [--small] [--shared]
 
@@ -6,7 +6,8 @@ Each case is a process of its own, of which the peak (VmHWM) is read from the mo
 moments and projection are loaded. What it should be: what is held then, what a plain forward and backward of the same
 batches takes (measured in another process), one module's per-example gradients for the batch of most examples, and the
 shard's rows. A matrix of D x k or rows of the whole pool would show at once. All shards are the same rows, so
-that a longer pool has the same batches. Writes benchmarks/results/memory-NAME.json.
+that a longer pool has the same batches; 8 of them, since what allocators keep grows for the first few. Writes
+benchmarks/results/memory-NAME.json.
 
 Goal (issue 5): no more than that (10 % for the allocator), growing with neither pool nor D x k.
 """
@@ -79,16 +80,16 @@ def in_own_process(what: str, shared: bool, rank: int, num_rows: int, times: int
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--small", action="store_true", help="shards of 64 rows in place of 512")
+    parser.add_argument("--small", action="store_true", help="shards of 32 rows in place of 128")
     parser.add_argument("--shared", action="store_true", help="base6m and the real pool instead of the bundled sample")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.case:
         print(json.dumps(measure(*json.loads(given.case))))
         return
-    num_rows = 64 if given.small or not given.shared else 512
+    num_rows = 32 if given.small or not given.shared else 128
     cases: dict[str, dict[str, Any]] = {}
-    for rank, times in ((16, 2), (16, 8), (128, 2)):
+    for rank, times in ((16, 8), (16, 32), (128, 8)):
         plain = in_own_process("floor", given.shared, rank, num_rows, 1)
         found = in_own_process("extraction", given.shared, rank, num_rows, times)
         expected = found["before"] + plain["beyond"] + found["one_module"] + found["row_block"]
@@ -114,7 +115,7 @@ def main() -> None:
             note=f"{first['measured_mib']} MiB where {first['expected_mib']} are expected",
         ),
         Figure(
-            f"peak memory beyond loaded, {2 * num_rows} rows times 4",
+            f"peak memory beyond loaded, {8 * num_rows} rows times 4",
             round(longer["beyond_loaded_mib"] / first["beyond_loaded_mib"], 3),
             *(1.1, True, "x"),
         ),

@@ -12,29 +12,43 @@ import argparse
 import json
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
 
 from g2is.config import GammaForm, ProjectionConfig
 from g2is.environment import environment
+from g2is.store.rows import UnitVectors, unit_rows
 from measure import BATCH_TOKENS
 from sample import load, make_extractor
 
 FORMS: tuple[GammaForm, ...] = ("momentum-free", "less")
 
 
-def rows_of(shared: bool, num_rows: int, dtype: torch.dtype, kind: str) -> tuple[dict[str, np.ndarray], float]:
-    """Unit rows by Γ form, as stored, and the seconds that they took."""
+def rows_of(
+    shared: bool, num_rows: int, dtype: torch.dtype, kind: str, unstored: dict[str, np.ndarray] | None = None
+) -> tuple[dict[str, np.ndarray], float]:
+    """Unit rows by Γ form, as stored, and the seconds that they took; `unstored` takes them as they were in float32."""
     model, rows, moments = load(shared, 16, num_rows)
     for parameter in model.parameters():
         if not parameter.requires_grad:
             parameter.data = parameter.data.to(dtype)
     extractor = make_extractor(model, moments, BATCH_TOKENS, ProjectionConfig(kind=kind))
     extractor.extract(rows[:4], np.zeros((4, 16), np.uint8), FORMS)
+    seen: list[np.ndarray] = []
+
+    def look(vectors: np.ndarray) -> UnitVectors:
+        seen.append(vectors)
+        return unit_rows(vectors)
+
     begin = time.perf_counter()
-    arrays = extractor.extract(rows, np.zeros((len(rows), 16), np.uint8), FORMS).arrays
-    return {form: arrays[f"c/{form}/rows"] for form in FORMS}, time.perf_counter() - begin
+    with patch("g2is.gradients.extract.unit_rows", look):
+        arrays = extractor.extract(rows, np.zeros((len(rows), 16), np.uint8), FORMS).arrays
+    taken = time.perf_counter() - begin
+    if unstored is not None:
+        unstored.update(zip(FORMS, seen, strict=True))
+    return {form: arrays[f"c/{form}/rows"] for form in FORMS}, taken
 
 
 def errors(rows: np.ndarray, exact: np.ndarray) -> dict[str, float]:
@@ -55,8 +69,10 @@ def main() -> None:
     parser.add_argument("--shared", action="store_true", help="base6m and the real pool instead of the bundled sample")
     given = parser.parse_args()
     num_rows = 48 if given.small else 192
-    exact, seconds = rows_of(given.shared, num_rows, torch.float32, "sparse")
+    unstored: dict[str, np.ndarray] = {}
+    exact, seconds = rows_of(given.shared, num_rows, torch.float32, "sparse", unstored)
     table: dict[str, object] = {"float32": {"seconds": round(seconds, 2)}}
+    storing = {form: errors(exact[form], unstored[form]) for form in FORMS}
     for name, dtype in (("bfloat16", torch.bfloat16), ("float16", torch.float16)):
         rows, taken = rows_of(given.shared, num_rows, dtype, "sparse")
         of_forms: dict[str, object] = {form: errors(rows[form], exact[form]) for form in FORMS}
@@ -67,10 +83,16 @@ def main() -> None:
         units, kept = (of.astype(np.float64) for of in (whole[form], exact[form]))
         pairs = np.abs(units @ units.T - kept @ kept.T)[~np.eye(num_rows, dtype=bool)]
         sketch[form] = {"pair_error": round(float(pairs.mean()), 7)}
-    result = {"rows": num_rows, "weights": table, "sketch to 8192": sketch, "machine": environment()}
+    result = {
+        "rows": num_rows,
+        "weights": table,
+        "stored as float16": storing,
+        "sketch to 8192": sketch,
+        "machine": environment(),
+    }
     name = "shared" if given.shared else "sample"
     (Path(__file__).parent / "results" / f"precision-{name}.json").write_text(json.dumps(result, indent=1) + "\n")
-    for title, found in (*table.items(), ("sketch to 8192", sketch)):
+    for title, found in (*table.items(), ("stored as float16", storing), ("sketch to 8192", sketch)):
         print(f"{title:16} {found}")
 
 

@@ -31,9 +31,9 @@ _WORSE = 1.2
 _BERGSON = "/tmp/bergson-venv/bin/python"
 # What only a CUDA device can say: what, goal, and the command that would.
 _ON_CUDA = (
-    ("extraction, Llama-3.1-8B-shaped, bf16", "≤ 1.1x", "extraction.py --like-8b --device cuda --rank 128"),
-    ("LESS's loop over extraction", "(none set)", "less_loop.py --device cuda"),
-    ("bergson build over ours", "≥ 1.2x", "bergson_build.py --device cuda"),
+    ("extraction, Llama-3.1-8B-shaped, bf16", "≤ 1.1x", "extraction.py --shared --like-8b --device cuda --rank 128"),
+    ("LESS's loop over extraction", "(none set)", "less_loop.py --shared --device cuda"),
+    ("bergson build over ours", "≥ 1.2x", "bergson_build.py --shared --device cuda"),
     ("walk, N 200,000, 1 %, 8 components", "≤ 30 s", "walk.py --large --device cuda"),
 )
 

@@ -7,7 +7,8 @@
     ├── MatrixError                a gradient matrix or graph file that cannot be walked
     ├── StoreError                 a store or run folder that is damaged, in use, or not writable
     │   └── FingerprintError       a store made with other settings; names each differing key
-    └── SelectionError             a selection that cannot be made from what was given
+    ├── SelectionError             a selection that cannot be made from what was given
+    └── TooLittleMemoryError       work that did not fit in memory after some of it was done; that is kept
 
 Each message says what was expected, what was found, where (file:line, id), and what to do.
 Anything else that is raised is a bug of ours and keeps its traceback.
@@ -44,6 +45,10 @@ class FingerprintError(StoreError):
 
 class SelectionError(G2isError):
     """A selection that cannot be made from the rows, target or budget given."""
+
+
+class TooLittleMemoryError(G2isError):
+    """Work that did not fit in memory after some of it was done; what was done is kept."""
 
 
 def first_line(error: BaseException) -> str:

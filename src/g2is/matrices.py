@@ -65,7 +65,7 @@ def walk_matrices(config: MatrixWalkConfig, reporter: Reporter | None = None) ->
     with open_run(config.out, config, reporter or Silent()) as folder:
         folder.counts = {"pool": {"rows": len(pool)}, "target": {"rows": len(target)}}
         with folder.stage("read pool", "rows") as progress:
-            rows = UnitRows(pool, progress=counter(len(pool), progress))
+            rows = UnitRows(pool, progress=counter(len(pool), progress), coarse=walks)
         with folder.stage("walk" if walks else "select", "rows") as progress:
             # another selector looks at target rows one by one, and a zero row is similar to nothing
             of_target = TargetRows(budget, rows=target if walks else target[target.any(axis=1)])

@@ -89,7 +89,7 @@ def _read(
                 f"the pool's rows, {found.pool.rows.nbytes / 2**30:.1f} GiB, do not fit into memory: they are read from"
                 f" a file in {store.path} for as long as this runs"
             )
-        return found, UnitRows(found.pool.rows, progress=add)
+        return found, UnitRows(found.pool.rows, progress=add, coarse=config.selection.selector == "walk")
 
 
 def _targets(config: Config, examples: Examples, found: Found, plan: Plan) -> dict[str, TargetRows]:

@@ -80,7 +80,7 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
             try:
                 with reporter.stage("tune", "steps") as progress:
                     tune(model, rows, config.out, config.tuning, config.execution, device, progress)
-            except ModelError:
+            except ModelError:  # not one of memory that ran out later: what was done then is kept
                 for made in (config.out / _MANIFEST, config.out / "trainer"):
                     remove(made)  # nothing of it serves: other settings may be tried in the same folder
                 raise

@@ -1,17 +1,20 @@
 """Rows that exceed the memory of a job: a real limit on a real process, which is killed if it goes beyond."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import numpy as np
-import torch
+import pytest
 from control_group import control_group, join
 from forked import ended, start
 
 from g2is.config import SelectionConfig
 from g2is.model.memory import available_memory
+from g2is.selection import similarity
 from g2is.selection.core import core_knowledge
-from g2is.selection.screen import InMemory, Quantised
+from g2is.selection.screen import InMemory
+from g2is.selection.screened_rows import Quantised
 from g2is.selection.similarity import UnitRows
 from g2is.selection.walk import walk
 from g2is.store.matrix import RowTable, Shard
@@ -37,9 +40,9 @@ def write_store(folder: Path) -> None:
 
 
 def walk_over_store(folder: Path, result: Path, group: Path | None) -> None:
+    similarity._device_for = lambda _: None  # a GPU's memory is no part of this
     settings = SelectionConfig(method="g2is")
     core = core_knowledge(drawn(16, seed=0), settings)
-    torch.ones(8, 8) @ torch.ones(8, 8)
     if group is not None:
         join(group)
     available = available_memory()
@@ -56,6 +59,8 @@ def walk_over_store(folder: Path, result: Path, group: Path | None) -> None:
 
 
 def test_a_store_that_exceeds_the_memory_of_its_job_is_walked_with_the_same_rows(tmp_path: Path) -> None:
+    if "tmpfs" in subprocess.run(["stat", "-fc", "%T", tmp_path], capture_output=True, text=True, check=False).stdout:
+        pytest.skip("the temporary folder is in memory, where a file counts against the limit")
     write_store(tmp_path / "store")
     with control_group(LIMIT) as group:
         for name, limit in (("pressed", group), ("calm", None)):

@@ -2,7 +2,8 @@
 
 import json
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,16 +11,19 @@ import numpy as np
 from architectures import tiny_adapted_model
 from forked import ended, start
 
-from g2is.config import EvaluationConfig, ExecutionConfig, ModelConfig, ProjectionConfig, TuningConfig
-from g2is.errors import ModelError
+from g2is.config import EvaluationConfig, ExecutionConfig, ModelConfig, ProjectionConfig, TrainConfig, TuningConfig
+from g2is.errors import ModelError, TooLittleMemoryError
 from g2is.evaluation.rows import evaluate_rows
 from g2is.gradients.extract import AdapterState, Extractor
 from g2is.gradients.projection import Projection
 from g2is.model.batches import Row
 from g2is.model.folder import find_model
 from g2is.model.parameters import trainable_parameters
+from g2is.model.step_order import StepOrder
 from g2is.model.trainer import train_adapter
+from g2is.progress import Progress, Silent
 from g2is.store.moments import Moments
+from g2is.train import train
 
 MODEL = Path(__file__).resolve().parents[2] / "src/g2is/demo/model"
 
@@ -80,8 +84,46 @@ def train_with_little_memory(result: Path, folder: Path) -> None:
         rows, place = make_rows(num_rows, length), folder / name
         train_adapter(tiny_adapted_model("llama", "attention"), rows, place, tuning, "linear", execution, print)
 
-    train(8, 8, "calm")  # every library is loaded, every thread started
+    train(8, 8, "calm")  # every library is loaded
     tell_why_it_ends(result, lambda: train(8, 8_000, "pressed"), 300 * 2**20)
+
+
+class LittleMemoryAfterAStep(Silent):
+    """Takes memory away while a training is under way, as others do on a machine that is shared."""
+
+    @contextmanager
+    def stage(self, title: str, unit: str) -> Iterator[Progress]:
+        def progress(done: int, _: int) -> None:
+            if title == "tune" and done == 1:
+                allow_bytes_beyond_those_in_use(30 * 2**20)
+
+        yield progress
+
+
+def training(folder: Path) -> TrainConfig:
+    """Steps of eight rows, of which the first has no long one and the others have."""
+    words = [2] * 40 + [450] * 24
+
+    def begins_short(seed: int) -> bool:
+        return all(words[row] == 2 for row in list(StepOrder(words, 8, seed))[:8])
+
+    rows = ({"id": str(i), "prompt": "a", "completion": "b " * number} for i, number in enumerate(words))
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    seed = next(seed for seed in range(1_000) if begins_short(seed))
+    return TrainConfig(
+        data=str(folder / "rows.jsonl"),
+        out=folder / "out",
+        model={"name": str(MODEL)},
+        tuning={"lora": {"rank": 4}, "epochs": 1, "batch_size": 8, "seed": seed},
+        execution={"resume_steps": 1},
+    )
+
+
+def train_until_memory_is_too_little(folder: Path) -> None:
+    try:
+        train(training(folder), LittleMemoryAfterAStep())
+    except TooLittleMemoryError as error:
+        (folder / "error.txt").write_text(str(error))
 
 
 def answer_with_little_memory(result: Path) -> None:
@@ -117,6 +159,14 @@ def test_a_training_step_that_does_not_fit_is_an_error_that_says_what_to_do(tmp_
     text = (tmp_path / "error.txt").read_text()
     assert "4 examples of up to 8000 tokens in a training step" in text
     assert "Lower tuning.device_batch_size" in text
+
+
+def test_a_training_that_runs_out_of_memory_later_is_kept_and_goes_on_where_there_is_more(tmp_path: Path) -> None:
+    assert ended(start(train_until_memory_is_too_little, tmp_path)) == 0
+    text = (tmp_path / "error.txt").read_text()
+    assert "checkpoint-1 is kept: where there is more memory, the same command goes on from it" in text
+    tuned = train(training(tmp_path))
+    assert tuned.record["num_steps"] == 8
 
 
 def test_a_batch_of_an_evaluation_that_does_not_fit_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:

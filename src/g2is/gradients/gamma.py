@@ -4,6 +4,7 @@ Elementwise over float32; m and v are the warm-up's Adam moments and are never a
 """
 
 from collections.abc import Callable
+from functools import cache
 
 import torch
 
@@ -37,20 +38,18 @@ class Gamma:
     """
 
     def __init__(self, compiles: bool, notice: Callable[[str], None]) -> None:
-        self._notice = notice
-        # every batch has another size
-        self._compiled = torch.compile(_adjust_exactly_at_zero, dynamic=True) if compiles else None
+        self._compiles, self._notice = compiles, notice
 
     def __call__(self, form: GammaForm, gradient: torch.Tensor, name: str, moments: Moments) -> torch.Tensor:
         """As `gamma`."""
         state = _state(name, moments)
-        if self._compiled is not None:
+        if self._compiles:
             try:
-                return self._compiled(form, gradient, *state)
+                return _compiled()(form, gradient, *state)
             except Exception as error:
                 if is_out_of_memory(error):
                     raise
-                self._compiled = None
+                self._compiles = False
                 self._notice(f"Γ is computed by code that is not compiled, which is slower: {first_line(error)}")
         return _adjust(form, gradient, *state)
 
@@ -94,3 +93,8 @@ def _adjust_exactly_at_zero(form: GammaForm, gradient: torch.Tensor, *state: *_S
     """As `_adjust`, also where a compiler rounds a product and a difference as one."""
     adjusted = _adjust(form, gradient, *state)
     return torch.where(gradient == 0, 0.0, adjusted) if form == "momentum-free" else adjusted
+
+
+@cache
+def _compiled() -> Callable[..., torch.Tensor]:
+    return torch.compile(_adjust_exactly_at_zero, dynamic=True)  # every batch has another size

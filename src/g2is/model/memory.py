@@ -58,17 +58,18 @@ def _of_groups() -> Iterator[int]:
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if "memory" in controllers.split(","):
-            root, limit, usage, prefix = _GROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"
+            root, limits, usage, prefix = _GROUPS / "memory", ["limit_in_bytes"], "usage_in_bytes", "total_"
         elif not controllers:
-            root, limit, usage, prefix = _GROUPS, "memory.max", "memory.current", ""
+            root, limits, usage, prefix = _GROUPS, ["max", "high"], "current", ""
         else:
             continue
         group = root / path.lstrip("/")
         for folder in (group, *group.parents[: len(group.parts) - len(root.parts)]):
-            try:
-                room = int((folder / limit).read_text()) - int((folder / usage).read_text())
-                stat = dict(entry.split() for entry in (folder / "memory.stat").read_text().splitlines())
-            except (OSError, ValueError):  # no such file here, or no limit ("max")
-                continue
-            # pages of files are given up when memory is asked for
-            yield room + int(stat[f"{prefix}inactive_file"]) + int(stat[f"{prefix}active_file"])
+            for limit in limits:
+                try:
+                    room = int((folder / f"memory.{limit}").read_text()) - int((folder / f"memory.{usage}").read_text())
+                    stat = dict(entry.split() for entry in (folder / "memory.stat").read_text().splitlines())
+                except (OSError, ValueError):  # no such file here, or no limit ("max")
+                    continue
+                # pages of files are given up when memory is asked for
+                yield room + sum(int(stat.get(f"{prefix}{kind}_file", 0)) for kind in ("inactive", "active"))

@@ -18,10 +18,10 @@ from torch import nn
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from g2is.config import ExecutionConfig, TuningConfig, WarmupConfig
-from g2is.errors import ConfigError, ModelError
+from g2is.errors import ConfigError, G2isError, ModelError, TooLittleMemoryError, first_line
 from g2is.model.batches import Batch, Row, pad_batch
 from g2is.model.losses import token_losses
-from g2is.model.memory import explaining_out_of_memory
+from g2is.model.memory import is_out_of_memory
 from g2is.model.parameters import trainable_parameters, without_gradient
 from g2is.model.step_order import StepOrder
 from g2is.progress import Progress
@@ -45,7 +45,8 @@ def train_adapter(
 
     Batch order, dropout and optimizer come out bit for bit as in an undisturbed run on the same machine, threads and
     versions. Raises ModelError if the loss does not reach a trainable parameter, the training diverges, or a step does
-    not fit in memory, ConfigError as `check_reporting`.
+    not fit in memory; TooLittleMemoryError if that step comes after a complete checkpoint; ConfigError as
+    `check_reporting`.
     """
     resume_from = _keep_last_complete(folder)
     check_reporting(execution)
@@ -59,15 +60,31 @@ def train_adapter(
         )
         trainer.remove_callback(PrinterCallback)  # progress is ours to report
         trainer.model_accepts_loss_kwargs = True  # else the step's tokens are not counted for every model
-        section = "warmup" if isinstance(config, WarmupConfig) else "tuning"
-        longest = max(len(ids) for ids, _ in rows)
-        with explaining_out_of_memory(
-            f"{trainer.args.train_batch_size} examples of up to {longest} tokens in a training step",
-            f"Lower {section}.device_batch_size, examples.max_length or {section}.lora.rank, or use a device with more",
-        ):
+        try:
             trainer.train(resume_from_checkpoint=resume_from)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise _too_little_memory(folder, config, trainer.args.train_batch_size, rows, error) from None
     trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # else it goes on in mixed precision
     return trainer.state
+
+
+def _too_little_memory(
+    folder: Path, config: WarmupConfig | TuningConfig, device_batch: int, rows: Sequence[Row], error: Exception
+) -> G2isError:
+    section, flag = ("warmup", "--store") if isinstance(config, WarmupConfig) else ("tuning", "--out")
+    longest = max(len(ids) for ids, _ in rows)
+    found = (
+        f"expected memory for {device_batch} examples of up to {longest} tokens in a training step, found too little"
+    )
+    lower = f"{section}.device_batch_size, examples.max_length or {section}.lora.rank"
+    if (checkpoint := _keep_last_complete(folder)) is None:
+        return ModelError(f"{found}. Lower {lower}, or use a device with more ({first_line(error)})")
+    return TooLittleMemoryError(
+        f"{found}. {checkpoint} is kept: where there is more memory, the same command goes on from it. Or lower"
+        f" {lower}, with another {flag} ({first_line(error)})"
+    )
 
 
 def check_reporting(execution: ExecutionConfig) -> None:

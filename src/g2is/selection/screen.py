@@ -12,19 +12,16 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-Which = slice | torch.Tensor  # some rows: a range, or their indices (n,) int64
+from g2is.selection.screened_rows import Source, Stored, Which, select
 
 _COLUMNS = (
     2048  # added up in one float32 sum, sums of which are added next: fewer have a smaller margin but take longer
 )
 _UNIT = 2.0**-24  # relative rounding error of float32
 _DEVICE_VALUES = 2**27  # converted to float32 at a time on a GPU: 512 MiB
-_GROUP = 128  # neighbouring coordinates that share a scale in the 8-bit copy
 
 _torch_threads_lock = threading.Lock()
 
@@ -57,86 +54,6 @@ def rounding(k: int) -> float:
     return 1.01 * num_roundings * _UNIT
 
 
-class Source(Protocol):
-    """Rows that can be had as float32.
-
-    inverse_norms  (N,) float32, by what a product must be multiplied still; None where rows come as unit vectors
-    error          the length of the longest difference between a unit vector and what is read of it
-    """
-
-    num_rows: int
-    width: int
-
-    @property
-    def inverse_norms(self) -> torch.Tensor | None: ...
-
-    @property
-    def error(self) -> float: ...
-
-    def read(self, which: Which, out: torch.Tensor) -> None:
-        """Write the rows into `out` (n, width) float32."""
-        ...
-
-
-class Stored:
-    """The stored matrix itself, (N, k)."""
-
-    error = 0.0
-
-    def __init__(self, tensor: torch.Tensor, inverse_norms: NDArray[np.float64], scale_first: bool) -> None:
-        """`scale_first`: bring rows to unit length in float64, because float32 cannot hold them as they are."""
-        self._tensor = tensor
-        self.num_rows, self.width = tensor.shape
-        factors = torch.from_numpy(inverse_norms).to(tensor.device)
-        self._first = factors if scale_first else None
-        self.inverse_norms = None if scale_first else factors.float()
-
-    def read(self, which: Which, out: torch.Tensor) -> None:
-        rows = select(self._tensor, which)
-        out.copy_(rows if self._first is None else rows.double() * select(self._first, which)[:, None])
-
-
-class Quantised:
-    """The unit vectors in 8 bits a coordinate, for a matrix that does not fit into memory.
-
-    A group of coordinates shares a scale. Residuals are measured in float64 as rows are put, and a product with a unit
-    vector is off by no more than the longest residual (Cauchy-Schwarz).
-    """
-
-    inverse_norms = None
-
-    def __init__(self, num_rows: int, k: int) -> None:
-        self.num_rows, self._k = num_rows, k
-        self._num_groups = -(-k // _GROUP)
-        self.width = self._num_groups * _GROUP  # the last group is filled up with zeros
-        self._values = torch.zeros(num_rows, self.width, dtype=torch.int8)
-        self._scales = torch.zeros(num_rows, self._num_groups)
-        self._residuals = torch.zeros(num_rows, dtype=torch.float64)
-
-    @property
-    def error(self) -> float:
-        """The longest residual."""
-        return 1.000001 * float(self._residuals.max())
-
-    def put(self, low: int, units: NDArray[np.float64]) -> None:
-        """Keep the unit vectors `units` (n, k) of the rows from `low` on."""
-        high = low + len(units)
-        groups = torch.zeros(len(units), self.width, dtype=torch.float64)
-        groups[:, : self._k] = torch.from_numpy(units)
-        groups = groups.view(len(units), self._num_groups, _GROUP)
-        scales = (groups.abs().amax(dim=2) / 127).float()
-        # A scale that float32 rounded to zero would divide by it: such a group stays zero.
-        divisors = torch.where(scales > 0, scales, 1.0).double()[:, :, None]
-        values = (groups / divisors).round_().clamp_(-127, 127)
-        self._residuals[low:high] = (groups - values * scales.double()[:, :, None]).square().sum(dim=(1, 2)).sqrt()
-        self._values[low:high] = values.view(len(units), self.width).to(torch.int8)
-        self._scales[low:high] = scales
-
-    def read(self, which: Which, out: torch.Tensor) -> None:
-        out.copy_(select(self._values, which))
-        out.view(len(out), self._num_groups, _GROUP).mul_(select(self._scales, which)[:, :, None])
-
-
 class InMemory:
     """A screen on the processor's cores. It converts as many rows at a time as fit into a core's cache."""
 
@@ -156,6 +73,7 @@ class InMemory:
 
         def screen(start: int, stop: int) -> None:
             buffer = torch.empty(self._block_rows, source.width, dtype=torch.float32)
+            source.fetch(slice(start, stop) if rows is None else rows[start:stop])
             for low in range(start, stop, self._block_rows):
                 high = min(low + self._block_rows, stop)
                 which = slice(low, high) if rows is None else rows[low:high]
@@ -173,11 +91,8 @@ class OnDevice:
 
     is_cheap = True
 
-    def __init__(
-        self, tensor: torch.Tensor, inverse_norms: NDArray[np.float64], scale_first: bool, device: torch.device
-    ) -> None:
-        self._device, self._k = device, tensor.shape[1]
-        self._source = Stored(tensor.to(device), inverse_norms, scale_first)
+    def __init__(self, source: Stored, device: torch.device) -> None:
+        self._device, self._k, self._source = device, source.width, source.to(device)
         self.error = rounding(self._k)
 
     def cosines(self, directions: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
@@ -216,13 +131,9 @@ def _put_cosines(
 def _units(source: Source, rows: torch.Tensor) -> torch.Tensor:
     """The unit vectors (n, width) of `rows` (n,), on their device."""
     units = torch.empty(len(rows), source.width, device=rows.device)
+    source.fetch(rows)
     source.read(rows, units)
     return units if source.inverse_norms is None else units.mul_(select(source.inverse_norms, rows)[:, None])
-
-
-def select(tensor: torch.Tensor, which: Which) -> torch.Tensor:
-    """`which` rows of `tensor`: a view of a range, a copy of others."""
-    return tensor[which] if isinstance(which, slice) else tensor.index_select(0, which)
 
 
 def over_stripes(num_rows: int, block_rows: int, work: Callable[[int, int], None]) -> None:
@@ -234,10 +145,8 @@ def over_stripes(num_rows: int, block_rows: int, work: Callable[[int, int], None
     stripe = block_rows * 32
     starts = range(0, num_rows, stripe)
     with single_threaded_torch() as num_threads:
-        if num_threads == 1 or len(starts) <= 1:
-            work(0, num_rows)
-            return
-        list(_workers(num_threads).map(lambda start: work(start, min(start + stripe, num_rows)), starts))
+        do = map if num_threads == 1 or len(starts) <= 1 else _workers(num_threads).map
+        list(do(lambda start: work(start, min(start + stripe, num_rows)), starts))
 
 
 @cache

@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from g2is.errors import MatrixError
 from g2is.model.memory import fits_in_memory
 from g2is.selection.files import as_tensor, first_broken_rows
-from g2is.selection.screen import InMemory, OnDevice, Quantised, Screen, Stored, over_stripes, single_threaded_torch
+from g2is.selection.mapped import mapped_rows, mapping_of
+from g2is.selection.screen import InMemory, OnDevice, Screen, over_stripes, single_threaded_torch
+from g2is.selection.screened_rows import Quantised, Stored
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -54,13 +56,15 @@ class UnitRows:
         quantise: bool | None = None,
         device: str | None = None,
         progress: Callable[[int], None] = lambda _: None,
+        coarse: bool = True,
     ) -> None:
         """Read `pool` (N, k) once, for its norms. float16, bfloat16, float32 or float64; a memory map stays one.
 
         `what` names the matrix in errors; `block_values` are converted at a time, and change nothing else. Cosines are
         screened on a GPU if the matrix fits there (`device` names one, or "cpu" for the same code without); else in an
-        8-bit copy in memory if the matrix is a memory map that does not fit (`quantise` says whether); else in the
-        matrix itself. None of this changes an exact value. `progress` is told of rows read, from any thread.
+        8-bit copy in memory if the matrix is a memory map that does not fit (`quantise` says whether), unless `coarse`
+        screening would leave too many rows to be decided exactly, as where errors add up; else in the matrix itself.
+        None of this changes an exact value. `progress` is told of rows read, from any thread.
 
         Raises MatrixError if the shape or dtype is another, or a row holds NaN or Inf.
         """
@@ -69,9 +73,11 @@ class UnitRows:
         self._block_rows = max(1, block_values // self.k)
         num_bytes = self._tensor.numel() * self._tensor.element_size()
         on = _device_for(num_bytes) if device is None and quantise is None else device
+        exceeds = mapping_of(pool) is not None and not fits_in_memory(num_bytes)
+        self._mapped = mapped_rows(pool) if exceeds else None
         if quantise is None:
-            too_large = isinstance(pool, np.memmap) and not fits_in_memory(num_bytes)
-            quantise = on is None and too_large and fits_in_memory(self._tensor.numel())  # a byte a number
+            copied = Quantised.num_bytes(self.num_rows, self.k)
+            quantise = coarse and on is None and exceeds and copied < num_bytes and fits_in_memory(copied)
         copy = Quantised(self.num_rows, self.k) if quantise else None
         norms = self._norms(what, copy, progress)
         self.nodes: Mask = norms > 0
@@ -79,10 +85,11 @@ class UnitRows:
         outside = self.nodes & ((norms < _SAFE_NORM[0]) | (norms > _SAFE_NORM[1]))
         scale_first = self._tensor.dtype == torch.float64 or bool(outside.any())
         self._screen: Screen
+        stored = Stored(self._tensor, self._inverse_norms, scale_first, self._mapped)
         if on is not None:
-            self._screen = OnDevice(self._tensor, self._inverse_norms, scale_first, torch.device(on))
+            self._screen = OnDevice(stored, torch.device(on))
         else:
-            source = copy or Stored(self._tensor, self._inverse_norms, scale_first)
+            source = copy or stored
             self._screen = InMemory(source, self.k, max(1, block_values // source.width))
         self.margin = self._screen.error
         self.most_ahead = 0 if self._screen.is_cheap else MOST_AHEAD
@@ -124,7 +131,11 @@ class UnitRows:
     def over_units(self, rows: Rows, measure: Callable[[Floats], Floats]) -> Floats:
         """`measure`'s columns (n, c) for the unit vectors of `rows` (n,), handed to it (b, k) at a time."""
         at_once = max(1, _EXACT_VALUES // self.k)
-        parts = [measure(self._units(rows[low : low + at_once])) for low in range(0, len(rows), at_once)]
+        parts = []
+        for low in range(0, len(rows), at_once):
+            if self._mapped is not None and low % (64 * at_once) == 0:
+                self._mapped.fetch(rows[low : low + 64 * at_once])
+            parts.append(measure(self._units(rows[low : low + at_once])))
         return np.concatenate(parts) if parts else measure(np.empty((0, self.k)))
 
     def _units(self, rows: Rows) -> Floats:
@@ -137,6 +148,8 @@ class UnitRows:
         block_rows = min(self._block_rows, max(1, _EXACT_VALUES // self.k))
 
         def measure(start: int, stop: int) -> None:
+            if self._mapped is not None:
+                self._mapped.fetch(slice(start, stop))
             for low in range(start, stop, block_rows):
                 block = self._tensor[low : min(low + block_rows, stop)].double().numpy()
                 with np.errstate(over="ignore", under="ignore", invalid="ignore"):

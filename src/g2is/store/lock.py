@@ -6,7 +6,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from g2is.errors import G2isError, StoreError
+from g2is.errors import G2isError, StoreError, TooLittleMemoryError
 from g2is.store.files import naming_full_disk, remove
 
 
@@ -44,6 +44,8 @@ def removed_on_error(folder: Path, new: bool) -> Iterator[None]:
     """Leave nothing of a new folder behind if what it was made for turns out to be unusable."""
     try:
         yield
+    except TooLittleMemoryError:
+        raise
     except G2isError:
         if new:
             remove(folder)

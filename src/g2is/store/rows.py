@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from g2is.model.memory import fits_in_memory
+from g2is.store.files import naming_full_disk
 from g2is.store.matrix import RowTable
 
 
@@ -92,10 +93,12 @@ def room_for_rows(shape: tuple[int, int], folder: Path) -> np.ndarray:
     num_bytes = 2 * shape[0] * shape[1]
     if fits_in_memory(num_bytes):
         return np.empty(shape, np.float16)
-    # writing to a map on a disk that is full kills a process
+    # Writing to a map on a disk that is full kills a process: room is looked for, and taken where the system can.
     if shutil.disk_usage(folder).free < num_bytes:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
-    with tempfile.TemporaryFile(dir=folder) as file:
+    with naming_full_disk(folder), tempfile.TemporaryFile(dir=folder) as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, num_bytes)
         return np.memmap(file, np.float16, "w+", shape=shape)
 
 

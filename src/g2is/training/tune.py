@@ -51,7 +51,7 @@ def tune(
     """Train a fresh adapter on `rows`, keep it in `folder` and return the model with it, in eval mode on `device`.
 
     Goes on from the last complete checkpoint in `folder`. Raises ModelError where the model cannot be adapted as asked,
-    or the training diverges.
+    and as `train_adapter`.
     """
     adapted = attach_adapter(model.load(device), config.lora, config.seed, "tuning")
     trainer_folder = folder / "trainer"
