@@ -71,7 +71,7 @@ def main() -> None:
     walk = read("walk-large.json")  # N 200,000, 1 %
     rate = 200_000 * walk["k"] * walk["large"]["num_selected"] / walk["figures"][0]["value"]  # multiply-adds a second
     print(
-        f"Extraction over its floor {over_floor}; a walk goes through {rate / 1e9:.0f} G coordinates a second on 2"
+        f"Extraction over its floor {over_floor:.2f}; a walk goes through {rate / 1e9:.0f} G coordinates a second on 2"
         " cores."
     )
     print("\n| model | examples | tokens | warm-up | " + " | ".join(f"extraction on {n}" for n in DEVICES) + " |")
