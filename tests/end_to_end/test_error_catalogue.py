@@ -1,5 +1,6 @@
 """Every wrong input that the catalogue lists, through the real command line: one message, nothing left behind."""
 
+import gc
 import json
 import os
 import subprocess
@@ -99,6 +100,7 @@ def mounted(folder: Path, options: str) -> Iterator[Callable[[str], None]]:
     try:
         yield lambda options: mount(f"remount,{options}")
     finally:
+        gc.collect()  # a model of a command that ended still maps its files until then
         subprocess.run(["umount", folder], check=True)
 
 
