@@ -62,9 +62,9 @@ class UnitRows:
 
         `what` names the matrix in errors; `block_values` are converted at a time, and change nothing else. Cosines are
         screened on a GPU if the matrix fits there (`device` names one, or "cpu" for the same code without); else in an
-        8-bit copy in memory if the matrix is a memory map that does not fit (`quantise` says whether), unless `coarse`
-        screening would leave too many rows to be decided exactly, as where errors add up; else in the matrix itself.
-        None of this changes an exact value. `progress` is told of rows read, from any thread.
+        8-bit copy in memory if the matrix is a memory map that does not fit (`quantise` says whether) and a `coarse`
+        screen will do, which it does not where errors add up from step to step; else in the matrix itself. None of this
+        changes an exact value. `progress` is told of rows read, from any thread.
 
         Raises MatrixError if the shape or dtype is another, or a row holds NaN or Inf.
         """
