@@ -23,7 +23,6 @@ again and again, so that runs alternate and no start-up is counted. Writes bench
 Goal (issue 5): at least 1.2 times as fast.
 """
 
-import argparse
 import json
 import shutil
 import subprocess
@@ -41,7 +40,7 @@ from g2is.config import ExecutionConfig, GammaForm
 from g2is.model.parameters import trainable_parameters
 from g2is.store.matrix import RowTable
 from measure import Figure, keep, median, ratio, seconds
-from sample import ROOT, SHARED, Row, load, make_extractor, store_gradients
+from sample import ROOT, SHARED, Row, load, make_extractor, parser, store_gradients
 
 K = 8192
 ITS_MOST_TOKENS = 8192
@@ -143,13 +142,13 @@ def write_data(rows: list[Row], place: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--small", action="store_true", help="48 rows in place of 96, 3 runs in place of 5")
-    parser.add_argument("--shared", action="store_true", help="base6m and the real pool instead of the bundled sample")
-    parser.add_argument("--rank", type=int, default=16)
-    parser.add_argument("--device", default="cpu", help="of ours; bergson takes CUDA where there is some")
-    parser.add_argument("--bergson", default="/tmp/bergson-venv/bin/python", help="python of the environment it is in")
-    given = parser.parse_args()
+    command_line = parser(__doc__, "48 rows in place of 96")
+    command_line.add_argument("--rank", type=int, default=16)
+    command_line.add_argument("--device", default="cpu", help="of ours; bergson takes CUDA where there is some")
+    command_line.add_argument(
+        "--bergson", default="/tmp/bergson-venv/bin/python", help="python of the environment it is in"
+    )
+    given = command_line.parse_args()
     device = torch.device(given.device)
     model, rows, moments = load(given.shared, given.rank, 48 if given.small else 96, given.device)
     num_modules = len(trainable_parameters(model))

@@ -24,7 +24,7 @@ from g2is.config import SelectionConfig
 from g2is.model.memory import available_memory, fits_in_memory
 from g2is.selection.limits import Limits
 from g2is.selection.similarity import UnitRows
-from g2is.store.matrix import RowTable, Shard
+from g2is.store.matrix import RowTable
 from g2is.store.rows import read_unit_rows
 from measure import GIB, Figure, extent, keep, median, peak, ratio
 from synthetic import Clusters
@@ -33,14 +33,6 @@ NUM_ROWS, K, BUDGET = 200_000, 8192, 200
 NUM_TARGETS, OF_CLUSTERS = 64, 6
 SHARD_ROWS = 1024
 TIMES = 3
-
-
-def write_store(folder: Path, clusters: Clusters) -> None:
-    table = RowTable(folder, "-", SHARD_ROWS)
-    for number, low in enumerate(range(0, NUM_ROWS, SHARD_ROWS)):
-        rows = clusters.rows(min(SHARD_ROWS, NUM_ROWS - low), seed=1000 + number)
-        keys = np.zeros((len(rows), 16), np.uint8)
-        table.write(number, Shard(keys, {"rows": rows, "norm": np.ones(len(rows), np.float32)}))
 
 
 def select(rows: UnitRows, targets: np.ndarray, method: str) -> list[int]:
@@ -60,9 +52,10 @@ def main() -> None:
     clusters = Clusters(K)
     targets = clusters.rows(NUM_TARGETS, seed=2, of=OF_CLUSTERS)
     with tempfile.TemporaryDirectory() as scratch:
-        write_store(Path(scratch) / "store", clusters)
+        table = RowTable(Path(scratch) / "store", "-", SHARD_ROWS)
+        clusters.store(table, np.zeros((NUM_ROWS, 16), np.uint8), seed=1000)
         begin = time.perf_counter()
-        found = read_unit_rows(RowTable(Path(scratch) / "store", "-", SHARD_ROWS), np.arange(NUM_ROWS), "row")
+        found = read_unit_rows(table, np.arange(NUM_ROWS), "row")
         reading = time.perf_counter() - begin
         times: dict[str, list[float]] = {}
         picked: dict[str, list[list[int]]] = {}

@@ -7,7 +7,6 @@ default, projection to 8192, unit rows, and storing them. Writes benchmarks/resu
 5): at most 1.15 at r 16, 1.30 at r 128, 1.10 on CUDA.
 """
 
-import argparse
 import tempfile
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from g2is.config import ExecutionConfig, GradientsConfig
 from g2is.model.batches import pad_batch, plan_batches
 from g2is.store.matrix import RowTable
 from measure import Figure, alternate, keep, median, ratio
-from sample import Row, load, make_extractor, store_gradients
+from sample import Row, load, make_extractor, parser, store_gradients
 
 TIMES = 5
 GOALS = {16: 1.15, 128: 1.3}  # by rank, on a CPU
@@ -34,14 +33,14 @@ def floor(model: PeftModel, rows: list[Row], batch_tokens: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--small", action="store_true", help="fewer rows: under a minute")
-    parser.add_argument("--shared", action="store_true", help="base6m and the real pool instead of the bundled sample")
-    parser.add_argument("--rank", type=int, default=16)
-    parser.add_argument("--like-8b", action="store_true", help="random weights in bfloat16, shaped as Llama-3.1-8B")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--batch-tokens", type=int)
-    arguments = parser.parse_args()
+    command_line = parser(__doc__, "fewer rows: under a minute")
+    command_line.add_argument("--rank", type=int, default=16)
+    command_line.add_argument(
+        "--like-8b", action="store_true", help="random weights in bfloat16, shaped as Llama-3.1-8B"
+    )
+    command_line.add_argument("--device", default="cpu")
+    command_line.add_argument("--batch-tokens", type=int)
+    arguments = command_line.parse_args()
     device = torch.device(arguments.device)
     batch_tokens = arguments.batch_tokens or ExecutionConfig().tokens_a_batch(device.type)
     num_rows = 64 if arguments.small else 256

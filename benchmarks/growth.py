@@ -2,13 +2,12 @@
 
     python benchmarks/growth.py [--small] [--full] [--shared] [--rank 16]
 
-2,500, 5,000 and 10,000 rows (about 12 minutes on 2 cores), 10,000 before and after 37,000 with --full (about 45), 100,
+2,500, 5,000 and 10,000 rows (about 12 minutes on 2 cores), 10,000 before and after 37,000 with --full (about 30), 100,
 200 and 400 three times in turn with --small. Shards are stored as `g2is select` stores them. That the machine itself is
 not faster or slower for half an hour shows in the rates of single shards, which are kept. Writes
 benchmarks/results/growth-NAME.json. Goal (issue 5): seconds a token within 10 %.
 """
 
-import argparse
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,16 +20,14 @@ import torch
 from g2is.engine.local import run_shards
 from g2is.store.matrix import RowTable, Shard
 from measure import BATCH_TOKENS, Figure, alternate, keep, median
-from sample import Row, load, make_extractor
+from sample import Row, load, make_extractor, parser
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--small", action="store_true", help="up to 400 rows: about a minute")
-    parser.add_argument("--full", action="store_true", help="10,000 and 37,000 rows")
-    parser.add_argument("--shared", action="store_true", help="base6m and the real pool instead of the bundled sample")
-    parser.add_argument("--rank", type=int, default=16)
-    given = parser.parse_args()
+    command_line = parser(__doc__, "up to 400 rows: about a minute")
+    command_line.add_argument("--full", action="store_true", help="10,000 and 37,000 rows")
+    command_line.add_argument("--rank", type=int, default=16)
+    given = command_line.parse_args()
     sizes = [10_000, 37_000, 10_000] if given.full else [2_500, 5_000, 10_000]
     if given.small or not given.shared:
         sizes = [100, 200, 400]

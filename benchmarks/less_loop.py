@@ -9,7 +9,6 @@ second loop keeps all signs in memory, where they fit. Both sides make Γ `less`
 Writes benchmarks/results/less_loop-NAME.json. Goal (issue 5): at least 20 times as fast on a CPU.
 """
 
-import argparse
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +23,7 @@ from g2is.model.memory import available_memory
 from g2is.model.parameters import trainable_parameters
 from g2is.store.moments import Moments
 from measure import GIB, Figure, alternate, keep, median, ratio, seconds
-from sample import Row, load, make_extractor
+from sample import Row, load, make_extractor, parser
 
 K = 8192
 INTERVAL = 16  # rows projected at once, and directions whose signs are drawn at once: LESS's numbers
@@ -92,14 +91,10 @@ def largest_difference(ours: np.ndarray, loop: torch.Tensor) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--small", action="store_true", help="16 rows in place of 64, three times in place of five: about a minute"
-    )
-    parser.add_argument("--shared", action="store_true", help="base6m and the real pool instead of the bundled sample")
-    parser.add_argument("--rank", type=int, default=16)
-    parser.add_argument("--device", default="cpu")
-    given = parser.parse_args()
+    command_line = parser(__doc__, "16 rows in place of 64, three times in place of five: about a minute")
+    command_line.add_argument("--rank", type=int, default=16)
+    command_line.add_argument("--device", default="cpu")
+    given = command_line.parse_args()
     device = torch.device(given.device)
     model, rows, moments = load(given.shared, given.rank, 16 if given.small else 64, given.device)
     batch_tokens = ExecutionConfig().tokens_a_batch(device.type)

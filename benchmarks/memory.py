@@ -31,7 +31,7 @@ from g2is.model.batches import plan_batches
 from g2is.model.parameters import trainable_parameters
 from g2is.store.matrix import RowTable
 from measure import BATCH_TOKENS, Figure, keep, peak, reset_peak, resident
-from sample import load, make_extractor, store_gradients
+from sample import load, make_extractor, parser, store_gradients
 
 MIB = 2**20
 K = 8192
@@ -79,11 +79,9 @@ def in_own_process(what: str, shared: bool, rank: int, num_rows: int, times: int
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--small", action="store_true", help="shards of 32 rows in place of 128")
-    parser.add_argument("--shared", action="store_true", help="base6m and the real pool instead of the bundled sample")
-    parser.add_argument("--case", help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    command_line = parser(__doc__, "shards of 32 rows in place of 128")
+    command_line.add_argument("--case", help=argparse.SUPPRESS)
+    given = command_line.parse_args()
     if given.case:
         print(json.dumps(measure(*json.loads(given.case))))
         return

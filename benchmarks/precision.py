@@ -8,7 +8,6 @@ cosine of a row with its float32 self, and the mean absolute error of the cosine
 to k = 8192 itself errs by; and seconds.
 """
 
-import argparse
 import json
 import time
 from pathlib import Path
@@ -21,7 +20,7 @@ from g2is.config import GammaForm, ProjectionConfig
 from g2is.environment import environment
 from g2is.store.rows import UnitVectors, unit_rows
 from measure import BATCH_TOKENS
-from sample import load, make_extractor
+from sample import load, make_extractor, parser
 
 FORMS: tuple[GammaForm, ...] = ("momentum-free", "less")
 
@@ -51,23 +50,25 @@ def rows_of(
     return {form: arrays[f"c/{form}/rows"] for form in FORMS}, taken
 
 
+def pair_error(units: np.ndarray, exact_units: np.ndarray) -> float:
+    """Mean absolute difference of the cosines of all pairs of rows, (R, k) and (R, any)."""
+    differences = np.abs(units @ units.T - exact_units @ exact_units.T)
+    return round(float(differences[~np.eye(len(units), dtype=bool)].mean()), 7)
+
+
 def errors(rows: np.ndarray, exact: np.ndarray) -> dict[str, float]:
     """How rows (R, k) differ from the exact ones."""
     units, exact_units = (of / np.linalg.norm(of, axis=1, keepdims=True) for of in map(np.float64, (rows, exact)))
     cosines = np.einsum("rk,rk->r", units, exact_units)
-    pairs = np.abs(units @ units.T - exact_units @ exact_units.T)[~np.eye(len(rows), dtype=bool)]
     return {
         "lowest_cosine": round(float(cosines.min()), 7),
         "mean_cosine": round(float(cosines.mean()), 7),
-        "pair_error": round(float(pairs.mean()), 7),
+        "pair_error": pair_error(units, exact_units),
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--small", action="store_true", help="fewer rows: under a minute")
-    parser.add_argument("--shared", action="store_true", help="base6m and the real pool instead of the bundled sample")
-    given = parser.parse_args()
+    given = parser(__doc__, "fewer rows: under a minute").parse_args()
     num_rows = 48 if given.small else 192
     unstored: dict[str, np.ndarray] = {}
     exact, seconds = rows_of(given.shared, num_rows, torch.float32, "sparse", unstored)
@@ -78,11 +79,10 @@ def main() -> None:
         of_forms: dict[str, object] = {form: errors(rows[form], exact[form]) for form in FORMS}
         table[name] = {"seconds": round(taken, 2), **of_forms}
     whole, _ = rows_of(given.shared, num_rows, torch.float32, "none")
-    sketch: dict[str, object] = {}
-    for form in FORMS:
-        units, kept = (of.astype(np.float64) for of in (whole[form], exact[form]))
-        pairs = np.abs(units @ units.T - kept @ kept.T)[~np.eye(num_rows, dtype=bool)]
-        sketch[form] = {"pair_error": round(float(pairs.mean()), 7)}
+    sketch: dict[str, object] = {
+        form: {"pair_error": pair_error(exact[form].astype(np.float64), whole[form].astype(np.float64))}
+        for form in FORMS
+    }
     result = {
         "rows": num_rows,
         "weights": table,

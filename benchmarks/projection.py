@@ -8,7 +8,6 @@ absolute cosine error over all pairs, the overlap of each row's 10 nearest rows,
 benchmarks/results/projection-NAME.json.
 """
 
-import argparse
 import json
 import time
 from pathlib import Path
@@ -22,7 +21,7 @@ from g2is.gradients.gamma import gamma
 from g2is.gradients.per_example import per_example_gradients
 from g2is.gradients.projection import Projection
 from g2is.model.batches import pad_batch, plan_batches
-from sample import load
+from sample import load, parser
 
 SEEDS = 3
 
@@ -32,10 +31,7 @@ def neighbours(cosines: torch.Tensor) -> list[set[int]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--small", action="store_true", help="fewer rows: under a minute")
-    parser.add_argument("--shared", action="store_true", help="base6m and the real pool instead of the bundled sample")
-    arguments = parser.parse_args()
+    arguments = parser(__doc__, "fewer rows: under a minute").parse_args()
     dim = 2048 if arguments.small else 4096
     model, rows, moments = load(arguments.shared, 16, 64 if arguments.small else 256)
     forms: dict[str, object] = {}

@@ -1,5 +1,6 @@
 """Rows and an adapted model to measure on: the bundled sample, or ../shared with --shared."""
 
+import argparse
 import gzip
 import tempfile
 from collections.abc import Sequence
@@ -29,6 +30,14 @@ SHARED = ROOT.parent / "shared"
 Row = tuple[np.ndarray, np.ndarray]
 
 
+def parser(doc: str, small: str) -> argparse.ArgumentParser:
+    """The command line of a benchmark with the docstring `doc`; `small` says what its small version is."""
+    made = argparse.ArgumentParser(description=doc.splitlines()[0])
+    made.add_argument("--small", action="store_true", help=small)
+    made.add_argument("--shared", action="store_true", help="base6m and the real pool instead of the bundled sample")
+    return made
+
+
 def load(
     shared: bool, rank: int, num_rows: int, device: str = "cpu", like_8b: bool = False
 ) -> tuple[PeftModel, list[Row], Moments]:
@@ -50,7 +59,7 @@ def load(
         drawn = Path(scratch) / "drawn.jsonl"  # before they are tokenised, which takes a while for all
         drawn.write_bytes(b"".join(lines[i] for i in chosen))
         table = tokenize_files(find_sources([str(drawn)]), renderer, ExamplesConfig(), Path(scratch))
-        rows = [(example.input_ids, example.label_mask) for example in table.take(np.arange(num_rows))]
+        rows = table.token_rows()
     base = _random_8b(device) if like_8b else folder.load(torch.device(device))
     model = attach_adapter(base, LoraConfig(rank=rank, alpha=4 * rank), seed=0).eval()
     for name, parameter in model.named_parameters():

@@ -30,7 +30,7 @@ from g2is.demo.skills import write_pool
 from g2is.gradients.rows import read_rows
 from g2is.selection.limits import Limits
 from g2is.selection.similarity import UnitRows
-from g2is.store.matrix import RowTable, Shard
+from g2is.store.matrix import RowTable
 from main_job import SETTINGS
 from measure import Figure, alternate, extent, keep, median
 from sample import ROOT, SHARED
@@ -46,17 +46,11 @@ EXTRACTING = "gradients of target"
 def write_store(place: Path) -> tuple[np.ndarray, np.ndarray]:
     """A pool and a target as extraction stores them; the keys of both."""
     clusters, keys = Clusters(K), np.random.default_rng(0).integers(0, 256, (NUM_ROWS + NUM_TARGETS, 16), np.uint8)
-    pool, target = RowTable(place / "pool", "-", 1024), RowTable(place / "target", "-", NUM_TARGETS)
-    for number, start in enumerate(range(0, NUM_ROWS, 1024)):
-        of_shard = keys[start : min(start + 1024, NUM_ROWS)]
-        rows = clusters.rows(len(of_shard), seed=number)
-        pool.write(number, Shard(of_shard, arrays_of(rows, FORM)))
-    target.write(0, Shard(keys[NUM_ROWS:], arrays_of(clusters.rows(NUM_TARGETS, seed=1000, of=6), "sgd")))
-    return keys[:NUM_ROWS], keys[NUM_ROWS:]
-
-
-def arrays_of(rows: np.ndarray, form: GammaForm) -> dict[str, np.ndarray]:
-    return {f"epoch-4/{form}/rows": rows, f"epoch-4/{form}/norm": np.ones(len(rows), np.float32)}
+    of_pool, of_target = keys[:NUM_ROWS], keys[NUM_ROWS:]
+    clusters.store(RowTable(place / "pool", "-", 1024), of_pool, seed=0, prefix=f"epoch-4/{FORM}/")
+    target = RowTable(place / "target", "-", NUM_TARGETS)
+    clusters.store(target, of_target, seed=1000, of=6, prefix="epoch-4/sgd/")
+    return of_pool, of_target
 
 
 def read_and_select(

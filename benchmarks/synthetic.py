@@ -3,6 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from g2is.store.matrix import RowTable, Shard
+from g2is.store.rows import UnitVectors
+
 _SHARED, _CLUSTER, _OWN = 0.3, 0.5, 0.8  # of a row: what all share, what its cluster shares, its own
 _BLOCK = 4096
 
@@ -30,3 +33,12 @@ class Clusters:
             drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
             block[:] = drawn
         return rows
+
+    def store(
+        self, table: RowTable, keys: NDArray[np.uint8], seed: int, of: int | None = None, prefix: str = ""
+    ) -> None:
+        """Write a row for each of `keys` (n, 16) to an empty `table`; the i-th shard is `rows` with seed `seed` + i."""
+        for number, low in enumerate(range(0, len(keys), table.shard_rows)):
+            of_shard = keys[low : low + table.shard_rows]
+            rows = self.rows(len(of_shard), seed + number, of)
+            table.write(number, Shard(of_shard, UnitVectors(rows, np.ones(len(rows), np.float32)).arrays(prefix)))

@@ -24,7 +24,7 @@ import numpy as np
 
 from g2is.config import Config, GammaForm
 from g2is.config_io import load, parse
-from g2is.engine.local import gradient_work, missing_rows, reader, run_shards
+from g2is.engine.local import gradient_work, missing_rows, run_shards
 from g2is.errors import InputError, ModelError, StoreError
 from g2is.examples.sources import describe, find_sources, source_sha256
 from g2is.gradients.extract import Extractor, load_extractor
@@ -187,7 +187,7 @@ def extract_gradients(
         with folder.stage(f"gradients of {kind}", "tokens") as progress:
             total = int(table.num_tokens[missing].sum()) * len(checkpoints)
             work = gradient_work(extractor, table.keys, forms, total, progress)
-            run_shards(reader(table), work, missing, stored)
+            run_shards(table.token_rows, work, missing, stored)
 
 
 def select_rows(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from g2is.config import Config
-from g2is.engine.local import missing_rows, reader, row_work, run_shards
+from g2is.engine.local import missing_rows, row_work, run_shards
 from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import TEXT_VERSION
 from g2is.methods import GRADIENT, OWN, REPRESENTATIONS, registered
@@ -114,7 +114,7 @@ def store_rows(
         with folder.stage(f"{maker.what}s of {kind}", "tokens") as progress:
             total = int(table.num_tokens[missing].sum())
             work = row_work(arrays_of, table.keys, total, progress)
-            run_shards(reader(table), work, missing, stored)
+            run_shards(table.token_rows, work, missing, stored)
 
 
 def read_pool_and_targets(

@@ -10,8 +10,8 @@ import numpy as np
 from g2is.config import Config
 from g2is.errors import SelectionError
 from g2is.examples.table import ExampleTable
-from g2is.examples.tokenize import Rendered
 from g2is.gradients.rows import read_rows
+from g2is.model.batches import Row
 from g2is.screen import Screened
 from g2is.store.manifest import Store
 from g2is.store.rows import StoredRows
@@ -33,13 +33,13 @@ class Joined:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def take(self, rows: Sequence[int] | np.ndarray) -> list[Rendered]:
-        """The examples of `rows`, in the order given. Raises as `ExampleTable.take`."""
+    def token_rows(self, rows: Sequence[int] | np.ndarray) -> list[Row]:
+        """The tokens of `rows`, in the order given. Raises as `ExampleTable.take`."""
         wanted = np.asarray(rows, np.int64)
-        taken: dict[int, Rendered] = {}
+        taken: dict[int, Row] = {}
         for table, start in zip(self._tables, self._starts[:-1], strict=True):
             ours = np.unique(wanted[(wanted >= start) & (wanted < start + len(table))])
-            taken |= zip(ours.tolist(), table.take(ours - start), strict=True)
+            taken |= zip(ours.tolist(), table.token_rows(ours - start), strict=True)
         return [taken[row] for row in wanted.tolist()]
 
 

@@ -2,25 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
 
 import numpy as np
 
 from g2is.config import GammaForm
-from g2is.examples.tokenize import Rendered
 from g2is.gradients.extract import Extractor
 from g2is.model.batches import Row
 from g2is.progress import Progress, counter
 from g2is.store.matrix import RowTable, Shard
-
-
-class Tokenized(Protocol):
-    """A table of tokenized examples with their content keys (N, 16) uint8."""
-
-    keys: np.ndarray
-
-    def take(self, rows: np.ndarray) -> Sequence[Rendered]:
-        """The examples of `rows`, in the order given."""
 
 
 def missing_rows(keys: np.ndarray, stored: RowTable) -> np.ndarray:
@@ -54,16 +43,11 @@ def run_shards(
             token_rows = reading.pop().result()
             reading += [beside.submit(read, shard) for shard in shards[i + 1 : i + 2]]
             made = work(shards[i], token_rows)
-            while writing:
-                writing.pop().result()
-            writing.append(beside.submit(table.write, number, made))
-        while writing:
-            writing.pop().result()
-
-
-def reader(table: Tokenized) -> Callable[[np.ndarray], list[Row]]:
-    """The function that reads the tokens of a shard's rows."""
-    return lambda rows: [(example.input_ids, example.label_mask) for example in table.take(rows)]
+            for last in writing:
+                last.result()
+            writing = [beside.submit(table.write, number, made)]
+        for last in writing:
+            last.result()
 
 
 def gradient_work(

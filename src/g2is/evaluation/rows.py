@@ -10,7 +10,7 @@ from g2is.config import EvaluationConfig
 from g2is.evaluation.answers import Answers, answer
 from g2is.evaluation.metrics import exact_match, numeric_match, rouge_l
 from g2is.model.batches import Row
-from g2is.model.memory import explaining_out_of_memory
+from g2is.model.memory import batches_that_fit
 from g2is.progress import Progress
 
 
@@ -69,8 +69,7 @@ def evaluate_rows(
     `model` is in eval mode; `references` has an item for each row, or is None if no row has any. `batch_tokens` changes
     no value beyond float rounding. Raises ModelError if a batch does not fit in memory.
     """
-    remedy = "Lower execution.batch_tokens, or use a device with more"
-    with explaining_out_of_memory(f"a batch of up to {batch_tokens} tokens", remedy):
+    with batches_that_fit(batch_tokens):
         answers = answer(
             model,
             tokenizer,

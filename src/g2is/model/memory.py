@@ -20,14 +20,17 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def explaining_out_of_memory(what: str, remedy: str) -> Iterator[None]:
-    """Make an allocation that did not fit a ModelError: `what` did not, and `remedy` says what to do."""
+def batches_that_fit(batch_tokens: int) -> Iterator[None]:
+    """Make it a ModelError that says what to do if a batch of up to `batch_tokens` tokens does not fit in memory."""
     try:
         yield
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        raise ModelError(f"expected memory for {what}, found too little. {remedy} ({first_line(error)})") from None
+        raise ModelError(
+            f"expected memory for a batch of up to {batch_tokens} tokens, found too little. Lower"
+            f" execution.batch_tokens, or use a device with more ({first_line(error)})"
+        ) from None
 
 
 def fits_in_memory(num_bytes: int) -> bool:
@@ -65,11 +68,16 @@ def _of_groups() -> Iterator[int]:
             continue
         group = root / path.lstrip("/")
         for folder in (group, *group.parents[: len(group.parts) - len(root.parts)]):
-            for limit in limits:
-                try:
-                    room = int((folder / f"memory.{limit}").read_text()) - int((folder / f"memory.{usage}").read_text())
-                    stat = dict(entry.split() for entry in (folder / "memory.stat").read_text().splitlines())
-                except (OSError, ValueError):  # no such file here, or no limit ("max")
-                    continue
-                # pages of files are given up when memory is asked for
-                yield room + sum(int(stat.get(f"{prefix}{kind}_file", 0)) for kind in ("inactive", "active"))
+            left = (_left_by(folder / f"memory.{limit}", f"memory.{usage}", prefix) for limit in limits)
+            yield from (room for room in left if room is not None)
+
+
+def _left_by(limit: Path, usage: str, prefix: str) -> int | None:
+    """What a limit leaves; None where there is no such file, or no limit ("max")."""
+    try:
+        room = int(limit.read_text()) - int(limit.with_name(usage).read_text())
+        stat = dict(entry.split() for entry in limit.with_name("memory.stat").read_text().splitlines())
+    except (OSError, ValueError):
+        return None
+    # pages of files are given up when memory is asked for
+    return room + sum(int(stat.get(f"{prefix}{kind}_file", 0)) for kind in ("inactive", "active"))

@@ -12,7 +12,7 @@ from g2is.errors import ModelError
 from g2is.model.batches import Batch, Row, pad_batch, plan_batches
 from g2is.model.folder import resolve_device
 from g2is.model.losses import forward_parameters
-from g2is.model.memory import explaining_out_of_memory
+from g2is.model.memory import batches_that_fit
 from g2is.representations.maker import ArraysOf, Maker, Materials
 from g2is.store.rows import unit_rows
 
@@ -56,8 +56,7 @@ def weighted_states(
     device = next(inner.parameters()).device
     batches = plan_batches(np.array([len(ids) for ids, _ in rows]), batch_tokens)
     means = []
-    remedy = "Lower execution.batch_tokens, or use a device with more"
-    with explaining_out_of_memory(f"a batch of up to {batch_tokens} tokens", remedy):
+    with batches_that_fit(batch_tokens):
         for chosen in batches:
             batch = pad_batch([rows[i] for i in chosen], device)
             means.append(weighted_mean(inner, batch).cpu().numpy())

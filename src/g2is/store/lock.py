@@ -41,12 +41,13 @@ def locked(folder: Path, what: str) -> Iterator[bool]:
 
 @contextmanager
 def removed_on_error(folder: Path, new: bool) -> Iterator[None]:
-    """Leave nothing of a new folder behind if what it was made for turns out to be unusable."""
+    """Leave nothing of a new folder behind if what it was made for turns out to be unusable.
+
+    What too little memory stopped is not: where there is more, it goes on.
+    """
     try:
         yield
-    except TooLittleMemoryError:
-        raise
-    except G2isError:
-        if new:
+    except G2isError as error:
+        if new and not isinstance(error, TooLittleMemoryError):
             remove(folder)
         raise
