@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from g2is.apply_selector import TargetRows, apply_selector
 from g2is.config import SelectionConfig
-from g2is.model.memory import available_memory, fits_in_memory
+from g2is.machine.memory import available_memory, fits_in_memory
+from g2is.selection.apply import TargetRows, apply_selector
 from g2is.selection.limits import Limits
 from g2is.selection.similarity import UnitRows
 from g2is.store.matrix import RowTable

@@ -13,16 +13,16 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
 
-from g2is import pipeline
 from g2is.cli.session import quiet_libraries
 from g2is.config import Config, SelectionConfig
 from g2is.demo.comparison import Outcome, compare
 from g2is.demo.run import demo_config, demo_subsets, demo_tuning, read_tables, write_demo_sample
 from g2is.demo.skills import SKILLS, TARGET_SKILL
-from g2is.environment import environment
-from g2is.prepare import prepare
+from g2is.jobs import select as pipeline
+from g2is.jobs.prepare import prepare
+from g2is.jobs.run_folder import Selection
+from g2is.machine.environment import environment
 from g2is.progress import Silent
-from g2is.run import Selection
 
 METHODS = ("design", "g2is")  # the first is the demo's
 RESULT = Path(__file__).parent / "results" / "demo.json"

@@ -18,8 +18,8 @@ from peft import PeftModel
 
 from g2is.config import ExecutionConfig
 from g2is.gradients.gamma import gamma
+from g2is.machine.memory import available_memory
 from g2is.model.batches import pad_batch
-from g2is.model.memory import available_memory
 from g2is.model.parameters import trainable_parameters
 from g2is.store.moments import Moments
 from measure import GIB, Figure, alternate, keep, median, ratio, seconds

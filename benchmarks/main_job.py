@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from g2is.environment import environment
+from g2is.machine.environment import environment
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 RESULT = Path(__file__).parent / "results" / "main_job.json"

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from g2is.config import ExecutionConfig
-from g2is.environment import environment
+from g2is.machine.environment import environment
 
 BATCH_TOKENS = ExecutionConfig().tokens_a_batch("cpu")  # the default
 RESULTS = Path(__file__).parent / "results"

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from g2is.config import GammaForm, ProjectionConfig
-from g2is.environment import environment
+from g2is.machine.environment import environment
 from g2is.store.rows import UnitVectors, unit_rows
 from measure import BATCH_TOKENS
 from sample import load, make_extractor, parser

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from g2is.config import ProjectionConfig
-from g2is.environment import environment
 from g2is.gradients.gamma import gamma
 from g2is.gradients.per_example import per_example_gradients
 from g2is.gradients.projection import Projection
+from g2is.machine.environment import environment
 from g2is.model.batches import pad_batch, plan_batches
 from sample import load, parser
 

@@ -24,10 +24,10 @@ import numpy as np
 import torch
 
 import g2is
-from g2is.apply_selector import TargetRows, apply_selector
 from g2is.config import GammaForm, SelectionConfig
 from g2is.demo.skills import write_pool
 from g2is.gradients.rows import read_rows
+from g2is.selection.apply import TargetRows, apply_selector
 from g2is.selection.limits import Limits
 from g2is.selection.similarity import UnitRows
 from g2is.store.matrix import RowTable

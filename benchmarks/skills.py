@@ -16,7 +16,7 @@ import g2is
 from g2is.cli.session import quiet_libraries
 from g2is.demo.run import demo_config, demo_tuning, write_demo_sample
 from g2is.demo.skills import SKILLS, TARGET_SKILL
-from g2is.environment import environment
+from g2is.machine.environment import environment
 from g2is.methods import ALWAYS, METHODS
 
 RESULT = Path(__file__).parent / "results" / "skills.json"

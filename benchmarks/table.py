@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from extraction import GOALS
-from g2is.environment import environment
+from g2is.machine.environment import environment
 from measure import result_path
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from g2is.apply_selector import TargetRows, apply_selector
 from g2is.config import SelectionConfig
+from g2is.selection.apply import TargetRows, apply_selector
 from g2is.selection.budget import share_budget
 from g2is.selection.core import CoreKnowledge, core_knowledge
 from g2is.selection.limits import Limits

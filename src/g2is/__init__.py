@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from g2is.config import Config as Config
     from g2is.config import SelectionConfig as SelectionConfig
     from g2is.errors import G2isError as G2isError
+    from g2is.jobs.run_folder import Selection as Selection
     from g2is.representations.own import Representation as Representation
-    from g2is.run import Selection as Selection
     from g2is.selection.core import CoreKnowledge as CoreKnowledge
     from g2is.selection.core import core_knowledge as core_knowledge
     from g2is.selection.limits import Limits as Limits
@@ -36,7 +36,7 @@ _HOME = {
     "Problem": "g2is.selection.problem",
     "Quota": "g2is.selection.limits",
     "Representation": "g2is.representations.own",
-    "Selection": "g2is.run",
+    "Selection": "g2is.jobs.run_folder",
     "Selector": "g2is.selection.problem",
     "SelectionConfig": "g2is.config",
     "Walk": "g2is.selection.record",

@@ -4,19 +4,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from g2is import pipeline
 from g2is.comparison.evidence import Comparison
 from g2is.config import Config
 from g2is.config.compare import CompareConfig
-from g2is.config_io import parse
+from g2is.config.io import parse
 from g2is.errors import ConfigError
-from g2is.make_cells import make_cells
-from g2is.own import Own
+from g2is.jobs import select as pipeline
+from g2is.jobs.compare import make_cells
+from g2is.jobs.custom import Own
+from g2is.jobs.gradient_rows import Gradients
+from g2is.jobs.run_folder import Selection
 from g2is.progress import Reporter
 from g2is.representations.own import Representation
-from g2is.run import Selection
 from g2is.selection.problem import Selector
-from g2is.walk_input import Gradients
 
 Locations = str | Path | Sequence[str | Path]  # files, globs, folders of save_to_disk, hf:org/name:split
 Targets = Locations | Mapping[str, Locations]

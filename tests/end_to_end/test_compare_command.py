@@ -18,9 +18,9 @@ from g2is.comparison.evidence import Comparison
 from g2is.comparison.notes import notes
 from g2is.demo.skills import write_pool, write_target
 from g2is.errors import ModelError
+from g2is.jobs.trials import Workbench
 from g2is.progress import Progress
 from g2is.selection.problem import Choice, Problem
-from g2is.workbench import Workbench
 
 Command = Callable[..., tuple[int, str, str]]
 TUNING = {

@@ -11,8 +11,8 @@ from small_run import MODEL, set_flags
 from wrong_input import GOOD, listing
 
 from g2is.config import EvaluateConfig, EvaluationConfig, ModelConfig, TrainConfig
-from g2is.evaluate import evaluate
-from g2is.train import train
+from g2is.jobs.evaluate import evaluate
+from g2is.jobs.train import train
 
 Command = Callable[..., tuple[int, str, str]]
 BRIEF = set_flags({"evaluation.max_new_tokens": "12"})

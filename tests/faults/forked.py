@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["g2is.cli.app", "g2is.pipeline", "g2is.engine.local", "transformers.trainer"])
+_CONTEXT.set_forkserver_preload(["g2is.cli.app", "g2is.jobs.select", "g2is.engine.local", "transformers.trainer"])
 
 
 def start(function: Callable[..., Any], *arguments: Any) -> BaseProcess:

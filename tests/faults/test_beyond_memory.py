@@ -10,11 +10,11 @@ from control_group import control_group, join
 from forked import ended, start
 
 from g2is.config import SelectionConfig
-from g2is.model.memory import available_memory
+from g2is.machine.memory import available_memory
 from g2is.selection import similarity
+from g2is.selection.coarse import InMemory
+from g2is.selection.coarse_rows import Quantised
 from g2is.selection.core import core_knowledge
-from g2is.selection.screen import InMemory
-from g2is.selection.screened_rows import Quantised
 from g2is.selection.similarity import UnitRows
 from g2is.selection.walk import walk
 from g2is.store.matrix import RowTable, Shard

@@ -9,13 +9,13 @@ from forked import ended, start, stored_bytes
 
 import g2is.demo
 from g2is.config import Config
-from g2is.config_io import parse
+from g2is.config.io import parse
 from g2is.demo.skills import write_pool, write_target
-from g2is.inputs import read_inputs
-from g2is.prepare import prepare
+from g2is.jobs.prepare import prepare
+from g2is.jobs.read_data import read_inputs
+from g2is.jobs.representation import store_rows
+from g2is.jobs.run_folder import open_run
 from g2is.progress import Silent
-from g2is.represent import store_rows
-from g2is.run import open_run
 from g2is.store.manifest import open_store
 
 

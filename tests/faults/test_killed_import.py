@@ -38,7 +38,7 @@ def command(folder: Path, name: str) -> list[str]:
     [
         "g2is.warmup.imported.save_moments",  # the adapter is copied, the moments are not
         "g2is.warmup.imported.write_json",  # both are there, complete.json is not
-        "g2is.pipeline.imported_summary",  # the checkpoint is kept, nothing after it done
+        "g2is.jobs.select.imported_summary",  # the checkpoint is kept, nothing after it done
     ],
 )
 def test_killed_while_a_checkpoint_is_taken_it_ends_in_the_same_bytes(window: str, folder: Path) -> None:

@@ -16,6 +16,7 @@ from g2is.errors import ModelError, TooLittleMemoryError
 from g2is.evaluation.rows import evaluate_rows
 from g2is.gradients.extract import AdapterState, Extractor
 from g2is.gradients.projection import Projection
+from g2is.jobs.train import train
 from g2is.model.batches import Row
 from g2is.model.folder import find_model
 from g2is.model.parameters import trainable_parameters
@@ -23,7 +24,6 @@ from g2is.model.step_order import StepOrder
 from g2is.model.trainer import train_adapter
 from g2is.progress import Progress, Silent
 from g2is.store.moments import Moments
-from g2is.train import train
 
 MODEL = Path(__file__).resolve().parents[2] / "src/g2is/demo/model"
 

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from g2is.config import Config, SelectionConfig
-from g2is.config_io import parse
+from g2is.config.io import parse
 from g2is.methods import GRADIENT, METHODS, NONE, REPRESENTATIONS, SELECTORS, registered
 
 REQUIRED = {"pool": "p.jsonl", "target": "t.jsonl", "out": "run", "model": {"name": "m"}}

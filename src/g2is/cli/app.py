@@ -22,11 +22,11 @@ from g2is.cli.show import show_dry_run, show_matrix_dry_run, show_matrix_walk, s
 from g2is.cli.train import run_training, train
 from g2is.config import Config, EvaluateConfig, MatrixWalkConfig, TrainConfig
 from g2is.config.compare import CompareConfig
-from g2is.config_io import load, parse
+from g2is.config.io import load, parse
 from g2is.errors import ConfigError
 
 if TYPE_CHECKING:
-    from g2is.pipeline import StageName
+    from g2is.jobs.select import StageName
 
 app = typer.Typer(
     name="g2is",
@@ -213,7 +213,7 @@ def walk(
 def export(run: Annotated[Path, typer.Argument(help="a run folder with a selection in it")]) -> None:
     """Stage 4: write the selected examples of a run again, as original lines and as messages."""
     with stoppable():
-        from g2is.pipeline import export_run
+        from g2is.jobs.select import export_run
 
         show_selection(export_run(run, reporter()))
 
@@ -265,11 +265,11 @@ def main() -> None:
 
 def _run(config: Config, last: "StageName", dry_run: bool) -> None:
     with stoppable():
-        from g2is import pipeline
+        from g2is.jobs import select as pipeline
 
         quiet_libraries()
         if dry_run:
-            from g2is.forecast import forecast
+            from g2is.jobs.estimate import forecast
 
             show_dry_run(forecast(config, reporter()))
             return
@@ -282,7 +282,7 @@ def _run(config: Config, last: "StageName", dry_run: bool) -> None:
 
 def _walk_matrices(config: MatrixWalkConfig, dry_run: bool) -> None:
     with stoppable():
-        from g2is.matrices import check_matrices, walk_matrices
+        from g2is.jobs.select_matrices import check_matrices, walk_matrices
 
         if dry_run:
             show_matrix_dry_run(check_matrices(config))

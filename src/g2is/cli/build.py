@@ -7,11 +7,11 @@ from typing import Any
 from g2is.cli.options import assign
 from g2is.config import Config, EvaluateConfig, MatrixWalkConfig, SelectionConfig, TrainConfig
 from g2is.config.compare import CompareConfig
+from g2is.config.io import parse
 from g2is.config.selection import OF_CORE, OF_WALK
-from g2is.config_io import parse
+from g2is.config.targets import read_quotas, read_shares, read_targets
 from g2is.errors import ConfigError
 from g2is.methods import OWN
-from g2is.targets import read_quotas, read_shares, read_targets
 
 _ORIGIN = "the command line"
 

@@ -50,7 +50,7 @@ def evaluate(
 def run_evaluation(config: EvaluateConfig) -> None:
     """Evaluate, or go on, and print what came of it."""
     with stoppable():
-        from g2is.evaluate import evaluate as test
+        from g2is.jobs.evaluate import evaluate as test
 
         quiet_libraries()
         if config.evaluation.tasks:

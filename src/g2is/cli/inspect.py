@@ -9,7 +9,7 @@ from g2is.cli import options
 from g2is.cli.build import examples_settings
 from g2is.cli.session import quiet_libraries, reporter, stoppable
 from g2is.config import ExamplesConfig, Locations, ModelConfig, Section
-from g2is.config_io import parse
+from g2is.config.io import parse
 
 if TYPE_CHECKING:
     from rich.console import Console

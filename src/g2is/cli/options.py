@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from g2is.config_io import read_yaml
+from g2is.config.io import read_yaml
 from g2is.errors import ConfigError
 
 _FILES = "POOL TARGET, or the pool's files where --target is given: files, 'globs', datasets (see `g2is select --help`)"

@@ -4,14 +4,14 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from g2is.config.targets import TARGET
 from g2is.methods import GRADIENT
-from g2is.targets import TARGET
 
 if TYPE_CHECKING:
     from g2is.config import Config, MatrixWalkConfig
-    from g2is.forecast import Forecast
-    from g2is.matrices import Matrices
-    from g2is.run import Selection
+    from g2is.jobs.estimate import Forecast
+    from g2is.jobs.run_folder import Selection
+    from g2is.jobs.select_matrices import Matrices
     from g2is.selection.record import Picks, Walk
 
 

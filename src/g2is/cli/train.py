@@ -12,7 +12,7 @@ from g2is.cli.session import quiet_libraries, reporter, stoppable
 from g2is.config import TrainConfig
 
 if TYPE_CHECKING:
-    from g2is.train import Tuned
+    from g2is.jobs.train import Tuned
 
 
 def train(
@@ -33,7 +33,7 @@ def train(
 def run_training(config: TrainConfig) -> None:
     """Train, or go on, and print what came of it."""
     with stoppable():
-        from g2is.train import train as tune
+        from g2is.jobs.train import train as tune
 
         quiet_libraries()
         _show(tune(config, reporter()))

@@ -1,4 +1,4 @@
-"""Every setting of a run: frozen, validated together, unknown keys refused (`config_io.py` says how).
+"""Every setting of a run: frozen, validated together, unknown keys refused (`io.py` says how).
 
 A run's resolved `Config` is written to RUN/config.yaml and `g2is run` replays it. Settings that change results go into
 the store's fingerprint (`store/fingerprint.py`) or the walk's record; `ExecutionConfig` holds those that do not.

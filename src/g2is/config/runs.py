@@ -19,8 +19,8 @@ from g2is.config.parts import (
 )
 from g2is.config.section import AbsolutePath, Locations, OptionalLocations, Section
 from g2is.config.selection import SelectionConfig
+from g2is.config.targets import check_shares, files_by_name
 from g2is.methods import GRADIENT, NONE, asked_form
-from g2is.targets import check_shares, files_by_name
 
 
 class Config(Section):

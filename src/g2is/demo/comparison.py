@@ -11,8 +11,8 @@ from torch import nn
 from g2is.config import TuningConfig
 from g2is.evaluation.answers import answer
 from g2is.examples.table import ExampleTable
+from g2is.jobs.prepare import Prepared
 from g2is.model.folder import resolve_device
-from g2is.prepare import Prepared
 from g2is.progress import Reporter
 from g2is.store.files import remove, write_json
 from g2is.training.tune import tune

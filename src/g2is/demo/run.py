@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from g2is import pipeline
 from g2is.config import Config, TuningConfig
-from g2is.config_io import parse
+from g2is.config.io import parse
 from g2is.demo.comparison import Outcome, compare
 from g2is.demo.skills import POOL_FILE, SKILLS, TARGET_FILE, TARGET_SKILL, TEST_FILE, write_sample
 from g2is.examples.make_table import tokenize_files
 from g2is.examples.sources import find_sources
 from g2is.examples.table import ExampleTable
-from g2is.prepare import Prepared, prepare
+from g2is.jobs import select as pipeline
+from g2is.jobs.prepare import Prepared, prepare
+from g2is.jobs.run_folder import Selection
 from g2is.progress import Reporter
-from g2is.run import Selection
 from g2is.store.lock import locked
 
 BUDGET = "6%"

@@ -9,8 +9,8 @@ import numpy as np
 from g2is.config import EvaluationConfig
 from g2is.evaluation.answers import Answers, answer
 from g2is.evaluation.metrics import exact_match, numeric_match, rouge_l
+from g2is.machine.memory import batches_that_fit
 from g2is.model.batches import Row
-from g2is.model.memory import batches_that_fit
 from g2is.progress import Progress
 
 

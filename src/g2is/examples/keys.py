@@ -19,3 +19,13 @@ def content_key(input_ids: np.ndarray, label_mask: np.ndarray) -> bytes:
     state.update(input_ids.astype("<i4").tobytes())
     state.update(np.packbits(label_mask, bitorder="little").tobytes())
     return state.digest()
+
+
+def overlap(keys: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Which of `keys` (N, 16) uint8 are among `others` (M, 16) uint8, (N,) bool."""
+    heads, other_heads = (np.ascontiguousarray(rows).view(np.uint64)[:, 0] for rows in (keys, others))
+    known = {key.tobytes() for key in others}
+    found = np.isin(heads, other_heads)
+    for row in np.flatnonzero(found):
+        found[row] = keys[row].tobytes() in known
+    return found

@@ -275,3 +275,8 @@ def _label_of(values: dict[str, Any], column: str) -> str | None:
     except UnicodeEncodeError:
         raise InputError(f"expected `{column}` to be Unicode text, found a lone surrogate") from None
     return text
+
+
+def how_read(config: ExamplesConfig) -> dict[str, Any]:
+    """The settings by which the same bytes are other examples, beside those that make tokens of them."""
+    return config.model_dump(mode="json", include={"layout", "columns", "on_bad_row"})

@@ -13,10 +13,10 @@ from g2is.errors import ModelError, first_line
 from g2is.gradients.gamma import Gamma
 from g2is.gradients.per_example import UnbatchableError, per_example_gradients, single_example_gradients
 from g2is.gradients.projection import Projection
+from g2is.machine.memory import is_out_of_memory
 from g2is.model.adapter import load_adapter, saved_parameters
 from g2is.model.batches import Batch, Row, pad_batch, plan_batches
 from g2is.model.folder import ModelFolder, resolve_device
-from g2is.model.memory import is_out_of_memory
 from g2is.model.parameters import trainable_parameters
 from g2is.store.matrix import Shard
 from g2is.store.moments import Moments, load_moments

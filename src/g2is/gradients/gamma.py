@@ -10,7 +10,7 @@ import torch
 
 from g2is.config import GammaForm
 from g2is.errors import first_line
-from g2is.model.memory import is_out_of_memory
+from g2is.machine.memory import is_out_of_memory
 from g2is.store.moments import Moments
 
 

@@ -19,9 +19,9 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerContr
 
 from g2is.config import ExecutionConfig, TuningConfig, WarmupConfig
 from g2is.errors import ConfigError, G2isError, ModelError, TooLittleMemoryError, first_line
+from g2is.machine.memory import is_out_of_memory
 from g2is.model.batches import Batch, Row, pad_batch
 from g2is.model.losses import token_losses
-from g2is.model.memory import is_out_of_memory
 from g2is.model.parameters import trainable_parameters, without_gradient
 from g2is.model.step_order import StepOrder
 from g2is.progress import Progress

@@ -10,10 +10,8 @@ import pyarrow.parquet as pq
 import torch
 
 from g2is.errors import StoreError
-from g2is.selection.core import CoreKnowledge
 from g2is.selection.record import Picks, Step, Walk
-from g2is.selection.scores import nearest_target, scores
-from g2is.selection.similarity import UnitRows
+from g2is.selection.scores import nearest_target
 from g2is.store.files import write_atomically
 
 SELECTION, SCORES = "selection.parquet", "scores.parquet"
@@ -53,11 +51,6 @@ def write_tables(
         "nearest_target_id": pa.array(nearest, pa.string()),
     }
     _write(folder / SELECTION, columns, made_from)
-
-
-def core_columns(rows: UnitRows, core: Mapping[str, CoreKnowledge]) -> dict[str, np.ndarray]:
-    """Columns (N,) float32 of scores.parquet: the core knowledge score for each target of `core`."""
-    return {f"similarity_to_core.{name}": scores(rows, knowledge).core_score for name, knowledge in core.items()}
 
 
 def nearest_ids(

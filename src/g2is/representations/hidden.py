@@ -9,10 +9,10 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from g2is.errors import ModelError
+from g2is.machine.memory import batches_that_fit
 from g2is.model.batches import Batch, Row, pad_batch, plan_batches
 from g2is.model.folder import resolve_device
 from g2is.model.losses import forward_parameters
-from g2is.model.memory import batches_that_fit
 from g2is.representations.maker import ArraysOf, Maker, Materials
 from g2is.store.rows import unit_rows
 

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from g2is.errors import SelectionError
+from g2is.machine.threads import single_threaded_blas
 from g2is.methods import SELECTORS, registered
 from g2is.progress import Progress
 from g2is.selection.copies import Copies
 from g2is.selection.limits import Limits, Tally
 from g2is.selection.problem import Problem, Select
 from g2is.selection.record import Picks, Role, Step
-from g2is.selection.screen import single_threaded_blas
 
 
 def built_in(name: str) -> Select:

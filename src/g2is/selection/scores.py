@@ -1,5 +1,6 @@
 """Similarity of pool rows to core knowledge and to target rows, for selectors other than the walk and for reports."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,11 @@ def scores(pool: np.ndarray | torch.Tensor | UnitRows, core: CoreKnowledge) -> S
     """
     cosines, score = core_scores(pool if isinstance(pool, UnitRows) else UnitRows(pool), core)
     return Scores(cosines.astype(np.float32), score.astype(np.float32))
+
+
+def core_columns(rows: UnitRows, core: Mapping[str, CoreKnowledge]) -> dict[str, np.ndarray]:
+    """Columns (N,) float32 of scores.parquet: the core knowledge score for each target of `core`."""
+    return {f"similarity_to_core.{name}": scores(rows, knowledge).core_score for name, knowledge in core.items()}
 
 
 def core_scores(rows: UnitRows, core: CoreKnowledge) -> tuple[Floats, Floats]:

@@ -2,7 +2,7 @@
 
 One pass over the pool's N·k stored values answers several steps of the walk; the N×N graph is never made. The pass runs
 in float32, because it is bound by memory and conversion, and is off by at most `margin` (a worst-case bound,
-`screen.py`). Whatever lies so near a threshold, or so near the best, that the margin could turn the decision, is
+`coarse.py`). Whatever lies so near a threshold, or so near the best, that the margin could turn the decision, is
 computed anew in float64 from the stored values. So the walk is that of a plain float64 program, whatever the block, the
 number of threads or the order in which a BLAS adds.
 
@@ -18,11 +18,12 @@ import torch
 from numpy.typing import NDArray
 
 from g2is.errors import MatrixError
-from g2is.model.memory import fits_in_memory
+from g2is.machine.memory import fits_in_memory
+from g2is.machine.threads import over_stripes, single_threaded_torch
+from g2is.selection.coarse import InMemory, OnDevice, Screen
+from g2is.selection.coarse_rows import Quantised, Stored
 from g2is.selection.files import as_tensor, first_broken_rows
 from g2is.selection.mapped import mapped_rows, mapping_of
-from g2is.selection.screen import InMemory, OnDevice, Screen, over_stripes, single_threaded_torch
-from g2is.selection.screened_rows import Quantised, Stored
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]

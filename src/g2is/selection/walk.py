@@ -38,6 +38,7 @@ import torch
 
 from g2is.config import SelectionConfig
 from g2is.errors import SelectionError
+from g2is.machine.threads import single_threaded_blas
 from g2is.progress import Progress
 from g2is.selection.budget import share_budget
 from g2is.selection.candidates import Candidates, Rules
@@ -47,7 +48,6 @@ from g2is.selection.core import CoreKnowledge
 from g2is.selection.files import check_graph, check_k
 from g2is.selection.limits import Limits, Tally
 from g2is.selection.record import Step, Walk, fraction
-from g2is.selection.screen import single_threaded_blas
 from g2is.selection.similarity import UnitRows
 
 

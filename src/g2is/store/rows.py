@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from g2is.model.memory import fits_in_memory
+from g2is.machine.memory import fits_in_memory
 from g2is.store.files import naming_full_disk
 from g2is.store.matrix import RowTable
 

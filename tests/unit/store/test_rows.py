@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from g2is.model import memory
+from g2is.machine import memory
 from g2is.store.matrix import RowTable, Shard
 from g2is.store.rows import StoredRows, has_direction, read_unit_rows, room_for_rows, unit_rows
 

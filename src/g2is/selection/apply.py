@@ -6,18 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from g2is.config import SelectionConfig
+from g2is.config.targets import titled
 from g2is.errors import SelectionError
 from g2is.methods import OWN
-from g2is.outputs.tables import core_columns
 from g2is.progress import Progress
 from g2is.selection.core import CoreKnowledge, core_knowledge
 from g2is.selection.limits import Limits
 from g2is.selection.pick import all_open, built_in, pick
 from g2is.selection.problem import Problem, Select, Selector
 from g2is.selection.record import Picks, Walk
+from g2is.selection.scores import core_columns
 from g2is.selection.similarity import UnitRows
 from g2is.selection.walk import TargetShare, walk_targets
-from g2is.targets import titled
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from g2is.config.targets import check_shares, files_by_name, read_quotas, read_shares, read_targets
 from g2is.errors import ConfigError
-from g2is.targets import check_shares, files_by_name, read_quotas, read_shares, read_targets
 
 
 def test_a_target_without_a_name_is_called_target() -> None:

@@ -8,11 +8,12 @@ import pytest
 
 from g2is.config import SelectionConfig
 from g2is.errors import SelectionError
+from g2is.examples.dataset import Examples
+from g2is.examples.filter import screen
 from g2is.examples.table import ExampleTable
-from g2is.plan import Plan, plan_walk
-from g2is.screen import screen
+from g2is.jobs.read_data import plan_for
 from g2is.selection.budget import Budget
-from g2is.walk_input import Examples
+from g2is.selection.plan import Plan
 
 Read = Callable[..., ExampleTable]
 
@@ -29,7 +30,7 @@ def plan(read_table: Read, tmp_path: Path) -> Callable[..., Plan]:
             (tmp_path / name).write_text("\n".join(ids))
         screened = screen(pool, [tmp_path / "include"] if include else [], [tmp_path / "exclude"] if exclude else [])
         examples = Examples(screened, of_targets)
-        return plan_walk(SelectionConfig(**settings), examples)
+        return plan_for(SelectionConfig(**settings), examples)
 
     return make
 

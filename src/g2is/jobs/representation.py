@@ -1,6 +1,6 @@
 """Rows of other representations than gradients: into the store, and out of it for a selector.
 
-`pipeline.py` calls these where `selection.representation` is not gradient; no warm-up is needed and none is bound.
+`select.py` calls these where `selection.representation` is not gradient; no warm-up is needed and none is bound.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,17 +10,17 @@ import numpy as np
 
 from g2is.config import Config
 from g2is.engine.local import missing_rows, row_work, run_shards
+from g2is.examples.dataset import Examples, Joined
 from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import TEXT_VERSION
+from g2is.jobs.prepare import Prepared
+from g2is.jobs.run_folder import RunFolder
 from g2is.methods import GRADIENT, OWN, REPRESENTATIONS, registered
-from g2is.prepare import Prepared
 from g2is.progress import Reporter, Silent
 from g2is.representations.maker import ArraysOf, Maker, Materials
 from g2is.representations.own import Representation
-from g2is.run import RunFolder
 from g2is.store.manifest import Kind, Store
 from g2is.store.rows import StoredRows, read_unit_rows
-from g2is.walk_input import Examples, Joined
 
 
 @dataclass(frozen=True)

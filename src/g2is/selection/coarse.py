@@ -4,26 +4,19 @@ A screen says by how much it may be off, and never more (`error`); what lies so 
 computed anew in float64 by `similarity.py`.
 """
 
-import os
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from typing import Protocol
 
 import torch
-from threadpoolctl import threadpool_limits
 
-from g2is.selection.screened_rows import Source, Stored, Which, select
+from g2is.machine.threads import over_stripes
+from g2is.selection.coarse_rows import Source, Stored, Which, select
 
-_COLUMNS = (
-    2048  # added up in one float32 sum, sums of which are added next: fewer have a smaller margin but take longer
-)
+# Added up in one float32 sum, sums of which are added next: fewer have a smaller margin but take longer.
+_COLUMNS = 2048
 _UNIT = 2.0**-24  # relative rounding error of float32
 _DEVICE_VALUES = 2**27  # converted to float32 at a time on a GPU: 512 MiB
-
-_torch_threads_lock = threading.Lock()
 
 
 class Screen(Protocol):
@@ -134,67 +127,6 @@ def _units(source: Source, rows: torch.Tensor) -> torch.Tensor:
     source.fetch(rows)
     source.read(rows, units)
     return units if source.inverse_norms is None else units.mul_(select(source.inverse_norms, rows)[:, None])
-
-
-def over_stripes(num_rows: int, block_rows: int, work: Callable[[int, int], None]) -> None:
-    """Do `work(start, stop)` for stripes of rows, in as many threads as torch is set to use.
-
-    Each thread runs torch single-threaded: threads that meet at a barrier after every small block lose most of their
-    time there, all of it on a machine that others use too.
-    """
-    stripe = block_rows * 32
-    starts = range(0, num_rows, stripe)
-    with single_threaded_torch() as num_threads:
-        do = map if num_threads == 1 or len(starts) <= 1 else _workers(num_threads).map
-        list(do(lambda start: work(start, min(start + stripe, num_rows)), starts))
-
-
-@cache
-def _workers(num_threads: int) -> ThreadPoolExecutor:
-    # Kept from pass to pass: a thread's first product makes a BLAS find memory for it.
-    return ThreadPoolExecutor(num_threads, thread_name_prefix="g2is pass")
-
-
-os.register_at_fork(after_in_child=_workers.cache_clear)  # a child has none of its parent's threads
-
-
-class _SingleThreadedBlas:
-    """Lets numpy's BLAS use one thread while any selection is under way.
-
-    Its threads go on spinning for some 20 ms after each product, on the very cores that the next pass needs: half of a
-    walk's time (measured).
-    """
-
-    def __init__(self) -> None:
-        self._lock, self._num_inside = threading.Lock(), 0
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._num_inside:
-                self._limits = threadpool_limits(1, user_api="blas")
-            self._num_inside += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self._num_inside -= 1
-            if not self._num_inside:
-                self._limits.restore_original_limits()
-
-
-single_threaded_blas = _SingleThreadedBlas()
-
-
-@contextmanager
-def single_threaded_torch() -> Iterator[int]:
-    """Lets torch use one thread; gives the number that it may use otherwise."""
-    # The setting is the process's, so two walks must not save and restore it across each other.
-    with _torch_threads_lock:
-        num_threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            yield num_threads
-        finally:
-            torch.set_num_threads(num_threads)
 
 
 @contextmanager

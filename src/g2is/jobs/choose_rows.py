@@ -1,24 +1,25 @@
-"""A selection among a run's examples, from stored rows to tables (`matrices.py` does it for matrices)."""
+"""A selection among a run's examples, from stored rows to tables (`select_matrices.py` does it for matrices)."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from g2is.apply_selector import Selected, TargetRows, apply_selector
 from g2is.config import Config
+from g2is.config.targets import titled
 from g2is.errors import SelectionError
+from g2is.examples.dataset import Examples
+from g2is.jobs.custom import Own
+from g2is.jobs.gradient_rows import read_gradient_rows, target_rows
+from g2is.jobs.prepare import Prepared
+from g2is.jobs.representation import Scores, UnitRowsOf, read_pool_and_targets
+from g2is.jobs.run_folder import RunFolder
 from g2is.methods import GRADIENT, NONE
 from g2is.outputs.tables import nearest_ids, write_tables
-from g2is.own import Own
-from g2is.plan import Plan
-from g2is.prepare import Prepared
 from g2is.progress import counter
-from g2is.represent import Scores, UnitRowsOf, read_pool_and_targets
-from g2is.run import RunFolder
+from g2is.selection.apply import Selected, TargetRows, apply_selector
+from g2is.selection.plan import Plan
 from g2is.selection.similarity import UnitRows
 from g2is.store.manifest import Store
-from g2is.targets import titled
-from g2is.walk_input import Examples, read_gradient_rows, target_rows
 from g2is.warmup.train import Checkpoint
 
 Found = UnitRowsOf | Scores | None  # nothing where nothing is looked at

@@ -5,7 +5,7 @@ import yaml
 
 from g2is.config import Config, EvaluateConfig, EvaluationConfig, LoraConfig, MatrixWalkConfig, SelectionConfig
 from g2is.config.compare import CompareConfig
-from g2is.config_io import dump, load, parse, read_yaml
+from g2is.config.io import dump, load, parse, read_yaml
 from g2is.errors import ConfigError
 from g2is.methods import METHODS
 

@@ -1,4 +1,4 @@
-from g2is.model.memory import available_memory
+from g2is.machine.memory import available_memory
 
 
 def test_the_machine_says_how_much_memory_is_available() -> None:

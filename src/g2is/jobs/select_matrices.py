@@ -5,19 +5,19 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from g2is.apply_selector import TargetRows, apply_selector
 from g2is.config import MatrixWalkConfig
+from g2is.config.targets import TARGET
+from g2is.jobs.custom import BUILT_IN_ONLY
+from g2is.jobs.run_folder import open_run
 from g2is.outputs.tables import nearest_ids, write_tables
-from g2is.own import BUILT_IN_ONLY
 from g2is.progress import Reporter, Silent, counter
-from g2is.run import open_run
+from g2is.selection.apply import TargetRows, apply_selector
 from g2is.selection.budget import parse_budget
 from g2is.selection.core import CoreKnowledge, core_knowledge
 from g2is.selection.files import check_pair, load_graph, load_matrix
 from g2is.selection.limits import Limits
 from g2is.selection.record import Picks, Walk
 from g2is.selection.similarity import UnitRows
-from g2is.targets import TARGET
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from g2is.config import ExamplesConfig
 from g2is.evaluation.rows import Reference
 from g2is.examples.make_table import describe_losses, tokenize_files
 from g2is.examples.problems import BadRow, Problems
-from g2is.examples.read import REMEDY, check_columns
+from g2is.examples.read import REMEDY, check_columns, how_read
 from g2is.examples.references import read_references
 from g2is.examples.sources import describe, find_sources
 from g2is.examples.table import ExampleTable
@@ -64,8 +64,3 @@ def read_test(
     table = table.subset(positions)
     made_from = {"test_sha256": table.source_sha256, "examples": {**renderer.fingerprint, **how_read(config)}}
     return TestRows(table, references, bad_rows, made_from)
-
-
-def how_read(config: ExamplesConfig) -> dict[str, Any]:
-    """The settings by which the same bytes are other examples, beside those that make tokens of them."""
-    return config.model_dump(mode="json", include={"layout", "columns", "on_bad_row"})

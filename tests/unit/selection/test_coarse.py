@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from g2is.errors import MatrixError
-from g2is.model import memory
-from g2is.selection.screen import InMemory, OnDevice, rounding
-from g2is.selection.screened_rows import Quantised
+from g2is.machine import memory
+from g2is.selection.coarse import InMemory, OnDevice, rounding
+from g2is.selection.coarse_rows import Quantised
 from g2is.selection.similarity import UnitRows
 
 HOW: dict[str, dict[str, Any]] = {"stored": {}, "8-bit": {"quantise": True}, "device": {"device": "cpu"}}

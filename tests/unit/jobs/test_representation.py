@@ -15,18 +15,18 @@ import pytest
 
 import g2is.demo
 from g2is.config import Config
-from g2is.config_io import parse
+from g2is.config.io import parse
 from g2is.errors import ConfigError, FingerprintError, StoreError
-from g2is.inputs import read_inputs
-from g2is.prepare import Prepared, prepare
+from g2is.examples.dataset import Examples
+from g2is.jobs.prepare import Prepared, prepare
+from g2is.jobs.read_data import read_inputs
+from g2is.jobs.representation import Scores, UnitRowsOf, maker_of, read_pool_and_targets, store_rows
+from g2is.jobs.run_folder import RunFolder, open_run
 from g2is.progress import Progress, Silent
-from g2is.represent import Scores, UnitRowsOf, maker_of, read_pool_and_targets, store_rows
 from g2is.representations.lexical import bm25_scores, term_lists, term_rows
 from g2is.representations.own import Representation
-from g2is.run import RunFolder, open_run
 from g2is.store.manifest import Store, open_store
 from g2is.store.matrix import Shard
-from g2is.walk_input import Examples
 
 MODEL = Path(g2is.demo.__file__).parent / "model"
 WORDS = ["apple", "bread", "cat", "dog", "eagle", "fish", "goat", "house", "ink", "jam", "king", "lamp"]

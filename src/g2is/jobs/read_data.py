@@ -4,8 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from g2is.config import Config
+from g2is.config import Config, SelectionConfig
+from g2is.config.targets import titled
 from g2is.errors import InputError
+from g2is.examples.dataset import Examples
+from g2is.examples.filter import screen
+from g2is.examples.keys import overlap
 from g2is.examples.make_table import describe_losses, tokenize_files
 from g2is.examples.overlap import OverlapIndex
 from g2is.examples.read import check_columns, read_examples
@@ -13,9 +17,7 @@ from g2is.examples.sources import describe, find_sources
 from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import Renderer
 from g2is.progress import Reporter
-from g2is.screen import screen
-from g2is.targets import titled
-from g2is.walk_input import Examples, overlap
+from g2is.selection.plan import Plan, Pool, plan_selection
 
 _MOST_WORDS = 16  # of a shared run that are listed
 
@@ -66,6 +68,14 @@ def _overlapping(config: Config, pool: ExampleTable, reporter: Reporter) -> dict
             " out (listed in excluded.jsonl)"
         )
     return reasons
+
+
+def plan_for(settings: SelectionConfig, examples: Examples) -> Plan:
+    """What `settings` ask for of these examples. Raises as `plan_selection`."""
+    pool, screened = examples.pool, examples.screened
+    sources_read = set(screened.read.sources) if settings.quotas else set()
+    of_pool = Pool(len(screened.read), pool.num_tokens, pool.sources, sources_read, screened.included)
+    return plan_selection(settings, of_pool, list(examples.targets))
 
 
 def count_examples(examples: Examples) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from g2is.config import Section
-from g2is.config_io import check_command, dump, load
+from g2is.config.io import check_command, dump, load
 from g2is.progress import Progress, Reporter
 from g2is.selection.core import CoreKnowledge
 from g2is.selection.record import Picks, Walk

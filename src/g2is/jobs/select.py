@@ -2,10 +2,10 @@
 
     prepare            find the model, its tokenizer and template; fingerprint what will be stored   prepare.py
     tokenize           pool and targets to tokens and learned positions                              examples/
-    screen             leave out what is excluded                                                    screen.py
+    screen             leave out what is excluded                                                    examples/filter.py
     warm_up            a short LoRA training, or the user's own: adapter and Adam's moments          warmup/
     extract_gradients  Γ of every pool and target example, as unit rows                              gradients/ engine/
-    (represent         other rows in place of the last two, if the method looks at others            represent.py)
+    (represent         other rows in place of the last two, if the method looks at others            representation.py)
     select_rows        core knowledge and walk, or another selector                                  plan.py selection/
     export             the files a user takes away                                                   outputs/
 
@@ -23,29 +23,30 @@ from typing import Any, Literal
 import numpy as np
 
 from g2is.config import Config, GammaForm
-from g2is.config_io import load, parse
+from g2is.config.io import load, parse
 from g2is.engine.local import gradient_work, missing_rows, run_shards
 from g2is.errors import InputError, ModelError, StoreError
+from g2is.examples.dataset import Examples
+from g2is.examples.filter import Screened, write_excluded
+from g2is.examples.keys import overlap
 from g2is.examples.sources import describe, find_sources, source_sha256
 from g2is.gradients.extract import Extractor, load_extractor
-from g2is.inputs import count_examples, read_inputs
+from g2is.jobs.choose_rows import select_examples
+from g2is.jobs.custom import BUILT_IN_ONLY, Own
+from g2is.jobs.gradient_rows import Gradients, read_gradient_rows, target_rows
+from g2is.jobs.prepare import Prepared, prepare
+from g2is.jobs.read_data import count_examples, plan_for, read_inputs
+from g2is.jobs.representation import represented_by, store_rows
+from g2is.jobs.run_folder import RunFolder, Selection, open_run, selection_digest
 from g2is.methods import GRADIENT, NONE
 from g2is.model.adapter import attach_adapter
 from g2is.model.folder import resolve_device
 from g2is.outputs.examples import remove_selected, write_selected
 from g2is.outputs.lengths import compare_lengths, compare_sources
 from g2is.outputs.tables import SCORES, SELECTION, read_selection, stored_metadata
-from g2is.own import BUILT_IN_ONLY, Own
-from g2is.plan import plan_walk
-from g2is.prepare import Prepared, prepare
 from g2is.progress import Reporter, Silent
-from g2is.represent import represented_by, store_rows
-from g2is.run import RunFolder, Selection, open_run, selection_digest
-from g2is.screen import Screened, write_excluded
-from g2is.select_examples import select_examples
 from g2is.store.files import remove
 from g2is.store.manifest import Store, open_store
-from g2is.walk_input import Examples, Gradients, overlap, read_gradient_rows, target_rows
 from g2is.warmup.imported import adapter_notices, imported_summary, keep_checkpoint, read_checkpoint
 from g2is.warmup.train import Checkpoint, draw_rows, drawn_keys, finished_warmup, train_warmup
 
@@ -82,7 +83,7 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None, own: 
                 take_adapter(prepared, store, folder)
             examples = tokenize(prepared, store, folder)
             if selects:  # a wrong budget shows before the hours of work
-                plan_walk(config.selection, examples)
+                plan_for(config.selection, examples)
                 write_excluded(examples.screened, folder.path)
         checkpoints = warm_up(prepared, store, examples.screened, folder) if measures else []
         selection = None
@@ -200,7 +201,7 @@ def select_rows(
 ) -> Selection:
     """Core knowledge and walk, or another selector; what the run already holds, if it was made from the same data."""
     config, pool = prepared.config, examples.pool
-    plan = plan_walk(config.selection, examples)
+    plan = plan_for(config.selection, examples)
     # what the lists and test files came to is in the plan and the pool, wherever they lie
     settings = config.selection.model_copy(update={"include": (), "exclude": (), "exclude_overlap": ()})
     made_of = selection_digest(

@@ -11,18 +11,17 @@ from pathlib import Path
 import torch
 
 from g2is.config import Config
+from g2is.examples.dataset import Examples
 from g2is.gradients.projection import sketch_dim
-from g2is.inputs import read_inputs
+from g2is.jobs.custom import BUILT_IN_ONLY
+from g2is.jobs.prepare import Prepared, prepare
+from g2is.jobs.read_data import plan_for, read_inputs
 from g2is.methods import GRADIENT
 from g2is.model.adapter import attach_adapter
 from g2is.model.parameters import trainable_parameters
-from g2is.own import BUILT_IN_ONLY
-from g2is.plan import plan_walk
-from g2is.prepare import Prepared, prepare
 from g2is.progress import Reporter
 from g2is.selection.budget import Budget
 from g2is.store.manifest import check_store
-from g2is.walk_input import Examples
 from g2is.warmup.imported import read_checkpoint
 from g2is.warmup.train import sample_size
 
@@ -73,7 +72,7 @@ def forecast(config: Config, reporter: Reporter) -> Forecast:
 
 def _forecast(prepared: Prepared, examples: Examples) -> Forecast:
     config, pool = prepared.config, examples.pool
-    plan = plan_walk(config.selection, examples)
+    plan = plan_for(config.selection, examples)
     measures = config.selection.representation == GRADIENT
     model = prepared.model.without_weights()
     num_parameters = sum(p.numel() for p in model.parameters())

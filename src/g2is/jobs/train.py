@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from g2is.config import ExamplesConfig, TrainConfig
-from g2is.config_io import check_command, dump, load, parse
+from g2is.config.io import check_command, dump, load, parse
 from g2is.errors import ConfigError, InputError, ModelError
 from g2is.examples.make_table import describe_losses, tokenize_files
+from g2is.examples.read import how_read
 from g2is.examples.sources import find_sources
 from g2is.examples.tokenize import make_renderer
 from g2is.model.adapter import target_modules
@@ -23,7 +24,6 @@ from g2is.model.folder import find_model, resolve_device, resolve_dtype
 from g2is.model.trainer import check_reporting
 from g2is.outputs.examples import MESSAGES
 from g2is.progress import Reporter, Silent
-from g2is.read_test import how_read
 from g2is.store.files import read_json, remove, write_json, write_json_lines, write_text
 from g2is.store.fingerprint import check_same, flatten
 from g2is.store.lock import locked, removed_on_error

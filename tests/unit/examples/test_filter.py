@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from g2is.errors import InputError
+from g2is.examples.filter import screen, write_excluded
 from g2is.examples.table import ExampleTable
-from g2is.screen import screen, write_excluded
 
 Read = Callable[..., ExampleTable]
 

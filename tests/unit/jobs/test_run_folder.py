@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from g2is.config import Config
-from g2is.config_io import parse
+from g2is.config.io import parse
 from g2is.errors import FingerprintError
+from g2is.jobs.run_folder import open_run
 from g2is.progress import Silent
-from g2is.run import open_run
 
 
 def test_what_a_stage_took_until_it_was_killed_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("g2is.run._KEPT_SECONDS", 0.01)
+    monkeypatch.setattr("g2is.jobs.run_folder._KEPT_SECONDS", 0.01)
     with open_run(tmp_path, config_of(tmp_path), Silent()) as folder, folder.stage("walk", "rows") as progress:
         for done in range(3):
             time.sleep(0.02)

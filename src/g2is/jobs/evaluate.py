@@ -20,15 +20,15 @@ import numpy as np
 import torch
 
 from g2is.config import EvaluateConfig
-from g2is.config_io import check_command, dump
+from g2is.config.io import check_command, dump
 from g2is.evaluation import tasks as lm_eval_tasks
 from g2is.evaluation.rows import Evaluation, evaluate_rows
 from g2is.evaluation.table import read_answers, write_answers
 from g2is.examples.tokenize import make_renderer
+from g2is.jobs.test_rows import read_test
 from g2is.model.adapter import check_adapter, find_adapter, load_adapter
 from g2is.model.folder import ModelFolder, find_model, resolve_device, resolve_dtype
 from g2is.progress import Reporter, Silent
-from g2is.read_test import read_test
 from g2is.store.files import read_json, remove, write_json, write_json_lines, write_text
 from g2is.store.fingerprint import Fingerprint, check_same, flatten
 from g2is.store.lock import locked, removed_on_error

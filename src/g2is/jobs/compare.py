@@ -16,22 +16,22 @@ from typing import Any
 
 import numpy as np
 
-from g2is import pipeline
 from g2is.comparison.cells import Cell, Key, key_of, read_cell, write_cell
 from g2is.comparison.evidence import Comparison, compare_cells
 from g2is.comparison.files import write_comparison
 from g2is.comparison.grid import Grid
 from g2is.config.compare import CompareConfig
-from g2is.config_io import check_command, dump
-from g2is.environment import environment
+from g2is.config.io import check_command, dump
 from g2is.errors import ConfigError, FingerprintError, G2isError, InputError, ModelError, SelectionError
+from g2is.jobs import select as pipeline
+from g2is.jobs.custom import BUILT_IN_ONLY, Own
+from g2is.jobs.trials import OF_METHODS, Tested, Workbench, of_method, open_workbench, run_config, seconds_by_stage
+from g2is.machine.environment import environment
 from g2is.methods import FULL, FULL_CUT, RANDOM, UNTUNED
-from g2is.own import BUILT_IN_ONLY, Own
 from g2is.progress import Reporter, Silent
 from g2is.store.files import read_json, remove, write_json, write_text
 from g2is.store.fingerprint import Fingerprint, check_same, flatten
 from g2is.store.lock import locked, removed_on_error
-from g2is.workbench import OF_METHODS, Tested, Workbench, of_method, open_workbench, run_config, seconds_by_stage
 
 _MANIFEST = "manifest.json"
 

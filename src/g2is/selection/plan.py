@@ -1,16 +1,32 @@
-"""What a walk over examples is asked for: its budget, each target's part of it, and its limits."""
+"""What a selection is asked for: its budget, each target's part of it, and its limits."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from g2is.config import SelectionConfig
+from g2is.config.targets import nearest
 from g2is.errors import SelectionError
 from g2is.selection.budget import Budget, parse_quota, read_budget, share_budget
 from g2is.selection.limits import Limits, Quota
-from g2is.targets import nearest
-from g2is.walk_input import Examples
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What a plan must know of the pool, of whose `num_read` rows N can be selected.
+
+    num_tokens    (N,) int
+    sources       (N,), the source of each
+    sources_read  the sources of all rows that were read
+    included      (n,) int64, which of the N are selected whatever the selector says
+    """
+
+    num_read: int
+    num_tokens: np.ndarray
+    sources: Sequence[str]
+    sources_read: Collection[str]
+    included: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -33,36 +49,38 @@ class Plan:
         ]  # fmt: skip
 
 
-def plan_walk(settings: SelectionConfig, examples: Examples) -> Plan:
-    """Resolve budget, shares, included rows and quotas for the pool at hand.
+def plan_selection(
+    settings: SelectionConfig,
+    pool: Pool,
+    targets: Sequence[str],
+) -> Plan:
+    """Resolve budget, shares, included rows and quotas for the pool at hand and the names of `targets`.
 
     Raises SelectionError if the budget cannot be met or does not pay for the included rows, or a quota is malformed,
     of a source that the pool does not have, or below what the included rows take.
     """
-    pool, read = examples.pool, examples.screened.read
-    asked = str(len(pool)) if settings.selector == "all" else settings.budget
-    budget = read_budget(asked, len(read), pool.num_tokens)
-    known = set(read.sources) if settings.quotas else set()
+    num_rows = len(pool.num_tokens)
+    asked = str(num_rows) if settings.selector == "all" else settings.budget
+    budget = read_budget(asked, pool.num_read, pool.num_tokens)
     quotas = []
     for source, text in settings.quotas.items():
-        if source not in known:
-            raise SelectionError(
-                f"quota of {source!r}: no row of the pool has this source{nearest(source, known, 'sources')}"
-            )
-        rows = np.fromiter((each == source for each in pool.sources), bool, len(pool))
+        if source not in pool.sources_read:
+            near = nearest(source, pool.sources_read, "sources")
+            raise SelectionError(f"quota of {source!r}: no row of the pool has this source{near}")
+        rows = np.fromiter((each == source for each in pool.sources), bool, num_rows)
         quotas.append(Quota(source, rows, *parse_quota(source, text, budget)))
     limits = Limits(
         num_tokens=None if budget.tokens is None else pool.num_tokens,
-        included=examples.screened.included.tolist(),
+        included=pool.included.tolist(),
         quotas=quotas,
     )
-    limits.check(len(pool))
-    cost = int(limits.costs(len(pool))[examples.screened.included].sum())
+    limits.check(num_rows)
+    cost = int(limits.costs(num_rows)[pool.included].sum())
     if cost > budget.amount:
         raise SelectionError(
             f"budget: expected at least the {cost} {budget.unit} of the {len(limits.included)} rows to include, found"
             f" {settings.budget} = {budget.amount} {budget.unit}; ask for more, or include fewer"
         )
-    shares = settings.shares or dict.fromkeys(examples.targets, 1.0)
-    dealt = share_budget(budget.amount - cost, [shares[name] for name in examples.targets])
-    return Plan(budget, dict(zip(examples.targets, dealt, strict=True)), limits)
+    shares = settings.shares or dict.fromkeys(targets, 1.0)
+    dealt = share_budget(budget.amount - cost, [shares[name] for name in targets])
+    return Plan(budget, dict(zip(targets, dealt, strict=True)), limits)

@@ -24,27 +24,28 @@ import torch
 from g2is.comparison.cells import Key
 from g2is.config import Config, TuningConfig
 from g2is.config.compare import CompareConfig
-from g2is.config_io import parse
+from g2is.config.io import parse
+from g2is.config.targets import titled
 from g2is.errors import ConfigError, ModelError, SelectionError
 from g2is.evaluation.rows import Evaluation, evaluate_rows
 from g2is.evaluation.table import read_answers, write_answers
+from g2is.examples.dataset import Examples
+from g2is.examples.filter import Screened
+from g2is.examples.keys import overlap
+from g2is.examples.read import how_read
 from g2is.examples.table import ExampleTable
-from g2is.inputs import read_inputs
+from g2is.jobs.custom import BUILT_IN_ONLY, Own
+from g2is.jobs.prepare import Prepared, prepare
+from g2is.jobs.read_data import plan_for, read_inputs
+from g2is.jobs.representation import maker_of
+from g2is.jobs.test_rows import TestRows, read_test
 from g2is.methods import GRADIENT, NONE, OWN, RANDOM, REPRESENTATIONS
 from g2is.model.adapter import load_adapter, target_modules
 from g2is.model.folder import ModelFolder, resolve_device, resolve_dtype
-from g2is.own import BUILT_IN_ONLY, Own
-from g2is.plan import plan_walk
-from g2is.prepare import Prepared, prepare
 from g2is.progress import Reporter, Silent
-from g2is.read_test import TestRows, how_read, read_test
-from g2is.represent import maker_of
-from g2is.screen import Screened
 from g2is.store.files import read_json, remove, write_json, write_json_lines
 from g2is.store.manifest import stored_forms
-from g2is.targets import titled
 from g2is.training.tune import ADAPTER, finished_tuning, tune
-from g2is.walk_input import Examples, overlap
 
 OF_METHODS = "methods: "  # begins the keys of `made_from` that belong to one method alone
 _SECONDS = "seconds.json"
@@ -212,7 +213,7 @@ def _check_budgets(config: CompareConfig, examples: Examples) -> None:
     seen: dict[tuple[int, str], str] = {}
     for budget in config.budgets:
         for method in (RANDOM, *config.methods):
-            found = plan_walk(config.selection_of(method, budget, 0), examples).budget
+            found = plan_for(config.selection_of(method, budget, 0), examples).budget
             same = seen.setdefault((found.amount, found.unit), budget)
             if same != budget:
                 raise SelectionError(
