@@ -21,8 +21,9 @@ import torch
 
 from g2is.config import SelectionConfig
 from g2is.machine.memory import available_memory, fits_in_memory
-from g2is.selection.apply import TargetRows, apply_selector
+from g2is.selection.apply import apply_selector
 from g2is.selection.limits import Limits
+from g2is.selection.problem import TargetRows
 from g2is.selection.similarity import UnitRows
 from g2is.store.matrix import RowTable
 from g2is.store.rows import read_unit_rows

@@ -27,8 +27,9 @@ import g2is
 from g2is.config import GammaForm, SelectionConfig
 from g2is.demo.skills import write_pool
 from g2is.gradients.rows import read_rows
-from g2is.selection.apply import TargetRows, apply_selector
+from g2is.selection.apply import apply_selector
 from g2is.selection.limits import Limits
+from g2is.selection.problem import TargetRows
 from g2is.selection.similarity import UnitRows
 from g2is.store.matrix import RowTable
 from main_job import SETTINGS

@@ -19,10 +19,11 @@ import torch
 from numpy.typing import NDArray
 
 from g2is.config import SelectionConfig
-from g2is.selection.apply import TargetRows, apply_selector
+from g2is.selection.apply import apply_selector
 from g2is.selection.budget import share_budget
 from g2is.selection.core import CoreKnowledge, core_knowledge
 from g2is.selection.limits import Limits
+from g2is.selection.problem import TargetRows
 from g2is.selection.similarity import UnitRows
 from g2is.selection.walk import walk
 from measure import GIB, Figure, alternate, extent, keep, median, peak, ratio, reset_peak, resident, seconds

@@ -1,33 +1,162 @@
 """The grid of methods: a method is a representation of the examples × a selector over it (method.md).
 
-Plain names and settings, imported by the configuration. A new selector is one file in `selection/selectors/` and one
-line in `SELECTORS`; a new representation one file in `representations/` and one line in `REPRESENTATIONS`.
+Selectors and representations are declared in their own files; here stands where. A new selector is one file in
+`selection/selectors/` and one line in `SELECTORS`, a new representation one file in `representations/` and one line in
+`REPRESENTATIONS`. The configuration is composed of what they declare: their files import neither it nor torch.
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal, TypeVar
 
-# name: where it is; imported when it is used. The walk needs several targets at once and is called by itself.
+from pydantic import BaseModel, ConfigDict, Field
+
+# name: where it is declared
 SELECTORS: dict[str, str] = {
-    "walk": "g2is.selection.walk:walk_targets",
-    "top": "g2is.selection.selectors.top:top",
-    "round-robin": "g2is.selection.selectors.round_robin:round_robin",
-    "match": "g2is.selection.selectors.match:match",
-    "design": "g2is.selection.selectors.design:design",
-    "random": "g2is.selection.selectors.unguided:random",
-    "all": "g2is.selection.selectors.unguided:all_rows",
+    "design": "g2is.selection.selectors.design:DESIGN",
+    "walk": "g2is.selection.selectors.walk:WALK",
+    "top": "g2is.selection.selectors.top:TOP",
+    "round-robin": "g2is.selection.selectors.round_robin:ROUND_ROBIN",
+    "match": "g2is.selection.selectors.match:MATCH",
+    "random": "g2is.selection.selectors.unguided:RANDOM",
+    "all": "g2is.selection.selectors.unguided:ALL",
 }
 
 REPRESENTATIONS: dict[str, str] = {
-    "hidden": "g2is.representations.hidden:hidden",
-    "embedding": "g2is.representations.embedding:embedding",
-    "lexical": "g2is.representations.lexical:lexical",
+    "hidden": "g2is.representations.hidden:HIDDEN",
+    "embedding": "g2is.representations.embedding:EMBEDDING",
+    "lexical": "g2is.representations.lexical:LEXICAL",
 }
 # Gradients have stages of their own (warm-up, Γ, projection); "none" is for selectors that look at nothing.
 GRADIENT, NONE = "gradient", "none"
+
+OWN = "own:"  # begins the name of a selector or representation that a user passes from Python
+
+# What stands for the rows, and what a selector must have of it: vectors, from which scores follow; scores alone, the
+# similarities of pool rows with target examples; or nothing.
+Material = Literal["vectors", "scores", "nothing"]
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def part(self, kind: "type[Part]") -> "Part":
+        """These settings as one of the sections that they are composed of."""
+        if isinstance(self, kind):
+            return self
+        return kind.model_validate({name: getattr(self, name) for name in kind.model_fields})
+
+
+Part = TypeVar("Part", bound=Section)
+
+
+class CopySettings(Section):
+    """What counts as the same row twice, for every selector."""
+
+    duplicate_threshold: float | None = Field(
+        0.98,
+        gt=0,
+        le=1,
+        description="cosine from which a taken row's copy is skipped; a selector of your own skips none unless told",
+    )
+
+
+class NoSettings(Section):
+    """The settings of what has none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectorKind:
+    """A selector, as its own file declares it.
+
+    line      what it does, and its `source`
+    needs     what it must have of the rows, under its settings
+    settings  its own; their names are unique among all selectors
+    shared    sections that it has in common with others, and reads under its settings
+    select    names rows for one target after the other, a `Select` of `selection/problem.py`;
+    select_jointly   chooses for all targets at once, a `SelectJointly`, in its place
+    stage     what its stage is called
+    coarse    whether a coarse screen serves it: one in 8 bits, where errors do not add up from step to step
+    follows_graph    whether it can be held to a graph's lists of nearest rows
+    takes_all whether it takes the whole pool, whatever the budget
+    """
+
+    line: str
+    needs: Callable[[Any], Material]
+    source: str = ""
+    settings: type[Section] = NoSettings
+    shared: Mapping[type[Section], Callable[[Any], bool]] | None = None
+    select: Callable[..., Any] | None = None
+    select_jointly: Callable[..., Any] | None = None
+    stage: str = "select"
+    coarse: bool = False
+    follows_graph: bool = False
+    takes_all: bool = False
+
+    @property
+    def sections(self) -> list[type[Section]]:
+        """All settings that it may read."""
+        return [self.settings, *(self.shared or {})]
+
+    def reads(self, settings: Section | None = None) -> set[str]:
+        """The names of those of `settings` that it reads beside what all do; by default those of its own default."""
+        own = self.settings() if settings is None else settings.part(self.settings)
+        sections = [self.settings, *(section for section, read in (self.shared or {}).items() if read(own))]
+        return {name for section in sections for name in section.model_fields}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepresentationKind:
+    """A representation, as its own file declares it.
+
+    line      what it is, and its `source`
+    gives     what it has of the rows; `scored_by` says what makes the scores of one without vectors
+    settings  its own; their names are unique among all representations
+    make      a `Maker` from `Materials` (`representations/maker.py`)
+    """
+
+    line: str
+    gives: Material
+    make: Callable[..., Any]
+    source: str = ""
+    scored_by: str = ""
+    settings: type[Section] = NoSettings
+
+
+def selector_kind(name: str) -> SelectorKind:
+    """What the selector `name` declares; of a user's own, that it may need anything."""
+    if name.startswith(OWN):
+        return SelectorKind(line="your own", needs=lambda _: "nothing")
+    kind: SelectorKind = registered(SELECTORS[name])
+    return kind
+
+
+def representation_kind(name: str) -> RepresentationKind:
+    """What the representation `name` declares. Raises KeyError for gradient, none and a user's own."""
+    kind: RepresentationKind = registered(REPRESENTATIONS[name])
+    return kind
+
+
+def gives(representation: str) -> Material:
+    """What a representation has of the rows."""
+    if representation in REPRESENTATIONS:
+        return representation_kind(representation).gives
+    return "nothing" if representation == NONE else "vectors"
+
+
+def selector_sections() -> list[type[Section]]:
+    """The settings of all selectors, each section once."""
+    return list(dict.fromkeys(section for name in SELECTORS for section in selector_kind(name).sections))
+
+
+def representation_sections() -> list[type[Section]]:
+    """The same of representations."""
+    return list(dict.fromkeys(representation_kind(name).settings for name in REPRESENTATIONS))
+
 
 DEFAULT = "design"
 
@@ -35,8 +164,6 @@ DEFAULT = "design"
 # steps as a selection gets.
 UNTUNED, RANDOM, FULL, FULL_CUT = "untuned", "random", "full", "full-cut"
 ALWAYS = (UNTUNED, RANDOM, FULL, FULL_CUT)
-
-OWN = "own:"  # begins the name of a selector or representation that a user passes from Python
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import g2is
+from g2is.methods import REPRESENTATIONS, SELECTORS
 from import_graph import find_circles, find_floors, read_graph
 
 SOURCE = Path(g2is.__file__).parent
@@ -76,6 +77,14 @@ def test_help_imports_neither_torch_nor_transformers() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "select" in done.stdout
+
+
+@pytest.mark.parametrize("place", [*SELECTORS.values(), *REPRESENTATIONS.values()])
+def test_a_declaration_brings_neither_the_configuration_that_is_made_of_it_nor_torch(place: str) -> None:
+    module = place.partition(":")[0]
+    program = f"import sys, {module}; print({{'torch', 'transformers', 'g2is.config'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_every_public_name_is_there_and_importing_g2is_loads_none_of_them() -> None:

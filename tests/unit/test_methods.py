@@ -5,7 +5,16 @@ from pydantic import ValidationError
 
 from g2is.config import Config, SelectionConfig
 from g2is.config.io import parse
-from g2is.methods import GRADIENT, METHODS, NONE, REPRESENTATIONS, SELECTORS, registered
+from g2is.methods import (
+    GRADIENT,
+    METHODS,
+    NONE,
+    REPRESENTATIONS,
+    SELECTORS,
+    RepresentationKind,
+    SelectorKind,
+    registered,
+)
 
 REQUIRED = {"pool": "p.jsonl", "target": "t.jsonl", "out": "run", "model": {"name": "m"}}
 
@@ -20,7 +29,10 @@ def test_every_method_is_a_representation_and_a_selector_that_fit(name: str) -> 
 
 @pytest.mark.parametrize("place", [*SELECTORS.values(), *REPRESENTATIONS.values()])
 def test_everything_registered_is_where_its_line_says(place: str) -> None:
-    assert callable(registered(place))
+    kind = registered(place)
+    assert isinstance(kind, SelectorKind | RepresentationKind)
+    made = (kind.make,) if isinstance(kind, RepresentationKind) else (kind.select, kind.select_jointly)
+    assert sum(map(callable, made)) == 1
 
 
 def test_the_grid_of_the_paper_s_methods() -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from g2is.cli import options
-from g2is.cli.build import matrix_walk_config, run_config
 from g2is.cli.compare import compare, run_comparison
 from g2is.cli.demo import demo
 from g2is.cli.evaluate import evaluate, run_evaluation
@@ -20,12 +19,11 @@ from g2is.cli.methods import methods
 from g2is.cli.session import quiet_libraries, reporter, stoppable
 from g2is.cli.show import show_dry_run, show_matrix_dry_run, show_matrix_walk, show_selection, show_stage
 from g2is.cli.train import run_training, train
-from g2is.config import Config, EvaluateConfig, MatrixWalkConfig, TrainConfig
-from g2is.config.compare import CompareConfig
 from g2is.config.io import load, parse
 from g2is.errors import ConfigError
 
 if TYPE_CHECKING:
+    from g2is.config import Config, MatrixWalkConfig
     from g2is.jobs.select import StageName
 
 app = typer.Typer(
@@ -101,7 +99,7 @@ def select(
 
     A second target, budget or method with the same `--store` uses the pool's gradients again.
     """
-    _run(run_config("select", context.params), "export", dry_run)
+    _run_stages("select", context, "export", dry_run)
 
 
 @app.command(cls=EachFlagOnce)
@@ -128,7 +126,7 @@ def warmup(
 
     What it does is set with `--set warmup.…`: for example `--set warmup.learning_rate=1e-3 --set warmup.lora.rank=32`.
     """
-    _run(run_config("warmup", context.params), "warmup", dry_run)
+    _run_stages("warmup", context, "warmup", dry_run)
 
 
 @app.command(cls=EachFlagOnce)
@@ -153,7 +151,7 @@ def gradients(
 
     Several Γ forms come from one pass: `--set 'gradients.forms=[less, momentum-free]'`.
     """
-    _run(run_config("gradients", context.params), "gradients", dry_run)
+    _run_stages("gradients", context, "gradients", dry_run)
 
 
 @app.command(cls=EachFlagOnce)
@@ -195,6 +193,8 @@ def walk(
     `--target-gradients`, on matrices that anybody computed, LESS's among them; no model is needed then.
     """
     if pool_gradients is not None or target_gradients is not None:
+        from g2is.cli.build import matrix_walk_config
+
         _walk_matrices(matrix_walk_config(context.params), dry_run)
         return
     if not files or model is None:
@@ -206,7 +206,7 @@ def walk(
         raise ConfigError(
             "g2is walk: expected --graph beside --pool-gradients, whose rows it lists, found none; leave it out"
         )
-    _run(run_config("walk", context.params), "walk", dry_run)
+    _run_stages("walk", context, "walk", dry_run)
 
 
 @app.command(cls=EachFlagOnce)
@@ -230,6 +230,9 @@ def replay(
     dry_run: options.DryRun = False,
 ) -> None:
     """Replay a selection, a walk on matrices, a training, an evaluation or a comparison; flags override the file."""
+    from g2is.config import Config, EvaluateConfig, MatrixWalkConfig, TrainConfig
+    from g2is.config.compare import CompareConfig
+
     values = load(config)
     options.assign(values, set_ or [], flags=False)
     values |= {key: str(path) for key, path in (("out", out), ("store", store)) if path is not None}
@@ -263,7 +266,13 @@ def main() -> None:
     run_app(app)
 
 
-def _run(config: Config, last: "StageName", dry_run: bool) -> None:
+def _run_stages(command: str, context: typer.Context, last: "StageName", dry_run: bool) -> None:
+    from g2is.cli.build import run_config
+
+    _run(run_config(command, context.params), last, dry_run)
+
+
+def _run(config: "Config", last: "StageName", dry_run: bool) -> None:
     with stoppable():
         from g2is.jobs import select as pipeline
 
@@ -280,7 +289,7 @@ def _run(config: Config, last: "StageName", dry_run: bool) -> None:
             show_stage(config, last)
 
 
-def _walk_matrices(config: MatrixWalkConfig, dry_run: bool) -> None:
+def _walk_matrices(config: "MatrixWalkConfig", dry_run: bool) -> None:
     with stoppable():
         from g2is.jobs.select_matrices import check_matrices, walk_matrices
 

@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from g2is.cli.options import assign
+from pydantic import ValidationError
+
+from g2is.cli.options import assign, examples_settings, given_only
 from g2is.config import Config, EvaluateConfig, MatrixWalkConfig, SelectionConfig, TrainConfig
 from g2is.config.compare import CompareConfig
 from g2is.config.io import parse
-from g2is.config.selection import OF_CORE, OF_WALK
+from g2is.config.selection import not_read, read_by_selector, unread
 from g2is.config.targets import read_quotas, read_shares, read_targets
 from g2is.errors import ConfigError
-from g2is.methods import OWN
 
 _ORIGIN = "the command line"
 
@@ -43,13 +44,13 @@ def run_config(command: str, flags: Mapping[str, Any]) -> Config:
         "store": flags["store"],
         "model": {"name": flags["model"]},
         "examples": examples_settings(flags["schema"], flags["column"], flags["on_bad_row"]),
-        "warmup": _given({"adapter": flags["adapter"]}),
-        "selection": _given(selection),
-        "execution": _given({"device": flags["device"]}),
+        "warmup": given_only({"adapter": flags["adapter"]}),
+        "selection": given_only(selection),
+        "execution": given_only({"device": flags["device"]}),
     }
     assign(values, flags["set_"] or [])
+    _check_looked_at(flags, values["selection"])
     config: Config = parse(Config, values, _ORIGIN)
-    _check_looked_at(flags, values["selection"], config.selection)
     return config
 
 
@@ -70,11 +71,11 @@ def matrix_walk_config(flags: Mapping[str, Any]) -> MatrixWalkConfig:
             )
     values: dict[str, Any] = {
         **{name: flags[name] for name in ("pool_gradients", "target_gradients", "graph", "out")},
-        "selection": _given({name: flags.get(name) for name in _SELECTION}),
+        "selection": given_only({name: flags.get(name) for name in _SELECTION}),
     }
     assign(values, flags["set_"] or [])
+    _check_looked_at(flags, values["selection"])
     config: MatrixWalkConfig = parse(MatrixWalkConfig, values, _ORIGIN)
-    _check_looked_at(flags, values["selection"], config.selection)
     return config
 
 
@@ -94,7 +95,7 @@ def compare_config(flags: Mapping[str, Any]) -> CompareConfig:
         "budgets": flags["budgets"],
         "num_seeds": flags["seeds"],
         "examples": examples_settings(flags["schema"], flags["column"], flags["on_bad_row"]),
-        "execution": _given({"device": flags["device"]}),
+        "execution": given_only({"device": flags["device"]}),
     }
     assign(values, flags["set_"] or [])
     config: CompareConfig = parse(CompareConfig, values, _ORIGIN)
@@ -109,7 +110,7 @@ def train_config(
         "data": list(data),
         "out": str(out),
         "model": {"name": model},
-        "execution": _given({"device": device}),
+        "execution": given_only({"device": device}),
     }
     assign(values, settings or [])
     config: TrainConfig = parse(TrainConfig, values, _ORIGIN)
@@ -123,27 +124,15 @@ def evaluate_config(flags: Mapping[str, Any]) -> EvaluateConfig:
     """
     values: dict[str, Any] = {
         "test": list(flags["test"] or ()),
-        **_given({name: flags[name] for name in ("out", "adapter")}),
+        **given_only({name: flags[name] for name in ("out", "adapter")}),
         "model": {"name": flags["model"]},
         "examples": examples_settings(flags["schema"], flags["column"], flags["on_bad_row"]),
-        "evaluation": _given({"tasks": flags["task"]}),
-        "execution": _given({"device": flags["device"]}),
+        "evaluation": given_only({"tasks": flags["task"]}),
+        "execution": given_only({"device": flags["device"]}),
     }
     assign(values, flags["set_"] or [])
     config: EvaluateConfig = parse(EvaluateConfig, values, _ORIGIN)
     return config
-
-
-def examples_settings(schema: str | None, columns: Sequence[str] | None, on_bad_row: str | None) -> dict[str, Any]:
-    """The settings of `examples` that have flags. Raises ConfigError if a column is not given as NAME=COLUMN."""
-    values: dict[str, Any] = {}
-    for text in columns or []:
-        name, equals, theirs = text.partition("=")
-        if not equals or not name or not theirs:
-            raise ConfigError(f"--column: expected NAME=COLUMN such as answer=Solution, found {text!r}")
-        if values.setdefault("columns", {}).setdefault(name, theirs) != theirs:
-            raise ConfigError(f"--column {text}: expected one column to be {name}, found {values['columns'][name]} too")
-    return values | _given({"layout": schema, "on_bad_row": on_bad_row})
 
 
 def _split_files(
@@ -162,29 +151,22 @@ def _split_files(
     return files[:1], read_targets(files[1:])
 
 
-def _check_looked_at(flags: Mapping[str, Any], given: Mapping[str, Any], selection: SelectionConfig) -> None:
+def _check_looked_at(flags: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     """Raise ConfigError if a setting was given, by flag or --set, that the selector does not look at."""
-    if selection.selector.startswith(OWN):
-        return  # which may look at any
-    for names, selector, method in (
-        (() if selection.selector == "top" and selection.score == "core" else OF_CORE, "walk", "g2is"),
-        (OF_WALK, "walk", "g2is"),
-        (("score",), "top", "less"),
-        (("noise",), "design", "design"),
-        (("seed",), "random", "random"),
-    ):
-        found = [name for name in names if name in given]
-        if found and selection.selector != selector:
-            called = [_flag(name) if flags.get(name) is not None else f"selection.{name}" for name in found]
-            raise ConfigError(
-                f"{', '.join(called)}: expected the selector {selector}, which looks at it, found {selection.selector};"
-                f" add --method {method}, or leave it out"
-            )
-
-
-def _given(flags: dict[str, Any]) -> dict[str, Any]:
-    """What was given; a flag that may be repeated is empty where it was not."""
-    return {key: value for key, value in flags.items() if value is not None and value not in ((), [])}
+    try:
+        SelectionConfig(**given)
+    except TypeError:
+        return  # names that are no words: reported with all other settings that cannot be used
+    except ValidationError as error:
+        if any(problem["loc"] for problem in error.errors()):
+            return  # a value that a setting cannot have: so are these
+    try:
+        selection = read_by_selector(given)
+    except ValidationError:
+        return  # and so is a selector that cannot read the representation
+    if found := unread(selection, given):
+        called = [_flag(name) if flags.get(name) is not None else f"selection.{name}" for name in found]
+        raise ConfigError(not_read(selection, found, called))
 
 
 def _flag(name: str) -> str:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from g2is.cli import options
-from g2is.cli.build import compare_config
 from g2is.cli.session import quiet_libraries, reporter, stoppable
 
 if TYPE_CHECKING:
@@ -44,6 +43,8 @@ def compare(
     OUT gets comparison.md, comparison.csv and comparison.json, written anew after each cell. Methods, budgets and seeds
     can be added later: finished cells stay.
     """
+    from g2is.cli.build import compare_config
+
     run_comparison(compare_config(context.params))
 
 

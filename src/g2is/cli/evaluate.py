@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from g2is.cli import options
-from g2is.cli.build import evaluate_config
 from g2is.cli.session import quiet_libraries, reporter, stoppable
-from g2is.config import EvaluateConfig
 
 if TYPE_CHECKING:
+    from g2is.config import EvaluateConfig
     from g2is.evaluation.rows import Evaluation
 
 
@@ -44,10 +43,12 @@ def evaluate(
 
     OUT gets `evaluation.json` (means) and `answers.parquet` (every row). What each number means: docs/evaluation.md.
     """
+    from g2is.cli.build import evaluate_config
+
     run_evaluation(evaluate_config(context.params))
 
 
-def run_evaluation(config: EvaluateConfig) -> None:
+def run_evaluation(config: "EvaluateConfig") -> None:
     """Evaluate, or go on, and print what came of it."""
     with stoppable():
         from g2is.jobs.evaluate import evaluate as test
@@ -60,7 +61,7 @@ def run_evaluation(config: EvaluateConfig) -> None:
         _show(config, test(config, reporter()))
 
 
-def _show(config: EvaluateConfig, evaluation: "Evaluation") -> None:
+def _show(config: "EvaluateConfig", evaluation: "Evaluation") -> None:
     summary = evaluation.summary
     lines = []
     if config.test:

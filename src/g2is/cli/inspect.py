@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from g2is.cli import options
-from g2is.cli.build import examples_settings
 from g2is.cli.session import quiet_libraries, reporter, stoppable
-from g2is.config import ExamplesConfig, Locations, ModelConfig, Section
+from g2is.config import ExamplesConfig, Locations, ModelConfig
 from g2is.config.io import parse
+from g2is.methods import Section
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,7 +41,7 @@ def inspect(
 
     What is learned stands out: in colour on a terminal, as «…» elsewhere. The exit code is 2 if rows cannot be used.
     """
-    values = {"files": files, "examples": examples_settings(schema, column, None)}
+    values = {"files": files, "examples": options.examples_settings(schema, column, None)}
     given: _Inspected = parse(_Inspected, values, "the command line")
     with stoppable():
         from rich.console import Console

@@ -1,8 +1,21 @@
 """`g2is methods`: the grid of methods."""
 
 import sys
+from collections.abc import Sequence
+from textwrap import wrap
 
-from g2is.methods import GRADIENT, METHODS, NONE, REPRESENTATIONS, SELECTORS
+from g2is.methods import (
+    GRADIENT,
+    METHODS,
+    NONE,
+    REPRESENTATIONS,
+    SELECTORS,
+    Section,
+    representation_kind,
+    selector_kind,
+)
+
+_WIDTH = 120
 
 
 def methods() -> None:
@@ -18,9 +31,19 @@ def methods() -> None:
         lines.append(f"{name:<{width}}  {cell:<23}  {method.line}")
         if method.source:
             lines.append(f"{'':<{width}}  {'':<23}  {method.source}")
-    lines += [
-        "",
-        f"representations: {', '.join((GRADIENT, *REPRESENTATIONS, NONE))}",
-        f"selectors: {', '.join(SELECTORS)}",
-    ]
+    lines += ["", "representations", f"  {GRADIENT:<{width}}  the default: what each example would teach the model"]
+    for name in REPRESENTATIONS:
+        of_kind = representation_kind(name)
+        lines += _kind(name, width, of_kind.line, "representation", [of_kind.settings])
+    lines += [f"  {NONE:<{width}}  nothing, for selectors that look at nothing", "", "selectors"]
+    for name in SELECTORS:
+        kind = selector_kind(name)
+        lines += _kind(name, width, kind.line, "selection", kind.sections)
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _kind(name: str, width: int, line: str, section: str, declared: Sequence[type[Section]]) -> list[str]:
+    """Its line, and what can be set of it."""
+    settings = ", ".join(f"{section}.{setting}" for settings in declared for setting in settings.model_fields)
+    indent = " " * (width + 4)
+    return [f"  {name:<{width}}  {line}", *wrap(settings, _WIDTH, initial_indent=indent, subsequent_indent=indent)]

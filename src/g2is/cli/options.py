@@ -113,3 +113,20 @@ def assign(values: dict[str, Any], settings: Sequence[str], flags: bool = True) 
             place[parts[-1]] = read_yaml(value)
         except yaml.YAMLError:
             raise ConfigError(f"--set {text}: expected a number, word or [list], found {value!r}") from None
+
+
+def examples_settings(schema: str | None, columns: Sequence[str] | None, on_bad_row: str | None) -> dict[str, Any]:
+    """The settings of `examples` that have flags. Raises ConfigError if a column is not given as NAME=COLUMN."""
+    values: dict[str, Any] = {}
+    for text in columns or []:
+        name, equals, theirs = text.partition("=")
+        if not equals or not name or not theirs:
+            raise ConfigError(f"--column: expected NAME=COLUMN such as answer=Solution, found {text!r}")
+        if values.setdefault("columns", {}).setdefault(name, theirs) != theirs:
+            raise ConfigError(f"--column {text}: expected one column to be {name}, found {values['columns'][name]} too")
+    return values | given_only({"layout": schema, "on_bad_row": on_bad_row})
+
+
+def given_only(flags: dict[str, Any]) -> dict[str, Any]:
+    """What was given; a flag that may be repeated is empty where it was not."""
+    return {key: value for key, value in flags.items() if value is not None and value not in ((), [])}

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from g2is.cli import options
-from g2is.cli.build import train_config
 from g2is.cli.session import quiet_libraries, reporter, stoppable
-from g2is.config import TrainConfig
 
 if TYPE_CHECKING:
+    from g2is.config import TrainConfig
     from g2is.jobs.train import Tuned
 
 
@@ -27,10 +26,12 @@ def train(
     How, is set with `--set tuning.…`: for example `--set tuning.learning_rate=1e-4 --set tuning.lora.rank=64`. The
     result, OUT/adapter, loads with PEFT.
     """
+    from g2is.cli.build import train_config
+
     run_training(train_config(data, model, out, set_, device))
 
 
-def run_training(config: TrainConfig) -> None:
+def run_training(config: "TrainConfig") -> None:
     """Train, or go on, and print what came of it."""
     with stoppable():
         from g2is.jobs.train import train as tune

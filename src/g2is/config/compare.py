@@ -13,12 +13,12 @@ from g2is.config.parts import (
     GammaForm,
     GradientsConfig,
     ModelConfig,
-    RepresentationConfig,
     TuningConfig,
     WarmupConfig,
 )
+from g2is.config.representation import RepresentationConfig, check_read
 from g2is.config.section import AbsolutePath, Locations, Section
-from g2is.config.selection import SelectionConfig
+from g2is.config.selection import SelectionConfig, not_read, read_by_selector, unread
 from g2is.config.targets import files_by_name
 from g2is.methods import ALWAYS, FULL, FULL_CUT, GRADIENT, METHODS, RANDOM, UNTUNED
 
@@ -62,7 +62,7 @@ class CompareConfig(Section):
         forms: dict[GammaForm, None] = {}
         for settings in methods.values():
             try:
-                found = SelectionConfig(**{**shared, **settings})
+                found = _read_by(shared, settings)
             except (ValidationError, TypeError):
                 continue  # reported below
             if found.representation == GRADIENT:
@@ -148,6 +148,17 @@ class CompareConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _some_method_reads_each_setting(self) -> Self:
+        selections = [self.selection_of(name, self.budgets[0], 0) for name in (RANDOM, *self.methods)]
+        check_read(self.representation, [selection.representation for selection in selections])
+        shared = {name: value for name, value in self.selection.items() if name not in _LISTS}
+        passed_over = set(shared).intersection(*(unread(selection, shared) for selection in selections))
+        if passed_over:
+            names = sorted(passed_over)
+            raise ValueError(not_read(selections[-1], names, [f"selection.{name}" for name in names]))
+        return self
+
+    @model_validator(mode="after")
     def _nothing_is_passed_over(self) -> Self:
         seeds = {
             "warmup.seed": self.warmup.seed,
@@ -174,9 +185,18 @@ class CompareConfig(Section):
         return [UNTUNED, RANDOM, *self.methods, FULL_CUT, FULL]
 
     def selection_of(self, method: str, budget: str, seed: int) -> SelectionConfig:
-        """The selection of a method at a budget. Raises ValidationError if its settings cannot be used."""
+        """The selection of a method at a budget. Raises ValidationError if its settings cannot be used.
+
+        Of the settings for all methods, and of the seed, it has those that its selector reads.
+        """
         own = {"method": method, **METHODS[method].settings} if method in ALWAYS else self.methods[method]
-        return SelectionConfig(**{**self.selection, **own, "budget": budget, "seed": seed})
+        return _read_by({**self.selection, "seed": seed}, {**own, "budget": budget})
+
+
+def _read_by(shared: Mapping[str, Any], own: Mapping[str, Any]) -> SelectionConfig:
+    """The selection of a method's `own` settings, and of those `shared` by all methods that its selector reads."""
+    passed_over = unread(read_by_selector({**shared, **own}), shared)
+    return SelectionConfig(**{**{name: value for name, value in shared.items() if name not in passed_over}, **own})
 
 
 def _checked(settings: dict[str, Any], said_by: Mapping[str, str], where: str) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from g2is.config import Section
 from g2is.errors import ConfigError, StoreError
+from g2is.methods import Section
 
 
 def parse(model: type[Section], values: Mapping[str, Any], origin: str) -> Any:
@@ -24,8 +24,12 @@ def parse(model: type[Section], values: Mapping[str, Any], origin: str) -> Any:
         for problem in error.errors():
             key, text = _describe(model, problem)
             problems.setdefault(key, []).append(text)
-        lines = [f"{key}: " * bool(key) + " or ".join(dict.fromkeys(texts)) for key, texts in problems.items()]
+        lines = [_line(key, " or ".join(dict.fromkeys(texts))) for key, texts in problems.items()]
         raise ConfigError(f"{origin}: {len(lines)} setting(s) cannot be used:\n  " + "\n  ".join(lines)) from None
+
+
+def _line(key: str, text: str) -> str:
+    return text if not key or text.startswith(f"{key}.") else f"{key}: {text}"
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -70,7 +74,12 @@ _PlainLoader.yaml_implicit_resolvers = {
 
 def dump(config: Section) -> str:
     """The config as YAML, every default spelled out."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return to_yaml(config.model_dump(mode="json"))
+
+
+def to_yaml(values: Mapping[str, Any]) -> str:
+    """`values` as YAML, in their order."""
+    return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
 
 
 def _describe(model: type[Section], problem: Any) -> tuple[str, str]:

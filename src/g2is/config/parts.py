@@ -233,22 +233,6 @@ class GradientsConfig(Section):
         return self
 
 
-class RepresentationConfig(Section):
-    """Representations other than gradients; `selection.representation` says which one is used."""
-
-    embedding_model: str = Field(
-        "sentence-transformers/all-MiniLM-L6-v2", min_length=1, description="local folder or hub name"
-    )
-    max_terms: int = Field(
-        1024, ge=1, description="terms of an example that BM25 counts, from its beginning; 4 bytes each on disk"
-    )
-
-    @field_validator("embedding_model")
-    @classmethod
-    def _absolute_if_a_folder(cls, name: str) -> str:
-        return str(Path(name).absolute()) if Path(name).is_dir() else name
-
-
 class ExecutionConfig(Section):
     """How the work is done. None of it changes what is computed, beyond float rounding.
 

@@ -13,14 +13,14 @@ from g2is.config.parts import (
     GammaForm,
     GradientsConfig,
     ModelConfig,
-    RepresentationConfig,
     TuningConfig,
     WarmupConfig,
 )
+from g2is.config.representation import RepresentationConfig, check_read
 from g2is.config.section import AbsolutePath, Locations, OptionalLocations, Section
 from g2is.config.selection import SelectionConfig
 from g2is.config.targets import check_shares, files_by_name
-from g2is.methods import GRADIENT, NONE, asked_form
+from g2is.methods import GRADIENT, NONE, asked_form, selector_kind
 
 
 class Config(Section):
@@ -74,6 +74,11 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _representation_reads_its_settings(self) -> Self:
+        check_read(self.representation, [self.selection.representation])
+        return self
+
+    @model_validator(mode="after")
     def _form_is_stored(self) -> Self:
         form = self.selection.form
         if form is not None and form not in self.gradients.forms:
@@ -112,7 +117,7 @@ class MatrixWalkConfig(Section):
                 f" {self.selection.representation}; give its rows as the matrices, with"
                 " --set selection.representation=gradient"
             )
-        if self.graph is not None and self.selection.selector != "walk":
+        if self.graph is not None and not selector_kind(self.selection.selector).follows_graph:
             raise ValueError(
                 f"graph: only the walk follows one, found the selector {self.selection.selector}; add method g2is"
             )

@@ -1,9 +1,12 @@
 """What every part of the configuration is made of: its base, and where files lie."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field, create_model
+
+from g2is.methods import Section as Section
 
 HUB = "hf:"  # begins the location of a hub dataset
 
@@ -30,7 +33,11 @@ OptionalPaths = Annotated[tuple[AbsolutePath, ...], _one_may_stand_alone]
 Locations = Annotated[OptionalLocations, Field(min_length=1)]
 
 
-class Section(BaseModel):
-    """A part of the configuration."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+def composed(name: str, shared: type[Section], sections: Sequence[type[Section]], module: str) -> Any:
+    """A section called `name` in `module`: the settings of `shared`, and then those of `sections`, all at one level."""
+    fields: dict[str, Any] = {}
+    for section in sections:
+        for setting, field in section.model_fields.items():
+            assert setting not in {*fields, *shared.model_fields}, f"{section.__name__}.{setting} is taken"
+            fields[setting] = (field.annotation, field)
+    return create_model(name, __base__=shared, __module__=module, __doc__=shared.__doc__, **fields)

@@ -1,31 +1,39 @@
-"""The settings of a selection: representation, selector, core knowledge, walk."""
+"""The settings of a selection: what all selectors share, composed with what each declares as its own."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from g2is.config.parts import GammaForm
-from g2is.config.section import OptionalLocations, OptionalPaths, Section
-from g2is.methods import DEFAULT, GRADIENT, METHODS, NONE, OWN, REPRESENTATIONS, SELECTORS, check_name
-
-# What only core knowledge, and what only the walk, looks at.
-OF_CORE = ("core", "core_mode", "core_fraction", "orient", "normalize_targets")
-OF_WALK = (
-    *("exact_budget", "delta", "conflict_tolerance", "consistency_sign", "consistency_reference"),
-    "cross_component_conflicts",
+from g2is.config.section import OptionalLocations, OptionalPaths, composed
+from g2is.methods import (
+    DEFAULT,
+    GRADIENT,
+    METHODS,
+    NONE,
+    OWN,
+    REPRESENTATIONS,
+    SELECTORS,
+    CopySettings,
+    Section,
+    check_name,
+    gives,
+    representation_kind,
+    selector_kind,
+    selector_sections,
 )
 
 
-class SelectionConfig(Section):
+class SharedSelectionConfig(Section):
     """Representation, selector and its rules (method.md steps 6-7). The method fills whatever is not given."""
 
     method: str = Field(DEFAULT, description="a named cell of the grid: `g2is methods` lists them")
     representation: str = Field(
-        "gradient", description="what stands for an example: gradient, hidden, embedding, lexical or none"
+        GRADIENT, description=f"what stands for an example: {', '.join((GRADIENT, *REPRESENTATIONS))} or {NONE}"
     )
     selector: str = Field(
-        "design", description="how rows are chosen: design, walk, top, round-robin, match, random or all"
+        "design", description=f"how rows are chosen: {', '.join(list(SELECTORS)[:-1])} or {list(SELECTORS)[-1]}"
     )
     budget: Annotated[str, BeforeValidator(str)] = Field(
         "1%", description="a share of all rows read (1%), a number of rows (500), or of their tokens (2Mtok, 500ktok)"
@@ -46,44 +54,6 @@ class SelectionConfig(Section):
     form: GammaForm | None = Field(
         None, description="which stored Γ form to look at; default: the method's, else the first of gradients.forms"
     )
-    score: Literal["target", "core"] = Field(
-        "target",
-        description="what the selector top ranks by; target: the mean similarity with the target's examples (of their"
-        " nearest group); core: core knowledge score",
-    )
-    noise: float = Field(
-        1.0,
-        ge=1e-9,  # beyond these bounds float64 has no digits left to tell rows apart
-        le=1e9,
-        description="of the selector design: how little one row says; less makes repetition worth less",
-    )
-    seed: int = Field(0, ge=0, description="of the selector random")
-    core: Literal["pca", "svd", "mean"] = Field("svd", description="svd: uncentred, keeps the mean direction")
-    core_mode: Literal["variance", "count_ratio"] = Field(
-        "variance", description="core_fraction is a share of the variance, or of k components"
-    )
-    core_fraction: float = Field(0.5, gt=0, le=1, description="share of variance (or of k) the components keep")
-    orient: bool = Field(True, description="turn each component so that the mean target gradient agrees with it")
-    normalize_targets: bool = Field(True, description="unit target rows before the decomposition")
-    exact_budget: bool = Field(True, description="re-deal what dry components leave, then take new anchors")
-    delta: float = Field(0.8, ge=0, le=1, description="δ of the consistency rule, eq. 6")
-    conflict_tolerance: float | Literal["noise"] = Field(
-        "noise", description="τ: a conflict is a cosine below -τ; noise: 2/√k, two standard deviations of the sketch"
-    )
-    consistency_sign: Literal["absolute", "signed"] = Field(
-        "signed", description="of cos(S', K): the absolute value lets the sum turn to -K"
-    )
-    consistency_reference: Literal["previous", "anchor", "best"] = Field(
-        "anchor", description="what δ is relative to: the step before, the trail's anchor, or its best value so far"
-    )
-    duplicate_threshold: float | None = Field(
-        0.98,
-        gt=0,
-        le=1,
-        description="cosine from which a taken row's copy is skipped; a selector of your own skips none unless told",
-    )
-    cross_component_conflicts: bool = Field(False, description="conflicts with rows of earlier components count too")
-    keep_zero_rows: bool = Field(False, description="zero rows of a matrix given by hand are nodes without conflict")
 
     @model_validator(mode="before")
     @classmethod
@@ -110,19 +80,99 @@ class SelectionConfig(Section):
         return check_name("representation", name, (GRADIENT, *REPRESENTATIONS, NONE))
 
     @model_validator(mode="after")
-    def _selector_can_read_it(self) -> Self:
-        if self.representation == NONE and self.selector in ("walk", "top", "round-robin", "match", "design"):
-            raise ValueError(f"selector {self.selector}: expected a representation to look at, found none; name one")
-        if self.representation == "lexical" and (self.selector in ("walk", "match", "design") or self.score == "core"):
-            raise ValueError(
-                "representation lexical: expected the selector top (with score: target) or round-robin, for BM25 has"
-                " scores and no vectors; found "
-                + ("score: core" if self.score == "core" else f"the selector {self.selector}")
-            )
+    def _sections_can_be_used(self) -> Self:
+        for section in selector_sections():
+            try:
+                self.part(section)
+            except ValidationError as error:  # of what a section checks beside the kinds of its settings
+                raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
         return self
 
     @model_validator(mode="after")
-    def _tolerance_not_negative(self) -> Self:
-        if self.conflict_tolerance != "noise" and not 0 <= self.conflict_tolerance <= 1:
-            raise ValueError(f"conflict_tolerance: expected 0 to 1 or 'noise', found {self.conflict_tolerance}")
+    def _selector_can_read_it(self) -> Self:
+        kind, given = selector_kind(self.selector), gives(self.representation)
+        own = self.part(kind.settings)
+        needs = kind.needs(own)
+        if needs == "nothing" or given in (needs, "vectors"):
+            return self
+        if given == "nothing":
+            raise ValueError(f"selector {self.selector}: expected a representation to look at, found none; name one")
+        asked_for = _as_set(own) if kind.needs(kind.settings()) == "scores" else f"the selector {self.selector}"
+        raise ValueError(
+            f"representation {self.representation}: expected the selector {_selectors_of_scores()}, for"
+            f" {representation_kind(self.representation).scored_by} has scores and no vectors; found {asked_for}"
+        )
+
+    @model_validator(mode="after")
+    def _nothing_is_passed_over(self) -> Self:
+        method = METHODS[self.method].settings
+        found = [
+            name
+            for name in unread(self, type(self).model_fields)
+            # config.yaml has the defaults of all, and a method's settings are for its own selector
+            if getattr(self, name) not in (type(self).model_fields[name].default, method.get(name))
+        ]
+        if found:
+            raise ValueError(not_read(self, found, [f"selection.{name}" for name in found]))
         return self
+
+
+if TYPE_CHECKING:
+
+    class SelectionConfig(SharedSelectionConfig):
+        """What all selectors share, with the settings that each declares as its own."""
+
+        def __init__(self, **settings: Any) -> None: ...
+
+        def __getattr__(self, name: str) -> Any: ...
+else:
+    SelectionConfig = composed(
+        "SelectionConfig", SharedSelectionConfig, [CopySettings, *selector_sections()], module=__name__
+    )
+
+
+def read_by_selector(given: Mapping[str, Any]) -> "SelectionConfig":
+    """The selection that `given` settings name, with those of them alone that its selector may read.
+
+    Raises ValidationError if these cannot be used.
+    """
+    chosen = SelectionConfig(**{name: given[name] for name in ("method", "selector") if name in given})
+    of_others = {name for section in selector_sections() for name in section.model_fields}
+    if not chosen.selector.startswith(OWN):
+        of_others -= {name for section in selector_kind(chosen.selector).sections for name in section.model_fields}
+    return SelectionConfig(**{name: value for name, value in given.items() if name not in of_others})
+
+
+def unread(settings: SharedSelectionConfig, names: Iterable[str]) -> list[str]:
+    """Those of `names` that belong to selectors, and that the one of `settings` does not read."""
+    if settings.selector.startswith(OWN):
+        return []  # which may look at any
+    of_selectors = {name for section in selector_sections() for name in section.model_fields}
+    read = selector_kind(settings.selector).reads(settings)
+    return [name for name in names if name in of_selectors and name not in read]
+
+
+def not_read(settings: SharedSelectionConfig, names: Sequence[str], called: Sequence[str]) -> str:
+    """What an error says of settings `names`, `called` so by the user, that the selector does not read."""
+    reader = next(selector for selector in SELECTORS if names[0] in selector_kind(selector).reads())
+    method = next((name for name, of in METHODS.items() if of.settings["selector"] == reader), None)
+    use = f"--set selection.selector={reader}" if method is None else f"--method {method}"
+    return (
+        f"{', '.join(called)}: expected the selector {reader}, which looks at it, found"
+        f" {settings.selector}; add {use}, or leave it out"
+    )
+
+
+def _selectors_of_scores() -> str:
+    """The selectors that do without vectors, with the settings under which they do."""
+    kinds = {name: selector_kind(name) for name in SELECTORS}
+    named = []
+    for name, kind in kinds.items():
+        if kind.needs(kind.settings()) == "scores":
+            settings = _as_set(kind.settings())
+            named.append(f"{name} (with {settings})" if settings else name)
+    return " or ".join(named)
+
+
+def _as_set(settings: Section) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in settings.model_dump().items())

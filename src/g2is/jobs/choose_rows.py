@@ -13,11 +13,12 @@ from g2is.jobs.gradient_rows import read_gradient_rows, target_rows
 from g2is.jobs.prepare import Prepared
 from g2is.jobs.representation import Scores, UnitRowsOf, read_pool_and_targets
 from g2is.jobs.run_folder import RunFolder
-from g2is.methods import GRADIENT, NONE
+from g2is.methods import GRADIENT, NONE, selector_kind
 from g2is.outputs.tables import nearest_ids, write_tables
 from g2is.progress import counter
-from g2is.selection.apply import Selected, TargetRows, apply_selector
+from g2is.selection.apply import apply_selector
 from g2is.selection.plan import Plan
+from g2is.selection.problem import Selected, TargetRows
 from g2is.selection.similarity import UnitRows
 from g2is.store.manifest import Store
 from g2is.warmup.train import Checkpoint
@@ -44,7 +45,7 @@ def select_examples(
     settings = config.selection.model_copy(update={"keep_zero_rows": False})
     found, rows = _read(prepared, store, examples, checkpoints, folder, own)
     _report_set_aside(folder, examples, found)
-    with folder.stage("walk" if settings.selector == "walk" else "select", plan.budget.unit) as progress:
+    with folder.stage(selector_kind(settings.selector).stage, plan.budget.unit) as progress:
         targets = _targets(config, examples, found, plan)
         selected = apply_selector(
             len(pool),
@@ -90,7 +91,7 @@ def _read(
                 f"the pool's rows, {found.pool.rows.nbytes / 2**30:.1f} GiB, do not fit into memory: they are read from"
                 f" a file in {store.path} for as long as this runs"
             )
-        return found, UnitRows(found.pool.rows, progress=add, coarse=config.selection.selector == "walk")
+        return found, UnitRows(found.pool.rows, progress=add, coarse=selector_kind(config.selection.selector).coarse)
 
 
 def _targets(config: Config, examples: Examples, found: Found, plan: Plan) -> dict[str, TargetRows]:

@@ -15,7 +15,7 @@ from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import TEXT_VERSION
 from g2is.jobs.prepare import Prepared
 from g2is.jobs.run_folder import RunFolder
-from g2is.methods import GRADIENT, OWN, REPRESENTATIONS, registered
+from g2is.methods import GRADIENT, OWN, REPRESENTATIONS, representation_kind
 from g2is.progress import Reporter, Silent
 from g2is.representations.maker import ArraysOf, Maker, Materials
 from g2is.representations.own import Representation
@@ -64,8 +64,8 @@ def maker_of(config: Config, prepared: Prepared, reporter: Reporter, own: Repres
     )
     name = config.selection.representation
     if not name.startswith(OWN):
-        make: Callable[[Materials], Maker] = registered(REPRESENTATIONS[name])
-        return make(materials)
+        maker: Maker = representation_kind(name).make(materials)
+        return maker
     assert own is not None, name
     return own.maker(materials)
 

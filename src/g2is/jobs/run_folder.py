@@ -26,8 +26,9 @@ from typing import Any
 
 import numpy as np
 
-from g2is.config import Section
-from g2is.config.io import check_command, dump, load
+from g2is.config import Section, SelectionConfig
+from g2is.config.io import check_command, dump, load, to_yaml
+from g2is.config.selection import unread
 from g2is.progress import Progress, Reporter
 from g2is.selection.core import CoreKnowledge
 from g2is.selection.record import Picks, Walk
@@ -36,6 +37,14 @@ from g2is.store.fingerprint import check_same, flatten
 from g2is.store.lock import locked, removed_on_error
 
 _SUMMARY, _WALK, _PICKS = "summary.json", "walk.json", "picks.json"
+# The settings of a selection that its digest has always held, in their order. Of those that came later it holds what
+# the selector reads, so that a new selector's do not make every finished selection anew.
+_DIGESTED = (
+    *("method", "representation", "selector", "budget", "shares", "include", "exclude", "exclude_overlap", "quotas"),
+    *("form", "score", "noise", "seed", "core", "core_mode", "core_fraction", "orient", "normalize_targets"),
+    *("exact_budget", "delta", "conflict_tolerance", "consistency_sign", "consistency_reference"),
+    *("duplicate_threshold", "cross_component_conflicts", "keep_zero_rows"),
+)
 _NOT_COMPARED = ("execution.", "store", "out")  # how and where, not what
 _KEPT_SECONDS = 20.0  # that a killed stage loses at most
 
@@ -166,9 +175,12 @@ def open_run(path: Path, config: Section, reporter: Reporter, *, selects: bool =
         yield RunFolder(path, reporter, new, earlier.pop("sittings", []), earlier)
 
 
-def selection_digest(settings: Section, *parts: bytes | str) -> str:
+def selection_digest(settings: SelectionConfig, *parts: bytes | str) -> str:
     """A hash of everything a selection is made from: its settings and whatever `parts` stand for the rows."""
-    total = hashlib.blake2b(dump(settings).encode(), digest_size=16)
+    values = settings.model_dump(mode="json")
+    later = [name for name in values if name not in _DIGESTED]
+    read = [name for name in later if name not in unread(settings, later)]
+    total = hashlib.blake2b(to_yaml({name: values[name] for name in (*_DIGESTED, *read)}).encode(), digest_size=16)
     for part in parts:
         total.update(b"\0" + (part.encode() if isinstance(part, str) else part))
     return total.hexdigest()

@@ -9,13 +9,15 @@ from g2is.config import MatrixWalkConfig
 from g2is.config.targets import TARGET
 from g2is.jobs.custom import BUILT_IN_ONLY
 from g2is.jobs.run_folder import open_run
+from g2is.methods import selector_kind
 from g2is.outputs.tables import nearest_ids, write_tables
 from g2is.progress import Reporter, Silent, counter
-from g2is.selection.apply import TargetRows, apply_selector
+from g2is.selection.apply import apply_selector
 from g2is.selection.budget import parse_budget
 from g2is.selection.core import CoreKnowledge, core_knowledge
 from g2is.selection.files import check_pair, load_graph, load_matrix
 from g2is.selection.limits import Limits
+from g2is.selection.problem import TargetRows
 from g2is.selection.record import Picks, Walk
 from g2is.selection.similarity import UnitRows
 
@@ -24,7 +26,7 @@ from g2is.selection.similarity import UnitRows
 class Matrices:
     """What a selection from matrices starts from, read and checked: `pool` (N, k), `target` (M, k), `graph` (N, n).
 
-    `graph` is None if none was given, `core` for another selector than the walk.
+    `graph` is None if none was given, `core` for a selector that does not begin with it.
     """
 
     pool: np.ndarray | torch.Tensor
@@ -46,11 +48,12 @@ def check_matrices(config: MatrixWalkConfig) -> Matrices:
     check_pair(pool, target, str(config.pool_gradients), str(config.target_gradients))
     graph = None if config.graph is None else load_graph(config.graph, len(pool))
     settings = config.selection
-    budget = len(pool) if settings.selector == "all" else parse_budget(settings.budget, len(pool))
+    kind = selector_kind(settings.selector)
+    budget = len(pool) if kind.takes_all else parse_budget(settings.budget, len(pool))
     of_target = target.double().numpy() if isinstance(target, torch.Tensor) else np.asarray(target, np.float64)
     # of every selector: that the rows can be used shows here
     core = core_knowledge(of_target, settings)
-    return Matrices(pool, of_target, graph, core if settings.selector == "walk" else None, budget)
+    return Matrices(pool, of_target, graph, core if kind.select_jointly is not None else None, budget)
 
 
 def walk_matrices(config: MatrixWalkConfig, reporter: Reporter | None = None) -> Walk | Picks:
@@ -60,21 +63,22 @@ def walk_matrices(config: MatrixWalkConfig, reporter: Reporter | None = None) ->
     """
     found = check_matrices(config)
     pool, target, budget, settings = found.pool, found.target, found.budget, config.selection
-    walks = settings.selector == "walk"
+    kind = selector_kind(settings.selector)
+    jointly = kind.select_jointly is not None
     num_zero_rows = int((~target.any(axis=1)).sum())
     with open_run(config.out, config, reporter or Silent()) as folder:
         folder.counts = {"pool": {"rows": len(pool)}, "target": {"rows": len(target)}}
         with folder.stage("read pool", "rows") as progress:
-            rows = UnitRows(pool, progress=counter(len(pool), progress), coarse=walks)
-        with folder.stage("walk" if walks else "select", "rows") as progress:
-            # another selector looks at target rows one by one, and a zero row is similar to nothing
-            of_target = TargetRows(budget, rows=target if walks else target[target.any(axis=1)])
+            rows = UnitRows(pool, progress=counter(len(pool), progress), coarse=kind.coarse)
+        with folder.stage(kind.stage, "rows") as progress:
+            # a selector that looks at target rows one by one has no use for a zero row, similar to nothing
+            of_target = TargetRows(budget, rows=target if jointly else target[target.any(axis=1)])
             selected = apply_selector(len(pool), rows, {TARGET: of_target}, settings, Limits(), progress, found.graph)
         record = selected.record
         ids = [str(row) for row in range(len(pool))]
         if record.ran_out:
             folder.notice(f"{len(record.steps)} of {budget} rows selected: {record.ran_out}")
-        if num_zero_rows and (settings.normalize_targets or not walks):
+        if num_zero_rows and (settings.normalize_targets or not jointly):
             folder.notice(f"{num_zero_rows} target rows are zero and left out")
         numbers = np.arange(len(pool))
         folder.write_set_aside(numbers, ids, {int(row): "zero gradient" for row in np.flatnonzero(~rows.nodes)})

@@ -25,6 +25,7 @@ from g2is.comparison.cells import Key
 from g2is.config import Config, TuningConfig
 from g2is.config.compare import CompareConfig
 from g2is.config.io import parse
+from g2is.config.representation import read_by
 from g2is.config.targets import titled
 from g2is.errors import ConfigError, ModelError, SelectionError
 from g2is.evaluation.rows import Evaluation, evaluate_rows
@@ -274,7 +275,7 @@ def run_config(config: CompareConfig, key: Key, targets: Sequence[str]) -> Confi
         "store": str(store),
         "model": config.model.model_dump(mode="json"),
         "examples": config.examples.model_dump(mode="json"),
-        "representation": config.representation.model_dump(mode="json"),
+        "representation": read_by(config.representation, settings.representation),
         "warmup": {**config.warmup.model_dump(mode="json"), "seed": seed},
         "gradients": {
             **config.gradients.model_dump(mode="json"),

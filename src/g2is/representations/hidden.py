@@ -1,20 +1,15 @@
-"""RDS+ (arXiv 2503.01807): the position-weighted mean of the base model's last hidden states."""
+"""RDS+ (arXiv 2503.01807): the position-weighted mean of the base model's last hidden states (`states.py`)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import nn
-from transformers import PreTrainedModel
 
-from g2is.errors import ModelError
-from g2is.machine.memory import batches_that_fit
-from g2is.model.batches import Batch, Row, pad_batch, plan_batches
-from g2is.model.folder import resolve_device
-from g2is.model.losses import forward_parameters
+from g2is.methods import RepresentationKind
 from g2is.representations.maker import ArraysOf, Maker, Materials
-from g2is.store.rows import unit_rows
+
+if TYPE_CHECKING:
+    from g2is.model.batches import Row
 
 VERSION = 1  # to be raised with every change of ours that changes rows
 
@@ -23,11 +18,15 @@ def hidden(materials: Materials) -> Maker:
     """Hidden states of the run's own model, without an adapter."""
 
     def open_model() -> ArraysOf:
+        from g2is.model.folder import resolve_device
+        from g2is.representations.states import inner_model, weighted_states
+        from g2is.store.rows import unit_rows
+
         device = resolve_device(materials.execution.device)
         inner = inner_model(materials.model.load(device))
         batch_tokens = materials.execution.tokens_a_batch(device.type)
 
-        def arrays_of(rows: Sequence[Row], progress: Callable[[int], None]) -> Mapping[str, np.ndarray]:
+        def arrays_of(rows: "Sequence[Row]", progress: Callable[[int], None]) -> Mapping[str, np.ndarray]:
             return unit_rows(weighted_states(inner, rows, batch_tokens, progress)).arrays()
 
         return arrays_of
@@ -35,52 +34,9 @@ def hidden(materials: Materials) -> Maker:
     return Maker("hidden", "hidden state", {"hidden.version": VERSION, **materials.model_fingerprint}, open_model)
 
 
-def inner_model(model: PreTrainedModel) -> nn.Module:
-    """The model beneath the LM head. Raises ModelError if it cannot be told apart."""
-    inner: nn.Module = model.base_model
-    if inner is model:
-        raise ModelError(
-            f"{type(model).__name__}: expected a base model beneath the LM head, as transformers' classes have"
-            " (base_model_prefix), found none. Choose another representation than hidden"
-        )
-    return inner
-
-
-def weighted_states(
-    inner: nn.Module, rows: Sequence[Row], batch_tokens: int, progress: Callable[[int], None] = lambda _: None
-) -> np.ndarray:
-    """The weighted means of `rows`, (R, hidden size) float32; batches are a pure function of lengths and budget.
-
-    Raises ModelError if a batch does not fit in memory.
-    """
-    device = next(inner.parameters()).device
-    batches = plan_batches(np.array([len(ids) for ids, _ in rows]), batch_tokens)
-    means = []
-    with batches_that_fit(batch_tokens):
-        for chosen in batches:
-            batch = pad_batch([rows[i] for i in chosen], device)
-            means.append(weighted_mean(inner, batch).cpu().numpy())
-            progress(int(batch.attention_mask.sum()))
-    back = np.argsort(np.concatenate(batches))
-    return np.concatenate(means)[back]
-
-
-@torch.inference_mode()
-def weighted_mean(inner: nn.Module, batch: Batch) -> torch.Tensor:
-    """Σ_i w_i h_i over each example's tokens i = 1 … T, (B, hidden size) float32, w_i = i / Σ_j j.
-
-    h is the last layer as transformers returns it, after the final norm. Padding, on either side, counts for nothing.
-    """
-    arguments: dict[str, Any] = {
-        "input_ids": batch.input_ids,
-        "attention_mask": batch.attention_mask,
-        "use_cache": False,
-    }
-    if "position_ids" in forward_parameters(inner):
-        arguments["position_ids"] = batch.position_ids
-    is_padding = batch.attention_mask == 0
-    # zeros and not just a zero weight: what a model makes of padding may be NaN
-    states = inner(**arguments).last_hidden_state.float().masked_fill(is_padding[:, :, None], 0)
-    weights = (batch.position_ids + 1).masked_fill(is_padding, 0).float()
-    mean: torch.Tensor = torch.einsum("bt,bth->bh", weights / weights.sum(1, keepdim=True), states)
-    return mean
+HIDDEN = RepresentationKind(
+    line="the position-weighted mean of the base model's last hidden states",
+    source="Ivison et al., arXiv 2503.01807",
+    gives="vectors",
+    make=hidden,
+)

@@ -6,12 +6,16 @@ pair shares its number.
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import Field
 
-from g2is.model.batches import Row
+from g2is.methods import RepresentationKind, Section
 from g2is.representations.maker import ArraysOf, Maker, Materials, import_package
+
+if TYPE_CHECKING:
+    from g2is.model.batches import Row
 
 VERSION = 1  # to be raised with every change of ours that changes terms
 NONE = 0  # no term; none is numbered so
@@ -19,15 +23,23 @@ K1, B = 1.5, 0.75
 _PATTERN = r"(?u)\b\w\w+\b"  # bm25s's own, of lower-case text
 
 
+class LexicalSettings(Section):
+    """The terms that are kept."""
+
+    max_terms: int = Field(
+        1024, ge=1, description="terms of an example that BM25 counts, from its beginning; 4 bytes each on disk"
+    )
+
+
 def lexical(materials: Materials) -> Maker:
     """Terms of examples as text. Raises ConfigError where bm25s is not installed."""
-    width = materials.settings.max_terms
+    width = materials.settings.part(LexicalSettings).max_terms
     stop_words = hashlib.blake2b("\n".join(_package().stopwords.STOPWORDS_EN).encode(), digest_size=16).hexdigest()
 
     def open_tokenizer() -> ArraysOf:
         has_said = False
 
-        def arrays_of(rows: Sequence[Row], progress: Callable[[int], None]) -> Mapping[str, np.ndarray]:
+        def arrays_of(rows: "Sequence[Row]", progress: Callable[[int], None]) -> Mapping[str, np.ndarray]:
             nonlocal has_said
             terms = term_lists(materials.texts(rows))
             if not has_said and any(len(of_row) > width for of_row in terms):
@@ -99,3 +111,13 @@ def bm25_scores(pool: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 def _package() -> Any:
     return import_package("bm25s", extra="lexical")
+
+
+LEXICAL = RepresentationKind(
+    line="the terms of the text that the model sees, scored by BM25",
+    source="Robertson and Zaragoza, 2009",
+    gives="scores",
+    scored_by="BM25",
+    settings=LexicalSettings,
+    make=lexical,
+)

@@ -3,38 +3,41 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from g2is.config import ExecutionConfig, RepresentationConfig
 from g2is.errors import ConfigError
-from g2is.model.batches import Row
-from g2is.model.folder import ModelFolder
+from g2is.methods import Section
 from g2is.progress import Reporter
 from g2is.store.fingerprint import Fingerprint
 
+if TYPE_CHECKING:  # declarations of representations import this file: it brings neither configuration nor torch
+    from g2is.config import ExecutionConfig
+    from g2is.model.batches import Row
+    from g2is.model.folder import ModelFolder
+
 # Takes the token rows of a shard and who is told of tokens done; gives arrays (R, …) by name, row for row.
-ArraysOf = Callable[[Sequence[Row], Callable[[int], None]], Mapping[str, np.ndarray]]
+ArraysOf = Callable[["Sequence[Row]", Callable[[int], None]], Mapping[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
 class Materials:
     """What a representation may be made from.
 
-    `text` turns token ids (T,) into the text that the model sees, special tokens left out; the fingerprints say what
-    model and text are made with.
+    `settings` have those of every representation among them. `text` turns token ids (T,) into the text that the model
+    sees, special tokens left out; the fingerprints say what model and text are made with.
     """
 
-    settings: RepresentationConfig
-    execution: ExecutionConfig
-    model: ModelFolder
+    settings: Section
+    execution: "ExecutionConfig"
+    model: "ModelFolder"
     model_fingerprint: Fingerprint
     text: Callable[[np.ndarray], str]
     text_fingerprint: Fingerprint
     reporter: Reporter
 
-    def texts(self, rows: Sequence[Row]) -> list[str]:
+    def texts(self, rows: "Sequence[Row]") -> list[str]:
         """The texts of `rows`."""
         return [self.text(ids) for ids, _ in rows]
 

@@ -6,9 +6,11 @@ from typing import Literal, Self
 
 import numpy as np
 
-from g2is.config import SelectionConfig
+from g2is.methods import CopySettings, Section
+from g2is.selection.arrays import GRAIN, Mask, Rows, Singles
 from g2is.selection.copies import Copies
-from g2is.selection.similarity import GRAIN, Mask, Rows, Singles, UnitRows
+from g2is.selection.selectors.walk import WalkSettings
+from g2is.selection.similarity import UnitRows
 
 
 @dataclass(frozen=True)
@@ -29,15 +31,16 @@ class Rules:
     noise: float
 
     @classmethod
-    def resolve(cls, settings: SelectionConfig, k: int) -> Self:
+    def resolve(cls, settings: Section, k: int) -> Self:
         """The rules that `settings` mean for rows of k coordinates."""
+        of_walk, of_copies = settings.part(WalkSettings), settings.part(CopySettings)
         noise = 2 / math.sqrt(k)
         return cls(
-            delta=settings.delta,
-            conflict_tolerance=noise if settings.conflict_tolerance == "noise" else settings.conflict_tolerance,
-            signed=settings.consistency_sign == "signed",
-            reference=settings.consistency_reference,
-            duplicate_threshold=settings.duplicate_threshold,
+            delta=of_walk.delta,
+            conflict_tolerance=noise if of_walk.conflict_tolerance == "noise" else of_walk.conflict_tolerance,
+            signed=of_walk.consistency_sign == "signed",
+            reference=of_walk.consistency_reference,
+            duplicate_threshold=of_copies.duplicate_threshold,
             noise=noise,
         )
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from g2is.selection.similarity import GRAIN, Floats, Mask, Rows
+from g2is.selection.arrays import GRAIN, Floats, Mask, Rows
 
 Judge = Callable[[Rows], tuple[Floats, Mask]]
 Admit = Callable[[int], bool]

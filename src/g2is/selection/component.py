@@ -2,11 +2,12 @@
 
 import numpy as np
 
+from g2is.selection.arrays import MOST_AHEAD, Floats, Singles
 from g2is.selection.candidates import Candidates
 from g2is.selection.conflicts import Conflicts
 from g2is.selection.core import CoreKnowledge
 from g2is.selection.record import ComponentReport, fraction
-from g2is.selection.similarity import MOST_AHEAD, Floats, Singles, UnitRows
+from g2is.selection.similarity import UnitRows
 from g2is.selection.trail import Taken, Trail
 
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from g2is.selection.similarity import GRAIN, Mask, Rows, Singles, UnitRows
+from g2is.selection.arrays import GRAIN, Mask, Rows, Singles
+from g2is.selection.similarity import UnitRows
 
 
 class Conflicts:

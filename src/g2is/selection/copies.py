@@ -6,7 +6,8 @@ taken rows only.
 
 import numpy as np
 
-from g2is.selection.similarity import GRAIN, UnitRows
+from g2is.selection.arrays import GRAIN
+from g2is.selection.similarity import UnitRows
 
 
 class Copies:

@@ -2,14 +2,28 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from g2is.config import SelectionConfig
 from g2is.errors import SelectionError
+from g2is.methods import Section
 
 _NO_VARIANCE = 1e-12  # share of the whole below which a float64 decomposition returns rounding, not a direction
+
+
+class CoreSettings(Section):
+    """How core knowledge is made of the target gradients."""
+
+    core: Literal["pca", "svd", "mean"] = Field("svd", description="svd: uncentred, keeps the mean direction")
+    core_mode: Literal["variance", "count_ratio"] = Field(
+        "variance", description="core_fraction is a share of the variance, or of k components"
+    )
+    core_fraction: float = Field(0.5, gt=0, le=1, description="share of variance (or of k) the components keep")
+    orient: bool = Field(True, description="turn each component so that the mean target gradient agrees with it")
+    normalize_targets: bool = Field(True, description="unit target rows before the decomposition")
 
 
 @dataclass(frozen=True)
@@ -30,8 +44,10 @@ class CoreKnowledge:
     num_zero_rows: int
 
 
-def core_knowledge(target_gradients: np.ndarray, settings: SelectionConfig) -> CoreKnowledge:
+def core_knowledge(target_gradients: np.ndarray, settings: Section) -> CoreKnowledge:
     """Decompose `target_gradients` (M, k), any float dtype, into core knowledge.
+
+    `settings` are `CoreSettings`, or a `SelectionConfig`, which has them among its own.
 
     `pca` is scikit-learn's with `svd_solver="full"` (the authors leave the solver to scikit-learn, which may choose an
     unseeded randomised one), its signs included; `svd` is the same without subtracting the mean row; `mean` is the
@@ -44,6 +60,7 @@ def core_knowledge(target_gradients: np.ndarray, settings: SelectionConfig) -> C
     Raises SelectionError if there are no rows, a row holds NaN or Inf, all rows are zero, `pca` gets fewer than two
     different rows, `mean` gets rows that cancel, or `count_ratio` asks for more components than there are rows.
     """
+    settings = settings.part(CoreSettings)
     rows, num_zero_rows = _usable_rows(target_gradients, settings)
     mean = rows.mean(axis=0)
     if settings.core == "mean":
@@ -62,7 +79,7 @@ def core_knowledge(target_gradients: np.ndarray, settings: SelectionConfig) -> C
     return CoreKnowledge(components, variance, alignment, len(rows), num_zero_rows)
 
 
-def _usable_rows(target_gradients: np.ndarray, settings: SelectionConfig) -> tuple[NDArray[np.float64], int]:
+def _usable_rows(target_gradients: np.ndarray, settings: CoreSettings) -> tuple[NDArray[np.float64], int]:
     if target_gradients.ndim != 2 or 0 in target_gradients.shape:
         raise SelectionError(
             f"target gradients: expected an (M, k) matrix with at least one row, found shape {target_gradients.shape}"
@@ -86,7 +103,7 @@ def _usable_rows(target_gradients: np.ndarray, settings: SelectionConfig) -> tup
     return rows / np.linalg.norm(rows, axis=1, keepdims=True), int((scale == 0).sum())
 
 
-def _num_asked(rows: NDArray[np.float64], settings: SelectionConfig) -> int | None:
+def _num_asked(rows: NDArray[np.float64], settings: CoreSettings) -> int | None:
     """How many components `count_ratio` asks for; None under `variance`."""
     num_rows, k = rows.shape
     if settings.core == "pca" and num_rows == 1:
@@ -125,7 +142,7 @@ def _svd(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.flo
 
 
 def _leading(
-    components: NDArray[np.float64], shares: NDArray[np.float64], num_asked: int | None, settings: SelectionConfig
+    components: NDArray[np.float64], shares: NDArray[np.float64], num_asked: int | None, settings: CoreSettings
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if num_asked is None:
         num_asked = 1 + int(np.searchsorted(np.cumsum(shares), settings.core_fraction, side="right"))

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from g2is.selection.arrays import Floats, Mask, Rows, Singles
 from g2is.selection.candidates import Rules
-from g2is.selection.similarity import Floats, Mask, Rows, Singles, UnitRows
+from g2is.selection.similarity import UnitRows
 
 _FEWEST_AHEAD = 2
 _FEWEST_WATCHED, _MOST_WATCHED = 64, 1024  # rows among which those that are taken next are guessed

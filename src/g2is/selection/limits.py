@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g2is.errors import SelectionError
+from g2is.selection.arrays import Mask
 from g2is.selection.budget import Unit
-from g2is.selection.similarity import Mask
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,18 +13,12 @@ import numpy as np
 
 from g2is.errors import SelectionError
 from g2is.machine.threads import single_threaded_blas
-from g2is.methods import SELECTORS, registered
+from g2is.methods import CopySettings
 from g2is.progress import Progress
 from g2is.selection.copies import Copies
 from g2is.selection.limits import Limits, Tally
 from g2is.selection.problem import Problem, Select
 from g2is.selection.record import Picks, Role, Step
-
-
-def built_in(name: str) -> Select:
-    """The selector that `SELECTORS` registers under `name`."""
-    select: Select = registered(SELECTORS[name])
-    return select
 
 
 def pick(problems: Sequence[Problem], select: Select, limits: Limits, progress: Progress | None = None) -> Picks:
@@ -56,7 +50,7 @@ class _Picker:
         self._costs = problem.costs
         self._progress = progress
         self._num_zero_rows = 0 if problem.rows is None else int((~problem.rows.nodes).sum())
-        threshold = problem.settings.duplicate_threshold
+        threshold = problem.settings.part(CopySettings).duplicate_threshold
         self._copies = None if threshold is None or problem.rows is None else Copies(problem.rows, threshold)
         self._steps: list[Step] = []
         self._num_duplicates = 0

@@ -8,6 +8,7 @@ import numpy as np
 from g2is.config import SelectionConfig
 from g2is.config.targets import nearest
 from g2is.errors import SelectionError
+from g2is.methods import selector_kind
 from g2is.selection.budget import Budget, parse_quota, read_budget, share_budget
 from g2is.selection.limits import Limits, Quota
 
@@ -60,7 +61,7 @@ def plan_selection(
     of a source that the pool does not have, or below what the included rows take.
     """
     num_rows = len(pool.num_tokens)
-    asked = str(num_rows) if settings.selector == "all" else settings.budget
+    asked = str(num_rows) if selector_kind(settings.selector).takes_all else settings.budget
     budget = read_budget(asked, pool.num_read, pool.num_tokens)
     quotas = []
     for source, text in settings.quotas.items():

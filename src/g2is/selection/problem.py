@@ -1,17 +1,21 @@
 """What a selector looks at, and what it answers."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from g2is.config import SelectionConfig
 from g2is.errors import SelectionError
+from g2is.selection.arrays import Mask
 from g2is.selection.core import CoreKnowledge, core_knowledge
-from g2is.selection.similarity import Mask, UnitRows
+from g2is.selection.record import Picks, Walk
+
+if TYPE_CHECKING:
+    from g2is.config import SelectionConfig
+    from g2is.selection.similarity import UnitRows
 
 _DECIMALS = 12  # of a cosine in float64: what differs by less is rounding, and ties
 
@@ -24,6 +28,29 @@ class Choice(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
+class TargetRows:
+    """One target: its part of the budget, and what represents its examples.
+
+    `rows` (M, k) as core knowledge takes them; or, for a representation without vectors, `similarity` (N, M) of the
+    pool's rows with them; neither where nothing is looked at. `groups` (M,) of the examples.
+    """
+
+    budget: int
+    rows: np.ndarray | None = None
+    similarity: np.ndarray | None = None
+    groups: Sequence[str | None] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Selected:
+    """What was chosen, how each pool row scored (columns (N,) by name), and the core knowledge that was walked."""
+
+    record: Walk | Picks
+    scored: Mapping[str, np.ndarray]
+    core: Mapping[str, CoreKnowledge]
+
+
+@dataclass(frozen=True, eq=False)
 class Problem:
     """One target's part of a selection.
 
@@ -31,6 +58,7 @@ class Problem:
     budget   how many rows it may take, or tokens
     costs    (N,) int64, what each row takes from the budget
     open     (N,) bool, rows that can be taken now; it changes as rows are taken, also those of other targets
+    settings of the whole selection; a built-in selector reads its own: `settings.part(DesignSettings)`
     rows     the pool's unit rows; None for a representation that has none (lexical, none)
     targets  (M, k) target rows, as `core_knowledge` takes them; None likewise
     given    (N, M) similarities of a representation that has no rows; None elsewhere
@@ -42,8 +70,8 @@ class Problem:
     budget: int
     costs: NDArray[np.int64]
     open: Mask
-    settings: SelectionConfig
-    rows: UnitRows | None = None
+    settings: "SelectionConfig"
+    rows: "UnitRows | None" = None
     targets: np.ndarray | None = None
     given: np.ndarray | None = None
     groups: Sequence[str | None] = ()
@@ -64,8 +92,10 @@ class Problem:
         assert self.targets is not None
         return core_knowledge(self.targets, self.settings)
 
-    def vectors(self) -> tuple[UnitRows, NDArray[np.float64]]:
+    def vectors(self) -> "tuple[UnitRows, NDArray[np.float64]]":
         """The pool's rows, and the target's (M, k) at unit length. Raises SelectionError if there are none."""
+        from g2is.selection.similarity import UnitRows  # here, because it imports torch
+
         if self.rows is None or self.targets is None:
             raise SelectionError(
                 f"selector {self.settings.selector}: expected a representation that has vectors, found"

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from g2is.selection.arrays import GRAIN, Floats, Mask
 from g2is.selection.core import CoreKnowledge
 from g2is.selection.files import check_k
-from g2is.selection.similarity import GRAIN, Floats, Mask, UnitRows
+from g2is.selection.similarity import UnitRows
 
 
 @dataclass(frozen=True)

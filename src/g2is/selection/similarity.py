@@ -15,28 +15,20 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from g2is.errors import MatrixError
 from g2is.machine.memory import fits_in_memory
 from g2is.machine.threads import over_stripes, single_threaded_torch
+from g2is.selection.arrays import GRAIN, MOST_AHEAD, Floats, Mask, Rows, Singles, dot_rows
 from g2is.selection.coarse import InMemory, OnDevice, Screen
 from g2is.selection.coarse_rows import Quantised, Stored
 from g2is.selection.files import as_tensor, first_broken_rows
 from g2is.selection.mapped import mapped_rows, mapping_of
 
-Floats = NDArray[np.float64]
-Singles = NDArray[np.float32]
-Rows = NDArray[np.intp]
-Mask = NDArray[np.bool_]
-
-GRAIN = 1e-12
-
 BLOCK_VALUES = 2**19  # converted to float32 at a time: 2 MiB (measured: with fewer, threads wait for Python's lock)
 _EXACT_VALUES = 2**17  # converted to float64 at a time: 1 MiB
 _SAFE_NORM = (1e-18, 1e18)  # beyond these, products with a unit vector may leave float32's range
 _SQUARE_RANGE = (1e-280, 1e300)  # squared norms that float64 holds with full precision
-MOST_AHEAD = 16  # directions of one pass: reading the pool takes as long as the arithmetic of some five (measured)
 _WORTH_GATHERING = 0.75  # of the pool: of more rows than that a pass over all in their order is as fast
 
 
@@ -174,12 +166,6 @@ class UnitRows:
                 " the rows (only their directions count)"
             )
         return np.sqrt(squares)
-
-
-def dot_rows(rows: Floats, others: Floats) -> Floats:
-    """Each row's product with `others`, (k,) or row by row (n, k): (n,). Equal rows give equal bits, unlike a gemv."""
-    # In C order each row is one contiguous sum, whatever the layout of the matrix and the number of rows.
-    return np.add.reduce(np.multiply(rows, others, order="C"), axis=1)
 
 
 def _device_for(num_bytes: int) -> str | None:

@@ -6,11 +6,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from g2is.selection.arrays import GRAIN, Floats, Mask, Rows, Singles, dot_rows
 from g2is.selection.candidates import Candidates
 from g2is.selection.choose import choose_best, choose_first
 from g2is.selection.conflicts import Conflicts
 from g2is.selection.foresight import Foresight, Position
-from g2is.selection.similarity import GRAIN, Floats, Mask, Rows, Singles, dot_rows
 
 _NO_LENGTH = 1e-10  # a sum S' no longer than this has no direction: its consistency is 0, as in the authors' script
 

@@ -36,9 +36,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from g2is.config import SelectionConfig
 from g2is.errors import SelectionError
 from g2is.machine.threads import single_threaded_blas
+from g2is.methods import Section
 from g2is.progress import Progress
 from g2is.selection.budget import share_budget
 from g2is.selection.candidates import Candidates, Rules
@@ -48,6 +48,7 @@ from g2is.selection.core import CoreKnowledge
 from g2is.selection.files import check_graph, check_k
 from g2is.selection.limits import Limits, Tally
 from g2is.selection.record import Step, Walk, fraction
+from g2is.selection.selectors.walk import WalkSettings
 from g2is.selection.similarity import UnitRows
 
 
@@ -64,7 +65,7 @@ def walk(
     pool: np.ndarray | torch.Tensor | UnitRows,
     core: CoreKnowledge | Mapping[str, CoreKnowledge],
     budget: int,
-    settings: SelectionConfig,
+    settings: Section,
     graph: np.ndarray | None = None,
     progress: Progress | None = None,
     limits: Limits | None = None,
@@ -96,7 +97,7 @@ def walk(
 def walk_targets(
     pool: np.ndarray | torch.Tensor | UnitRows,
     targets: Sequence[TargetShare],
-    settings: SelectionConfig,
+    settings: Section,
     graph: np.ndarray | None = None,
     progress: Progress | None = None,
     limits: Limits | None = None,
@@ -121,16 +122,16 @@ class _Walker:
     def __init__(
         self,
         rows: UnitRows,
-        settings: SelectionConfig,
+        settings: Section,
         graph: np.ndarray | None,
         progress: Progress | None,
         budget: int,
         limits: Limits,
     ) -> None:
         self._rows = rows
-        self._settings = settings
+        self._settings = settings.part(WalkSettings)
         self._rules = Rules.resolve(settings, rows.k)
-        self._candidates = Candidates(rows, self._rules, settings.keep_zero_rows)
+        self._candidates = Candidates(rows, self._rules, self._settings.keep_zero_rows)
         self._graph = graph
         self._progress = progress
         self._budget = budget

@@ -10,7 +10,8 @@ import torch
 
 from g2is.errors import ConfigError, ModelError
 from g2is.model.batches import Row
-from g2is.representations.embedding import embedding, find_embedding_model
+from g2is.representations.embedding import embedding
+from g2is.representations.encoder import find_embedding_model
 from g2is.representations.maker import Materials
 
 TEXTS = ["What is 1 + 6? 7", "Sort the letters of hello: ehllo", "", "one two three four " * 40, "Reverse abc: cba"]

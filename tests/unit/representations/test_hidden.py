@@ -11,8 +11,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from g2is.errors import ModelError
 from g2is.model.batches import Row, pad_batch
-from g2is.representations.hidden import hidden, inner_model, weighted_mean, weighted_states
+from g2is.representations.hidden import hidden
 from g2is.representations.maker import Materials
+from g2is.representations.states import inner_model, weighted_mean, weighted_states
 
 RELATIVE_ERROR = 1e-5  # of float32 forward passes and sums; measured up to 2e-6
 

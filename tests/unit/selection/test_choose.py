@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from g2is.selection.arrays import Floats, Mask, Rows
 from g2is.selection.choose import choose_best, choose_first
-from g2is.selection.similarity import Floats, Mask, Rows
 
 
 class Judge:

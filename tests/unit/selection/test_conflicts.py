@@ -87,7 +87,7 @@ def test_the_walk_takes_the_row_that_the_exact_cosine_allows(
     pool[2] = [-0.1 - 1e-3 if cosine > -0.1 else -0.0999, 0.0, 0.995]
     rows: Any = Screened(pool, [1.0, screened, -0.1])
     settings = SelectionConfig(
-        conflict_tolerance=0.1, delta=0.0, duplicate_threshold=None, cross_component_conflicts=shared
+        selector="walk", conflict_tolerance=0.1, delta=0.0, duplicate_threshold=None, cross_component_conflicts=shared
     )
     core = CoreKnowledge(np.eye(3)[:1], np.ones(1), np.ones(1), 5, 0)
     assert walk(rows, core, 2, settings).rows.tolist() == expected

@@ -42,7 +42,7 @@ def test_a_threshold_of_one_finds_exact_copies_only() -> None:
 def test_a_copy_of_a_row_that_another_trail_took_or_that_is_included_is_refused_when_its_turn_comes() -> None:
     pool = at(0, 90, 89.5, 60, 0.2)
     core = CoreKnowledge(np.eye(2), np.full(2, 0.5), np.zeros(2), 5, 0)
-    settings = SelectionConfig(duplicate_threshold=0.999, conflict_tolerance=1.0, delta=0.0)
+    settings = SelectionConfig(selector="walk", duplicate_threshold=0.999, conflict_tolerance=1.0, delta=0.0)
     # component 0 takes rows 0 and 3; then component 1 its anchor 1, and the copies 2 and 4 are no steps of anybody's
     result = walk(pool, core, 4, settings)
     assert result.rows.tolist() == [0, 3, 1]

@@ -12,7 +12,7 @@ from g2is.selection.core import core_knowledge
 
 
 def settings(**changes: Any) -> SelectionConfig:
-    plain = {"core": "svd", "orient": False, "normalize_targets": False}
+    plain = {"selector": "walk", "core": "svd", "orient": False, "normalize_targets": False}
     return SelectionConfig(**{**plain, **changes})
 
 

@@ -45,6 +45,7 @@ def core(pool: np.ndarray, num_components: int = 3) -> CoreKnowledge:
 
 def settings(seed: int) -> SelectionConfig:
     return SelectionConfig(
+        selector="walk",
         conflict_tolerance=(0.0, "noise", 0.1)[seed % 3],
         delta=(0.8, 0.97)[seed % 2],
         consistency_reference=("previous", "best", "anchor")[seed % 3],
@@ -76,7 +77,10 @@ def test_rows_are_the_same_with_foresight_without_it_and_with_wrong_guesses(
 
 
 def test_among_all_rows_the_guess_is_what_the_trail_takes() -> None:
-    pool, of = clusters(3), SelectionConfig(conflict_tolerance=0.0, consistency_reference="best", delta=0.9)
+    pool, of = (
+        clusters(3),
+        SelectionConfig(selector="walk", conflict_tolerance=0.0, consistency_reference="best", delta=0.9),
+    )
     rows = UnitRows(pool)
     result = walk(rows, core(pool, 1), 12, of)
     direction = core(pool, 1).components[0] / np.linalg.norm(core(pool, 1).components[0])
@@ -94,7 +98,7 @@ def test_kept_cosines_stand_for_the_rows_that_are_still_alive() -> None:
     pool = clusters(1)
     rows = UnitRows(pool)
     ahead = Foresight(rows)
-    rules = Rules.resolve(SelectionConfig(conflict_tolerance=1.0, delta=0.0), rows.k)
+    rules = Rules.resolve(SelectionConfig(selector="walk", conflict_tolerance=1.0, delta=0.0), rows.k)
     alive = np.arange(1, 400, 2)
     near = rows.cosines(rows.unit(0), alive)
     position = Position(0, rows.unit(0), rows.unit(0), 1.0)
@@ -120,7 +124,9 @@ def test_passes_read_only_the_rows_that_do_not_conflict() -> None:
     rng = np.random.default_rng(0)
     pool = rng.normal(size=(2000, 30))  # half of the rows conflict with any one
     rows = CountedRows(pool)
-    result = walk(rows, core(pool, 1), 15, SelectionConfig(conflict_tolerance=0.0, delta=0.0, exact_budget=False))
+    result = walk(
+        rows, core(pool, 1), 15, SelectionConfig(selector="walk", conflict_tolerance=0.0, delta=0.0, exact_budget=False)
+    )
     assert len(result.steps) > 4
     read = [num_rows for num_rows, _ in rows.passes]
     assert read == sorted(read, reverse=True)

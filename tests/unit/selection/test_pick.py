@@ -7,9 +7,10 @@ import pytest
 
 from g2is.config import SelectionConfig
 from g2is.errors import SelectionError
+from g2is.methods import selector_kind
 from g2is.selection.core import core_knowledge
 from g2is.selection.limits import Limits, Quota
-from g2is.selection.pick import all_open, built_in, pick
+from g2is.selection.pick import all_open, pick
 from g2is.selection.problem import Choice, Problem, Select
 from g2is.selection.record import Picks
 from g2is.selection.scores import scores
@@ -29,6 +30,12 @@ def problem(
     settings = SelectionConfig(**{**PLAIN, **of})
     costs, rows = np.ones(len(pool), np.int64), UnitRows(pool)
     return Problem("t", budget, costs, all_open(len(pool)), settings, rows, targets, None, groups)
+
+
+def built_in(name: str) -> Select:
+    select = selector_kind(name).select
+    assert select is not None
+    return select
 
 
 def run(found: Problem, name: str | Select, limits: Limits | None = None) -> Picks:

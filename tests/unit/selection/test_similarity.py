@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from g2is.errors import MatrixError
-from g2is.selection.similarity import GRAIN, UnitRows, dot_rows
+from g2is.selection.arrays import GRAIN, dot_rows
+from g2is.selection.similarity import UnitRows
 
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
 

@@ -11,6 +11,7 @@ from g2is.selection.similarity import UnitRows
 from g2is.selection.trail import Taken, Trail
 
 OFF = {  # every rule out of the way; a test turns on the one it is about
+    "selector": "walk",
     "delta": 0.0,
     "conflict_tolerance": 1.0,
     "consistency_sign": "absolute",

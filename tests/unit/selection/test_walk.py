@@ -15,6 +15,7 @@ from g2is.selection.similarity import UnitRows
 from g2is.selection.walk import TargetShare, walk, walk_targets
 
 PLAIN = {
+    "selector": "walk",
     "exact_budget": True,
     "delta": 0.0,
     "conflict_tolerance": 0.0,

@@ -13,12 +13,29 @@ row that conflicts with an example (C < 0) is worth nothing for it.
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import Field
 
+from g2is.methods import Section, SelectorKind
+from g2is.selection.arrays import Floats, Rows
 from g2is.selection.problem import Choice, Problem
 from g2is.selection.selectors.greedy import Ahead, take_best, watched
-from g2is.selection.similarity import Floats, Rows, UnitRows
+
+if TYPE_CHECKING:
+    from g2is.selection.similarity import UnitRows
+
+
+class DesignSettings(Section):
+    """How much a row says."""
+
+    noise: float = Field(
+        1.0,
+        ge=1e-9,  # beyond these bounds float64 has no digits left to tell rows apart
+        le=1e9,
+        description="of the selector design: how little one row says; less makes repetition worth less",
+    )
 
 
 def design(problem: Problem) -> Iterator[Choice]:
@@ -28,7 +45,8 @@ def design(problem: Problem) -> Iterator[Choice]:
     Raises SelectionError if the representation has no vectors.
     """
     rows, targets = problem.vectors()
-    for choice in take_best(problem, _Posterior(rows, targets, problem.similarity, problem.settings.noise)):
+    noise = problem.settings.part(DesignSettings).noise
+    for choice in take_best(problem, _Posterior(rows, targets, problem.similarity, noise)):
         if choice.score <= 0:
             return
         yield choice
@@ -41,7 +59,7 @@ class _Posterior:
     C(t, x) = t·x - Σ_j (t·x̃_j)(x·x̃_j) and V(x) = 1 - Σ_j (x·x̃_j)².
     """
 
-    def __init__(self, rows: UnitRows, targets: Floats, similarity: Floats, noise: float) -> None:
+    def __init__(self, rows: "UnitRows", targets: Floats, similarity: Floats, noise: float) -> None:
         self._rows, self._targets, self._similarity, self._noise = rows, targets, similarity, noise
         self._num_taken = 0
         # The x̃_j of the rows taken, after them those of rows that are foreseen, and room for more.
@@ -122,3 +140,12 @@ class _Posterior:
 def _explained(covariances: Floats, scratch: Floats | None = None) -> Floats:
     positive = np.maximum(covariances, 0, out=scratch)
     return np.einsum("nm,nm->n", positive, positive)
+
+
+DESIGN = SelectorKind(
+    line="again and again the row that says most about the target's examples, beyond what those taken say",
+    source="g2is, after Yu et al., ICML 2006, and arXiv 2410.08020",
+    needs=lambda _: "vectors",
+    settings=DesignSettings,
+    select=design,
+)

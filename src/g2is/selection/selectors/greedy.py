@@ -1,13 +1,16 @@
 """Taking, again and again, the open row that is best together with those taken: the loop that joint selectors share."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from g2is.selection.arrays import GRAIN, MOST_AHEAD, Floats, Rows, Singles
 from g2is.selection.choose import choose_best
 from g2is.selection.problem import Choice, Problem
-from g2is.selection.similarity import GRAIN, MOST_AHEAD, Floats, Rows, Singles, UnitRows
+
+if TYPE_CHECKING:
+    from g2is.selection.similarity import UnitRows
 
 _WATCHED = 256  # rows among which those that are taken next are guessed
 
@@ -52,7 +55,7 @@ class Ahead:
     be taken next is guessed; what is taken is decided elsewhere, from exact values, so a wrong guess costs time only.
     """
 
-    def __init__(self, rows: UnitRows) -> None:
+    def __init__(self, rows: "UnitRows") -> None:
         self._rows = rows
         self._kept: list[tuple[int, Singles]] = []
         self._num = 1

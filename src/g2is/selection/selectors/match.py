@@ -6,14 +6,19 @@ what is missing. Greedy, so each step's choice is best only for the steps before
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from g2is.errors import SelectionError
+from g2is.methods import SelectorKind
+from g2is.selection.arrays import Floats, Rows, dot_rows
 from g2is.selection.problem import Choice, Problem
 from g2is.selection.selectors.greedy import Ahead, take_best, watched
-from g2is.selection.similarity import Floats, Rows, UnitRows, dot_rows
+
+if TYPE_CHECKING:
+    from g2is.selection.similarity import UnitRows
 
 _NO_LENGTH = 1e-12  # of a sum of unit rows: shorter, it has no direction
 
@@ -38,7 +43,7 @@ def match(problem: Problem) -> Iterator[Choice]:
 class _Sum:
     """S, and what every row would make of it."""
 
-    def __init__(self, rows: UnitRows, direction: Floats) -> None:
+    def __init__(self, rows: "UnitRows", direction: Floats) -> None:
         self._rows = rows
         self._direction = direction
         self._to_target = rows.over_units(np.arange(rows.num_rows), lambda units: dot_rows(units, direction)[:, None])[
@@ -91,3 +96,11 @@ class _Sum:
             return np.divide(aligned, lengths, out=np.zeros(len(units)), where=lengths > _NO_LENGTH)[:, None]
 
         return self._rows.over_units(rows, measure)[:, 0]
+
+
+MATCH = SelectorKind(
+    line="again and again the row that turns the sum of those taken most towards the target's mean",
+    source="g2is",
+    needs=lambda _: "vectors",
+    select=match,
+)

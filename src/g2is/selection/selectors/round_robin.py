@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from g2is.methods import SelectorKind
 from g2is.selection.problem import Choice, Problem
 
 
@@ -26,3 +27,11 @@ def round_robin(problem: Problem) -> Iterator[Choice]:
                     break
         if nothing_left:
             return
+
+
+ROUND_ROBIN = SelectorKind(
+    line="each target example in turn takes the row nearest to it",
+    source="round-robin as in arXiv 2503.01807",
+    needs=lambda _: "scores",
+    select=round_robin,
+)

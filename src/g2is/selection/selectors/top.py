@@ -1,12 +1,25 @@
 """The rows that score best: LESS, "w/o graph", sentence embeddings, BM25."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from g2is.methods import Section, SelectorKind
+from g2is.selection.core import CoreSettings
 from g2is.selection.problem import Choice, Problem
-from g2is.selection.scores import core_scores
+
+
+class TopSettings(Section):
+    """What rows are ranked by."""
+
+    score: Literal["target", "core"] = Field(
+        "target",
+        description="what the selector top ranks by; target: the mean similarity with the target's examples (of their"
+        " nearest group); core: core knowledge score",
+    )
 
 
 def top(problem: Problem) -> Iterator[Choice]:
@@ -15,7 +28,7 @@ def top(problem: Problem) -> Iterator[Choice]:
     `score: target` is LESS's: the mean similarity with a group's target examples, of the group where that is highest.
     Without groups all examples are one. `score: core` is the core knowledge score (`scores.py`).
     """
-    score = core_score(problem) if problem.settings.score == "core" else group_score(problem)
+    score = core_score(problem) if problem.settings.part(TopSettings).score == "core" else group_score(problem)
     for row in np.argsort(-score, kind="stable").tolist():
         yield Choice(row, float(score[row]))
 
@@ -30,5 +43,17 @@ def group_score(problem: Problem) -> NDArray[np.float64]:
 
 def core_score(problem: Problem) -> NDArray[np.float64]:
     """(N,) the core knowledge score; rows without a direction come last."""
+    from g2is.selection.scores import core_scores  # here, because it imports torch
+
     rows, _ = problem.vectors()
     return np.nan_to_num(core_scores(rows, problem.core)[1], nan=-np.inf).round(12)
+
+
+TOP = SelectorKind(
+    line="the rows of highest score",
+    source="Xia et al., ICML 2024, arXiv 2402.04333",
+    needs=lambda settings: "vectors" if settings.score == "core" else "scores",
+    settings=TopSettings,
+    shared={CoreSettings: lambda settings: settings.score == "core"},
+    select=top,
+)

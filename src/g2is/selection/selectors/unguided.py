@@ -3,13 +3,22 @@
 from collections.abc import Iterator
 
 import numpy as np
+from pydantic import Field
 
+from g2is.methods import Section, SelectorKind
 from g2is.selection.problem import Choice, Problem
+
+
+class RandomSettings(Section):
+    """Which draw it is."""
+
+    seed: int = Field(0, ge=0, description="of the selector random")
 
 
 def random(problem: Problem) -> Iterator[Choice]:
     """Rows in a random order that the seed decides."""
-    for row in np.random.default_rng(problem.settings.seed).permutation(len(problem.open)).tolist():
+    seed = problem.settings.part(RandomSettings).seed
+    for row in np.random.default_rng(seed).permutation(len(problem.open)).tolist():
         yield Choice(row)
 
 
@@ -17,3 +26,20 @@ def all_rows(problem: Problem) -> Iterator[Choice]:
     """Every row, in the pool's order."""
     for row in range(len(problem.open)):
         yield Choice(row)
+
+
+RANDOM = SelectorKind(
+    line="rows drawn at random",
+    source="the usual baseline",
+    needs=lambda _: "nothing",
+    settings=RandomSettings,
+    select=random,
+)
+
+ALL = SelectorKind(
+    line="every row",
+    source="the usual baseline",
+    needs=lambda _: "nothing",
+    select=all_rows,
+    takes_all=True,
+)
