@@ -1,10 +1,15 @@
 """The grid of methods: names, settings, and what the configuration makes of them."""
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
+from g2is.api import select
 from g2is.config import Config, SelectionConfig
+from g2is.config.compare import CompareConfig
 from g2is.config.io import parse
+from g2is.errors import ConfigError
 from g2is.methods import (
     GRADIENT,
     METHODS,
@@ -88,6 +93,59 @@ def test_the_form_that_a_method_looks_at_is_stored() -> None:
 def test_what_does_not_fit_is_refused_by_name(settings: dict[str, str], expected: str) -> None:
     with pytest.raises(ValidationError, match=expected):
         SelectionConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (
+            {"method": "less", "noise": 5.0},
+            "selection.noise: expected the selector design, which looks at it, found top",
+        ),
+        ({"core": "pca"}, "selection.core: expected the selector walk, which looks at it, found design; add --method"),
+        ({"method": "less", "core": "pca"}, "selection.core: expected the selector walk"),
+        (
+            {"method": "random", "delta": 0.1, "exact_budget": False},
+            "selection.exact_budget, selection.delta: expected",
+        ),
+        ({"method": "g2is", "seed": 1}, "selection.seed: expected the selector random"),
+    ],
+)
+def test_a_setting_that_the_selector_does_not_read_is_refused(settings: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ValidationError, match=expected):
+        SelectionConfig(**settings)
+    with pytest.raises(ConfigError, match=expected):
+        parse(Config, REQUIRED | {"selection": settings}, "x")
+    with pytest.raises(ConfigError, match=expected):
+        select(pool="p", target="t", model="m", out="o", selection=settings)
+
+
+def test_what_is_at_its_default_or_the_method_s_own_may_be_said_of_any_selector() -> None:
+    everything = SelectionConfig(method="less").model_dump()
+    assert everything["noise"] == 1.0
+    assert SelectionConfig(**everything) == SelectionConfig(method="less")  # as a run's config.yaml has it
+    assert SelectionConfig(method="official", selector="top").core == "pca"  # the method's, for its own selector
+    assert SelectionConfig(method="without-graph", core="mean").core == "mean"  # it ranks by core knowledge
+    assert SelectionConfig(selector="own:mine", noise=5.0, delta=0.1).noise == 5.0  # which may look at any
+
+
+def test_a_representation_s_setting_is_refused_where_another_one_is_used() -> None:
+    with pytest.raises(ConfigError, match=r"representation.max_terms: expected the representation lexical.*gradient"):
+        parse(Config, REQUIRED | {"representation": {"max_terms": 5}}, "x")
+    lexical = {"selection": {"method": "bm25"}, "representation": {"max_terms": 5}}
+    assert parse(Config, REQUIRED | lexical, "x").representation.max_terms == 5
+
+
+def test_a_comparison_gives_each_method_what_it_reads_and_refuses_what_none_reads() -> None:
+    compared = {"pool": "p", "targets": "t", "tests": "t", "out": "o", "model": {"name": "m"}, "methods": "design,less"}
+    config = parse(CompareConfig, compared | {"selection": {"noise": 0.5}}, "x")
+    assert config.selection_of("design", "1%", 2).noise == 0.5
+    assert config.selection_of("less", "1%", 2).noise == 1.0
+    assert [config.selection_of(name, "1%", 2).seed for name in ("random", "less")] == [2, 0]
+    with pytest.raises(ConfigError, match=r"selection.delta: expected the selector walk"):
+        parse(CompareConfig, compared | {"selection": {"delta": 0.5}}, "x")
+    with pytest.raises(ConfigError, match=r"representation.max_terms: expected the representation lexical"):
+        parse(CompareConfig, compared | {"representation": {"max_terms": 5}}, "x")
 
 
 def test_a_user_s_own_selector_and_representation_may_have_any_name() -> None:
