@@ -6,9 +6,11 @@
 PYTHON ?= python3
 # On Linux pip may bring CUDA along (several GB). For a CPU build install that into $(VENV) first, then
 # make setup TORCH='torch>=2.11'
-TORCH ?= torch==2.13.0
+TORCH ?= $(shell grep '^torch==' constraints.txt)
 VENV ?= .venv
 BIN := $(VENV)/bin
+# By uv where it is there: faster. Torch by pip in any case, whose configuration knows where its builds lie.
+INSTALL := $(if $(shell command -v uv),uv pip install --python $(BIN)/python,$(BIN)/python -m pip install --disable-pip-version-check)
 STAMP := $(VENV)/.installed
 DEMO ?= demo-run
 
@@ -16,10 +18,12 @@ DEMO ?= demo-run
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "g2is needs Python 3.11 or newer, found " + sys.version.split()[0] + "; give another with PYTHON=")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)' -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
+	grep -v '^torch==' constraints.txt > $(VENV)/constraints.txt
+	$(INSTALL) --quiet -c $(VENV)/constraints.txt -e '.[dev]'
 	touch $@
 
 demo: setup

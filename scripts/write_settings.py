@@ -1,5 +1,7 @@
 """Write docs/settings.md from the configuration's own fields: python scripts/write_settings.py"""
 
+import re
+import textwrap
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -12,10 +14,15 @@ from g2is.methods import METHODS
 OFFICIAL = METHODS["official"].settings
 PLACE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 _WORDS = {"int": "whole number", "float": "number", "str": "text", "bool": "true, false", "Path": "file"}
+_WIDTH = 120
 HEAD = """# Every setting
 
-Set any of them with `--set section.name=value` (lists as `[a, b]`, mappings as `{a: 2}`); every run writes all of them
+How do I set one? With `--set section.name=value`: lists as `[a, b]`, mappings as `{a: 2}`. Every run writes all of them
 to its `config.yaml`.
+
+An entry is the setting's name, then its values and default, then what it means. In `selection`, `official` says what
+the method of that name sets otherwise.
+
 Made from `src/g2is/config/` by `scripts/write_settings.py`.
 """
 
@@ -31,26 +38,34 @@ def page() -> str:
     parts = [HEAD]
     for name, section in sections.items():
         assert section is not None
-        parts.append(f"## {name}\n{(section.__doc__ or '').strip().splitlines()[0]}\n")
-        columns = "| setting | values | default | |" + (" `official` |" if name == "selection" else "")
-        parts.append(columns + "\n" + "|---" * columns.count("|", 1) + "|")
-        parts[-1] += "".join("\n" + row for row in rows(section, f"{name}.")) + "\n"
+        parts.append(f"## {name}\n{filled((section.__doc__ or '').strip().splitlines()[0])}\n")
+        parts.append("\n".join(entries(section, f"{name}.")) + "\n")
     return "\n".join(parts)
 
 
-def rows(section: Any, prefix: str) -> list[str]:
-    """A table row for each setting of a section and those in it."""
+def entries(section: Any, prefix: str) -> list[str]:
+    """A list entry for each setting of a section and those in it: values and default, and below them what it means."""
     found = []
     for name, field in section.model_fields.items():
         if is_section(field):
-            found += rows(field.annotation, f"{prefix}{name}.")
+            found += entries(field.annotation, f"{prefix}{name}.")
             continue
-        default = "required" if field.is_required() else f"`{plain(field.default)}`"
-        row = f"| `{prefix}{name}` | {values(field.annotation)} | {default} | {field.description or ''} |"
-        if prefix == "selection.":
-            row += f" `{plain(OFFICIAL[name])}` |" if name in OFFICIAL else " same |"
-        found.append(row)
+        default = "required" if field.is_required() else f"default `{plain(field.default)}`"
+        if prefix == "selection." and name in OFFICIAL:
+            default += f"; `official`: `{plain(OFFICIAL[name])}`"
+        colon = ":" if field.description else ""
+        found.append(filled(f"- `{prefix}{name}` ({values(field.annotation)}; {default}){colon}"))
+        if field.description:
+            found.append(filled(f"  {field.description}"))
     return found
+
+
+def filled(text: str) -> str:
+    """A paragraph, or an item of a list, in lines that fit; code is kept whole."""
+    indent = "  " if text.startswith(("- ", "  ")) else ""
+    whole = re.sub(r"`[^`]+`", lambda code: code[0].replace(" ", "\0"), text)
+    lines = textwrap.wrap(whole, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines).replace("\0", " ")
 
 
 def is_section(field: FieldInfo) -> bool:
