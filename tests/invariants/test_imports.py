@@ -78,6 +78,7 @@ def test_help_imports_neither_torch_nor_transformers() -> None:
     assert "select" in done.stdout
 
 
+@pytest.mark.slow
 def test_every_public_name_is_there_and_importing_g2is_loads_none_of_them() -> None:
     program = (
         "import sys, g2is; assert 'torch' not in sys.modules\n"

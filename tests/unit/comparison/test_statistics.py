@@ -109,6 +109,7 @@ def test_the_order_of_the_methods_changes_nothing_but_rounding():
     np.testing.assert_allclose(resample(values[:, order], num_resamples=200), found[:, order], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_ten_thousand_resamples_of_5000_examples_stay_below_200_megabytes():
     values, weights = np.random.default_rng(9).random((2, 5_000, 20))
     tracemalloc.start()

@@ -47,6 +47,7 @@ def test_losses_are_those_of_each_example_alone(setting):
     assert found.loss == pytest.approx((found.losses * found.num_learned).sum() / found.num_learned.sum())
 
 
+@pytest.mark.slow
 def test_answers_are_the_most_likely_tokens_one_by_one_whatever_the_batch(setting):
     model, tokenizer, rows = *setting[:2], setting[2][:5]
     together = answer(model, tokenizer, rows, 100_000, lambda done, total: None)

@@ -40,6 +40,7 @@ def setting(tmp_path_factory):
     return folder.load(torch.device("cpu")), tokenizer, rows
 
 
+@pytest.mark.slow
 def test_the_batch_size_changes_no_answer_and_no_loss_beyond_rounding(setting):
     apart, few, together = (evaluate_rows(*setting, None, SHORT, size, silent) for size in (1, 400, 100_000))
     for other in (few, together):

@@ -34,6 +34,7 @@ def test_real_answers_are_learned_with_their_end(name: str, end: str, context_le
         assert len(rendered.input_ids) <= context_length
 
 
+@pytest.mark.slow
 def test_markers_and_prefixes_find_the_same_answers() -> None:
     from transformers import AutoTokenizer
 

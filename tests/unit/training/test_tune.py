@@ -17,6 +17,8 @@ from g2is.model.adapter import load_adapter
 from g2is.model.folder import find_model
 from g2is.training.tune import ADAPTER, finished_tuning, tune
 
+pytestmark = pytest.mark.slow  # trains
+
 MODEL = Path(__file__).resolve().parents[3] / "src/g2is/demo/model"
 CPU = torch.device("cpu")
 SETTINGS = TuningConfig(lora=LoraConfig(rank=4, alpha=16, dropout=0.1), epochs=2, learning_rate=2e-3, batch_size=8)
