@@ -30,7 +30,8 @@ def test_rows_are_the_embeddings_of_the_text_without_special_tokens(
     minilm: Path, materials: Callable[..., Materials], rows_of: Callable[[Sequence[str]], list[Row]]
 ) -> None:
     sentence_transformers = pytest.importorskip("sentence_transformers")
-    given, done = materials(batch_tokens=100, embedding_model=str(minilm)), []
+    given = materials(batch_tokens=100, embedding_model=str(minilm))
+    done: list[int] = []
     rows = rows_of(TEXTS)
     arrays = embedding(given).open()(rows, done.append)
     model = sentence_transformers.SentenceTransformer(str(minilm), device="cpu", local_files_only=True)
