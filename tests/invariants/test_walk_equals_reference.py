@@ -131,7 +131,7 @@ def reference(case: Case, grain: float = 1e-12) -> ReferenceWalk:
     return plain
 
 
-def taken(result: Walk) -> list[tuple[int, str, str, int]]:
+def taken(result: Walk) -> list[tuple[int, str, str | None, int | None]]:
     return [(step.row, step.role, step.target, step.component) for step in result.steps]
 
 
@@ -195,7 +195,7 @@ def test_the_cases_reach_every_role_and_both_endings() -> None:
 
 
 def goes_on_in_a_later_deal(result: Walk) -> bool:
-    of_trail: dict[int, set[bool]] = {}
+    of_trail: dict[int | None, set[bool]] = {}
     for step in result.steps:
         of_trail.setdefault(step.trail, set()).add(step.role == "refill")
     return any(len(kinds) == 2 for kinds in of_trail.values())
@@ -222,7 +222,7 @@ def check_trails(result: Walk, case: Case) -> None:
     """(a) and (b) of method.md step 7 for every row that does not begin its trail."""
     values, settings = case.values, case.settings
     units = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-10)
-    cores = {target.name: target.core.components for target in case.targets}
+    cores: dict[str | None, np.ndarray] = {target.name: target.core.components for target in case.targets}
     for trail in {step.trail for step in result.steps}:
         steps = [step for step in result.steps if step.trail == trail]
         assert len({(step.target, step.component) for step in steps}) == 1
