@@ -21,7 +21,7 @@ from g2is.model.folder import find_model
 from g2is.progress import Progress
 from g2is.training.tune import ADAPTER, finished_tuning, tune
 
-pytestmark = pytest.mark.slow  # trains
+pytestmark = pytest.mark.slow  # each trains
 
 MODEL = Path(__file__).resolve().parents[3] / "src/g2is/demo/model"
 CPU = torch.device("cpu")
