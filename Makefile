@@ -1,5 +1,6 @@
 # make demo    the whole job on a bundled sample, from nothing: sets up, selects, tunes and compares, on a CPU
 # make test    sets up and passes the tests
+# make unit    the fast tests alone, in under a minute: what to run after each change
 # make check   formatter, linter, type checker (make lint) and tests: what CI runs
 # make bench   speed and memory, small, beside their goals in one table (10 minutes; CPU)
 
@@ -14,7 +15,7 @@ INSTALL := $(if $(shell command -v uv),uv pip install --python $(BIN)/python,$(B
 STAMP := $(VENV)/.installed
 DEMO ?= demo-run
 
-.PHONY: setup demo test lint check bench clean
+.PHONY: setup demo test unit lint check bench clean
 
 setup: $(STAMP)
 
@@ -31,6 +32,9 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+unit: setup
+	$(BIN)/python -m pytest -m "not slow" tests/unit tests/invariants tests/parity
 
 check: lint test
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -160,7 +161,7 @@ def test_tasks_of_one_s_own_are_run_offline_and_agree_with_our_own_numbers(
     pytest.importorskip("lm_eval", reason="lm-eval is an optional extra")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
-    tasks = []
+    tasks: list[Any] = []
     for kind, rest in (("generate_until", _GENERATE), ("multiple_choice", _CHOOSE)):
         tasks += ["--task", tmp_path / f"{kind}.yaml"]
         tasks[-1].write_text(_TASK.format(kind=kind, data=test_rows) + rest)

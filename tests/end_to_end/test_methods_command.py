@@ -2,10 +2,11 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -132,7 +133,7 @@ def test_methods_lists_every_method_with_its_cell(g2is: Command) -> None:
 
 
 def test_a_selector_and_a_representation_of_one_s_own_from_python(sample: Path, tmp_path: Path) -> None:
-    def longest_first(problem: Problem):  # type: ignore[no-untyped-def]
+    def longest_first(problem: Problem) -> Iterator[Choice]:
         rows, _ = problem.vectors()
         for row in np.argsort(-rows.exact_cosines(np.arange(rows.num_rows), np.array([1.0, 0.0])), kind="stable"):
             yield Choice(int(row))
@@ -140,7 +141,7 @@ def test_a_selector_and_a_representation_of_one_s_own_from_python(sample: Path, 
     lengths = package.Representation(
         "lengths", 1, lambda texts: np.array([[len(text), 10.0] for text in texts], np.float32)
     )
-    common = {
+    common: dict[str, Any] = {
         "pool": sample / "pool.jsonl",
         "target": sample / "target.jsonl",
         "model": MODEL,

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,13 @@ from peft import PeftModel
 from small_run import MODEL, set_flags
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
+Command = Callable[..., tuple[int, str, str]]
 WILD = set_flags({"tuning.learning_rate": "1e30", "tuning.max_grad_norm": "1e30", "tuning.epochs": "4"})
 QUICK = set_flags({"tuning.lora.rank": "4", "tuning.epochs": "1", "tuning.learning_rate": "2e-3"})
 
 
 @pytest.fixture(scope="module")
-def other_model(tmp_path_factory) -> Path:
+def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of another shape with the bundled model's tokenizer."""
     from transformers import AutoTokenizer
 
@@ -32,7 +34,9 @@ def other_model(tmp_path_factory) -> Path:
     return folder
 
 
-def test_another_model_is_tuned_on_the_selection_and_peft_loads_the_adapter(g2is, finished, other_model, tmp_path):
+def test_another_model_is_tuned_on_the_selection_and_peft_loads_the_adapter(
+    g2is: Command, finished: Path, other_model: Path, tmp_path: Path
+) -> None:
     code, out, err = g2is("train", finished, "--model", other_model, "--out", tmp_path / "tuned", *QUICK)
     assert code == 0, err
     num_selected = len((finished / "selected.jsonl").read_text().splitlines())
@@ -44,8 +48,8 @@ def test_another_model_is_tuned_on_the_selection_and_peft_loads_the_adapter(g2is
 
 
 def test_given_again_it_trains_nothing_replayed_it_gives_the_same_and_other_settings_are_refused(
-    g2is, finished, tmp_path
-):
+    g2is: Command, finished: Path, tmp_path: Path
+) -> None:
     command = ("train", finished, "--model", MODEL, "--out", tmp_path / "tuned", *QUICK)
     assert g2is(*command)[0] == 0
     adapter = tmp_path / "tuned/adapter/adapter_model.safetensors"
@@ -62,13 +66,13 @@ def test_given_again_it_trains_nothing_replayed_it_gives_the_same_and_other_sett
     assert "name another --out" in err
 
 
-def test_a_file_of_examples_will_do_instead_of_a_run(g2is, sample, tmp_path):
+def test_a_file_of_examples_will_do_instead_of_a_run(g2is: Command, sample: Path, tmp_path: Path) -> None:
     code, out, err = g2is("train", sample / "target.jsonl", "--model", MODEL, "--out", tmp_path / "tuned", *QUICK)
     assert code == 0, err
     assert "tuned on 8 examples" in out
 
 
-def test_a_run_without_a_selection_is_refused_and_nothing_is_left(g2is, tmp_path):
+def test_a_run_without_a_selection_is_refused_and_nothing_is_left(g2is: Command, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run/config.yaml").write_text("pool: x\n")
     code, _, err = g2is("train", tmp_path / "run", "--model", MODEL, "--out", tmp_path / "tuned", *QUICK)
@@ -77,7 +81,9 @@ def test_a_run_without_a_selection_is_refused_and_nothing_is_left(g2is, tmp_path
     assert not (tmp_path / "tuned").exists()
 
 
-def test_a_training_is_logged_if_asked_for_and_that_is_no_other_training(g2is, sample, tmp_path):
+def test_a_training_is_logged_if_asked_for_and_that_is_no_other_training(
+    g2is: Command, sample: Path, tmp_path: Path
+) -> None:
     pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
     command = ("train", sample / "target.jsonl", "--model", MODEL, "--out", tmp_path / "tuned", *QUICK)
     code, _, err = g2is(*command, "--set", "execution.report_to=[tensorboard]")
@@ -87,7 +93,9 @@ def test_a_training_is_logged_if_asked_for_and_that_is_no_other_training(g2is, s
     assert g2is(*command)[0] == 0  # without it the work is the same
 
 
-def test_a_training_is_logged_to_wandb_if_asked_for(g2is, sample, tmp_path, monkeypatch):
+def test_a_training_is_logged_to_wandb_if_asked_for(
+    g2is: Command, sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("wandb", reason="W&B is not installed")
     monkeypatch.setenv("WANDB_MODE", "offline")
     command = ("train", sample / "target.jsonl", "--model", MODEL, "--out", tmp_path / "tuned", *QUICK)
@@ -97,7 +105,9 @@ def test_a_training_is_logged_to_wandb_if_asked_for(g2is, sample, tmp_path, monk
     assert record.stat().st_size > 100
 
 
-def test_a_missing_package_to_log_to_is_named_before_anything_is_done(g2is, sample, tmp_path):
+def test_a_missing_package_to_log_to_is_named_before_anything_is_done(
+    g2is: Command, sample: Path, tmp_path: Path
+) -> None:
     if importlib.util.find_spec("wandb") is not None:
         pytest.skip("wandb is installed")
     command = ("train", sample / "target.jsonl", "--model", MODEL, "--out", tmp_path / "tuned", *QUICK)
@@ -110,7 +120,9 @@ def test_a_missing_package_to_log_to_is_named_before_anything_is_done(g2is, samp
     assert not (tmp_path / "tuned").exists()
 
 
-def test_a_training_that_diverges_can_be_given_again_with_a_lower_rate(g2is, sample, tmp_path):
+def test_a_training_that_diverges_can_be_given_again_with_a_lower_rate(
+    g2is: Command, sample: Path, tmp_path: Path
+) -> None:
     command = ("train", sample / "target.jsonl", "--model", MODEL, "--out", tmp_path / "tuned", *QUICK)
     code, _, err = g2is(*command, *WILD)
     assert code == 2
@@ -128,7 +140,9 @@ def copy_with(run: Path, place: Path, **examples: object) -> Path:
     return place
 
 
-def test_examples_are_rendered_as_the_run_did_unless_told_and_runs_that_differ_are_refused(g2is, finished, tmp_path):
+def test_examples_are_rendered_as_the_run_did_unless_told_and_runs_that_differ_are_refused(
+    g2is: Command, finished: Path, tmp_path: Path
+) -> None:
     plain = copy_with(finished, tmp_path / "plain", template="plain", max_length=40)
     for out, given, expected in (
         ("as-selected", (), ("plain", 40)),

@@ -40,7 +40,7 @@ def write_store(folder: Path) -> None:
 
 
 def walk_over_store(folder: Path, result: Path, group: Path | None) -> None:
-    similarity._device_for = lambda _: None  # a GPU's memory is no part of this
+    similarity._device_for = lambda num_bytes: None  # a GPU's memory is no part of this
     settings = SelectionConfig(method="g2is")
     core = core_knowledge(drawn(16, seed=0), settings)
     if group is not None:

@@ -64,7 +64,8 @@ def test_killed_at_every_stage_and_resumed_its_cells_are_those_of_an_undisturbed
         "rows are selected": exists("selections/less-rr/**/selection.parquet"),
         "two cells are there": lambda: len(list(out.glob("cells/**/*.json"))) >= 3,
     }
-    killed, made = [], {}
+    killed: list[str] = []
+    made: dict[Path, int] = {}
     for name, moment in moments.items():
         if run_until(command(tmp_path, "out"), tmp_path / "errors", moment):
             killed.append(name)
@@ -78,6 +79,6 @@ def test_killed_at_every_stage_and_resumed_its_cells_are_those_of_an_undisturbed
     assert len(found) == 6
     for name, cell in expected.items():
         np.testing.assert_array_equal(found[name].losses, cell.losses, name)
-        np.testing.assert_array_equal(found[name].rows, cell.rows, name)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(found[name].rows, cell.rows, name)
         assert (found[name].num_steps, found[name].num_tokens) == (cell.num_steps, cell.num_tokens), name
     assert not list(out.glob("tuned/*/trainer")), "what only helps to go on is left behind"

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from forked import die, ended, start
@@ -11,7 +12,7 @@ from g2is.store.matrix import RowTable, Shard
 
 def make_shard(number: int, num_rows: int) -> Shard:
     rng = np.random.default_rng(number)
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "epoch-1/less/rows": rng.normal(size=(num_rows, 16)).astype(np.float16),
         "epoch-1/less/norm": rng.random(num_rows, np.float32),
         "epoch-1/loss": rng.random(num_rows, np.float32),
@@ -35,12 +36,12 @@ def write_and_die(folder: Path, num_syncs: int) -> None:
     """Write two shards, and die at the fsync after `num_syncs` of them."""
     real, left = os.fsync, num_syncs
 
-    def fsync(handle: int) -> None:
+    def fsync(fd: Any) -> None:
         nonlocal left
         left -= 1
         if left < 0:
             die()
-        real(handle)
+        real(fd)
 
     os.fsync = fsync
     write_all(folder)

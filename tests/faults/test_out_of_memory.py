@@ -47,7 +47,8 @@ def allow_bytes_beyond_those_in_use(num_bytes: int) -> None:
 
 
 def extract_with_little_memory(result: Path) -> None:
-    rows, notices = make_rows(2_000, 64), []
+    rows = make_rows(2_000, 64)
+    notices: list[str] = []
     keys = np.zeros((len(rows), 16), np.uint8)
     calm = make_extractor(notices, batch_tokens=4_096).extract(rows, keys, ["less"]).arrays
     extractor = make_extractor(notices, batch_tokens=10**6)

@@ -39,7 +39,11 @@ def test_per_example_gradients_agree_with_the_cpu(name: str) -> None:
     for device in ("cpu", "cuda"):
         model = tiny_adapted_model(name, "attention").to(device)
         found: dict[str, torch.Tensor] = {}
-        per_example_gradients(model, pad_batch(rows, device), lambda n, g, f=found: f.__setitem__(n, g.cpu()))
+
+        def sink(name: str, gradient: torch.Tensor, found: dict[str, torch.Tensor] = found) -> None:
+            found[name] = gradient.cpu()
+
+        per_example_gradients(model, pad_batch(rows, device), sink)
         on[device] = found
     for parameter, gradient in on["cpu"].items():
         cosine = torch.cosine_similarity(on["cuda"][parameter].double(), gradient.double())

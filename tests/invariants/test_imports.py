@@ -87,6 +87,7 @@ def test_a_declaration_brings_neither_the_configuration_that_is_made_of_it_nor_t
     assert done.stdout.strip() == "set()"
 
 
+@pytest.mark.slow
 def test_every_public_name_is_there_and_importing_g2is_loads_none_of_them() -> None:
     program = (
         "import sys, g2is; assert 'torch' not in sys.modules\n"

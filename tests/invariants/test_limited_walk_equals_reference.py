@@ -15,6 +15,7 @@ from g2is.selection.walk import TargetShare, walk_targets
 
 NUM_CASES = 200
 BATCH = 20
+BATCHES = [0, *(pytest.param(batch, marks=pytest.mark.slow) for batch in range(1, NUM_CASES // BATCH))]
 
 
 @dataclass
@@ -81,7 +82,7 @@ def reference(limited: Limited) -> ReferenceWalk:
     return plain
 
 
-@pytest.mark.parametrize("batch", range(NUM_CASES // BATCH))
+@pytest.mark.parametrize("batch", BATCHES)
 def test_rows_order_and_roles_are_those_of_the_plain_walk(batch: int) -> None:
     for seed in range(batch * BATCH, (batch + 1) * BATCH):
         limited = limited_case(seed)
@@ -92,6 +93,7 @@ def test_rows_order_and_roles_are_those_of_the_plain_walk(batch: int) -> None:
         assert select(limited, quantise=True).steps == result.steps, f"seed {seed}: {limited}"
 
 
+@pytest.mark.slow
 def test_no_budget_and_no_quota_is_ever_exceeded_and_included_rows_come_first() -> None:
     for seed in range(NUM_CASES):
         limited = limited_case(seed)
@@ -107,6 +109,7 @@ def test_no_budget_and_no_quota_is_ever_exceeded_and_included_rows_come_first() 
             assert amounts[rows[quota.rows[rows]]].sum() <= quota.most, f"seed {seed}: {limited}"
 
 
+@pytest.mark.slow
 def test_with_an_exact_budget_less_is_left_than_the_longest_row_takes_unless_the_pool_ran_out() -> None:
     for seed in range(NUM_CASES):
         limited = limited_case(seed)
@@ -116,6 +119,7 @@ def test_with_an_exact_budget_less_is_left_than_the_longest_row_takes_unless_the
             assert result.budget - result.spent < longest or result.ran_out is not None, f"seed {seed}: {limited}"
 
 
+@pytest.mark.slow
 def test_tokens_that_are_all_one_select_what_a_budget_of_rows_selects() -> None:
     for seed in range(60):
         case = random_case(seed)
@@ -126,6 +130,7 @@ def test_tokens_that_are_all_one_select_what_a_budget_of_rows_selects() -> None:
         assert by_tokens.components == by_rows.components
 
 
+@pytest.mark.slow
 def test_the_cases_reach_every_limit() -> None:
     """Guards the tests above: cases in which no limit binds would prove nothing about them."""
     cases = [limited_case(seed) for seed in range(NUM_CASES)]

@@ -18,6 +18,7 @@ from g2is.selection.walk import TargetShare, walk, walk_targets
 
 NUM_CASES = 200
 BATCH = 20
+BATCHES = [0, *(pytest.param(batch, marks=pytest.mark.slow) for batch in range(1, NUM_CASES // BATCH))]
 
 
 @dataclass
@@ -130,7 +131,7 @@ def reference(case: Case, grain: float = 1e-12) -> ReferenceWalk:
     return plain
 
 
-def taken(result: Walk) -> list[tuple[int, str, str, int]]:
+def taken(result: Walk) -> list[tuple[int, str, str | None, int | None]]:
     return [(step.row, step.role, step.target, step.component) for step in result.steps]
 
 
@@ -145,7 +146,7 @@ def every_screen(pool: Any) -> dict[str, UnitRows]:
     return found
 
 
-@pytest.mark.parametrize("batch", range(NUM_CASES // BATCH))
+@pytest.mark.parametrize("batch", BATCHES)
 def test_rows_order_and_roles_are_those_of_the_plain_walk_by_every_screen(batch: int) -> None:
     for seed in range(batch * BATCH, (batch + 1) * BATCH):
         case = random_case(seed)
@@ -156,6 +157,7 @@ def test_rows_order_and_roles_are_those_of_the_plain_walk_by_every_screen(batch:
             assert (result.ran_out is not None) == plain.ran_out, f"{name}, seed {seed}: {result.ran_out}"
 
 
+@pytest.mark.slow
 def test_without_ties_the_plain_walk_needs_no_grain() -> None:
     for seed in range(10):
         case = random_case(seed)
@@ -165,6 +167,7 @@ def test_without_ties_the_plain_walk_needs_no_grain() -> None:
         assert taken(select(case)) == reference(case, grain=0.0).selected, f"seed {seed}: {case}"
 
 
+@pytest.mark.slow
 def test_wide_rows_are_walked_as_the_plain_walk_does() -> None:
     """k beyond one float32 sum, and near-orthogonal rows, so that many cosines lie near the conflict threshold."""
     for seed in range(4):
@@ -179,6 +182,7 @@ def test_wide_rows_are_walked_as_the_plain_walk_does() -> None:
             assert taken(select(case, pool=rows)) == plain.selected, f"{name}, seed {seed}: {case}"
 
 
+@pytest.mark.slow
 def test_the_cases_reach_every_role_and_both_endings() -> None:
     """Guards the test above: cases that never fall back, refill or run out would prove nothing about it."""
     results = [select(random_case(seed)) for seed in range(60)]
@@ -191,12 +195,13 @@ def test_the_cases_reach_every_role_and_both_endings() -> None:
 
 
 def goes_on_in_a_later_deal(result: Walk) -> bool:
-    of_trail: dict[int, set[bool]] = {}
+    of_trail: dict[int | None, set[bool]] = {}
     for step in result.steps:
         of_trail.setdefault(step.trail, set()).add(step.role == "refill")
     return any(len(kinds) == 2 for kinds in of_trail.values())
 
 
+@pytest.mark.slow
 def test_a_walk_keeps_its_own_rules() -> None:
     for seed in range(60):
         case = random_case(seed)
@@ -217,7 +222,7 @@ def check_trails(result: Walk, case: Case) -> None:
     """(a) and (b) of method.md step 7 for every row that does not begin its trail."""
     values, settings = case.values, case.settings
     units = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-10)
-    cores = {target.name: target.core.components for target in case.targets}
+    cores: dict[str | None, np.ndarray] = {target.name: target.core.components for target in case.targets}
     for trail in {step.trail for step in result.steps}:
         steps = [step for step in result.steps if step.trail == trail]
         assert len({(step.target, step.component) for step in steps}) == 1
@@ -240,6 +245,7 @@ def check_trails(result: Walk, case: Case) -> None:
             consistencies.append(step.consistency)
 
 
+@pytest.mark.slow
 def test_block_size_changes_nothing_not_even_a_digit() -> None:
     for seed in range(10):
         case = random_case(seed)
@@ -248,6 +254,7 @@ def test_block_size_changes_nothing_not_even_a_digit() -> None:
             assert select(case, pool=UnitRows(case.pool, block_values)) == whole, f"seed {seed}: {case}"
 
 
+@pytest.mark.slow
 def test_threads_change_nothing() -> None:
     rng = np.random.default_rng(5)
     pool = rng.normal(size=(3000, 96)).astype(np.float16)
@@ -265,6 +272,7 @@ def test_threads_change_nothing() -> None:
     assert walks[0] == walks[1]
 
 
+@pytest.mark.slow
 def test_scaling_rows_by_powers_of_two_changes_nothing() -> None:
     for seed in range(25):
         case = random_case(seed)
@@ -274,6 +282,7 @@ def test_scaling_rows_by_powers_of_two_changes_nothing() -> None:
         assert select(case, pool=scaled) == select(case), f"seed {seed}: {case}"
 
 
+@pytest.mark.slow
 def test_permuting_the_pool_permutes_the_selection_where_nothing_ties() -> None:
     for seed in range(15):
         case = random_case(seed)
@@ -300,6 +309,7 @@ class CoarseRows(UnitRows):
         return screened + self._rng.uniform(-0.05, 0.05, size=screened.shape).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_the_screen_decides_nothing_that_its_margin_leaves_open() -> None:
     for seed in range(100):
         case = random_case(seed)

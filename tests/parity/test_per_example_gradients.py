@@ -1,7 +1,7 @@
 """Batched per-example gradients against a plain loop of single-example autograd through transformers' own loss."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from g2is.model.batches import IGNORED_LABEL, pad_batch
 from g2is.model.parameters import canonical_name
 
 Row = tuple[np.ndarray, np.ndarray]
+Side = Literal["left", "right"]
 
 
 def random_rows(lengths: tuple[int, ...] = (5, 19, 12, 19, 7), seed: int = 0) -> list[Row]:
@@ -43,7 +44,7 @@ def gradients_by_plain_autograd(model: PeftModel, row: Row) -> tuple[dict[str, t
     return found, loss.item()
 
 
-def collected(model: PeftModel, rows: list[Row], side: str = "right", **options: object) -> dict[str, torch.Tensor]:
+def collected(model: PeftModel, rows: list[Row], side: Side = "right", **options: object) -> dict[str, torch.Tensor]:
     gradients: dict[str, torch.Tensor] = {}
 
     def sink(name: str, gradient: torch.Tensor) -> None:
@@ -71,11 +72,12 @@ def assert_equal_autograd(model: Any, rows: Sequence[Any], gradients: dict[str, 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_batched_gradients_equal_a_loop_of_autograd(name: str, layers: str) -> None:
     model, rows = tiny_adapted_model(name, layers), random_rows()
-    for side in ("right", "left"):
+    sides: tuple[Side, ...] = ("right", "left")
+    for side in sides:
         assert_equal_autograd(model, rows, collected(model, rows, side), f"{name} {side}")
 
 
-IMPORTED = {
+IMPORTED: dict[str, tuple[str, dict[str, Any]]] = {
     "ranks and alphas by pattern": (
         "llama",
         {"rank_pattern": {"q_proj": 2, "layers.1.self_attn.v_proj": 7}, "alpha_pattern": {"k_proj": 30, "o_proj": 1}},

@@ -18,6 +18,7 @@ from g2is.model.trainer import _arguments, train_adapter
 CONFIG = TuningConfig(epochs=2, batch_size=6, device_batch_size=2, learning_rate=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_training_takes_the_steps_of_the_stock_trainer(name: str, tmp_path: Path) -> None:
     rows = random_rows((5, 19, 12, 19, 7, 30))

@@ -23,9 +23,11 @@ def read_table(tmp_path: Path) -> Callable[..., ExampleTable]:
     renderer = make_renderer(tokenizer, ExamplesConfig(), 512)
 
     def read(*pairs: tuple[str, str], sources: tuple[str | None, ...] = (), name: str = "pool.jsonl") -> ExampleTable:
-        rows = [
-            {"id": chr(ord("a") + number), "prompt": prompt, "completion": answer}
-            | ({"source": sources[number]} if sources else {})
+        rows: list[dict[str, str | None]] = [
+            {
+                **{"id": chr(ord("a") + number), "prompt": prompt, "completion": answer},
+                **({"source": sources[number]} if sources else {}),
+            }
             for number, (prompt, answer) in enumerate(pairs)
         ]
         (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -1,9 +1,9 @@
 import io
+import time
 
 import pytest
 from rich.console import Console
 
-from g2is.cli import progress
 from g2is.cli.progress import TerminalReporter
 
 
@@ -19,7 +19,7 @@ def test_a_terminal_gets_bars_that_start_without_a_total() -> None:
 
 def test_a_pipe_gets_a_plain_line_now_and_then_with_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     out = io.StringIO()
     reporter = TerminalReporter(Console(file=out, width=120))
     with reporter.stage("gradients of pool", "tokens") as report:

@@ -1,6 +1,7 @@
 """A made-up comparison: cells whose losses are those of a simulated method, not of a model."""
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,6 +61,7 @@ def make_cell(key: Key) -> Cell:
 
 
 def _rows(key: Key, own: np.random.Generator) -> np.ndarray:
+    assert key.budget is not None
     num = NUM_POOL_ROWS // 100 * int(key.budget[:-1])
     kept = int(num * _SHARED.get(key.method, 0))
     fixed = np.random.default_rng([*key.method.encode(), *key.target.encode()]).permutation(NUM_POOL_ROWS)[:kept]
@@ -82,9 +84,9 @@ def cells() -> dict[Key, Cell]:
 def compare() -> Callable[..., Comparison]:
     """Compare cells of the grid with few resamples, which is quick."""
 
-    def run(cells: Mapping[Key, Cell] | Iterator[Cell], **options: object) -> Comparison:
+    def run(cells: Mapping[Key, Cell] | Iterator[Cell], **options: Any) -> Comparison:
         listed = list(cells.values()) if isinstance(cells, Mapping) else list(cells)
-        given = {"settings": {"model": "made-up"}, "environment": {"python": "3"}, "num_resamples": 400}
-        return compare_cells(listed, **({"grid": GRID, "num_pool_rows": NUM_POOL_ROWS} | given | options))
+        given: dict[str, Any] = {"settings": {"model": "made-up"}, "environment": {"python": "3"}, "num_resamples": 400}
+        return compare_cells(listed, **{"grid": GRID, "num_pool_rows": NUM_POOL_ROWS, **given, **options})
 
     return run

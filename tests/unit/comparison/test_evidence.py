@@ -1,29 +1,37 @@
 """From made-up cells to entries, against what can be computed by hand."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from g2is.comparison.cells import Key
+from g2is.comparison.cells import Cell, Key
+from g2is.comparison.evidence import Comparison
 from g2is.comparison.grid import Grid
 from g2is.comparison.notes import notes
 from g2is.errors import ConfigError, InputError
 
+Compare = Callable[..., Comparison]
 
-def entry_of(comparison, method, budget="1%"):
+
+def entry_of(comparison: Comparison, method: str, budget: str = "1%") -> Any:
+    """An Entry. What tests look at in it may be None by its type; one that is fails the test."""
     return next(entry for entry in comparison.entries[budget] if entry.method == method)
 
 
-def losses_of(cells, method, target, budget, seeds=(0, 1, 2)):
+def losses_of(
+    cells: dict[Key, Cell], method: str, target: str, budget: str | None, seeds: tuple[int, ...] = (0, 1, 2)
+) -> list[float]:
     return [cells[Key(method, target, budget, seed)].loss for seed in seeds]
 
 
-def without(cells, *lacking):
+def without(cells: dict[Key, Cell], *lacking: Key) -> dict[Key, Cell]:
     return {key: cell for key, cell in cells.items() if key not in lacking}
 
 
-def test_losses_differences_and_relative_means_are_those_of_the_cells(cells, compare):
+def test_losses_differences_and_relative_means_are_those_of_the_cells(cells: dict[Key, Cell], compare: Compare) -> None:
     found = entry_of(compare(cells), "g2is")
     mean = {
         (method, target): np.mean(losses_of(cells, method, target, "1%"))
@@ -42,14 +50,18 @@ def test_losses_differences_and_relative_means_are_those_of_the_cells(cells, com
     assert (found.mean.num_done, found.mean.num_planned, found.mean.num_rows) == (6, 6, 20)
 
 
-def test_methods_come_best_mean_first_and_those_that_always_belong_are_there_without_having_been_run(cells, compare):
+def test_methods_come_best_mean_first_and_those_that_always_belong_are_there_without_having_been_run(
+    cells: dict[Key, Cell], compare: Compare
+) -> None:
     entries = compare(cells).entries["1%"]
     assert [entry.method for entry in entries] == ["full", "less", "g2is", "random", "rds+", "untuned", "full-cut"]
     assert entries[-1].mean.relative is None
     assert [entry.method for entry in compare(cells).entries["5%"]][:3] == ["full", "g2is", "less"]
 
 
-def test_verdicts_say_which_methods_are_clear_of_random_and_of_untuned(cells, compare):
+def test_verdicts_say_which_methods_are_clear_of_random_and_of_untuned(
+    cells: dict[Key, Cell], compare: Compare
+) -> None:
     found = compare(cells)
     assert entry_of(found, "g2is").mean.to_random.verdict == "better"
     assert entry_of(found, "rds+").mean.to_random.verdict == "worse"
@@ -61,7 +73,9 @@ def test_verdicts_say_which_methods_are_clear_of_random_and_of_untuned(cells, co
     assert entry_of(compare(same), "g2is").mean.to_random.verdict == "unclear"
 
 
-def test_the_recovered_fraction_is_zero_for_random_one_for_full_and_below_zero_for_what_is_worse(cells, compare):
+def test_the_recovered_fraction_is_zero_for_random_one_for_full_and_below_zero_for_what_is_worse(
+    cells: dict[Key, Cell], compare: Compare
+) -> None:
     found = compare(cells)
     assert entry_of(found, "random").mean.recovered.fraction.value == 0
     assert entry_of(found, "full").mean.recovered.fraction.value == pytest.approx(1)
@@ -74,7 +88,7 @@ def test_the_recovered_fraction_is_zero_for_random_one_for_full_and_below_zero_f
     assert of_asset.value == pytest.approx((random - g2is) / (random - full))
 
 
-def test_the_recovered_fraction_can_be_taken_over_chosen_targets(cells, compare):
+def test_the_recovered_fraction_can_be_taken_over_chosen_targets(cells: dict[Key, Cell], compare: Compare) -> None:
     found = compare(cells, recovered_on=["asset"])
     entry = entry_of(found, "g2is")
     assert entry.mean.recovered.fraction == entry.by_target["asset"].recovered.fraction
@@ -83,7 +97,9 @@ def test_the_recovered_fraction_can_be_taken_over_chosen_targets(cells, compare)
         compare(cells, recovered_on=["pubmedqa"])
 
 
-def test_there_is_no_recovered_fraction_and_a_reason_where_full_gains_nothing(cells, compare):
+def test_there_is_no_recovered_fraction_and_a_reason_where_full_gains_nothing(
+    cells: dict[Key, Cell], compare: Compare
+) -> None:
     worse = {
         key: replace(cell, losses=cell.losses + 0.6) if key[:2] == ("full", "asset") else cell
         for key, cell in cells.items()
@@ -95,7 +111,9 @@ def test_there_is_no_recovered_fraction_and_a_reason_where_full_gains_nothing(ce
     assert "1%: no R on asset: full is not clearly better than random" in notes(found)
 
 
-def test_a_method_with_fewer_seeds_is_compared_on_those_that_random_has_too_and_it_is_said(cells, compare):
+def test_a_method_with_fewer_seeds_is_compared_on_those_that_random_has_too_and_it_is_said(
+    cells: dict[Key, Cell], compare: Compare
+) -> None:
     found = compare(without(cells, Key("g2is", "gsm8k", "1%", 1), Key("random", "gsm8k", "1%", 2)))
     part = entry_of(found, "g2is").by_target["gsm8k"]
     assert part.to_random.seeds == {"gsm8k": (0,)}
@@ -105,7 +123,9 @@ def test_a_method_with_fewer_seeds_is_compared_on_those_that_random_has_too_and_
     assert "1%: g2is is compared with random on the seeds that both have: 0 on gsm8k" in notes(found)
 
 
-def test_a_recovered_fraction_of_fewer_seeds_than_the_rest_of_its_line_is_told(cells, compare):
+def test_a_recovered_fraction_of_fewer_seeds_than_the_rest_of_its_line_is_told(
+    cells: dict[Key, Cell], compare: Compare
+) -> None:
     found = compare(without(cells, Key("full", "gsm8k", None, 1), Key("full", "gsm8k", None, 2)))
     assert entry_of(found, "g2is").by_target["gsm8k"].recovered.seeds == {"gsm8k": (0,)}
     told = [note for note in notes(found) if note.startswith("1%: R on")]
@@ -115,14 +135,14 @@ def test_a_recovered_fraction_of_fewer_seeds_than_the_rest_of_its_line_is_told(c
     assert not any(note.startswith("1%: R on") for note in notes(compare(cells)))
 
 
-def test_a_method_that_lacks_a_target_has_no_mean_and_comes_last(cells, compare):
+def test_a_method_that_lacks_a_target_has_no_mean_and_comes_last(cells: dict[Key, Cell], compare: Compare) -> None:
     found = compare({key: cell for key, cell in cells.items() if key[:3] != ("less", "asset", "1%")})
     assert entry_of(found, "less").mean.relative is None
     assert entry_of(found, "less").by_target["gsm8k"].relative is not None
     assert found.entries["1%"][-2].method == "less"
 
 
-def test_the_mean_is_over_the_targets_that_random_has_and_it_is_said(cells, compare):
+def test_the_mean_is_over_the_targets_that_random_has_and_it_is_said(cells: dict[Key, Cell], compare: Compare) -> None:
     found = compare({key: cell for key, cell in cells.items() if key[:3] != ("random", "asset", "1%")})
     assert found.mean_targets == {"1%": ("gsm8k",), "5%": ("gsm8k", "asset")}
     entry = entry_of(found, "g2is")
@@ -130,20 +150,22 @@ def test_the_mean_is_over_the_targets_that_random_has_and_it_is_said(cells, comp
     assert any(note.startswith("1%: the mean is over gsm8k alone") for note in notes(found))
 
 
-def test_every_part_of_a_grid_can_be_missing(cells, compare):
+def test_every_part_of_a_grid_can_be_missing(cells: dict[Key, Cell], compare: Compare) -> None:
     keys = list(cells)
     for chosen in ([], keys[:1], keys[::7], [key for key in keys if key.method == "untuned"], keys[20:23]):
         found = compare({key: cells[key] for key in chosen})
         assert (len(found.cells), len(found.missing)) == (len(chosen), len(keys) - len(chosen))
 
 
-def test_the_order_of_the_cells_changes_nothing(cells, compare):
+def test_the_order_of_the_cells_changes_nothing(cells: dict[Key, Cell], compare: Compare) -> None:
     listed = list(cells.values())
     shuffled = [listed[place] for place in np.random.default_rng(0).permutation(len(listed))]
     assert compare(iter(shuffled)).entries == compare(iter(listed)).entries
 
 
-def test_another_target_or_method_beside_it_does_not_move_a_method_s_interval(cells, compare):
+def test_another_target_or_method_beside_it_does_not_move_a_method_s_interval(
+    cells: dict[Key, Cell], compare: Compare
+) -> None:
     small = Grid(("g2is", "random"), ("asset",), ("1%",), (0, 1, 2))
     alone = compare({key: cell for key, cell in cells.items() if key in small.planned()}, grid=small)
     one, other = (entry_of(found, "g2is").by_target["asset"] for found in (alone, compare(cells)))
@@ -153,7 +175,7 @@ def test_another_target_or_method_beside_it_does_not_move_a_method_s_interval(ce
         )
 
 
-def test_any_two_methods_are_compared_on_every_target_and_on_the_mean(cells, compare):
+def test_any_two_methods_are_compared_on_every_target_and_on_the_mean(cells: dict[Key, Cell], compare: Compare) -> None:
     found = compare(cells)
     pair = next(
         p for p in found.pairs if (p.budget, p.targets, p.method, p.other) == ("1%", ("gsm8k",), "g2is", "less")
@@ -163,7 +185,9 @@ def test_any_two_methods_are_compared_on_every_target_and_on_the_mean(cells, com
     assert len(found.pairs) == 2 * 3 * (6 * 5 // 2)  # budgets, two targets and their mean, pairs of the six methods run
 
 
-def test_a_tuning_that_diverged_has_no_loss_and_the_others_keep_theirs(cells, compare):
+def test_a_tuning_that_diverged_has_no_loss_and_the_others_keep_theirs(
+    cells: dict[Key, Cell], compare: Compare
+) -> None:
     key = Key("g2is", "gsm8k", "1%", 1)
     cells[key] = replace(cells[key], losses=np.full(200, np.nan))
     found = compare(cells)
@@ -173,7 +197,7 @@ def test_a_tuning_that_diverged_has_no_loss_and_the_others_keep_theirs(cells, co
     assert "g2is on gsm8k at 1%, seed 1: the test loss is not finite" in notes(found)
 
 
-def test_a_seed_that_diverged_has_no_range_either(cells, compare):
+def test_a_seed_that_diverged_has_no_range_either(cells: dict[Key, Cell], compare: Compare) -> None:
     for seed in (0, 2):
         key = Key("g2is", "gsm8k", "1%", seed)
         broken = {**cells, key: replace(cells[key], losses=np.full(200, np.nan))}
@@ -182,7 +206,9 @@ def test_a_seed_that_diverged_has_no_range_either(cells, compare):
         assert np.isnan(found.by_target["gsm8k"].loss_range).all()
 
 
-def test_the_range_over_seeds_is_of_each_seed_s_loss_over_that_of_random_rows_with_that_seed(cells, compare):
+def test_the_range_over_seeds_is_of_each_seed_s_loss_over_that_of_random_rows_with_that_seed(
+    cells: dict[Key, Cell], compare: Compare
+) -> None:
     ratios = [
         np.divide(losses_of(cells, "g2is", target, "1%"), losses_of(cells, "random", target, "1%"))
         for target in ("gsm8k", "asset")
@@ -193,8 +219,10 @@ def test_the_range_over_seeds_is_of_each_seed_s_loss_over_that_of_random_rows_wi
     assert entry_of(found, "random").mean.relative_range is None
 
 
-def test_one_test_example_has_no_interval_and_no_verdict_and_few_are_remarked_on(cells, compare):
-    def cut(size):
+def test_one_test_example_has_no_interval_and_no_verdict_and_few_are_remarked_on(
+    cells: dict[Key, Cell], compare: Compare
+) -> None:
+    def cut(size: int) -> Comparison:
         return compare(
             {
                 key: replace(cell, losses=cell.losses[:size], num_learned=cell.num_learned[:size], metrics={})
@@ -212,7 +240,7 @@ def test_one_test_example_has_no_interval_and_no_verdict_and_few_are_remarked_on
     assert not any("too narrow" in note for note in notes(cut(30)))
 
 
-def test_a_verdict_that_some_seeds_contradict_is_told(cells, compare):
+def test_a_verdict_that_some_seeds_contradict_is_told(cells: dict[Key, Cell], compare: Compare) -> None:
     key = Key("g2is", "gsm8k", "1%", 1)
     cells[key] = replace(cells[key], losses=cells[key].losses + 0.35)
     part = entry_of(compare(cells), "g2is").by_target["gsm8k"]
@@ -222,14 +250,16 @@ def test_a_verdict_that_some_seeds_contradict_is_told(cells, compare):
     )
 
 
-def test_selections_of_a_method_are_compared_over_seeds_and_with_other_methods(cells, compare):
+def test_selections_of_a_method_are_compared_over_seeds_and_with_other_methods(
+    cells: dict[Key, Cell], compare: Compare
+) -> None:
     found = compare(cells)
     assert entry_of(found, "less").mean.stability.jaccard > entry_of(found, "g2is").mean.stability.jaccard
     assert entry_of(found, "full").mean.stability is None
     assert found.overlaps["1%", "gsm8k"].methods == ["g2is", "less", "rds+", "random"]
 
 
-def test_cells_tested_on_other_examples_are_refused(cells, compare):
+def test_cells_tested_on_other_examples_are_refused(cells: dict[Key, Cell], compare: Compare) -> None:
     key = Key("less", "gsm8k", "1%", 1)
     cells[key] = replace(cells[key], losses=np.ones(3), num_learned=np.ones(3, int), metrics={})
     with pytest.raises(InputError, match="expected every cell to be tested on the same examples"):

@@ -1,6 +1,7 @@
 """Loss and greedy answers against the plain way: one example at a time."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,13 +14,15 @@ from g2is.evaluation.answers import Answers, answer
 from g2is.examples.read import read_examples
 from g2is.examples.sources import find_sources
 from g2is.examples.tokenize import make_renderer
+from g2is.model.batches import Row
 from g2is.model.folder import find_model
 
 MODEL = Path(__file__).resolve().parents[3] / "src/g2is/demo/model"
+Setting = tuple[Any, Any, list[Row]]  # a model, its tokenizer, rows
 
 
 @pytest.fixture(scope="module")
-def setting(tmp_path_factory):
+def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
     """The bundled model, its tokenizer, and 12 rows of different lengths."""
     from g2is.demo.skills import write_pool
 
@@ -34,7 +37,7 @@ def setting(tmp_path_factory):
     return folder.load(torch.device("cpu")), tokenizer, rows
 
 
-def test_losses_are_those_of_each_example_alone(setting):
+def test_losses_are_those_of_each_example_alone(setting: Setting) -> None:
     model, tokenizer, rows = setting
     found = answer(model, tokenizer, rows, 4096, lambda done, total: None)
     for (ids, mask), loss, num_learned in zip(rows, found.losses, found.num_learned, strict=True):
@@ -47,7 +50,8 @@ def test_losses_are_those_of_each_example_alone(setting):
     assert found.loss == pytest.approx((found.losses * found.num_learned).sum() / found.num_learned.sum())
 
 
-def test_answers_are_the_most_likely_tokens_one_by_one_whatever_the_batch(setting):
+@pytest.mark.slow
+def test_answers_are_the_most_likely_tokens_one_by_one_whatever_the_batch(setting: Setting) -> None:
     model, tokenizer, rows = *setting[:2], setting[2][:5]
     together = answer(model, tokenizer, rows, 100_000, lambda done, total: None)
     apart = answer(model, tokenizer, rows, 1, lambda done, total: None)
@@ -64,17 +68,17 @@ def test_answers_are_the_most_likely_tokens_one_by_one_whatever_the_batch(settin
         assert given == alone
 
 
-def test_what_is_expected_is_the_last_answer(setting):
+def test_what_is_expected_is_the_last_answer(setting: Setting) -> None:
     found = answer(*setting, 4096, lambda done, total: None)
     assert list(found.expected) == [row["messages"][1]["content"] for row in pool_rows(12)]
 
 
-def test_an_answer_is_exact_but_for_space_around_it():
+def test_an_answer_is_exact_but_for_space_around_it() -> None:
     found = Answers(np.zeros(3), np.ones(3), ["a b", "a b", "a b"], [" a b\n", "a  b", "A b"])
     assert found.is_exact.tolist() == [True, False, False]
 
 
-def test_progress_ends_with_all_rows(setting):
+def test_progress_ends_with_all_rows(setting: Setting) -> None:
     seen = []
     answer(*setting, 512, lambda done, total: seen.append((done, total)))
     assert seen[-1] == (12, 12)

@@ -20,7 +20,9 @@ from g2is.evaluation.metrics import exact_match, last_number, numeric_match, rou
         ("naïve 東京", ["naïve 東京"], 1),
     ],
 )
-def test_an_answer_is_exact_if_it_is_one_of_the_right_ones_but_for_space_around_it(given, right, expected):
+def test_an_answer_is_exact_if_it_is_one_of_the_right_ones_but_for_space_around_it(
+    given: str, right: list[str], expected: float | None
+) -> None:
     assert exact_match(given, right) == expected
 
 
@@ -86,7 +88,7 @@ def test_an_answer_is_exact_if_it_is_one_of_the_right_ones_but_for_space_around_
         ("1e99999999", 1),  # and not a number that fills the memory
     ],
 )
-def test_the_last_number_of_a_text(text, number):
+def test_the_last_number_of_a_text(text: str, number: str | None) -> None:
     assert last_number(text) == number
 
 
@@ -102,15 +104,15 @@ def test_the_last_number_of_a_text(text, number):
         ("forty-two", "42", 0),
     ],
 )
-def test_numbers_match_if_the_last_ones_are_equal(given, right, expected):
+def test_numbers_match_if_the_last_ones_are_equal(given: str, right: str, expected: float | None) -> None:
     assert numeric_match(given, right) == expected
 
 
-def test_numbers_match_nothing_where_the_right_answer_has_none():
+def test_numbers_match_nothing_where_the_right_answer_has_none() -> None:
     assert math.isnan(numeric_match("42", "yes"))
 
 
-def test_rouge_l_is_f1_over_the_longest_common_subsequence_of_words():
+def test_rouge_l_is_f1_over_the_longest_common_subsequence_of_words() -> None:
     # 3 words in common, of 4 given and 6 right: 2 · ¾ · ½ / (¾ + ½)
     assert rouge_l("The cat, SAT down", ["the cat on a mat sat"]) == pytest.approx(0.6)
     assert rouge_l("", ["the cat"]) == 0
@@ -118,18 +120,18 @@ def test_rouge_l_is_f1_over_the_longest_common_subsequence_of_words():
     assert rouge_l("b\na", ["a\nb"]) == pytest.approx(0.5)  # the order of lines counts, as in rougeL
 
 
-def test_rouge_l_takes_the_best_of_several_right_answers():
+def test_rouge_l_takes_the_best_of_several_right_answers() -> None:
     assert rouge_l("two words", ["nothing alike", "two other words", "two words"]) == 1
 
 
-def test_rouge_l_knows_words_of_any_script_and_is_undefined_without_any():
+def test_rouge_l_knows_words_of_any_script_and_is_undefined_without_any() -> None:
     assert rouge_l("Москва большая", ["москва большая"]) == 1
     assert rouge_l("東京は大", ["東京は小"]) == pytest.approx(0.75)
     assert rouge_l("naïve", ["naive"]) == 0
     assert math.isnan(rouge_l("x", ["!?", "😀"]))
 
 
-def test_rouge_l_of_english_is_that_of_rouge_score_s_own_words():
+def test_rouge_l_of_english_is_that_of_rouge_score_s_own_words() -> None:
     from rouge_score.rouge_scorer import RougeScorer
 
     given = "Chess-boxing fights, since 2003: have been organised!"

@@ -1,6 +1,7 @@
 """Evaluating rows: batches change nothing, references count, and every row has a value or none."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,18 +17,20 @@ from g2is.evaluation.table import read_answers, write_answers
 from g2is.examples.read import read_examples
 from g2is.examples.sources import find_sources
 from g2is.examples.tokenize import make_renderer
+from g2is.model.batches import Row
 from g2is.model.folder import find_model
 
 MODEL = Path(__file__).resolve().parents[3] / "src/g2is/demo/model"
+Setting = tuple[Any, Any, list[Row]]  # a model, its tokenizer, rows
 SHORT = EvaluationConfig(max_new_tokens=12)
 
 
-def silent(done, total):
+def silent(done: int, total: int) -> None:
     pass
 
 
 @pytest.fixture(scope="module")
-def setting(tmp_path_factory):
+def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
     """The bundled model, its tokenizer, and 20 rows of different lengths."""
     path = tmp_path_factory.mktemp("rows") / "pool.jsonl"
     write_pool(path, num_rows=20)
@@ -40,7 +43,8 @@ def setting(tmp_path_factory):
     return folder.load(torch.device("cpu")), tokenizer, rows
 
 
-def test_the_batch_size_changes_no_answer_and_no_loss_beyond_rounding(setting):
+@pytest.mark.slow
+def test_the_batch_size_changes_no_answer_and_no_loss_beyond_rounding(setting: Setting) -> None:
     apart, few, together = (evaluate_rows(*setting, None, SHORT, size, silent) for size in (1, 400, 100_000))
     for other in (few, together):
         assert other.given == apart.given
@@ -50,7 +54,7 @@ def test_the_batch_size_changes_no_answer_and_no_loss_beyond_rounding(setting):
     assert len(set(apart.given)) > 1
 
 
-def test_references_count_for_texts_and_the_short_answer_for_numbers(setting):
+def test_references_count_for_texts_and_the_short_answer_for_numbers(setting: Setting) -> None:
     model, tokenizer, rows = setting
     plain = evaluate_rows(model, tokenizer, rows[:4], None, SHORT, 4096, silent)
     assert plain.metrics["exact_match"].tolist() == [0, 0, 0, 0]
@@ -69,7 +73,7 @@ def test_references_count_for_texts_and_the_short_answer_for_numbers(setting):
     assert found.metrics["numeric_match"][3] == 0
 
 
-def test_without_answers_there_is_the_loss_alone(setting):
+def test_without_answers_there_is_the_loss_alone(setting: Setting) -> None:
     found = evaluate_rows(*setting, None, EvaluationConfig(generate=False), 4096, silent)
     assert found.metrics == {}
     assert list(found.given) == []
@@ -77,13 +81,13 @@ def test_without_answers_there_is_the_loss_alone(setting):
     assert found.summary["means"].keys() == {"loss"}
 
 
-def test_without_the_loss_there_are_answers_alone(setting):
+def test_without_the_loss_there_are_answers_alone(setting: Setting) -> None:
     found = evaluate_rows(*setting, None, EvaluationConfig(metrics=("rouge_l",), max_new_tokens=3), 4096, silent)
     assert np.isnan(found.losses).all()
     assert found.metrics.keys() == found.summary["means"].keys() == {"rouge_l"}
 
 
-def test_the_summary_weighs_losses_by_tokens_and_leaves_out_rows_that_a_metric_does_not_apply_to():
+def test_the_summary_weighs_losses_by_tokens_and_leaves_out_rows_that_a_metric_does_not_apply_to() -> None:
     found = Evaluation(
         losses=np.array([1.0, 4.0]),
         num_learned=np.array([3, 1]),
@@ -98,13 +102,13 @@ def test_the_summary_weighs_losses_by_tokens_and_leaves_out_rows_that_a_metric_d
     }
 
 
-def test_an_answer_is_cut_off_where_it_is_told(setting):
+def test_an_answer_is_cut_off_where_it_is_told(setting: Setting) -> None:
     model, tokenizer, rows = setting
     found = evaluate_rows(model, tokenizer, rows, None, EvaluationConfig(max_new_tokens=2), 4096, silent)
     assert all(1 <= len(tokenizer(text, add_special_tokens=False)["input_ids"]) <= 3 for text in found.given)
 
 
-def test_a_model_s_own_habits_of_generation_are_left_aside(setting):
+def test_a_model_s_own_habits_of_generation_are_left_aside(setting: Setting) -> None:
     model, tokenizer, rows = setting
     before = evaluate_rows(model, tokenizer, rows[:6], None, SHORT, 4096, silent).given
     habits = {"repetition_penalty": 5.0, "do_sample": True, "temperature": 3.0, "no_repeat_ngram_size": 1}
@@ -116,7 +120,7 @@ def test_a_model_s_own_habits_of_generation_are_left_aside(setting):
         model.generation_config.update(**plain)
 
 
-def test_no_answer_runs_past_the_context_of_a_model_with_learned_positions(setting):
+def test_no_answer_runs_past_the_context_of_a_model_with_learned_positions(setting: Setting) -> None:
     _, tokenizer, rows = setting
     longest = max(len(ids) for ids, _ in rows[:6])
     torch.manual_seed(0)
@@ -135,10 +139,10 @@ class Words:
     all_special_ids = ()
     eos_token_id = None
 
-    def get_added_vocab(self):
+    def get_added_vocab(self) -> dict[str, int]:
         return {}
 
-    def decode(self, tokens, **_):
+    def decode(self, tokens: np.ndarray, **_: object) -> str:
         return " ".join(map(str, tokens))
 
 
@@ -150,20 +154,20 @@ class Words:
         ([[5, 6, 9], [7, 8]], []),  # last words that differ are words
     ],
 )
-def test_only_what_can_be_nothing_else_ends_an_answer(answers, ends):
+def test_only_what_can_be_nothing_else_ends_an_answer(answers: list[list[int]], ends: list[int]) -> None:
     from g2is.evaluation.answers import _ends
 
     assert _ends(Words(), [np.array(tokens) for tokens in answers]) == ends
 
 
-def test_progress_ends_with_all_rows(setting):
+def test_progress_ends_with_all_rows(setting: Setting) -> None:
     seen = []
     evaluate_rows(*setting, None, SHORT, 512, lambda done, total: seen.append((done, total)))
     assert len(seen) > 1
     assert seen[-1] == (20, 20)
 
 
-def test_a_table_of_answers_is_read_back_the_same(tmp_path):
+def test_a_table_of_answers_is_read_back_the_same(tmp_path: Path) -> None:
     path = tmp_path / "answers.parquet"
     for given, losses in ((["x", ""], [1.5, 2.5]), ([], [np.nan, np.nan])):
         written = Evaluation(

@@ -2,6 +2,7 @@
 
 import importlib.util
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,8 @@ from g2is.progress import Silent
 PAPER = ("gsm8k", "bbh_cot_fewshot", "mmlu", "minerva_math", "gpqa_main_zeroshot")
 
 
-def test_the_paper_s_tasks_are_known_and_another_name_is_refused_with_the_nearest():
+@pytest.mark.slow
+def test_the_paper_s_tasks_are_known_and_another_name_is_refused_with_the_nearest() -> None:
     pytest.importorskip("lm_eval", reason="lm-eval is an optional extra")
     find_tasks(PAPER, Silent())
     with pytest.raises(ConfigError, match=r"--task gsm8kk: expected a task, group or tag .* did you mean gsm8k"):
@@ -22,7 +24,7 @@ def test_the_paper_s_tasks_are_known_and_another_name_is_refused_with_the_neares
     assert digests(["mmlu"]) == {"mmlu": f"lm-eval {version('lm-eval')}"}
 
 
-def test_without_the_package_the_extra_is_named(monkeypatch):
+def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "lm_eval" else find(name))
     with pytest.raises(ConfigError, match=r"expected the package lm-eval, found it not .* pip install 'g2is\[eval\]'"):
@@ -39,7 +41,7 @@ def test_without_the_package_the_extra_is_named(monkeypatch):
         ("task: x\ndataset_path: json\ndataset_kwargs: {data_files: /none/x.jsonl}\n", "that lm-eval can load, but: "),
     ],
 )
-def test_a_file_that_is_no_task_is_refused(tmp_path, text, expected):
+def test_a_file_that_is_no_task_is_refused(tmp_path: Path, text: str | None, expected: str) -> None:
     pytest.importorskip("lm_eval", reason="lm-eval is an optional extra")
     path = tmp_path / "task.yaml"
     if text is not None:
@@ -50,7 +52,7 @@ def test_a_file_that_is_no_task_is_refused(tmp_path, text, expected):
     assert expected in str(error.value)
 
 
-def test_a_changed_file_of_data_changes_what_a_task_is_made_from(tmp_path):
+def test_a_changed_file_of_data_changes_what_a_task_is_made_from(tmp_path: Path) -> None:
     pytest.importorskip("lm_eval", reason="lm-eval is an optional extra")
     data, task = tmp_path / "x.jsonl", tmp_path / "task.yaml"
     data.write_text("{}")

@@ -45,6 +45,7 @@ def make_tokenizer() -> Callable[..., Any]:
         specials = (*specials, *(token for token in (bos, eos) if token and token not in specials))
         backend = _byte_level(list(specials), list(merges), trim_offsets)
         if adds_bos:
+            assert bos is not None
             backend.post_processor = processors.TemplateProcessing(
                 single=f"{bos} $A", special_tokens=[(bos, backend.token_to_id(bos))]
             )

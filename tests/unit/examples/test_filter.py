@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,5 +110,6 @@ def test_a_list_that_cannot_be_read_is_named(pool: ExampleTable, listed: Callabl
         (listed(b"a\n\xff\n", "latin.txt"), "latin.txt: expected a list of ids in UTF-8, found byte 0xff at byte 3"),
     ):
         for flag in ("include", "exclude"):
+            files: dict[str, Any] = {flag: [path]}
             with pytest.raises(InputError, match=problem):
-                screen(pool, **{flag: [path]})
+                screen(pool, **files)

@@ -258,6 +258,7 @@ def _write_many(folder: Path, kind: str, num: int) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["jsonl", "json", "wrapped.json", "csv", "parquet", "saved"])
 def test_memory_grows_by_the_index_of_ids_only(kind: str, tmp_path: Path) -> None:
     num = 20_000

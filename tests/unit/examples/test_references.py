@@ -1,6 +1,8 @@
 """What rows say of right answers beside the one that is learned."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,27 +12,33 @@ from g2is.examples.references import read_references
 from g2is.examples.sources import find_sources
 
 
-def read(path, **settings):
+def read(path: Path, **settings: Any) -> dict[int, Any]:
     return dict(read_references(find_sources([str(path)]), ExamplesConfig(**settings)))
 
 
-def write(path, *rows):
+def write(path: Path, *rows: dict[str, Any]) -> Path:
     path.write_text("".join(json.dumps({"prompt": "q", "completion": "a"} | row) + "\n" for row in rows))
     return path
 
 
-def test_references_and_the_short_answer_are_read_where_a_row_has_them(tmp_path):
-    rows = [{}, {"references": ["b", "c"]}, {"answer": "42"}, {"answer": 4.5}, {"references": None, "answer": ""}]
+def test_references_and_the_short_answer_are_read_where_a_row_has_them(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {},
+        {"references": ["b", "c"]},
+        {"answer": "42"},
+        {"answer": 4.5},
+        {"references": None, "answer": ""},
+    ]
     found = read(write(tmp_path / "t.jsonl", *rows))
     assert found == {0: ((), None), 1: (("b", "c"), None), 2: ((), "42"), 3: ((), "4.5"), 4: ((), None)}
 
 
-def test_a_mapped_column_is_the_short_answer(tmp_path):
+def test_a_mapped_column_is_the_short_answer(tmp_path: Path) -> None:
     path = write(tmp_path / "t.jsonl", {"answer": "left alone", "Short": "7"})
     assert read(path, columns={"answer": "Short"}) == {0: ((), "7")}
 
 
-def test_csv_has_references_as_json_text(tmp_path):
+def test_csv_has_references_as_json_text(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text('prompt,completion,references,answer\nq,a,"[""b"", ""c""]",7\nq,a,,\nq,a,b,\n')
     found = read(path)
@@ -50,7 +58,7 @@ def test_csv_has_references_as_json_text(tmp_path):
         ({"answer": True}, "found a boolean"),
     ],
 )
-def test_others_are_bad_rows_with_their_place(tmp_path, row, problem):
+def test_others_are_bad_rows_with_their_place(tmp_path: Path, row: dict[str, Any], problem: str) -> None:
     found = read(write(tmp_path / "t.jsonl", {}, {"id": "x", **row}))
     assert found[0] == ((), None)
     assert isinstance(found[1], BadRow)
@@ -58,6 +66,6 @@ def test_others_are_bad_rows_with_their_place(tmp_path, row, problem):
     assert problem in str(found[1].problem)
 
 
-def test_rows_that_cannot_be_read_are_passed_over_if_they_are_to_be_skipped(tmp_path):
+def test_rows_that_cannot_be_read_are_passed_over_if_they_are_to_be_skipped(tmp_path: Path) -> None:
     path = write(tmp_path / "t.jsonl", {"answer": "1"}, {"prompt": 3}, {"answer": "2"})
     assert read(path, on_bad_row="skip") == {0: ((), "1"), 2: ((), "2")}

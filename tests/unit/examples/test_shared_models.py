@@ -10,7 +10,7 @@ from g2is.config import ExamplesConfig
 from g2is.examples.make_table import tokenize_files
 from g2is.examples.read import read_examples
 from g2is.examples.sources import find_sources
-from g2is.examples.tokenize import make_renderer
+from g2is.examples.tokenize import Rendered, make_renderer
 
 SHARED = Path("/work/shared")
 MODELS = [("base6m", "<|eos|>", 1024), ("stories260K", "</s>", 512)]
@@ -34,6 +34,7 @@ def test_real_answers_are_learned_with_their_end(name: str, end: str, context_le
         assert len(rendered.input_ids) <= context_length
 
 
+@pytest.mark.slow
 def test_markers_and_prefixes_find_the_same_answers() -> None:
     from transformers import AutoTokenizer
 
@@ -43,6 +44,8 @@ def test_markers_and_prefixes_find_the_same_answers() -> None:
     unmarked = make_renderer(tokenizer, ExamplesConfig(), None)
     examples = list(islice(read_examples(find_sources([str(SHARED / "data" / "pool.jsonl.gz")])), 300))
     for left, right in zip(marked.render_many(examples), unmarked.render_many(examples), strict=True):
+        assert isinstance(left, Rendered)
+        assert isinstance(right, Rendered)
         np.testing.assert_array_equal(left.input_ids, right.input_ids)
         np.testing.assert_array_equal(left.label_mask, right.label_mask)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from g2is.config import ExamplesConfig
@@ -127,13 +128,13 @@ def test_only_the_row_groups_asked_for_are_read_and_few_are_kept(
 ) -> None:
     table = tokenize_file(pool, renderer, tmp_path / "cache")
     read: list[int] = []
-    original = table_module.pq.ParquetFile.read_row_group
+    original = pq.ParquetFile.read_row_group
 
     def spy(file: Any, number: int, *arguments: Any) -> Any:
         read.append(number)
         return original(file, number, *arguments)
 
-    monkeypatch.setattr(table_module.pq.ParquetFile, "read_row_group", spy)
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", spy)
     monkeypatch.setattr(table_module, "_CACHED_GROUPS", 2)
     table.take([3, ROWS * 2, 4])
     assert read == [0, 2]

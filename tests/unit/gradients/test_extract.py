@@ -6,7 +6,7 @@ import torch
 from architectures import tiny_adapted_model
 from peft import PeftModel
 
-from g2is.config import ProjectionConfig
+from g2is.config import GammaForm, ProjectionConfig
 from g2is.gradients.extract import AdapterState, Extractor
 from g2is.gradients.projection import Projection
 from g2is.model.parameters import trainable_parameters
@@ -43,7 +43,8 @@ def keys_of(rows: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
 
 
 def test_the_token_budget_changes_rows_by_no_more_than_rounding() -> None:
-    rows, notices = random_rows(), []
+    rows = random_rows()
+    notices: list[str] = []
     shards = [
         make_extractor(tiny_adapted_model("llama", "attention"), notices, budget).extract(
             rows, keys_of(rows), ["less", "sgd"]
@@ -54,17 +55,19 @@ def test_the_token_budget_changes_rows_by_no_more_than_rounding() -> None:
     for form in ("less", "sgd"):
         first, *others = (shard.arrays for shard in shards)
         for other in others:
-            rows, other_rows = (of[f"epoch-1/{form}/rows"].astype(np.float64) for of in (first, other))
-            assert np.einsum("rk,rk->r", rows, other_rows).min() > 1 - 1e-3  # two float16 roundings
+            ours, theirs = (of[f"epoch-1/{form}/rows"].astype(np.float64) for of in (first, other))
+            assert np.einsum("rk,rk->r", ours, theirs).min() > 1 - 1e-3  # two float16 roundings
             np.testing.assert_allclose(first[f"epoch-1/{form}/norm"], other[f"epoch-1/{form}/norm"], rtol=1e-4)
 
 
 def test_several_forms_from_one_pass_are_those_of_separate_passes() -> None:
-    rows, notices = random_rows(), []
+    rows = random_rows()
+    notices: list[str] = []
     names = ("epoch-1", "epoch-2")  # each with moments of its own
     extractor = make_extractor(tiny_adapted_model("llama", "attention"), notices, names=names)
     together = extractor.extract(rows, keys_of(rows), ["less", "momentum-free", "normalized"])
-    for form, name in product(("less", "momentum-free", "normalized"), names):
+    forms: tuple[GammaForm, ...] = ("less", "momentum-free", "normalized")
+    for form, name in product(forms, names):
         alone = extractor.extract(rows, keys_of(rows), [form])
         ours, theirs = (of.arrays[f"{name}/{form}/rows"] for of in (together, alone))
         if form != "less":
@@ -76,7 +79,8 @@ def test_several_forms_from_one_pass_are_those_of_separate_passes() -> None:
 
 
 def test_a_model_whose_examples_influence_each_other_falls_back_and_says_so() -> None:
-    rows, notices = random_rows(), []
+    rows = random_rows()
+    notices: list[str] = []
     model = tiny_adapted_model("llama", "attention")
     alone = make_extractor(model, notices, batch_tokens=1).extract(rows, keys_of(rows), ["sgd"])
     layer = model.base_model.model.model.layers[0]
@@ -91,7 +95,8 @@ def test_a_model_whose_examples_influence_each_other_falls_back_and_says_so() ->
 
 
 def test_a_layer_that_cannot_be_batched_falls_back_and_says_so() -> None:
-    rows, notices = random_rows(4), []
+    rows = random_rows(4)
+    notices: list[str] = []
     model = tiny_adapted_model("llama", "attention")
     model.base_model.model.model.norm.weight.requires_grad_(True)
     shard = make_extractor(model, notices).extract(rows, keys_of(rows), ["sgd"])
@@ -100,7 +105,8 @@ def test_a_layer_that_cannot_be_batched_falls_back_and_says_so() -> None:
 
 
 def test_a_nan_in_the_model_sets_aside_only_the_rows_that_see_it() -> None:
-    rows, notices = random_rows(), []
+    rows = random_rows()
+    notices: list[str] = []
     rows[4][0][2] = 96
     for number, (ids, _) in enumerate(rows):
         if number != 4:

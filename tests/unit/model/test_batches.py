@@ -1,3 +1,5 @@
+from typing import Literal
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,7 @@ def test_the_plan_is_a_function_of_the_lengths_alone() -> None:
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_padding_is_masked_unlearned_and_not_counted_by_positions(side: str) -> None:
+def test_padding_is_masked_unlearned_and_not_counted_by_positions(side: Literal["left", "right"]) -> None:
     rows = [
         (np.array([7, 8, 9], np.int32), np.array([False, True, True])),
         (np.array([5], np.int32), np.array([False])),

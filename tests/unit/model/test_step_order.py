@@ -46,6 +46,7 @@ def test_it_pads_less() -> None:
     assert padded(order(LENGTHS, 32)) < 0.8 * padded(order(np.ones(203, int), 32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device_batch_size", [2, 8])
 def test_a_step_s_update_does_not_depend_on_how_it_is_cut(
     device_batch_size: int, tmp_path_factory: pytest.TempPathFactory

@@ -26,11 +26,13 @@ def copy(minilm: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_rows_are_the_embeddings_of_the_text_without_special_tokens(
     minilm: Path, materials: Callable[..., Materials], rows_of: Callable[[Sequence[str]], list[Row]]
 ) -> None:
     sentence_transformers = pytest.importorskip("sentence_transformers")
-    given, done = materials(batch_tokens=100, embedding_model=str(minilm)), []
+    given = materials(batch_tokens=100, embedding_model=str(minilm))
+    done: list[int] = []
     rows = rows_of(TEXTS)
     arrays = embedding(given).open()(rows, done.append)
     model = sentence_transformers.SentenceTransformer(str(minilm), device="cpu", local_files_only=True)
@@ -47,6 +49,7 @@ def test_rows_are_the_embeddings_of_the_text_without_special_tokens(
     ]
 
 
+@pytest.mark.slow
 def test_the_fingerprint_is_of_the_files_and_not_of_the_path(
     minilm: Path, copy: Path, materials: Callable[..., Materials]
 ) -> None:
@@ -103,6 +106,7 @@ def test_what_is_no_embedding_model_is_refused(copy: Path, tmp_path: Path) -> No
         find_embedding_model(str(copy))
 
 
+@pytest.mark.slow
 def test_a_damaged_model_is_refused_in_one_message(copy: Path, materials: Callable[..., Materials]) -> None:
     (copy / "tokenizer.json").write_text("{")
     with pytest.raises(ModelError, match="expected a model that sentence-transformers loads, but: "):

@@ -58,7 +58,8 @@ def test_rows_of_the_bundled_model_are_those_of_one_example_at_a_time_in_float64
     model = given.model.load(torch.device("cpu")).double()
     expected = np.stack([plain_mean(model, ids) for ids, _ in rows])
     assert sorted(arrays) == ["norm", "rows"]
-    assert (arrays["rows"].dtype, arrays["norm"].dtype) == (np.float16, np.float32)
+    assert arrays["rows"].dtype == np.float16
+    assert arrays["norm"].dtype == np.float32
     np.testing.assert_allclose(arrays["norm"], np.linalg.norm(expected, axis=1), rtol=RELATIVE_ERROR)
     unit = expected / np.linalg.norm(expected, axis=1, keepdims=True)
     assert np.abs(arrays["rows"] - unit).max() < 2**-11  # half a step of float16 below 1

@@ -18,7 +18,8 @@ def vectors(texts: Sequence[str]) -> np.ndarray:
 def test_rows_of_ones_own_are_stored_as_unit_rows_of_the_texts(
     materials: Callable[..., Materials], rows_of: Callable[[Sequence[str]], list[Row]]
 ) -> None:
-    texts, done = ["banana", "x", "a cat"], []
+    texts = ["banana", "x", "a cat"]
+    done: list[int] = []
     maker = g2is.Representation("length", 3, vectors).maker(materials())
     arrays = maker.open()(rows_of(texts), done.append)
     expected = vectors(texts)

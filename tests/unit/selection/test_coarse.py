@@ -84,7 +84,7 @@ def test_rows_of_eight_bits_are_copied_without_a_residual() -> None:
     copy.put(0, np.array([[0.6, -0.8, 0.0], [0.0, 0.0, 0.0]]))
     out = torch.empty(2, copy.width)
     copy.read(slice(0, 2), out)
-    np.testing.assert_allclose(out[:, :3].numpy(), [[0.6, -0.8, 0], [0, 0, 0]], atol=0.8 / 254 + 1e-7)
+    np.testing.assert_allclose(out[:, :3].numpy(), [[0.6, -0.8, 0.0], [0.0, 0.0, 0.0]], atol=0.8 / 254 + 1e-7)
     assert not out[:, 3:].any()
 
 

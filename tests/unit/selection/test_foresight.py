@@ -55,7 +55,7 @@ def settings(seed: int) -> SelectionConfig:
     )
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", [*range(4), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(4, 12))])
 def test_rows_are_the_same_with_foresight_without_it_and_with_wrong_guesses(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

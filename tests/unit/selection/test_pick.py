@@ -1,6 +1,7 @@
 """Selectors other than the walk, against plain loops, and what binds them."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,7 +80,8 @@ def test_top_by_core_score_is_the_order_of_the_scores() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_round_robin_equals_a_plain_loop(seed: int) -> None:
     pool, targets = rows_of(seed), rows_of(seed + 50, 5)
-    similarity, expected = cosines(pool, targets), []
+    similarity = cosines(pool, targets)
+    expected: list[int] = []
     while len(expected) < 23:
         column = similarity[:, len(expected) % 5].copy()
         column[expected] = -np.inf
@@ -91,7 +93,7 @@ def test_equal_rows_tie_to_the_lowest() -> None:
     pool = np.repeat(rows_of(5, 10), 3, axis=0)
     for name in ("top", "round-robin"):
         taken = run(problem(pool, rows_of(6, 4), 30, selector=name), name).rows
-        first = {}
+        first: dict[int, list[int]] = {}
         for row in taken.tolist():
             first.setdefault(row // 3, []).append(row)
         assert all(found == sorted(found) for found in first.values()), name
@@ -105,7 +107,7 @@ def test_near_copies_of_a_taken_row_are_skipped_if_asked_for() -> None:
 
 
 def test_random_is_a_seeded_draw_and_all_takes_every_row() -> None:
-    of = {"representation": "none"}
+    of: dict[str, Any] = {"representation": "none"}
     draws = [
         run(problem(rows_of(1), rows_of(2, 3), 20, selector="random", seed=seed, **of), "random").rows
         for seed in (0, 0, 1)

@@ -16,7 +16,7 @@ def core(components: np.ndarray, variance: list[float]) -> CoreKnowledge:
 def test_cosines_are_with_each_component_whatever_the_rows_length() -> None:
     pool = np.array([[3, 4, 0], [0, 0, -2], [30, 40, 0]], dtype=np.float16)
     found = scores(pool, core(np.eye(3)[[0, 2]], [0.6, 0.2]))
-    np.testing.assert_allclose(found.cosines, [[0.6, 0], [0, -1], [0.6, 0]], rtol=1e-6)
+    np.testing.assert_allclose(found.cosines, [[0.6, 0.0], [0.0, -1.0], [0.6, 0.0]], rtol=1e-6)
     assert found.cosines.dtype == found.core_score.dtype == np.float32
 
 

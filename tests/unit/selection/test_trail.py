@@ -158,7 +158,7 @@ def test_resting_changes_nothing(seed: int) -> None:
     """What a resting trail dropped is made again from S' and its last row when it goes on."""
     rng = np.random.default_rng(seed)
     pool = rng.normal(size=(80, 12)) + 0.4
-    rules = {"delta": 0.97, "conflict_tolerance": 0.0, "consistency_reference": "anchor"}
+    rules: dict[str, Any] = {"delta": 0.97, "conflict_tolerance": 0.0, "consistency_reference": "anchor"}
     direction = np.full(12, 12**-0.5)
     whole = take_all(start(pool, direction=direction, **rules))
     trail = start(pool, direction=direction, **rules)

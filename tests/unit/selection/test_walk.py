@@ -349,7 +349,7 @@ def test_a_shortfall_names_the_full_quotas(exact: bool) -> None:
     [
         (Limits(np.array([1, 2])), "expected 6 whole numbers from 1 on"),
         (Limits(np.array([1, 2, 3, 4, 5, 0])), "expected 6 whole numbers from 1 on"),
-        (Limits(np.ones(6)), "dtype float64"),
+        (Limits(np.ones(6)), "dtype float64"),  # type: ignore[arg-type]
         (Limits(included=[6]), "different ones from 0 to 5"),
         (Limits(included=[1, 1]), "different ones from 0 to 5"),
         (Limits(quotas=[Quota("web", np.ones(6, bool), 3, "tokens")]), "expected one of rows, as the budget"),

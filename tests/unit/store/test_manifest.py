@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from g2is.errors import FingerprintError, StoreError
-from g2is.store.fingerprint import digest, flatten
+from g2is.store.fingerprint import Fingerprint, Value, digest, flatten
 from g2is.store.manifest import Store, check_representation, open_store
 from g2is.store.matrix import Shard
 
-FINGERPRINT = {"model.weights": "abc", "warmup.epochs": 4, "gradients.forms": "less"}
+FINGERPRINT: dict[str, Value] = {"model.weights": "abc", "warmup.epochs": 4, "gradients.forms": "less"}
 
 
 def start_store(path: Path, shard_rows: int = 8) -> None:
@@ -87,7 +87,7 @@ def test_flatten_joins_keys_with_dots() -> None:
     assert flatten({"a": {"b": 1, "c": {"d": [1, "x"]}}, "e": None}) == {"a.b": 1, "a.c.d": "1, x", "e": None}
 
 
-def write_rows(store: Store, name: str, fingerprint: dict[str, str | int], number: int = 0) -> None:
+def write_rows(store: Store, name: str, fingerprint: Fingerprint, number: int = 0) -> None:
     key = np.full((2, 16), number, np.uint8)
     store.tables(name, fingerprint)["pool"].write(number, Shard(key, {"rows": np.ones((2, 3), np.float16)}))
 
@@ -117,7 +117,8 @@ def test_a_run_without_gradients_leaves_what_they_were_made_with_as_it_is(tmp_pa
 
 
 def test_rows_of_a_representation_made_otherwise_are_refused_and_the_key_named(tmp_path: Path) -> None:
-    stored, other = {"embedding.model": "a", "text.version": 1}, {"embedding.model": "b", "text.version": 1}
+    stored: Fingerprint = {"embedding.model": "a", "text.version": 1}
+    other: Fingerprint = {"embedding.model": "b", "text.version": 1}
     with open_store(tmp_path / "s", None, 8) as store:
         store.tables("embedding", stored)
         write_rows(store, "embedding", other)  # before there are rows, a setting may still be mended

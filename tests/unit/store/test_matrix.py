@@ -12,7 +12,7 @@ ROWS = "epoch-1/less/rows"
 
 def make_shard(num_rows: int, seed: int = 0, dim: int = 12) -> Shard:
     rng = np.random.default_rng(seed)
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "num_answer_tokens": np.arange(num_rows, dtype=np.int32),
         "epoch-1/loss": rng.random(num_rows, np.float32),
         "epoch-1/less/norm": rng.random(num_rows, np.float32),
@@ -121,7 +121,7 @@ def test_rows_of_another_shape_or_type_than_before_are_refused_and_nothing_is_wr
     table.write(0, make_shard(4))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     wide, double = make_shard(4, 1, dim=13), make_shard(4, 2)
-    double.arrays[ROWS] = double.arrays[ROWS].astype(np.float64)
+    double = Shard(double.key, {**double.arrays, ROWS: double.arrays[ROWS].astype(np.float64)})
     for shard, found in ((wide, r"found \(13,\) and float16"), (double, r"found \(12,\) and float64")):
         with pytest.raises(StoreError, match=rf"less/rows: expected rows of shape \(12,\) and type float16.*{found}"):
             table.write(1, shard)

@@ -14,7 +14,7 @@ def test_rows_without_a_direction_become_zeros_and_keep_their_norm() -> None:
     rows = unit_rows(projected)
     assert rows.rows.dtype == np.float16
     np.testing.assert_allclose(
-        rows.rows.astype(np.float32), [[0.6, 0.8], [0, 0], [0, 0], [0, 0], [0.6, 0.8]], atol=1e-3
+        rows.rows.astype(np.float32), [[0.6, 0.8], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [0.6, 0.8]], atol=1e-3
     )
     assert rows.norm[0] == 5
     assert rows.norm[1] == 0
@@ -38,7 +38,9 @@ def test_rows_are_read_back_with_the_reason_why_each_is_set_aside(tmp_path: Path
     read = read_unit_rows(table, np.array([3, 0, 1, 2]), "hidden state")
     assert read.usable.tolist() == [False, True, False, False]
     assert read.reasons() == {0: "infinite hidden state", 2: "zero hidden state", 3: "NaN hidden state"}
-    np.testing.assert_allclose(read.rows.astype(np.float32), [[0, 0], [0.6, 0.8], [0, 0], [0, 0]], atol=1e-3)
+    np.testing.assert_allclose(
+        read.rows.astype(np.float32), [[0.0, 0.0], [0.6, 0.8], [0.0, 0.0], [0.0, 0.0]], atol=1e-3
+    )
 
 
 def test_rows_that_do_not_fit_into_memory_are_mapped_from_a_file_that_nobody_sees(

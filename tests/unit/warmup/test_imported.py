@@ -119,6 +119,7 @@ TRAININGS: dict[str, tuple[str, dict[str, Any], dict[str, Any], Callable[..., An
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", TRAININGS)
 def test_the_moments_are_the_optimizer_s_own_by_identity(training: str, tmp_path: Path) -> None:
     name, settings, lora, make_optimizer = TRAININGS[training]
@@ -133,6 +134,7 @@ def test_the_moments_are_the_optimizer_s_own_by_identity(training: str, tmp_path
     assert imported.num_coordinates == sum(parameter.numel() for parameter in true.values())
 
 
+@pytest.mark.slow
 def test_the_groups_learning_rates_are_told(tmp_path: Path) -> None:
     trained = train(save_base("llama", tmp_path / "model"), tmp_path / "out", ATTENTION, loraplus)
     imported = read(trained)
@@ -288,6 +290,7 @@ def test_groups_with_different_betas_are_refused(trained: Trained, copy: Path) -
     assert "expected one betas for all parameters, found (0.8, 0.95), (0.1, 0.2)" in refusal(trained, copy)
 
 
+@pytest.mark.slow
 def test_two_groups_of_another_trainer_are_not_taken_for_the_trainer_s(tmp_path: Path) -> None:
     """The sizes are right, yet the second group is decayed: somebody else cut it, who knows along which line."""
     lora = {"r": 4, "target_modules": ["q_proj"], "lora_bias": True}

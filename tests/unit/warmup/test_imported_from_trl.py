@@ -17,6 +17,7 @@ from g2is.warmup.imported import find_checkpoint, read_checkpoint
 MODEL = Path(__file__).resolve().parents[3] / "src/g2is/demo/model"
 
 
+@pytest.mark.slow
 def test_the_moments_of_an_sft_trainer_checkpoint_are_those_of_its_optimizer(tmp_path: Path) -> None:
     trl = pytest.importorskip("trl")
     rows = Dataset.from_list([{"messages": row["messages"]} for row in pool_rows(24)])

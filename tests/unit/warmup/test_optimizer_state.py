@@ -1,6 +1,7 @@
 """Names for moments that come without any: the Trainer's rule on a model whose groups cut across its order."""
 
 from pathlib import Path
+from typing import Any
 
 import peft
 import pytest
@@ -87,7 +88,8 @@ def test_all_in_one_group_beside_an_empty_one_is_the_model_s_order_whatever_the_
     """Earlier versions of the Trainer decayed by another rule."""
     model = adapted()
     every = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW([{"params": every}, {"params": [], "weight_decay": 0.0}], lr=0.1)
+    groups: list[dict[str, Any]] = [{"params": every}, {"params": [], "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=0.1)
     train(model, tmp_path, optimizer)
     expected = moments_of(optimizer, trainable_parameters(model))
     found = read_moments(tmp_path / "checkpoint-2/optimizer.pt", adapted()).moments
