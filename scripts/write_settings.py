@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from g2is.config import Config, EvaluateConfig, Section, TrainConfig
-from g2is.methods import METHODS
+from g2is.methods import METHODS, REPRESENTATIONS, SELECTORS, representation_kind, selector_kind
 
 OFFICIAL = METHODS["official"].settings
 PLACE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
@@ -53,11 +53,24 @@ def entries(section: Any, prefix: str) -> list[str]:
         default = "required" if field.is_required() else f"default `{plain(field.default)}`"
         if prefix == "selection." and name in OFFICIAL:
             default += f"; `official`: `{plain(OFFICIAL[name])}`"
+        if of := readers(prefix, name):
+            default += f"; for {' and '.join(f'`{reader}`' for reader in of)}"
         colon = ":" if field.description else ""
         found.append(filled(f"- `{prefix}{name}` ({values(field.annotation)}; {default}){colon}"))
         if field.description:
             found.append(filled(f"  {field.description}"))
     return found
+
+
+def readers(prefix: str, name: str) -> list[str]:
+    """The selectors or representations that declare the setting as their own; none where it is of all."""
+    if prefix == "selection.":
+        declared = {each: selector_kind(each).sections for each in SELECTORS}
+    elif prefix == "representation.":
+        declared = {each: [representation_kind(each).settings] for each in REPRESENTATIONS}
+    else:
+        return []
+    return [each for each, sections in declared.items() if any(name in section.model_fields for section in sections)]
 
 
 def filled(text: str) -> str:

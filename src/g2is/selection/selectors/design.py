@@ -34,7 +34,7 @@ class DesignSettings(Section):
         1.0,
         ge=1e-9,  # beyond these bounds float64 has no digits left to tell rows apart
         le=1e9,
-        description="of the selector design: how little one row says; less makes repetition worth less",
+        description="how little one row says; less makes repetition worth less",
     )
 
 

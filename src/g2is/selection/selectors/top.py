@@ -17,8 +17,8 @@ class TopSettings(Section):
 
     score: Literal["target", "core"] = Field(
         "target",
-        description="what the selector top ranks by; target: the mean similarity with the target's examples (of their"
-        " nearest group); core: core knowledge score",
+        description="what rows are ranked by; target: the mean similarity with the target's examples (of their nearest"
+        " group); core: core knowledge score",
     )
 
 

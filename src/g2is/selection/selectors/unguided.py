@@ -12,7 +12,7 @@ from g2is.selection.problem import Choice, Problem
 class RandomSettings(Section):
     """Which draw it is."""
 
-    seed: int = Field(0, ge=0, description="of the selector random")
+    seed: int = Field(0, ge=0, description="of the draw")
 
 
 def random(problem: Problem) -> Iterator[Choice]:
