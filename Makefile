@@ -10,8 +10,9 @@ PYTHON ?= python3
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 VENV ?= .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # By uv where it is there: faster. Torch by pip in any case, whose configuration knows where its builds lie.
-INSTALL := $(if $(shell command -v uv),uv pip install --python $(BIN)/python,$(BIN)/python -m pip install --disable-pip-version-check)
+INSTALL := $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,$(PIP))
 STAMP := $(VENV)/.installed
 DEMO ?= demo-run
 
@@ -22,9 +23,9 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "g2is needs Python 3.11 or newer, found " + sys.version.split()[0] + "; give another with PYTHON=")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
+	$(PIP) '$(TORCH)'
 	grep -v '^torch==' constraints.txt > $(VENV)/constraints.txt
-	$(INSTALL) --quiet -c $(VENV)/constraints.txt -e '.[dev]'
+	$(INSTALL) -c $(VENV)/constraints.txt -e '.[dev]'
 	touch $@
 
 demo: setup
