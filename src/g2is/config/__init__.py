@@ -19,6 +19,7 @@ from g2is.config.parts import TuningConfig as TuningConfig
 from g2is.config.parts import WarmupConfig as WarmupConfig
 from g2is.config.runs import Config as Config
 from g2is.config.runs import EvaluateConfig as EvaluateConfig
+from g2is.config.runs import InspectConfig as InspectConfig
 from g2is.config.runs import MatrixWalkConfig as MatrixWalkConfig
 from g2is.config.runs import TrainConfig as TrainConfig
 from g2is.config.section import HUB as HUB

@@ -8,8 +8,18 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from g2is.config import Section
+from g2is.config import Config, EvaluateConfig, MatrixWalkConfig, Section, TrainConfig
+from g2is.config.compare import CompareConfig
 from g2is.errors import ConfigError, StoreError
+
+SETTINGS = "config.yaml"  # of every folder that a command works in
+_COMMAND = "command"
+COMMANDS: dict[str, type[Section]] = {
+    model.model_fields[_COMMAND].default: model
+    for model in (Config, MatrixWalkConfig, CompareConfig, TrainConfig, EvaluateConfig)
+}
+# What a file without `command` is of, as they were once written: by a setting that no other command has, else select.
+_TOLD_BY = {"data": "train", "test": "evaluate", "tests": "compare", "pool_gradients": "walk"}
 
 
 def parse(model: type[Section], values: Mapping[str, Any], origin: str) -> Any:
@@ -43,13 +53,37 @@ def load(path: Path) -> dict[str, Any]:
     return values
 
 
+def command_of(values: Mapping[str, Any], origin: str) -> str:
+    """The command that the settings `values` of the file `origin` are of, one of `COMMANDS`.
+
+    Raises ConfigError if they say another, as those of a later version may.
+    """
+    if _COMMAND not in values:
+        return next((command for setting, command in _TOLD_BY.items() if setting in values), "select")
+    command = values[_COMMAND]
+    if command not in list(COMMANDS):
+        near = difflib.get_close_matches(str(command), COMMANDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else "use the version of g2is that wrote the file"
+        raise ConfigError(f"{origin}: {_COMMAND}: expected one of {', '.join(COMMANDS)}, found {command!r}; {hint}")
+    return str(command)
+
+
 def check_command(folder: Path, model: type[Section]) -> None:
-    """Raise StoreError if `folder` holds the settings of another command than `model` is of: it keeps them."""
-    settings = folder / "config.yaml"
-    if settings.exists() and (others := load(settings).keys() - model.model_fields.keys()):
+    """Raise StoreError if `folder` holds the settings of another command than `model` is of: it keeps them.
+
+    Raises ConfigError if its settings cannot be read, or are of no command that is known.
+    """
+    settings = folder / SETTINGS
+    if not settings.exists():
+        return
+    values = load(settings)
+    command, others = command_of(values, str(settings)), values.keys() - model.model_fields.keys()
+    if COMMANDS[command] is not model or others:
+        own = COMMANDS[command] is model
+        told = f"its {SETTINGS} has {', '.join(sorted(others))}" if own else f"g2is {command}"
         raise StoreError(
-            f"{folder}: expected a new folder or this command's own, found that of another command (its config.yaml has"
-            f" {', '.join(sorted(others))}); name another --out"
+            f"{folder}: expected a new folder or this command's own, found that of another command ({told}); name"
+            " another --out"
         )
 
 
@@ -89,6 +123,9 @@ def _describe(model: type[Section], problem: Any) -> tuple[str, str]:
     if problem["type"] == "missing":
         return key, "required, but not given"
     found = problem.get("input")
+    if key == _COMMAND:
+        own = model.model_fields[key].default
+        return key, f"expected {own}, whose settings these are, found {found!r}; leave it out"
     text = problem["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
     told = isinstance(found, Mapping) or ", found " in text
     return key, text if told else f"{text}, found {found!r}"
@@ -110,6 +147,8 @@ def _keys(model: type[Section], prefix: str = "") -> list[str]:
     keys = []
     for name, field in model.model_fields.items():
         kind = field.annotation
+        if name == _COMMAND:
+            continue  # which is not to be set
         if isinstance(kind, type) and issubclass(kind, Section):
             keys += _keys(kind, f"{prefix}{name}.")
         else:
