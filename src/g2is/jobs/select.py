@@ -90,14 +90,14 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None, own: 
                 plan = plan_for(config.selection, examples)
                 write_excluded(examples.screened, folder.path)
         checkpoints = warm_up(prepared, store, examples.screened, folder) if measures else []
-        maker = selection = None
+        made_by: MadeBy = checkpoints if measures else None
+        selection = None
         if measures and last != "warmup":
             extract_gradients(prepared, store, examples, checkpoints, folder)
         elif not measures and config.selection.representation != NONE:
-            maker = maker_of(config.selection.representation, prepared, folder, own.representation)
-            store_rows(maker, store, examples, folder)
+            made_by = maker_of(config.selection.representation, prepared, folder, own.representation)
+            store_rows(made_by, store, examples, folder)
         if plan is not None:
-            made_by = checkpoints if measures else maker
             selection = select_rows(prepared, store, examples, plan, made_by, folder, own)
         if last == "export" and selection is not None:
             export(config, selection, folder)

@@ -120,10 +120,16 @@ def selected_examples(location: str) -> str:
     if (folder / MESSAGES).is_file():
         return str(folder / MESSAGES)
     if record.is_file():
-        if command_of(load(record), str(record)) == "walk":
+        command = command_of(load(record), str(record))
+        if command == "walk":
             raise InputError(
                 f"{folder}: expected a run with examples in it, found one over matrices, which has row numbers alone."
                 " Name a file of the examples that they stand for"
+            )
+        if command != "select":
+            raise InputError(
+                f"{folder}: expected a run of `g2is select`, with {MESSAGES} in it, found the folder of `g2is"
+                f" {command}`. Name the run, or a file of examples"
             )
         raise InputError(
             f"{folder}: expected a finished run, with {MESSAGES} in it, found one without. Finish it with the same"
