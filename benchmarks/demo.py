@@ -18,9 +18,9 @@ from g2is.config import Config, SelectionConfig
 from g2is.demo.comparison import Outcome, compare
 from g2is.demo.run import demo_config, demo_subsets, demo_tuning, read_tables, write_demo_sample
 from g2is.demo.skills import SKILLS, TARGET_SKILL
-from g2is.jobs import select as pipeline
 from g2is.jobs.prepare import prepare
 from g2is.jobs.run_folder import Selection
+from g2is.jobs.select import select
 from g2is.machine.environment import environment
 from g2is.progress import Silent
 
@@ -62,7 +62,7 @@ def main() -> None:
     for method in METHODS:
         selecting = SelectionConfig(method=method, budget=config.selection.budget)
         of_method = config.model_copy(update={"out": arguments.work / method, "selection": selecting})
-        selections[method] = pipeline.select(of_method)
+        selections[method] = select(of_method)
         skills, share = needed_share(selections[method])
         selected[method] = {"skills": skills, "share_in_needed_skills": share}
         print(f"{method}: {share:.0%} in the needed skills, {skills}")

@@ -4,13 +4,18 @@ The public names, each imported when it is first used, so that `import g2is` cos
 """
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from g2is.api import compare as compare
+    from g2is.api import evaluate as evaluate
     from g2is.api import export as export
     from g2is.api import extract_gradients as extract_gradients
+    from g2is.api import inspect as inspect
     from g2is.api import select as select
+    from g2is.api import train as train
+    from g2is.api import walk_matrices as walk_matrices
     from g2is.api import warm_up as warm_up
     from g2is.config import Config as Config
     from g2is.config import SelectionConfig as SelectionConfig
@@ -27,6 +32,8 @@ if TYPE_CHECKING:
     from g2is.selection.record import Walk as Walk
     from g2is.selection.walk import walk as walk
 
+    __version__: str
+
 _HOME = {
     "Choice": "g2is.selection.problem",
     "Config": "g2is.config",
@@ -42,10 +49,14 @@ _HOME = {
     "Walk": "g2is.selection.record",
     "core_knowledge": "g2is.selection.core",
     "compare": "g2is.api",
+    "evaluate": "g2is.api",
     "export": "g2is.api",
     "extract_gradients": "g2is.api",
+    "inspect": "g2is.api",
     "select": "g2is.api",
+    "train": "g2is.api",
     "walk": "g2is.selection.walk",
+    "walk_matrices": "g2is.api",
     "warm_up": "g2is.api",
 }
 
@@ -53,6 +64,8 @@ __all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("g2is")
     if name not in _HOME:
         raise AttributeError(f"module 'g2is' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

@@ -1,32 +1,48 @@
-"""The commands as Python functions. Settings are those of config.yaml, as keyword mappings: warmup={"epochs": 2}."""
+"""The commands as Python functions.
+
+Settings are those of config.yaml, section by section, as keyword mappings: warmup={"epochs": 2}. Those that cannot be
+used are one ConfigError, as on the command line. `model` is a folder's or hub model's name, or the mapping of its
+section: {"name": "org/name", "dtype": "bfloat16"}. Called again with the same arguments, a function goes on from what
+is done. Each raises a G2isError for what a user can mend.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from g2is.comparison.evidence import Comparison
-from g2is.config import Config
+from g2is.config import Config, EvaluateConfig, InspectConfig, MatrixWalkConfig, TrainConfig
 from g2is.config.compare import CompareConfig
 from g2is.config.io import parse
 from g2is.errors import ConfigError
-from g2is.jobs import select as pipeline
-from g2is.jobs.compare import make_cells
+from g2is.evaluation.rows import Evaluation
+from g2is.examples.inspect import Inspection
+from g2is.jobs import compare as compare_job
+from g2is.jobs import evaluate as evaluate_job
+from g2is.jobs import inspect as inspect_job
+from g2is.jobs import select as select_job
+from g2is.jobs import select_matrices as matrices_job
+from g2is.jobs import train as train_job
 from g2is.jobs.custom import Own
 from g2is.jobs.gradient_rows import Gradients
 from g2is.jobs.run_folder import Selection
+from g2is.jobs.train import Tuned
 from g2is.progress import Reporter
 from g2is.representations.own import Representation
 from g2is.selection.problem import Selector
+from g2is.selection.record import Picks, Walk
 
 Locations = str | Path | Sequence[str | Path]  # files, globs, folders of save_to_disk, hf:org/name:split
 Targets = Locations | Mapping[str, Locations]
+Model = str | Path | Mapping[str, Any]  # a folder's or hub model's name, or the section `model` with its name in it
+_ORIGIN = "g2is"
 
 
 def select(
     *,
     pool: Locations,
     target: Targets,
-    model: str | Path,
+    model: Model,
     out: str | Path,
     budget: str | int | None = None,
     store: str | Path | None = None,
@@ -40,32 +56,25 @@ def select(
     Pool and target are one location or several (docs/formats.md); `target` may also be locations by the names of
     several targets: {"math": "a.jsonl", "med": ["b.jsonl", "c.jsonl"]}.
 
-    `settings` are sections of the configuration (examples, warmup, gradients, selection, execution) as mappings.
-    A `selector` or `representation` of your own is used where `selection` names it `own:NAME`; `representation` as a
-    mapping is that section.
-
-    Called again with the same arguments it goes on from what is done. Raises a G2isError for what a user can mend.
+    `settings` are the sections examples, warmup, gradients, selection and execution. A `selector` or `representation`
+    of your own is used where `selection` names it `own:NAME`; `representation` as a mapping is that section.
 
     >>> selection = g2is.select(pool="pool.jsonl", target="target.jsonl", model="model", out="run")  # doctest: +SKIP
     >>> selection.ids[:2]  # doctest: +SKIP
     ['arithmetic-17', 'arithmetic-204']
     """
-    if budget is not None:
-        selection = settings.get("selection", {})
-        if "budget" in selection:
-            raise ConfigError("select: expected one budget, found budget= and selection={'budget': …}; leave one out")
-        settings["selection"] = {**selection, "budget": budget}
+    settings = _with_budget("select", budget, settings)
     own = _own(selector, representation, settings)
     config = _config(pool, target, model, out, store, settings)
     own.check_named([config.selection])
-    return pipeline.select(config, reporter, own)
+    return select_job.select(config, reporter, own)
 
 
 def warm_up(
     *,
     pool: Locations,
     target: Targets,
-    model: str | Path,
+    model: Model,
     out: str | Path,
     store: str | Path | None = None,
     reporter: Reporter | None = None,
@@ -73,17 +82,17 @@ def warm_up(
 ) -> list[Path]:
     """Tune the adapter; `g2is warmup`. Returns the kept checkpoints' folders, each an adapter that PEFT loads.
 
-    Raises as `select`.
+    Settings as of `select`.
     """
     config = _config(pool, target, model, out, store, settings)
-    return [checkpoint.folder for checkpoint in pipeline.run(config, "warmup", reporter).checkpoints]
+    return [checkpoint.folder for checkpoint in select_job.run(config, "warmup", reporter).checkpoints]
 
 
 def extract_gradients(
     *,
     pool: Locations,
     target: Targets,
-    model: str | Path,
+    model: Model,
     out: str | Path,
     store: str | Path | None = None,
     reporter: Reporter | None = None,
@@ -91,11 +100,74 @@ def extract_gradients(
 ) -> Gradients:
     """Store whatever gradient rows are missing and return all, as arrays; `g2is gradients`.
 
-    `core_knowledge` and `walk` take the arrays as they are. Raises as `select`.
+    `core_knowledge` and `walk` take the arrays as they are. Settings as of `select`.
     """
     config = _config(pool, target, model, out, store, settings)
-    pipeline.run(config, "gradients", reporter)
-    return pipeline.read_gradients(config, reporter)
+    select_job.run(config, "gradients", reporter)
+    return select_job.read_gradients(config, reporter)
+
+
+def walk_matrices(
+    *,
+    pool_gradients: str | Path,
+    target_gradients: str | Path,
+    out: str | Path,
+    graph: str | Path | None = None,
+    budget: str | int | None = None,
+    reporter: Reporter | None = None,
+    **settings: Any,
+) -> Walk | Picks:
+    """Select `budget` rows (default 1 %) of a matrix that was computed elsewhere; `g2is walk --pool-gradients …`.
+
+    The files hold (N, k) and (M, k) floats: .npy, .safetensors, .pt or zarr. `graph`, (N, n) .npy, names each row's
+    nearest rows, best first. `settings` is the section selection. A `Walk` is returned if the method walks, `Picks` for
+    another selector; a row goes by its number.
+    """
+    files = {"pool_gradients": pool_gradients, "target_gradients": target_gradients, "graph": graph, "out": out}
+    values = {**files, **_with_budget("walk_matrices", budget, settings)}
+    config: MatrixWalkConfig = parse(MatrixWalkConfig, values, _ORIGIN)
+    return matrices_job.walk_matrices(config, reporter)
+
+
+def export(run: str | Path, reporter: Reporter | None = None) -> Selection:
+    """Write the selected examples of a run again; `g2is export`."""
+    return select_job.export_run(Path(run), reporter)
+
+
+def train(
+    *,
+    data: Locations,
+    model: Model,
+    out: str | Path,
+    reporter: Reporter | None = None,
+    **settings: Any,
+) -> Tuned:
+    """Tune a LoRA adapter on `data`, folders of runs or files of examples; `g2is train`.
+
+    The model may be another than the one that selected. `settings` are the sections examples, tuning and execution.
+    """
+    values = {"data": data, "model": _model(model), "out": out, **settings}
+    config: TrainConfig = parse(TrainConfig, values, _ORIGIN)
+    return train_job.train(config, reporter)
+
+
+def evaluate(
+    *,
+    model: Model,
+    out: str | Path,
+    test: Locations = (),
+    adapter: str | Path | None = None,
+    reporter: Reporter | None = None,
+    **settings: Any,
+) -> Evaluation:
+    """Test a model, with a LoRA `adapter` or untuned, on rows of `test`, on tasks, or on both; `g2is evaluate`.
+
+    `settings` are the sections examples, evaluation and execution; evaluation={"tasks": ["gsm8k"]} names tasks of
+    lm-evaluation-harness.
+    """
+    values = {"test": test, "model": _model(model), "out": out, "adapter": adapter, **settings}
+    config: EvaluateConfig = parse(EvaluateConfig, values, _ORIGIN)
+    return evaluate_job.evaluate(config, reporter)
 
 
 def compare(
@@ -103,7 +175,7 @@ def compare(
     pool: Locations,
     target: Targets,
     test: Targets,
-    model: str | Path,
+    model: Model,
     out: str | Path,
     methods: Sequence[str] | Mapping[str, Mapping[str, Any]] = ("design", "g2is", "less", "less-rr", "rds+"),
     budgets: str | int | Sequence[str | int] = ("1%",),
@@ -118,22 +190,29 @@ def compare(
     `methods` are names, or settings of `selection` by a name of yours: {"no sign": {"method": "g2is", "orient":
     False}}. `test` has a location for each target, by its name if `target` has names. A `selector` or `representation`
     of your own is compared by settings that name it: {"mine": {"method": "random", "selector": "own:NAME"}}. Called
-    again it goes on with the next cell. Raises a G2isError for what a user can mend.
+    again it goes on with the next cell. `settings` are the sections of `select`, `train` and `evaluate`.
     """
     own = _own(selector, representation, settings)
     values = {
-        **{"pool": pool, "targets": target, "tests": test, "out": out, "model": {"name": str(model)}},
+        **{"pool": pool, "targets": target, "tests": test, "out": out, "model": _model(model)},
         **{"methods": methods, "budgets": budgets, "num_seeds": num_seeds},
         **settings,
     }
-    config: CompareConfig = parse(CompareConfig, values, "g2is")
+    config: CompareConfig = parse(CompareConfig, values, _ORIGIN)
     own.check_named(config.selection_of(method, config.budgets[0], 0) for method in config.methods)
-    return make_cells(config, reporter, own)
+    return compare_job.make_cells(config, reporter, own)
 
 
-def export(run: str | Path, reporter: Reporter | None = None) -> Selection:
-    """Write the selected examples of a run again; `g2is export`."""
-    return pipeline.export_run(Path(run), reporter)
+def inspect(
+    files: Locations, *, model: Model | None = None, reporter: Reporter | None = None, **settings: Any
+) -> Inspection:
+    """What is recognised in files of examples, and with a `model` what that would see and learn; `g2is inspect`.
+
+    Rows that cannot be used are its `problems`; nothing is raised of them. `settings` is the section examples.
+    """
+    values = {"files": files, "model": None if model is None else _model(model), **settings}
+    config: InspectConfig = parse(InspectConfig, values, _ORIGIN)
+    return inspect_job.inspect(config, reporter)
 
 
 def _own(
@@ -146,15 +225,32 @@ def _own(
     return Own(selector)
 
 
+def _with_budget(function: str, budget: str | int | None, settings: dict[str, Any]) -> dict[str, Any]:
+    """`settings` with the budget in the section selection. Raises ConfigError if that has one, too."""
+    if budget is None:
+        return settings
+    selection = settings.get("selection", {})
+    if "budget" in selection:
+        raise ConfigError(
+            f"{function}: expected one budget, found budget= and selection={{'budget': …}}; leave one out"
+        )
+    return {**settings, "selection": {**selection, "budget": budget}}
+
+
+def _model(model: Model) -> dict[str, Any]:
+    """The section `model`."""
+    section = dict(model) if isinstance(model, Mapping) else {"name": model}
+    return {key: str(value) if key == "name" and isinstance(value, Path) else value for key, value in section.items()}
+
+
 def _config(
     pool: Locations,
     target: Targets,
-    model: str | Path,
+    model: Model,
     out: str | Path,
     store: str | Path | None,
     settings: dict[str, Any],
 ) -> Config:
     files = {"pool": pool, "targets": target, "out": out, "store": store}
-    values = {**files, "model": {"name": str(model)}, **settings}
-    config: Config = parse(Config, values, "g2is")
+    config: Config = parse(Config, {**files, "model": _model(model), **settings}, _ORIGIN)
     return config

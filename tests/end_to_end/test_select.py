@@ -81,6 +81,23 @@ def test_the_stages_one_by_one_come_to_the_same_selection(
     assert selected_ids(tmp_path / "run") == selected_ids(finished)
 
 
+def test_a_config_of_before_which_does_not_say_its_command_replays_and_its_folder_goes_on(
+    finished: Path, g2is: Command, tmp_path: Path
+) -> None:
+    run = shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("store"))
+    config = run / "config.yaml"
+    said = config.read_text()
+    config.write_text(said.removeprefix("command: select\n"))
+    assert config.read_text() != said
+    before = (run / "selection.parquet").stat().st_mtime_ns
+    again = ("run", config, "--out", run)
+    code, out, err = g2is(*again)
+    assert code == 0, err
+    assert "15 rows selected" in out
+    assert (run / "selection.parquet").stat().st_mtime_ns == before
+    assert config.read_text() == said.replace(f"out: {finished}\n", f"out: {run}\n")
+
+
 def test_another_preset_on_the_same_store_computes_no_gradient(
     finished: Path, sample: Path, g2is: Command, tmp_path: Path
 ) -> None:

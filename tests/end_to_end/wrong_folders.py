@@ -159,6 +159,11 @@ FOLDERS: dict[str, Case] = {
         "run: expected a finished run, with selected.messages.jsonl in it",
         "found one without. Finish it with the same `g2is select` command",
     ),
+    "train on a training": case(
+        lambda place: place.train(place.text("other/config.yaml", "command: train\n").parent),
+        "other: expected a run of `g2is select`, with selected.messages.jsonl in it",
+        "found the folder of `g2is train`. Name the run, or a file of examples",
+    ),
     "train on a bad row": case(
         lambda place: place.train(place.rows("data.jsonl", GOOD, "{")),
         "data.jsonl:2: expected a JSON object, found bad JSON", "set them aside with --set examples.on_bad_row=skip",

@@ -18,8 +18,8 @@ def _config(change: Callable[[dict[str, Any]], object]) -> Callable[[Place], lis
     return command
 
 
-def _config_text(text: str) -> Callable[[Place], list[object]]:
-    return lambda place: ["run", place.text("config.yaml", text)]
+def _config_text(text: str, *more: str) -> Callable[[Place], list[object]]:
+    return lambda place: ["run", place.text("config.yaml", text), *more]
 
 
 COMMAND_LINE: dict[str, Case] = {
@@ -78,6 +78,31 @@ COMMAND_LINE: dict[str, Case] = {
     "--set below a setting": case(
         lambda place: [*place.select(), "--set", "out.x=1"],
         "--set out.x=1: out is one setting and has no setting 'x' in it",
+    ),
+    "a command by --set": case(
+        setting("command=train"),
+        "--set command=train: expected a setting, found the command, which its own name says", "leave it out",
+    ),
+    "another command of a config": case(
+        lambda place: ["run", place.finished / "config.yaml", "--out", place.here / "run", "--set", "command=train"],
+        "--set command=train: expected a setting, found the command", "(and of `g2is run` the file); leave it out",
+    ),
+    "config of an unknown command": case(
+        _config(lambda values: values.update(command="report")),
+        "config.yaml: command: expected one of select, walk, compare, train, evaluate, found 'report'",
+        "use the version of g2is that wrote the file",
+    ),
+    "config of another command than its settings": case(
+        _config(lambda values: values.update(command="train")),
+        "config.yaml: ", "data: required, but not given", "pool: unknown; known: data, out,",
+    ),
+    "--store for a walk on matrices": case(
+        _config_text("command: walk\n", "--store", "s"),
+        "config.yaml is no selection from a pool, so it has no store; leave the flag out",
+    ),
+    "a dry run of a training": case(
+        _config_text("command: train\n", "--dry-run"),
+        "config.yaml is a training, which has none; leave the flag out",
     ),
     "wrong type of setting": case(
         setting("warmup.epochs=few"),

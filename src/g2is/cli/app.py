@@ -218,7 +218,7 @@ def export(run: Annotated[Path, typer.Argument(help="a run folder with a selecti
         show_selection(export_run(run, reporter()))
 
 
-_WITHOUT_DRY_RUN = {"data": "a training", "test": "an evaluation", "tests": "a comparison"}  # by a setting of each
+_WITHOUT_DRY_RUN = {"train": "a training", "evaluate": "an evaluation", "compare": "a comparison"}
 
 
 @app.command(name="run", cls=EachFlagOnce)
@@ -231,25 +231,28 @@ def replay(
 ) -> None:
     """Replay a selection, a walk on matrices, a training, an evaluation or a comparison; flags override the file."""
     from g2is.config import Config, EvaluateConfig, MatrixWalkConfig, TrainConfig
+    from g2is.config.commands import COMMANDS, command_of
     from g2is.config.compare import CompareConfig
 
     values = load(config)
     options.assign(values, set_ or [], flags=False)
     values |= {key: str(path) for key, path in (("out", out), ("store", store)) if path is not None}
-    if store is not None and ("pool" not in values or "tests" in values):
+    command = command_of(values, str(config))
+    if store is not None and command != "select":
         raise ConfigError(f"--store: {config} is no selection from a pool, so it has no store; leave the flag out")
-    if dry_run and (found := [what for key, what in _WITHOUT_DRY_RUN.items() if key in values]):
-        raise ConfigError(f"--dry-run: {config} is {found[0]}, which has none; leave the flag out")
-    if "data" in values:
-        run_training(parse(TrainConfig, values, str(config)))
-    elif "test" in values:
-        run_evaluation(parse(EvaluateConfig, values, str(config)))
-    elif "tests" in values:
-        run_comparison(parse(CompareConfig, values, str(config)))
-    elif "pool_gradients" in values:
-        _walk_matrices(parse(MatrixWalkConfig, values, str(config)), dry_run)
-    else:
-        _run(parse(Config, values, str(config)), "export", dry_run)
+    if dry_run and command in _WITHOUT_DRY_RUN:
+        raise ConfigError(f"--dry-run: {config} is {_WITHOUT_DRY_RUN[command]}, which has none; leave the flag out")
+    match parse(COMMANDS[command], values, str(config)):
+        case Config() as selection:
+            _run(selection, "export", dry_run)
+        case MatrixWalkConfig() as matrix_walk:
+            _walk_matrices(matrix_walk, dry_run)
+        case TrainConfig() as training:
+            run_training(training)
+        case EvaluateConfig() as evaluation:
+            run_evaluation(evaluation)
+        case CompareConfig() as comparison:
+            run_comparison(comparison)
 
 
 app.command(cls=EachFlagOnce)(methods)
@@ -274,7 +277,7 @@ def _run_stages(command: str, context: typer.Context, last: "StageName", dry_run
 
 def _run(config: "Config", last: "StageName", dry_run: bool) -> None:
     with stoppable():
-        from g2is.jobs import select as pipeline
+        from g2is.jobs.select import run
 
         quiet_libraries()
         if dry_run:
@@ -282,7 +285,7 @@ def _run(config: "Config", last: "StageName", dry_run: bool) -> None:
 
             show_dry_run(forecast(config, reporter()))
             return
-        results = pipeline.run(config, last, reporter())
+        results = run(config, last, reporter())
         if results.selection is not None:
             show_selection(results.selection, results.summary)
         else:

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from g2is.cli.options import assign, examples_settings, given_only
-from g2is.config import Config, EvaluateConfig, MatrixWalkConfig, SelectionConfig, TrainConfig
+from g2is.config import Config, EvaluateConfig, InspectConfig, MatrixWalkConfig, SelectionConfig, TrainConfig
 from g2is.config.compare import CompareConfig
 from g2is.config.io import parse
 from g2is.config.selection import not_read, read_by_selector, unread
@@ -132,6 +132,19 @@ def evaluate_config(flags: Mapping[str, Any]) -> EvaluateConfig:
     }
     assign(values, flags["set_"] or [])
     config: EvaluateConfig = parse(EvaluateConfig, values, _ORIGIN)
+    return config
+
+
+def inspect_config(
+    files: Sequence[str], model: str | None, schema: str | None, columns: Sequence[str] | None
+) -> InspectConfig:
+    """What to look at. Raises ConfigError listing every setting that cannot be used."""
+    values = {
+        "files": list(files),
+        "model": None if model is None else {"name": model},
+        "examples": examples_settings(schema, columns, None),
+    }
+    config: InspectConfig = parse(InspectConfig, values, _ORIGIN)
     return config
 
 

@@ -7,26 +7,15 @@ import typer
 
 from g2is.cli import options
 from g2is.cli.session import quiet_libraries, reporter, stoppable
-from g2is.config import ExamplesConfig, Locations, ModelConfig
-from g2is.config.io import parse
-from g2is.methods import Section
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from g2is.examples.inspect import Inspection, Shown
-    from g2is.examples.tokenize import Renderer
 
 _MOST_COUNTED = 10
 _LONGEST_PART = 800  # characters of a part that are shown
 _LEARNED = "bold green"
-
-
-class _Inspected(Section):
-    """What the command was given."""
-
-    files: Locations
-    examples: ExamplesConfig
 
 
 def inspect(
@@ -41,29 +30,20 @@ def inspect(
 
     What is learned stands out: in colour on a terminal, as «…» elsewhere. The exit code is 2 if rows cannot be used.
     """
-    values = {"files": files, "examples": options.examples_settings(schema, column, None)}
-    given: _Inspected = parse(_Inspected, values, "the command line")
+    from g2is.cli.build import inspect_config
+
+    config = inspect_config(files, model, schema, column)
     with stoppable():
         from rich.console import Console
 
-        from g2is.examples.inspect import inspect_examples
-        from g2is.examples.sources import find_sources
+        from g2is.jobs.inspect import inspect as look
 
-        renderer = None if model is None else _renderer(model, given.examples)
-        with reporter().stage("read", "bytes") as progress:
-            found = inspect_examples(find_sources(given.files), given.examples, renderer, progress)
+        if model is not None:
+            quiet_libraries()
+        found = look(config, reporter())
         _print(Console(highlight=False, soft_wrap=True, markup=False, emoji=False), found)
     if found.problems:
         raise typer.Exit(2)
-
-
-def _renderer(model: str, config: ExamplesConfig) -> "Renderer":
-    from g2is.examples.tokenize import make_renderer
-    from g2is.model.folder import find_model
-
-    quiet_libraries()
-    folder = find_model(ModelConfig(name=model))
-    return make_renderer(folder.tokenizer(), config, folder.context_length)
 
 
 def _print(console: "Console", found: "Inspection") -> None:

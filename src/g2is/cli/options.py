@@ -89,7 +89,8 @@ _FILES_OVERRIDDEN = ("pool", "targets")  # commands cannot do without their argu
 def assign(values: dict[str, Any], settings: Sequence[str], flags: bool = True) -> None:
     """Put each `section.key=value` into the nested mapping `values`; of one that is given twice the last one counts.
 
-    Raises ConfigError if one is not of that form, or `values` come from `flags` and one of them gave it already.
+    Raises ConfigError if one is not of that form or no setting, or `values` come from `flags` and one of them gave it
+    already.
     """
     given: set[str] = set()
     for text in settings:
@@ -97,6 +98,11 @@ def assign(values: dict[str, Any], settings: Sequence[str], flags: bool = True) 
         parts = key.strip().split(".")
         if not equals or not all(parts):
             raise ConfigError(f"--set: expected KEY=VALUE such as warmup.epochs=2, found {text!r}")
+        if parts[0] == "command":
+            raise ConfigError(
+                f"--set {text}: expected a setting, found the command, which its own name says (and of `g2is run` the"
+                " file); leave it out"
+            )
         place = values
         for part in parts[:-1]:
             inner = place.setdefault(part, {})

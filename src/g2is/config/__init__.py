@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from g2is.config.representation import RepresentationConfig as RepresentationConfig
     from g2is.config.runs import Config as Config
     from g2is.config.runs import EvaluateConfig as EvaluateConfig
+    from g2is.config.runs import InspectConfig as InspectConfig
     from g2is.config.runs import MatrixWalkConfig as MatrixWalkConfig
     from g2is.config.runs import TrainConfig as TrainConfig
     from g2is.config.selection import SelectionConfig as SelectionConfig
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
 _COMPOSED = {
     "RepresentationConfig": "g2is.config.representation",
     "SelectionConfig": "g2is.config.selection",
-    **dict.fromkeys(("Config", "EvaluateConfig", "MatrixWalkConfig", "TrainConfig"), "g2is.config.runs"),
+    **dict.fromkeys(
+        ("Config", "EvaluateConfig", "InspectConfig", "MatrixWalkConfig", "TrainConfig"), "g2is.config.runs"
+    ),
 }
 
 

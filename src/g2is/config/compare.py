@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -33,6 +33,7 @@ _SAID_FOR_ALL = dict.fromkeys(_LISTS, "selection, one pool for all methods")
 class CompareConfig(Section):
     """Several methods on one pool: select, tune and test for every target, budget and seed."""
 
+    command: Literal["compare"] = "compare"
     pool: Locations
     targets: dict[str, Locations]
     tests: dict[str, Locations]  # by the target's name

@@ -8,8 +8,10 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from g2is.errors import ConfigError, StoreError
+from g2is.errors import ConfigError
 from g2is.methods import Section
+
+COMMAND = "command"  # which one settings are of (`commands.py`): to be read, not to be set
 
 
 def parse(model: type[Section], values: Mapping[str, Any], origin: str) -> Any:
@@ -45,16 +47,6 @@ def load(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a YAML mapping of settings, found {type(values).__name__}")
     return values
-
-
-def check_command(folder: Path, model: type[Section]) -> None:
-    """Raise StoreError if `folder` holds the settings of another command than `model` is of: it keeps them."""
-    settings = folder / "config.yaml"
-    if settings.exists() and (others := load(settings).keys() - model.model_fields.keys()):
-        raise StoreError(
-            f"{folder}: expected a new folder or this command's own, found that of another command (its config.yaml has"
-            f" {', '.join(sorted(others))}); name another --out"
-        )
 
 
 def read_yaml(text: str) -> Any:
@@ -98,6 +90,9 @@ def _describe(model: type[Section], problem: Any) -> tuple[str, str]:
     if problem["type"] == "missing":
         return key, "required, but not given"
     found = problem.get("input")
+    if key == COMMAND:
+        own = model.model_fields[key].default
+        return key, f"expected {own}, whose settings these are, found {found!r}; leave it out"
     text = problem["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
     told = isinstance(found, Mapping) or ", found " in text
     return key, text if told else f"{text}, found {found!r}"
@@ -119,6 +114,8 @@ def _keys(model: type[Section], prefix: str = "") -> list[str]:
     keys = []
     for name, field in model.model_fields.items():
         kind = field.annotation
+        if name == COMMAND:
+            continue  # which is not to be set
         if isinstance(kind, type) and issubclass(kind, Section):
             keys += _keys(kind, f"{prefix}{name}.")
         else:

@@ -1,8 +1,11 @@
-"""All settings of a run: of a selection, of a walk on matrices, of a training, of an evaluation."""
+"""All settings of a run: of a selection, of a walk on matrices, of a training, of an evaluation, of a look at files.
+
+`command` is no setting: it comes first in config.yaml and tells which command a file is of (`config/io.py`).
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import field_validator, model_validator
 
@@ -26,6 +29,7 @@ from g2is.methods import GRADIENT, NONE, asked_form, selector_kind
 class Config(Section):
     """A whole run of `g2is select`."""
 
+    command: Literal["select"] = "select"
     pool: Locations
     targets: dict[str, Locations]  # by name, walked in this order
     out: AbsolutePath
@@ -97,6 +101,7 @@ class Config(Section):
 class MatrixWalkConfig(Section):
     """A walk on matrices that were computed elsewhere (`g2is walk --pool-gradients …`)."""
 
+    command: Literal["walk"] = "walk"
     pool_gradients: AbsolutePath
     target_gradients: AbsolutePath
     graph: AbsolutePath | None = None
@@ -127,6 +132,7 @@ class MatrixWalkConfig(Section):
 class TrainConfig(Section):
     """Fine-tuning an adapter on a selection (`g2is train`). The model may be another than the one that selected."""
 
+    command: Literal["train"] = "train"
     data: Locations
     out: AbsolutePath
     model: ModelConfig
@@ -135,9 +141,18 @@ class TrainConfig(Section):
     execution: ExecutionConfig = ExecutionConfig()
 
 
+class InspectConfig(Section):
+    """Looking at files of examples (`g2is inspect`), as the model sees them if one is named. It is kept nowhere."""
+
+    files: Locations
+    model: ModelConfig | None = None
+    examples: ExamplesConfig = ExamplesConfig()
+
+
 class EvaluateConfig(Section):
     """Testing a model, with an adapter or untuned (`g2is evaluate`)."""
 
+    command: Literal["evaluate"] = "evaluate"
     test: OptionalLocations = ()
     out: AbsolutePath
     model: ModelConfig

@@ -17,9 +17,9 @@ from g2is.demo.skills import POOL_FILE, SKILLS, TARGET_FILE, TARGET_SKILL, TEST_
 from g2is.examples.make_table import tokenize_files
 from g2is.examples.sources import find_sources
 from g2is.examples.table import ExampleTable
-from g2is.jobs import select as pipeline
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.run_folder import Selection
+from g2is.jobs.select import select
 from g2is.progress import Reporter
 from g2is.store.lock import locked
 
@@ -51,7 +51,7 @@ def run_demo(out: Path, reporter: Reporter) -> Demo:
         sample = out / "sample"
         write_demo_sample(sample)
         config = demo_config(out)
-        selection = pipeline.select(config, reporter)
+        selection = select(config, reporter)
         skills = [json.loads(line)["task"] for line in (sample / POOL_FILE).open(encoding="utf-8")]
         prepared = prepare(config, reporter)
         pool, test = read_tables(prepared, out)

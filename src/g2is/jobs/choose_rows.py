@@ -1,6 +1,6 @@
 """A selection among a run's examples, from stored rows to tables (`select_matrices.py` does it for matrices)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -8,44 +8,44 @@ from g2is.config import Config
 from g2is.config.targets import titled
 from g2is.errors import SelectionError
 from g2is.examples.dataset import Examples
-from g2is.jobs.custom import Own
 from g2is.jobs.gradient_rows import read_gradient_rows, target_rows
-from g2is.jobs.prepare import Prepared
-from g2is.jobs.representation import Scores, UnitRowsOf, read_pool_and_targets
+from g2is.jobs.representation import MadeBy, Scores, UnitRowsOf, read_pool_and_targets
 from g2is.jobs.run_folder import RunFolder
-from g2is.methods import GRADIENT, NONE, selector_kind
+from g2is.jobs.stages import Stage
+from g2is.methods import selector_kind
 from g2is.outputs.tables import nearest_ids, write_tables
 from g2is.progress import counter
+from g2is.representations.maker import Maker
 from g2is.selection.apply import apply_selector
 from g2is.selection.plan import Plan
-from g2is.selection.problem import Selected, TargetRows
+from g2is.selection.problem import Selected, Selector, TargetRows
 from g2is.selection.similarity import UnitRows
 from g2is.store.manifest import Store
-from g2is.warmup.train import Checkpoint
 
 Found = UnitRowsOf | Scores | None  # nothing where nothing is looked at
 
 
 def select_examples(
-    prepared: Prepared,
+    config: Config,
     store: Store,
     examples: Examples,
-    checkpoints: Sequence[Checkpoint],
     plan: Plan,
+    made_by: MadeBy,
     made_from: Mapping[str, str],
     folder: RunFolder,
-    own: Own,
+    own: Selector | None,
 ) -> None:
-    """Choose among the pool's examples and write the tables, which keep `made_from`.
+    """Choose among the pool's examples and write the tables, which keep `made_from`; `own` may be the selector.
 
     Raises SelectionError where no row is usable, a target has no core knowledge, or no row fits the budget.
     """
-    config, pool = prepared.config, examples.pool
+    pool = examples.pool
     # zero rows are here because they were set aside: no nodes, whatever the method says of a matrix given by hand
     settings = config.selection.model_copy(update={"keep_zero_rows": False})
-    found, rows = _read(prepared, store, examples, checkpoints, folder, own)
+    found, rows = _read(config, store, examples, made_by, folder)
     _report_set_aside(folder, examples, found)
-    with folder.stage(selector_kind(settings.selector).stage, plan.budget.unit) as progress:
+    stage = selector_kind(settings.selector).stage
+    with folder.stage(stage, plan.budget.unit, Stage(stage)) as progress:
         targets = _targets(config, examples, found, plan)
         selected = apply_selector(
             len(pool),
@@ -54,7 +54,7 @@ def select_examples(
             settings,
             plan.limits,
             progress,
-            own=own.selector,
+            own=own,
             usable=found.pool_usable if isinstance(found, Scores) else None,
         )
     _report(folder, plan, selected)
@@ -63,27 +63,22 @@ def select_examples(
 
 
 def _read(
-    prepared: Prepared,
-    store: Store,
-    examples: Examples,
-    checkpoints: Sequence[Checkpoint],
-    folder: RunFolder,
-    own: Own,
+    config: Config, store: Store, examples: Examples, made_by: MadeBy, folder: RunFolder
 ) -> tuple[Found, UnitRows | None]:
     """What is looked at, and the pool's rows of it as the selectors take them, if they are vectors."""
-    config, pool = prepared.config, examples.pool
-    representation = config.selection.representation
-    if representation == NONE:
+    if made_by is None:
         return None, None
-    with folder.stage(f"read {'gradients' if representation == GRADIENT else 'rows'}", "rows") as progress:
-        # out of the store once for each checkpoint, and once more for their norms
-        add = counter(len(pool) * (max(1, len(checkpoints)) + 1), progress)
+    title, stage, times = "read rows", Stage.READ_ROWS, 1
+    if not isinstance(made_by, Maker):
+        title, stage, times = "read gradients", Stage.READ_GRADIENTS, len(made_by)  # once for each checkpoint
+    with folder.stage(title, "rows", stage) as progress:
+        add = counter(len(examples.pool) * (times + 1), progress)  # out of the store, and once more for their norms
         found: UnitRowsOf | Scores
-        if representation == GRADIENT:
-            of_targets, of_pool = read_gradient_rows(config, store, examples, checkpoints, add)
-            found = UnitRowsOf(of_pool, of_targets)
+        if isinstance(made_by, Maker):
+            found = read_pool_and_targets(made_by, store, examples, add)
         else:
-            found = read_pool_and_targets(config, prepared, store, examples, own.representation, add)
+            of_targets, of_pool = read_gradient_rows(config, store, examples, made_by, add)
+            found = UnitRowsOf(of_pool, of_targets)
         if isinstance(found, Scores):
             return found, None
         if isinstance(found.pool.rows, np.memmap):

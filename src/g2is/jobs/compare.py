@@ -21,19 +21,17 @@ from g2is.comparison.evidence import Comparison, compare_cells
 from g2is.comparison.files import write_comparison
 from g2is.comparison.grid import Grid
 from g2is.config.compare import CompareConfig
-from g2is.config.io import check_command, dump
 from g2is.errors import ConfigError, FingerprintError, G2isError, InputError, ModelError, SelectionError
-from g2is.jobs import select as pipeline
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
+from g2is.jobs.select import run
+from g2is.jobs.stages import OF_SELECTING
 from g2is.jobs.trials import OF_METHODS, Tested, Workbench, of_method, open_workbench, run_config, seconds_by_stage
+from g2is.jobs.work_folder import WorkFolder, open_work
 from g2is.machine.environment import environment
 from g2is.methods import FULL, FULL_CUT, RANDOM, UNTUNED
 from g2is.progress import Reporter, Silent
-from g2is.store.files import read_json, remove, write_json, write_text
-from g2is.store.fingerprint import Fingerprint, check_same, flatten
-from g2is.store.lock import locked, removed_on_error
-
-_MANIFEST = "manifest.json"
+from g2is.store.files import remove
+from g2is.store.fingerprint import Fingerprint, flatten
 
 
 @dataclass(frozen=True)
@@ -52,13 +50,11 @@ def make_cells(config: CompareConfig, reporter: Reporter | None = None, own: Own
     Raises a G2isError for everything a user can mend, of such methods when all else is done; finished cells stay.
     """
     reporter = reporter or Silent()
-    with locked(config.out, "comparison") as new:
-        with removed_on_error(config.out, new):
-            check_command(config.out, CompareConfig)
+    with open_work(config.out, CompareConfig, "comparison") as work:
+        with work.removed_on_error():
             bench = open_workbench(config, reporter, own)
-            made_from = _bind(config, flatten(bench.made_from))
-        write_json(config.out / _MANIFEST, made_from)
-        write_text(config.out / "config.yaml", dump(config))
+            made_from = _made_from(work, config, flatten(bench.made_from))
+        work.bind(made_from, config)
         grid = Grid(tuple(config.all_methods), tuple(config.targets), config.budgets, tuple(range(config.num_seeds)))
         comparison = _compared(config, grid, bench)
         planned, failed = list(_in_order(config)), {}
@@ -80,13 +76,12 @@ def make_cells(config: CompareConfig, reporter: Reporter | None = None, own: Own
         return comparison
 
 
-def _bind(config: CompareConfig, made_from: Fingerprint) -> dict[str, Any]:
+def _made_from(work: WorkFolder, config: CompareConfig, made_from: Fingerprint) -> dict[str, Any]:
     """What all cells were made from, those of methods that are now left out too.
 
     Raises FingerprintError where cells that are there were made from something else.
     """
-    manifest = config.out / _MANIFEST
-    stored = read_json(manifest) if manifest.exists() else {}
+    stored = work.made_from() if work.is_bound else {}
     asked = [RANDOM, *config.methods]
     done = tuple(of_method(name) for name in asked if (config.out / "cells" / name).exists())
 
@@ -94,7 +89,7 @@ def _bind(config: CompareConfig, made_from: Fingerprint) -> dict[str, Any]:
         return {key: value for key, value in values.items() if not key.startswith(OF_METHODS) or key.startswith(done)}
 
     if stored:
-        check_same(shared(stored), shared(made_from), f"{config.out}: expected a comparison", "name another --out")
+        work.check_same(shared(stored), shared(made_from), "a comparison")
     of_asked = tuple(map(of_method, asked))  # those without cells may have changed
     return {**{key: value for key, value in stored.items() if not key.startswith(of_asked)}, **made_from}
 
@@ -176,25 +171,23 @@ def _choose(config: CompareConfig, bench: Workbench, key: Key, reporter: Reporte
 
 def _select(config: CompareConfig, bench: Workbench, key: Key, reporter: Reporter) -> _Chosen:
     """The selection of a cell, in a run folder of its own; a representation costs what it took when it was made."""
-    run = run_config(config, key, [key.target])
-    of_store = run.store, run.selection.representation
+    of_cell = run_config(config, key, [key.target])
+    of_store = of_cell.store, of_cell.selection.representation
     if of_store in bench.broken:
         raise bench.broken[of_store]
     try:
         try:
-            results = pipeline.run(run, "walk", reporter, bench.own)
+            results = run(of_cell, "walk", reporter, bench.own)
         except FingerprintError:
-            remove(run.out)  # of a method that has no cell yet, and was given other settings since
-            results = pipeline.run(run, "walk", reporter, bench.own)
+            remove(of_cell.out)  # of a method that has no cell yet, and was given other settings since
+            results = run(of_cell, "walk", reporter, bench.own)
     except ModelError as error:  # a warm-up that diverges would do so for hours again, cell by cell
         bench.broken[of_store] = error
         raise
     assert results.selection is not None
-    taken = seconds_by_stage(run.out)  # in a sitting that was stopped before the cell was made, too
-    seconds = {
-        "select": round(sum(taken.get(stage, 0.0) for stage in ("read gradients", "read rows", "walk", "select")), 2)
-    }
-    represent = bench.keep_cost(run.store, run.selection.representation, run.out)
+    taken = seconds_by_stage(of_cell.out)  # in a sitting that was stopped before the cell was made, too
+    seconds = {"select": round(sum(taken.get(stage, 0.0) for stage in OF_SELECTING), 2)}
+    represent = bench.keep_cost(of_cell.store, of_cell.selection.representation, of_cell.out)
     if represent is not None:
         seconds["represent"] = represent
     return _Chosen(np.sort(results.selection.rows), config.tuning.epochs, seconds)
@@ -202,7 +195,7 @@ def _select(config: CompareConfig, bench: Workbench, key: Key, reporter: Reporte
 
 def _compared(config: CompareConfig, grid: Grid, bench: Workbench) -> Comparison:
     cells = [read_cell(path) for path in sorted((config.out / "cells").rglob("*.json"))]  # notes name those left out
-    settings = config.model_dump(mode="json", exclude={"out"})
+    settings = config.model_dump(mode="json", exclude={"command", "out"})
     comparison = compare_cells(cells, grid, len(bench.pool), settings, environment(), bench.remarks)
     write_comparison(config.out, comparison)
     return comparison

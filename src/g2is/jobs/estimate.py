@@ -64,6 +64,7 @@ def forecast(config: Config, reporter: Reporter) -> Forecast:
     """Read both files and the model's settings. Raises what the run would raise of files, model, budget and store."""
     BUILT_IN_ONLY.check(config.selection)
     prepared = prepare(config, reporter)
+    config = prepared.config
     measures = config.selection.representation == GRADIENT
     check_store(config.store, prepared.fingerprint if measures else None)
     with tempfile.TemporaryDirectory() as scratch:

@@ -20,22 +20,22 @@ import numpy as np
 import torch
 
 from g2is.config import EvaluateConfig
-from g2is.config.io import check_command, dump
 from g2is.evaluation import tasks as lm_eval_tasks
 from g2is.evaluation.rows import Evaluation, evaluate_rows
 from g2is.evaluation.table import read_answers, write_answers
 from g2is.examples.tokenize import make_renderer
+from g2is.jobs.model_identity import identify
 from g2is.jobs.test_rows import read_test
+from g2is.jobs.work_folder import WorkFolder, open_work
 from g2is.model.adapter import check_adapter, find_adapter, load_adapter
-from g2is.model.folder import ModelFolder, find_model, resolve_device, resolve_dtype
+from g2is.model.folder import ModelFolder, find_model, resolve_device
 from g2is.progress import Reporter, Silent
-from g2is.store.files import read_json, remove, write_json, write_json_lines, write_text
-from g2is.store.fingerprint import Fingerprint, check_same, flatten
-from g2is.store.lock import locked, removed_on_error
+from g2is.store.files import read_json, remove, write_json, write_json_lines
+from g2is.store.fingerprint import Fingerprint, flatten
 from g2is.store.moments import adapter_digest
 
 ANSWERS, RESULT = "answers.parquet", "evaluation.json"
-_MANIFEST, _TASKS = "manifest.json", "tasks.json"
+_TASKS = "tasks.json"
 _PACKAGES = ("g2is", "torch", "transformers", "peft", "rouge-score", "lm-eval")
 
 
@@ -63,8 +63,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
     names = config.evaluation.tasks
     if names:
         lm_eval_tasks.check_installed()
-    with locked(config.out, "test") as new, removed_on_error(config.out, new):
-        check_command(config.out, EvaluateConfig)
+    with open_work(config.out, EvaluateConfig, "test") as work, work.removed_on_error():
         device = resolve_device(config.execution.device)
         folder = find_model(config.model)
         adapter = None if config.adapter is None else find_adapter(config.adapter)
@@ -74,21 +73,20 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
         unfinished = not (config.out / RESULT).exists()
         # a wrong name shows before any time is spent
         tasks = lm_eval_tasks.load_tasks(names, reporter) if names and unfinished else []
-        with reporter.stage("check model", "bytes") as progress:
-            weights = folder.digest(progress)
+        identity = identify(folder, config.model, device, reporter)
         renderer = make_renderer(tokenizer, config.examples, folder.context_length)
         cache = config.out / "examples"
         test = read_test(config.test, config.examples, renderer, cache, reporter) if config.test else None
         made_from = flatten(
             {
-                "model": {"weights": weights, "dtype": str(resolve_dtype(config.model, device))},
+                "model": identity.in_manifest(),
                 "adapter": None if adapter is None else adapter_digest(adapter),
                 "evaluation": config.evaluation.model_dump(mode="json"),
                 "tasks": lm_eval_tasks.digests(names),
                 **({} if test is None else test.made_from),
             }
         )
-        _bind(config, made_from)
+        _bind(work, config, made_from)
         evaluation = Evaluation(np.zeros(0), np.zeros(0, np.int64))
         if test is not None:
             write_json_lines(config.out / "bad_rows.jsonl", test.bad_rows)
@@ -115,13 +113,11 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
     return replace(evaluation, tasks=read_json(config.out / RESULT)["tasks"])
 
 
-def _bind(config: EvaluateConfig, made_from: Fingerprint) -> None:
+def _bind(work: WorkFolder, config: EvaluateConfig, made_from: Fingerprint) -> None:
     """A folder belongs to its settings once something was made under them: raises FingerprintError for others."""
-    manifest = config.out / _MANIFEST
     if any((config.out / name).exists() for name in (ANSWERS, _TASKS, RESULT)):
-        check_same(read_json(manifest), made_from, f"{config.out}: expected an evaluation", "name another --out")
-    write_json(manifest, made_from)
-    write_text(config.out / "config.yaml", dump(config))
+        work.check_same(work.made_from(), made_from, "an evaluation")
+    work.bind(made_from, config)
 
 
 def _run_tasks(

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from g2is.config import Config
 from g2is.examples.tokenize import Renderer, make_renderer
 from g2is.gradients import projection
+from g2is.jobs.model_identity import ModelIdentity, identify
 from g2is.methods import GRADIENT
 from g2is.model.adapter import target_modules
-from g2is.model.folder import ModelFolder, find_model, resolve_device, resolve_dtype
+from g2is.model.folder import ModelFolder, find_model, resolve_device
 from g2is.progress import Reporter
 from g2is.store.fingerprint import Fingerprint, flatten
 from g2is.store.manifest import stored_forms
@@ -18,11 +19,13 @@ from g2is.warmup.imported import CheckpointFiles, find_checkpoint
 class Prepared:
     """A configuration with its model found and its tokenizer loaded; the model itself is not.
 
-    `checkpoint` is the user's own, if it is to be taken in place of the warm-up.
+    `config` is the one to go on with: it may have taken the Γ forms that its store holds. `checkpoint` is the user's
+    own, if it is to be taken in place of the warm-up.
     """
 
     config: Config
     model: ModelFolder
+    identity: ModelIdentity
     renderer: Renderer
     checkpoint: CheckpointFiles | None
     fingerprint: Fingerprint
@@ -41,14 +44,10 @@ def prepare(config: Config, reporter: Reporter) -> Prepared:
     checkpoint = None if adapter is None else find_checkpoint(adapter)
     if checkpoint is None and config.selection.representation == GRADIENT:  # a wrong name shows before files are read
         target_modules(model.without_weights(), config.warmup.lora)
-    with reporter.stage("check model", "bytes") as progress:
-        weights = model.digest(progress)
+    identity = identify(model, config.model, device, reporter)
     fingerprint = flatten(
         {
-            "model": {
-                "weights": weights,
-                "dtype": str(resolve_dtype(config.model, device)).removeprefix("torch."),
-            },
+            "model": identity.in_store(),
             "examples": renderer.fingerprint,
             # a checkpoint brings all that the other settings would decide, wherever it lies
             "warmup": config.warmup.model_dump(mode="json", exclude={"adapter"})
@@ -58,7 +57,7 @@ def prepare(config: Config, reporter: Reporter) -> Prepared:
             "projection_version": projection.VERSION,
         }
     )
-    return Prepared(config, model, renderer, checkpoint, fingerprint)
+    return Prepared(config, model, identity, renderer, checkpoint, fingerprint)
 
 
 def _with_stored_forms(config: Config) -> Config:

@@ -3,24 +3,30 @@
 `select.py` calls these where `selection.representation` is not gradient; no warm-up is needed and none is bound.
 """
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from g2is.config import Config
 from g2is.engine.local import missing_rows, row_work, run_shards
 from g2is.examples.dataset import Examples, Joined
 from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import TEXT_VERSION
 from g2is.jobs.prepare import Prepared
 from g2is.jobs.run_folder import RunFolder
-from g2is.methods import GRADIENT, OWN, REPRESENTATIONS, representation_kind
-from g2is.progress import Reporter, Silent
+from g2is.jobs.stages import Stage
+from g2is.methods import OWN, REPRESENTATIONS, representation_kind
+from g2is.progress import Reporter
 from g2is.representations.maker import ArraysOf, Maker, Materials
 from g2is.representations.own import Representation
 from g2is.store.manifest import Kind, Store
 from g2is.store.rows import StoredRows, read_unit_rows
+from g2is.warmup.train import Checkpoint
+
+# What makes the rows that a selector looks at: the checkpoints whose gradients they are, or the maker of another
+# representation; None where nothing is looked at.
+MadeBy = Sequence[Checkpoint] | Maker | None
 
 
 @dataclass(frozen=True)
@@ -44,14 +50,15 @@ class Scores:
     target_usable: Mapping[str, np.ndarray]
 
 
-def maker_of(config: Config, prepared: Prepared, reporter: Reporter, own: Representation | None = None) -> Maker:
-    """The representation that the settings name, or the user's `own`; its `fingerprint` says what decides its rows.
+def maker_of(name: str, prepared: Prepared, reporter: Reporter, own: Representation | None = None) -> Maker:
+    """The representation `name`, or the user's `own`; its `fingerprint` says what decides its rows.
 
-    Raises ConfigError where a package is missing, ModelError where an embedding model cannot be used.
+    Models are hashed for it: a run makes one and passes it along. Raises ConfigError where a package is missing,
+    ModelError where an embedding model cannot be used.
     """
     materials = Materials(
-        settings=config.representation,
-        execution=config.execution,
+        settings=prepared.config.representation,
+        execution=prepared.config.execution,
         model=prepared.model,
         model_fingerprint=model_fingerprint(prepared),
         text=prepared.renderer.text,
@@ -62,7 +69,6 @@ def maker_of(config: Config, prepared: Prepared, reporter: Reporter, own: Repres
         },
         reporter=reporter,
     )
-    name = config.selection.representation
     if not name.startswith(OWN):
         maker: Maker = representation_kind(name).make(materials)
         return maker
@@ -70,15 +76,18 @@ def maker_of(config: Config, prepared: Prepared, reporter: Reporter, own: Repres
     return own.maker(materials)
 
 
-def represented_by(config: Config, prepared: Prepared) -> Mapping[str, object]:
-    """What decides a representation's rows beside the examples: the content of models, whatever their place.
+def represented_by(prepared: Prepared, made_by: MadeBy) -> list[str]:
+    """What decides the rows beside the examples, for a digest: the content of models, whatever their place.
 
-    Empty for the user's own, which has a version, and where nothing is looked at. Raises as `maker_of`.
+    It says nothing of the user's own, which has a version.
     """
-    name = config.selection.representation
-    if name == GRADIENT:
-        return model_fingerprint(prepared)
-    return maker_of(config, prepared, Silent()).fingerprint if name in REPRESENTATIONS else {}
+    fingerprint: Mapping[str, object] = {}
+    digests: list[str] = []
+    if isinstance(made_by, Maker):
+        fingerprint = made_by.fingerprint if made_by.name in REPRESENTATIONS else {}
+    elif made_by is not None:
+        fingerprint, digests = model_fingerprint(prepared), [checkpoint.digest for checkpoint in made_by]
+    return [json.dumps(fingerprint, sort_keys=True), *digests]
 
 
 def model_fingerprint(prepared: Prepared) -> Mapping[str, str | int | float | bool | None]:
@@ -86,20 +95,12 @@ def model_fingerprint(prepared: Prepared) -> Mapping[str, str | int | float | bo
     return {key: prepared.fingerprint[key] for key in ("model.weights", "model.dtype")}
 
 
-def store_rows(
-    config: Config,
-    prepared: Prepared,
-    store: Store,
-    examples: Examples,
-    folder: RunFolder,
-    own: Representation | None = None,
-) -> None:
+def store_rows(maker: Maker, store: Store, examples: Examples, folder: RunFolder) -> None:
     """Store the rows of every pool and target example that the store does not hold yet.
 
-    Raises as `maker_of`; FingerprintError where the store holds such rows made otherwise; ConfigError where the user's
-    own function gives no rows.
+    Raises FingerprintError where the store holds such rows made otherwise, ModelError where a model cannot be used,
+    ConfigError where the user's own function gives no rows.
     """
-    maker = maker_of(config, prepared, folder, own)
     tables = store.tables(maker.name, maker.fingerprint)
     arrays_of: ArraysOf | None = None
     kinds: dict[Kind, ExampleTable | Joined] = {"target": examples.all_targets, "pool": examples.pool}
@@ -111,25 +112,23 @@ def store_rows(
             continue
         if arrays_of is None:
             arrays_of = maker.open()
-        with folder.stage(f"{maker.what}s of {kind}", "tokens") as progress:
+        with folder.stage(f"{maker.what}s of {kind}", "tokens", Stage(f"rows of {kind}")) as progress:
             total = int(table.num_tokens[missing].sum())
             work = row_work(arrays_of, table.keys, total, progress)
             run_shards(table.token_rows, work, missing, stored)
 
 
 def read_pool_and_targets(
-    config: Config,
-    prepared: Prepared,
+    maker: Maker,
     store: Store,
     examples: Examples,
-    own: Representation | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> UnitRowsOf | Scores:
     """The stored rows of pool and targets; of lexical ones their BM25 scores, computed now.
 
-    `progress` is told of pool rows read. Raises as `store_rows`, and StoreError if some rows are missing or damaged.
+    `progress` is told of pool rows read. Raises FingerprintError where the store holds such rows made otherwise,
+    StoreError if some are missing or damaged.
     """
-    maker = maker_of(config, prepared, Silent(), own)
     tables = store.tables(maker.name, maker.fingerprint)
     of_pool = tables["pool"].positions_of(examples.pool.keys)
     of_targets = {name: tables["target"].positions_of(table.keys) for name, table in examples.targets.items()}

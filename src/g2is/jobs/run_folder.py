@@ -10,7 +10,7 @@ selected.messages.jsonl   the same as messages
 set_aside.jsonl           rows that cannot be nodes, with the reason (if there are any)
 excluded.jsonl            rows that were left out of the pool, with the reason (if any)
 bad_rows.jsonl            rows of the files that could not be used, with the reason (if they were to be skipped)
-summary.json              counts, lengths; for each sitting seconds by stage, peak memory, batches too large for memory
+summary.json              counts, lengths; of each sitting: seconds by stage, peak memory, batches too large for memory
 """
 
 import hashlib
@@ -27,14 +27,15 @@ from typing import Any
 import numpy as np
 
 from g2is.config import Section, SelectionConfig
-from g2is.config.io import check_command, dump, load, to_yaml
+from g2is.config.io import load, to_yaml
 from g2is.config.selection import unread
+from g2is.jobs.stages import Stage
+from g2is.jobs.work_folder import WorkFolder, open_work
 from g2is.progress import Progress, Reporter
 from g2is.selection.core import CoreKnowledge
 from g2is.selection.record import Picks, Walk
-from g2is.store.files import read_json, remove, write_json, write_json_lines, write_text
-from g2is.store.fingerprint import check_same, flatten
-from g2is.store.lock import locked, removed_on_error
+from g2is.store.files import read_json, remove, write_json, write_json_lines
+from g2is.store.fingerprint import flatten
 
 _SUMMARY, _WALK, _PICKS = "summary.json", "walk.json", "picks.json"
 # The settings of a selection that its digest has always held, in their order. Of those that came later it holds what
@@ -45,7 +46,7 @@ _DIGESTED = (
     *("exact_budget", "delta", "conflict_tolerance", "consistency_sign", "consistency_reference"),
     *("duplicate_threshold", "cross_component_conflicts", "keep_zero_rows"),
 )
-_NOT_COMPARED = ("execution.", "store", "out")  # how and where, not what
+_NOT_COMPARED = ("command", "execution.", "store", "out")  # how and where, not what; runs of before say no command
 _KEPT_SECONDS = 20.0  # that a killed stage loses at most
 
 
@@ -68,29 +69,37 @@ class Selection:
 class RunFolder:
     """An open run folder, held by this process; a reporter that also keeps each stage's time."""
 
-    path: Path
+    work: WorkFolder
     reporter: Reporter
-    new: bool
     earlier_sittings: Sequence[Mapping[str, Any]] = ()
     earlier_counts: Mapping[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     counts: dict[str, Any] = field(default_factory=dict)
     split_batches: Sequence[Mapping[str, int]] = ()  # of this sitting: rows and tokens of those too large for memory
 
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return self.work.path
+
     def removed_on_error(self) -> AbstractContextManager[None]:
         """While the input is still being read: a folder that was made for unusable input goes again."""
-        return removed_on_error(self.path, self.new)
+        return self.work.removed_on_error()
 
     @contextmanager
-    def stage(self, title: str, unit: str) -> Iterator[Progress]:
-        """Open a stage and time it; the time is kept at once, and now and then while the stage is under way."""
-        before, begin = self.seconds.get(title, 0.0), time.monotonic()
+    def stage(self, title: str, unit: str, stage: Stage | None = None) -> Iterator[Progress]:
+        """Open a stage and time it; the time is kept at once, and now and then while the stage is under way.
+
+        It is kept under the id `stage`, or of one without an id under its title.
+        """
+        name = title if stage is None else str(stage)
+        before, begin = self.seconds.get(name, 0.0), time.monotonic()
         kept = begin
 
         def keep() -> None:
             nonlocal kept
             kept = time.monotonic()
-            self.seconds[title] = round(before + kept - begin, 2)
+            self.seconds[name] = round(before + kept - begin, 2)
             self.write_summary()
 
         with self.reporter.stage(title, unit) as progress:
@@ -155,24 +164,22 @@ def open_run(path: Path, config: Section, reporter: Reporter, *, selects: bool =
     select (`selects` is false), those of the selection are not compared. Raises FingerprintError naming each differing
     key, StoreError if the folder is in use or cannot be written to.
     """
-    with locked(path, "run") as new:
-        check_command(path, type(config))
-        record = path / "config.yaml"
+    with open_work(path, type(config), "run") as work:
         bound = (path / "selection.parquet").exists()
         if bound:
-            stored = load(record)
+            stored = load(work.settings)
             left_out = _NOT_COMPARED if selects else (*_NOT_COMPARED, "selection.")
-            check_same(
+            work.check_same(
                 _compared(stored, left_out),
                 _compared(config.model_dump(mode="json"), left_out),
-                f"{path}: expected a run",
+                "a run",
                 f"name another --out (with --store {stored.get('store', 'STORE')} its gradients are used again)",
             )
         if selects or not bound:
-            write_text(record, dump(config))
+            work.write_settings(config)
         summary = path / _SUMMARY
         earlier = read_json(summary) if summary.exists() else {}
-        yield RunFolder(path, reporter, new, earlier.pop("sittings", []), earlier)
+        yield RunFolder(work, reporter, earlier.pop("sittings", []), earlier)
 
 
 def selection_digest(settings: SelectionConfig, *parts: bytes | str) -> str:

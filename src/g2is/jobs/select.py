@@ -23,6 +23,7 @@ from typing import Any, Literal
 import numpy as np
 
 from g2is.config import Config, GammaForm
+from g2is.config.commands import SETTINGS, command_of
 from g2is.config.io import load, parse
 from g2is.engine.local import gradient_work, missing_rows, run_shards
 from g2is.errors import InputError, ModelError, StoreError
@@ -36,8 +37,9 @@ from g2is.jobs.custom import BUILT_IN_ONLY, Own
 from g2is.jobs.gradient_rows import Gradients, read_gradient_rows, target_rows
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import count_examples, plan_for, read_inputs
-from g2is.jobs.representation import represented_by, store_rows
+from g2is.jobs.representation import MadeBy, maker_of, represented_by, store_rows
 from g2is.jobs.run_folder import RunFolder, Selection, open_run, selection_digest
+from g2is.jobs.stages import Stage
 from g2is.methods import GRADIENT, NONE
 from g2is.model.adapter import attach_adapter
 from g2is.model.folder import resolve_device
@@ -45,6 +47,7 @@ from g2is.outputs.examples import remove_selected, write_selected
 from g2is.outputs.lengths import compare_lengths, compare_sources
 from g2is.outputs.tables import SCORES, SELECTION, read_selection, stored_metadata
 from g2is.progress import Reporter, Silent
+from g2is.selection.plan import Plan
 from g2is.store.files import remove
 from g2is.store.manifest import Store, open_store
 from g2is.warmup.imported import adapter_notices, imported_summary, keep_checkpoint, read_checkpoint
@@ -78,21 +81,25 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None, own: 
     selects = last in ("walk", "export")
     measures = not selects or config.selection.representation == GRADIENT
     with _open(config, reporter, selects, measures) as (prepared, store, folder):
+        config = prepared.config
         with folder.removed_on_error(), store.removed_on_error():
             if measures:
                 take_adapter(prepared, store, folder)
             examples = tokenize(prepared, store, folder)
+            plan = None
             if selects:  # a wrong budget shows before the hours of work
-                plan_for(config.selection, examples)
+                plan = plan_for(config.selection, examples)
                 write_excluded(examples.screened, folder.path)
         checkpoints = warm_up(prepared, store, examples.screened, folder) if measures else []
+        made_by: MadeBy = checkpoints if measures else None
         selection = None
         if measures and last != "warmup":
             extract_gradients(prepared, store, examples, checkpoints, folder)
         elif not measures and config.selection.representation != NONE:
-            store_rows(prepared.config, prepared, store, examples, folder, own.representation)
-        if selects:
-            selection = select_rows(prepared, store, examples, checkpoints, folder, own)
+            made_by = maker_of(config.selection.representation, prepared, folder, own.representation)
+            store_rows(made_by, store, examples, folder)
+        if plan is not None:
+            selection = select_rows(prepared, store, examples, plan, made_by, folder, own)
         if last == "export" and selection is not None:
             export(config, selection, folder)
         return Results(checkpoints, selection, folder.write_summary())
@@ -108,6 +115,7 @@ def _open(
         with folder.removed_on_error():
             prepared = prepare(config, folder)
             made_with = prepared.fingerprint if measures else None
+            config = prepared.config
             store = held.enter_context(open_store(config.store, made_with, config.execution.shard_rows))
         yield prepared, store, folder
 
@@ -125,7 +133,7 @@ def take_adapter(prepared: Prepared, store: Store, folder: RunFolder) -> None:
     if prepared.checkpoint is None:
         return
     if finished_warmup(store.warmup) is None:
-        with folder.stage("take adapter", "files"):
+        with folder.stage("take adapter", "files", Stage.TAKE_ADAPTER):
             keep_checkpoint(read_checkpoint(prepared.checkpoint, prepared.model), store.warmup)
     taken = imported_summary(store.warmup)
     folder.counts["adapter"] = {"folder": str(prepared.checkpoint.folder), **taken}
@@ -146,7 +154,7 @@ def warm_up(prepared: Prepared, store: Store, screened: Screened, folder: RunFol
                 " serves all the same. To train without them, name another --store"
             )
         return finished
-    with folder.stage("warm up", "steps") as progress:
+    with folder.stage("warm up", "steps", Stage.WARM_UP) as progress:
         base = prepared.model.load(resolve_device(config.execution.device))
         model = attach_adapter(base, config.warmup.lora, config.warmup.seed)
         rows = draw_rows(store.warmup, pool.keys, config.warmup.fraction, config.warmup.seed)
@@ -185,7 +193,7 @@ def extract_gradients(
                 folder.notice,
             )
             folder.split_batches = extractor.splits
-        with folder.stage(f"gradients of {kind}", "tokens") as progress:
+        with folder.stage(f"gradients of {kind}", "tokens", Stage(f"gradients of {kind}")) as progress:
             total = int(table.num_tokens[missing].sum()) * len(checkpoints)
             work = gradient_work(extractor, table.keys, forms, total, progress)
             run_shards(table.token_rows, work, missing, stored)
@@ -195,21 +203,20 @@ def select_rows(
     prepared: Prepared,
     store: Store,
     examples: Examples,
-    checkpoints: Sequence[Checkpoint],
+    plan: Plan,
+    made_by: MadeBy,
     folder: RunFolder,
     own: Own = BUILT_IN_ONLY,
 ) -> Selection:
     """Core knowledge and walk, or another selector; what the run already holds, if it was made from the same data."""
     config, pool = prepared.config, examples.pool
-    plan = plan_for(config.selection, examples)
     # what the lists and test files came to is in the plan and the pool, wherever they lie
     settings = config.selection.model_copy(update={"include": (), "exclude": (), "exclude_overlap": ()})
     made_of = selection_digest(
         settings,
         config.pool_form,
         *own.versions,
-        json.dumps(represented_by(config, prepared), sort_keys=True),
-        *(checkpoint.digest for checkpoint in checkpoints),
+        *represented_by(prepared, made_by),
         *plan.digest_parts,
         "\n".join(pool.ids),
         pool.rows.tobytes(),
@@ -223,7 +230,7 @@ def select_rows(
     made_from = {"digest": made_of, "pool_sha256": pool.source_sha256}
     if not all(stored_metadata(folder.path / name) == made_from for name in (SELECTION, SCORES)):
         remove_selected(folder.path)
-        select_examples(prepared, store, examples, checkpoints, plan, made_from, folder, own)
+        select_examples(config, store, examples, plan, made_by, made_from, folder, own.selector)
     selection = _selection(folder.path)
     chosen = np.searchsorted(pool.rows, selection.rows)
     folder.counts |= {
@@ -243,7 +250,7 @@ def export(config: Config, selection: Selection, folder: RunFolder) -> None:
     """Write the selected examples as original lines and as messages, which name the target if there are several."""
     rows = selection.rows.tolist()
     targets = dict(zip(rows, selection.targets, strict=True)) if len(config.targets) > 1 else None
-    with folder.stage("export", "bytes") as progress:
+    with folder.stage("export", "bytes", Stage.EXPORT) as progress:
         ids = dict(zip(rows, selection.ids, strict=True))
         write_selected(find_sources(config.pool), config.examples, ids, folder.path, progress, targets)
 
@@ -251,7 +258,7 @@ def export(config: Config, selection: Selection, folder: RunFolder) -> None:
 def read_gradients(config: Config, reporter: Reporter | None = None) -> Gradients:
     """The stored gradients of a run, as arrays. Raises StoreError if they are not all there."""
     with _open(config, reporter, selects=False) as (prepared, store, folder):
-        examples = tokenize(prepared, store, folder)
+        config, examples = prepared.config, tokenize(prepared, store, folder)
         of_targets, of_pool = read_gradient_rows(config, store, examples, finished_warmup(store.warmup) or [])
         return Gradients(
             of_pool.rows,
@@ -269,10 +276,11 @@ def export_run(path: Path, reporter: Reporter | None = None) -> Selection:
 
     Raises StoreError if it holds no selection of examples, InputError if the pool's file has changed since.
     """
-    record, table = path / "config.yaml", path / SELECTION
-    values = load(record) if record.exists() and table.exists() else {}
-    if "pool" not in values:
-        found = "a walk on matrices, which has no examples" if values else "none such"
+    record, table = path / SETTINGS, path / SELECTION
+    values = load(record) if record.exists() and table.exists() else None
+    command = None if values is None else command_of(values, str(record))
+    if values is None or command != "select":
+        found = "none such" if values is None else "a walk on matrices, which has no examples"
         raise StoreError(
             f"{path}: expected a run folder with config.yaml and {SELECTION} as `g2is select` and `g2is walk POOL"
             f" TARGET` write them, found {found}"

@@ -9,6 +9,7 @@ from g2is.config import MatrixWalkConfig
 from g2is.config.targets import TARGET
 from g2is.jobs.custom import BUILT_IN_ONLY
 from g2is.jobs.run_folder import open_run
+from g2is.jobs.stages import Stage
 from g2is.methods import selector_kind
 from g2is.outputs.tables import nearest_ids, write_tables
 from g2is.progress import Reporter, Silent, counter
@@ -68,9 +69,9 @@ def walk_matrices(config: MatrixWalkConfig, reporter: Reporter | None = None) ->
     num_zero_rows = int((~target.any(axis=1)).sum())
     with open_run(config.out, config, reporter or Silent()) as folder:
         folder.counts = {"pool": {"rows": len(pool)}, "target": {"rows": len(target)}}
-        with folder.stage("read pool", "rows") as progress:
+        with folder.stage("read pool", "rows", Stage.READ_POOL) as progress:
             rows = UnitRows(pool, progress=counter(len(pool), progress), coarse=kind.coarse)
-        with folder.stage(kind.stage, "rows") as progress:
+        with folder.stage(kind.stage, "rows", Stage(kind.stage)) as progress:
             # a selector that looks at target rows one by one has no use for a zero row, similar to nothing
             of_target = TargetRows(budget, rows=target if jointly else target[target.any(axis=1)])
             selected = apply_selector(len(pool), rows, {TARGET: of_target}, settings, Limits(), progress, found.graph)

@@ -13,23 +13,23 @@ from pathlib import Path
 from typing import Any
 
 from g2is.config import ExamplesConfig, TrainConfig
-from g2is.config.io import check_command, dump, load, parse
+from g2is.config.commands import SETTINGS, command_of
+from g2is.config.io import load, parse
 from g2is.errors import ConfigError, InputError, ModelError
 from g2is.examples.make_table import describe_losses, tokenize_files
 from g2is.examples.read import how_read
 from g2is.examples.sources import find_sources
 from g2is.examples.tokenize import make_renderer
+from g2is.jobs.model_identity import identify
+from g2is.jobs.work_folder import open_work
 from g2is.model.adapter import target_modules
-from g2is.model.folder import find_model, resolve_device, resolve_dtype
+from g2is.model.folder import find_model, resolve_device
 from g2is.model.trainer import check_reporting
 from g2is.outputs.examples import MESSAGES
 from g2is.progress import Reporter, Silent
-from g2is.store.files import read_json, remove, write_json, write_json_lines, write_text
-from g2is.store.fingerprint import check_same, flatten
-from g2is.store.lock import locked, removed_on_error
+from g2is.store.files import remove, write_json_lines
+from g2is.store.fingerprint import flatten
 from g2is.training.tune import ADAPTER, finished_tuning, tune
-
-_MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,12 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
     reporter = reporter or Silent()
     config = _rendered_as_selected(config)
     check_reporting(config.execution)
-    with locked(config.out, "training") as new, removed_on_error(config.out, new):
-        check_command(config.out, TrainConfig)
+    with open_work(config.out, TrainConfig, "training") as work, work.removed_on_error():
         device = resolve_device(config.execution.device)
         model = find_model(config.model)
         renderer = make_renderer(model.tokenizer(), config.examples, model.context_length)
         target_modules(model.without_weights(), config.tuning.lora, "tuning")
-        with reporter.stage("check model", "bytes") as progress:
-            weights = model.digest(progress)
+        identity = identify(model, config.model, device, reporter)
         with reporter.stage("read examples", "bytes") as progress:
             sources = find_sources([selected_examples(location) for location in config.data])
             table = tokenize_files(sources, renderer, config.examples, config.out / "examples", progress)
@@ -64,16 +62,14 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
         made_from = flatten(
             {
                 "data_sha256": table.source_sha256,
-                "model": {"weights": weights, "dtype": str(resolve_dtype(config.model, device))},
+                "model": identity.in_manifest(),
                 "examples": {**renderer.fingerprint, **how_read(config.examples)},
                 "tuning": config.tuning.model_dump(mode="json"),
             }
         )
-        manifest = config.out / _MANIFEST
-        if manifest.exists():
-            check_same(read_json(manifest), made_from, f"{config.out}: expected a training", "name another --out")
-        write_json(manifest, made_from)
-        write_text(config.out / "config.yaml", dump(config))
+        if work.is_bound:
+            work.check_same(work.made_from(), made_from, "a training")
+        work.bind(made_from, config)
         write_json_lines(config.out / "bad_rows.jsonl", table.bad_rows())
         if finished_tuning(config.out) is None:
             rows = table.token_rows()
@@ -81,8 +77,8 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
                 with reporter.stage("tune", "steps") as progress:
                     tune(model, rows, config.out, config.tuning, config.execution, device, progress)
             except ModelError:  # not one of memory that ran out later: what was done then is kept
-                for made in (config.out / _MANIFEST, config.out / "trainer"):
-                    remove(made)  # nothing of it serves: other settings may be tried in the same folder
+                work.unbind()  # nothing of it serves
+                remove(config.out / "trainer")
                 raise
         record = finished_tuning(config.out)
     assert record is not None
@@ -97,7 +93,7 @@ def _rendered_as_selected(config: TrainConfig) -> TrainConfig:
     unsaid = ExamplesConfig.model_fields.keys() - how_read(config.examples).keys() - config.examples.model_fields_set
     found: dict[str, dict[Any, str]] = {}
     for location in config.data:
-        record = Path(location) / "config.yaml"
+        record = Path(location) / SETTINGS
         if (Path(location) / MESSAGES).is_file() and record.is_file():
             of_run = parse(ExamplesConfig, load(record).get("examples", {}), f"{record}: examples")
             for name in unsaid:
@@ -118,16 +114,23 @@ def _rendered_as_selected(config: TrainConfig) -> TrainConfig:
 def selected_examples(location: str) -> str:
     """Where the examples lie that `location` means: of a run folder its selection, else the location itself.
 
-    Raises InputError if it is a run folder without a selection.
+    Raises InputError if it is a run folder without a selection, ConfigError if its settings are of no known command.
     """
     folder = Path(location)
+    record = folder / SETTINGS
     if (folder / MESSAGES).is_file():
         return str(folder / MESSAGES)
-    if (folder / "config.yaml").is_file():
-        if "pool_gradients" in load(folder / "config.yaml"):
+    if record.is_file():
+        command = command_of(load(record), str(record))
+        if command == "walk":
             raise InputError(
                 f"{folder}: expected a run with examples in it, found one over matrices, which has row numbers alone."
                 " Name a file of the examples that they stand for"
+            )
+        if command != "select":
+            raise InputError(
+                f"{folder}: expected a run of `g2is select`, with {MESSAGES} in it, found the folder of `g2is"
+                f" {command}`. Name the run, or a file of examples"
             )
         raise InputError(
             f"{folder}: expected a finished run, with {MESSAGES} in it, found one without. Finish it with the same"

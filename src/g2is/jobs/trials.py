@@ -39,10 +39,11 @@ from g2is.jobs.custom import BUILT_IN_ONLY, Own
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import plan_for, read_inputs
 from g2is.jobs.representation import maker_of
+from g2is.jobs.stages import OF_REPRESENTING, stage_id
 from g2is.jobs.test_rows import TestRows, read_test
 from g2is.methods import GRADIENT, NONE, OWN, RANDOM, REPRESENTATIONS
 from g2is.model.adapter import load_adapter, target_modules
-from g2is.model.folder import ModelFolder, resolve_device, resolve_dtype
+from g2is.model.folder import ModelFolder, resolve_device
 from g2is.progress import Reporter, Silent
 from g2is.store.files import read_json, remove, write_json, write_json_lines
 from g2is.store.manifest import stored_forms
@@ -115,11 +116,8 @@ class Workbench:
     def keep_cost(self, store: Path, representation: str, run: Path) -> float | None:
         """Seconds that the rows of a representation took in `store`, by the run that made them; None if not known."""
         costs = read_json(store / "costs.json") if (store / "costs.json").exists() else {}
-        taken = sum(
-            seconds
-            for stage, seconds in seconds_by_stage(run).items()
-            if stage == "warm up" or stage.endswith(" of pool")
-        )
+        by_stage = seconds_by_stage(run)
+        taken = sum(by_stage.get(stage, 0.0) for stage in OF_REPRESENTING)
         if taken > costs.get(representation, 0.0):
             costs[representation] = round(taken, 2)
             write_json(store / "costs.json", costs)
@@ -159,16 +157,16 @@ def open_workbench(config: CompareConfig, reporter: Reporter, own: Own = BUILT_I
         own.check(config.selection_of(method, config.budgets[0], 0))
         run_config(config, Key(method, next(iter(config.targets)), config.budgets[0], 0), list(config.targets))
     any_cell = Key(RANDOM, next(iter(config.targets)), config.budgets[0], 0)
-    any_run = run_config(config, any_cell, list(config.targets))
-    prepared = prepare(any_run, reporter)
+    prepared = prepare(run_config(config, any_cell, list(config.targets)), reporter)
     model, renderer = prepared.model, prepared.renderer
     device, cache = resolve_device(config.execution.device), config.out / "examples"
     target_modules(model.without_weights(), config.tuning.lora, "tuning")
-    examples = read_inputs(any_run, renderer, cache, reporter)
+    examples = read_inputs(prepared.config, renderer, cache, reporter)
     _check_budgets(config, examples)
     tests = {name: read_test(files, config.examples, renderer, cache, reporter) for name, files in config.tests.items()}
+    representations = _fingerprints(config, prepared)
     made_from = {
-        "model": {"weights": prepared.fingerprint["model.weights"], "dtype": str(resolve_dtype(config.model, device))},
+        "model": prepared.identity.in_manifest(),
         "examples": {**renderer.fingerprint, **how_read(config.examples)},
         "pool_sha256": examples.pool.source_sha256,
         "targets_sha256": {name: table.source_sha256 for name, table in examples.targets.items()},
@@ -180,7 +178,7 @@ def open_workbench(config: CompareConfig, reporter: Reporter, own: Own = BUILT_I
         **{
             key: value
             for name in (RANDOM, *config.methods)
-            for key, value in _as_selected(config, name, own, prepared).items()
+            for key, value in _as_selected(config, name, own, representations).items()
         },
         "tuning": config.tuning.model_dump(mode="json", exclude={"seed"}),
         "evaluation": config.evaluation.model_dump(mode="json"),
@@ -230,19 +228,28 @@ def _digest_of_rows(screened: Screened) -> str:
     return total.hexdigest()
 
 
-def _as_selected(config: CompareConfig, name: str, own: Own, prepared: Prepared) -> dict[str, Any]:
+def _fingerprints(config: CompareConfig, prepared: Prepared) -> dict[str, Mapping[str, Any]]:
+    """What decides the rows of each representation that a method looks at, but gradients and the user's own."""
+    settings = [config.selection_of(name, config.budgets[0], 0) for name in config.methods]
+    found: dict[str, Mapping[str, Any]] = {}
+    for name in {of_method.representation for of_method in settings} & REPRESENTATIONS.keys():
+        try:
+            found[name] = maker_of(name, prepared, Silent()).fingerprint
+        except (ConfigError, ModelError):  # no cell can be made of it; those that are there were made otherwise
+            found[name] = config.representation.model_dump(mode="json")
+    return found
+
+
+def _as_selected(
+    config: CompareConfig, name: str, own: Own, representations: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
     """What a method's selections depend on, beside budget and seed; lists of rows by what they came to."""
     settings = config.selection_of(name, config.budgets[0], 0)
     lists_and_places = {"budget", "seed", "include", "exclude", "exclude_overlap"}
     found = settings.model_dump(mode="json", exclude=lists_and_places)
     if settings.representation == GRADIENT:
         found["form"] = settings.form or config.gradients.forms[0]
-    elif settings.representation in REPRESENTATIONS:
-        run = run_config(config, Key(name, next(iter(config.targets)), config.budgets[0], 0), list(config.targets))
-        try:
-            found |= maker_of(run, prepared, Silent()).fingerprint
-        except (ConfigError, ModelError):  # no cell can be made of it; those that are there were made otherwise
-            found |= config.representation.model_dump(mode="json")
+    found |= representations.get(settings.representation, {})
     if OWN in settings.selector + settings.representation:
         found["own"] = own.versions
     return {f"{of_method(name)}{setting}": value for setting, value in found.items()}
@@ -254,10 +261,11 @@ def of_method(name: str) -> str:
 
 
 def seconds_by_stage(run: Path) -> dict[str, float]:
-    """What the stages of a run took, over all of its sittings."""
+    """What the stages of a run took, by id, over all of its sittings."""
     total: dict[str, float] = {}
     for sitting in read_json(run / "summary.json")["sittings"]:
-        for stage, seconds in sitting["seconds"].items():
+        for name, seconds in sitting["seconds"].items():
+            stage = stage_id(name)
             total[stage] = total.get(stage, 0.0) + seconds
     return total
 

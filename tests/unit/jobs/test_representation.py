@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +24,7 @@ from g2is.jobs.representation import Scores, UnitRowsOf, maker_of, read_pool_and
 from g2is.jobs.run_folder import RunFolder, open_run
 from g2is.progress import Progress, Silent
 from g2is.representations.lexical import bm25_scores, term_lists, term_rows
+from g2is.representations.maker import Maker
 from g2is.representations.own import Representation
 from g2is.store.manifest import Store, open_store
 from g2is.store.matrix import Shard
@@ -83,11 +84,15 @@ class Opened:
 
     def compute(self, own: Representation | None = None) -> Any:
         """Store what is missing, then read all."""
-        store_rows(self.config, self.prepared, self.store, self.examples, self.folder, own)
-        return self.read(own)
+        maker = self.maker(own)
+        store_rows(maker, self.store, self.examples, self.folder)
+        return read_pool_and_targets(maker, self.store, self.examples)
 
     def read(self, own: Representation | None = None) -> Any:
-        return read_pool_and_targets(self.config, self.prepared, self.store, self.examples, own)
+        return read_pool_and_targets(self.maker(own), self.store, self.examples)
+
+    def maker(self, own: Representation | None = None) -> Maker:
+        return maker_of(self.config.selection.representation, self.prepared, self.folder, own)
 
 
 @contextmanager
@@ -188,8 +193,7 @@ def test_scores_of_terms_are_bm25_of_the_pool_as_it_is(place: Path) -> None:
 
 def test_an_example_without_terms_is_not_usable(place: Path) -> None:
     with opened(place, "lexical", max_terms=2) as run:
-        maker = maker_of(run.config, run.prepared, Silent())
-        tables = run.store.tables("lexical", maker.fingerprint)
+        tables = run.store.tables("lexical", run.maker().fingerprint)
         target_keys = run.examples.all_targets.keys[[0, 1, 2, 4]]  # the fourth is the second again
         for table, keys in ((tables["pool"], run.examples.pool.keys[:11]), (tables["target"], target_keys)):
             for number, start in enumerate(range(0, len(keys), 4)):
@@ -275,6 +279,6 @@ def test_rows_of_another_width_under_the_same_version_are_refused(place: Path) -
 def test_how_the_work_is_done_is_not_in_the_fingerprint(name: str, place: Path) -> None:
     with opened(place, name) as run:
         execution = run.config.execution.model_copy(update={"batch_tokens": 7, "shard_rows": 1})
-        other = run.config.model_copy(update={"execution": execution})
-        first, second = (maker_of(config, run.prepared, Silent()).fingerprint for config in (run.config, other))
+        other = replace(run.prepared, config=run.config.model_copy(update={"execution": execution}))
+        first, second = (maker_of(name, prepared, Silent()).fingerprint for prepared in (run.prepared, other))
         assert first == second

@@ -47,6 +47,17 @@ def test_the_same_settings_open_it_again(bound: Path) -> None:
         pass
 
 
+def test_a_folder_of_before_which_does_not_say_its_command_opens_and_says_it_then(bound: Path) -> None:
+    settings = bound / "config.yaml"
+    said = settings.read_text()
+    assert said.startswith("command: select\n")
+    settings.write_text(said.removeprefix("command: select\n"))
+    with open_run(bound, config_of(bound), Silent(), selects=False):
+        assert "command" not in settings.read_text()  # a command that does not select leaves them as they are
+    with open_run(bound, config_of(bound), Silent()):
+        assert settings.read_text() == said
+
+
 @pytest.mark.parametrize(
     ("changes", "key"),
     [

@@ -1,0 +1,54 @@
+"""Which command settings are of: `config.yaml` says it, and older files tell by their keys."""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from g2is.config.compare import CompareConfig
+from g2is.config.io import COMMAND, load
+from g2is.config.runs import Config, EvaluateConfig, MatrixWalkConfig, TrainConfig
+from g2is.errors import ConfigError, StoreError
+from g2is.methods import Section
+
+SETTINGS = "config.yaml"  # of every folder that a command works in
+COMMANDS: dict[str, type[Section]] = {
+    model.model_fields[COMMAND].default: model
+    for model in (Config, MatrixWalkConfig, CompareConfig, TrainConfig, EvaluateConfig)
+}
+# What a file without `command` is of, as they were once written: by a setting that no other command has, else select.
+_TOLD_BY = {"data": "train", "test": "evaluate", "tests": "compare", "pool_gradients": "walk"}
+
+
+def command_of(values: Mapping[str, Any], origin: str) -> str:
+    """The command that the settings `values` of the file `origin` are of, one of `COMMANDS`.
+
+    Raises ConfigError if they say another, as those of a later version may.
+    """
+    if COMMAND not in values:
+        return next((command for setting, command in _TOLD_BY.items() if setting in values), "select")
+    command = values[COMMAND]
+    if command not in list(COMMANDS):
+        near = difflib.get_close_matches(str(command), COMMANDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else "use the version of g2is that wrote the file"
+        raise ConfigError(f"{origin}: {COMMAND}: expected one of {', '.join(COMMANDS)}, found {command!r}; {hint}")
+    return str(command)
+
+
+def check_command(folder: Path, model: type[Section]) -> None:
+    """Raise StoreError if `folder` holds the settings of another command than `model` is of: it keeps them.
+
+    Raises ConfigError if its settings cannot be read, or are of no command that is known.
+    """
+    settings = folder / SETTINGS
+    if not settings.exists():
+        return
+    values = load(settings)
+    command, others = command_of(values, str(settings)), values.keys() - model.model_fields.keys()
+    if COMMANDS[command] is not model or others:
+        own = COMMANDS[command] is model
+        told = f"its {SETTINGS} has {', '.join(sorted(others))}" if own else f"g2is {command}"
+        raise StoreError(
+            f"{folder}: expected a new folder or this command's own, found that of another command ({told}); name"
+            " another --out"
+        )

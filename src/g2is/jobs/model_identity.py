@@ -1,0 +1,31 @@
+"""Which model work is made with, wherever the model lies."""
+
+from dataclasses import dataclass
+
+import torch
+
+from g2is.config import ModelConfig
+from g2is.model.folder import ModelFolder, resolve_dtype
+from g2is.progress import Reporter
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """A digest of the model's settings and weights, and the type that frozen weights are computed in."""
+
+    weights: str
+    dtype: torch.dtype
+
+    def in_store(self) -> dict[str, str]:
+        """The mapping of a store's fingerprint."""
+        return {"weights": self.weights, "dtype": str(self.dtype).removeprefix("torch.")}
+
+    def in_manifest(self) -> dict[str, str]:
+        """The mapping of a work folder's manifest: dtype is "torch.float32", as in all that were ever written."""
+        return {"weights": self.weights, "dtype": str(self.dtype)}
+
+
+def identify(model: ModelFolder, config: ModelConfig, device: torch.device, reporter: Reporter) -> ModelIdentity:
+    """Hash the model's files; `config` and `device` decide the type."""
+    with reporter.stage("check model", "bytes") as progress:
+        return ModelIdentity(model.digest(progress), resolve_dtype(config, device))

@@ -1,0 +1,40 @@
+"""The stages of a run by their ids, under which summary.json keeps their seconds.
+
+An id stays what it is. A stage's title is for people: it may say more, and may be worded anew.
+"""
+
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    """A stage of a run; the value is its id."""
+
+    TAKE_ADAPTER = "take adapter"
+    WARM_UP = "warm up"
+    GRADIENTS_OF_TARGET = "gradients of target"
+    GRADIENTS_OF_POOL = "gradients of pool"
+    ROWS_OF_TARGET = "rows of target"
+    ROWS_OF_POOL = "rows of pool"
+    READ_POOL = "read pool"
+    READ_GRADIENTS = "read gradients"
+    READ_ROWS = "read rows"
+    WALK = "walk"
+    SELECT = "select"
+    EXPORT = "export"
+
+
+# What a pool's representation costs, whatever is selected by it, and what each selection by it costs.
+OF_REPRESENTING = (Stage.WARM_UP, Stage.GRADIENTS_OF_POOL, Stage.ROWS_OF_POOL)
+OF_SELECTING = (Stage.READ_GRADIENTS, Stage.READ_ROWS, Stage.WALK, Stage.SELECT)
+
+# Summaries were once kept by titles: what these are called now.
+_ONCE = {
+    f"{what} of {kind}": Stage(f"rows of {kind}")
+    for what in ("hidden states", "embeddings", "terms")
+    for kind in ("target", "pool")
+}
+
+
+def stage_id(name: str) -> str:
+    """The id of what a summary calls `name`."""
+    return _ONCE.get(name, name)

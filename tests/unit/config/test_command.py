@@ -1,0 +1,116 @@
+"""Which command a file of settings is of: by its field, and of older files by their settings."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from g2is.config import Config, EvaluateConfig, MatrixWalkConfig, TrainConfig
+from g2is.config.commands import COMMANDS, check_command, command_of
+from g2is.config.compare import CompareConfig
+from g2is.config.io import dump, load, parse
+from g2is.errors import ConfigError, StoreError
+
+MODEL = {"name": "m"}
+REQUIRED: dict[str, dict[str, Any]] = {
+    "select": {"pool": "p", "target": "t", "out": "o", "model": MODEL},
+    "walk": {"pool_gradients": "p.npy", "target_gradients": "t.npy", "out": "o"},
+    "compare": {"pool": "p", "targets": "t", "tests": "s", "out": "o", "model": MODEL, "methods": "less"},
+    "train": {"data": "d", "out": "o", "model": MODEL},
+    "evaluate": {"evaluation": {"tasks": ["mmlu"]}, "out": "o", "model": MODEL},
+}
+
+
+def dumped(command: str) -> dict[str, Any]:
+    values: dict[str, Any] = yaml.safe_load(dump(parse(COMMANDS[command], REQUIRED[command], "a test")))
+    return values
+
+
+def test_every_command_that_keeps_its_settings_has_a_name() -> None:
+    assert {
+        "select": Config,
+        "walk": MatrixWalkConfig,
+        "compare": CompareConfig,
+        "train": TrainConfig,
+        "evaluate": EvaluateConfig,
+    } == COMMANDS
+    assert REQUIRED.keys() == COMMANDS.keys()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_file_says_its_command_first_and_is_read_back_the_same(command: str) -> None:
+    values = dumped(command)
+    assert next(iter(values.items())) == ("command", command)
+    assert command_of(values, "x") == command
+    config = parse(COMMANDS[command], values, "x")
+    assert config == parse(COMMANDS[command], REQUIRED[command], "x")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_older_file_that_does_not_say_it_is_of_the_same_command(command: str) -> None:
+    values = dumped(command)
+    del values["command"]
+    assert command_of(values, "x") == command
+    assert parse(COMMANDS[command], values, "x") == parse(COMMANDS[command], REQUIRED[command], "x")
+
+
+def test_what_a_file_says_counts_more_than_its_settings() -> None:
+    assert command_of({"command": "evaluate", "data": "d"}, "x") == "evaluate"
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        ("report", "found 'report'; use the version of g2is that wrote the file"),
+        ("selct", "found 'selct'; did you mean select?"),
+        (None, "found None; use the version"),
+        (["select"], r"found \['select'\]"),
+        (7, "found 7; use the version"),
+    ],
+)
+def test_a_command_that_is_not_known_is_one_message(said: object, hint: str) -> None:
+    with pytest.raises(
+        ConfigError, match=f"^x.yaml: command: expected one of select, walk, compare, train, evaluate, {hint}"
+    ):
+        command_of({"command": said, "pool": "p"}, "x.yaml")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_command_of_settings_cannot_be_another(command: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse(COMMANDS[command], REQUIRED[command] | {"command": "warmup"}, "x")
+    assert str(error.value).splitlines()[1:] == [
+        f"  command: expected {command}, whose settings these are, found 'warmup'; leave it out"
+    ]
+
+
+def test_the_command_is_not_offered_as_a_setting() -> None:
+    with pytest.raises(ConfigError, match="comand: unknown; known: data, out, model"):
+        parse(TrainConfig, REQUIRED["train"] | {"comand": "train"}, "x")
+
+
+@pytest.mark.parametrize("says", [True, False], ids=["new", "old"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_folder_is_of_the_command_whose_settings_it_holds(command: str, says: bool, tmp_path: Path) -> None:
+    values = dumped(command)
+    if not says:
+        del values["command"]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
+    assert load(tmp_path / "config.yaml") == values
+    for name, model in COMMANDS.items():
+        if name == command:
+            check_command(tmp_path, model)
+            continue
+        with pytest.raises(StoreError, match=rf"found that of another command \(g2is {command}\); name another --out"):
+            check_command(tmp_path, model)
+
+
+def test_a_folder_of_unknown_settings_or_an_unknown_command_is_left_alone(tmp_path: Path) -> None:
+    check_command(tmp_path, Config)
+    (tmp_path / "config.yaml").write_text("learning_rate: 3\n")
+    with pytest.raises(StoreError, match=r"another command \(its config.yaml has learning_rate\); name another --out"):
+        check_command(tmp_path, Config)
+    (tmp_path / "config.yaml").write_text("command: report\n")
+    with pytest.raises(ConfigError, match=r"config.yaml: command: expected one of .*, found 'report'"):
+        check_command(tmp_path, Config)
