@@ -9,17 +9,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from g2is.config import Config
-from g2is.engine.local import missing_rows, row_work, run_shards
+from g2is.engine.local import LocalEngine, Work
+from g2is.engine.wanted import WantedRows
 from g2is.examples.dataset import Examples, Joined
 from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import TEXT_VERSION
 from g2is.jobs.prepare import Prepared
 from g2is.jobs.run_folder import RunFolder
 from g2is.methods import GRADIENT, OWN, REPRESENTATIONS, registered
-from g2is.progress import Reporter, Silent
+from g2is.progress import Reporter, Silent, counter
 from g2is.representations.maker import ArraysOf, Maker, Materials
 from g2is.representations.own import Representation
 from g2is.store.manifest import Kind, Store
+from g2is.store.matrix import Shard
 from g2is.store.rows import StoredRows, read_unit_rows
 
 
@@ -104,17 +106,19 @@ def store_rows(
     arrays_of: ArraysOf | None = None
     kinds: dict[Kind, ExampleTable | Joined] = {"target": examples.all_targets, "pool": examples.pool}
     for kind, table in kinds.items():
-        stored = tables[kind]
-        stored.sweep()
-        missing = missing_rows(table.keys, stored)
-        if not len(missing):
+        wanted = WantedRows(store.path, maker.name, kind, table, tables[kind])
+        planned = wanted.plan(folder.notice)
+        if not planned:
             continue
         if arrays_of is None:
             arrays_of = maker.open()
         with folder.stage(f"{maker.what}s of {kind}", "tokens") as progress:
-            total = int(table.num_tokens[missing].sum())
-            work = row_work(arrays_of, table.keys, total, progress)
-            run_shards(table.token_rows, work, missing, stored)
+            add = counter(wanted.num_tokens(planned), progress)
+            wanted.make(planned, LocalEngine(wanted, _work(arrays_of, wanted, add)))
+
+
+def _work(arrays_of: ArraysOf, wanted: WantedRows, add: Callable[[int], None]) -> Work:
+    return lambda job, token_rows: Shard(wanted.keys(job), arrays_of(token_rows, add))
 
 
 def read_pool_and_targets(

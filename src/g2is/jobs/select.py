@@ -14,7 +14,7 @@ stages up to the one asked for, so a stage's own command can be given at any tim
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +24,14 @@ import numpy as np
 
 from g2is.config import Config, GammaForm
 from g2is.config.io import load, parse
-from g2is.engine.local import gradient_work, missing_rows, run_shards
+from g2is.engine.local import LocalEngine, Work
+from g2is.engine.wanted import WantedRows
 from g2is.errors import InputError, ModelError, StoreError
-from g2is.examples.dataset import Examples
+from g2is.examples.dataset import Examples, Joined
 from g2is.examples.filter import Screened, write_excluded
 from g2is.examples.keys import overlap
 from g2is.examples.sources import describe, find_sources, source_sha256
+from g2is.examples.table import ExampleTable
 from g2is.gradients.extract import Extractor, load_extractor
 from g2is.jobs.choose_rows import select_examples
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
@@ -44,9 +46,9 @@ from g2is.model.folder import resolve_device
 from g2is.outputs.examples import remove_selected, write_selected
 from g2is.outputs.lengths import compare_lengths, compare_sources
 from g2is.outputs.tables import SCORES, SELECTION, read_selection, stored_metadata
-from g2is.progress import Reporter, Silent
+from g2is.progress import Reporter, Silent, counter
 from g2is.store.files import remove
-from g2is.store.manifest import Store, open_store
+from g2is.store.manifest import GRADIENTS, Kind, Store, open_store
 from g2is.warmup.imported import adapter_notices, imported_summary, keep_checkpoint, read_checkpoint
 from g2is.warmup.train import Checkpoint, draw_rows, drawn_keys, finished_warmup, train_warmup
 
@@ -164,15 +166,15 @@ def extract_gradients(
     """Store the gradient rows of every pool and target example that the store does not hold yet."""
     config = prepared.config
     extractor: Extractor | None = None
-    digests = [checkpoint.digest for checkpoint in checkpoints]
-    target_form: tuple[GammaForm, ...] = (config.gradients.target_form,)
-    for kind, table, stored, forms in (
-        ("target", examples.all_targets, store.table("target", digests), target_form),
-        ("pool", examples.pool, store.table("pool", digests), config.gradients.forms),
-    ):
-        stored.sweep()
-        missing = missing_rows(table.keys, stored)
-        if not len(missing):
+    digests, names = [of.digest for of in checkpoints], tuple(of.name for of in checkpoints)
+    kinds: dict[Kind, tuple[ExampleTable | Joined, tuple[GammaForm, ...]]] = {
+        "target": (examples.all_targets, (config.gradients.target_form,)),
+        "pool": (examples.pool, config.gradients.forms),
+    }
+    for kind, (table, forms) in kinds.items():
+        wanted = WantedRows(store.path, GRADIENTS, kind, table, store.table(kind, digests), names, forms)
+        planned = wanted.plan(folder.notice)
+        if not planned:
             continue
         if extractor is None:
             for checkpoint in checkpoints:
@@ -186,9 +188,14 @@ def extract_gradients(
             )
             folder.split_batches = extractor.splits
         with folder.stage(f"gradients of {kind}", "tokens") as progress:
-            total = int(table.num_tokens[missing].sum()) * len(checkpoints)
-            work = gradient_work(extractor, table.keys, forms, total, progress)
-            run_shards(table.token_rows, work, missing, stored)
+            add = counter(wanted.num_tokens(planned) * len(checkpoints), progress)
+            wanted.make(planned, LocalEngine(wanted, _gradient_work(extractor, wanted, forms, add)))
+
+
+def _gradient_work(
+    extractor: Extractor, wanted: WantedRows, forms: Sequence[GammaForm], add: Callable[[int], None]
+) -> Work:
+    return lambda job, token_rows: extractor.extract(token_rows, wanted.keys(job), forms, add)
 
 
 def select_rows(
