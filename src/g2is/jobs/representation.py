@@ -88,6 +88,18 @@ def model_fingerprint(prepared: Prepared) -> Mapping[str, str | int | float | bo
     return {key: prepared.fingerprint[key] for key in ("model.weights", "model.dtype")}
 
 
+def wanted_rows(maker: Maker, store: Store, examples: Examples) -> list[WantedRows]:
+    """The rows of all targets and of the pool. Raises FingerprintError where the store holds such made otherwise."""
+    tables = store.tables(maker.name, maker.fingerprint)
+    kinds: dict[Kind, ExampleTable | Joined] = {"target": examples.all_targets, "pool": examples.pool}
+    return [WantedRows(store.path, maker.name, kind, table, tables[kind]) for kind, table in kinds.items()]
+
+
+def row_work(arrays_of: ArraysOf, wanted: WantedRows, add: Callable[[int], None]) -> Work:
+    """How the shards of `wanted` are made; `add` is told of tokens done."""
+    return lambda job, token_rows: Shard(wanted.keys(job), arrays_of(token_rows, add))
+
+
 def store_rows(
     config: Config,
     prepared: Prepared,
@@ -102,23 +114,16 @@ def store_rows(
     own function gives no rows.
     """
     maker = maker_of(config, prepared, folder, own)
-    tables = store.tables(maker.name, maker.fingerprint)
     arrays_of: ArraysOf | None = None
-    kinds: dict[Kind, ExampleTable | Joined] = {"target": examples.all_targets, "pool": examples.pool}
-    for kind, table in kinds.items():
-        wanted = WantedRows(store.path, maker.name, kind, table, tables[kind])
+    for wanted in wanted_rows(maker, store, examples):
         planned = wanted.plan(folder.notice)
         if not planned:
             continue
         if arrays_of is None:
             arrays_of = maker.open()
-        with folder.stage(f"{maker.what}s of {kind}", "tokens") as progress:
+        with folder.stage(f"{maker.what}s of {wanted.kind}", "tokens") as progress:
             add = counter(wanted.num_tokens(planned), progress)
-            wanted.make(planned, LocalEngine(wanted, _work(arrays_of, wanted, add)))
-
-
-def _work(arrays_of: ArraysOf, wanted: WantedRows, add: Callable[[int], None]) -> Work:
-    return lambda job, token_rows: Shard(wanted.keys(job), arrays_of(token_rows, add))
+            wanted.make(planned, LocalEngine(wanted, row_work(arrays_of, wanted, add)))
 
 
 def read_pool_and_targets(

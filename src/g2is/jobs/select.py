@@ -14,7 +14,7 @@ stages up to the one asked for, so a stage's own command can be given at any tim
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,20 +22,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from g2is.config import Config, GammaForm
+from g2is.config import Config
 from g2is.config.io import load, parse
-from g2is.engine.local import LocalEngine, Work
-from g2is.engine.wanted import WantedRows
+from g2is.engine.local import LocalEngine
 from g2is.errors import InputError, ModelError, StoreError
-from g2is.examples.dataset import Examples, Joined
+from g2is.examples.dataset import Examples
 from g2is.examples.filter import Screened, write_excluded
 from g2is.examples.keys import overlap
 from g2is.examples.sources import describe, find_sources, source_sha256
-from g2is.examples.table import ExampleTable
 from g2is.gradients.extract import Extractor, load_extractor
 from g2is.jobs.choose_rows import select_examples
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
-from g2is.jobs.gradient_rows import Gradients, read_gradient_rows, target_rows
+from g2is.jobs.gradient_rows import Gradients, gradient_work, read_gradient_rows, target_rows, wanted_gradients
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import count_examples, plan_for, read_inputs
 from g2is.jobs.representation import represented_by, store_rows
@@ -48,7 +46,7 @@ from g2is.outputs.lengths import compare_lengths, compare_sources
 from g2is.outputs.tables import SCORES, SELECTION, read_selection, stored_metadata
 from g2is.progress import Reporter, Silent, counter
 from g2is.store.files import remove
-from g2is.store.manifest import GRADIENTS, Kind, Store, open_store
+from g2is.store.manifest import Store, open_store
 from g2is.warmup.imported import adapter_notices, imported_summary, keep_checkpoint, read_checkpoint
 from g2is.warmup.train import Checkpoint, draw_rows, drawn_keys, finished_warmup, train_warmup
 
@@ -166,13 +164,7 @@ def extract_gradients(
     """Store the gradient rows of every pool and target example that the store does not hold yet."""
     config = prepared.config
     extractor: Extractor | None = None
-    digests, names = [of.digest for of in checkpoints], tuple(of.name for of in checkpoints)
-    kinds: dict[Kind, tuple[ExampleTable | Joined, tuple[GammaForm, ...]]] = {
-        "target": (examples.all_targets, (config.gradients.target_form,)),
-        "pool": (examples.pool, config.gradients.forms),
-    }
-    for kind, (table, forms) in kinds.items():
-        wanted = WantedRows(store.path, GRADIENTS, kind, table, store.table(kind, digests), names, forms)
+    for wanted in wanted_gradients(config, store, examples, checkpoints):
         planned = wanted.plan(folder.notice)
         if not planned:
             continue
@@ -187,15 +179,9 @@ def extract_gradients(
                 folder.notice,
             )
             folder.split_batches = extractor.splits
-        with folder.stage(f"gradients of {kind}", "tokens") as progress:
+        with folder.stage(f"gradients of {wanted.kind}", "tokens") as progress:
             add = counter(wanted.num_tokens(planned) * len(checkpoints), progress)
-            wanted.make(planned, LocalEngine(wanted, _gradient_work(extractor, wanted, forms, add)))
-
-
-def _gradient_work(
-    extractor: Extractor, wanted: WantedRows, forms: Sequence[GammaForm], add: Callable[[int], None]
-) -> Work:
-    return lambda job, token_rows: extractor.extract(token_rows, wanted.keys(job), forms, add)
+            wanted.make(planned, LocalEngine(wanted, gradient_work(extractor, wanted, add)))
 
 
 def select_rows(

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from g2is.errors import StoreError
-from g2is.store.files import read_json, write_json
+from g2is.store.files import as_json, read_json, write_json
 from g2is.store.fingerprint import Fingerprint, check_same, digest
 from g2is.store.lock import locked, removed_on_error
 from g2is.store.matrix import RowTable
@@ -75,7 +75,11 @@ class Store:
             shard_rows = int(read_json(folder / _MANIFEST)["shard_rows"])
         else:
             shard_rows = self.shard_rows
-            write_json(folder / _MANIFEST, {"fingerprint": dict(fingerprint), "shard_rows": shard_rows})
+            made_with = {"fingerprint": dict(fingerprint), "shard_rows": shard_rows}
+            manifest = folder / _MANIFEST
+            # who is only handed jobs finds it there, and must not write beside others
+            if not (manifest.exists() and manifest.read_bytes() == as_json(made_with).encode()):
+                write_json(manifest, made_with)
         kinds: tuple[Kind, ...] = ("target", "pool")
         return {kind: _table(folder, kind, fingerprint, shard_rows) for kind in kinds}
 

@@ -11,7 +11,6 @@ A table's plan lies beside its arrays (`store/matrix.py`) while shards of it are
 Shards that were finished meanwhile are still listed: what is stored, the markers say.
 """
 
-import zipfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from g2is.errors import StoreError
+from g2is.errors import StoreError, first_line
 from g2is.store.files import write_atomically
 
 PLAN = "plan.npz"
@@ -113,7 +112,7 @@ def read_plan(path: Path) -> Plan | None:
         ends = np.cumsum([0, *num_rows])
         wrong = (
             not (isinstance(fingerprint, str) and isinstance(shard_rows, int) and number.dtype == np.int64)
-            or key.dtype != np.uint8
+            or (num_rows.dtype, key.dtype) != (np.int64, np.uint8)
             or key.shape != (ends[-1], 16)
             or len(number) != len(num_rows)
             or number.min() < 0
@@ -124,10 +123,10 @@ def read_plan(path: Path) -> Plan | None:
             raise ValueError("its parts do not fit together")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+    except Exception as error:  # zipfile and NumPy tell of damage in many ways
         raise StoreError(
-            f"{path}: expected the plan of the shards to be made, found a damaged file ({error}); the same command"
-            " makes it anew"
+            f"{path}: expected the plan of the shards to be made, found a damaged file ({first_line(error)}). Shards"
+            " that are stored stay, and what is missing is planned anew by the next command that asks for it"
         ) from None
     return Plan(
         fingerprint, shard_rows, {int(n): key[a:b] for n, (a, b) in zip(number, pairwise(ends.tolist()), strict=True)}
