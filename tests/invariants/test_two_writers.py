@@ -26,7 +26,9 @@ def write_every_other(folder: Path, first: int) -> None:
     tables = [open_table(folder, number) for number in range(NUM_TABLES)]
     for number, table in enumerate(tables):
         (folder / f"ready-{number}-{first}").touch()
+        deadline = time.monotonic() + 60
         while not (folder / f"ready-{number}-{1 - first}").exists():
+            assert time.monotonic() < deadline, "the other process has ended"
             time.sleep(0)
         for shard, start in enumerate(range(0, NUM_ROWS, SHARD_ROWS)):
             if shard % 2 == first:

@@ -121,22 +121,12 @@ class RowTable:
 
     def check_planned(self, number: int, keys: np.ndarray) -> None:
         """Raise StoreError if the plan does not give the rows of `keys` (R, 16) uint8 to shard `number`."""
-        if self._planned is None:
-            found = read_plan(self.path / PLAN)
-            if found is None:
-                return
-            if not self._holds(found):
-                raise StoreError(
-                    f"{self.path / PLAN}: expected a plan of shards of {self.shard_rows} rows under fingerprint"
-                    f" {self.fingerprint}, found {found.shard_rows} rows under {found.fingerprint}. Work with the"
-                    " settings that it was made with"
-                )
-            self._planned = found.keys
-        if number not in self._planned or not np.array_equal(self._planned[number], keys):
+        planned = self._keys_by_number() or {}
+        if number not in planned or not np.array_equal(planned[number], keys):
             raise StoreError(
                 f"{self.path / PLAN}: expected shard {number} to be of the {len(keys)} rows given, found"
-                f" {'other rows' if number in self._planned else 'no such shard'} in the plan: it has changed since the"
-                " work was handed out. Run the same command again"
+                f" {'other rows' if number in planned else 'no such shard'} in the plan: it has changed since the work"
+                " was handed out. Run the same command again"
             )
 
     def end_plan(self) -> None:
@@ -167,7 +157,8 @@ class RowTable:
         num_rows = len(shard.key)
         assert number not in self._num_rows, f"shard {number} is already stored"
         assert 0 < num_rows <= self.shard_rows, f"{num_rows} rows in a shard of {self.shard_rows}"
-        self.check_planned(number, shard.key)
+        if self._keys_by_number() is not None:
+            self.check_planned(number, shard.key)
         arrays = {**shard.arrays, "key": shard.key}
         for name, values in arrays.items():
             assert len(values) == num_rows, f"{name}: {len(values)} rows in a shard of {num_rows}"
@@ -219,6 +210,18 @@ class RowTable:
                 f"{place}: expected shard {shard} as it was written, found it damaged ({error}). Remove"
                 f" {self._marker(shard)} and run the same command again: only this shard is computed anew"
             ) from None
+
+    def _keys_by_number(self) -> Mapping[int, np.ndarray] | None:
+        """The keys of each shard of the plan; None where there is no plan. Raises StoreError if it does not hold."""
+        if self._planned is None and (found := read_plan(self.path / PLAN)) is not None:
+            if not self._holds(found):
+                raise StoreError(
+                    f"{self.path / PLAN}: expected a plan of shards of {self.shard_rows} rows under fingerprint"
+                    f" {self.fingerprint}, found {found.shard_rows} rows under {found.fingerprint}. Work with the"
+                    " settings that it was made with"
+                )
+            self._planned = found.keys
+        return self._planned
 
     def _unfinished(self, notice: Callable[[str], None]) -> Mapping[int, np.ndarray]:
         """The shards of the plan that are not stored, as long as the plan holds."""

@@ -111,3 +111,11 @@ def test_a_job_of_something_else_is_refused_before_anything_is_read(
         list(LocalEngine(wanted, work).run([replace(job, **change)]))
     assert isinstance(wanted.examples, Numbers)
     assert not wanted.examples.seen
+
+
+def test_a_job_is_refused_where_nothing_is_planned_any_more(tmp_path: Path) -> None:
+    wanted = make_wanted(tmp_path)
+    planned = wanted.plan(pytest.fail)
+    wanted.make(planned, LocalEngine(wanted, work))
+    with pytest.raises(StoreError, match="found no such shard in the plan: it has changed since the work was handed"):
+        list(LocalEngine(make_wanted(tmp_path), work).run([wanted.job(planned[0])]))
