@@ -66,7 +66,10 @@ def cut_shards(
     in order, `shard_rows` a shard; `free(n, kept)` gives numbers to n of these.
     """
     kept = _kept_shards(keys, missing, planned) if planned else []
-    left = np.setdiff1d(missing, np.concatenate([shard.rows for shard in kept])) if kept else missing
+    is_kept = np.zeros(len(keys), bool)
+    for shard in kept:
+        is_kept[shard.rows] = True
+    left = missing[~is_kept[missing]]
     rows_of = [left[start : start + shard_rows] for start in range(0, len(left), shard_rows)]
     numbers = free(len(rows_of), {shard.number for shard in kept})
     new = [PlannedShard(number, rows) for number, rows in zip(numbers, rows_of, strict=True)]
