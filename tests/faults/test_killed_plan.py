@@ -1,7 +1,9 @@
 """Killed at any durable step of planning, making and ending, and gone on with: the bytes of an undisturbed run."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from forked import die, ended, start, stored_bytes
@@ -37,25 +39,19 @@ def make_all(store: Path) -> None:
 
 
 def make_and_die(store: Path, step: int) -> None:
-    """Die at the `step`-th fsync or rename or removal of the plan."""
+    """Die at an fsync, a rename or a removal, after `step` of them."""
     left = step
+    for place, name in ((os, "fsync"), (Path, "replace"), (Path, "unlink")):
+        real = getattr(place, name)
 
-    def count() -> None:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            die()
+        def counted(*arguments: Any, real: Callable[..., Any] = real, **options: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                die()
+            return real(*arguments, **options)
 
-    def counted(function):
-        def call(*arguments, **options):
-            count()
-            return function(*arguments, **options)
-
-        return call
-
-    os.fsync = counted(os.fsync)
-    Path.replace = counted(Path.replace)
-    Path.unlink = counted(Path.unlink)
+        setattr(place, name, counted)
     make_all(store)
 
 

@@ -1,6 +1,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def test_jobs_are_taken_one_ahead_and_a_failing_one_keeps_those_before(tmp_path:
 
 
 def test_no_job_needs_nothing(tmp_path: Path) -> None:
-    assert not list(LocalEngine(make_wanted(tmp_path), pytest.fail).run([]))
+    assert not list(LocalEngine(make_wanted(tmp_path), work).run([]))
     assert not list(tmp_path.iterdir())
 
 
@@ -103,7 +104,7 @@ def test_an_engine_that_leaves_a_shard_out_is_found_and_the_plan_stays(tmp_path:
     ],
 )
 def test_a_job_of_something_else_is_refused_before_anything_is_read(
-    change: dict[str, object], message: str, tmp_path: Path
+    change: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     wanted = make_wanted(tmp_path)
     job = wanted.job(wanted.plan(pytest.fail)[1])
