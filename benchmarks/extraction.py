@@ -46,7 +46,7 @@ def main() -> None:
     num_rows = 64 if arguments.small else 256
     model, rows, moments = load(arguments.shared, arguments.rank, num_rows, arguments.device, arguments.like_8b)
     extractor = make_extractor(model, moments, batch_tokens)
-    keys = np.arange(16 * len(rows), dtype=np.uint8).reshape(-1, 16)
+    keys = np.random.default_rng(0).integers(0, 256, (len(rows), 16), np.uint8)
     forms = GradientsConfig().forms
     num_tokens = sum(len(ids) for ids, _ in rows)
 

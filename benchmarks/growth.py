@@ -17,10 +17,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from g2is.engine.local import run_shards
+from g2is.config import GammaForm
+from g2is.engine.job import ShardJob
+from g2is.engine.local import LocalEngine
+from g2is.engine.wanted import WantedRows
+from g2is.store.manifest import GRADIENTS
 from g2is.store.matrix import RowTable, Shard
 from measure import BATCH_TOKENS, Figure, alternate, keep, median
-from sample import Row, load, make_extractor, parser
+from sample import Drawn, Row, load, make_extractor, parser
+
+FORMS: tuple[GammaForm, ...] = ("momentum-free", "less")
 
 
 def main() -> None:
@@ -39,9 +45,9 @@ def main() -> None:
 
     of_shards: dict[int, list[float]] = {}  # microseconds a token of each shard, by the size it is of
 
-    def extract(chosen: np.ndarray, token_rows: list[Row], size: int) -> Shard:
+    def extract(job: ShardJob, token_rows: list[Row], size: int) -> Shard:
         begin = time.perf_counter()
-        made = extractor.extract(token_rows, keys[chosen], ["momentum-free", "less"])
+        made = extractor.extract(token_rows, keys[list(job.rows)], FORMS)
         took = (time.perf_counter() - begin) / sum(len(ids) for ids, _ in token_rows)
         of_shards.setdefault(size, []).append(round(1e6 * took, 1))
         return made
@@ -50,9 +56,9 @@ def main() -> None:
         def work() -> None:
             with tempfile.TemporaryDirectory() as scratch:
                 table = RowTable(Path(scratch) / "pool", "-", shard_rows)
-                run_shards(
-                    lambda chosen: [rows[i] for i in chosen], partial(extract, size=size), np.arange(size), table
-                )
+                examples = Drawn(rows, keys[:size])
+                wanted = WantedRows(Path(scratch), GRADIENTS, "pool", examples, table, ("c",), FORMS)
+                wanted.make(wanted.plan(print), LocalEngine(wanted, partial(extract, size=size)))
 
         return work
 

@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from g2is.config import ExamplesConfig, GammaForm, LoraConfig, ModelConfig, ProjectionConfig
 from g2is.demo.skills import write_pool
-from g2is.engine.local import run_shards
+from g2is.engine.local import LocalEngine
+from g2is.engine.wanted import WantedRows
 from g2is.examples.make_table import tokenize_files
 from g2is.examples.sources import find_sources
 from g2is.examples.tokenize import make_renderer
@@ -22,6 +23,7 @@ from g2is.gradients.projection import Projection
 from g2is.model.adapter import attach_adapter
 from g2is.model.folder import find_model
 from g2is.model.parameters import trainable_parameters
+from g2is.store.manifest import GRADIENTS
 from g2is.store.matrix import RowTable
 from g2is.store.moments import Moments
 
@@ -89,13 +91,23 @@ def make_extractor(
 def store_gradients(
     extractor: Extractor, rows: Sequence[Row], keys: np.ndarray, forms: Sequence[GammaForm], table: RowTable
 ) -> None:
-    """Extract and store as `g2is select` does; `keys` (n, 16), of which the i-th is of row i modulo `len(rows)`."""
-    run_shards(
-        lambda chosen: [rows[i % len(rows)] for i in chosen],
-        lambda chosen, token_rows: extractor.extract(token_rows, keys[chosen], forms),
-        np.arange(len(keys)),
-        table,
-    )
+    """Extract and store as `g2is select` does; `keys` (n, 16), all different, the i-th of row i modulo `len(rows)`."""
+    wanted = WantedRows(table.path.parent, GRADIENTS, "pool", Drawn(rows, keys), table, ("c",), tuple(forms))
+    engine = LocalEngine(wanted, lambda job, token_rows: extractor.extract(token_rows, wanted.keys(job), forms))
+    wanted.make(wanted.plan(print), engine)
+
+
+class Drawn:
+    """Examples in memory as an engine reads them: the i-th has the tokens of row i modulo `len(rows)`."""
+
+    def __init__(self, rows: Sequence[Row], keys: np.ndarray) -> None:
+        self._rows = rows
+        self.keys = keys
+        self.num_tokens = np.array([len(rows[i % len(rows)][0]) for i in range(len(keys))], np.int32)
+
+    def token_rows(self, rows: np.ndarray) -> list[Row]:
+        """The tokens of the examples at `rows` (n,)."""
+        return [self._rows[i % len(self._rows)] for i in rows]
 
 
 def _random_8b(device: str) -> LlamaForCausalLM:

@@ -1,15 +1,20 @@
-"""What the walk starts from: the rows of pool and targets, out of the store, in the files' order."""
+"""Gradient rows of pool and targets: what is to be made of them, and what the walk starts from, in the files' order."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
-from g2is.config import Config
+from g2is.config import Config, GammaForm
+from g2is.engine.local import Work
+from g2is.engine.wanted import WantedRows
 from g2is.errors import SelectionError
-from g2is.examples.dataset import Examples
+from g2is.examples.dataset import Examples, Joined
+from g2is.examples.table import ExampleTable
+from g2is.gradients.extract import Extractor
 from g2is.gradients.rows import read_rows
-from g2is.store.manifest import Store
+from g2is.store.manifest import GRADIENTS, Kind, Store
 from g2is.store.rows import StoredRows
 from g2is.warmup.train import Checkpoint
 
@@ -42,6 +47,27 @@ class Gradients:
         if len(self.targets) > 1:
             raise SelectionError(f"expected one target, found {', '.join(self.targets)}; ask for one by its name")
         return next(iter(self.targets))
+
+
+def wanted_gradients(
+    config: Config, store: Store, examples: Examples, checkpoints: Sequence[Checkpoint]
+) -> list[WantedRows]:
+    """The gradient rows of all targets and of the pool, in the order in which they are made."""
+    digests, names = [of.digest for of in checkpoints], tuple(of.name for of in checkpoints)
+    kinds: dict[Kind, tuple[ExampleTable | Joined, tuple[GammaForm, ...]]] = {
+        "target": (examples.all_targets, (config.gradients.target_form,)),
+        "pool": (examples.pool, config.gradients.forms),
+    }
+    return [
+        WantedRows(store.path, GRADIENTS, kind, table, store.table(kind, digests), names, forms)
+        for kind, (table, forms) in kinds.items()
+    ]
+
+
+def gradient_work(extractor: Extractor, wanted: WantedRows, add: Callable[[int], None]) -> Work:
+    """How the shards of `wanted` are made; `add` is told of tokens done, once for each checkpoint."""
+    forms = cast(Sequence[GammaForm], wanted.forms)  # of every job that is let in
+    return lambda job, token_rows: extractor.extract(token_rows, wanted.keys(job), forms, add)
 
 
 def read_gradient_rows(

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from g2is.engine.local import missing_rows, row_work, run_shards
+from g2is.engine.local import LocalEngine, Work
+from g2is.engine.wanted import WantedRows
 from g2is.examples.dataset import Examples, Joined
 from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import TEXT_VERSION
@@ -17,10 +18,11 @@ from g2is.jobs.prepare import Prepared
 from g2is.jobs.run_folder import RunFolder
 from g2is.jobs.stages import Stage
 from g2is.methods import OWN, REPRESENTATIONS, representation_kind
-from g2is.progress import Reporter
+from g2is.progress import Reporter, counter
 from g2is.representations.maker import ArraysOf, Maker, Materials
 from g2is.representations.own import Representation
 from g2is.store.manifest import Kind, Store
+from g2is.store.matrix import Shard
 from g2is.store.rows import StoredRows, read_unit_rows
 from g2is.warmup.train import Checkpoint
 
@@ -95,27 +97,34 @@ def model_fingerprint(prepared: Prepared) -> Mapping[str, str | int | float | bo
     return {key: prepared.fingerprint[key] for key in ("model.weights", "model.dtype")}
 
 
+def wanted_rows(maker: Maker, store: Store, examples: Examples) -> list[WantedRows]:
+    """The rows of all targets and of the pool. Raises FingerprintError where the store holds such made otherwise."""
+    tables = store.tables(maker.name, maker.fingerprint)
+    kinds: dict[Kind, ExampleTable | Joined] = {"target": examples.all_targets, "pool": examples.pool}
+    return [WantedRows(store.path, maker.name, kind, table, tables[kind]) for kind, table in kinds.items()]
+
+
+def row_work(arrays_of: ArraysOf, wanted: WantedRows, add: Callable[[int], None]) -> Work:
+    """How the shards of `wanted` are made; `add` is told of tokens done."""
+    return lambda job, token_rows: Shard(wanted.keys(job), arrays_of(token_rows, add))
+
+
 def store_rows(maker: Maker, store: Store, examples: Examples, folder: RunFolder) -> None:
     """Store the rows of every pool and target example that the store does not hold yet.
 
     Raises FingerprintError where the store holds such rows made otherwise, ModelError where a model cannot be used,
     ConfigError where the user's own function gives no rows.
     """
-    tables = store.tables(maker.name, maker.fingerprint)
     arrays_of: ArraysOf | None = None
-    kinds: dict[Kind, ExampleTable | Joined] = {"target": examples.all_targets, "pool": examples.pool}
-    for kind, table in kinds.items():
-        stored = tables[kind]
-        stored.sweep()
-        missing = missing_rows(table.keys, stored)
-        if not len(missing):
+    for wanted in wanted_rows(maker, store, examples):
+        planned = wanted.plan(folder.notice)
+        if not planned:
             continue
         if arrays_of is None:
             arrays_of = maker.open()
-        with folder.stage(f"{maker.what}s of {kind}", "tokens", Stage(f"rows of {kind}")) as progress:
-            total = int(table.num_tokens[missing].sum())
-            work = row_work(arrays_of, table.keys, total, progress)
-            run_shards(table.token_rows, work, missing, stored)
+        with folder.stage(f"{maker.what}s of {wanted.kind}", "tokens", Stage(f"rows of {wanted.kind}")) as progress:
+            add = counter(wanted.num_tokens(planned), progress)
+            wanted.make(planned, LocalEngine(wanted, row_work(arrays_of, wanted, add)))
 
 
 def read_pool_and_targets(

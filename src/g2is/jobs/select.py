@@ -22,10 +22,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from g2is.config import Config, GammaForm
+from g2is.config import Config
 from g2is.config.commands import SETTINGS, command_of
 from g2is.config.io import load, parse
-from g2is.engine.local import gradient_work, missing_rows, run_shards
+from g2is.engine.local import LocalEngine
 from g2is.errors import InputError, ModelError, StoreError
 from g2is.examples.dataset import Examples
 from g2is.examples.filter import Screened, write_excluded
@@ -34,7 +34,7 @@ from g2is.examples.sources import describe, find_sources, source_sha256
 from g2is.gradients.extract import Extractor, load_extractor
 from g2is.jobs.choose_rows import select_examples
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
-from g2is.jobs.gradient_rows import Gradients, read_gradient_rows, target_rows
+from g2is.jobs.gradient_rows import Gradients, gradient_work, read_gradient_rows, target_rows, wanted_gradients
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import count_examples, plan_for, read_inputs
 from g2is.jobs.representation import MadeBy, maker_of, represented_by, store_rows
@@ -46,7 +46,7 @@ from g2is.model.folder import resolve_device
 from g2is.outputs.examples import remove_selected, write_selected
 from g2is.outputs.lengths import compare_lengths, compare_sources
 from g2is.outputs.tables import SCORES, SELECTION, read_selection, stored_metadata
-from g2is.progress import Reporter, Silent
+from g2is.progress import Reporter, Silent, counter
 from g2is.selection.plan import Plan
 from g2is.store.files import remove
 from g2is.store.manifest import Store, open_store
@@ -172,15 +172,9 @@ def extract_gradients(
     """Store the gradient rows of every pool and target example that the store does not hold yet."""
     config = prepared.config
     extractor: Extractor | None = None
-    digests = [checkpoint.digest for checkpoint in checkpoints]
-    target_form: tuple[GammaForm, ...] = (config.gradients.target_form,)
-    for kind, table, stored, forms in (
-        ("target", examples.all_targets, store.table("target", digests), target_form),
-        ("pool", examples.pool, store.table("pool", digests), config.gradients.forms),
-    ):
-        stored.sweep()
-        missing = missing_rows(table.keys, stored)
-        if not len(missing):
+    for wanted in wanted_gradients(config, store, examples, checkpoints):
+        planned = wanted.plan(folder.notice)
+        if not planned:
             continue
         if extractor is None:
             for checkpoint in checkpoints:
@@ -193,10 +187,9 @@ def extract_gradients(
                 folder.notice,
             )
             folder.split_batches = extractor.splits
-        with folder.stage(f"gradients of {kind}", "tokens", Stage(f"gradients of {kind}")) as progress:
-            total = int(table.num_tokens[missing].sum()) * len(checkpoints)
-            work = gradient_work(extractor, table.keys, forms, total, progress)
-            run_shards(table.token_rows, work, missing, stored)
+        with folder.stage(f"gradients of {wanted.kind}", "tokens", Stage(f"gradients of {wanted.kind}")) as progress:
+            add = counter(wanted.num_tokens(planned) * len(checkpoints), progress)
+            wanted.make(planned, LocalEngine(wanted, gradient_work(extractor, wanted, add)))
 
 
 def select_rows(

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from g2is.errors import StoreError
-from g2is.store.files import read_json, write_json
+from g2is.store.files import as_json, read_json, write_json
 from g2is.store.fingerprint import Fingerprint, check_same, digest
 from g2is.store.lock import locked, removed_on_error
 from g2is.store.matrix import RowTable
@@ -25,7 +25,8 @@ from g2is.store.matrix import RowTable
 FORMAT = 1
 _MANIFEST = "manifest.json"
 _MANIFEST_PARTIAL = f".{_MANIFEST}.partial"  # what a kill at the very first write leaves
-RESERVED = ("examples", "warmup", "gradients")  # folders of a store that no representation may be called
+GRADIENTS = "gradients"
+RESERVED = ("examples", "warmup", GRADIENTS)  # folders of a store that no representation may be called
 _TARGET_SHARD_ROWS = 64  # targets are a few dozen rows: shards as long as a pool's would be mostly padding
 
 
@@ -59,7 +60,7 @@ class Store:
         """The gradient rows of one kind, made with the adapters and moments that `adapter_digests` name."""
         assert self.fingerprint, "the store was opened for no gradients"
         made_with = {**self.fingerprint, **{f"adapter.{i}": name for i, name in enumerate(adapter_digests)}}
-        return _table(self.path / "gradients", kind, made_with, self.shard_rows)
+        return _table(self.path / GRADIENTS, kind, made_with, self.shard_rows)
 
     def tables(self, name: str, fingerprint: Fingerprint) -> dict[Kind, RowTable]:
         """The rows of the representation `name`, made under `fingerprint`; its folder is started if there is none.
@@ -74,7 +75,11 @@ class Store:
             shard_rows = int(read_json(folder / _MANIFEST)["shard_rows"])
         else:
             shard_rows = self.shard_rows
-            write_json(folder / _MANIFEST, {"fingerprint": dict(fingerprint), "shard_rows": shard_rows})
+            made_with = {"fingerprint": dict(fingerprint), "shard_rows": shard_rows}
+            manifest = folder / _MANIFEST
+            # who is only handed jobs finds it there, and must not write beside others
+            if not (manifest.exists() and manifest.read_bytes() == as_json(made_with).encode()):
+                write_json(manifest, made_with)
         kinds: tuple[Kind, ...] = ("target", "pool")
         return {kind: _table(folder, kind, fingerprint, shard_rows) for kind in kinds}
 

@@ -13,20 +13,25 @@ int32.
 One chunk is one shard, with crc32c and no compression: gradients do not compress. A shard with fewer rows than
 `shard_rows` is padded with zeros and its marker says how many count. Markers (`markers/000007.json`) are written last,
 after an fsync of the shard's chunks; chunks without a marker are a crash's leftovers and are swept before new ones.
+
+Which rows make which shard is planned before any is computed (`store/plan.py`), and an array is as long as the plan
+says from its first shard on. So processes may write different shards of one plan at a time: nothing is theirs in common
+but what each would write the same.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import zarr
-from zarr.codecs import Crc32cCodec
 
 from g2is.errors import StoreError
-from g2is.store.files import fsync, fsync_folder, read_json, remove, write_json
+from g2is.store.arrays import check_fits, chunks_without, fit_arrays, open_array, open_or_make_array, write_chunk
+from g2is.store.files import read_json, remove, write_json
+from g2is.store.plan import PLAN, Plan, PlannedShard, cut_shards, missing_rows, read_plan, write_plan
 
 
 @dataclass(frozen=True)
@@ -38,36 +43,34 @@ class Shard:
 
 
 class RowTable:
-    """The rows of one kind in a store. One process writes at a time (the store's lock sees to it); many may read."""
+    """The rows of one kind in a store.
+
+    One process sweeps and plans at a time (the store's lock sees to it), while none writes; each planned shard is
+    written by one process; many may read.
+    """
 
     def __init__(self, path: Path, fingerprint: str, shard_rows: int) -> None:
         """Open or start the table at `path`, whose shards were made under the fingerprint digest `fingerprint`."""
         self.path = path
         self.shard_rows = shard_rows
-        self._fingerprint = fingerprint
+        self.fingerprint = fingerprint
         self._num_rows: dict[int, int] = {}
+        self._planned: Mapping[int, np.ndarray] | None = None  # keys by number, once the plan is read or made
         for marker in sorted((path / "markers").glob("*.json")):
             self._read_marker(marker)
 
     def sweep(self) -> int:
         """Remove what a crash left: chunks without a marker and partial files. Returns how many were removed.
 
-        Where no shard is stored, all goes: the next may be made under other settings, with rows of another shape.
+        Where no shard is stored, all goes: the next may be made under other settings, with rows of another shape. The
+        plan stays: whoever plans next sees whether it still holds.
         """
         if not self._num_rows and self.path.is_dir():
-            leftovers = list(self.path.iterdir())
+            leftovers = [entry for entry in self.path.iterdir() if entry.name != PLAN]
             for leftover in leftovers:
                 remove(leftover)
             return len(leftovers)
-        leftovers = list(self.path.rglob("*.partial"))
-        for metadata in self.path.rglob("zarr.json"):
-            chunks = metadata.parent / "c"
-            if chunks.is_dir():
-                leftovers += [
-                    chunk
-                    for chunk in chunks.iterdir()
-                    if chunk.name.isdigit() and int(chunk.name) not in self._num_rows
-                ]
+        leftovers = [*self.path.rglob("*.partial"), *chunks_without(self.path, set(self._num_rows))]
         for leftover in leftovers:
             remove(leftover)
         return len(leftovers)
@@ -76,7 +79,7 @@ class RowTable:
         """Where each stored key's row stands in the arrays."""
         if not self._num_rows:
             return {}
-        array = self._array("key")
+        array = open_array(self.path / "key")
         found: dict[bytes, int] = {}
         for shard, num_rows in sorted(self._num_rows.items()):
             for offset, key in enumerate(self._chunk(array, "key", shard)[:num_rows]):
@@ -94,47 +97,80 @@ class RowTable:
             )
         return np.array(found, np.int64)
 
-    def next_shards(self, num_shards: int) -> list[int]:
-        """The lowest `num_shards` shard numbers not yet taken."""
+    def plan(self, keys: np.ndarray, notice: Callable[[str], None]) -> list[PlannedShard]:
+        """Decide which shards the rows of `keys` (N, 16) uint8 that are not stored make, and write it down.
+
+        Shards that were planned before, are not stored and have only rows that are missing still keep number and rows;
+        the rest is cut in order and numbered from the lowest free number. So going on after a stop makes the very
+        shards that an undisturbed run would have. A plan for other settings or another shard length does not hold;
+        `notice` is told of one that is damaged.
+        """
+        unfinished = self._unfinished(notice)
+        missing = missing_rows(keys, self.positions())
+        shards = cut_shards(keys, missing, unfinished, self.shard_rows, self.next_shards)
+        if not shards:
+            self.end_plan()
+            return []
+        self._planned = {shard.number: keys[shard.rows] for shard in shards}
+        if self._planned.keys() != unfinished.keys() or not all(
+            np.array_equal(self._planned[number], unfinished[number]) for number in unfinished
+        ):
+            write_plan(self.path / PLAN, Plan(self.fingerprint, self.shard_rows, self._planned))
+        fit_arrays(self.path, self._num_shards() * self.shard_rows)
+        return shards
+
+    def check_planned(self, number: int, keys: np.ndarray) -> None:
+        """Raise StoreError if the plan does not give the rows of `keys` (R, 16) uint8 to shard `number`."""
+        planned = self._keys_by_number() or {}
+        if number not in planned or not np.array_equal(planned[number], keys):
+            raise StoreError(
+                f"{self.path / PLAN}: expected shard {number} to be of the {len(keys)} rows given, found"
+                f" {'other rows' if number in planned else 'no such shard'} in the plan: it has changed since the work"
+                " was handed out. Run the same command again"
+            )
+
+    def end_plan(self) -> None:
+        """Remove the plan: all of its shards are stored."""
+        remove(self.path / PLAN)
+        self._planned = None
+
+    def next_shards(self, num_shards: int, kept: Collection[int] = ()) -> list[int]:
+        """The lowest `num_shards` shard numbers neither stored nor among `kept`."""
         numbers: list[int] = []
         candidate = 0
         while len(numbers) < num_shards:
-            if candidate not in self._num_rows:
+            if candidate not in self._num_rows and candidate not in kept:
                 numbers.append(candidate)
             candidate += 1
         return numbers
 
     def width(self, name: str) -> int:
         """How many numbers a row of the two-dimensional array `name` has. Raises StoreError if there is none."""
-        return int(self._array(name).shape[1])
+        return int(open_array(self.path / name).shape[1])
 
     def write(self, number: int, shard: Shard) -> None:
         """Store a shard: its chunks, an fsync, then its marker.
 
-        Raises StoreError, with nothing written, if its arrays are not of the shape and dtype of those stored before.
+        Raises StoreError, with nothing written, if there is a plan that does not give these rows to this number, or if
+        the arrays are not of the shape and dtype of those stored before.
         """
         num_rows = len(shard.key)
         assert number not in self._num_rows, f"shard {number} is already stored"
         assert 0 < num_rows <= self.shard_rows, f"{num_rows} rows in a shard of {self.shard_rows}"
+        if self._keys_by_number() is not None:
+            self.check_planned(number, shard.key)
         arrays = {**shard.arrays, "key": shard.key}
         for name, values in arrays.items():
             assert len(values) == num_rows, f"{name}: {len(values)} rows in a shard of {num_rows}"
-            self._check_fits(name, values)
+            check_fits(self.path / name, values)
         checksum = hashlib.blake2b(digest_size=16)
-        start = number * self.shard_rows
         for name, values in sorted(arrays.items()):
-            array = self._array(name, like=values)
-            if array.shape[0] < start + self.shard_rows:
-                array.resize((start + self.shard_rows, *array.shape[1:]))
+            array = open_or_make_array(self.path / name, values, self._num_shards(number), self.shard_rows)
             padded = np.zeros((self.shard_rows, *values.shape[1:]), values.dtype)
             padded[:num_rows] = values
-            array[start : start + self.shard_rows] = padded
+            write_chunk(array, self.path / name, number, padded)
             checksum.update(name.encode() + b"\0" + padded.tobytes())
-            chunk = self.path / name / "c" / str(number)
-            fsync(chunk)
-            fsync_folder(chunk.parent)
-            fsync(self.path / name / "zarr.json")
-        marker = {"fingerprint": self._fingerprint, "num_rows": num_rows, "checksum": checksum.hexdigest()}
+        marker = {"fingerprint": self.fingerprint, "num_rows": num_rows, "checksum": checksum.hexdigest()}
         write_json(self.path / "markers" / f"{number:06d}.json", marker)
         self._num_rows[number] = num_rows
 
@@ -149,7 +185,7 @@ class RowTable:
 
         `progress` is told of rows read. Raises StoreError naming a damaged shard.
         """
-        array = self._array(name)
+        array = open_array(self.path / name)
         if out is None:
             out = np.empty((len(positions), *array.shape[1:]), array.dtype)
         shard_of = positions // self.shard_rows
@@ -175,41 +211,44 @@ class RowTable:
                 f" {self._marker(shard)} and run the same command again: only this shard is computed anew"
             ) from None
 
-    def _check_fits(self, name: str, values: np.ndarray) -> None:
-        if not (self.path / name / "zarr.json").exists():
-            return
-        array = self._array(name)
-        stored, found = (array.shape[1:], array.dtype), (values.shape[1:], values.dtype)
-        if found != stored:
-            raise StoreError(
-                f"{self.path / name}: expected rows of shape {stored[0]} and type {stored[1]}, as in the shards"
-                f" before, found {found[0]} and {found[1]}. What makes them has changed: name another --store"
-            )
+    def _keys_by_number(self) -> Mapping[int, np.ndarray] | None:
+        """The keys of each shard of the plan; None where there is no plan. Raises StoreError if it does not hold."""
+        if self._planned is None and (found := read_plan(self.path / PLAN)) is not None:
+            if not self._holds(found):
+                raise StoreError(
+                    f"{self.path / PLAN}: expected a plan of shards of {self.shard_rows} rows under fingerprint"
+                    f" {self.fingerprint}, found {found.shard_rows} rows under {found.fingerprint}. Work with the"
+                    " settings that it was made with"
+                )
+            self._planned = found.keys
+        return self._planned
 
-    def _array(self, name: str, like: np.ndarray | None = None) -> zarr.Array:
-        folder = self.path / name
-        if (folder / "zarr.json").exists():
-            with zarr.config.set({"array.write_empty_chunks": True}):  # an array forgets it when it is opened again
-                return zarr.open_array(folder, mode="r+" if like is not None else "r")
-        if like is None:
-            raise StoreError(f"{folder}: expected an array of the store, found none. Was the store written to the end?")
-        return zarr.create_array(
-            folder,
-            shape=(0, *like.shape[1:]),
-            chunks=(self.shard_rows, *like.shape[1:]),
-            dtype=like.dtype,
-            compressors=[Crc32cCodec()],
-            config={"write_empty_chunks": True},
-        )
+    def _unfinished(self, notice: Callable[[str], None]) -> Mapping[int, np.ndarray]:
+        """The shards of the plan that are not stored, as long as the plan holds."""
+        try:
+            found = read_plan(self.path / PLAN)
+        except StoreError as error:
+            notice(str(error))
+            return {}
+        if found is None or not self._holds(found):
+            return {}
+        return {number: keys for number, keys in found.keys.items() if number not in self._num_rows}
+
+    def _holds(self, plan: Plan) -> bool:
+        return (plan.fingerprint, plan.shard_rows) == (self.fingerprint, self.shard_rows)
+
+    def _num_shards(self, number: int = -1) -> int:
+        """How many shards the arrays must have room for: those stored, those planned and `number`."""
+        return 1 + max(number, *self._num_rows, *(self._planned or ()), -1)
 
     def _marker(self, shard: int) -> Path:
         return self.path / "markers" / f"{shard:06d}.json"
 
     def _read_marker(self, path: Path) -> None:
         marker = read_json(path)
-        if marker.get("fingerprint") != self._fingerprint:
+        if marker.get("fingerprint") != self.fingerprint:
             raise StoreError(
-                f"{path}: expected a shard made under fingerprint {self._fingerprint}, found"
+                f"{path}: expected a shard made under fingerprint {self.fingerprint}, found"
                 f" {marker.get('fingerprint')}. The store holds rows made with another adapter or other settings: name"
                 " another --store"
             )
