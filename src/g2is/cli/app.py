@@ -231,10 +231,10 @@ def replay(
 ) -> None:
     """Replay a selection, a walk on matrices, a training, an evaluation or a comparison; flags override the file."""
     from g2is.config import Config, EvaluateConfig, MatrixWalkConfig, TrainConfig
-    from g2is.config.commands import COMMANDS, command_of
+    from g2is.config.commands import COMMANDS, command_of, updated
     from g2is.config.compare import CompareConfig
 
-    values = load(config)
+    values = updated(load(config))
     options.assign(values, set_ or [], flags=False)
     values |= {key: str(path) for key, path in (("out", out), ("store", store)) if path is not None}
     command = command_of(values, str(config))

@@ -178,8 +178,8 @@ def _check_looked_at(flags: Mapping[str, Any], given: Mapping[str, Any]) -> None
     except ValidationError:
         return  # and so is a selector that cannot read the representation
     if found := unread(selection, given):
-        called = [_flag(name) if flags.get(name) is not None else f"selection.{name}" for name in found]
-        raise ConfigError(not_read(selection, found, called))
+        called = {name: _flag(name) if flags.get(name) is not None else f"selection.{name}" for name in found}
+        raise ConfigError(not_read(selection, called))
 
 
 def _flag(name: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from g2is.config.compare import CompareConfig
 from g2is.config.io import COMMAND, load
 from g2is.config.runs import Config, EvaluateConfig, MatrixWalkConfig, TrainConfig
+from g2is.config.selection import without_unread
 from g2is.errors import ConfigError, StoreError
 from g2is.methods import Section
 
@@ -33,6 +34,11 @@ def command_of(values: Mapping[str, Any], origin: str) -> str:
         hint = f"did you mean {near[0]}?" if near else "use the version of g2is that wrote the file"
         raise ConfigError(f"{origin}: {COMMAND}: expected one of {', '.join(COMMANDS)}, found {command!r}; {hint}")
     return str(command)
+
+
+def updated(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings `values` of a file as they would be written now: files that say no command may hold more."""
+    return dict(values) if COMMAND in values else without_unread(values)
 
 
 def check_command(folder: Path, model: type[Section]) -> None:

@@ -155,8 +155,7 @@ class CompareConfig(Section):
         shared = {name: value for name, value in self.selection.items() if name not in _LISTS}
         passed_over = set(shared).intersection(*(unread(selection, shared) for selection in selections))
         if passed_over:
-            names = sorted(passed_over)
-            raise ValueError(not_read(selections[-1], names, [f"selection.{name}" for name in names]))
+            raise ValueError(not_read(selections[-1], {name: f"selection.{name}" for name in sorted(passed_over)}))
         return self
 
     @model_validator(mode="after")

@@ -1,6 +1,6 @@
 """The settings of a selection: what all selectors share, composed with what each declares as its own."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
@@ -113,7 +113,7 @@ class SharedSelectionConfig(Section):
             if getattr(self, name) not in (type(self).model_fields[name].default, method.get(name))
         ]
         if found:
-            raise ValueError(not_read(self, found, [f"selection.{name}" for name in found]))
+            raise ValueError(not_read(self, {name: f"selection.{name}" for name in found}))
         return self
 
 
@@ -152,15 +152,42 @@ def unread(settings: SharedSelectionConfig, names: Iterable[str]) -> list[str]:
     return [name for name in names if name in of_selectors and name not in read]
 
 
-def not_read(settings: SharedSelectionConfig, names: Sequence[str], called: Sequence[str]) -> str:
-    """What an error says of settings `names`, `called` so by the user, that the selector does not read."""
-    reader = next(selector for selector in SELECTORS if names[0] in selector_kind(selector).reads())
-    method = next((name for name, of in METHODS.items() if of.settings["selector"] == reader), None)
-    use = f"--set selection.selector={reader}" if method is None else f"--method {method}"
-    return (
-        f"{', '.join(called)}: expected the selector {reader}, which looks at it, found"
-        f" {settings.selector}; add {use}, or leave it out"
-    )
+def without_unread(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The `values` of a run's config.yaml without settings that its selector and representation do not read.
+
+    Runs of before could have such, where a comparison or a call from Python gave them.
+    """
+    selection = values.get("selection")
+    if not isinstance(selection, Mapping):
+        return dict(values)
+    try:
+        chosen = read_by_selector(selection)
+    except (ValidationError, TypeError):
+        return dict(values)  # whoever uses them will say what is wrong
+    passed_over = unread(chosen, selection)
+    kept = {"selection": {name: value for name, value in selection.items() if name not in passed_over}}
+    if isinstance(of := values.get("representation"), Mapping):
+        kind = representation_kind(chosen.representation) if chosen.representation in REPRESENTATIONS else None
+        read = kind.settings.model_fields if kind else {}
+        kept["representation"] = {name: value for name, value in of.items() if name in read}
+    return {**values, **kept}
+
+
+def not_read(settings: SharedSelectionConfig, called: Mapping[str, str]) -> str:
+    """What an error says of settings that the selector does not read: their names -> what the user calls them."""
+    by_reader: dict[str, list[str]] = {}
+    for name in called:
+        reader = next(selector for selector in SELECTORS if name in selector_kind(selector).reads())
+        by_reader.setdefault(reader, []).append(called[name])
+    told = []
+    for reader, names in by_reader.items():
+        method = next((name for name, of in METHODS.items() if of.settings["selector"] == reader), None)
+        use = f"--set selection.selector={reader}" if method is None else f"--method {method}"
+        told.append(
+            f"{', '.join(names)}: expected the selector {reader}, which looks at it, found {settings.selector}; add"
+            f" {use}, or leave it out"
+        )
+    return ". ".join(told)
 
 
 def _selectors_of_scores() -> str:

@@ -28,7 +28,7 @@ import numpy as np
 
 from g2is.config import Section, SelectionConfig
 from g2is.config.io import load, to_yaml
-from g2is.config.selection import unread
+from g2is.config.selection import unread, without_unread
 from g2is.jobs.stages import Stage
 from g2is.jobs.work_folder import WorkFolder, open_work
 from g2is.progress import Progress, Reporter
@@ -194,6 +194,7 @@ def selection_digest(settings: SelectionConfig, *parts: bytes | str) -> str:
 
 
 def _compared(values: Mapping[str, Any], left_out: tuple[str, ...]) -> dict[str, Any]:
+    values = without_unread(values)
     flat = {key: value for key, value in flatten(_as_text(values)).items() if not key.startswith(left_out)}
     if len(values.get("targets", ())) > 1:
         flat["targets (order)"] = ", ".join(values["targets"])  # they are walked in it

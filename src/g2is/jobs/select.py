@@ -23,7 +23,7 @@ from typing import Any, Literal
 import numpy as np
 
 from g2is.config import Config
-from g2is.config.commands import SETTINGS, command_of
+from g2is.config.commands import SETTINGS, command_of, updated
 from g2is.config.io import load, parse
 from g2is.engine.local import LocalEngine
 from g2is.errors import InputError, ModelError, StoreError
@@ -278,7 +278,7 @@ def export_run(path: Path, reporter: Reporter | None = None) -> Selection:
             f"{path}: expected a run folder with config.yaml and {SELECTION} as `g2is select` and `g2is walk POOL"
             f" TARGET` write them, found {found}"
         )
-    config: Config = parse(Config, values, str(record))
+    config: Config = parse(Config, updated(values), str(record))
     pool = find_sources(config.pool)
     if stored_metadata(table).get("pool_sha256") != source_sha256(pool):
         raise InputError(

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from g2is.config import Config, EvaluateConfig, MatrixWalkConfig, TrainConfig
-from g2is.config.commands import COMMANDS, check_command, command_of
+from g2is.config.commands import COMMANDS, check_command, command_of, updated
 from g2is.config.compare import CompareConfig
 from g2is.config.io import dump, load, parse
 from g2is.errors import ConfigError, StoreError
@@ -114,3 +114,16 @@ def test_a_folder_of_unknown_settings_or_an_unknown_command_is_left_alone(tmp_pa
     (tmp_path / "config.yaml").write_text("command: report\n")
     with pytest.raises(ConfigError, match=r"config.yaml: command: expected one of .*, found 'report'"):
         check_command(tmp_path, Config)
+
+
+def test_what_no_selector_read_is_dropped_from_a_file_of_before_and_refused_in_one_of_now() -> None:
+    settings = {"method": "less", "selector": "top", "noise": 5.0, "seed": 2, "score": "target"}
+    of_before = REQUIRED["select"] | {"selection": settings, "representation": {"max_terms": 7}}
+    values = updated(of_before)
+    assert values["selection"] == {"method": "less", "selector": "top", "score": "target"}
+    assert values["representation"] == {}
+    assert parse(Config, values, "x").selection.selector == "top"
+    with pytest.raises(
+        ConfigError, match=r"selection.noise: expected .*\. selection.seed: expected the selector random"
+    ):
+        parse(Config, updated(of_before | {"command": "select"}), "x")
