@@ -144,8 +144,6 @@ def test_a_comparison_gives_each_method_what_it_reads_and_refuses_what_none_read
     assert [config.selection_of(name, "1%", 2).seed for name in ("random", "less")] == [2, 0]
     with pytest.raises(ConfigError, match=r"selection.delta: expected the selector walk"):
         parse(CompareConfig, compared | {"selection": {"delta": 0.5}}, "x")
-    with pytest.raises(ConfigError, match=r"representation.max_terms: expected the representation lexical"):
-        parse(CompareConfig, compared | {"representation": {"max_terms": 5}}, "x")
 
 
 def test_a_user_s_own_selector_and_representation_may_have_any_name() -> None:

@@ -1,6 +1,5 @@
 """The settings of representations, composed of what each declares as its own."""
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from g2is.config.section import composed
@@ -32,9 +31,9 @@ def read_by(settings: RepresentationConfig, representation: str) -> dict[str, An
     return settings.part(representation_kind(representation).settings).model_dump(mode="json")
 
 
-def check_read(settings: RepresentationConfig, representations: Collection[str]) -> None:
-    """Raise ValueError if a setting is not at its default and none of `representations` reads it."""
-    read = {name for each in representations for name in read_by(settings, each)}
+def check_read(settings: RepresentationConfig, representation: str) -> None:
+    """Raise ValueError if a setting is not at its default and `representation` does not read it."""
+    read = read_by(settings, representation).keys()
     fields = type(settings).model_fields
     for name in fields.keys() - read:
         if getattr(settings, name) != fields[name].default:
@@ -43,6 +42,5 @@ def check_read(settings: RepresentationConfig, representations: Collection[str])
             )
             raise ValueError(
                 f"representation.{name}: expected the representation {reader}, which looks at it, found"
-                f" {', '.join(dict.fromkeys(representations))}; add --set selection.representation={reader}, or leave"
-                " it out"
+                f" {representation}; add --set selection.representation={reader}, or leave it out"
             )

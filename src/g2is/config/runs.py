@@ -79,7 +79,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _representation_reads_its_settings(self) -> Self:
-        check_read(self.representation, [self.selection.representation])
+        check_read(self.representation, self.selection.representation)
         return self
 
     @model_validator(mode="after")

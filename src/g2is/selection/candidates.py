@@ -1,48 +1,11 @@
 """Which pool rows can still be taken, and what taking one rules out."""
 
-import math
-from dataclasses import dataclass
-from typing import Literal, Self
-
 import numpy as np
 
-from g2is.methods import CopySettings, Section
 from g2is.selection.arrays import GRAIN, Mask, Rows, Singles
 from g2is.selection.copies import Copies
-from g2is.selection.selectors.walk import WalkSettings
+from g2is.selection.rules import Rules
 from g2is.selection.similarity import UnitRows
-
-
-@dataclass(frozen=True)
-class Rules:
-    """The rules of a walk, resolved for rows of k coordinates.
-
-    delta                δ of the consistency rule (eq. 6)
-    conflict_tolerance   τ: a conflict is a cosine below -τ (eq. 5 has τ = 0)
-    duplicate_threshold  cosine from which a row is a near-copy; None: no row is
-    noise                2/√k: two standard deviations of the cosine of unrelated sketched rows
-    """
-
-    delta: float
-    conflict_tolerance: float
-    signed: bool
-    reference: Literal["previous", "anchor", "best"]
-    duplicate_threshold: float | None
-    noise: float
-
-    @classmethod
-    def resolve(cls, settings: Section, k: int) -> Self:
-        """The rules that `settings` mean for rows of k coordinates."""
-        of_walk, of_copies = settings.part(WalkSettings), settings.part(CopySettings)
-        noise = 2 / math.sqrt(k)
-        return cls(
-            delta=of_walk.delta,
-            conflict_tolerance=noise if of_walk.conflict_tolerance == "noise" else of_walk.conflict_tolerance,
-            signed=of_walk.consistency_sign == "signed",
-            reference=of_walk.consistency_reference,
-            duplicate_threshold=of_copies.duplicate_threshold,
-            noise=noise,
-        )
 
 
 class Candidates:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from g2is.selection.arrays import Floats, Mask, Rows, Singles
-from g2is.selection.candidates import Rules
+from g2is.selection.rules import Rules
 from g2is.selection.similarity import UnitRows
 
 _FEWEST_AHEAD = 2

@@ -41,14 +41,14 @@ from g2is.machine.threads import single_threaded_blas
 from g2is.methods import Section
 from g2is.progress import Progress
 from g2is.selection.budget import share_budget
-from g2is.selection.candidates import Candidates, Rules
+from g2is.selection.candidates import Candidates
 from g2is.selection.component import Component, CoreCosines
 from g2is.selection.conflicts import Conflicts
 from g2is.selection.core import CoreKnowledge
 from g2is.selection.files import check_graph, check_k
 from g2is.selection.limits import Limits, Tally
 from g2is.selection.record import Step, Walk, fraction
-from g2is.selection.selectors.walk import WalkSettings
+from g2is.selection.rules import Rules, WalkSettings
 from g2is.selection.similarity import UnitRows
 
 

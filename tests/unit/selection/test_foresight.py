@@ -7,11 +7,11 @@ import pytest
 
 from g2is.config import SelectionConfig
 from g2is.selection import foresight
-from g2is.selection.candidates import Rules
 from g2is.selection.component import CoreCosines
 from g2is.selection.core import CoreKnowledge
 from g2is.selection.foresight import Foresight, Position, likely_next
 from g2is.selection.record import Walk
+from g2is.selection.rules import Rules
 from g2is.selection.similarity import UnitRows
 from g2is.selection.walk import walk
 

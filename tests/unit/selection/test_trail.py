@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from g2is.config import SelectionConfig
-from g2is.selection.candidates import Candidates, Rules
+from g2is.selection.candidates import Candidates
+from g2is.selection.rules import Rules
 from g2is.selection.similarity import UnitRows
 from g2is.selection.trail import Taken, Trail
 
