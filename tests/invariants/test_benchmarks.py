@@ -8,7 +8,7 @@ import pytest
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 FILES = sorted(BENCHMARKS.rglob("*.py"))
-MODULES = {path.stem for path in FILES} | {"benchmarks", "speed", "quality", "cuda"}  # by any name they may go by
+MODULES = {path.stem for path in FILES} | {"benchmarks", "speed", "quality", "gpu"}  # by any name they may go by
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -26,7 +26,7 @@ def imported(path: Path) -> Iterator[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(BENCHMARKS)))
 def test_a_benchmark_imports_only_what_benchmarks_share(path: Path) -> None:
     folder = path.relative_to(BENCHMARKS).parts[0]
-    own = {file.stem for file in FILES if file.parent == path.parent} if folder == "cuda" else set()
+    own = {file.stem for file in FILES if file.parent == path.parent} if folder == "gpu" else set()
     for name in imported(path):
         first = name.split(".")[0]
         assert first not in MODULES - own, f"{path}: imports {name}"
@@ -35,6 +35,6 @@ def test_a_benchmark_imports_only_what_benchmarks_share(path: Path) -> None:
 
 
 def test_every_benchmark_lies_in_a_folder_and_none_grows_past_about_300_lines() -> None:
-    assert {path.relative_to(BENCHMARKS).parts[0] for path in FILES} <= {"common", "speed", "quality", "cuda"}
+    assert {path.relative_to(BENCHMARKS).parts[0] for path in FILES} <= {"common", "speed", "quality", "gpu"}
     for path in FILES:
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 310, path
