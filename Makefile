@@ -3,7 +3,8 @@
 # make check   formatter, linter, type checker (make lint) and tests: what CI runs
 # make bench   speed and memory, small, beside their goals in one table (10 minutes; CPU)
 # make cuda OUT=dir   tests and measurements that want a CUDA device, step by step; needs neither setup nor a network.
-#                     WHEELS=dir holds packages that are missing there, MODEL=dir a chat model, ONLY="walk design" names steps
+#                     WHEELS=dir holds packages that are missing there, MODEL=dir a chat model; ONLY="walk design" names
+#                     some steps
 
 PYTHON ?= python3
 # On Linux pip may bring CUDA along (several GB). For a CPU build install that into $(VENV) first, then
@@ -45,7 +46,8 @@ bench: setup
 
 cuda:
 	@test -n "$(OUT)" || { echo "make cuda: expected OUT=dir, a folder for what is measured, found none" >&2; exit 2; }
-	$(CUDA_PYTHON) benchmarks/gpu --out '$(OUT)' $(if $(WHEELS),--wheels '$(WHEELS)') $(if $(MODEL),--model '$(MODEL)') $(if $(ONLY),--only $(ONLY))
+	$(CUDA_PYTHON) benchmarks/gpu --out '$(OUT)' $(if $(WHEELS),--wheels '$(WHEELS)') \
+		$(if $(MODEL),--model '$(MODEL)') $(if $(ONLY),--only $(ONLY))
 
 clean:
 	rm -rf $(VENV) $(DEMO) .pytest_cache .mypy_cache .ruff_cache

@@ -85,14 +85,21 @@ def load(
 
 
 def make_extractor(
-    model: PeftModel, moments: Moments, batch_tokens: int, projection: ProjectionConfig | None = None
+    model: PeftModel,
+    moments: Moments,
+    batch_tokens: int,
+    projection: ProjectionConfig | None = None,
+    notice: Callable[[str], None] = print,
 ) -> Extractor:
-    """An extractor of one checkpoint, "c": the adapter as it is, on its device. Projection to 8192 unless given."""
+    """An extractor of one checkpoint, "c": the adapter as it is, on its device. Projection to 8192 unless given.
+
+    `notice` is told of any fallback.
+    """
     parameters = trainable_parameters(model)
     sizes = {name: p.numel() for name, p in parameters.items()}
     state = AdapterState({name: p.detach().clone() for name, p in parameters.items()}, moments)
     sketch = Projection(projection or ProjectionConfig(), sizes, model.device)
-    return Extractor(model, {"c": state}, sketch, batch_tokens, print)
+    return Extractor(model, {"c": state}, sketch, batch_tokens, notice)
 
 
 def store_gradients(

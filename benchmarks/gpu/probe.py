@@ -73,6 +73,7 @@ def step_environment(site: Path | None) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(paths),
         "G2IS_SHARED": shared,
         "HF_HUB_OFFLINE": "1",
+        "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0"),  # figures are those of one device
         "PYTHONUNBUFFERED": "1",
     }
 

@@ -24,9 +24,9 @@ from common.places import POOL, target_file
 
 SMALL = {
     **{"warmup.fraction": "0.25", "warmup.epochs": "1", "warmup.lora.rank": "8", "warmup.lora.alpha": "32"},
-    "selection.budget": "8",
+    "selection.budget": "4",
 }
-SMALL_ROWS = {"pool": 96, "target": 8}
+SMALL_ROWS = {"pool": 24, "target": 4}
 NAMES = {"warmup": "warm-up", "gradients": "gradients", "select": "whole select"}
 
 

@@ -153,9 +153,9 @@ def cosines(rows: np.ndarray) -> np.ndarray:
     return np.asarray(units @ units.T)
 
 
-def copy_with_context(base: Path, place: Path, num_tokens: int) -> None:
+def copy_with_context(base: Path, place: Path, num_tokens: int, without_weights: bool) -> None:
     """A copy of the model's folder that claims a context of `num_tokens`."""
-    shutil.copytree(base, place)
+    shutil.copytree(base, place, ignore=shutil.ignore_patterns(*(["*.safetensors"] if without_weights else [])))
     for name, key in (("config.json", "max_position_embeddings"), ("tokenizer_config.json", "model_max_length")):
         settings = json.loads((place / name).read_text())
         (place / name).write_text(json.dumps(settings | {key: num_tokens}))
@@ -164,9 +164,11 @@ def copy_with_context(base: Path, place: Path, num_tokens: int) -> None:
 def write_model(model: PeftModel, base: Path, like_8b: bool, place: Path) -> list[str]:
     """Write model and adapter below `place`; what bergson is told of both. `like_8b` takes the adapter off `model`."""
     name, dtype = str(place / "model"), model.get_input_embeddings().weight.dtype
-    copy_with_context(base, place / "model", ITS_MOST_TOKENS)
+    copy_with_context(base, place / "model", ITS_MOST_TOKENS, without_weights=like_8b)
+    if like_8b:  # of the base's folder only the tokenizer stays
+        model.config.save_pretrained(name)
     model.peft_config["default"].base_model_name_or_path = name
-    model.save_pretrained(str(place / "adapter"))
+    model.save_pretrained(str(place / "adapter"), save_embedding_layers=False)
     if like_8b:
         model.unload().save_pretrained(name)
     precision = {torch.float32: "fp32", torch.bfloat16: "bf16"}[dtype]

@@ -52,10 +52,11 @@ class Case:
             return seconds(partial(store_gradients, extractor, self.rows, keys, FORMS, table))
 
 
-def ready(case: Case, batch_tokens: int) -> tuple[Extractor, int, dict[str, float]]:
+def ready(case: Case, batch_tokens: int, notices: list[str]) -> tuple[Extractor, int, dict[str, float]]:
     """An extractor that has seen all rows, the tokens of a batch that fits, and what the first pass of each took."""
     while True:
-        extractor = make_extractor(case.model, case.moments, batch_tokens)
+        notices.clear()
+        extractor = make_extractor(case.model, case.moments, batch_tokens, notice=notices.append)
         if (plain := plain_if_it_fits(case, batch_tokens)) is not None:
             ours = case.extract(extractor)
             if not extractor.splits:
@@ -96,11 +97,11 @@ def main() -> None:
     num_rows = 64 if given.small else 256
     model, rows, moments = load(given.shared, given.rank, num_rows, given.device, given.like_8b)
     case = Case(model, moments, rows)
-    first: dict[str, float] = {}
+    first, notices = dict[str, float](), list[str]()
     if device.type == "cuda":
-        extractor, batch_tokens, first = ready(case, batch_tokens)
+        extractor, batch_tokens, first = ready(case, batch_tokens, notices)
     else:
-        extractor = make_extractor(model, moments, batch_tokens)
+        extractor = make_extractor(model, moments, batch_tokens, notice=notices.append)
         extractor.extract(rows[:8], np.zeros((8, 16), np.uint8), FORMS)  # every first-time cost
         floor(model, rows[:8], batch_tokens)
     turns = [(case.plain(batch_tokens), case.extract(extractor)) for _ in range(TIMES)]
@@ -111,7 +112,7 @@ def main() -> None:
     kind = kind_of(given.shared, given.like_8b, device)
     where = f"{MODELS[kind]}, r {given.rank}, {device.type}"
     goal = EXTRACTION_ON_CUDA if device.type == "cuda" else EXTRACTION.get(given.rank, max(EXTRACTION.values()))
-    note = f"{median(rates):,.0f} tokens/s"
+    note = "; ".join([f"{median(rates):,.0f} tokens/s", *notices])  # a fallback is no small thing for a figure
     figures = [Figure(f"extraction over plain passes: {where}", value, goal, True, "x", spread, note)]
     if kind == "8b":
         whole = [round(rate) for rate in rates]
@@ -129,6 +130,7 @@ def main() -> None:
             "threads": torch.get_num_threads(),
             "seconds": {"plain": median(plain), "ours": median(ours)},
             "seconds_first": first,
+            "notices": notices,
         },
     )
 

@@ -9,7 +9,7 @@ from architectures import VOCABULARY, tiny_adapted_model
 
 import g2is
 import g2is.demo
-from g2is.config import ProjectionConfig
+from g2is.config import GammaForm, ProjectionConfig
 from g2is.demo.skills import write_pool, write_target
 from g2is.gradients.extract import AdapterState, Extractor
 from g2is.gradients.projection import Projection
@@ -20,7 +20,7 @@ from g2is.store.moments import Moments
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 
-FORMS = ("momentum-free", "less", "sgd")
+FORMS: tuple[GammaForm, ...] = ("momentum-free", "less", "sgd")
 MODEL = Path(g2is.demo.__file__).parent / "model"
 
 

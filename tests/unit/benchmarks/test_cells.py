@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +15,9 @@ from g2is.comparison.cells import Cell, as_mapping, write_cell
 COMMITTED = ROOT / "benchmarks/results/quality/cells.parquet"
 
 
-def cell(seed: int = 0, **changes: object) -> Cell:
-    numbers = np.random.default_rng(seed)
-    values = {
+def cell(seed: int | None = 0, **changes: Any) -> Cell:
+    numbers = np.random.default_rng(seed or 0)
+    values: dict[str, Any] = {
         "method": "g2is",
         "target": "gsm8k",
         "budget": "1%",
@@ -40,7 +41,7 @@ CELLS = [
 ]
 
 
-def same(one: object, other: object) -> bool:
+def same(one: Any, other: Any) -> bool:
     """Equal in value, type, order of names and, of floats, in every bit."""
     if type(one) is not type(other):
         return False
@@ -48,7 +49,7 @@ def same(one: object, other: object) -> bool:
         return list(one) == list(other) and all(same(value, other[name]) for name, value in one.items())
     if isinstance(one, list):
         return len(one) == len(other) and all(map(same, one, other))
-    return one.hex() == other.hex() if isinstance(one, float) else one == other
+    return bool(one.hex() == other.hex() if isinstance(one, float) else one == other)
 
 
 def test_every_field_of_a_cell_is_recovered_bit_for_bit(tmp_path: Path) -> None:

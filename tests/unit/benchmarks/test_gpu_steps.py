@@ -35,7 +35,7 @@ def test_every_step_has_a_program_and_the_most_telling_come_first(tmp_path: Path
     assert list(of_device)[:3] == ["tests", "extraction-r16", "extraction-r128"]
     for step in of_device.values():
         assert program_path(step).is_file()
-        on_device, small = step.made_from(DEVICE)["arguments"], step.made_from(CPU)["arguments"]
+        on_device, small = step.arguments_on(DEVICE), step.arguments_on(CPU)
         if step.program.startswith("speed/"):
             assert "--device cuda" in " ".join(on_device)
             assert "--small" not in on_device
