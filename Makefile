@@ -3,6 +3,9 @@
 # make unit    the fast tests alone, in under a minute: what to run after each change
 # make check   formatter, linter, type checker (make lint) and tests: what CI runs
 # make bench   speed and memory, small, beside their goals in one table (10 minutes; CPU)
+# make cuda OUT=dir   tests and measurements that want a CUDA device, step by step; needs neither setup nor a network.
+#                     WHEELS=dir holds packages that are missing there, MODEL=dir a chat model; ONLY="walk design" names
+#                     some steps
 
 PYTHON ?= python3
 # On Linux pip may bring CUDA along (several GB). For a CPU build install that into $(VENV) first, then
@@ -16,7 +19,10 @@ INSTALL := $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/py
 STAMP := $(VENV)/.installed
 DEMO ?= demo-run
 
-.PHONY: setup demo test unit lint check bench clean
+# The environment of `make setup` if it is there, unless PYTHON is given.
+CUDA_PYTHON = $(if $(and $(filter file,$(origin PYTHON)),$(wildcard $(BIN)/python)),$(BIN)/python,$(PYTHON))
+
+.PHONY: setup demo test unit lint check bench cuda clean
 
 setup: $(STAMP)
 
@@ -45,7 +51,12 @@ lint: setup
 	$(BIN)/mypy
 
 bench: setup
-	$(BIN)/python benchmarks/table.py
+	$(BIN)/python benchmarks/speed/table.py
+
+cuda:
+	@test -n "$(OUT)" || { echo "make cuda: expected OUT=dir, a folder for what is measured, found none" >&2; exit 2; }
+	$(CUDA_PYTHON) benchmarks/gpu --out '$(OUT)' $(if $(WHEELS),--wheels '$(WHEELS)') \
+		$(if $(MODEL),--model '$(MODEL)') $(if $(ONLY),--only $(ONLY))
 
 clean:
 	rm -rf $(VENV) $(DEMO) .pytest_cache .mypy_cache .ruff_cache

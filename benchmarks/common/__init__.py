@@ -1,0 +1,1 @@
+"""What benchmarks share. A benchmark imports only from here, and g2is."""

@@ -1,0 +1,20 @@
+"""Where things lie: the project, what benchmarks write, and the real pool and models beside the project.
+
+The environment variables G2IS_BENCHMARK_RESULTS and G2IS_SHARED name other folders for the last two.
+"""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = Path(os.environ.get("G2IS_BENCHMARK_RESULTS") or ROOT / "benchmarks/results")
+SHARED = Path(os.environ.get("G2IS_SHARED") or ROOT.parent / "shared")
+
+POOL = SHARED / "data/pool.jsonl.gz"  # 37,026 rows
+BASE6M = SHARED / "models/base6m"
+BUNDLED_MODEL = ROOT / "src/g2is/demo/model"
+
+
+def target_file(name: str, part: str) -> Path:
+    """The `part` ("dev" or "test") of a real target, such as gsm8k."""
+    return SHARED / f"data/targets/{name}.{part}.jsonl.gz"

@@ -1,0 +1,150 @@
+"""Rows and an adapted model to measure on: the bundled sample, or ../shared with --shared."""
+
+import argparse
+import gzip
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+
+from common.places import BASE6M, BUNDLED_MODEL, POOL
+from g2is.config import ExamplesConfig, GammaForm, LoraConfig, ModelConfig, ProjectionConfig
+from g2is.demo.skills import write_pool
+from g2is.engine.local import LocalEngine, Work
+from g2is.engine.wanted import WantedRows
+from g2is.examples.make_table import tokenize_files
+from g2is.examples.sources import find_sources
+from g2is.examples.tokenize import make_renderer
+from g2is.gradients.extract import AdapterState, Extractor
+from g2is.gradients.projection import Projection
+from g2is.model.adapter import attach_adapter
+from g2is.model.batches import Row, pad_batch, plan_batches
+from g2is.model.folder import find_model
+from g2is.model.parameters import trainable_parameters
+from g2is.store.manifest import GRADIENTS
+from g2is.store.matrix import RowTable
+from g2is.store.moments import Moments
+
+# What a model is called in results: by name of a result, in words.
+MODELS = {"shared": "base6m", "sample": "bundled model", "8b": "8B, random", "8b-sixteenth": "8B / 16, 2 layers"}
+
+
+def parser(doc: str, small: str) -> argparse.ArgumentParser:
+    """The command line of a benchmark with the docstring `doc`; `small` says what its small version is."""
+    made = argparse.ArgumentParser(description=doc.splitlines()[0])
+    made.add_argument("--small", action="store_true", help=small)
+    made.add_argument("--shared", action="store_true", help="base6m and the real pool instead of the bundled sample")
+    return made
+
+
+def kind_of(shared: bool, like_8b: bool, device: torch.device) -> str:
+    """The key in MODELS of what `load` gives."""
+    if like_8b:
+        return "8b" if device.type == "cuda" else "8b-sixteenth"
+    return "shared" if shared else "sample"
+
+
+def load(
+    shared: bool, rank: int, num_rows: int, device: str = "cpu", like_8b: bool = False
+) -> tuple[PeftModel, list[Row], Moments]:
+    """An adapted model with random B matrices and moments, and `num_rows` random rows of the pool as tokens.
+
+    `like_8b`: a model of random weights in bfloat16 with the shape of Llama-3.1-8B, in place of the rows' own; on a CPU
+    two layers of a sixteenth of its widths.
+    """
+    place = BASE6M if shared else BUNDLED_MODEL
+    folder = find_model(ModelConfig(name=str(place)))
+    renderer = make_renderer(folder.tokenizer(), ExamplesConfig(), folder.context_length)
+    with tempfile.TemporaryDirectory() as scratch:
+        pool = POOL
+        if not shared:
+            pool = Path(scratch) / "pool.jsonl"
+            write_pool(pool)
+        with gzip.open(pool) if shared else pool.open("rb") as file:
+            lines = file.readlines()
+        chosen = np.sort(np.random.default_rng(0).choice(len(lines), num_rows, replace=False))
+        drawn = Path(scratch) / "drawn.jsonl"  # before they are tokenised, which takes a while for all
+        drawn.write_bytes(b"".join(lines[i] for i in chosen))
+        table = tokenize_files(find_sources([str(drawn)]), renderer, ExamplesConfig(), Path(scratch))
+        rows = table.token_rows()
+    base = random_8b(torch.device(device)) if like_8b else folder.load(torch.device(device))
+    model = attach_adapter(base, LoraConfig(rank=rank, alpha=4 * rank), seed=0).eval()
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.02)
+    generator = torch.Generator().manual_seed(0)
+    shapes = {name: parameter.shape for name, parameter in trainable_parameters(model).items()}
+    moments = Moments(
+        {name: (torch.randn(shape, generator=generator) * 1e-3).to(device) for name, shape in shapes.items()},
+        {name: (torch.rand(shape, generator=generator) * 1e-5).to(device) for name, shape in shapes.items()},
+        step=200,
+    )
+    return model, rows, moments
+
+
+def make_extractor(
+    model: PeftModel,
+    moments: Moments,
+    batch_tokens: int,
+    projection: ProjectionConfig | None = None,
+    notice: Callable[[str], None] = print,
+) -> Extractor:
+    """An extractor of one checkpoint, "c": the adapter as it is, on its device. Projection to 8192 unless given.
+
+    `notice` is told of any fallback.
+    """
+    parameters = trainable_parameters(model)
+    sizes = {name: p.numel() for name, p in parameters.items()}
+    state = AdapterState({name: p.detach().clone() for name, p in parameters.items()}, moments)
+    sketch = Projection(projection or ProjectionConfig(), sizes, model.device)
+    return Extractor(model, {"c": state}, sketch, batch_tokens, notice)
+
+
+def store_gradients(
+    extractor: Extractor, rows: Sequence[Row], keys: np.ndarray, forms: Sequence[GammaForm], table: RowTable
+) -> None:
+    """Extract and store as `g2is select` does; `keys` (n, 16), all different, the i-th of row i modulo `len(rows)`."""
+    store_shards(rows, lambda job, token_rows: extractor.extract(token_rows, keys[list(job.rows)], forms), keys, table)
+
+
+def store_shards(rows: Sequence[Row], work: Work, keys: np.ndarray, table: RowTable) -> None:
+    """Store what `work` makes as `g2is select` does; `keys` (n, 16), all different, the i-th of row i modulo n rows."""
+    wanted = WantedRows(table.path.parent, GRADIENTS, "pool", _Drawn(rows, keys), table)
+    wanted.make(wanted.plan(print), LocalEngine(wanted, work))
+
+
+class _Drawn:
+    """Examples in memory as an engine reads them."""
+
+    def __init__(self, rows: Sequence[Row], keys: np.ndarray) -> None:
+        self._rows = rows
+        self.keys = keys
+        self.num_tokens = np.array([len(rows[i % len(rows)][0]) for i in range(len(keys))], np.int32)
+
+    def token_rows(self, rows: np.ndarray) -> list[Row]:
+        """The tokens of the examples at `rows` (n,)."""
+        return [self._rows[i % len(self._rows)] for i in rows]
+
+
+def floor(model: PeftModel, rows: Sequence[Row], batch_tokens: int) -> None:
+    """What no way to take gradients is without: plain batched forward and backward, by transformers' own loss."""
+    for chosen in plan_batches(np.array([len(ids) for ids, _ in rows]), batch_tokens):
+        batch = pad_batch([rows[i] for i in chosen], model.device)
+        model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, labels=batch.labels).loss.backward()
+        model.zero_grad()
+
+
+def random_8b(device: torch.device) -> LlamaForCausalLM:
+    """Random weights in bfloat16 in the shape of Llama-3.1-8B; on a CPU two layers of a sixteenth of its widths."""
+    over, layers = (16, 2) if device.type == "cpu" else (1, 32)
+    shape = LlamaConfig(
+        **{"vocab_size": 128_256 // over, "hidden_size": 4096 // over, "intermediate_size": 14_336 // over},
+        **{"num_hidden_layers": layers, "num_attention_heads": 32 // min(over, 8), "max_position_embeddings": 8192},
+        num_key_value_heads=8 // min(over, 8),
+    )
+    with device:
+        return AutoModelForCausalLM.from_config(shape, dtype=torch.bfloat16)

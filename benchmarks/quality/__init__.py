@@ -1,0 +1,1 @@
+"""What g2is gives: which selection teaches best."""
