@@ -91,7 +91,7 @@ def steps_of(given: Given, machine: Machine) -> list[Step]:
         *_selections("chat", model, given.out, lambda: _without(shared) or _without_model(given, model)),
         Step(
             *("less-loop", "LESS's loop over extraction", "", "speed/less_loop.py"),
-            *((*real, "--device", "cuda"), ("--small",)),
+            *((*real, "--device", "cuda"), ("--rank", "4", "--small")),
         ),
     ]
 

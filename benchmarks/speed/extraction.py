@@ -95,6 +95,8 @@ def main() -> None:
     device = torch.device(given.device)
     batch_tokens = given.batch_tokens or ExecutionConfig().tokens_a_batch(device.type)
     num_rows = 64 if given.small else 256
+    if given.like_8b and given.small and device.type == "cpu":
+        num_rows = 16  # to see that it works
     model, rows, moments = load(given.shared, given.rank, num_rows, given.device, given.like_8b)
     case = Case(model, moments, rows)
     first, notices = dict[str, float](), list[str]()

@@ -25,6 +25,8 @@ def test_a_step_runs_small_where_there_is_no_device_and_is_not_run_again(tmp_pat
     made = json.loads(record.read_text())
     assert (code, made["status"], made["measured"]) == (0, "done", False), said
     assert "no CUDA device on this machine" in json.dumps(made["result"]["skipped"])
+    assert made["goal"]
+    assert [(figure["goal"], figure["met"]) for figure in made["figures"]] == [(None, None)]
     assert "small, on a CPU: not compared" in said
     assert "small, on a CPU: not compared" in (tmp_path / "table.md").read_text()
 
