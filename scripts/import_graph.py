@@ -4,7 +4,8 @@
 
 A room is a module or folder directly below the package. An arrow A -> B says that some file of A imports one of B, at
 its head or inside a function. A room stands one floor above the highest of those that it imports; rooms in a circle
-share a floor. `tests/invariants/test_imports.py` holds the figures.
+share a floor. Imports by a name in a variable are not seen: `config` finds so what selectors and representations
+declare. `tests/invariants/test_imports.py` holds the figures.
 """
 
 import ast
@@ -77,6 +78,8 @@ def _reached(graph: Mapping[str, set[str]], room: str) -> set[str]:
 def main() -> None:
     """Print rooms by floor, from the top, and the figures."""
     package = Path(sys.argv[1] if len(sys.argv) > 1 else "src/g2is")
+    if not (package / "__init__.py").is_file():
+        sys.exit(f"{package}: expected the folder of a package, with __init__.py in it, found none; name another")
     graph = read_graph(package)
     floors, circles = find_floors(graph), find_circles(graph)
     for room in sorted(graph, key=lambda room: (-floors[room], room)):

@@ -23,7 +23,7 @@ to its `config.yaml`.
 An entry is the setting's name, then its values and default, then what it means. In `selection`, `official` says what
 the method of that name sets otherwise.
 
-Made from `src/g2is/config/` by `scripts/write_settings.py`.
+Made by `scripts/write_settings.py` from `src/g2is/config/`, and from what selectors and representations declare.
 """
 
 

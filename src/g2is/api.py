@@ -27,6 +27,7 @@ from g2is.jobs.custom import Own
 from g2is.jobs.gradient_rows import Gradients
 from g2is.jobs.run_folder import Selection
 from g2is.jobs.train import Tuned
+from g2is.methods import Section
 from g2is.progress import Reporter
 from g2is.representations.own import Representation
 from g2is.selection.problem import Selector
@@ -200,7 +201,7 @@ def compare(
     }
     config: CompareConfig = parse(CompareConfig, values, _ORIGIN)
     own.check_named(config.selection_of(method, config.budgets[0], 0) for method in config.methods)
-    return compare_job.make_cells(config, reporter, own)
+    return compare_job.compare_methods(config, reporter, own)
 
 
 def inspect(
@@ -229,7 +230,10 @@ def _with_budget(function: str, budget: str | int | None, settings: dict[str, An
     """`settings` with the budget in the section selection. Raises ConfigError if that has one, too."""
     if budget is None:
         return settings
-    selection = settings.get("selection", {})
+    given = settings.get("selection", {})
+    selection = given.model_dump(exclude_unset=True) if isinstance(given, Section) else given
+    if not isinstance(selection, Mapping):
+        raise ConfigError(f"{function}: expected a mapping of settings as selection=, found {selection!r}")
     if "budget" in selection:
         raise ConfigError(
             f"{function}: expected one budget, found budget= and selection={{'budget': …}}; leave one out"

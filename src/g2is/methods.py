@@ -32,6 +32,7 @@ REPRESENTATIONS: dict[str, str] = {
 # Gradients have stages of their own (warm-up, Γ, projection); "none" is for selectors that look at nothing.
 GRADIENT, NONE = "gradient", "none"
 
+DEFAULT = "design"  # the method, and its selector
 OWN = "own:"  # begins the name of a selector or representation that a user passes from Python
 
 # What stands for the rows, and what a selector must have of it: vectors, from which scores follow; scores alone, the
@@ -46,7 +47,7 @@ class Section(BaseModel):
 
     def part(self, kind: "type[Part]") -> "Part":
         """These settings as one of the sections that they are composed of."""
-        if isinstance(self, kind):
+        if type(self) is kind:
             return self
         return kind.model_validate({name: getattr(self, name) for name in kind.model_fields})
 
@@ -158,8 +159,6 @@ def representation_sections() -> list[type[Section]]:
     return list(dict.fromkeys(representation_kind(name).settings for name in REPRESENTATIONS))
 
 
-DEFAULT = "design"
-
 # What every comparison has beside the methods asked for; full-cut is the full pool, stopped after as many optimizer
 # steps as a selection gets.
 UNTUNED, RANDOM, FULL, FULL_CUT = "untuned", "random", "full", "full-cut"
@@ -255,9 +254,9 @@ METHODS: dict[str, Method] = {
 
 
 def registered(place: str) -> Any:
-    """The function that a line of a registry, "module:function", names."""
-    module, _, function = place.partition(":")
-    return getattr(import_module(module), function)
+    """What a line of a registry, "module:name", names."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
 
 
 def asked_form(selection: Mapping[str, Any]) -> Any:

@@ -1,14 +1,16 @@
 """The grid of methods: names, settings, and what the configuration makes of them."""
 
-from typing import Any
+from typing import Any, Self
 
 import pytest
-from pydantic import ValidationError
+from pydantic import ValidationError, field_validator, model_validator
 
 from g2is.api import select
 from g2is.config import Config, SelectionConfig
 from g2is.config.compare import CompareConfig
 from g2is.config.io import parse
+from g2is.config.passed_over import not_read
+from g2is.config.section import composed
 from g2is.errors import ConfigError
 from g2is.methods import (
     GRADIENT,
@@ -17,6 +19,7 @@ from g2is.methods import (
     REPRESENTATIONS,
     SELECTORS,
     RepresentationKind,
+    Section,
     SelectorKind,
     registered,
 )
@@ -102,7 +105,7 @@ def test_what_does_not_fit_is_refused_by_name(settings: dict[str, str], expected
             {"method": "less", "noise": 5.0},
             "selection.noise: expected the selector design, which looks at it, found top",
         ),
-        ({"core": "pca"}, "selection.core: expected the selector walk, which looks at it, found design; add --method"),
+        ({"core": "pca"}, "selection.core: expected the selector walk, which looks at it, found design; take the"),
         ({"method": "less", "core": "pca"}, "selection.core: expected the selector walk"),
         (
             {"method": "random", "delta": 0.1, "exact_budget": False},
@@ -144,6 +147,55 @@ def test_a_comparison_gives_each_method_what_it_reads_and_refuses_what_none_read
     assert [config.selection_of(name, "1%", 2).seed for name in ("random", "less")] == [2, 0]
     with pytest.raises(ConfigError, match=r"selection.delta: expected the selector walk"):
         parse(CompareConfig, compared | {"selection": {"delta": 0.5}}, "x")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        # what some of a comparison's methods read and others may, but do not as they are
+        {"methods": "g2is,less", "selection": {"core_fraction": 0.4}},
+        {"methods": "less,without-graph", "selection": {"core": "mean"}},
+        # a representation that the method's selector could not read, with a selector that can, and the other way round
+        {"methods": {"x": {"method": "random", "selector": "top", "representation": "hidden"}}},
+        {"methods": {"x": {"method": "bm25", "selector": "walk", "representation": "gradient"}}},
+    ],
+)
+def test_what_fits_together_can_be_compared(settings: dict[str, Any]) -> None:
+    compared = {"pool": "p", "targets": "t", "tests": "t", "out": "o", "model": {"name": "m"}}
+    config = parse(CompareConfig, compared | settings, "x")
+    for method in config.all_methods[1:-2]:
+        config.selection_of(method, "1%", 1)
+
+
+def test_what_a_section_checks_and_changes_holds_in_the_whole() -> None:
+    class Colour(Section):
+        hue: str = "red"
+
+        @field_validator("hue")
+        @classmethod
+        def _upper(cls, hue: str) -> str:
+            return hue.upper()
+
+        @model_validator(mode="after")
+        def _no_grey(self) -> Self:
+            if self.hue == "GREY":
+                raise ValueError("expected a colour")
+            return self
+
+    class Shared(Section):
+        size: int = 1
+
+    whole = composed("Whole", Shared, [Colour], __name__)
+    assert list(whole.model_fields) == ["size", "hue"]
+    assert whole(hue="blue").hue == "BLUE" == whole(hue="blue").part(Colour).hue
+    with pytest.raises(ValidationError, match="expected a colour"):
+        whole(hue="grey")
+
+
+def test_a_setting_that_is_read_only_beside_another_names_who_may_read_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    # as `top` reads core knowledge: were it alone in that, it would still be named
+    monkeypatch.delitem(SELECTORS, "walk")
+    assert "expected the selector top" in not_read({"method": "design"}, {"core": "selection.core"})
 
 
 def test_a_user_s_own_selector_and_representation_may_have_any_name() -> None:

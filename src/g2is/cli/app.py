@@ -234,7 +234,9 @@ def replay(
     from g2is.config.commands import COMMANDS, command_of, updated
     from g2is.config.compare import CompareConfig
 
-    values = updated(load(config))
+    values, left_out = updated(load(config), str(config))
+    if left_out:
+        reporter().notice(f"{config}: {', '.join(left_out)} left out, which the run that wrote them passed over")
     options.assign(values, set_ or [], flags=False)
     values |= {key: str(path) for key, path in (("out", out), ("store", store)) if path is not None}
     command = command_of(values, str(config))
@@ -281,9 +283,9 @@ def _run(config: "Config", last: "StageName", dry_run: bool) -> None:
 
         quiet_libraries()
         if dry_run:
-            from g2is.jobs.estimate import forecast
+            from g2is.jobs.estimate import estimate
 
-            show_dry_run(forecast(config, reporter()))
+            show_dry_run(estimate(config, reporter()))
             return
         results = run(config, last, reporter())
         if results.selection is not None:

@@ -10,7 +10,7 @@ from g2is.cli.options import assign, examples_settings, given_only
 from g2is.config import Config, EvaluateConfig, InspectConfig, MatrixWalkConfig, SelectionConfig, TrainConfig
 from g2is.config.compare import CompareConfig
 from g2is.config.io import parse
-from g2is.config.selection import not_read, read_by_selector, unread
+from g2is.config.passed_over import not_read, passed_over
 from g2is.config.targets import read_quotas, read_shares, read_targets
 from g2is.errors import ConfigError
 
@@ -173,13 +173,9 @@ def _check_looked_at(flags: Mapping[str, Any], given: Mapping[str, Any]) -> None
     except ValidationError as error:
         if any(problem["loc"] for problem in error.errors()):
             return  # a value that a setting cannot have: so are these
-    try:
-        selection = read_by_selector(given)
-    except ValidationError:
-        return  # and so is a selector that cannot read the representation
-    if found := unread(selection, given):
+    if found := passed_over(given):
         called = {name: _flag(name) if flags.get(name) is not None else f"selection.{name}" for name in found}
-        raise ConfigError(not_read(selection, called))
+        raise ConfigError(not_read(given, called))
 
 
 def _flag(name: str) -> str:

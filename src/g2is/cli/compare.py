@@ -54,7 +54,7 @@ def run_comparison(config: "CompareConfig") -> None:
         from rich.console import Console
 
         from g2is.comparison.terminal import show_comparison
-        from g2is.jobs.compare import make_cells
+        from g2is.jobs.compare import compare_methods
 
         quiet_libraries()
-        show_comparison(make_cells(config, reporter()), Console())
+        show_comparison(compare_methods(config, reporter()), Console())

@@ -9,7 +9,7 @@ from g2is.methods import GRADIENT
 
 if TYPE_CHECKING:
     from g2is.config import Config, MatrixWalkConfig
-    from g2is.jobs.estimate import Forecast
+    from g2is.jobs.estimate import Estimate
     from g2is.jobs.run_folder import Selection
     from g2is.jobs.select_matrices import Matrices
     from g2is.selection.record import Picks, Walk
@@ -110,40 +110,40 @@ def show_matrix_dry_run(found: "Matrices") -> None:
     )
 
 
-def show_dry_run(forecast: "Forecast") -> None:
+def show_dry_run(estimate: "Estimate") -> None:
     """Say what a run would do."""
-    several = len(forecast.num_target_rows) > 1
-    shortened = f", {forecast.num_pool_truncated:,} too long" if forecast.num_pool_truncated else ""
+    several = len(estimate.num_target_rows) > 1
+    shortened = f", {estimate.num_pool_truncated:,} too long" if estimate.num_pool_truncated else ""
     warmup = (
-        f"{forecast.num_warmup_rows:,} rows (skipped if the store has one)"
-        if forecast.adapter is None
-        else f"none: adapter and moments of {forecast.adapter}"
+        f"{estimate.num_warmup_rows:,} rows (skipped if the store has one)"
+        if estimate.adapter is None
+        else f"none: adapter and moments of {estimate.adapter}"
     )
-    if forecast.representation == GRADIENT:
+    if estimate.representation == GRADIENT:
         made = [
             f"  warm-up    {warmup}",
-            f"  gradients  {forecast.num_coordinates:,} adapter coordinates to {forecast.dim:,}; if none is stored yet,"
-            f" {forecast.gradient_bytes / 2**30:.2f} GiB on disk, {forecast.flops:.1e} floating-point operations"
-            f" (4 · {forecast.num_parameters:,} parameters · tokens)",
+            f"  gradients  {estimate.num_coordinates:,} adapter coordinates to {estimate.dim:,}; if none is stored yet,"
+            f" {estimate.gradient_bytes / 2**30:.2f} GiB on disk, {estimate.flops:.1e} floating-point operations"
+            f" (4 · {estimate.num_parameters:,} parameters · tokens)",
         ]
     else:
         made = [
-            f"  rows       {forecast.representation}, of what the store does not hold yet; no warm-up, no gradients"
+            f"  rows       {estimate.representation}, of what the store does not hold yet; no warm-up, no gradients"
         ]
     _print(
         [
             "This is what would be done; nothing was written.",
-            f"  pool       {forecast.num_pool_rows:,} rows, {forecast.num_pool_tokens:,} tokens,"
-            f" {forecast.num_pool_duplicates:,} duplicates{shortened}",
+            f"  pool       {estimate.num_pool_rows:,} rows, {estimate.num_pool_tokens:,} tokens,"
+            f" {estimate.num_pool_duplicates:,} duplicates{shortened}",
             *(
                 f"  {'target' if name == TARGET else f'target {name}'}     {num:,} rows"
-                + (f", {forecast.target_budgets[name]:,} {forecast.budget.unit} of the budget" if several else "")
-                for name, num in forecast.num_target_rows.items()
+                + (f", {estimate.target_budgets[name]:,} {estimate.budget.unit} of the budget" if several else "")
+                for name, num in estimate.num_target_rows.items()
             ),
-            f"  budget     {forecast.budget.amount:,} {forecast.budget.unit}",
-            *([f"  included   {forecast.num_included:,} rows"] if forecast.num_included else []),
-            *([f"  excluded   {forecast.num_excluded:,} rows"] if forecast.num_excluded else []),
-            f"  store      {'exists: what it holds is used again' if forecast.store_exists else 'new'}",
+            f"  budget     {estimate.budget.amount:,} {estimate.budget.unit}",
+            *([f"  included   {estimate.num_included:,} rows"] if estimate.num_included else []),
+            *([f"  excluded   {estimate.num_excluded:,} rows"] if estimate.num_excluded else []),
+            f"  store      {'exists: what it holds is used again' if estimate.store_exists else 'new'}",
             *made,
         ]
     )

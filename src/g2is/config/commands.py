@@ -7,8 +7,9 @@ from typing import Any
 
 from g2is.config.compare import CompareConfig
 from g2is.config.io import COMMAND, load
+from g2is.config.passed_over import without_passed_over
 from g2is.config.runs import Config, EvaluateConfig, MatrixWalkConfig, TrainConfig
-from g2is.config.selection import without_unread
+from g2is.config.selection import FIRST_SETTINGS
 from g2is.errors import ConfigError, StoreError
 from g2is.methods import Section
 
@@ -36,9 +37,15 @@ def command_of(values: Mapping[str, Any], origin: str) -> str:
     return str(command)
 
 
-def updated(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings `values` of a file as they would be written now: files that say no command may hold more."""
-    return dict(values) if COMMAND in values else without_unread(values)
+def updated(values: Mapping[str, Any], origin: str) -> tuple[dict[str, Any], list[str]]:
+    """The settings `values` of the file `origin` as they would be written now, and the names of those left out.
+
+    Runs once kept settings that they passed over. What has no command and not all settings is no run's file.
+    """
+    by_a_run = COMMAND not in values and command_of(values, origin) in ("select", "walk")
+    if by_a_run and isinstance(of := values.get("selection"), Mapping) and of.keys() >= set(FIRST_SETTINGS):
+        return without_passed_over(values)
+    return dict(values), []
 
 
 def check_command(folder: Path, model: type[Section]) -> None:

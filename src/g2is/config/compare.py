@@ -16,9 +16,10 @@ from g2is.config.parts import (
     TuningConfig,
     WarmupConfig,
 )
+from g2is.config.passed_over import not_read, passed_over
 from g2is.config.representation import RepresentationConfig
 from g2is.config.section import AbsolutePath, Locations, Section
-from g2is.config.selection import SelectionConfig, not_read, read_by_selector, unread
+from g2is.config.selection import SelectionConfig
 from g2is.config.targets import files_by_name
 from g2is.methods import ALWAYS, FULL, FULL_CUT, GRADIENT, METHODS, RANDOM, UNTUNED
 
@@ -151,11 +152,10 @@ class CompareConfig(Section):
     @model_validator(mode="after")
     def _some_method_reads_each_setting(self) -> Self:
         """Of `selection`. Those of `representation` may be for methods that were compared before or will be."""
-        selections = [self.selection_of(name, self.budgets[0], 0) for name in (RANDOM, *self.methods)]
-        shared = {name: value for name, value in self.selection.items() if name not in _LISTS}
-        passed_over = set(shared).intersection(*(unread(selection, shared) for selection in selections))
-        if passed_over:
-            raise ValueError(not_read(selections[-1], {name: f"selection.{name}" for name in sorted(passed_over)}))
+        selections = [self.selection_of(name, self.budgets[0], 0).model_dump() for name in (RANDOM, *self.methods)]
+        unread = set(self.selection).intersection(*(passed_over({**of, **self.selection}) for of in selections))
+        if unread:
+            raise ValueError(not_read(selections[-1], {name: f"selection.{name}" for name in sorted(unread)}))
         return self
 
     @model_validator(mode="after")
@@ -195,8 +195,8 @@ class CompareConfig(Section):
 
 def _read_by(shared: Mapping[str, Any], own: Mapping[str, Any]) -> SelectionConfig:
     """The selection of a method's `own` settings, and of those `shared` by all methods that its selector reads."""
-    passed_over = unread(read_by_selector({**shared, **own}), shared)
-    return SelectionConfig(**{**{name: value for name, value in shared.items() if name not in passed_over}, **own})
+    unread = set(passed_over({**shared, **own})) - own.keys()
+    return SelectionConfig(**{**{name: value for name, value in shared.items() if name not in unread}, **own})
 
 
 def _checked(settings: dict[str, Any], said_by: Mapping[str, str], where: str) -> dict[str, Any]:

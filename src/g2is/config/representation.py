@@ -42,5 +42,5 @@ def check_read(settings: RepresentationConfig, representation: str) -> None:
             )
             raise ValueError(
                 f"representation.{name}: expected the representation {reader}, which looks at it, found"
-                f" {representation}; add --set selection.representation={reader}, or leave it out"
+                f" {representation}; take the representation {reader}, or leave it out"
             )

@@ -1,6 +1,6 @@
 """All settings of a run: of a selection, of a walk on matrices, of a training, of an evaluation, of a look at files.
 
-`command` is no setting: it comes first in config.yaml and tells which command a file is of (`config/io.py`).
+`command` is no setting: it comes first in config.yaml and tells which command a file is of (`commands.py`).
 """
 
 from collections.abc import Mapping

@@ -35,9 +35,9 @@ Locations = Annotated[OptionalLocations, Field(min_length=1)]
 
 def composed(name: str, shared: type[Section], sections: Sequence[type[Section]], module: str) -> Any:
     """A section called `name` in `module`: the settings of `shared`, and then those of `sections`, all at one level."""
-    fields: dict[str, Any] = {}
+    taken = set(shared.model_fields)
     for section in sections:
-        for setting, field in section.model_fields.items():
-            assert setting not in {*fields, *shared.model_fields}, f"{section.__name__}.{setting} is taken"
-            fields[setting] = (field.annotation, field)
-    return create_model(name, __base__=shared, __module__=module, __doc__=shared.__doc__, **fields)
+        assert not taken & section.model_fields.keys(), f"{section.__name__}: {taken & section.model_fields.keys()}"
+        taken |= section.model_fields.keys()
+    # As bases, so that what a section checks of its settings is checked here too; pydantic lists the last one's first.
+    return create_model(name, __base__=(*reversed(sections), shared), __module__=module, __doc__=shared.__doc__)

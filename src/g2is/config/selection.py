@@ -1,11 +1,12 @@
 """The settings of a selection: what all selectors share, composed with what each declares as its own."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from g2is.config.parts import GammaForm
+from g2is.config.passed_over import not_read, passed_over
 from g2is.config.section import OptionalLocations, OptionalPaths, composed
 from g2is.methods import (
     DEFAULT,
@@ -33,7 +34,7 @@ class SharedSelectionConfig(Section):
         GRADIENT, description=f"what stands for an example: {', '.join((GRADIENT, *REPRESENTATIONS))} or {NONE}"
     )
     selector: str = Field(
-        "design", description=f"how rows are chosen: {', '.join(list(SELECTORS)[:-1])} or {list(SELECTORS)[-1]}"
+        DEFAULT, description=f"how rows are chosen: {', '.join(list(SELECTORS)[:-1])} or {list(SELECTORS)[-1]}"
     )
     budget: Annotated[str, BeforeValidator(str)] = Field(
         "1%", description="a share of all rows read (1%), a number of rows (500), or of their tokens (2Mtok, 500ktok)"
@@ -42,7 +43,8 @@ class SharedSelectionConfig(Section):
         None, description="of the budget, by target, such as {math: 2, med: 1}; default: equal"
     )
     include: OptionalPaths = Field(
-        (), description="files of ids, one a line, of rows to select whatever the walk says; the budget pays for them"
+        (),
+        description="files of ids, one a line, of rows to select in any case; the budget pays for them",
     )
     exclude: OptionalPaths = Field((), description="files of ids, one a line, of rows to leave out of everything")
     exclude_overlap: OptionalLocations = Field(
@@ -80,15 +82,6 @@ class SharedSelectionConfig(Section):
         return check_name("representation", name, (GRADIENT, *REPRESENTATIONS, NONE))
 
     @model_validator(mode="after")
-    def _sections_can_be_used(self) -> Self:
-        for section in selector_sections():
-            try:
-                self.part(section)
-            except ValidationError as error:  # of what a section checks beside the kinds of its settings
-                raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
-        return self
-
-    @model_validator(mode="after")
     def _selector_can_read_it(self) -> Self:
         kind, given = selector_kind(self.selector), gives(self.representation)
         own = self.part(kind.settings)
@@ -105,15 +98,16 @@ class SharedSelectionConfig(Section):
 
     @model_validator(mode="after")
     def _nothing_is_passed_over(self) -> Self:
-        method = METHODS[self.method].settings
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        of_method = METHODS[self.method].settings
         found = [
             name
-            for name in unread(self, type(self).model_fields)
+            for name in passed_over(values)
             # config.yaml has the defaults of all, and a method's settings are for its own selector
-            if getattr(self, name) not in (type(self).model_fields[name].default, method.get(name))
+            if values[name] not in (type(self).model_fields[name].default, of_method.get(name))
         ]
         if found:
-            raise ValueError(not_read(self, {name: f"selection.{name}" for name in found}))
+            raise ValueError(not_read(values, {name: f"selection.{name}" for name in found}))
         return self
 
 
@@ -131,63 +125,34 @@ else:
     )
 
 
-def read_by_selector(given: Mapping[str, Any]) -> "SelectionConfig":
-    """The selection that `given` settings name, with those of them alone that its selector may read.
-
-    Raises ValidationError if these cannot be used.
-    """
-    chosen = SelectionConfig(**{name: given[name] for name in ("method", "selector") if name in given})
-    of_others = {name for section in selector_sections() for name in section.model_fields}
-    if not chosen.selector.startswith(OWN):
-        of_others -= {name for section in selector_kind(chosen.selector).sections for name in section.model_fields}
-    return SelectionConfig(**{name: value for name, value in given.items() if name not in of_others})
+# The settings of the first version, in their order. A digest of a finished selection has always held all of these; of
+# those that came later it holds what is not at its default, so that a new selector makes no old selection anew.
+FIRST_SETTINGS = (
+    *("method", "representation", "selector", "budget", "shares", "include", "exclude", "exclude_overlap", "quotas"),
+    *("form", "score", "noise", "seed", "core", "core_mode", "core_fraction", "orient", "normalize_targets"),
+    *("exact_budget", "delta", "conflict_tolerance", "consistency_sign", "consistency_reference"),
+    *("duplicate_threshold", "cross_component_conflicts", "keep_zero_rows"),
+)
 
 
-def unread(settings: SharedSelectionConfig, names: Iterable[str]) -> list[str]:
-    """Those of `names` that belong to selectors, and that the one of `settings` does not read."""
-    if settings.selector.startswith(OWN):
-        return []  # which may look at any
-    of_selectors = {name for section in selector_sections() for name in section.model_fields}
-    read = selector_kind(settings.selector).reads(settings)
-    return [name for name in names if name in of_selectors and name not in read]
+def deciding(settings: SelectionConfig) -> dict[str, Any]:
+    """The settings that a selection's digest is of."""
+    values, defaults = settings.model_dump(mode="json"), _defaults()
+    later = [name for name in values if name not in FIRST_SETTINGS and values[name] != defaults[name]]
+    return {name: values[name] for name in (*FIRST_SETTINGS, *later)}
 
 
-def without_unread(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The `values` of a run's config.yaml without settings that its selector and representation do not read.
-
-    Runs of before could have such, where a comparison or a call from Python gave them.
-    """
+def with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The `values` of a run's config.yaml with settings of its selection that came later, at their defaults."""
     selection = values.get("selection")
     if not isinstance(selection, Mapping):
         return dict(values)
-    try:
-        chosen = read_by_selector(selection)
-    except (ValidationError, TypeError):
-        return dict(values)  # whoever uses them will say what is wrong
-    passed_over = unread(chosen, selection)
-    kept = {"selection": {name: value for name, value in selection.items() if name not in passed_over}}
-    if isinstance(of := values.get("representation"), Mapping):
-        kind = representation_kind(chosen.representation) if chosen.representation in REPRESENTATIONS else None
-        read = kind.settings.model_fields if kind else {}
-        kept["representation"] = {name: value for name, value in of.items() if name in read}
-    return {**values, **kept}
+    later = {name: value for name, value in _defaults().items() if name not in FIRST_SETTINGS}
+    return {**values, "selection": {**later, **selection}}
 
 
-def not_read(settings: SharedSelectionConfig, called: Mapping[str, str]) -> str:
-    """What an error says of settings that the selector does not read: their names -> what the user calls them."""
-    by_reader: dict[str, list[str]] = {}
-    for name in called:
-        reader = next(selector for selector in SELECTORS if name in selector_kind(selector).reads())
-        by_reader.setdefault(reader, []).append(called[name])
-    told = []
-    for reader, names in by_reader.items():
-        method = next((name for name, of in METHODS.items() if of.settings["selector"] == reader), None)
-        use = f"--set selection.selector={reader}" if method is None else f"--method {method}"
-        told.append(
-            f"{', '.join(names)}: expected the selector {reader}, which looks at it, found {settings.selector}; add"
-            f" {use}, or leave it out"
-        )
-    return ". ".join(told)
+def _defaults() -> dict[str, Any]:
+    return SelectionConfig().model_dump(mode="json")
 
 
 def _selectors_of_scores() -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from g2is.examples.filter import Screened
+from g2is.examples.filter import Filtered
 from g2is.examples.table import ExampleTable
 from g2is.model.batches import Row
 
@@ -41,13 +41,13 @@ class Joined:
 class Examples:
     """Pool and targets as tokens; the targets by name, in the order in which they are walked."""
 
-    screened: Screened
+    filtered: Filtered
     targets: Mapping[str, ExampleTable]
 
     @property
     def pool(self) -> ExampleTable:
         """The pool's rows that were not left out."""
-        return self.screened.pool
+        return self.filtered.pool
 
     @cached_property
     def all_targets(self) -> Joined:
@@ -56,5 +56,5 @@ class Examples:
 
     def bad_rows(self) -> Iterator[dict[str, Any]]:
         """The rows of all files that could not be used."""
-        for table in (self.screened.read, *self.targets.values()):
+        for table in (self.filtered.read, *self.targets.values()):
             yield from table.bad_rows()

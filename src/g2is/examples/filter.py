@@ -20,7 +20,7 @@ _MOST_SHOWN = 20
 
 
 @dataclass(frozen=True)
-class Screened:
+class Filtered:
     """A pool without the rows that were left out of it.
 
     read      the pool as it was read
@@ -35,12 +35,12 @@ class Screened:
     reasons: Mapping[int, str]
 
 
-def screen(
+def filter_pool(
     pool: ExampleTable,
     include: Sequence[Path] = (),
     exclude: Sequence[Path] = (),
     dropped: Mapping[int, str] | None = None,
-) -> Screened:
+) -> Filtered:
     """Take the rows that `exclude` lists, and those whose positions are in `dropped` (with the reason), out of `pool`.
 
     Raises InputError if a list cannot be read or is empty, names ids that the pool does not have (they are listed), if
@@ -67,19 +67,19 @@ def screen(
         )
     rows = np.array([position_of[id_] for id_ in included], np.int64)
     if not reasons:
-        return Screened(pool, pool, rows, {})
+        return Filtered(pool, pool, rows, {})
     stays = np.ones(len(pool), bool)
     stays[list(reasons)] = False
     place_among_kept = np.cumsum(stays) - 1
-    return Screened(pool, pool.subset(np.flatnonzero(stays)), place_among_kept[rows], dict(sorted(reasons.items())))
+    return Filtered(pool, pool.subset(np.flatnonzero(stays)), place_among_kept[rows], dict(sorted(reasons.items())))
 
 
-def write_excluded(screened: Screened, folder: Path) -> None:
+def write_excluded(filtered: Filtered, folder: Path) -> None:
     """List in `folder` the rows that were left out, each with its reason; no file where there are none."""
-    read = screened.read
+    read = filtered.read
     lines = [
         json.dumps({"row": int(read.rows[position]), "id": read.ids[position], "reason": reason}, ensure_ascii=False)
-        for position, reason in screened.reasons.items()
+        for position, reason in filtered.reasons.items()
     ]
     if lines:
         write_text(folder / EXCLUDED, "\n".join(lines) + "\n")

@@ -9,7 +9,7 @@ from g2is.config.targets import titled
 from g2is.errors import SelectionError
 from g2is.examples.dataset import Examples
 from g2is.jobs.gradient_rows import read_gradient_rows, target_rows
-from g2is.jobs.representation import MadeBy, Scores, UnitRowsOf, read_pool_and_targets
+from g2is.jobs.representation import MadeBy, ScoresOf, UnitRowsOf, read_pool_and_targets
 from g2is.jobs.run_folder import RunFolder
 from g2is.jobs.stages import Stage
 from g2is.methods import selector_kind
@@ -22,10 +22,10 @@ from g2is.selection.problem import Selected, Selector, TargetRows
 from g2is.selection.similarity import UnitRows
 from g2is.store.manifest import Store
 
-Found = UnitRowsOf | Scores | None  # nothing where nothing is looked at
+Found = UnitRowsOf | ScoresOf | None  # nothing where nothing is looked at
 
 
-def select_examples(
+def choose_rows(
     config: Config,
     store: Store,
     examples: Examples,
@@ -55,7 +55,7 @@ def select_examples(
             plan.limits,
             progress,
             own=own,
-            usable=found.pool_usable if isinstance(found, Scores) else None,
+            usable=found.pool_usable if isinstance(found, ScoresOf) else None,
         )
     _report(folder, plan, selected)
     nearest = _nearest_ids(selected, examples, found)
@@ -73,13 +73,13 @@ def _read(
         title, stage, times = "read gradients", Stage.READ_GRADIENTS, len(made_by)  # once for each checkpoint
     with folder.stage(title, "rows", stage) as progress:
         add = counter(len(examples.pool) * (times + 1), progress)  # out of the store, and once more for their norms
-        found: UnitRowsOf | Scores
+        found: UnitRowsOf | ScoresOf
         if isinstance(made_by, Maker):
             found = read_pool_and_targets(made_by, store, examples, add)
         else:
             of_targets, of_pool = read_gradient_rows(config, store, examples, made_by, add)
             found = UnitRowsOf(of_pool, of_targets)
-        if isinstance(found, Scores):
+        if isinstance(found, ScoresOf):
             return found, None
         if isinstance(found.pool.rows, np.memmap):
             folder.notice(
@@ -97,7 +97,7 @@ def _targets(config: Config, examples: Examples, found: Found, plan: Plan) -> di
             of_target = found.targets[name]
             rows = target_rows(config, of_target)
             targets[name] = TargetRows(budget, rows=rows, groups=groups[of_target.usable].tolist())
-        elif isinstance(found, Scores):
+        elif isinstance(found, ScoresOf):
             usable = found.target_usable[name]
             similarity = found.targets[name][:, usable]
             targets[name] = TargetRows(budget, similarity=similarity, groups=groups[usable].tolist())

@@ -9,7 +9,7 @@ OUT/cells/             a file for each finished cell: METHOD/TARGET/BUDGET/seed-
 OUT/comparison.*       the table of the cells so far: Markdown, CSV, JSON
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,12 @@ from g2is.comparison.evidence import Comparison, compare_cells
 from g2is.comparison.files import write_comparison
 from g2is.comparison.grid import Grid
 from g2is.config.compare import CompareConfig
+from g2is.config.passed_over import passed_over
 from g2is.errors import ConfigError, FingerprintError, G2isError, InputError, ModelError, SelectionError
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
 from g2is.jobs.select import run
 from g2is.jobs.stages import OF_SELECTING
-from g2is.jobs.trials import OF_METHODS, Tested, Workbench, of_method, open_workbench, run_config, seconds_by_stage
+from g2is.jobs.trials import OF_METHODS, Tested, Trials, of_method, open_trials, run_config, seconds_by_stage
 from g2is.jobs.work_folder import WorkFolder, open_work
 from g2is.machine.environment import environment
 from g2is.methods import FULL, FULL_CUT, RANDOM, UNTUNED
@@ -43,7 +44,7 @@ class _Chosen:
     seconds: dict[str, float]
 
 
-def make_cells(config: CompareConfig, reporter: Reporter | None = None, own: Own = BUILT_IN_ONLY) -> Comparison:
+def compare_methods(config: CompareConfig, reporter: Reporter | None = None, own: Own = BUILT_IN_ONLY) -> Comparison:
     """Make every cell that is not there yet, and return the comparison of all. The table is written after each cell.
 
     A method that cannot select, or whose tuning diverges, `full` too, does not keep the others from being compared.
@@ -52,17 +53,17 @@ def make_cells(config: CompareConfig, reporter: Reporter | None = None, own: Own
     reporter = reporter or Silent()
     with open_work(config.out, CompareConfig, "comparison") as work:
         with work.removed_on_error():
-            bench = open_workbench(config, reporter, own)
-            made_from = _made_from(work, config, flatten(bench.made_from))
+            trials = open_trials(config, reporter, own)
+            made_from = _made_from(work, config, flatten(trials.made_from))
         work.bind(made_from, config)
         grid = Grid(tuple(config.all_methods), tuple(config.targets), config.budgets, tuple(range(config.num_seeds)))
-        comparison = _compared(config, grid, bench)
+        comparison = _compared(config, grid, trials)
         planned, failed = list(_in_order(config)), {}
         for number, key in enumerate(planned, start=1):
             if not _path(config, key).exists():
                 reporter.notice(f"cell {number} of {len(planned)}: {key}")
                 try:
-                    cell = _cell(config, bench, key, reporter)
+                    cell = _cell(config, trials, key, reporter)
                 except (ConfigError, InputError, ModelError, SelectionError) as error:
                     if key.method in (UNTUNED, RANDOM):  # each table needs these; what they cannot do no method can
                         raise type(error)(f"{key}: {error}") from None
@@ -70,7 +71,7 @@ def make_cells(config: CompareConfig, reporter: Reporter | None = None, own: Own
                     reporter.notice(f"{key}: not done, going on without it: {error}")
                     continue
                 write_cell(_path(config, key), cell)
-                comparison = _compared(config, grid, bench)
+                comparison = _compared(config, grid, trials)
         if failed:
             raise G2isError(_describe(failed, config.out))
         return comparison
@@ -86,12 +87,22 @@ def _made_from(work: WorkFolder, config: CompareConfig, made_from: Fingerprint) 
     done = tuple(of_method(name) for name in asked if (config.out / "cells" / name).exists())
 
     def shared(values: Fingerprint) -> Fingerprint:
-        return {key: value for key, value in values.items() if not key.startswith(OF_METHODS) or key.startswith(done)}
+        kept = {key: value for key, value in values.items() if not key.startswith(OF_METHODS) or key.startswith(done)}
+        return {key: value for key, value in kept.items() if key not in _passed_over(kept, done)}
 
     if stored:
         work.check_same(shared(stored), shared(made_from), "a comparison")
     of_asked = tuple(map(of_method, asked))  # those without cells may have changed
     return {**{key: value for key, value in stored.items() if not key.startswith(of_asked)}, **made_from}
+
+
+def _passed_over(made_from: Fingerprint, of_methods: Sequence[str]) -> set[str]:
+    """The keys of settings for all methods that a method passes over: once they were kept under each."""
+    found = set()
+    for of in of_methods:
+        settings = {key.removeprefix(of): value for key, value in made_from.items() if key.startswith(of)}
+        found |= {of + name for name in passed_over(settings)}
+    return found
 
 
 def _describe(failed: Mapping[Key, G2isError], out: Path) -> str:
@@ -122,18 +133,18 @@ def _in_order(config: CompareConfig) -> Iterator[Key]:
                             yield key
 
 
-def _cell(config: CompareConfig, bench: Workbench, key: Key, reporter: Reporter) -> Cell:
-    chosen = _choose(config, bench, key, reporter)
+def _cell(config: CompareConfig, trials: Trials, key: Key, reporter: Reporter) -> Cell:
+    chosen = _choose(config, trials, key, reporter)
     if chosen.rows is None:
-        tested, num_tokens = bench.test_untuned(key.target, reporter), 0
+        tested, num_tokens = trials.test_untuned(key.target, reporter), 0
     else:
         assert key.seed is not None
-        positions = np.searchsorted(bench.pool.rows, chosen.rows)
+        positions = np.searchsorted(trials.pool.rows, chosen.rows)
         tuning = config.tuning.model_copy(update={"seed": key.seed, "epochs": chosen.epochs})
         # what is not chosen for a target is tested on all while the model is there
         targets = list(config.targets) if key.method in (RANDOM, FULL, FULL_CUT) else [key.target]
-        tested = bench.tune_and_test(positions, tuning, targets, reporter)[key.target]
-        num_tokens = int(bench.pool.num_tokens[positions].sum())
+        tested = trials.tune_and_test(positions, tuning, targets, reporter)[key.target]
+        num_tokens = int(trials.pool.num_tokens[positions].sum())
     return _as_cell(key, tested, None if key.method == FULL else chosen.rows, num_tokens, chosen.seconds)
 
 
@@ -150,53 +161,53 @@ def _as_cell(key: Key, tested: Tested, rows: np.ndarray | None, num_tokens: int,
     )
 
 
-def _choose(config: CompareConfig, bench: Workbench, key: Key, reporter: Reporter) -> _Chosen:
+def _choose(config: CompareConfig, trials: Trials, key: Key, reporter: Reporter) -> _Chosen:
     epochs = config.tuning.epochs
     if key.method == UNTUNED:
         return _Chosen(None, epochs, {})
     if key.method == FULL:
-        return _Chosen(bench.pool.rows, epochs, {})
+        return _Chosen(trials.pool.rows, epochs, {})
     assert key.seed is not None
     assert key.budget is not None
     if key.method == FULL_CUT:
         # the first steps of a pass over the full pool in random order: a draw of as many rows, each seen once
-        like = _select(config, bench, key._replace(method=RANDOM), reporter).rows
+        like = _select(config, trials, key._replace(method=RANDOM), reporter).rows
         assert like is not None
         num_steps = epochs * -(-len(like) // config.tuning.batch_size)
-        num_drawn = min(len(bench.pool), num_steps * config.tuning.batch_size)
-        drawn = np.random.default_rng([key.seed, 1]).choice(len(bench.pool), num_drawn, replace=False)
-        return _Chosen(bench.pool.rows[np.sort(drawn)], 1, {})
-    return _select(config, bench, key, reporter)
+        num_drawn = min(len(trials.pool), num_steps * config.tuning.batch_size)
+        drawn = np.random.default_rng([key.seed, 1]).choice(len(trials.pool), num_drawn, replace=False)
+        return _Chosen(trials.pool.rows[np.sort(drawn)], 1, {})
+    return _select(config, trials, key, reporter)
 
 
-def _select(config: CompareConfig, bench: Workbench, key: Key, reporter: Reporter) -> _Chosen:
+def _select(config: CompareConfig, trials: Trials, key: Key, reporter: Reporter) -> _Chosen:
     """The selection of a cell, in a run folder of its own; a representation costs what it took when it was made."""
     of_cell = run_config(config, key, [key.target])
     of_store = of_cell.store, of_cell.selection.representation
-    if of_store in bench.broken:
-        raise bench.broken[of_store]
+    if of_store in trials.broken:
+        raise trials.broken[of_store]
     try:
         try:
-            results = run(of_cell, "walk", reporter, bench.own)
+            results = run(of_cell, "walk", reporter, trials.own)
         except FingerprintError:
             remove(of_cell.out)  # of a method that has no cell yet, and was given other settings since
-            results = run(of_cell, "walk", reporter, bench.own)
+            results = run(of_cell, "walk", reporter, trials.own)
     except ModelError as error:  # a warm-up that diverges would do so for hours again, cell by cell
-        bench.broken[of_store] = error
+        trials.broken[of_store] = error
         raise
     assert results.selection is not None
     taken = seconds_by_stage(of_cell.out)  # in a sitting that was stopped before the cell was made, too
     seconds = {"select": round(sum(taken.get(stage, 0.0) for stage in OF_SELECTING), 2)}
-    represent = bench.keep_cost(of_cell.store, of_cell.selection.representation, of_cell.out)
+    represent = trials.keep_cost(of_cell.store, of_cell.selection.representation, of_cell.out)
     if represent is not None:
         seconds["represent"] = represent
     return _Chosen(np.sort(results.selection.rows), config.tuning.epochs, seconds)
 
 
-def _compared(config: CompareConfig, grid: Grid, bench: Workbench) -> Comparison:
+def _compared(config: CompareConfig, grid: Grid, trials: Trials) -> Comparison:
     cells = [read_cell(path) for path in sorted((config.out / "cells").rglob("*.json"))]  # notes name those left out
     settings = config.model_dump(mode="json", exclude={"command", "out"})
-    comparison = compare_cells(cells, grid, len(bench.pool), settings, environment(), bench.remarks)
+    comparison = compare_cells(cells, grid, len(trials.pool), settings, environment(), trials.remarks)
     write_comparison(config.out, comparison)
     return comparison
 

@@ -29,7 +29,7 @@ _BYTES_A_COORDINATE = 2  # rows are float16
 
 
 @dataclass(frozen=True)
-class Forecast:
+class Estimate:
     """What a run would read, compute and store.
 
     Rows and tokens as read and rendered, without the `num_excluded` rows that are left out; rows of each target and its
@@ -60,7 +60,7 @@ class Forecast:
     store_exists: bool
 
 
-def forecast(config: Config, reporter: Reporter) -> Forecast:
+def estimate(config: Config, reporter: Reporter) -> Estimate:
     """Read both files and the model's settings. Raises what the run would raise of files, model, budget and store."""
     BUILT_IN_ONLY.check(config.selection)
     prepared = prepare(config, reporter)
@@ -71,7 +71,7 @@ def forecast(config: Config, reporter: Reporter) -> Forecast:
         return _forecast(prepared, read_inputs(config, prepared.renderer, Path(scratch), reporter))
 
 
-def _forecast(prepared: Prepared, examples: Examples) -> Forecast:
+def _forecast(prepared: Prepared, examples: Examples) -> Estimate:
     config, pool = prepared.config, examples.pool
     plan = plan_for(config.selection, examples)
     measures = config.selection.representation == GRADIENT
@@ -90,14 +90,14 @@ def _forecast(prepared: Prepared, examples: Examples) -> Forecast:
     num_checkpoints = config.warmup.epochs if trained and config.warmup.checkpoints == "each" else 1
     num_rows = (len(pool) - pool.num_duplicates) * len(config.gradients.forms) + len(examples.all_targets)
     num_tokens = int(pool.num_tokens.sum())
-    return Forecast(
+    return Estimate(
         representation=config.selection.representation,
         num_pool_rows=len(pool),
         num_pool_tokens=num_tokens,
         num_pool_duplicates=pool.num_duplicates,
         num_pool_truncated=pool.num_truncated,
-        num_excluded=len(examples.screened.reasons),
-        num_included=len(examples.screened.included),
+        num_excluded=len(examples.filtered.reasons),
+        num_included=len(examples.filtered.included),
         num_target_rows={name: len(target) for name, target in examples.targets.items()},
         budget=plan.budget,
         target_budgets=plan.target_budgets,

@@ -8,7 +8,7 @@ from g2is.config import Config, SelectionConfig
 from g2is.config.targets import titled
 from g2is.errors import InputError
 from g2is.examples.dataset import Examples
-from g2is.examples.filter import screen
+from g2is.examples.filter import filter_pool
 from g2is.examples.keys import overlap
 from g2is.examples.make_table import describe_losses, tokenize_files
 from g2is.examples.overlap import OverlapIndex
@@ -40,11 +40,11 @@ def read_inputs(config: Config, renderer: Renderer, cache: Path, reporter: Repor
     targets = {name: tables[titled(name)] for name in config.targets}
     _check_targets_differ(pool, targets)
     overlapping = _overlapping(config, pool, reporter)
-    screened = screen(pool, config.selection.include, config.selection.exclude, overlapping)
+    filtered = filter_pool(pool, config.selection.include, config.selection.exclude, overlapping)
     for name, target in targets.items():
-        if num_shared := int(overlap(screened.pool.keys, target.keys).sum()):
-            reporter.notice(f"{num_shared} of the pool's {len(screened.pool)} rows are also in {titled(name)}")
-    return Examples(screened, targets)
+        if num_shared := int(overlap(filtered.pool.keys, target.keys).sum()):
+            reporter.notice(f"{num_shared} of the pool's {len(filtered.pool)} rows are also in {titled(name)}")
+    return Examples(filtered, targets)
 
 
 def _overlapping(config: Config, pool: ExampleTable, reporter: Reporter) -> dict[int, str]:
@@ -72,17 +72,17 @@ def _overlapping(config: Config, pool: ExampleTable, reporter: Reporter) -> dict
 
 def plan_for(settings: SelectionConfig, examples: Examples) -> Plan:
     """What `settings` ask for of these examples. Raises as `plan_selection`."""
-    pool, screened = examples.pool, examples.screened
-    sources_read = set(screened.read.sources) if settings.quotas else set()
-    of_pool = Pool(len(screened.read), pool.num_tokens, pool.sources, sources_read, screened.included)
+    pool, filtered = examples.pool, examples.filtered
+    sources_read = set(filtered.read.sources) if settings.quotas else set()
+    of_pool = Pool(len(filtered.read), pool.num_tokens, pool.sources, sources_read, filtered.included)
     return plan_selection(settings, of_pool, list(examples.targets))
 
 
 def count_examples(examples: Examples) -> dict[str, Any]:
     """Counts of pool and targets, for the run's summary."""
-    screened = examples.screened
+    filtered = examples.filtered
     return {
-        "pool": {**_counts(screened.pool), "read": len(screened.read), "excluded": len(screened.reasons)},
+        "pool": {**_counts(filtered.pool), "read": len(filtered.read), "excluded": len(filtered.reasons)},
         "targets": {name: _counts(target) for name, target in examples.targets.items()},
     }
 

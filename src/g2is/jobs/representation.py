@@ -40,7 +40,7 @@ class UnitRowsOf:
 
 
 @dataclass(frozen=True)
-class Scores:
+class ScoresOf:
     """How well each pool row answers each row of a target.
 
     `targets`, by name, (N, M) float32, the higher the better. A row is `usable` if it has a term at all: (N,) bool of
@@ -132,7 +132,7 @@ def read_pool_and_targets(
     store: Store,
     examples: Examples,
     progress: Callable[[int], None] = lambda _: None,
-) -> UnitRowsOf | Scores:
+) -> UnitRowsOf | ScoresOf:
     """The stored rows of pool and targets; of lexical ones their BM25 scores, computed now.
 
     `progress` is told of pool rows read. Raises FingerprintError where the store holds such rows made otherwise,
@@ -150,7 +150,7 @@ def read_pool_and_targets(
     targets = {name: tables["target"].read("terms", places) for name, places in of_targets.items()}
     scores = maker.score(pool, np.concatenate(list(targets.values())))
     ends = np.cumsum([len(target) for target in targets.values()])
-    return Scores(
+    return ScoresOf(
         dict(zip(targets, np.split(scores, ends[:-1], axis=1), strict=True)),
         np.any(pool, axis=1),
         {name: np.any(target, axis=1) for name, target in targets.items()},

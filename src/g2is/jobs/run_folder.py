@@ -28,7 +28,8 @@ import numpy as np
 
 from g2is.config import Section, SelectionConfig
 from g2is.config.io import load, to_yaml
-from g2is.config.selection import unread, without_unread
+from g2is.config.passed_over import without_passed_over
+from g2is.config.selection import deciding, with_defaults
 from g2is.jobs.stages import Stage
 from g2is.jobs.work_folder import WorkFolder, open_work
 from g2is.progress import Progress, Reporter
@@ -38,14 +39,6 @@ from g2is.store.files import read_json, remove, write_json, write_json_lines
 from g2is.store.fingerprint import flatten
 
 _SUMMARY, _WALK, _PICKS = "summary.json", "walk.json", "picks.json"
-# The settings of a selection that its digest has always held, in their order. Of those that came later it holds what
-# the selector reads, so that a new selector's do not make every finished selection anew.
-_DIGESTED = (
-    *("method", "representation", "selector", "budget", "shares", "include", "exclude", "exclude_overlap", "quotas"),
-    *("form", "score", "noise", "seed", "core", "core_mode", "core_fraction", "orient", "normalize_targets"),
-    *("exact_budget", "delta", "conflict_tolerance", "consistency_sign", "consistency_reference"),
-    *("duplicate_threshold", "cross_component_conflicts", "keep_zero_rows"),
-)
 _NOT_COMPARED = ("command", "execution.", "store", "out")  # how and where, not what; runs of before say no command
 _KEPT_SECONDS = 20.0  # that a killed stage loses at most
 
@@ -184,17 +177,14 @@ def open_run(path: Path, config: Section, reporter: Reporter, *, selects: bool =
 
 def selection_digest(settings: SelectionConfig, *parts: bytes | str) -> str:
     """A hash of everything a selection is made from: its settings and whatever `parts` stand for the rows."""
-    values = settings.model_dump(mode="json")
-    later = [name for name in values if name not in _DIGESTED]
-    read = [name for name in later if name not in unread(settings, later)]
-    total = hashlib.blake2b(to_yaml({name: values[name] for name in (*_DIGESTED, *read)}).encode(), digest_size=16)
+    total = hashlib.blake2b(to_yaml(deciding(settings)).encode(), digest_size=16)
     for part in parts:
         total.update(b"\0" + (part.encode() if isinstance(part, str) else part))
     return total.hexdigest()
 
 
 def _compared(values: Mapping[str, Any], left_out: tuple[str, ...]) -> dict[str, Any]:
-    values = without_unread(values)
+    values, _ = without_passed_over(with_defaults(values))
     flat = {key: value for key, value in flatten(_as_text(values)).items() if not key.startswith(left_out)}
     if len(values.get("targets", ())) > 1:
         flat["targets (order)"] = ", ".join(values["targets"])  # they are walked in it

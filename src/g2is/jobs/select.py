@@ -2,11 +2,11 @@
 
     prepare            find the model, its tokenizer and template; fingerprint what will be stored   prepare.py
     tokenize           pool and targets to tokens and learned positions                              examples/
-    screen             leave out what is excluded                                                    examples/filter.py
+    filter             leave out what is excluded                                                    examples/filter.py
     warm_up            a short LoRA training, or the user's own: adapter and Adam's moments          warmup/
     extract_gradients  Γ of every pool and target example, as unit rows                              gradients/ engine/
     (represent         other rows in place of the last two, if the method looks at others            representation.py)
-    select_rows        core knowledge and walk, or another selector                                  plan.py selection/
+    select_rows        core knowledge and walk, or another selector                                  choose_rows.py
     export             the files a user takes away                                                   outputs/
 
 Every stage keeps what it makes in the store or the run folder and, called again, goes on from there. `run` is all
@@ -28,11 +28,11 @@ from g2is.config.io import load, parse
 from g2is.engine.local import LocalEngine
 from g2is.errors import InputError, ModelError, StoreError
 from g2is.examples.dataset import Examples
-from g2is.examples.filter import Screened, write_excluded
+from g2is.examples.filter import Filtered, write_excluded
 from g2is.examples.keys import overlap
 from g2is.examples.sources import describe, find_sources, source_sha256
 from g2is.gradients.extract import Extractor, load_extractor
-from g2is.jobs.choose_rows import select_examples
+from g2is.jobs.choose_rows import choose_rows
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
 from g2is.jobs.gradient_rows import Gradients, gradient_work, read_gradient_rows, target_rows, wanted_gradients
 from g2is.jobs.prepare import Prepared, prepare
@@ -89,8 +89,8 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None, own: 
             plan = None
             if selects:  # a wrong budget shows before the hours of work
                 plan = plan_for(config.selection, examples)
-                write_excluded(examples.screened, folder.path)
-        checkpoints = warm_up(prepared, store, examples.screened, folder) if measures else []
+                write_excluded(examples.filtered, folder.path)
+        checkpoints = warm_up(prepared, store, examples.filtered, folder) if measures else []
         made_by: MadeBy = checkpoints if measures else None
         selection = None
         if measures and last != "warmup":
@@ -141,13 +141,13 @@ def take_adapter(prepared: Prepared, store: Store, folder: RunFolder) -> None:
         folder.notice(text)
 
 
-def warm_up(prepared: Prepared, store: Store, screened: Screened, folder: RunFolder) -> list[Checkpoint]:
+def warm_up(prepared: Prepared, store: Store, filtered: Filtered, folder: RunFolder) -> list[Checkpoint]:
     """The store's adapter and moments, trained now if this store has none yet and was given none."""
-    config, pool = prepared.config, screened.pool
+    config, pool = prepared.config, filtered.pool
     finished = finished_warmup(store.warmup)
     if finished is not None:
         drawn = drawn_keys(store.warmup)
-        read_only = overlap(drawn, screened.read.keys) & ~overlap(drawn, pool.keys)
+        read_only = overlap(drawn, filtered.read.keys) & ~overlap(drawn, pool.keys)
         if num_excluded := int(read_only.sum()):
             folder.notice(
                 f"{num_excluded} of the {len(drawn)} rows that the store's warm-up was trained on are now excluded; it"
@@ -223,7 +223,7 @@ def select_rows(
     made_from = {"digest": made_of, "pool_sha256": pool.source_sha256}
     if not all(stored_metadata(folder.path / name) == made_from for name in (SELECTION, SCORES)):
         remove_selected(folder.path)
-        select_examples(config, store, examples, plan, made_by, made_from, folder, own.selector)
+        choose_rows(config, store, examples, plan, made_by, made_from, folder, own.selector)
     selection = _selection(folder.path)
     chosen = np.searchsorted(pool.rows, selection.rows)
     folder.counts |= {
@@ -278,7 +278,7 @@ def export_run(path: Path, reporter: Reporter | None = None) -> Selection:
             f"{path}: expected a run folder with config.yaml and {SELECTION} as `g2is select` and `g2is walk POOL"
             f" TARGET` write them, found {found}"
         )
-    config: Config = parse(Config, updated(values), str(record))
+    config: Config = parse(Config, updated(values, str(record))[0], str(record))
     pool = find_sources(config.pool)
     if stored_metadata(table).get("pool_sha256") != source_sha256(pool):
         raise InputError(

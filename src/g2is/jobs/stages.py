@@ -27,14 +27,13 @@ class Stage(StrEnum):
 OF_REPRESENTING = (Stage.WARM_UP, Stage.GRADIENTS_OF_POOL, Stage.ROWS_OF_POOL)
 OF_SELECTING = (Stage.READ_GRADIENTS, Stage.READ_ROWS, Stage.WALK, Stage.SELECT)
 
-# Summaries were once kept by titles: what these are called now.
-_ONCE = {
-    f"{what} of {kind}": Stage(f"rows of {kind}")
-    for what in ("hidden states", "embeddings", "terms")
-    for kind in ("target", "pool")
-}
+# Summaries were once kept by titles: how those of rows began, built-in ones' and "NAME rows" of a user's own.
+_ONCE = ("hidden states", "embeddings", "terms")
 
 
 def stage_id(name: str) -> str:
     """The id of what a summary calls `name`."""
-    return _ONCE.get(name, name)
+    what, _, kind = name.rpartition(" of ")
+    if kind in ("target", "pool") and (what in _ONCE or what.endswith(" rows")):
+        return Stage(f"rows of {kind}")
+    return name

@@ -31,7 +31,7 @@ from g2is.errors import ConfigError, ModelError, SelectionError
 from g2is.evaluation.rows import Evaluation, evaluate_rows
 from g2is.evaluation.table import read_answers, write_answers
 from g2is.examples.dataset import Examples
-from g2is.examples.filter import Screened
+from g2is.examples.filter import Filtered
 from g2is.examples.keys import overlap
 from g2is.examples.read import how_read
 from g2is.examples.table import ExampleTable
@@ -63,7 +63,7 @@ class Tested:
 
 
 @dataclass(frozen=True)
-class Workbench:
+class Trials:
     """Everything that cells share.
 
     `made_from` says what results depend on, beside budgets and seeds; `remarks` what readers of them must know of the
@@ -151,7 +151,7 @@ class Workbench:
         return Tested(read_answers(folder / f"{target}.parquet"), num_steps, seconds)
 
 
-def open_workbench(config: CompareConfig, reporter: Reporter, own: Own = BUILT_IN_ONLY) -> Workbench:
+def open_trials(config: CompareConfig, reporter: Reporter, own: Own = BUILT_IN_ONLY) -> Trials:
     """Find the model, read pool and tests. Raises a G2isError for whatever of them cannot be used."""
     for method in config.methods:
         own.check(config.selection_of(method, config.budgets[0], 0))
@@ -174,7 +174,7 @@ def open_workbench(config: CompareConfig, reporter: Reporter, own: Own = BUILT_I
         "warmup": config.warmup.model_dump(mode="json", exclude={"seed"}),
         "target_form": config.gradients.target_form,
         "projection": config.gradients.projection.model_dump(mode="json", exclude={"seed"}),
-        "rows": _digest_of_rows(examples.screened),
+        "rows": _digest_of_rows(examples.filtered),
         **{
             key: value
             for name in (RANDOM, *config.methods)
@@ -189,7 +189,7 @@ def open_workbench(config: CompareConfig, reporter: Reporter, own: Own = BUILT_I
     remarks = _shared_rows(examples, tests)
     for text in remarks:
         reporter.notice(text)
-    return Workbench(config, own, model, model.tokenizer(), device, examples.pool, tests, made_from, remarks)
+    return Trials(config, own, model, model.tokenizer(), device, examples.pool, tests, made_from, remarks)
 
 
 def _shared_rows(examples: Examples, tests: Mapping[str, TestRows]) -> list[str]:
@@ -221,10 +221,10 @@ def _check_budgets(config: CompareConfig, examples: Examples) -> None:
                 )
 
 
-def _digest_of_rows(screened: Screened) -> str:
+def _digest_of_rows(filtered: Filtered) -> str:
     """Which rows of the pool may be selected, and which are whatever a method says, wherever the lists of them lie."""
-    total = hashlib.blake2b(screened.pool.rows.tobytes(), digest_size=16)
-    total.update(screened.included.tobytes())
+    total = hashlib.blake2b(filtered.pool.rows.tobytes(), digest_size=16)
+    total.update(filtered.included.tobytes())
     return total.hexdigest()
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from g2is.model.batches import Row
 
 VERSION = 1  # to be raised with every change of ours that changes terms
-NONE = 0  # no term; none is numbered so
+NO_TERM = 0  # no term; none is numbered so
 K1, B = 1.5, 0.75
 _PATTERN = r"(?u)\b\w\w+\b"  # bm25s's own, of lower-case text
 
@@ -71,15 +71,15 @@ def term_lists(texts: Sequence[str]) -> list[list[str]]:
 
 
 def term_number(term: str) -> int:
-    """A term as an int32 that is not NONE, on any machine the same."""
+    """A term as an int32 that is not NO_TERM, on any machine the same."""
     number = int.from_bytes(hashlib.blake2b(term.encode(), digest_size=4).digest(), "little", signed=True)
-    return number if number != NONE else 1
+    return number if number != NO_TERM else 1
 
 
 def term_rows(terms: Sequence[Sequence[str]], width: int) -> np.ndarray:
-    """Each list's first `width` terms as numbers, in order and with repetitions, (R, width) int32 filled with NONE."""
+    """Each list's first `width` terms as numbers, in order, with repetitions, (R, width) int32 filled with NO_TERM."""
     numbers = {term: term_number(term) for term in {term for of_row in terms for term in of_row[:width]}}
-    rows = np.full((len(terms), width), NONE, np.int32)
+    rows = np.full((len(terms), width), NO_TERM, np.int32)
     for row, of_row in enumerate(terms):
         kept = of_row[:width]
         rows[row, : len(kept)] = [numbers[term] for term in kept]
@@ -93,10 +93,10 @@ def bm25_scores(pool: np.ndarray, target: np.ndarray) -> np.ndarray:
     terms q, each as often as it stands there; k1 = 1.5, b = 0.75, lengths and frequencies those of the pool given.
     """
     scores = np.zeros((len(pool), len(target)), np.float32)
-    vocabulary, numbers = np.unique(pool[pool != NONE], return_inverse=True)
+    vocabulary, numbers = np.unique(pool[pool != NO_TERM], return_inverse=True)
     if not len(vocabulary):
         return scores
-    ends = (pool != NONE).sum(1).cumsum()
+    ends = (pool != NO_TERM).sum(1).cumsum()
     index = _package().BM25(k1=K1, b=B, method="lucene")
     index.index(
         ([row.tolist() for row in np.split(numbers, ends[:-1])], {int(term): i for i, term in enumerate(vocabulary)}),

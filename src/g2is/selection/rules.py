@@ -2,9 +2,9 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from g2is.methods import CopySettings, Section
 
@@ -14,7 +14,7 @@ class WalkSettings(Section):
 
     exact_budget: bool = Field(True, description="re-deal what dry components leave, then take new anchors")
     delta: float = Field(0.8, ge=0, le=1, description="δ of the consistency rule, eq. 6")
-    conflict_tolerance: float | Literal["noise"] = Field(
+    conflict_tolerance: Annotated[float, Field(ge=0, le=1)] | Literal["noise"] = Field(
         "noise", description="τ: a conflict is a cosine below -τ; noise: 2/√k, two standard deviations of the sketch"
     )
     consistency_sign: Literal["absolute", "signed"] = Field(
@@ -25,12 +25,6 @@ class WalkSettings(Section):
     )
     cross_component_conflicts: bool = Field(False, description="conflicts with rows of earlier components count too")
     keep_zero_rows: bool = Field(False, description="zero rows of a matrix given by hand are nodes without conflict")
-
-    @model_validator(mode="after")
-    def _tolerance_not_negative(self) -> Self:
-        if self.conflict_tolerance != "noise" and not 0 <= self.conflict_tolerance <= 1:
-            raise ValueError(f"conflict_tolerance: expected 0 to 1 or 'noise', found {self.conflict_tolerance}")
-        return self
 
 
 @dataclass(frozen=True)

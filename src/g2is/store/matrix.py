@@ -31,7 +31,7 @@ import zarr
 from g2is.errors import StoreError
 from g2is.store.arrays import check_fits, chunks_without, fit_arrays, open_array, open_or_make_array, write_chunk
 from g2is.store.files import read_json, remove, write_json
-from g2is.store.plan import PLAN, Plan, PlannedShard, cut_shards, missing_rows, read_plan, write_plan
+from g2is.store.plan import PLAN, PlannedShard, ShardPlan, cut_shards, missing_rows, read_plan, write_plan
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class RowTable:
         if self._planned.keys() != unfinished.keys() or not all(
             np.array_equal(self._planned[number], unfinished[number]) for number in unfinished
         ):
-            write_plan(self.path / PLAN, Plan(self.fingerprint, self.shard_rows, self._planned))
+            write_plan(self.path / PLAN, ShardPlan(self.fingerprint, self.shard_rows, self._planned))
         fit_arrays(self.path, self._num_shards() * self.shard_rows)
         return shards
 
@@ -234,7 +234,7 @@ class RowTable:
             return {}
         return {number: keys for number, keys in found.keys.items() if number not in self._num_rows}
 
-    def _holds(self, plan: Plan) -> bool:
+    def _holds(self, plan: ShardPlan) -> bool:
         return (plan.fingerprint, plan.shard_rows) == (self.fingerprint, self.shard_rows)
 
     def _num_shards(self, number: int = -1) -> int:

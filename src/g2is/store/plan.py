@@ -33,7 +33,7 @@ class PlannedShard:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ShardPlan:
     """What a plan says: what the shards are made with and how long they are, and (R, 16) uint8 keys by number."""
 
     fingerprint: str
@@ -88,7 +88,7 @@ def _kept_shards(keys: np.ndarray, missing: np.ndarray, planned: Mapping[int, np
     return kept
 
 
-def write_plan(path: Path, plan: Plan) -> None:
+def write_plan(path: Path, plan: ShardPlan) -> None:
     """Write the plan to the file `path`, atomically; equal plans are equal bytes."""
 
     def write(temporary: Path) -> None:
@@ -106,7 +106,7 @@ def write_plan(path: Path, plan: Plan) -> None:
     write_atomically(path, write)
 
 
-def read_plan(path: Path) -> Plan | None:
+def read_plan(path: Path) -> ShardPlan | None:
     """Read the plan in the file `path`; None where there is none. Raises StoreError if it is damaged."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
@@ -131,6 +131,6 @@ def read_plan(path: Path) -> Plan | None:
             f"{path}: expected the plan of the shards to be made, found a damaged file ({first_line(error)}). Shards"
             " that are stored stay, and what is missing is planned anew by the next command that asks for it"
         ) from None
-    return Plan(
+    return ShardPlan(
         fingerprint, shard_rows, {int(n): key[a:b] for n, (a, b) in zip(number, pairwise(ends.tolist()), strict=True)}
     )

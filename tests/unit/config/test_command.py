@@ -10,6 +10,7 @@ from g2is.config import Config, EvaluateConfig, MatrixWalkConfig, TrainConfig
 from g2is.config.commands import COMMANDS, check_command, command_of, updated
 from g2is.config.compare import CompareConfig
 from g2is.config.io import dump, load, parse
+from g2is.config.selection import SelectionConfig, SharedSelectionConfig
 from g2is.errors import ConfigError, StoreError
 
 MODEL = {"name": "m"}
@@ -116,14 +117,28 @@ def test_a_folder_of_unknown_settings_or_an_unknown_command_is_left_alone(tmp_pa
         check_command(tmp_path, Config)
 
 
-def test_what_no_selector_read_is_dropped_from_a_file_of_before_and_refused_in_one_of_now() -> None:
-    settings = {"method": "less", "selector": "top", "noise": 5.0, "seed": 2, "score": "target"}
+def test_what_a_run_of_before_passed_over_is_dropped_from_its_file_and_told() -> None:
+    settings = SelectionConfig(method="less").model_dump(mode="json") | {"noise": 5.0, "seed": 2}
     of_before = REQUIRED["select"] | {"selection": settings, "representation": {"max_terms": 7}}
-    values = updated(of_before)
-    assert values["selection"] == {"method": "less", "selector": "top", "score": "target"}
+    values, left_out = updated(of_before, "x")
+    assert sorted(left_out) == sorted(
+        settings.keys() - SharedSelectionConfig.model_fields - {"score", "duplicate_threshold"}
+    )
+    assert "noise" not in values["selection"]
     assert values["representation"] == {}
     assert parse(Config, values, "x").selection.selector == "top"
-    with pytest.raises(
-        ConfigError, match=r"selection.noise: expected .*\. selection.seed: expected the selector random"
-    ):
-        parse(Config, updated(of_before | {"command": "select"}), "x")
+
+
+@pytest.mark.parametrize("also", [{"command": "select"}, {}], ids=["of now", "written by hand"])
+def test_other_files_are_held_to_what_they_say(also: dict[str, Any]) -> None:
+    of_hand = {"method": "less", "noise": 5.0, "seed": 2}
+    whole = SelectionConfig(method="less").model_dump(mode="json") if also else {}
+    values, left_out = updated(REQUIRED["select"] | also | {"selection": whole | of_hand}, "x")
+    assert not left_out
+    with pytest.raises(ConfigError, match=r"selection.noise: expected .*\. selection.seed: expected .* random"):
+        parse(Config, values, "x")
+
+
+def test_a_comparison_of_before_keeps_all_that_it_says() -> None:
+    values = REQUIRED["compare"] | {"selection": {"delta": 0.9}, "representation": {"max_terms": 7}}
+    assert updated(values, "x") == (values, [])

@@ -20,7 +20,7 @@ from g2is.errors import ConfigError, FingerprintError, StoreError
 from g2is.examples.dataset import Examples
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import read_inputs
-from g2is.jobs.representation import Scores, UnitRowsOf, maker_of, read_pool_and_targets, store_rows
+from g2is.jobs.representation import ScoresOf, UnitRowsOf, maker_of, read_pool_and_targets, store_rows
 from g2is.jobs.run_folder import RunFolder, open_run
 from g2is.progress import Progress, Silent
 from g2is.representations.lexical import bm25_scores, term_lists, term_rows
@@ -163,7 +163,7 @@ def test_a_pool_that_grew_computes_only_what_is_new(place: Path) -> None:
 def test_scores_of_terms_are_bm25_of_the_pool_as_it_is(place: Path) -> None:
     with opened(place, "lexical", max_terms=40) as run:
         scores = run.compute()
-        assert isinstance(scores, Scores)
+        assert isinstance(scores, ScoresOf)
         assert list(run.listener.stages) == ["terms of target", "terms of pool"]
 
         def terms(table: Any) -> np.ndarray:

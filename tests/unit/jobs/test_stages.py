@@ -42,7 +42,7 @@ def test_a_stage_is_told_by_its_title_and_kept_by_its_id(tmp_path: Path) -> None
 def test_seconds_are_added_over_sittings_and_those_of_an_older_summary_count(tmp_path: Path) -> None:
     sittings = [
         {"hidden states of target": 1.0, "hidden states of pool": 2.0, "read rows": 4.0},
-        {"embeddings of pool": 8.0, "terms of pool": 16.0, "warm up": 32.0, "gradients of pool": 64.0},
+        {"embeddings of pool": 8.0, "lengths rows of pool": 16.0, "warm up": 32.0, "gradients of pool": 64.0},
         {"rows of pool": 128.0, "gradients of target": 256.0, "walk": 512.0, "read pool": 1024.0},
     ]
     (tmp_path / "summary.json").write_text(json.dumps({"sittings": [{"seconds": seconds} for seconds in sittings]}))

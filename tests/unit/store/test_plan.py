@@ -19,7 +19,7 @@ def open_table(path: Path, fingerprint: str = "f", shard_rows: int = SHARD_ROWS)
 
 
 def plan(table: RowTable, keys: np.ndarray) -> dict[int, list[int]]:
-    """Plan without a word; which rows of `keys` each number was given."""
+    """ShardPlan without a word; which rows of `keys` each number was given."""
     notices: list[str] = []
     planned = table.plan(keys, notices.append)
     assert not notices

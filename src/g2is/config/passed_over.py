@@ -1,0 +1,79 @@
+"""Settings that a selector or representation would pass over, told from what was given alone."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from g2is.methods import (
+    DEFAULT,
+    GRADIENT,
+    METHODS,
+    REPRESENTATIONS,
+    SELECTORS,
+    representation_kind,
+    selector_kind,
+    selector_sections,
+)
+
+
+def passed_over(given: Mapping[str, Any]) -> list[str]:
+    """Those of the settings `given` of a selection that are a selector's own, and that the one they name does not read.
+
+    None of a selector of the user's own, which may read any. Of values that a setting cannot have nothing is said.
+    """
+    filled = _filled(given)
+    selector = str(filled.get("selector", DEFAULT))
+    if selector not in SELECTORS:
+        return []
+    kind = selector_kind(selector)
+    try:
+        read = kind.reads(
+            kind.settings(**{name: filled[name] for name in kind.settings.model_fields if name in filled})
+        )
+    except ValidationError:
+        read = {name for section in kind.sections for name in section.model_fields}
+    of_selectors = {name for section in selector_sections() for name in section.model_fields}
+    return [name for name in given if name in of_selectors and name not in read]
+
+
+def not_read(given: Mapping[str, Any], called: Mapping[str, str]) -> str:
+    """What an error says of settings that are passed over: their names in `given` -> what the user calls them."""
+    by_reader: dict[str, list[str]] = {}
+    for name in called:
+        reader = next(
+            selector
+            for selector in SELECTORS
+            if any(name in section.model_fields for section in selector_kind(selector).sections)
+        )
+        by_reader.setdefault(reader, []).append(called[name])
+    found = _filled(given).get("selector")
+    told = []
+    for reader, names in by_reader.items():
+        method = next((name for name, of in METHODS.items() if of.settings["selector"] == reader), None)
+        use = f"selector {reader}" if method is None else f"method {method}"
+        told.append(
+            f"{', '.join(names)}: expected the selector {reader}, which looks at it, found {found}; take the {use}, or"
+            " leave it out"
+        )
+    return ". ".join(told)
+
+
+def without_passed_over(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The `values` of a run's config.yaml without settings that are passed over, and the names of those left out."""
+    selection, representation = values.get("selection"), values.get("representation")
+    if not isinstance(selection, Mapping):
+        return dict(values), []
+    left_out = passed_over(selection)
+    kept: dict[str, Any] = {"selection": {name: of for name, of in selection.items() if name not in left_out}}
+    if isinstance(representation, Mapping):
+        used = str(_filled(selection).get("representation", GRADIENT))
+        read = representation_kind(used).settings.model_fields if used in REPRESENTATIONS else {}
+        kept["representation"] = {name: of for name, of in representation.items() if name in read}
+    return {**values, **kept}, left_out
+
+
+def _filled(given: Mapping[str, Any]) -> dict[str, Any]:
+    """`given` with what its method stands for."""
+    method = METHODS.get(str(given.get("method", DEFAULT)))
+    return {**(method.settings if method else {}), **given}
