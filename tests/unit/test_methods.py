@@ -194,7 +194,8 @@ def test_what_a_section_checks_and_changes_holds_in_the_whole() -> None:
 
 def test_a_setting_that_is_read_only_beside_another_names_who_may_read_it(monkeypatch: pytest.MonkeyPatch) -> None:
     # as `top` reads core knowledge: were it alone in that, it would still be named
-    monkeypatch.delitem(SELECTORS, "walk")
+    without_walk = {name: place for name, place in SELECTORS.items() if name != "walk"}
+    monkeypatch.setattr("g2is.config.passed_over.SELECTORS", without_walk)
     assert "expected the selector top" in not_read({"method": "design"}, {"core": "selection.core"})
 
 
