@@ -23,7 +23,7 @@ from g2is.config.representation import RepresentationConfig, check_read
 from g2is.config.section import AbsolutePath, Locations, OptionalLocations, Section
 from g2is.config.selection import SelectionConfig
 from g2is.config.targets import check_shares, files_by_name
-from g2is.methods import GRADIENT, NONE, SELECTORS, asked_form, selector_kind
+from g2is.methods import GRADIENT, METHODS, NONE, SELECTORS, asked_form, selector_kind
 
 
 class Config(Section):
@@ -124,9 +124,10 @@ class MatrixWalkConfig(Section):
             )
         if self.graph is not None and not selector_kind(self.selection.selector).follows_graph:
             follow = [name for name in SELECTORS if selector_kind(name).follows_graph]
+            method = next(name for name, of in METHODS.items() if of.settings["selector"] in follow)
             raise ValueError(
                 f"graph: only the {' and the '.join(follow)} follows one, found the selector {self.selection.selector};"
-                f" take it with --set selection.selector={follow[0]}, or leave the graph out"
+                f" add method {method}"
             )
         return self
 
