@@ -78,9 +78,9 @@ class SelectorKind:
     needs     what it must have of the rows, under its settings
     settings  its own; their names are unique among all selectors
     shared    sections that it has in common with others, and reads under its settings
-    select    names rows for one target after the other, a `Select` of `selection/problem.py`;
-    select_jointly   chooses for all targets at once, a `SelectJointly`, in its place
-    stage     what its stage is called
+    select    names rows for one target after the other: a `Select` (`selection/problem.py`, as the next)
+    select_jointly   chooses for all targets at once, in its place: a `SelectJointly`
+    stage     the id of its stage (`jobs/stages.py`)
     coarse    whether a coarse screen serves it: one in 8 bits, where errors do not add up from step to step
     follows_graph    whether it can be held to a graph's lists of nearest rows
     takes_all whether it takes the whole pool, whatever the budget
@@ -93,7 +93,7 @@ class SelectorKind:
     shared: Mapping[type[Section], Callable[[Any], bool]] | None = None
     select: Callable[..., Any] | None = None
     select_jointly: Callable[..., Any] | None = None
-    stage: str = "select"
+    stage: Literal["select", "walk"] = "select"
     coarse: bool = False
     follows_graph: bool = False
     takes_all: bool = False
@@ -103,9 +103,8 @@ class SelectorKind:
         """All settings that it may read."""
         return [self.settings, *(self.shared or {})]
 
-    def reads(self, settings: Section | None = None) -> set[str]:
-        """The names of those of `settings` that it reads beside what all do; by default those of its own default."""
-        own = self.settings() if settings is None else settings.part(self.settings)
+    def reads(self, own: Section) -> set[str]:
+        """The names of the settings that it reads beside what all do, where its own are `own`."""
         sections = [self.settings, *(section for section, read in (self.shared or {}).items() if read(own))]
         return {name for section in sections for name in section.model_fields}
 

@@ -10,7 +10,7 @@ from g2is.methods import selector_kind
 from g2is.progress import Progress
 from g2is.selection.limits import Limits
 from g2is.selection.pick import all_open, pick
-from g2is.selection.problem import Problem, Select, Selected, Selector, TargetRows
+from g2is.selection.problem import Problem, Select, Selected, SelectJointly, Selector, TargetRows
 from g2is.selection.similarity import UnitRows
 
 
@@ -34,7 +34,8 @@ def apply_selector(
     kind = selector_kind(settings.selector)
     if kind.select_jointly is not None:
         assert rows is not None
-        selected: Selected = kind.select_jointly(rows, targets, settings, limits, progress, graph)
+        jointly: SelectJointly = kind.select_jointly
+        selected = jointly(rows, targets, settings, limits, progress, graph)
     else:
         select, open_rows, costs = kind.select or _select(own), all_open(num_rows), limits.costs(num_rows)
         usable = (open_rows if rows is None else rows.nodes) if usable is None else usable

@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g2is.errors import SelectionError
+from g2is.methods import Section
+from g2is.progress import Progress
 from g2is.selection.arrays import Mask
 from g2is.selection.core import CoreKnowledge, core_knowledge
+from g2is.selection.limits import Limits
 from g2is.selection.record import Picks, Walk
 
 if TYPE_CHECKING:
@@ -104,6 +107,11 @@ class Problem:
         targets = UnitRows(self.targets, what="target rows")
         return self.rows, targets.over_units(np.arange(targets.num_rows), lambda units: units)
 
+
+# (rows, targets by name, settings, limits, progress, graph): chooses for all targets, which share one pool and budget.
+SelectJointly = Callable[
+    ["UnitRows", Mapping[str, TargetRows], Section, Limits, Progress | None, np.ndarray | None], Selected
+]
 
 # Yields rows in the order in which they should be taken. One that is not open any more is passed over; when the
 # generator is asked for the next row, `problem.taken` says whether the last one was taken: a quota may have refused it.
