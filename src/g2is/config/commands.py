@@ -8,8 +8,9 @@ from typing import Any
 from g2is.config.compare import CompareConfig
 from g2is.config.io import COMMAND, load
 from g2is.config.passed_over import without_passed_over
+from g2is.config.representation import RepresentationConfig
 from g2is.config.runs import Config, EvaluateConfig, MatrixWalkConfig, TrainConfig
-from g2is.config.selection import FIRST_SETTINGS
+from g2is.config.selection import FIRST_SETTINGS, SelectionConfig
 from g2is.errors import ConfigError, StoreError
 from g2is.methods import Section
 
@@ -38,13 +39,21 @@ def command_of(values: Mapping[str, Any], origin: str) -> str:
 
 
 def updated(values: Mapping[str, Any], origin: str) -> tuple[dict[str, Any], list[str]]:
-    """The settings `values` of the file `origin` as they would be written now, and the names of those left out.
+    """The settings `values` of the file `origin` as they would be written now, and the names of those that got lost.
 
-    Runs once kept settings that they passed over. What has no command and not all settings is no run's file.
+    Runs once kept settings that they passed over, most at their defaults, which are no loss. What has no command and
+    not all settings is no run's file.
     """
     by_a_run = COMMAND not in values and command_of(values, origin) in ("select", "walk")
     if by_a_run and isinstance(of := values.get("selection"), Mapping) and of.keys() >= set(FIRST_SETTINGS):
-        return without_passed_over(values)
+        kept = without_passed_over(values)
+        models: dict[str, type[Section]] = {"selection": SelectionConfig, "representation": RepresentationConfig}
+        return kept, [
+            f"{section}.{name}"
+            for section, model in models.items()
+            for name, value in (values.get(section) or {}).items()
+            if name not in kept[section] and value != model().model_dump(mode="json").get(name)
+        ]
     return dict(values), []
 
 

@@ -59,18 +59,18 @@ def not_read(given: Mapping[str, Any], called: Mapping[str, str]) -> str:
     return ". ".join(told)
 
 
-def without_passed_over(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The `values` of a run's config.yaml without settings that are passed over, and the names of those left out."""
+def without_passed_over(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The `values` of a run's config.yaml without settings that its selector or representation passes over."""
     selection, representation = values.get("selection"), values.get("representation")
     if not isinstance(selection, Mapping):
-        return dict(values), []
+        return dict(values)
     left_out = passed_over(selection)
     kept: dict[str, Any] = {"selection": {name: of for name, of in selection.items() if name not in left_out}}
     if isinstance(representation, Mapping):
         used = str(_filled(selection).get("representation", GRADIENT))
         read = representation_kind(used).settings.model_fields if used in REPRESENTATIONS else {}
         kept["representation"] = {name: of for name, of in representation.items() if name in read}
-    return {**values, **kept}, left_out
+    return {**values, **kept}
 
 
 def _filled(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -184,7 +184,7 @@ def selection_digest(settings: SelectionConfig, *parts: bytes | str) -> str:
 
 
 def _compared(values: Mapping[str, Any], left_out: tuple[str, ...]) -> dict[str, Any]:
-    values, _ = without_passed_over(with_defaults(values))
+    values = without_passed_over(with_defaults(values))
     flat = {key: value for key, value in flatten(_as_text(values)).items() if not key.startswith(left_out)}
     if len(values.get("targets", ())) > 1:
         flat["targets (order)"] = ", ".join(values["targets"])  # they are walked in it
