@@ -219,7 +219,15 @@ def inspect(
 def _own(
     selector: Selector | None, representation: Representation | Mapping[str, Any] | None, settings: dict[str, Any]
 ) -> Own:
-    """What is the user's own; the section `representation` goes to `settings`."""
+    """What is the user's own; the section `representation` goes to `settings`.
+
+    Raises ConfigError where `selector` is none.
+    """
+    if selector is not None and not isinstance(selector, Selector):
+        raise ConfigError(
+            "selector: expected g2is.Selector(name, version, function), found"
+            f" {selector!r}; a built-in one is named in selection={{'selector': …}}"
+        )
     if representation is None or isinstance(representation, Representation):
         return Own(selector, representation)
     settings["representation"] = representation

@@ -183,6 +183,29 @@ def test_a_setting_that_cannot_be_used_is_refused_in_the_command_s_words(
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"out": 7}, "out: expected"),
+        ({"store": 7}, "store: expected"),
+        ({"selector": 5}, "selector: expected g2is.Selector(name, version, function), found 5"),
+        ({"selector": "top"}, "a built-in one is named in selection="),
+        ({"representation": 5}, "representation: expected"),
+        ({"selection": None, "budget": 5}, "expected a mapping of settings as selection="),
+    ],
+)
+def test_what_is_of_another_kind_is_one_message(wrong: dict[str, Any], told: str, tmp_path: Path) -> None:
+    files = {"pool": "pool.jsonl", "target": "target.jsonl", "model": "model", "out": tmp_path / "out"}
+    for function in (package.select, package.compare):
+        if function is package.compare and not {"out", "selector"} & wrong.keys():
+            continue
+        test = {"test": "test.jsonl"} if function is package.compare else {}
+        with pytest.raises(ConfigError) as error:
+            function(**{**files, **test, **wrong})
+        assert told in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_command_is_no_setting(sample: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="command: expected train, whose settings these are, found 'select'; leave"):
         package.train(data=sample / "target.jsonl", model=MODEL, out=tmp_path / "out", command="select")

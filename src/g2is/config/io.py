@@ -90,6 +90,8 @@ def _describe(model: type[Section], problem: Any) -> tuple[str, str]:
     if problem["type"] == "missing":
         return key, "required, but not given"
     found = problem.get("input")
+    if problem["type"] == "path_type":
+        return key, f"expected a path, found {found!r}"
     if key == COMMAND:
         own = model.model_fields[key].default
         return key, f"expected {own}, whose settings these are, found {found!r}; leave it out"

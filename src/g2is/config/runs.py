@@ -46,6 +46,8 @@ class Config(Section):
     @classmethod
     def _store_is_in_the_run_folder_unless_told(cls, given: Any) -> Any:
         if isinstance(given, Mapping) and given.get("store") is None and given.get("out") is not None:
+            if not isinstance(given["out"], str | Path):
+                raise ValueError(f"out: expected a path, found {given['out']!r}")
             return {**given, "store": str(Path(given["out"]) / "store")}
         return given
 
