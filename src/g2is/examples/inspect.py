@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Literal
 
@@ -102,8 +102,8 @@ def inspect_examples(
         if example.group is not None:
             by_group[example.group] += 1
         if rendered is None:
-            keys.add(hashlib.blake2b(json.dumps(example.messages).encode(), digest_size=16).digest())
-            lengths.append(sum(len(content) for _, content in example.messages))
+            keys.add(hashlib.blake2b(json.dumps(asdict(example.conversation)).encode(), digest_size=16).digest())
+            lengths.append(sum(len(turn.content) for turn in example.conversation.turns))
         else:
             keys.add(content_key(rendered.input_ids, rendered.label_mask))
             lengths.append(len(rendered.input_ids) + rendered.num_dropped)
@@ -150,8 +150,8 @@ def _rendered(
 
 def _as_messages(example: Example) -> Parts:
     parts: list[tuple[str, bool]] = []
-    for role, content in example.messages:
-        parts += [(f"{role}: ", False), (content, role == "assistant"), ("\n", False)]
+    for turn in example.conversation.turns:
+        parts += [(f"{turn.role}: ", False), (turn.content, turn.is_learned), ("\n", False)]
     return tuple(parts[:-1])
 
 

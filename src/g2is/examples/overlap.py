@@ -20,8 +20,8 @@ from itertools import takewhile
 
 import numpy as np
 
+from g2is.examples.conversation import Turn
 from g2is.examples.read import Example
-from g2is.examples.schemas import Message
 
 NUM_WORDS = 13
 
@@ -105,7 +105,7 @@ class OverlapIndex:
         bounds = [0]  # where each long example begins in the text, and where the text ends
         hashes, starts = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
         for example in examples:
-            words = _joined(_turns(example.messages))
+            words = _joined(_turns(example.conversation.turns))
             if _num_words(words) < num_words:
                 if words:
                     self._short.setdefault(words, (example.line, example.id))
@@ -128,11 +128,11 @@ class OverlapIndex:
         self._taken = np.zeros(1 << bits, bool)
         self._taken[all_hashes >> self._shift] = True
 
-    def find(self, messages: Sequence[Message]) -> Overlap | None:
-        """The first overlap of a row's turns, (role, content) pairs, with the test set; None if there is none."""
-        turns = _turns(messages)
-        row = _joined(turns)
-        for candidate in (row, *turns) if self._short else ():
+    def find(self, turns: Sequence[Turn]) -> Overlap | None:
+        """The first overlap of a row's turns with the test set; None if there is none."""
+        words = _turns(turns)
+        row = _joined(words)
+        for candidate in (row, *words) if self._short else ():
             if candidate in self._short:
                 return Overlap(*self._short[candidate], _words(candidate))
         if _num_words(row) < self._num_words:
@@ -171,8 +171,8 @@ class OverlapIndex:
         return (sums[ends] - sums[starts]) * falling[starts], starts, ends
 
 
-def _turns(messages: Sequence[Message]) -> list[bytes]:
-    return [folded_words(content) for role, content in messages if role != "system"]
+def _turns(turns: Sequence[Turn]) -> list[bytes]:
+    return [folded_words(turn.content) for turn in turns if turn.role != "system"]
 
 
 def _joined(turns: Sequence[bytes]) -> bytes:

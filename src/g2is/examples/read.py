@@ -10,6 +10,7 @@ from typing import Any
 
 from g2is.config import ExamplesConfig, Layout
 from g2is.errors import ConfigError, InputError
+from g2is.examples.conversation import Conversation
 from g2is.examples.csv_text import read_csv
 from g2is.examples.json_text import read_json, read_json_lines
 from g2is.examples.problems import BadRow, Problems
@@ -17,12 +18,11 @@ from g2is.examples.records import Record
 from g2is.examples.schemas import (
     LIST_COLUMNS,
     SCHEMAS,
-    Message,
+    conversation_of,
     describe_columns,
     describe_schemas,
     has_columns,
     json_type,
-    messages_of,
     schema_of,
 )
 from g2is.examples.sources import Source, describe
@@ -49,7 +49,7 @@ class Example:
     origin: Source
     line: int
     id: str
-    messages: tuple[Message, ...]
+    conversation: Conversation
     raw: bytes
     own_source: str | None = None
     group: str | None = None
@@ -158,7 +158,7 @@ class ExampleReader:
                 tally.source,
                 record.line,
                 example_id,
-                messages_of(values, schema),
+                conversation_of(values, schema),
                 record.raw,
                 _label_of(values, "source"),
                 _label_of(values, "group"),

@@ -17,8 +17,7 @@ from typing import Any, get_args
 
 from g2is.config import Layout
 from g2is.errors import InputError
-
-Message = tuple[str, str]  # (role, content)
+from g2is.examples.conversation import Conversation, Turn
 
 ROLES = ("system", "user", "assistant")
 _SHAREGPT_ROLES = {"human": "user", "gpt": "assistant"} | {role: role for role in ROLES}
@@ -47,33 +46,33 @@ def has_columns(row: Mapping[str, Any], schema: Layout) -> bool:
     return all(column in row for column in SCHEMAS[schema])
 
 
-def messages_of(row: Mapping[str, Any], schema: Layout) -> tuple[Message, ...]:
+def conversation_of(row: Mapping[str, Any], schema: Layout) -> Conversation:
     """Return the row's turns, at least one of them by the assistant and none of those empty.
 
     Raises InputError saying what was expected and what was found; the caller adds the place.
     """
     if schema == "messages":
-        messages = _turns(row["messages"], "messages")
+        turns = _turns(row["messages"], "messages")
     elif schema == "sharegpt":
-        messages = _turns(row["conversations"], "conversations")
+        turns = _turns(row["conversations"], "conversations")
         system = _system(row)
-        if system and messages[0][0] == "system":
+        if system and turns[0].role == "system":
             raise InputError("expected one system text, found `system` and a system turn in `conversations`")
-        messages = system + messages
+        turns = system + turns
     elif schema == "alpaca":
         extra = row.get("input")
         question = _text(row["instruction"], "instruction")
         if extra is not None and _text(extra, "input"):
             question = f"{question}\n\n{extra}"
-        messages = (*_system(row), *_history(row.get("history")), *_pair(question, _text(row["output"], "output")))
+        turns = (*_system(row), *_history(row.get("history")), *_pair(question, _text(row["output"], "output")))
     elif schema == "prompt/completion" and isinstance(row["prompt"], list):
-        messages = _turns(row["prompt"], "prompt") + _turns(row["completion"], "completion")
+        turns = _turns(row["prompt"], "prompt") + _turns(row["completion"], "completion")
     else:
         question_column, answer_column = SCHEMAS[schema]
         question, answer = _text(row[question_column], question_column), _text(row[answer_column], answer_column)
-        messages = _pair(question, answer)
-    _check_answers(messages)
-    return messages
+        turns = _pair(question, answer)
+    _check_answers(turns)
+    return Conversation(turns)
 
 
 def describe_columns(row: Mapping[str, Any]) -> str:
@@ -94,21 +93,21 @@ def json_type(value: Any) -> str:
     return names.get(type(value), f"a {type(value).__name__}")  # Parquet has more types than JSON
 
 
-def _pair(question: str, answer: str) -> tuple[Message, ...]:
-    return (("user", question), ("assistant", answer))
+def _pair(question: str, answer: str) -> tuple[Turn, ...]:
+    return (Turn("user", question), Turn("assistant", answer))
 
 
-def _system(row: Mapping[str, Any]) -> tuple[Message, ...]:
+def _system(row: Mapping[str, Any]) -> tuple[Turn, ...]:
     value = row.get("system")
-    return (("system", _text(value, "system")),) if value not in (None, "") else ()
+    return (Turn("system", _text(value, "system")),) if value not in (None, "") else ()
 
 
-def _history(value: Any) -> tuple[Message, ...]:
+def _history(value: Any) -> tuple[Turn, ...]:
     if value is None or value in ("", []):
         return ()
     if not isinstance(value, list):
         raise InputError(f"expected a list of [question, answer] in `history`, found {json_type(value)}")
-    turns: list[Message] = []
+    turns: list[Turn] = []
     for index, pair in enumerate(value):
         place = f"history[{index}]"
         if not isinstance(pair, list) or len(pair) != 2:
@@ -118,14 +117,14 @@ def _history(value: Any) -> tuple[Message, ...]:
     return tuple(turns)
 
 
-def _turns(value: Any, column: str) -> tuple[Message, ...]:
+def _turns(value: Any, column: str) -> tuple[Turn, ...]:
     if not isinstance(value, list) or not value:
         found = "an empty list" if value == [] else json_type(value)
         raise InputError(f"expected a list of {{role, content}} in `{column}`, found {found}")
     return tuple(_turn(turn, f"{column}[{index}]") for index, turn in enumerate(value))
 
 
-def _turn(turn: Any, place: str) -> Message:
+def _turn(turn: Any, place: str) -> Turn:
     if not isinstance(turn, dict):
         raise InputError(f"expected {{role, content}} in `{place}`, found {json_type(turn)}")
     # Arrow's structs have every key in every turn: what is null there was not given.
@@ -141,7 +140,7 @@ def _turn(turn: Any, place: str) -> Message:
             raise InputError(f"expected only role and content in `{place}`, found `{key}`, which is not supported")
     if content_key not in turn:
         raise InputError(f"expected `{content_key}` in `{place}`, found keys {describe_columns(turn)}")
-    return roles[found_role], _text(turn[content_key], f"{place}.{content_key}")
+    return Turn(roles[found_role], _text(turn[content_key], f"{place}.{content_key}"))
 
 
 def _text(value: Any, place: str) -> str:
@@ -150,16 +149,18 @@ def _text(value: Any, place: str) -> str:
     return value
 
 
-def _check_answers(messages: tuple[Message, ...]) -> None:
-    answers = [(index, content) for index, (role, content) in enumerate(messages) if role == "assistant"]
+def _check_answers(turns: tuple[Turn, ...]) -> None:
+    answers = [(index, turn.content) for index, turn in enumerate(turns) if turn.is_learned]
     if not answers:
-        raise InputError(f"expected an assistant turn, found only {', '.join(role for role, _ in messages)}")
+        raise InputError(f"expected an assistant turn, found only {', '.join(turn.role for turn in turns)}")
     for index, content in answers:
         if not content.strip():
             raise InputError(f"expected an answer in turn {index + 1} (assistant), found an empty one")
-    for index, (role, content) in enumerate(messages):
+    for index, turn in enumerate(turns):
         try:
-            content.encode()
+            turn.content.encode()
         except UnicodeEncodeError:
             # JSON can escape half a surrogate pair, which no tokenizer takes.
-            raise InputError(f"expected Unicode text in turn {index + 1} ({role}), found a lone surrogate") from None
+            raise InputError(
+                f"expected Unicode text in turn {index + 1} ({turn.role}), found a lone surrogate"
+            ) from None

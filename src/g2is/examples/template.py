@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from g2is.errors import ModelError
-from g2is.examples.schemas import Message
+from g2is.examples.conversation import Conversation, Turn
 
 Span = tuple[int, int]
 
 _REMEDY = "use --set examples.template=plain, or a template with {% generation %} markers"
 _MARKER = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
-_PROBE = (("user", "g2is-question"), ("assistant", "g2is-answer"))
+_PROBE = (Turn("user", "g2is-question"), Turn("assistant", "g2is-answer"))
 _CHECKED_CHARACTERS = 32
 
 # transformers gives templates a `strftime_now` that reads the clock, and turns a function passed in its place into a
@@ -35,11 +35,20 @@ _DIRECTIVES = "aAbBcCdDeFgGhHIjklmMnpPrRStTuUVwWxXyYzZ"
 
 
 @dataclass(frozen=True)
+class Answer:
+    """An answer in a rendering: characters from `start` to `text_end`, its end of turn from there to `end`."""
+
+    start: int
+    text_end: int
+    end: int
+
+
+@dataclass(frozen=True)
 class Rendering:
-    """A whole conversation as text, and the half-open character spans of its answers in order."""
+    """A whole conversation as text, and its answers in order."""
 
     text: str
-    answers: tuple[Span, ...]
+    answers: tuple[Answer, ...]
 
 
 class ChatTemplate:
@@ -61,30 +70,36 @@ class ChatTemplate:
         self._switches_thinking = "enable_thinking" in self.source
         self._header, self._end_of_turn, self._tail = self._probe(tokenizer)
         # A template whose answers cannot be found, or are not all that it marks, fails here and not for every row.
-        rendering = self.render(_PROBE)
-        if any(_PROBE[0][1] in rendering.text[slice(*span)] for span in rendering.answers):
+        rendering = self.render(Conversation(_PROBE))
+        if any(_PROBE[0].content in rendering.text[of.start : of.end] for of in rendering.answers):
             raise ModelError(f"expected only assistant turns to be answers, found the user's marked too; {_REMEDY}")
 
-    def render(self, messages: Sequence[Message]) -> Rendering:
+    def render(self, conversation: Conversation) -> Rendering:
         """Render the conversation and find its answers.
 
         Raises ModelError if the template refuses the conversation, or rewrites it so that an answer cannot be found.
         """
-        thinks = any("</think>" in content for role, content in messages if role == "assistant")
+        messages = conversation.turns
+        thinks = any("</think>" in turn.content for turn in messages if turn.role == "assistant")
         text, marked = self._run(messages, thinks=thinks)
         if self._has_markers:
-            return Rendering(text, self._marked_answers(text, marked, messages))
+            return Rendering(text, self._split(text, self._marked_answers(text, marked, messages)))
         answers: list[Span] = []
-        for index, (role, _) in enumerate(messages):
-            if role != "assistant":
+        for index, turn in enumerate(messages):
+            if turn.role != "assistant":
                 continue
             span = self._answer(text, messages, index, thinks)
             if span is None or (answers and span[0] < answers[-1][1]):
                 _refuse_turn(index, "the conversation up to it to be rendered as the beginning of the whole one")
             answers.append(span)
-        return Rendering(text, tuple(answers))
+        return Rendering(text, self._split(text, answers))
 
-    def _answer(self, text: str, messages: Sequence[Message], index: int, thinks: bool) -> Span | None:
+    def _split(self, text: str, spans: Sequence[Span]) -> tuple[Answer, ...]:
+        mark = self._end_of_turn.strip()
+        ends = [end - len(mark) if text[start:end].endswith(mark) else end for start, end in spans]
+        return tuple(Answer(start, text_end, end) for (start, end), text_end in zip(spans, ends, strict=True))
+
+    def _answer(self, text: str, messages: Sequence[Turn], index: int, thinks: bool) -> Span | None:
         """Return where turn `index` stands in the whole conversation's `text`, or None if that cannot be verified."""
         for switch in (thinks, not thinks) if self._switches_thinking else (thinks,):
             prompt, _ = self._run(messages[:index], add_generation_prompt=True, thinks=switch)
@@ -93,7 +108,7 @@ class ChatTemplate:
                 break
         else:
             return None
-        end = self._written_end(text, start, messages[index][1])
+        end = self._written_end(text, start, messages[index].content)
         if end is None:
             end = self._rendered_end(text, messages, index, thinks)
         return (start, end) if end is not None and end > start else None
@@ -111,7 +126,7 @@ class ChatTemplate:
         at = _skip_space(text, end)
         return at + len(mark) if text.startswith(mark, at) else None
 
-    def _rendered_end(self, text: str, messages: Sequence[Message], index: int, thinks: bool) -> int | None:
+    def _rendered_end(self, text: str, messages: Sequence[Turn], index: int, thinks: bool) -> int | None:
         """Return where the conversation up to and with turn `index` ends, if `text` begins with it."""
         until, _ = self._run(messages[: index + 1], thinks=thinks)
         if self._tail and until.endswith(self._tail):
@@ -119,13 +134,13 @@ class ChatTemplate:
         until = until.rstrip()
         return len(until) if text.startswith(until) else None
 
-    def _marked_answers(self, text: str, marked: Sequence[Span], messages: Sequence[Message]) -> tuple[Span, ...]:
+    def _marked_answers(self, text: str, marked: Sequence[Span], messages: Sequence[Turn]) -> tuple[Span, ...]:
         spans = [span for span in marked if span[0] < span[1]]
         # Marks inside a macro are counted from the wrong place, and some templates mark only the last turn.
         following = iter(spans)
-        for index, (role, content) in enumerate(messages):
-            ending = content.strip()[-_CHECKED_CHARACTERS:]
-            if role == "assistant" and not any(ending in text[slice(*span)] for span in following):
+        for index, turn in enumerate(messages):
+            ending = turn.content.strip()[-_CHECKED_CHARACTERS:]
+            if turn.role == "assistant" and not any(ending in text[slice(*span)] for span in following):
                 _refuse_turn(index, "its text inside the chat template's {% generation %} markers")
         mark = self._end_of_turn.strip()
         if not mark:
@@ -139,7 +154,7 @@ class ChatTemplate:
 
     def _probe(self, tokenizer: Any) -> tuple[str, str, str]:
         """Return the header before an answer (if no generation prompt writes it), its end of turn, and all after it."""
-        answer = _PROBE[1][1]
+        answer = _PROBE[1].content
         text, _ = self._run(_PROBE)
         at = text.rfind(answer)
         if at < 0:
@@ -151,7 +166,7 @@ class ChatTemplate:
         return text[len(prompt) : at] if is_header else "", _end_of_turn(tail, tokenizer), tail
 
     def _run(
-        self, messages: Sequence[Message], add_generation_prompt: bool = False, thinks: bool = False
+        self, messages: Sequence[Turn], add_generation_prompt: bool = False, thinks: bool = False
     ) -> tuple[str, list[Span]]:
         # What `tokenizer.apply_chat_template` calls; it keeps the marked characters to itself.
         from transformers.utils.chat_template_utils import render_jinja_template
@@ -159,7 +174,7 @@ class ChatTemplate:
         variables: dict[str, Any] = dict(self._variables)
         if self._switches_thinking:
             variables["enable_thinking"] = thinks
-        conversation = [{"role": role, "content": content} for role, content in messages]
+        conversation = [{"role": turn.role, "content": turn.content} for turn in messages]
         try:
             texts, marked = render_jinja_template(
                 conversations=[conversation],
@@ -169,7 +184,7 @@ class ChatTemplate:
                 **variables,
             )
         except Exception as error:  # a template is foreign code and may raise anything
-            roles = ", ".join(role for role, _ in messages) or "none"
+            roles = ", ".join(turn.role for turn in messages) or "none"
             raise ModelError(
                 f"expected turns that the model's chat template takes, found {roles}, which it refuses: {error}; "
                 "change the turns (a system text can go into the user's), or use --set examples.template=plain"
@@ -177,7 +192,7 @@ class ChatTemplate:
         return texts[0], marked[0] if marked else []
 
 
-def plain_segments(messages: Sequence[Message]) -> list[tuple[str, bool]]:
+def plain_segments(turns: Sequence[Turn]) -> list[tuple[str, bool]]:
     r"""Return the plain template's segments (text, is an answer), contexts and answers in turn.
 
     The format is LESS's and Tulu's, `<|user|>\n…\n<|assistant|>\n` and the answer as it was given, each answer closed
@@ -186,12 +201,12 @@ def plain_segments(messages: Sequence[Message]) -> list[tuple[str, bool]]:
     """
     segments: list[tuple[str, bool]] = []
     context = ""
-    for role, content in messages:
-        if role == "assistant":
-            segments += [(f"{context}<|assistant|>\n", False), (content, True)]
+    for turn in turns:
+        if turn.role == "assistant":
+            segments += [(f"{context}<|assistant|>\n", False), (turn.content, True)]
             context = "\n"
         else:
-            context += f"<|{role}|>\n{content}\n"
+            context += f"<|{turn.role}|>\n{turn.content}\n"
     return segments
 
 

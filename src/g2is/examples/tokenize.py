@@ -11,7 +11,7 @@ import numpy as np
 from g2is.config import ExamplesConfig
 from g2is.errors import G2isError, InputError, ModelError
 from g2is.examples.read import Example
-from g2is.examples.template import ChatTemplate, Rendering, plain_segments
+from g2is.examples.template import Answer, ChatTemplate, Rendering, plain_segments
 from g2is.examples.truncation import shorten
 
 RENDERING_VERSION = 1  # to be raised with every change of ours that changes tokens or masks
@@ -96,7 +96,7 @@ class Renderer:
         renderings: list[Rendering | G2isError] = []
         for example in examples:
             try:
-                renderings.append(self._template.render(example.messages))
+                renderings.append(self._template.render(example.conversation))
             except G2isError as problem:
                 renderings.append(problem)
         texts = [item.text for item in renderings if not isinstance(item, G2isError)]
@@ -112,7 +112,7 @@ class Renderer:
         return results
 
     def _encode_plain(self, examples: Sequence[Example]) -> list[tuple[np.ndarray, np.ndarray] | G2isError]:
-        segments = [plain_segments(example.messages) for example in examples]
+        segments = [plain_segments(example.conversation.turns) for example in examples]
         tokens = iter(self._tokenize([text for parts in segments for text, _ in parts])["input_ids"])
         results: list[tuple[np.ndarray, np.ndarray] | G2isError] = []
         for parts in segments:
@@ -176,14 +176,14 @@ def make_renderer(tokenizer: Any, config: ExamplesConfig, context_length: int | 
         raise ModelError(f"{name}: {error}") from None
 
 
-def _mask(offsets: np.ndarray, answers: Sequence[tuple[int, int]]) -> np.ndarray:
+def _mask(offsets: np.ndarray, answers: Sequence[Answer]) -> np.ndarray:
     """Return (T,) bool: tokens with a character inside an answer, from (T, 2) half-open character offsets."""
     starts, ends = offsets[:, 0], offsets[:, 1]
     # Tokenizers that trim offsets give a token of spaces only the empty span at its end.
     starts = np.where(starts == ends, ends - 1, starts)
     mask = np.zeros(len(offsets), bool)
-    for start, end in answers:
-        mask |= (starts < end) & (ends > start)
+    for answer in answers:
+        mask |= (starts < answer.end) & (ends > answer.start)
     return mask
 
 

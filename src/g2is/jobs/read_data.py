@@ -58,7 +58,7 @@ def _overlapping(config: Config, pool: ExampleTable, reporter: Reporter) -> dict
     reasons: dict[int, str] = {}
     with reporter.stage("find overlaps", "bytes") as progress:
         for example in read_examples(find_sources(config.pool), config.examples, progress):
-            found = index.find(example.messages)
+            found = index.find(example.conversation.turns)
             if found is not None and example.row in position_of:
                 words = " ".join(found.words[:_MOST_WORDS]) + (" …" if len(found.words) > _MOST_WORDS else "")
                 reasons[position_of[example.row]] = f"shares with {found.id} of {describe(tests)}: {words}"

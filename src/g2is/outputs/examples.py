@@ -50,7 +50,7 @@ def remove_selected(folder: Path) -> None:
 
 
 def _as_messages(example: Example, targets: Mapping[int, str | None] | None) -> str:
-    turns = [{"role": role, "content": content} for role, content in example.messages]
+    turns = [{"role": turn.role, "content": turn.content} for turn in example.conversation.turns]
     values: dict[str, Any] = {"id": example.id, "messages": turns}
     if targets is not None:
         values["target"] = targets[example.row]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from talk import talk
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
@@ -63,7 +64,7 @@ def make_example() -> Callable[..., Example]:
     origin = Source("pool.jsonl", "pool", "JSON lines", (Path("pool.jsonl"),))
 
     def make(*messages: tuple[str, str], line: int = 1, id: str = "row-0") -> Example:
-        return Example(row=line - 1, origin=origin, line=line, id=id, messages=messages, raw=b"")
+        return Example(row=line - 1, origin=origin, line=line, id=id, conversation=talk(*messages), raw=b"")
 
     return make
 

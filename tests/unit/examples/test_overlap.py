@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from talk import talk
 
 from g2is.examples.overlap import NUM_WORDS, Overlap, OverlapIndex, folded_words
 from g2is.examples.read import Example, read_examples
@@ -15,7 +16,7 @@ ANSWER = "She sold 24 clips in May and 72 clips altogether in those two months."
 
 def example(*turns: tuple[str, str], name: str = "test-1", line: int = 1) -> Example:
     origin = Source("test.jsonl", "test", "JSON lines", (Path("test.jsonl"),))
-    return Example(line - 1, origin, line, name, turns, b"")
+    return Example(line - 1, origin, line, name, talk(*turns), b"")
 
 
 def index(*texts: str, **options: Any) -> OverlapIndex:
@@ -25,7 +26,7 @@ def index(*texts: str, **options: Any) -> OverlapIndex:
 
 
 def found(index: OverlapIndex, *texts: str) -> Overlap | None:
-    return index.find([(role, text) for role, text in zip(("user", "assistant") * 9, texts, strict=False)])
+    return index.find(talk(*zip(("user", "assistant") * 9, texts, strict=False)).turns)
 
 
 def decoded(text: str) -> list[str]:
@@ -99,9 +100,9 @@ def test_a_system_prompt_that_all_rows_share_is_no_overlap() -> None:
         "You are a helpful assistant who always answers truthfully, briefly and in the user's own words",
     )
     test = OverlapIndex([example(system, ("user", TEST))])
-    assert test.find([system, ("user", "What is 2 + 2?"), ("assistant", "4")]) is None
-    assert test.find([("user", system[1])]) is None
-    assert test.find([system, ("user", TEST)]) is not None
+    assert test.find(talk(system, ("user", "What is 2 + 2?"), ("assistant", "4")).turns) is None
+    assert test.find(talk(("user", system[1])).turns) is None
+    assert test.find(talk(system, ("user", TEST)).turns) is not None
 
 
 def test_a_short_test_example_is_found_as_a_whole_row_or_turn_and_not_inside_one() -> None:
@@ -177,10 +178,10 @@ def test_real_rows_are_found_as_by_a_plain_search(shared: Path) -> None:
     held_out = OverlapIndex(rows[::60])
 
     def runs(row: Example) -> set[tuple[str, ...]]:
-        words = [word for role, content in row.messages if role != "system" for word in decoded(content)]
+        words = [word for turn in row.conversation.turns if turn.role != "system" for word in decoded(turn.content)]
         return {tuple(words[i : i + NUM_WORDS]) for i in range(len(words) - NUM_WORDS + 1)}
 
     known = set().union(*map(runs, rows[::60]))
     expected = [row.id for row in rows if runs(row) & known]
-    assert [row.id for row in rows if held_out.find(row.messages)] == expected
+    assert [row.id for row in rows if held_out.find(row.conversation.turns)] == expected
     assert 10 <= len(expected) < 100

@@ -12,6 +12,7 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from talk import pairs
 
 from g2is.config import ExamplesConfig
 from g2is.errors import ConfigError, InputError
@@ -40,7 +41,7 @@ def test_raw_is_the_line_byte_for_byte(write_rows: Write) -> None:
     line = '{"completion" :"caf\\u00e9 \u00e9",  "prompt":"q"}\t\r'.encode()
     (example,) = read(write_rows(b"\xef\xbb\xbf" + line))
     assert example.raw == line
-    assert example.messages == (("user", "q"), ("assistant", "café é"))
+    assert pairs(example.conversation) == (("user", "q"), ("assistant", "café é"))
 
 
 def test_examples_are_streamed_before_the_file_ends(tmp_path: Path) -> None:
@@ -197,7 +198,7 @@ def test_a_file_without_rows_is_refused(name: str, text: str, tmp_path: Path) ->
 def test_files_may_differ_in_schema_but_rows_of_one_file_not(write_rows: Write) -> None:
     qa = {"question": "q", "answer": "a"}
     one, two = write_rows(ROW, name="1.jsonl"), write_rows(qa, qa, name="2.jsonl")
-    assert [example.messages for example in read(one, two)] == [(("user", "q"), ("assistant", "a"))] * 3
+    assert [pairs(example.conversation) for example in read(one, two)] == [(("user", "q"), ("assistant", "a"))] * 3
     mixed = write_rows(ROW, qa, name="3.jsonl")
     with pytest.raises(InputError, match=r"3\.jsonl:2 \(row-1\): .*as in the rows before, found .*\(question/answer\)"):
         list(read(mixed))
@@ -208,21 +209,21 @@ def test_columns_are_read_under_the_names_given_and_others_under_their_own(write
     named = {"question": "Frage", "answer": "Solution", "id": "uid", "source": "task", "system": "absent"}
     (example,) = read(path, columns=named)
     assert (example.id, example.source) == ("5", "t")
-    assert example.messages == (("user", "q"), ("assistant", "a"))
+    assert pairs(example.conversation) == (("user", "q"), ("assistant", "a"))
     swapped = write_rows({"prompt": "a", "completion": "q"})
     (example,) = read(swapped, columns={"prompt": "completion", "completion": "prompt"})
-    assert example.messages == (("user", "q"), ("assistant", "a"))
+    assert pairs(example.conversation) == (("user", "q"), ("assistant", "a"))
     (example,) = read(
         write_rows({"dialogue": "x", "turns": [{"from": "gpt", "value": "a"}]}), columns={"messages": "turns"}
     )
-    assert example.messages == (("assistant", "a"),)
+    assert pairs(example.conversation) == (("assistant", "a"),)
 
 
 def test_the_layout_asked_for_is_read_where_a_row_has_its_columns(write_rows: Write) -> None:
     both = write_rows({**ROW, "question": "Q", "answer": "A"}, name="both.jsonl")
     other = write_rows(ROW, name="other.jsonl")
     examples = list(read(both, other, layout="question/answer"))
-    assert [example.messages[0][1] for example in examples] == ["Q", "q"]
+    assert [example.conversation.turns[0].content for example in examples] == ["Q", "q"]
 
 
 @pytest.mark.parametrize("value", [True, 1.5, ["x"], {"a": 1}])

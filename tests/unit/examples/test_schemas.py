@@ -1,10 +1,11 @@
 from typing import Any
 
 import pytest
+from talk import pairs
 
 from g2is.config import STANDARD_COLUMNS
 from g2is.errors import InputError
-from g2is.examples.schemas import LIST_COLUMNS, SCHEMAS, messages_of, schema_of
+from g2is.examples.schemas import LIST_COLUMNS, SCHEMAS, conversation_of, schema_of
 
 ANSWER = {"role": "assistant", "content": "a"}
 
@@ -78,7 +79,7 @@ ANSWER = {"role": "assistant", "content": "a"}
 )
 def test_every_known_layout_becomes_turns(row: dict[str, Any], schema: str, messages: tuple[Any, ...]) -> None:
     assert schema_of(row) == schema
-    assert messages_of(row, schema) == messages
+    assert pairs(conversation_of(row, schema)) == messages
 
 
 @pytest.mark.parametrize("row", [{}, {"text": "t"}, {"instruction": "q"}, {"prompt": "q"}, {"conversation": []}])
@@ -132,7 +133,7 @@ def test_a_row_that_cannot_be_used_says_what_was_expected_and_found(row: dict[st
     schema = schema_of(row)
     assert schema is not None
     with pytest.raises(InputError, match=expected):
-        messages_of(row, schema)
+        conversation_of(row, schema)
 
 
 def test_of_several_layouts_the_first_is_read_or_the_one_asked_for() -> None:

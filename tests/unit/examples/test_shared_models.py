@@ -28,7 +28,7 @@ def test_real_answers_are_learned_with_their_end(name: str, end: str, context_le
         rendered = renderer.render(example)
         answer = tokenizer.decode(rendered.input_ids[rendered.label_mask], clean_up_tokenization_spaces=False)
         if rendered.num_answer_dropped == 0:
-            assert answer.strip() == example.messages[1][1].strip() + end
+            assert answer.strip() == example.conversation.turns[1].content.strip() + end
         assert (rendered.input_ids == tokenizer.bos_token_id).sum() == 1
         assert rendered.input_ids[0] == tokenizer.bos_token_id
         assert len(rendered.input_ids) <= context_length

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from talk import talk
 
 from g2is.errors import ModelError
 from g2is.examples.template import ChatTemplate, plain_segments
@@ -118,8 +119,8 @@ TWO_TURNS = (("user", "Hello"), ("assistant", "Hi"), *ONE_TURN)
 
 
 def answers(template: ChatTemplate, *messages: tuple[str, str]) -> list[str]:
-    rendering = template.render(messages)
-    return [rendering.text[start:end] for start, end in rendering.answers]
+    rendering = template.render(talk(*messages))
+    return [rendering.text[answer.start : answer.end] for answer in rendering.answers]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -137,7 +138,7 @@ def test_the_text_is_the_one_that_transformers_renders(family: str, make_tokeniz
     tokenizer = make_tokenizer(case.template, **case.tokenizer)
     conversation = [{"role": role, "content": content} for role, content in TWO_TURNS]
     expected = tokenizer.apply_chat_template(conversation, tokenize=False, date_string="01 Jan 2025")
-    assert ChatTemplate(tokenizer, "2025-01-01").render(TWO_TURNS).text == expected
+    assert ChatTemplate(tokenizer, "2025-01-01").render(talk(*TWO_TURNS)).text == expected
 
 
 def test_surrounding_space_of_an_answer_is_kept_or_trimmed_as_the_template_does(
@@ -173,7 +174,7 @@ def test_a_turn_after_the_last_answer_is_not_learned(template: str, make_tokeniz
 
 def test_an_empty_thinking_block_is_context_and_a_given_one_is_learned(make_tokenizer: Callable[..., Any]) -> None:
     template = ChatTemplate(make_tokenizer(QWEN3, **IM), "2025-01-01")
-    text = template.render(ONE_TURN).text
+    text = template.render(talk(*ONE_TURN)).text
     assert text.endswith("<|im_start|>assistant\n<think>\n\n</think>\n\nFour<|im_end|>\n")
     thinking = "<think>\nadd\n</think>\n\nFour"
     assert answers(template, ("user", "2+2?"), ("assistant", thinking)) == [f"{thinking}<|im_end|>"]
@@ -185,7 +186,7 @@ def test_a_template_that_removes_earlier_thinking_is_refused_with_the_turn_and_t
     template = ChatTemplate(make_tokenizer(QWEN3, **IM), "2025-01-01")
     removed = (("user", "q"), ("assistant", "<think>\nadd\n</think>\n\nFour"), ("user", "p"), ("assistant", "Five"))
     with pytest.raises(ModelError, match=r"turn 2 \(assistant\).*examples\.template=plain.*generation %} markers"):
-        template.render(removed)
+        template.render(talk(*removed))
 
 
 def test_a_generation_prompt_that_opens_thinking_is_refused_once_for_all_rows(
@@ -214,7 +215,7 @@ def test_a_conversation_that_the_template_refuses_says_why(
     template: str, messages: tuple[tuple[str, str], ...], reason: str, make_tokenizer: Callable[..., Any]
 ) -> None:
     with pytest.raises(ModelError, match=reason) as error:
-        ChatTemplate(make_tokenizer(template, **BOS_EOS), "2025-01-01").render(messages)
+        ChatTemplate(make_tokenizer(template, **BOS_EOS), "2025-01-01").render(talk(*messages))
     assert "--set examples.template=plain" in str(error.value)
 
 
@@ -228,7 +229,7 @@ def test_a_conversation_that_the_template_refuses_says_why(
 )
 def test_markers_that_miss_an_answer_are_refused(template: str, make_tokenizer: Callable[..., Any]) -> None:
     with pytest.raises(ModelError, match=r"turn 2 \(assistant\): expected its text inside .* markers"):
-        ChatTemplate(make_tokenizer(template, **BOS_EOS), "2025-01-01").render(TWO_TURNS)
+        ChatTemplate(make_tokenizer(template, **BOS_EOS), "2025-01-01").render(talk(*TWO_TURNS))
 
 
 def test_markers_around_every_turn_are_refused(make_tokenizer: Callable[..., Any]) -> None:
@@ -254,7 +255,7 @@ def test_a_template_that_reads_the_date_gets_ours(
 ) -> None:
     template = ChatTemplate(make_tokenizer(reads + "|" + CHATML, **IM), "2031-03-09")
     assert template.reads_date
-    assert template.render(ONE_TURN).text.split("|")[0] == expected
+    assert template.render(talk(*ONE_TURN)).text.split("|")[0] == expected
     assert answers(template, *ONE_TURN) == ["Four<|im_end|>"]
 
 
@@ -264,7 +265,7 @@ def test_fixing_the_date_changes_nothing_else_of_the_text(make_tokenizer: Callab
         tokenizer = make_tokenizer(source, **IM)
         conversation = [{"role": role, "content": content} for role, content in ONE_TURN]
         expected = tokenizer.apply_chat_template(conversation, tokenize=False)
-        assert ChatTemplate(tokenizer, "2025-01-01").render(ONE_TURN).text == expected
+        assert ChatTemplate(tokenizer, "2025-01-01").render(talk(*ONE_TURN)).text == expected
 
 
 def test_several_templates_need_a_default(make_tokenizer: Callable[..., Any]) -> None:
@@ -276,7 +277,7 @@ def test_several_templates_need_a_default(make_tokenizer: Callable[..., Any]) ->
 
 def test_the_plain_template_joins_all_context_between_answers() -> None:
     messages = (("system", "s"), *TWO_TURNS, ("user", "bye"))
-    assert plain_segments(messages) == [
+    assert plain_segments(talk(*messages).turns) == [
         ("<|system|>\ns\n<|user|>\nHello\n<|assistant|>\n", False),
         ("Hi", True),
         ("\n<|user|>\n2+2?\n<|assistant|>\n", False),
