@@ -11,18 +11,26 @@ import zarr
 from zarr.codecs import Crc32cCodec
 from zarr.errors import ContainsArrayError
 
-from g2is.errors import StoreError
+from g2is.errors import StoreError, first_line
 from g2is.store.files import fsync, fsync_folder
 
 _METADATA = "zarr.json"
 
 
 def open_array(folder: Path, *, to_write: bool = False) -> zarr.Array:
-    """The array in `folder`. Raises StoreError if there is none."""
+    """The array in `folder`. Raises StoreError if there is none, or its zarr.json is damaged."""
     if not (folder / _METADATA).exists():
         raise StoreError(f"{folder}: expected an array of the store, found none. Was the store written to the end?")
     with zarr.config.set({"array.write_empty_chunks": True}):  # an array forgets it when it is opened again
-        return zarr.open_array(folder, mode="r+" if to_write else "r")
+        try:
+            return zarr.open_array(folder, mode="r+" if to_write else "r")
+        except Exception as error:  # zarr, numcodecs and json tell of damage in many ways
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise StoreError(
+                f"{folder / _METADATA}: expected an array of the store, found a damaged file ({first_line(error)})."
+                " Put a whole copy back, or name another --store"
+            ) from None
 
 
 def open_or_make_array(folder: Path, like: np.ndarray, num_shards: int, shard_rows: int) -> zarr.Array:
@@ -58,12 +66,17 @@ def check_fits(folder: Path, values: np.ndarray) -> None:
         )
 
 
+def arrays_below(path: Path) -> list[Path]:
+    """The folders of all arrays below `path`."""
+    return [metadata.parent for metadata in path.rglob(_METADATA)]
+
+
 def fit_arrays(path: Path, length: int) -> None:
     """Give every array below `path` room for `length` rows, no more and no less."""
-    for metadata in path.rglob(_METADATA):
-        array = open_array(metadata.parent, to_write=True)
+    for folder in arrays_below(path):
+        array = open_array(folder, to_write=True)
         if array.shape[0] != length:
-            _resize(array, metadata.parent, length)
+            _resize(array, folder, length)
 
 
 def write_chunk(array: zarr.Array, folder: Path, shard: int, rows: np.ndarray) -> None:
@@ -78,8 +91,8 @@ def write_chunk(array: zarr.Array, folder: Path, shard: int, rows: np.ndarray) -
 def chunks_without(path: Path, shards: set[int]) -> list[Path]:
     """The chunks of all arrays below `path` that are of none of `shards`."""
     found = []
-    for metadata in path.rglob(_METADATA):
-        chunks = metadata.parent / "c"
+    for folder in arrays_below(path):
+        chunks = folder / "c"
         if chunks.is_dir():
             found += [chunk for chunk in chunks.iterdir() if chunk.name.isdigit() and int(chunk.name) not in shards]
     return found

@@ -19,7 +19,6 @@ says from its first shard on. So processes may write different shards of one pla
 but what each would write the same.
 """
 
-import hashlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -29,8 +28,17 @@ import numpy as np
 import zarr
 
 from g2is.errors import StoreError
-from g2is.store.arrays import check_fits, chunks_without, fit_arrays, open_array, open_or_make_array, write_chunk
-from g2is.store.files import read_json, remove, write_json
+from g2is.store.arrays import (
+    arrays_below,
+    check_fits,
+    chunks_without,
+    fit_arrays,
+    open_array,
+    open_or_make_array,
+    write_chunk,
+)
+from g2is.store.files import remove
+from g2is.store.markers import Marker, StoredArray, checksum_of_all, chunk_checksum, read_marker, write_marker
 from g2is.store.plan import PLAN, PlannedShard, ShardPlan, cut_shards, missing_rows, read_plan, write_plan
 
 
@@ -54,10 +62,11 @@ class RowTable:
         self.path = path
         self.shard_rows = shard_rows
         self.fingerprint = fingerprint
-        self._num_rows: dict[int, int] = {}
+        self._markers: dict[int, Marker] = {}
+        self._checked: set[int] = set()  # shards with one checksum of all arrays, once that is found right
         self._planned: Mapping[int, np.ndarray] | None = None  # keys by number, once the plan is read or made
         for marker in sorted((path / "markers").glob("*.json")):
-            self._read_marker(marker)
+            self._markers[int(marker.stem)] = read_marker(marker, fingerprint, shard_rows)
 
     def sweep(self) -> int:
         """Remove what a crash left: chunks without a marker and partial files. Returns how many were removed.
@@ -65,24 +74,24 @@ class RowTable:
         Where no shard is stored, all goes: the next may be made under other settings, with rows of another shape. The
         plan stays: whoever plans next sees whether it still holds.
         """
-        if not self._num_rows and self.path.is_dir():
+        if not self._markers and self.path.is_dir():
             leftovers = [entry for entry in self.path.iterdir() if entry.name != PLAN]
             for leftover in leftovers:
                 remove(leftover)
             return len(leftovers)
-        leftovers = [*self.path.rglob("*.partial"), *chunks_without(self.path, set(self._num_rows))]
+        leftovers = [*self.path.rglob("*.partial"), *chunks_without(self.path, set(self._markers))]
         for leftover in leftovers:
             remove(leftover)
         return len(leftovers)
 
     def positions(self) -> dict[bytes, int]:
         """Where each stored key's row stands in the arrays."""
-        if not self._num_rows:
+        if not self._markers:
             return {}
         array = open_array(self.path / "key")
         found: dict[bytes, int] = {}
-        for shard, num_rows in sorted(self._num_rows.items()):
-            for offset, key in enumerate(self._chunk(array, "key", shard)[:num_rows]):
+        for shard, marker in sorted(self._markers.items()):
+            for offset, key in enumerate(self._chunk(array, "key", shard)[: marker.num_rows]):
                 found[key.tobytes()] = shard * self.shard_rows + offset
         return found
 
@@ -139,14 +148,15 @@ class RowTable:
         numbers: list[int] = []
         candidate = 0
         while len(numbers) < num_shards:
-            if candidate not in self._num_rows and candidate not in kept:
+            if candidate not in self._markers and candidate not in kept:
                 numbers.append(candidate)
             candidate += 1
         return numbers
 
     def width(self, name: str) -> int:
         """How many numbers a row of the two-dimensional array `name` has. Raises StoreError if there is none."""
-        return int(open_array(self.path / name).shape[1])
+        of_shards = [marker.arrays[name].row_shape for marker in self._markers.values() if name in marker.arrays]
+        return int(of_shards[0][0] if of_shards else open_array(self.path / name).shape[1])
 
     def write(self, number: int, shard: Shard) -> None:
         """Store a shard: its chunks, an fsync, then its marker.
@@ -155,7 +165,7 @@ class RowTable:
         the arrays are not of the shape and dtype of those stored before.
         """
         num_rows = len(shard.key)
-        assert number not in self._num_rows, f"shard {number} is already stored"
+        assert number not in self._markers, f"shard {number} is already stored"
         assert 0 < num_rows <= self.shard_rows, f"{num_rows} rows in a shard of {self.shard_rows}"
         if self._keys_by_number() is not None:
             self.check_planned(number, shard.key)
@@ -163,16 +173,17 @@ class RowTable:
         for name, values in arrays.items():
             assert len(values) == num_rows, f"{name}: {len(values)} rows in a shard of {num_rows}"
             check_fits(self.path / name, values)
-        checksum = hashlib.blake2b(digest_size=16)
+        stored: dict[str, StoredArray] = {}
         for name, values in sorted(arrays.items()):
             array = open_or_make_array(self.path / name, values, self._num_shards(number), self.shard_rows)
             padded = np.zeros((self.shard_rows, *values.shape[1:]), values.dtype)
             padded[:num_rows] = values
             write_chunk(array, self.path / name, number, padded)
-            checksum.update(name.encode() + b"\0" + padded.tobytes())
-        marker = {"fingerprint": self.fingerprint, "num_rows": num_rows, "checksum": checksum.hexdigest()}
-        write_json(self.path / "markers" / f"{number:06d}.json", marker)
-        self._num_rows[number] = num_rows
+            checksum = chunk_checksum(self.fingerprint, number, name, padded)
+            stored[name] = StoredArray(values.dtype.name, values.shape[1:], checksum)
+        marker = Marker(num_rows, stored)
+        write_marker(self._marker(number), self.fingerprint, marker)
+        self._markers[number] = marker
 
     def read(
         self,
@@ -190,7 +201,7 @@ class RowTable:
             out = np.empty((len(positions), *array.shape[1:]), array.dtype)
         shard_of = positions // self.shard_rows
         order = np.argsort(shard_of, kind="stable")
-        bounds = np.searchsorted(shard_of[order], np.arange(array.shape[0] // self.shard_rows + 1))
+        bounds = np.searchsorted(shard_of[order], np.arange(shard_of.max(initial=-1) + 2))
         for shard, (low, high) in enumerate(pairwise(bounds)):
             if low < high:
                 wanted = order[low:high]
@@ -199,17 +210,38 @@ class RowTable:
         return out
 
     def _chunk(self, array: zarr.Array, name: str, shard: int) -> np.ndarray:
+        """The rows (shard_rows, …) of a shard, which are those that were written. Raises StoreError if they are not."""
         start = shard * self.shard_rows
         place = self.path / name / "c" / str(shard) / "/".join("0" * (array.ndim - 1))
         try:
             if not place.exists():  # zarr would answer zeros
                 raise FileNotFoundError("the chunk is missing")
-            return np.asarray(array[start : start + self.shard_rows])
+            rows = np.asarray(array[start : start + self.shard_rows])
+            if not self._is_as_written(name, shard, rows):
+                raise ValueError("these are not the bytes that were written")
         except (ValueError, OSError) as error:
             raise StoreError(
                 f"{place}: expected shard {shard} as it was written, found it damaged ({error}). Remove"
                 f" {self._marker(shard)} and run the same command again: only this shard is computed anew"
             ) from None
+        return rows
+
+    def _is_as_written(self, name: str, shard: int, rows: np.ndarray) -> bool:
+        marker = self._markers[shard]
+        if len(rows) != self.shard_rows:
+            return False  # zarr.json says that the array is shorter
+        if marker.of_all is None:
+            of = marker.arrays.get(name)
+            return (
+                of is not None and of.fits(rows) and of.checksum == chunk_checksum(self.fingerprint, shard, name, rows)
+            )
+        if shard not in self._checked:
+            arrays = {of.relative_to(self.path).as_posix(): open_array(of) for of in arrays_below(self.path)}
+            chunks = {name: np.asarray(of[shard * self.shard_rows :][: self.shard_rows]) for name, of in arrays.items()}
+            if checksum_of_all(chunks) != marker.of_all:
+                return False
+            self._checked.add(shard)
+        return True
 
     def _keys_by_number(self) -> Mapping[int, np.ndarray] | None:
         """The keys of each shard of the plan; None where there is no plan. Raises StoreError if it does not hold."""
@@ -232,24 +264,14 @@ class RowTable:
             return {}
         if found is None or not self._holds(found):
             return {}
-        return {number: keys for number, keys in found.keys.items() if number not in self._num_rows}
+        return {number: keys for number, keys in found.keys.items() if number not in self._markers}
 
     def _holds(self, plan: ShardPlan) -> bool:
         return (plan.fingerprint, plan.shard_rows) == (self.fingerprint, self.shard_rows)
 
     def _num_shards(self, number: int = -1) -> int:
         """How many shards the arrays must have room for: those stored, those planned and `number`."""
-        return 1 + max(number, *self._num_rows, *(self._planned or ()), -1)
+        return 1 + max(number, *self._markers, *(self._planned or ()), -1)
 
     def _marker(self, shard: int) -> Path:
         return self.path / "markers" / f"{shard:06d}.json"
-
-    def _read_marker(self, path: Path) -> None:
-        marker = read_json(path)
-        if marker.get("fingerprint") != self.fingerprint:
-            raise StoreError(
-                f"{path}: expected a shard made under fingerprint {self.fingerprint}, found"
-                f" {marker.get('fingerprint')}. The store holds rows made with another adapter or other settings: name"
-                " another --store"
-            )
-        self._num_rows[int(path.stem)] = int(marker["num_rows"])

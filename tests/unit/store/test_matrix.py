@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +6,8 @@ import pytest
 import zarr
 
 from g2is.errors import StoreError
+from g2is.store.files import write_json
+from g2is.store.markers import checksum_of_all
 from g2is.store.matrix import RowTable, Shard
 
 ROWS = "epoch-1/less/rows"
@@ -136,3 +139,85 @@ def test_what_is_left_of_a_first_shard_goes_whole_so_that_other_rows_may_be_stor
     other.sweep()
     other.write(0, make_shard(4, dim=13))
     assert other.read(ROWS, np.arange(4)).shape == (4, 13)
+
+
+def two_shards(folder: Path, fingerprint: str = "f", seed: int = 0) -> RowTable:
+    table = RowTable(folder, fingerprint, shard_rows=4)
+    for number in range(2):
+        table.write(number, make_shard(4, seed + number))
+    return RowTable(folder, fingerprint, shard_rows=4)
+
+
+def copied(source: Path, place: Path) -> None:
+    place.write_bytes(source.read_bytes())
+
+
+@pytest.mark.parametrize("name", [ROWS, "epoch-1/loss", "key"])
+def test_a_whole_chunk_of_another_shard_is_not_this_one(name: str, tmp_path: Path) -> None:
+    table = two_shards(tmp_path)
+    inner = "0" if name in (ROWS, "key") else ""
+    copied(tmp_path / name / "c/1" / inner, tmp_path / name / "c/0" / inner)
+    # the naive reader: zarr takes it without a word
+    array = zarr.open_array(tmp_path / name, mode="r")
+    assert np.array_equal(array[:4], array[4:])
+    with pytest.raises(StoreError, match=r"shard 0 .* not the bytes that were written"):
+        table.positions() if name == "key" else table.read(name, np.arange(8))
+
+
+def test_a_whole_chunk_of_another_array_or_store_is_not_this_one(tmp_path: Path) -> None:
+    table, other = two_shards(tmp_path / "one"), tmp_path / "other"
+    two_shards(other, "another", seed=7)
+    copied(other / ROWS / "c/0/0", tmp_path / "one" / ROWS / "c/0/0")
+    with pytest.raises(StoreError, match="not the bytes that were written"):
+        table.read(ROWS, np.arange(4))
+    copied(tmp_path / "one/epoch-1/loss/c/0", tmp_path / "one/epoch-1/less/norm/c/0")
+    with pytest.raises(StoreError, match="not the bytes that were written"):
+        table.read("epoch-1/less/norm", np.arange(4))
+
+
+@pytest.mark.parametrize(("key", "value"), [("shape", [4, 12]), ("shape", [8, 11]), ("data_type", "int16")])
+def test_what_an_array_is_comes_from_the_markers_and_not_from_zarr_json(
+    key: str, value: object, tmp_path: Path
+) -> None:
+    table = two_shards(tmp_path)
+    metadata = tmp_path / ROWS / "zarr.json"
+    content = json.loads(metadata.read_text())
+    content[key] = value
+    if key == "data_type":
+        content["fill_value"] = 0
+    metadata.write_text(json.dumps(content))
+    with pytest.raises(StoreError, match=r"damaged"):
+        table.read(ROWS, np.arange(8))
+    assert table.width(ROWS) == 12
+
+
+def test_a_zarr_json_that_is_none_is_one_message(tmp_path: Path) -> None:
+    table = two_shards(tmp_path)
+    for content in (b"", b"{}", b"[1", b'{"zarr_format": 3, "node_type": "array"}'):
+        (tmp_path / ROWS / "zarr.json").write_bytes(content)
+        with pytest.raises(StoreError, match=r"zarr\.json: expected an array of the store, found a damaged file"):
+            table.read(ROWS, np.arange(8))
+
+
+def test_a_shard_of_an_older_store_has_one_checksum_and_is_checked_by_it(tmp_path: Path) -> None:
+    two_shards(tmp_path)
+    for number in range(2):
+        shard = make_shard(4, number)
+        total = checksum_of_all({**shard.arrays, "key": shard.key})
+        write_json(tmp_path / f"markers/{number:06d}.json", {"fingerprint": "f", "num_rows": 4, "checksum": total})
+    table = RowTable(tmp_path, "f", shard_rows=4)
+    assert np.array_equal(table.read(ROWS, np.arange(4)), make_shard(4).arrays[ROWS])
+    copied(tmp_path / "epoch-1/loss/c/1", tmp_path / "epoch-1/loss/c/0")
+    with pytest.raises(StoreError, match="not the bytes that were written"):
+        RowTable(tmp_path, "f", shard_rows=4).read("epoch-1/loss", np.arange(4))
+
+
+@pytest.mark.parametrize(
+    "damage", [{"num_rows": 0}, {"num_rows": 5}, {"num_rows": "4"}, {"num_rows": True}, {"arrays": {}}, {"arrays": 3}]
+)
+def test_a_marker_with_other_contents_is_one_message(damage: dict[str, object], tmp_path: Path) -> None:
+    two_shards(tmp_path)
+    marker = tmp_path / "markers/000001.json"
+    marker.write_text(json.dumps(json.loads(marker.read_text()) | damage))
+    with pytest.raises(StoreError, match=r"000001\.json: expected the marker of a shard of 1 to 4 rows"):
+        RowTable(tmp_path, "f", shard_rows=4)
