@@ -195,4 +195,11 @@ def _read_zarr(path: Path, place: str) -> np.ndarray:
     if isinstance(node, zarr.Group):
         names = ", ".join(sorted(node.array_keys())) or "none"
         raise MatrixError(f"{place}: expected a Zarr array, found a group; name one of its arrays ({names})")
+    # zarr answers the fill value for a chunk that is not there, and leaves chunks of nothing else out when it writes
+    if (missing := node.nchunks - node.nchunks_initialized) > 0:
+        raise MatrixError(
+            f"{place}: expected all {node.nchunks} chunks of the array, found {missing} missing, which would be read as"
+            f" {node.fill_value}. Copy it again; or if they are meant to be that, write it with zarr's"
+            " config={'write_empty_chunks': True}"
+        )
     return np.asarray(node[:])

@@ -185,3 +185,15 @@ def test_a_graph_must_be_an_npy_file(tmp_path: Path) -> None:
     (tmp_path / "graph.pkl").write_bytes(b"")
     with pytest.raises(MatrixError, match=r"expected a \.npy file of row indices, found \.pkl"):
         load_graph(tmp_path / "graph.pkl", 3)
+
+
+@pytest.mark.parametrize("options", [{"zarr_format": 2}, {"zarr_format": 3}, {"zarr_format": 3, "shards": (2, 3)}])
+def test_a_missing_chunk_is_refused_and_not_read_as_zeros(tmp_path: Path, options: dict[str, Any]) -> None:
+    array = zarr.create_array(tmp_path / "m", shape=(4, 3), chunks=(1, 3), dtype="float32", **options)
+    array[:] = np.arange(1, 13).reshape(4, 3)
+    whole = load_matrix(tmp_path / "m", "pool gradients")
+    assert as_array(whole)[0].tolist() == [1, 2, 3]
+    chunk = next(path for path in sorted((tmp_path / "m").rglob("*")) if path.is_file() and path.name[0].isdigit())
+    chunk.unlink()
+    assert not np.asarray(zarr.open_array(tmp_path / "m", mode="r")[:]).all()  # what a naive reader takes
+    assert "missing, which would be read as 0.0" in refused(tmp_path / "m")
