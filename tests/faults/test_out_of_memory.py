@@ -83,7 +83,9 @@ def train_with_little_memory(result: Path, folder: Path) -> None:
 
     def train(num_rows: int, length: int, name: str) -> None:
         rows, place = make_rows(num_rows, length), folder / name
-        train_adapter(tiny_adapted_model("llama", "attention"), rows, place, tuning, "linear", execution, print)
+        train_adapter(
+            tiny_adapted_model("llama", "attention"), rows, place, tuning, "linear", execution, print, notice=print
+        )
 
     train(8, 8, "calm")  # every library is loaded
     tell_why_it_ends(result, lambda: train(8, 8_000, "pressed"), 300 * 2**20)

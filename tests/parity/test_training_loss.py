@@ -23,7 +23,9 @@ CONFIG = TuningConfig(epochs=2, batch_size=6, device_batch_size=2, learning_rate
 def test_training_takes_the_steps_of_the_stock_trainer(name: str, tmp_path: Path) -> None:
     rows = random_rows((5, 19, 12, 19, 7, 30))
     ours, stock = (tiny_adapted_model(name, "attention", dropout=0.0) for _ in range(2))
-    state = train_adapter(ours, rows, tmp_path / "ours", CONFIG, "constant_with_warmup", ExecutionConfig(), _silent)
+    state = train_adapter(
+        ours, rows, tmp_path / "ours", CONFIG, "constant_with_warmup", ExecutionConfig(), _silent, notice=print
+    )
     trainer = Trainer(
         model=stock,
         args=_arguments(

@@ -61,7 +61,9 @@ def compare(
         remove(place)
         begin = time.monotonic()
         with reporter.stage(f"tune on {name}", "steps") as progress:
-            model = tune(prepared.model, pool.token_rows(positions), place, tuning, execution, device, progress)
+            model = tune(
+                prepared.model, pool.token_rows(positions), place, tuning, execution, device, progress, reporter.notice
+            )
         outcomes.append(outcome(name, model, len(positions), time.monotonic() - begin))
     write_json(folder / "comparison.json", {"tuning": tuning.model_dump(), "outcomes": [asdict(o) for o in outcomes]})
     return outcomes

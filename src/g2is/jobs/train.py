@@ -75,7 +75,7 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
             rows = table.token_rows()
             try:
                 with reporter.stage("tune", "steps") as progress:
-                    tune(model, rows, config.out, config.tuning, config.execution, device, progress)
+                    tune(model, rows, config.out, config.tuning, config.execution, device, progress, reporter.notice)
             except ModelError:  # not one of memory that ran out later: what was done then is kept
                 work.unbind()  # nothing of it serves
                 remove(config.out / "trainer")

@@ -102,7 +102,9 @@ class Trials:
             remove(folder / "training.json")  # an adapter that was not kept is trained again for another target
             rows = self.pool.token_rows(positions)
             with reporter.stage("tune", "steps") as progress:
-                model = tune(self.model, rows, folder, tuning, self.config.execution, self.device, progress)
+                model = tune(
+                    self.model, rows, folder, tuning, self.config.execution, self.device, progress, reporter.notice
+                )
         elif untested:
             model = load_adapter(self.model, folder / ADAPTER, self.device)
         for target in untested:

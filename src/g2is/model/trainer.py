@@ -1,12 +1,9 @@
-"""The stock Trainer, as warm-up and tuning use it: quiet, and resumable after a kill at any moment.
-
-The Trainer writes its checkpoints in place: one counts only with the file `complete` in it.
-"""
+"""The stock Trainer, as warm-up and tuning use it: quiet, and resumable after a kill at any moment."""
 
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -21,13 +18,13 @@ from g2is.config import ExecutionConfig, TuningConfig, WarmupConfig
 from g2is.errors import ConfigError, G2isError, ModelError, TooLittleMemoryError, first_line
 from g2is.machine.memory import is_out_of_memory
 from g2is.model.batches import Batch, Row, pad_batch
+from g2is.model.checkpoints import keep_sound, seal
 from g2is.model.losses import token_losses
 from g2is.model.parameters import trainable_parameters, without_gradient
 from g2is.model.step_order import StepOrder
 from g2is.progress import Progress
-from g2is.store.files import fsync, read_json, remove, write_json
+from g2is.store.files import read_json, write_json
 
-_COMPLETE = "complete"
 _LOG_FOLDERS = ("TENSORBOARD_LOGGING_DIR", "WANDB_DIR")
 
 
@@ -40,15 +37,18 @@ def train_adapter(
     execution: ExecutionConfig,
     progress: Progress,
     *callbacks: TrainerCallback,
+    notice: Callable[[str], None],
 ) -> TrainerState:
-    """Train the adapter of `model` on `rows`, from the last complete checkpoint in `folder` if there is one.
+    """Train the adapter of `model` on `rows`, from the last sound checkpoint in `folder` if there is one.
+
+    `notice` is told of checkpoints that are damaged.
 
     Batch order, dropout and optimizer come out bit for bit as in an undisturbed run on the same machine, threads and
     versions. Raises ModelError if the loss does not reach a trainable parameter, the training diverges, or a step does
     not fit in memory; TooLittleMemoryError if that step comes after a complete checkpoint; ConfigError as
     `check_reporting`.
     """
-    resume_from = _keep_last_complete(folder)
+    resume_from = keep_sound(folder, notice)
     check_reporting(execution)
     with _logging_below(folder.parent / "logs", execution.report_to):
         trainer = _SortedSteps(
@@ -61,7 +61,7 @@ def train_adapter(
         trainer.remove_callback(PrinterCallback)  # progress is ours to report
         trainer.model_accepts_loss_kwargs = True  # else the step's tokens are not counted for every model
         try:
-            trainer.train(resume_from_checkpoint=resume_from)
+            trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -79,7 +79,7 @@ def _too_little_memory(
         f"expected memory for {device_batch} examples of up to {longest} tokens in a training step, found too little"
     )
     lower = f"{section}.device_batch_size, examples.max_length or {section}.lora.rank"
-    if (checkpoint := _keep_last_complete(folder)) is None:
+    if (checkpoint := keep_sound(folder, lambda _: None)) is None:
         return ModelError(f"{found}. Lower {lower}, or use a device with more ({first_line(error)})")
     return TooLittleMemoryError(
         f"{found}. {checkpoint} is kept: where there is more memory, the same command goes on from it. Or lower"
@@ -169,9 +169,7 @@ class _Watch(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        fsync(checkpoint)
-        (checkpoint / _COMPLETE).touch()
-        fsync(checkpoint)
+        seal(checkpoint)
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -231,17 +229,3 @@ def _arguments(
 def _collate(rows: Sequence[Row]) -> dict[str, torch.Tensor]:
     batch = pad_batch(rows)
     return vars(batch)
-
-
-def _keep_last_complete(folder: Path) -> str | None:
-    """Remove every checkpoint but the last complete one, and return its path, if there is one.
-
-    An older one may be half removed by the Trainer's rotation: its marker goes first, lest it be taken for whole later.
-    """
-    checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.removeprefix("checkpoint-")))
-    complete = [checkpoint for checkpoint in checkpoints if (checkpoint / _COMPLETE).exists()]
-    for checkpoint in checkpoints:
-        if checkpoint not in complete[-1:]:
-            remove(checkpoint / _COMPLETE)
-            remove(checkpoint)
-    return str(complete[-1]) if complete else None

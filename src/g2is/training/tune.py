@@ -7,7 +7,7 @@ Folder layout:
     training.json            written last: examples, steps, seconds, the loss by step
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,15 +47,18 @@ def tune(
     execution: ExecutionConfig,
     device: torch.device,
     progress: Progress,
+    notice: Callable[[str], None],
 ) -> PeftModel:
     """Train a fresh adapter on `rows`, keep it in `folder` and return the model with it, in eval mode on `device`.
 
-    Goes on from the last complete checkpoint in `folder`. Raises ModelError where the model cannot be adapted as asked,
-    and as `train_adapter`.
+    Goes on from the last sound checkpoint in `folder`; `notice` is told of damaged ones. Raises
+    ModelError where the model cannot be adapted as asked, and as `train_adapter`.
     """
     adapted = attach_adapter(model.load(device), config.lora, config.seed, "tuning")
     trainer_folder = folder / "trainer"
-    state = train_adapter(adapted, rows, trainer_folder, config, _SCHEDULES[config.schedule], execution, progress)
+    state = train_adapter(
+        adapted, rows, trainer_folder, config, _SCHEDULES[config.schedule], execution, progress, notice=notice
+    )
     by_step = [entry for entry in state.log_history if "learning_rate" in entry]
     write_atomically(folder / ADAPTER, lambda temporary: save_adapter(adapted, temporary))
     write_json(

@@ -3,12 +3,12 @@
 Folder layout below `warmup/`:
 
     sample.json              keys of the pool rows drawn, written before training: a pool that grows redraws nothing
-    trainer/checkpoint-N/    the Trainer's own; counts only with the file `complete` in it; removed in the end
+    trainer/checkpoint-N/    the Trainer's own (`model/checkpoints.py`); removed in the end
     epoch-E/                 adapter_model.safetensors, adapter_config.json, moments.safetensors
     complete.json            written last: the kept checkpoints, their digests, their mean learning rates, the losses
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,16 +106,25 @@ def train_warmup(
     config: WarmupConfig,
     execution: ExecutionConfig,
     progress: Progress,
+    notice: Callable[[str], None],
 ) -> list[Checkpoint]:
     """Train the adapter of `model` on `rows` and keep it, with Adam's moments, for the last epoch or each.
 
-    Goes on from the last complete checkpoint in `folder`. Batch order, dropout and optimizer come out bit for bit as
-    in an undisturbed run on the same machine, threads and versions.
+    Goes on from the last sound checkpoint in `folder`; `notice` is told of damaged ones. Batch
+    order, dropout and optimizer come out bit for bit as in an undisturbed run on the same machine, threads and versions.
     """
     trainer_folder = folder / "trainer"
     keep_each = config.checkpoints == "each"
     state = train_adapter(
-        model, rows, trainer_folder, config, "linear", execution, progress, _Keeper(folder, model, keep_each)
+        model,
+        rows,
+        trainer_folder,
+        config,
+        "linear",
+        execution,
+        progress,
+        _Keeper(folder, model, keep_each),
+        notice=notice,
     )
     history = [entry for entry in state.log_history if "learning_rate" in entry]
     names = [f"epoch-{epoch}" for epoch in range(1, config.epochs + 1)]

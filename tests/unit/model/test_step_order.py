@@ -64,6 +64,15 @@ def test_a_step_s_update_does_not_depend_on_how_it_is_cut(
             find_model(ModelConfig(name=str(MODEL))).load(torch.device("cpu")), config.lora, 0, "tuning"
         )
         folder = tmp_path_factory.mktemp("step")
-        train_adapter(model, rows, folder, config, "constant_with_warmup", ExecutionConfig(), lambda done, total: None)
+        train_adapter(
+            model,
+            rows,
+            folder,
+            config,
+            "constant_with_warmup",
+            ExecutionConfig(),
+            lambda done, total: None,
+            notice=print,
+        )
         updates.append(torch.cat([parameter.detach().flatten() for parameter in trainable_parameters(model).values()]))
     torch.testing.assert_close(updates[0], updates[1], rtol=1e-4, atol=1e-6)

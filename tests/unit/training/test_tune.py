@@ -41,7 +41,7 @@ def run(
     progress: Progress = lambda done, total: None,
 ) -> PeftModel:
     model = find_model(ModelConfig(name=str(MODEL)))
-    return tune(model, rows(), folder, settings, execution or ExecutionConfig(), CPU, progress)
+    return tune(model, rows(), folder, settings, execution or ExecutionConfig(), CPU, progress, print)
 
 
 def finished_record(folder: Path) -> dict[str, Any]:

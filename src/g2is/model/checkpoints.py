@@ -1,0 +1,66 @@
+"""The Trainer's checkpoints: which of them a stopped training may go on from.
+
+The Trainer writes them in place. One counts only with the file `complete` in it, which is written last and holds the
+digest of every other file. The one before is kept until the next is complete, and longer: where the last is damaged,
+a training goes on from that one.
+"""
+
+import hashlib
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from g2is.errors import StoreError
+from g2is.store.files import fsync, read_json, remove, write_json
+
+COMPLETE = "complete"
+_PREFIX = "checkpoint-"
+
+
+def seal(checkpoint: Path) -> None:
+    """Make the checkpoint durable, and mark it as complete with the digests of its files."""
+    fsync(checkpoint)
+    write_json(checkpoint / COMPLETE, _digests(checkpoint))
+
+
+def keep_sound(folder: Path, notice: Callable[[str], None]) -> Path | None:
+    """Remove every checkpoint in `folder` that is not complete or not as it was written; return the last one left.
+
+    `notice` is told of each that is damaged. An older one may be half removed by the Trainer's rotation: its marker
+    goes first, lest it be taken for whole later.
+    """
+    checkpoints = sorted(folder.glob(f"{_PREFIX}*"), key=lambda path: int(path.name.removeprefix(_PREFIX)))
+    sound = None
+    for checkpoint in checkpoints:
+        problem = _problem(checkpoint)
+        if problem is None:
+            sound = checkpoint
+            continue
+        if (checkpoint / COMPLETE).exists():
+            notice(f"{checkpoint}: {problem}; going on from the one before it" + ("" if sound else ": from the start"))
+        remove(checkpoint / COMPLETE)
+        remove(checkpoint)
+    return sound
+
+
+def _problem(checkpoint: Path) -> str | None:
+    """What is wrong with a checkpoint, or None."""
+    if not (checkpoint / COMPLETE).exists():
+        return "not complete"
+    changed = [COMPLETE]
+    with suppress(StoreError, OSError):
+        written, found = read_json(checkpoint / COMPLETE), _digests(checkpoint)
+        if written == found:
+            return None
+        changed = sorted(name for name in written.keys() | found.keys() if written.get(name) != found.get(name))
+    return f"expected the checkpoint as it was written, found {', '.join(changed[:3])} damaged"
+
+
+def _digests(checkpoint: Path) -> dict[str, str]:
+    files = sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != COMPLETE)
+    found = {}
+    for path in files:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
+        found[path.relative_to(checkpoint).as_posix()] = digest.hexdigest()
+    return found
