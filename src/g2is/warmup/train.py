@@ -110,8 +110,8 @@ def train_warmup(
 ) -> list[Checkpoint]:
     """Train the adapter of `model` on `rows` and keep it, with Adam's moments, for the last epoch or each.
 
-    Goes on from the last sound checkpoint in `folder`; `notice` is told of damaged ones. Batch
-    order, dropout and optimizer come out bit for bit as in an undisturbed run on the same machine, threads and versions.
+    Goes on from the last sound checkpoint in `folder`; `notice` is told of damaged ones. Batch order,
+    dropout and optimizer come out bit for bit as in an undisturbed run on the same machine, threads and versions.
     """
     trainer_folder = folder / "trainer"
     keep_each = config.checkpoints == "each"
