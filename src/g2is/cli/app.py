@@ -3,7 +3,6 @@
 # ruff: noqa: ARG001  # parameters tell typer which flags there are; `context.params` holds what was given
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +17,7 @@ from g2is.cli.inspect import inspect
 from g2is.cli.methods import methods
 from g2is.cli.session import quiet_libraries, reporter, stoppable
 from g2is.cli.show import show_dry_run, show_matrix_dry_run, show_matrix_walk, show_selection, show_stage
+from g2is.cli.terminal import say
 from g2is.cli.train import run_training, train
 from g2is.config.io import load, parse
 from g2is.errors import ConfigError
@@ -49,7 +49,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        sys.stdout.write(f"g2is {version('g2is')}\n")
+        say([f"g2is {version('g2is')}"])
         raise typer.Exit
 
 

@@ -9,6 +9,7 @@ import typer
 
 from g2is.cli import options
 from g2is.cli.session import quiet_libraries, reporter, stoppable
+from g2is.cli.terminal import console
 
 if TYPE_CHECKING:
     from g2is.config.compare import CompareConfig
@@ -51,10 +52,8 @@ def compare(
 def run_comparison(config: "CompareConfig") -> None:
     """Compare, or go on, and print the table."""
     with stoppable():
-        from rich.console import Console
-
         from g2is.comparison.terminal import show_comparison
         from g2is.jobs.compare import compare_methods
 
         quiet_libraries()
-        show_comparison(compare_methods(config, reporter()), Console())
+        show_comparison(compare_methods(config, reporter()), console())

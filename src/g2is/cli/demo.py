@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from g2is.cli import terminal
 from g2is.cli.session import quiet_libraries, reporter, stoppable
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ def demo(
 
 def show_demo(demo: "Demo", seconds: float) -> None:
     """Print the selection by skill, the comparison, and what to do next."""
-    console = Console(highlight=False)
+    console = terminal.console(markup=True)
     if not console.is_terminal:
-        console = Console(highlight=False, width=_MIN_WIDTH)
+        console = terminal.console(markup=True, width=_MIN_WIDTH)
     num_selected = len(demo.selection.rows)
     console.print(
         f"\n[bold]{num_selected} of {demo.pool_skills.total():,} rows selected.[/] The target asks for products of"

@@ -2,7 +2,6 @@
 
 # ruff: noqa: ARG001  # parameters tell typer which flags there are; `context.params` holds what was given
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from g2is.cli import options
 from g2is.cli.session import quiet_libraries, reporter, stoppable
+from g2is.cli.terminal import say
 
 if TYPE_CHECKING:
     from g2is.config import EvaluateConfig
@@ -82,4 +82,4 @@ def _show(config: "EvaluateConfig", evaluation: "Evaluation") -> None:
     lines.append(f"  {config.out / 'evaluation.json'}  (means, and what they were made from)")
     if config.test:
         lines.append(f"  {config.out / 'answers.parquet'}  (every row's answer and numbers)")
-    sys.stdout.write("\n".join(lines) + "\n")
+    say(lines)

@@ -8,6 +8,7 @@ from typing import Any, NoReturn, final
 import typer
 from typer.core import TyperCommand
 
+from g2is.cli.terminal import complain
 from g2is.errors import ConfigError, G2isError
 from g2is.store.files import NO_ROOM
 
@@ -61,7 +62,7 @@ def run_app(app: typer.Typer) -> NoReturn:
 
 
 def _fail(message: str) -> NoReturn:
-    sys.stderr.write(f"error: {message}\n")
+    complain(f"error: {message}")
     sys.exit(2)
 
 

@@ -7,6 +7,7 @@ import typer
 
 from g2is.cli import options
 from g2is.cli.session import quiet_libraries, reporter, stoppable
+from g2is.cli.terminal import console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,14 +35,12 @@ def inspect(
 
     config = inspect_config(files, model, schema, column)
     with stoppable():
-        from rich.console import Console
-
         from g2is.jobs.inspect import inspect as look
 
         if model is not None:
             quiet_libraries()
         found = look(config, reporter())
-        _print(Console(highlight=False, soft_wrap=True, markup=False, emoji=False), found)
+        _print(console(soft_wrap=True), found)
     if found.problems:
         raise typer.Exit(2)
 

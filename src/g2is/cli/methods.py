@@ -1,9 +1,9 @@
 """`g2is methods`: the grid of methods."""
 
-import sys
 from collections.abc import Sequence
 from textwrap import wrap
 
+from g2is.cli.terminal import say
 from g2is.methods import (
     GRADIENT,
     METHODS,
@@ -39,7 +39,7 @@ def methods() -> None:
     for name in SELECTORS:
         kind = selector_kind(name)
         lines += _kind(name, width, kind.line, "selection", kind.sections)
-    sys.stdout.write("\n".join(lines) + "\n")
+    say(lines)
 
 
 def _kind(name: str, width: int, line: str, section: str, declared: Sequence[type[Section]]) -> list[str]:

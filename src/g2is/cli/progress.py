@@ -15,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from g2is.cli import terminal
 from g2is.progress import Progress as Report
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -25,7 +26,7 @@ class TerminalReporter:
     """Draws stages on standard error: standard output stays for results."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True, highlight=False, emoji=False)  # :train: is no picture
+        self._console = console or terminal.console(stderr=True)
 
     @contextmanager
     def stage(self, title: str, unit: str) -> Iterator[Report]:
@@ -38,12 +39,12 @@ class TerminalReporter:
 
     def notice(self, text: str) -> None:
         """Print a notice."""
-        self._console.print(f"note: {text}", style="yellow", markup=False)
+        self._console.print(f"note: {text}", style="yellow")
 
     @contextmanager
     def _bar(self, title: str, unit: str) -> Iterator[Report]:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
             MofNCompleteColumn(),
@@ -53,7 +54,7 @@ class TerminalReporter:
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self._console, transient=True) as bars:
-            task = bars.add_task(f"{title:<{_TITLE_WIDTH}}", total=None)
+            task = bars.add_task(terminal.visible(f"{title:<{_TITLE_WIDTH}}"), total=None)
             yield lambda done, total: bars.update(task, completed=done, total=total)
 
     @contextmanager

@@ -1,11 +1,11 @@
 """What every command runs in: Ctrl-C, progress, and libraries that keep quiet."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
 
+from g2is.cli.terminal import complain
 from g2is.progress import Reporter
 
 
@@ -15,7 +15,7 @@ def stoppable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        sys.stderr.write("stopped; the same command goes on from here\n")
+        complain("stopped; the same command goes on from here")
         raise typer.Exit(130) from None
 
 

@@ -1,9 +1,9 @@
 """What commands print on standard output when they are done."""
 
-import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from g2is.cli.terminal import say
 from g2is.config.targets import TARGET
 from g2is.methods import GRADIENT
 
@@ -36,7 +36,7 @@ def show_selection(selection: "Selection", summary: dict[str, Any] | None = None
     ):
         if (selection.folder / name).exists():
             lines.append(f"  {selection.folder / name}  ({what})")
-    _print(lines)
+    say(lines)
 
 
 def _by_target(selection: "Selection") -> list[str]:
@@ -79,7 +79,7 @@ def _sources(sources: list[dict[str, Any]]) -> list[str]:
 def show_stage(config: "Config", stage: str) -> None:
     """Say where a stage that selects nothing left its work."""
     taken = f" (none: the adapter of {config.warmup.adapter})" if stage == "warmup" and config.warmup.adapter else ""
-    _print(
+    say(
         [
             f"{stage} done{taken}: {config.store / stage}",
             "  `g2is select` (or the next stage's command) with the same arguments goes on from here",
@@ -94,12 +94,12 @@ def show_matrix_walk(config: "MatrixWalkConfig", record: "Walk | Picks") -> None
         dry = "" if part.dry_after is None else f", ran dry after {part.dry_after}"
         lines.append(f"  component {part.component}: budget {part.budget}, took {part.num_taken}{dry}")
     lines.append(f"  {config.out / 'selection.parquet'}  (the rows in order, and why each was taken)")
-    _print(lines)
+    say(lines)
 
 
 def show_matrix_dry_run(found: "Matrices") -> None:
     """Say what a walk on matrices would do."""
-    _print(
+    say(
         [
             "This is what would be done; nothing was written.",
             f"  pool gradients    {found.pool.shape[0]:,} rows of {found.pool.shape[1]:,}",
@@ -130,7 +130,7 @@ def show_dry_run(estimate: "Estimate") -> None:
         made = [
             f"  rows       {estimate.representation}, of what the store does not hold yet; no warm-up, no gradients"
         ]
-    _print(
+    say(
         [
             "This is what would be done; nothing was written.",
             f"  pool       {estimate.num_pool_rows:,} rows, {estimate.num_pool_tokens:,} tokens,"
@@ -147,7 +147,3 @@ def show_dry_run(estimate: "Estimate") -> None:
             *made,
         ]
     )
-
-
-def _print(lines: list[str]) -> None:
-    sys.stdout.write("\n".join(lines) + "\n")

@@ -1,6 +1,5 @@
 """`g2is train`: fine-tune on a selection and say how it went."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +7,7 @@ import typer
 
 from g2is.cli import options
 from g2is.cli.session import quiet_libraries, reporter, stoppable
+from g2is.cli.terminal import say
 
 if TYPE_CHECKING:
     from g2is.config import TrainConfig
@@ -48,4 +48,4 @@ def _show(tuned: "Tuned") -> None:
         f" loss {losses[0]:.3f} at first, {losses[-1]:.3f} at last",
         f"  {tuned.adapter}  (load it with PEFT)",
     ]
-    sys.stdout.write("\n".join(lines) + "\n")
+    say(lines)
