@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand
 
 from g2is.cli.terminal import complain
-from g2is.errors import ConfigError, G2isError
+from g2is.errors import ConfigError, G2isError, first_line
 from g2is.store.files import NO_ROOM
 
 _UsageError: Any = typer.BadParameter.__bases__[0]  # typer exports no name for it
@@ -53,11 +53,25 @@ def run_app(app: typer.Typer) -> NoReturn:
                 f"{place}: expected room for what is written, found: {error.strerror}. Make room and give the same"
                 " command again: it goes on from here"
             )
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            _fail(
+                f"{place}: expected leave to open some tens of files, found: {error.strerror}. Raise the limit"
+                " (`ulimit -n 1024`) and give the same command again: it goes on from here"
+            )
         if error.errno in _FORBIDDEN:
             _fail(f"{place}: expected a place that may be read and written, found: {error.strerror}")
         if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
             _fail(f"{place}: expected a path that this system takes, found: {error.strerror}; name another")
         raise
+    except (MemoryError, RuntimeError) as error:  # torch's own is a RuntimeError
+        from g2is.machine.memory import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        _fail(
+            f"expected memory for what comes next, found too little ({first_line(error)}). Where there is more (a larger"
+            " machine, or a higher `ulimit -v`) the same command goes on from here"
+        )
     sys.exit(code if isinstance(code, int) else 0)
 
 

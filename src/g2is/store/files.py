@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import re
+import resource
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,23 +15,36 @@ from typing import Any
 from g2is.errors import StoreError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_LITTLE = 1 << 20  # bytes free on a disk that torch has just filled
+_LITTLE = 1 << 20  # bytes left where torch has just used up all room
+_ERRNO = re.compile(r"(?:os error |\[Errno |errno: )(\d+)")
 
 
 @contextmanager
 def naming_full_disk(path: Path) -> Iterator[None]:
-    """Libraries tell of a full disk each in its own way: make it one OSError, which names `path`."""
+    """Libraries tell of a full disk, a quota or a limit each in its own way: make it one OSError, which names `path`."""
     try:
         yield
     except Exception as error:
-        if isinstance(error, OSError):
-            if error.filename is None and error.errno in NO_ROOM:
-                raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
-        elif "(os error 28)" in str(error) or (
-            "inline_container" in str(error) and shutil.disk_usage(path.parent).free < _LITTLE
-        ):  # of safetensors, of torch.save
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        number = _errno(error, path)
+        if number in NO_ROOM and not (isinstance(error, OSError) and error.filename is not None):
+            raise OSError(number, os.strerror(number), str(path)) from error
         raise
+
+
+def _errno(error: Exception, path: Path) -> int | None:
+    """The system's number of what went wrong, where `error` tells it."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    if found := _ERRNO.search(str(error)):  # of safetensors, of pyarrow
+        return int(found.group(1))
+    if "inline_container" in str(error) or "PytorchStreamWriter" in str(error):  # of torch.save, which tells no more
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        biggest = max((file.stat().st_size for file in path.parent.rglob("*") if file.is_file()), default=0)
+        if limit != resource.RLIM_INFINITY and biggest + _LITTLE >= limit:
+            return errno.EFBIG
+        if shutil.disk_usage(path.parent).free < _LITTLE:
+            return errno.ENOSPC
+    return None
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:

@@ -1,0 +1,53 @@
+"""Limits of the system on one process: one message that says which, exit code 2, and the same command goes on after."""
+
+import resource
+from pathlib import Path
+
+import forked
+import pytest
+
+from g2is.demo.skills import write_pool, write_target
+
+MODEL = Path(__file__).resolve().parents[2] / "src/g2is/demo/model"
+SETTINGS = ["warmup.lora.rank=4", "warmup.fraction=0.3", "warmup.epochs=1", "gradients.projection.dim=512"]
+
+
+def command(folder: Path, out: str) -> list[str]:
+    settings = [part for setting in SETTINGS for part in ("--set", setting)]
+    files = [str(folder / "pool.jsonl"), str(folder / "target.jsonl"), "--model", str(MODEL)]
+    return ["select", *files, "--out", str(folder / out), "--budget", "10%", *settings]
+
+
+def limited(arguments: list[str], errors: Path, kind: int, limit: int) -> None:
+    resource.setrlimit(kind, (limit, limit))
+    forked._main(arguments, errors, "", 0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("limits")
+    write_pool(folder / "pool.jsonl", num_rows=120)
+    write_target(folder / "target.jsonl", num_rows=8)
+    return folder
+
+
+FSIZE, NOFILE, AS = resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE, resource.RLIMIT_AS
+LIMITS = {
+    # what is written first that is larger: tokens, adapter, the Trainer's checkpoint, a shard's rows …
+    **{f"files of {size} KiB": (FSIZE, size << 10, "File too large") for size in (1, 8, 40, 100, 400)},
+    **{f"{num} open files": (NOFILE, num, "Too many open files") for num in (7, 10, 14)},
+    **{f"{size} MiB of memory": (AS, size << 20, "expected memory for what comes next") for size in (900, 1500)},
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_limit_is_one_message_and_nothing_is_lost(folder: Path, name: str) -> None:
+    kind, limit, found = LIMITS[name]
+    errors, out = folder / "errors", name.replace(" ", "-")
+    process = forked.start(limited, command(folder, out), errors, kind, limit)
+    assert forked.ended(process) == 2, errors.read_text()
+    text = errors.read_text()
+    assert "Traceback" not in text
+    assert text.count("error: ") == 1
+    assert found in text
+    forked.run(command(folder, out), errors)
