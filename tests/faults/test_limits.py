@@ -35,7 +35,7 @@ FSIZE, NOFILE, AS = resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE, resource.RLIM
 LIMITS = {
     # what is written first that is larger: tokens, adapter, the Trainer's checkpoint, a shard's rows …
     **{f"files of {size} KiB": (FSIZE, size << 10, "File too large") for size in (1, 8, 40, 100, 400)},
-    **{f"{num} open files": (NOFILE, num, "Too many open files") for num in (7, 10, 14)},
+    **{f"{num} open files": (NOFILE, num, "Too many open files") for num in (7, 10)},
     **{f"{size} MiB of memory": (AS, size << 20, "expected memory for what comes next") for size in (900, 1500)},
 }
 

@@ -69,7 +69,7 @@ def run_app(app: typer.Typer) -> NoReturn:
         if not is_out_of_memory(error):
             raise
         _fail(
-            f"expected memory for what comes next, found too little ({first_line(error)}). Where there is more (a larger"
+            f"expected memory for what comes next, found too little ({first_line(error)}). Where there is more (another"
             " machine, or a higher `ulimit -v`) the same command goes on from here"
         )
     sys.exit(code if isinstance(code, int) else 0)

@@ -21,7 +21,7 @@ _ERRNO = re.compile(r"(?:os error |\[Errno |errno: )(\d+)")
 
 @contextmanager
 def naming_full_disk(path: Path) -> Iterator[None]:
-    """Libraries tell of a full disk, a quota or a limit each in its own way: make it one OSError, which names `path`."""
+    """Libraries tell of a full disk or a limit each in its own way: make it one OSError, which names `path`."""
     try:
         yield
     except Exception as error:
