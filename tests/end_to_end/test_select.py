@@ -275,7 +275,7 @@ def test_ctrl_c_ends_with_one_line_and_the_same_command_goes_on(sample: Path, tm
     _, err = process.communicate()
     assert process.returncode == 130, err
     first = json.loads((tmp_path / "run/summary.json").read_text())
-    assert "stopped; the same command goes on from here" in err
+    assert f"stopped; what is done is kept in {tmp_path / 'run'}: the same command goes on from here" in err
     assert "Traceback" not in err
     subprocess.run(arguments, check=True, capture_output=True)
     assert len(selected_ids(tmp_path / "run")) == 15

@@ -63,7 +63,7 @@ def _main(arguments: list[str], errors: Path, dies_before: str, calls: int) -> N
     if dies_before:
         _replace(dies_before, calls)
     sys.argv = ["g2is", *arguments]
-    importlib.import_module("g2is.cli.app").main()
+    importlib.import_module("g2is.__main__").main()
 
 
 def _replace(path: str, calls: int) -> None:

@@ -15,8 +15,9 @@ from g2is.cli.evaluate import evaluate, run_evaluation
 from g2is.cli.failures import EachFlagOnce, run_app
 from g2is.cli.inspect import inspect
 from g2is.cli.methods import methods
-from g2is.cli.session import quiet_libraries, reporter, stoppable
+from g2is.cli.session import quiet_libraries, reporter
 from g2is.cli.show import show_dry_run, show_matrix_dry_run, show_matrix_walk, show_selection, show_stage
+from g2is.cli.stopping import stoppable
 from g2is.cli.terminal import say
 from g2is.cli.train import run_training, train
 from g2is.config.io import load, parse
@@ -212,9 +213,9 @@ def walk(
 @app.command(cls=EachFlagOnce)
 def export(run: Annotated[Path, typer.Argument(help="a run folder with a selection in it")]) -> None:
     """Stage 4: write the selected examples of a run again, as original lines and as messages."""
-    with stoppable():
-        from g2is.jobs.select import export_run
+    from g2is.jobs.select import export_run
 
+    with stoppable(run):
         show_selection(export_run(run, reporter()))
 
 
@@ -278,13 +279,12 @@ def _run_stages(command: str, context: typer.Context, last: "StageName", dry_run
 
 
 def _run(config: "Config", last: "StageName", dry_run: bool) -> None:
-    with stoppable():
-        from g2is.jobs.select import run
+    from g2is.jobs.estimate import estimate
+    from g2is.jobs.select import run
 
-        quiet_libraries()
+    quiet_libraries()
+    with stoppable(None if dry_run else config.out):
         if dry_run:
-            from g2is.jobs.estimate import estimate
-
             show_dry_run(estimate(config, reporter()))
             return
         results = run(config, last, reporter())
@@ -295,9 +295,9 @@ def _run(config: "Config", last: "StageName", dry_run: bool) -> None:
 
 
 def _walk_matrices(config: "MatrixWalkConfig", dry_run: bool) -> None:
-    with stoppable():
-        from g2is.jobs.select_matrices import check_matrices, walk_matrices
+    from g2is.jobs.select_matrices import check_matrices, walk_matrices
 
+    with stoppable(None if dry_run else config.out):
         if dry_run:
             show_matrix_dry_run(check_matrices(config))
         else:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from g2is.cli import options
-from g2is.cli.session import quiet_libraries, reporter, stoppable
+from g2is.cli.session import quiet_libraries, reporter
+from g2is.cli.stopping import stoppable
 from g2is.cli.terminal import console
 
 if TYPE_CHECKING:
@@ -51,9 +52,9 @@ def compare(
 
 def run_comparison(config: "CompareConfig") -> None:
     """Compare, or go on, and print the table."""
-    with stoppable():
-        from g2is.comparison.terminal import show_comparison
-        from g2is.jobs.compare import compare_methods
+    from g2is.comparison.terminal import show_comparison
+    from g2is.jobs.compare import compare_methods
 
-        quiet_libraries()
+    quiet_libraries()
+    with stoppable(config.out):
         show_comparison(compare_methods(config, reporter()), console())

@@ -8,7 +8,8 @@ import typer
 from rich.table import Table
 
 from g2is.cli import terminal
-from g2is.cli.session import quiet_libraries, reporter, stoppable
+from g2is.cli.session import quiet_libraries, reporter
+from g2is.cli.stopping import stoppable
 
 if TYPE_CHECKING:
     from g2is.demo.run import Demo
@@ -21,11 +22,11 @@ def demo(
     out: Annotated[Path, typer.Option(help="folder for the sample, the run and the tuned adapters")] = Path("demo-run"),
 ) -> None:
     """The whole job on a bundled sample and tiny model, and what the selection is worth: 3 minutes on a CPU."""
-    with stoppable():
-        begin = time.monotonic()
-        from g2is.demo.run import run_demo
+    begin = time.monotonic()
+    from g2is.demo.run import run_demo
 
-        quiet_libraries()
+    quiet_libraries()
+    with stoppable(out):
         show_demo(run_demo(out, reporter()), time.monotonic() - begin)
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from g2is.cli import options
-from g2is.cli.session import quiet_libraries, reporter, stoppable
+from g2is.cli.session import quiet_libraries, reporter
+from g2is.cli.stopping import stoppable
 from g2is.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -50,14 +51,14 @@ def evaluate(
 
 def run_evaluation(config: "EvaluateConfig") -> None:
     """Evaluate, or go on, and print what came of it."""
-    with stoppable():
-        from g2is.jobs.evaluate import evaluate as test
+    from g2is.jobs.evaluate import evaluate as test
 
-        quiet_libraries()
-        if config.evaluation.tasks:
-            from datasets import disable_progress_bars
+    quiet_libraries()
+    if config.evaluation.tasks:
+        from datasets import disable_progress_bars
 
-            disable_progress_bars()
+        disable_progress_bars()
+    with stoppable(config.out):
         _show(config, test(config, reporter()))
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from g2is.cli import options
-from g2is.cli.session import quiet_libraries, reporter, stoppable
+from g2is.cli.session import quiet_libraries, reporter
+from g2is.cli.stopping import stoppable
 from g2is.cli.terminal import console
 
 if TYPE_CHECKING:
@@ -34,11 +35,11 @@ def inspect(
     from g2is.cli.build import inspect_config
 
     config = inspect_config(files, model, schema, column)
-    with stoppable():
-        from g2is.jobs.inspect import inspect as look
+    from g2is.jobs.inspect import inspect as look
 
-        if model is not None:
-            quiet_libraries()
+    if model is not None:
+        quiet_libraries()
+    with stoppable(None):
         found = look(config, reporter())
         _print(console(soft_wrap=True), found)
     if found.problems:

@@ -1,22 +1,6 @@
-"""What every command runs in: Ctrl-C, progress, and libraries that keep quiet."""
+"""What every command runs in: progress, and libraries that keep quiet."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import typer
-
-from g2is.cli.terminal import complain
 from g2is.progress import Reporter
-
-
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """Ctrl-C ends a run with one line. It is caught here because typer would turn it into a bare exit before `main`."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        complain("stopped; the same command goes on from here")
-        raise typer.Exit(130) from None
 
 
 def reporter() -> Reporter:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from g2is.cli import options
-from g2is.cli.session import quiet_libraries, reporter, stoppable
+from g2is.cli.session import quiet_libraries, reporter
+from g2is.cli.stopping import stoppable
 from g2is.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -33,10 +34,10 @@ def train(
 
 def run_training(config: "TrainConfig") -> None:
     """Train, or go on, and print what came of it."""
-    with stoppable():
-        from g2is.jobs.train import train as tune
+    from g2is.jobs.train import train as tune
 
-        quiet_libraries()
+    quiet_libraries()
+    with stoppable(config.out):
         _show(tune(config, reporter()))
 
 

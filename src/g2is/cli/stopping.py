@@ -1,0 +1,70 @@
+"""Ctrl-C and SIGTERM end a command with one line, at any moment, and say what is kept.
+
+While libraries are imported, which takes seconds and may abort when it is interrupted, a signal ends the process at
+once: nothing is begun yet. While work is done it is raised as KeyboardInterrupt, so that what was measured is noted; a
+second one ends the process at once, which every folder survives.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import typer
+
+from g2is.cli.terminal import complain
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SHOW_CURSOR = "\x1b[?25h"
+
+
+class _Stopped(KeyboardInterrupt):
+    """A stop that was asked for by `number`."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def stop_at_once() -> None:
+    """From now on a signal ends the process with one line."""
+    _handle(_exit)
+
+
+@contextmanager
+def stoppable(keeps: Path | None) -> Iterator[None]:
+    """Do work that a signal may stop; `keeps` is the folder where what is done stays, None if nothing is written."""
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    _handle(_raise)
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        if keeps is None:
+            complain("stopped; nothing was written")
+        else:
+            complain(f"stopped; what is done is kept in {keeps}: the same command goes on from here")
+        raise typer.Exit(128 + getattr(stopped, "number", signal.SIGINT)) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _handle(action: Any) -> None:
+    for number in _SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell's background jobs are told
+            signal.signal(number, action)
+
+
+def _exit(number: int, _: FrameType | None) -> None:
+    if sys.stderr.isatty():
+        os.write(2, _SHOW_CURSOR.encode())
+    os.write(2, b"stopped; what was done before is kept: the same command goes on from here\n")
+    os._exit(128 + number)
+
+
+def _raise(number: int, _: FrameType | None) -> None:
+    stop_at_once()
+    raise _Stopped(number)
