@@ -10,6 +10,7 @@ selected.messages.jsonl   the same as messages
 set_aside.jsonl           rows that cannot be nodes, with the reason (if there are any)
 excluded.jsonl            rows that were left out of the pool, with the reason (if any)
 bad_rows.jsonl            rows of the files that could not be used, with the reason (if they were to be skipped)
+digests.json              what the files above held when they were written
 summary.json              counts, lengths; of each sitting: seconds by stage, peak memory, batches too large for memory
 """
 
@@ -32,13 +33,15 @@ from g2is.config.passed_over import without_passed_over
 from g2is.config.selection import deciding, with_defaults
 from g2is.jobs.stages import Stage
 from g2is.jobs.work_folder import WorkFolder, open_work
+from g2is.outputs.tables import SCORES, SELECTION
 from g2is.progress import Progress, Reporter
 from g2is.selection.core import CoreKnowledge
 from g2is.selection.record import Picks, Walk
 from g2is.store.files import read_json, remove, write_json, write_json_lines
 from g2is.store.fingerprint import flatten
 
-_SUMMARY, _WALK, _PICKS = "summary.json", "walk.json", "picks.json"
+_SUMMARY, _WALK, _PICKS, _SET_ASIDE = "summary.json", "walk.json", "picks.json", "set_aside.jsonl"
+CHOSEN = (SELECTION, SCORES, _WALK, _PICKS, _SET_ASIDE)  # what choosing rows writes
 _NOT_COMPARED = ("command", "execution.", "store", "out")  # how and where, not what; runs of before say no command
 _KEPT_SECONDS = 20.0  # that a killed stage loses at most
 
@@ -132,7 +135,7 @@ class RunFolder:
     def write_set_aside(self, rows: Sequence[int] | np.ndarray, ids: Sequence[str], reasons: Mapping[int, str]) -> None:
         """List the rows that cannot be nodes, by position: record number and id are `rows[i]` and `ids[i]`."""
         write_json_lines(
-            self.path / "set_aside.jsonl", ({"row": int(rows[i]), "id": ids[i], "reason": reasons[i]} for i in reasons)
+            self.path / _SET_ASIDE, ({"row": int(rows[i]), "id": ids[i], "reason": reasons[i]} for i in reasons)
         )
 
     def write_bad_rows(self, rows: Iterable[Mapping[str, Any]]) -> None:

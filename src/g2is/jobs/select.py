@@ -38,16 +38,17 @@ from g2is.jobs.gradient_rows import Gradients, gradient_work, read_gradient_rows
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import count_examples, plan_for, read_inputs
 from g2is.jobs.representation import MadeBy, maker_of, represented_by, store_rows
-from g2is.jobs.run_folder import RunFolder, Selection, open_run, selection_digest
+from g2is.jobs.run_folder import CHOSEN, RunFolder, Selection, open_run, selection_digest
 from g2is.jobs.stages import Stage
 from g2is.methods import GRADIENT, NONE
 from g2is.model.adapter import attach_adapter
 from g2is.model.folder import resolve_device
-from g2is.outputs.examples import remove_selected, write_selected
+from g2is.outputs.examples import EXPORTED, remove_selected, write_selected
 from g2is.outputs.lengths import compare_lengths, compare_sources
 from g2is.outputs.tables import SCORES, SELECTION, read_selection, stored_metadata
 from g2is.progress import Reporter, Silent, counter
 from g2is.selection.plan import Plan
+from g2is.store.digests import damaged_files, record_digests
 from g2is.store.files import remove
 from g2is.store.manifest import Store, open_store
 from g2is.warmup.imported import adapter_notices, imported_summary, keep_checkpoint, read_checkpoint
@@ -221,9 +222,13 @@ def select_rows(
         ),
     )
     made_from = {"digest": made_of, "pool_sha256": pool.source_sha256}
-    if not all(stored_metadata(folder.path / name) == made_from for name in (SELECTION, SCORES)):
+    damaged = damaged_files(folder.path, CHOSEN)
+    if damaged:
+        folder.notice(f"{folder.path}: found {', '.join(damaged)} damaged; the selection is made anew from stored rows")
+    if damaged or not all(stored_metadata(folder.path / name) == made_from for name in (SELECTION, SCORES)):
         remove_selected(folder.path)
         choose_rows(config, store, examples, plan, made_by, made_from, folder, own.selector)
+        record_digests(folder.path, CHOSEN)
     selection = _selection(folder.path)
     chosen = np.searchsorted(pool.rows, selection.rows)
     folder.counts |= {
@@ -246,6 +251,7 @@ def export(config: Config, selection: Selection, folder: RunFolder) -> None:
     with folder.stage("export", "bytes", Stage.EXPORT) as progress:
         ids = dict(zip(rows, selection.ids, strict=True))
         write_selected(find_sources(config.pool), config.examples, ids, folder.path, progress, targets)
+        record_digests(folder.path, EXPORTED)
 
 
 def read_gradients(config: Config, reporter: Reporter | None = None) -> Gradients:

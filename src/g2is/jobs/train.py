@@ -27,6 +27,7 @@ from g2is.model.folder import find_model, resolve_device
 from g2is.model.trainer import check_reporting
 from g2is.outputs.examples import MESSAGES
 from g2is.progress import Reporter, Silent
+from g2is.store.digests import damaged_files
 from g2is.store.files import remove, write_json_lines
 from g2is.store.fingerprint import flatten
 from g2is.training.tune import ADAPTER, finished_tuning, tune
@@ -119,6 +120,11 @@ def selected_examples(location: str) -> str:
     folder = Path(location)
     record = folder / SETTINGS
     if (folder / MESSAGES).is_file():
+        if damaged_files(folder, [MESSAGES]):
+            raise InputError(
+                f"{folder / MESSAGES}: expected the selection as it was written, found another content. Write it again"
+                f" with `g2is export {folder}`, or name the file itself to train on what it holds"
+            )
         return str(folder / MESSAGES)
     if record.is_file():
         command = command_of(load(record), str(record))

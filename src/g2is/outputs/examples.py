@@ -12,7 +12,7 @@ from g2is.examples.sources import Source, describe
 from g2is.progress import Progress
 from g2is.store.files import remove, write_bytes, write_text
 
-_ORIGINAL, MESSAGES = "selected.jsonl", "selected.messages.jsonl"
+_ORIGINAL, MESSAGES = EXPORTED = "selected.jsonl", "selected.messages.jsonl"
 
 
 def write_selected(
