@@ -39,7 +39,7 @@ class TerminalReporter:
 
     def notice(self, text: str) -> None:
         """Print a notice."""
-        self._console.print(f"note: {text}", style="yellow")
+        self._console.print(f"note: {text}", style="yellow", markup=False)
 
     @contextmanager
     def _bar(self, title: str, unit: str) -> Iterator[Report]:

@@ -7,7 +7,6 @@ second one ends the process at once, which every folder survives.
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,7 +58,7 @@ def _handle(action: Any) -> None:
 
 
 def _exit(number: int, _: FrameType | None) -> None:
-    if sys.stderr.isatty():
+    if os.isatty(2):
         os.write(2, _SHOW_CURSOR.encode())
     os.write(2, b"stopped; what was done before is kept: the same command goes on from here\n")
     os._exit(128 + number)

@@ -23,7 +23,7 @@ from g2is.model.losses import token_losses
 from g2is.model.parameters import trainable_parameters, without_gradient
 from g2is.model.step_order import StepOrder
 from g2is.progress import Progress
-from g2is.store.files import read_json, write_json
+from g2is.store.files import plain_json, read_json, write_text
 
 _LOG_FOLDERS = ("TENSORBOARD_LOGGING_DIR", "WANDB_DIR")
 
@@ -130,7 +130,7 @@ def save_adapter(model: PeftModel, folder: Path) -> None:
     (folder / "README.md").unlink(missing_ok=True)
     settings = read_json(folder / "adapter_config.json")
     settings["target_modules"] = sorted(settings["target_modules"])  # a set, in an order that changes with the process
-    write_json(folder / "adapter_config.json", settings)
+    write_text(folder / "adapter_config.json", plain_json(settings))  # PEFT's own
 
 
 class _SortedSteps(Trainer):

@@ -1,6 +1,7 @@
 """Durable files: whole or absent, whatever happens to the process or the machine."""
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from typing import Any
 from g2is.errors import StoreError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DIGEST = "digest"
 _LITTLE = 1 << 20  # bytes left where torch has just used up all room
 _ERRNO = re.compile(r"(?:os error |\[Errno |errno: )(\d+)")
 
@@ -85,12 +87,20 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write `value` atomically, keys in the order given, so that equal values are equal bytes."""
+    """Write `value` atomically, keys in the order given, so that equal values are equal bytes.
+
+    A last key, `digest`, is a hash of all others, by which `read_json` tells damage.
+    """
     write_text(path, as_json(value))
 
 
 def as_json(value: Mapping[str, Any]) -> str:
     """What `write_json` writes."""
+    return plain_json({**value, _DIGEST: _digest_of(value)})
+
+
+def plain_json(value: Mapping[str, Any]) -> str:
+    """`value` as JSON without a digest, for files that other programs read."""
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -110,7 +120,10 @@ def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object that g2is wrote. Raises StoreError if it is not one."""
+    """Read a JSON object that g2is wrote, without its digest. Raises StoreError if it is not as it was written.
+
+    One without a digest is taken as it is: an older version wrote it.
+    """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -120,7 +133,19 @@ def read_json(path: Path) -> dict[str, Any]:
         ) from None
     if not isinstance(value, dict):
         raise StoreError(f"{path}: expected a JSON object, found {type(value).__name__}")
+    digest = value.pop(_DIGEST, None)
+    if digest is not None and digest != _digest_of(value):
+        raise StoreError(
+            f"{path}: expected the file as g2is wrote it, found it changed or damaged (its digest is another). Put a"
+            " whole copy back, or name another folder"
+        )
     return value
+
+
+def _digest_of(value: Mapping[str, Any]) -> str:
+    # what JSON makes of it, so that tuples and numbers are those that are read back
+    text = json.dumps(json.loads(json.dumps(value)), sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def fsync(path: Path) -> None:

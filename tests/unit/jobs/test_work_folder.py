@@ -57,7 +57,7 @@ def test_a_bound_folder_says_what_its_work_is_made_from_and_with_what_settings(t
         work.bind({"b": 1, "a": None}, config_of(tmp_path))
         assert work.is_bound
         assert work.made_from() == {"b": 1, "a": None}
-    assert list(json.loads((tmp_path / "manifest.json").read_text())) == ["b", "a"]
+    assert list(json.loads((tmp_path / "manifest.json").read_text())) == ["b", "a", "digest"]
     assert next(iter(yaml.safe_load((tmp_path / "config.yaml").read_text()).items())) == ("command", "train")
     with open_work(tmp_path, TrainConfig, "training") as work:
         work.check_same(work.made_from(), {"a": None, "b": 1}, "a training")

@@ -218,6 +218,8 @@ def test_a_shard_of_an_older_store_has_one_checksum_and_is_checked_by_it(tmp_pat
 def test_a_marker_with_other_contents_is_one_message(damage: dict[str, object], tmp_path: Path) -> None:
     two_shards(tmp_path)
     marker = tmp_path / "markers/000001.json"
-    marker.write_text(json.dumps(json.loads(marker.read_text()) | damage))
+    content = json.loads(marker.read_text())
+    del content["digest"]  # of the file: what an older version wrote has none
+    marker.write_text(json.dumps(content | damage))
     with pytest.raises(StoreError, match=r"000001\.json: expected the marker of a shard of 1 to 4 rows"):
         RowTable(tmp_path, "f", shard_rows=4)
