@@ -19,6 +19,7 @@ from g2is.examples.end_of_turn import REMEDY, Shape, common
 from g2is.examples.jinja import JinjaTemplate, RefusedError
 from g2is.examples.messages import TOOL_CALLS, Row, function_of, functions_called
 from g2is.examples.rendering import Answer, Rendering, Span
+from g2is.examples.sentinels import THINKING_TAG
 from g2is.examples.standing import Located, Standing, first_rewritten, is_thinking_alone, locate, shown
 
 
@@ -48,9 +49,10 @@ class Finder:
             _refuse(row, 0 if index is None else index, "its text to be written as it is", "it rewritten")
         dropped = _dropped(row, located)
         if dropped and not self.allows_dropped:
+            name, what = dropped[0]
             raise ModelError(
-                f"{dropped[0][0]}: expected its text whole in what the chat template writes, found {dropped[0][1]} left"
-                f" out or rewritten; {_way_out(dropped[0][0])}"
+                f"{name}: expected all of it in what the chat template writes, found {what} left out or rewritten;"
+                f" {_way_out(name, what)}"
             )
         self._check_tools(row, text)
         answers = [
@@ -61,11 +63,14 @@ class Finder:
                 _refuse(row, 0, "its answers in order", "them out of order")
         if self.template.has_markers:
             self._check_marks(row, located, marked)
+            answers = [self._with_marked_end(text, answer, marked) for answer in answers]
         rendering = Rendering(text, tuple(answers), tuple(f"{what} {of}" for of, what in dropped))
         return self._closed(row, rendering)
 
     def _answer(self, row: Row, located: Located, text: str, index: int, thinks: bool) -> Answer:
         own = located.of_turn(index)
+        if not own and row.turns[index].extra.get(TOOL_CALLS):
+            _refuse_call(row, index, "it")
         if not own:
             _refuse(row, index, "its text in what the chat template writes", "none of it")
         marks = sorted(mark.at for of in own for mark in of.marks)
@@ -80,6 +85,14 @@ class Finder:
             _check_calls(row, index, text[start : answer.end])
             return answer
         return self._end(text, start, pieces_end, following, index + 1 == len(row.turns))
+
+    def _with_marked_end(self, text: str, answer: Answer, marked: Sequence[Span]) -> Answer:
+        """A template that marks answers may mark special tokens as the end of a turn that are none elsewhere."""
+        for begin, end in marked:
+            rest = text[answer.end : end].strip()
+            if begin < answer.text_end <= end and rest and not _without(rest, self.shape.specials):
+                return replace(answer, end=answer.end + len(text[answer.end : end].rstrip()))
+        return answer
 
     def _end(self, text: str, start: int, at: int, following: int, is_last: bool) -> Answer:
         shape = self.shape
@@ -122,29 +135,32 @@ class Finder:
     def _start(
         self, row: Row, located: Located, text: str, index: int, thinks: bool, own: Sequence[Standing], first: int
     ) -> int:
-        """Where the answer begins: after the generation prompt, as far as the template writes it before the answer."""
-        best = 0
-        for switch in (thinks, not thinks) if self.template.switches_thinking else (thinks,):
+        """Where the answer begins: after the generation prompt, as far as the template writes it before the answer.
+
+        Of the two that a switch of thinking gives, the longer counts: an empty thinking block is context.
+        """
+        header = self.shape.header
+        whole, without_thinking = [], []
+        for switch in (True, False) if self.template.switches_thinking else (thinks,):
             try:
                 prompt = self.template.run(located.sentinels.row.first(index), switch, prompt=True)[0]
             except RefusedError:
                 continue
             begin, tail = _after_last_mark(located, prompt, first)
             between = text[begin:first]
-            if between.startswith(tail + self.shape.header):
-                return begin + len(tail) + len(self.shape.header)
-            if between.startswith(tail) and not self.shape.header:
-                return begin + len(tail)
-            shared = common(between, tail)
-            if shared > len(tail) - len(self.shape.prompt):
-                best = max(best, begin + shared)
-        if best:
-            return best
-        written = text[:first].rfind(self.shape.prompt) if self.shape.prompt else -1
-        earlier = max((mark.at for mark in located.marks if mark.at < first), default=-1)
-        if written > earlier:
-            return written + len(self.shape.prompt)
-        return min(of.start for of in own if of.start is not None)
+            if between.startswith(tail + header):
+                whole.append(begin + len(tail + header))
+            elif (opener := _before_thinking(tail)) and between.startswith(opener):
+                without_thinking.append(begin + len(opener))
+        start = max(whole or without_thinking or [0])
+        # What a prompt would write may stand further on too: a header that this turn alone has.
+        shortest = _before_thinking(self.shape.prompt) or self.shape.prompt
+        earlier = max((mark.at + 1 for mark in located.marks if mark.at < first), default=0)
+        own_start = min(of.start for of in own if of.start is not None)
+        again = text.rfind(shortest, max(start, earlier), own_start) if shortest.strip() else -1
+        if again >= 0:
+            return again + len(self.shape.prompt if text.startswith(self.shape.prompt, again, first) else shortest)
+        return start or own_start
 
     def _closed(self, row: Row, rendering: Rendering) -> Rendering:
         """The rendering with EOS after its last answer, where that ends the conversation and has no end of turn."""
@@ -174,6 +190,21 @@ class Finder:
                     f" {name or 'a tool without a name'}; leave `tools` out, or use --set examples.chat_template=FILE"
                     " with a template that knows tools (docs/templates.md)"
                 )
+
+
+def _without(text: str, tokens: Sequence[str]) -> str:
+    return re.sub("|".join(map(re.escape, tokens)), "", text).strip() if tokens else text
+
+
+def _before_thinking(prompt: str) -> str:
+    """A generation prompt without the thinking that it opens, empty if it opens none."""
+    tags = list(THINKING_TAG.finditer(prompt))
+    if not tags or THINKING_TAG.sub("", prompt[tags[-1].start() :]).strip():
+        return ""
+    at = tags[-1].start()
+    if len(tags) > 1 and not prompt[tags[-2].end() : at].strip():
+        at = tags[-2].start()
+    return prompt[:at]
 
 
 def _after_last_mark(located: Located, prompt: str, first: int) -> tuple[int, str]:
@@ -210,11 +241,11 @@ def _dropped(row: Row, located: Located) -> list[tuple[str, str]]:
     return lost
 
 
-def _way_out(turn: str) -> str:
+def _way_out(turn: str, what: str) -> str:
     allow = "--set examples.dropped_text=allow learns such rows as the template has them, and counts them"
     if f"({SYSTEM})" in turn:
         return f"--set examples.system=merge puts a system text in front of the next user turn; {allow}"
-    if f"({TOOL})" in turn:
+    if f"({TOOL})" in turn or what.startswith("tool call"):
         return f"use --set examples.chat_template=FILE with a template that knows tools (docs/templates.md); {allow}"
     return f"{allow}; or {REMEDY}"
 

@@ -29,7 +29,8 @@ class Shape:
 
     `header` stands before an answer where no generation prompt writes it. `after_last` ends the conversation's last
     answer, `between` an earlier one; both may be empty. `opens_thinking` is what a generation prompt has that is not
-    written before an answer without reasoning. `specials` are the tokenizer's special tokens.
+    written before an answer without reasoning. `doubles_thinking`: it writes a thinking block before an answer that
+    has one of its own, and takes it apart only where reasoning is given apart. `specials` are the tokenizer's special tokens.
     """
 
     header: str
@@ -37,6 +38,7 @@ class Shape:
     after_last: str
     between: str
     opens_thinking: str
+    doubles_thinking: bool
     specials: tuple[str, ...]
 
     @property
@@ -83,8 +85,19 @@ def probe(template: JinjaTemplate, tokenizer: Any) -> Shape:
         after_last=after_last,
         between=_between(gap, after_last, before, asked, opening, run, eos),
         opens_thinking=rest,
+        doubles_thinking=_doubles_thinking(template),
         specials=tuple(str(t) for t in tokenizer.added_tokens_decoder.values() if t.special),
     )
+
+
+def _doubles_thinking(template: JinjaTemplate) -> bool:
+    inline = Conversation((_TURNS[0], Turn("assistant", "<think>\ng2is-thought\n</think>\n\ng2is-answer")))
+    try:
+        text = template.run(Row.of(inline), thinks=True)[0]
+    except RefusedError:
+        return False
+    after = text[text.find(_TURNS[0].content) :]
+    return after.count("</think>") == 2 and "g2is-thought" in after and "reasoning_content" in template.source
 
 
 def common(left: str, right: str) -> int:

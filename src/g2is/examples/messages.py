@@ -4,6 +4,7 @@ A turn keeps the number that the row gave it, whatever is done with its neighbou
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -62,6 +63,20 @@ def merged_systems(row: Row) -> Row:
         turns.append(turn)
         numbers.append(number)
     return replace(row, turns=tuple(turns), numbers=tuple(numbers))
+
+
+_INLINE = re.compile(r"\s*<think>(.*?)</think>\s*(.*)", re.DOTALL)
+
+
+def reasoning_apart(row: Row) -> Row:
+    """`row` with the thinking that begins an assistant's text as its reasoning."""
+    turns = []
+    for turn in row.turns:
+        inline = _INLINE.fullmatch(turn.content) if turn.role == ASSISTANT and not turn.prefill else None
+        if inline and inline.group(1).strip() and not turn.reasoning:
+            turn = replace(turn, reasoning=inline.group(1).strip("\n"), content=inline.group(2))
+        turns.append(turn)
+    return replace(row, turns=tuple(turns))
 
 
 def forms(row: Row) -> Iterator[Row]:

@@ -48,20 +48,22 @@ def locate(row: Row, text: str, render: Callable[[Row], str | None]) -> Located 
     """
     best = None
     for mode in _MODES:
-        for calls in (True, False) if mode == "ends" else (True,):
-            sentinels = Sentinels(row, mode, calls=calls)
-            tagged = render(sentinels.row)
-            if tagged is None or sentinels.untagged(tagged) != text:
-                continue
-            marks = tuple(sentinels.find(tagged))
-            located = Located(sentinels, tagged, marks, _standing(sentinels, marks, text, mode))
-            if located.is_whole:
-                return located
-            if best is None or mode == "all":
-                best = located
-            if mode == "all":  # what is missing is known exactly
-                return best
+        located = _locate(row, mode, text, render)
+        if located is None and mode == "ends":  # a template may look at what a tool is called
+            located = _locate(row, mode, text, render, calls=False)
+        if located is not None and (located.is_whole or mode == "all"):
+            return located  # in mode all, what is missing is known exactly
+        best = best or located
     return best
+
+
+def _locate(row: Row, mode: Mode, text: str, render: Callable[[Row], str | None], calls: bool = True) -> Located | None:
+    sentinels = Sentinels(row, mode, calls=calls)
+    tagged = render(sentinels.row)
+    if tagged is None or sentinels.untagged(tagged) != text:
+        return None
+    marks = tuple(sentinels.find(tagged))
+    return Located(sentinels, tagged, marks, _standing(sentinels, marks, text, mode))
 
 
 def first_rewritten(row: Row, text: str, render: Callable[[Row], str | None]) -> int | None:
@@ -133,7 +135,7 @@ def _first_missing(text: str, offsets: list[int], own: Sequence[Mark]) -> str | 
 
 def shown(missing: str) -> str:
     """The beginning of a text that is missing, as a message quotes it."""
-    words = " ".join(missing.split())
+    words = " ".join(THINKING_TAG.sub(" ", missing).split()) or " ".join(missing.split())
     return repr(words if len(words) <= _SHOWN else words[:_SHOWN] + "…")
 
 

@@ -15,10 +15,14 @@ from g2is.examples.answers import Finder
 from g2is.examples.conversation import ASSISTANT, SYSTEM, TOOL, Conversation, Turn
 from g2is.examples.end_of_turn import PROBE, REMEDY, probe
 from g2is.examples.jinja import JinjaTemplate, RefusedError
-from g2is.examples.messages import TOOL_CALLS, Row, forms, merged_systems
+from g2is.examples.messages import TOOL_CALLS, Row, forms, merged_systems, reasoning_apart
 from g2is.examples.refusals import explain
 from g2is.examples.rendering import Answer as Answer
 from g2is.examples.rendering import Rendering as Rendering
+
+
+class _TemplateRefusesError(ModelError):
+    """The template takes no such row."""
 
 
 class ChatTemplate:
@@ -75,14 +79,16 @@ class ChatTemplate:
         cannot be found.
         """
         row = merged_systems(Row.of(conversation)) if self._system == "merge" else Row.of(conversation)
-        problem: ModelError | None = None
+        if self._finder.shape.doubles_thinking:
+            row = reasoning_apart(row)
+        problems: list[ModelError] = []
         for form in forms(row):
             try:
                 return self._render(form)
             except ModelError as error:
-                problem = problem or error
-        assert problem is not None
-        raise problem
+                problems.append(error)
+        # What a template leaves out says more than that it refuses another form.
+        raise next((error for error in problems if not isinstance(error, _TemplateRefusesError)), problems[0])
 
     def _render(self, row: Row) -> Rendering:
         try:
@@ -92,7 +98,7 @@ class ChatTemplate:
             given = row.without(lambda turn: turn.role == SYSTEM and not turn.content.strip())
             if len(given.turns) < len(row.turns):
                 return self._render(given)
-            raise ModelError(explain(row, str(error), self._takes)) from None
+            raise _TemplateRefusesError(explain(row, str(error), self._takes)) from None
 
     def _takes(self, row: Row) -> bool:
         try:
