@@ -30,7 +30,8 @@ class Shape:
     `header` stands before an answer where no generation prompt writes it. `after_last` ends the conversation's last
     answer, `between` an earlier one; both may be empty. `opens_thinking` is what a generation prompt has that is not
     written before an answer without reasoning. `doubles_thinking`: it writes a thinking block before an answer that
-    has one of its own, and takes it apart only where reasoning is given apart. `specials` are the tokenizer's special tokens.
+    has one of its own, and takes it apart only where reasoning is given apart. `specials` are the tokenizer's special
+    tokens.
     """
 
     header: str
