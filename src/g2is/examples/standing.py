@@ -92,7 +92,7 @@ def _standing(sentinels: Sentinels, marks: Sequence[Mark], text: str, mode: Mode
 def _stand(piece: Piece, marks: list[Mark], offsets: list[int], text: str, mode: Mode) -> Standing:
     if not marks:
         return Standing(piece, (), None, None, piece.text)
-    own = _first_run(marks, offsets)
+    own = _last_run(marks, offsets)
     first, last = own[0], own[-1]
     left, middle = piece.text[: first.offset], piece.text[first.offset : last.offset + 1]
     right = piece.text[last.offset + 1 :]
@@ -111,11 +111,11 @@ def _stand(piece: Piece, marks: list[Mark], offsets: list[int], text: str, mode:
     return Standing(piece, tuple(own), first.at, last.at + 1, missing)
 
 
-def _first_run(marks: list[Mark], offsets: list[int]) -> list[Mark]:
-    """A template may write a text twice: the first of its whole writings, else all marks that follow in order."""
-    for begin, mark in enumerate(marks):
+def _last_run(marks: list[Mark], offsets: list[int]) -> list[Mark]:
+    """A template may write a text twice: the last of its whole writings, else all marks that follow in order."""
+    for begin in range(len(marks) - len(offsets), -1, -1):
         run = marks[begin : begin + len(offsets)]
-        if mark.offset == offsets[0] and [one.offset for one in run] == offsets:
+        if [one.offset for one in run] == offsets:
             return run
     own: list[Mark] = []
     for mark in marks:
