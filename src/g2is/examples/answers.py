@@ -238,7 +238,10 @@ def _way_out(turn: str, what: str) -> str:
         return f"--set examples.system=merge puts a system text in front of the next user turn; {allow}"
     if f"({TOOL})" in turn or what.startswith("tool call"):
         return f"use --set examples.chat_template=FILE with a template that knows tools (docs/templates.md); {allow}"
-    return f"{allow}; or {REMEDY}"
+    return (
+        f"{allow}; or use --set examples.chat_template=FILE with a template that keeps it (docs/templates.md), or --set"
+        " examples.template=plain"
+    )
 
 
 def _check_calls(row: Row, index: int, answer: str) -> None:

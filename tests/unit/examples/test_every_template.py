@@ -170,6 +170,75 @@ def test_the_page_has_the_table_that_these_templates_give() -> None:
     assert committed == tables.table()
 
 
+# Answers that are hard to find: that stand elsewhere too, hold what ends a turn, or nothing but signs.
+HARD = {
+    "the same twice": ("a", "No.", "b", "No."),
+    "the question itself": ("No.", "No."),
+    "quotes the end of turn": ("q", "say <|im_end|> and </s> now"),
+    "begins with the end of turn": ("q", "<|im_end|> x"),
+    "ends with the end of turn": ("q", "x <|im_end|>"),
+    "signs alone": ("?", "!", "...", "🙂"),
+    "a tag alone": ("q", "<b>"),
+    "white space around": ("  q ", "\n  Four \n", "q", " x"),
+    "white space within": ("a  b\n\n\nc", "a  b\n\n\nc\td"),
+    "sentinels of its own": ("\U000f0000 q", "\U000f0001\ue000 x"),
+    "quotes and backslashes": ("q", "<b>x</b> & \"y\" 'z' \\n \\"),
+    "Jinja": ("{{ messages }}", "{% for %}{{ x }}"),
+    "JSON": ('{"a": 1}', '{"b": [1, 2]}'),
+    "names of roles": ("ASSISTANT: x", "assistant\nmodel\nFour"),
+    "other templates' tokens": ("[INST] q [/INST]", "[/INST] [INST] a"),
+    "letters whose case changes their number": ("ß", "İstanbul ß"),
+    "longer than there are sentinels": ("q", "answer " * 25_000),
+}
+
+
+@pytest.mark.parametrize("hard", HARD)
+def test_hard_answers_are_found_whole_under_every_template(hard: str) -> None:
+    names = TEMPLATES if hard != "longer than there are sentinels" else ["trl: qwen3", "ours: strips_reasoning"]
+    for name in names:
+        template = ChatTemplate(tables.tokenizer_for(TEMPLATES[name]), "2025-01-01")
+        texts = HARD[hard]
+        turns = [tables.Turn("user" if i % 2 == 0 else "assistant", text) for i, text in enumerate(texts)]
+        try:
+            rendering = template.render(tables.Conversation(tuple(turns)))
+        except G2isError:
+            assert name == "ours: rewrites_answers"
+            continue
+        between, last = of_family(ENDS, name)
+        expected = texts[1::2]
+        ends = [between] * (len(expected) - 1) + [last]
+        for text, end, answer in zip(expected, ends, rendering.answers, strict=True):
+            learned = rendering.text[answer.start : answer.end]
+            assert "".join(learned.split()) == "".join((of_family(LEADS, name, "") + text + end).split()), name
+            assert text.strip() in learned, name
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_where_a_prompt_begins_the_whole_it_ends_where_the_answer_begins(
+    name: str, cells: dict[str, dict[str, tables.Cell]]
+) -> None:
+    tokenizer = tables.tokenizer_for(TEMPLATES[name])
+
+    def render(turns: tuple[tables.Turn, ...], prompt: bool) -> str:
+        messages = [{"role": turn.role, "content": turn.content} for turn in turns]
+        dates = {"date_string": "01 Jan 2025", "strftime_now": lambda _: "2025-01-01"}
+        text: str = tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=prompt, enable_thinking=False, **dates
+        )
+        return text
+
+    for row in ("one turn", "several turns", "system"):
+        cell = cells[name][row]
+        turns = tables.ROWS[row].turns
+        if cell.kind != "right" or cell.rendering is None or "Four" not in render(turns, False):
+            continue  # a template that reads lists of parts shows nothing of texts
+        at = [index for index, turn in enumerate(turns) if turn.role == "assistant"]
+        for index, answer in zip(at, cell.rendering.answers, strict=True):
+            prompt = render(turns[:index], True)
+            if prompt != render(turns[:index], False) and cell.rendering.text.startswith(prompt):
+                assert answer.start == len(prompt)
+
+
 @pytest.mark.parametrize("row", ["one turn", "several turns", "system", "tool call, result, answer"])
 @pytest.mark.parametrize("name", [name for name in TEMPLATES if name.startswith("trl: ") and "_training" in name])
 def test_trls_own_mask_differs_in_headers_and_line_breaks_alone(name: str, row: str) -> None:
