@@ -10,6 +10,7 @@ import pytest
 import template_table as tables
 from g2is.config import ExamplesConfig
 from g2is.errors import G2isError
+from g2is.examples.conversation import Conversation, Turn
 from g2is.examples.template import ChatTemplate
 from g2is.examples.tokenize import make_renderer
 
@@ -89,6 +90,23 @@ CHANNELS = (
     "<|channel|>analysis<|message|>add them up<|end|><|start|>assistant<|channel|>final<|message|>Four",
     " to=self<|message|>add them up<|eom|><|start|>assistant to=user<|message|>Four",
 )
+
+
+TODAY = datetime.date.today()  # what transformers gives a template that asks for the date
+VARIABLES = {"enable_thinking": False, "date_string": TODAY.strftime("%d %b %Y")}
+
+
+def as_messages(name: str, turns: tuple[Turn, ...]) -> list[dict[str, Any]]:
+    """What `apply_chat_template` takes; a few templates read texts as lists of parts alone."""
+    in_parts = re.fullmatch("(trl: (smolvlm|idefics3|llava_next)(_training)?)|ours: reads_parts_alone", name)
+    return [
+        {
+            "role": turn.role,
+            "content": [{"type": "text", "text": turn.content}] if in_parts else turn.content,
+            **turn.extra,
+        }
+        for turn in turns
+    ]
 
 
 def of_family(known: dict[str, Any], name: str, default: Any = None) -> Any:
@@ -198,9 +216,9 @@ def test_hard_answers_are_found_whole_under_every_template(hard: str) -> None:
     for name in names:
         template = ChatTemplate(tables.tokenizer_for(TEMPLATES[name]), "2025-01-01")
         texts = HARD[hard]
-        turns = [tables.Turn("user" if i % 2 == 0 else "assistant", text) for i, text in enumerate(texts)]
+        turns = [Turn("user" if i % 2 == 0 else "assistant", text) for i, text in enumerate(texts)]
         try:
-            rendering = template.render(tables.Conversation(tuple(turns)))
+            rendering = template.render(Conversation(tuple(turns)))
         except G2isError:
             assert name == "ours: rewrites_answers"
             continue
@@ -213,30 +231,24 @@ def test_hard_answers_are_found_whole_under_every_template(hard: str) -> None:
             assert text.strip() in learned, name
 
 
+@pytest.mark.parametrize("row", ["one turn", "several turns", "system"])
 @pytest.mark.parametrize("name", TEMPLATES)
-def test_where_a_prompt_begins_the_whole_it_ends_where_the_answer_begins(
-    name: str, cells: dict[str, dict[str, tables.Cell]]
-) -> None:
-    tokenizer = tables.tokenizer_for(TEMPLATES[name])
-
-    def render(turns: tuple[tables.Turn, ...], prompt: bool) -> str:
-        messages = [{"role": turn.role, "content": turn.content} for turn in turns]
-        dates = {"date_string": "01 Jan 2025", "strftime_now": lambda _: "2025-01-01"}
-        text: str = tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=prompt, enable_thinking=False, **dates
-        )
-        return text
-
-    for row in ("one turn", "several turns", "system"):
-        cell = cells[name][row]
-        turns = tables.ROWS[row].turns
-        if cell.kind != "right" or cell.rendering is None or "Four" not in render(turns, False):
-            continue  # a template that reads lists of parts shows nothing of texts
-        at = [index for index, turn in enumerate(turns) if turn.role == "assistant"]
-        for index, answer in zip(at, cell.rendering.answers, strict=True):
-            prompt = render(turns[:index], True)
-            if prompt != render(turns[:index], False) and cell.rendering.text.startswith(prompt):
-                assert answer.start == len(prompt)
+def test_where_a_prompt_begins_the_whole_it_ends_where_the_answer_begins(name: str, row: str) -> None:
+    tokenizer, turns = tables.tokenizer_for(TEMPLATES[name]), tables.ROWS[row].turns
+    try:
+        rendering = ChatTemplate(tokenizer, TODAY.isoformat()).render(tables.ROWS[row])
+    except G2isError:
+        return  # what is refused is seen above
+    at = [index for index, turn in enumerate(turns) if turn.role == "assistant"]
+    for index, answer in zip(at, rendering.answers, strict=True):
+        prompts = [
+            tokenizer.apply_chat_template(
+                as_messages(name, turns[:index]), tokenize=False, add_generation_prompt=adds, **VARIABLES
+            )
+            for adds in (True, False)
+        ]
+        if prompts[0] != prompts[1] and rendering.text.startswith(prompts[0]):
+            assert answer.start == len(prompts[0])
 
 
 @pytest.mark.parametrize("row", ["one turn", "several turns", "system", "tool call, result, answer"])
@@ -245,26 +257,15 @@ def test_trls_own_mask_differs_in_headers_and_line_breaks_alone(name: str, row: 
     source, conversation = TEMPLATES[name], tables.ROWS[row]
     tokenizer = tables.tokenizer_for(source)
     try:
-        today = datetime.date.today()
-        rendering = ChatTemplate(tokenizer, today.isoformat()).render(conversation)
+        rendering = ChatTemplate(tokenizer, TODAY.isoformat()).render(conversation)
     except G2isError:
         return  # what is refused is seen above
-    in_parts = name.removesuffix("_training") in ("trl: smolvlm", "trl: idefics3", "trl: llava_next")
-    messages = [
-        {
-            "role": turn.role,
-            "content": [{"type": "text", "text": turn.content}] if in_parts else turn.content,
-            **turn.extra,
-        }
-        for turn in conversation.turns
-    ]
     theirs = tokenizer.apply_chat_template(
-        messages,
+        as_messages(name, conversation.turns),
         tools=[dict(tool) for tool in conversation.tools] or None,
         return_dict=True,
         return_assistant_tokens_mask=True,
-        enable_thinking=False,
-        date_string=today.strftime("%d %b %Y"),
+        **VARIABLES,
     )
     text = tokenizer.decode(theirs["input_ids"])
     eos_added = rendering.text.removeprefix(text)
