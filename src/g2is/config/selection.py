@@ -61,7 +61,9 @@ class SharedSelectionConfig(Section):
     @classmethod
     def _fill_from_method(cls, given: Any) -> Any:
         if isinstance(given, Mapping) and (method := METHODS.get(str(given.get("method", DEFAULT)))):
-            given = {**method.settings, **given}
+            # what a run wrote down lacks only what came later, which was at its default when it was made
+            recorded = given.keys() >= SharedSelectionConfig.model_fields.keys()
+            given = {**{name: of for name, of in method.settings.items() if not recorded or name in given}, **given}
         if isinstance(given, Mapping) and str(given.get("selector")).startswith(OWN):
             given = {"duplicate_threshold": None, **given}  # it says itself what is worth taking
         return given
