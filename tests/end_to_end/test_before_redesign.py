@@ -64,8 +64,6 @@ def test_a_finished_run_given_again_is_done(name: str, made: Path, g2is: Command
     assert {table: (made / name / table).read_bytes() for table in TABLES} == tables
     assert contents(made / "store") == store
     assert sittings(made / name)[:-1] == before
-    looks_at_gradients = name != "runs/rds+"
-    assert looks_at_gradients == ("drew the rows of its warm-up by their place in the pool" in " ".join(err.split()))
 
 
 @pytest.mark.parametrize("name", RUNS)

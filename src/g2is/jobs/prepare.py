@@ -11,8 +11,8 @@ from g2is.model.adapter import target_modules
 from g2is.model.folder import ModelFolder, find_model, resolve_device
 from g2is.progress import Reporter
 from g2is.store import draw
-from g2is.store.fingerprint import Fingerprint, Value, flatten
-from g2is.store.manifest import stored_fingerprint, stored_forms
+from g2is.store.fingerprint import Fingerprint, flatten
+from g2is.store.manifest import stored_forms
 from g2is.warmup.imported import CheckpointFiles, find_checkpoint
 
 
@@ -51,7 +51,7 @@ def prepare(config: Config, reporter: Reporter) -> Prepared:
             "model": identity.in_store(),
             "examples": renderer.fingerprint,
             # a checkpoint brings all that the other settings would decide, wherever it lies
-            "warmup": {**config.warmup.model_dump(mode="json", exclude={"adapter"}), **_draw(config, reporter)}
+            "warmup": {**config.warmup.model_dump(mode="json", exclude={"adapter"}), "draw_version": draw.VERSION}
             if checkpoint is None
             else {"adapter": checkpoint.digest},
             "gradients": config.gradients.model_dump(mode="json"),
@@ -59,23 +59,6 @@ def prepare(config: Config, reporter: Reporter) -> Prepared:
         }
     )
     return Prepared(config, model, identity, renderer, checkpoint, fingerprint)
-
-
-def _draw(config: Config, reporter: Reporter) -> dict[str, Value]:
-    """How the rows of the warm-up are drawn, or were, if the store has them: then they are not drawn again.
-
-    The first version said nothing of its draw, which was by place in the pool.
-    """
-    made_with = stored_fingerprint(config.store)
-    if made_with is None:
-        return {"draw_version": draw.VERSION}
-    by_place = "warmup.fraction" in made_with and "warmup.draw_version" not in made_with
-    if by_place and config.selection.representation == GRADIENT:
-        reporter.notice(
-            f"{config.store}: an earlier g2is drew the rows of its warm-up by their place in the pool, and it goes on"
-            " with these; a new --store draws them by their content"
-        )
-    return {name.removeprefix("warmup."): of for name, of in made_with.items() if name == "warmup.draw_version"}
 
 
 def _with_stored_forms(config: Config) -> Config:

@@ -124,17 +124,11 @@ def check_store(path: Path, fingerprint: Fingerprint | None) -> None:
         check_same(found["fingerprint"], fingerprint, f"{path}: expected a store", "name another --store")
 
 
-def stored_fingerprint(path: Path) -> Fingerprint | None:
-    """What the gradients of the store at `path` were made with; None if nothing was made under it yet."""
-    if not _holds_work(path):
-        return None
-    found: Fingerprint = read_json(path / _MANIFEST).get("fingerprint", {})
-    return found
-
-
 def stored_forms(path: Path) -> tuple[Any, ...]:
     """The Γ forms that the store at `path` holds, in its order; none if it holds no gradients."""
-    forms = (stored_fingerprint(path) or {}).get("gradients.forms")
+    if not _holds_work(path):
+        return ()
+    forms = read_json(path / _MANIFEST).get("fingerprint", {}).get("gradients.forms")
     return tuple(forms.split(", ")) if isinstance(forms, str) else ()
 
 
