@@ -75,6 +75,8 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
         tasks = lm_eval_tasks.load_tasks(names, reporter) if names and unfinished else []
         identity = identify(folder, config.model, device, reporter)
         renderer = make_renderer(tokenizer, config.examples, folder.context_length)
+        for notice in renderer.notices:
+            reporter.notice(notice)
         cache = config.out / "examples"
         test = read_test(config.test, config.examples, renderer, cache, reporter) if config.test else None
         made_from = flatten(

@@ -52,6 +52,8 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
         device = resolve_device(config.execution.device)
         model = find_model(config.model)
         renderer = make_renderer(model.tokenizer(), config.examples, model.context_length)
+        for notice in renderer.notices:
+            reporter.notice(notice)
         target_modules(model.without_weights(), config.tuning.lora, "tuning")
         identity = identify(model, config.model, device, reporter)
         with reporter.stage("read examples", "bytes") as progress:
