@@ -37,8 +37,8 @@ def check_same(stored: Fingerprint, asked: Fingerprint, expected: str, otherwise
     """Compare key by key what a folder was made with and what is asked for.
 
     `expected` opens the message (place and thing), `otherwise` says what to do but for going back. Raises
-    FingerprintError naming each key that differs, with both values. Keys that end in "version" are of what g2is does, and
-    no setting to go back to.
+    FingerprintError naming each key that differs, with both values. Keys that end in "version" are of what g2is does,
+    and no setting to go back to.
     """
     absent = "(absent)"
     pairs = {key: (stored.get(key, absent), asked.get(key, absent)) for key in sorted(stored.keys() | asked.keys())}
