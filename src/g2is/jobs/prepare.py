@@ -10,6 +10,7 @@ from g2is.methods import GRADIENT
 from g2is.model.adapter import target_modules
 from g2is.model.folder import ModelFolder, find_model, resolve_device
 from g2is.progress import Reporter
+from g2is.store import draw
 from g2is.store.fingerprint import Fingerprint, flatten
 from g2is.store.manifest import stored_forms
 from g2is.warmup.imported import CheckpointFiles, find_checkpoint
@@ -19,6 +20,8 @@ from g2is.warmup.imported import CheckpointFiles, find_checkpoint
 class Prepared:
     """A configuration with its model found and its tokenizer loaded; the model itself is not.
 
+    `renderer` is the pool's; targets may learn less of their answers, by `target_renderer`.
+
     `config` is the one to go on with: it may have taken the Γ forms that its store holds. `checkpoint` is the user's
     own, if it is to be taken in place of the warm-up.
     """
@@ -27,6 +30,7 @@ class Prepared:
     model: ModelFolder
     identity: ModelIdentity
     renderer: Renderer
+    target_renderer: Renderer
     checkpoint: CheckpointFiles | None
     fingerprint: Fingerprint
 
@@ -38,7 +42,9 @@ def prepare(config: Config, reporter: Reporter) -> Prepared:
     """
     model = find_model(config.model)
     device = resolve_device(config.execution.device)
-    renderer = make_renderer(model.tokenizer(), config.examples, model.context_length)
+    tokenizer = model.tokenizer()
+    renderer = make_renderer(tokenizer, config.examples, model.context_length)
+    target_renderer = make_renderer(tokenizer, config.examples, model.context_length, "target")
     for notice in renderer.notices:
         reporter.notice(notice)
     config = _with_stored_forms(config)
@@ -50,16 +56,16 @@ def prepare(config: Config, reporter: Reporter) -> Prepared:
     fingerprint = flatten(
         {
             "model": identity.in_store(),
-            "examples": renderer.fingerprint,
+            "examples": renderer.fingerprint,  # target rows that have other tokens have other keys
             # a checkpoint brings all that the other settings would decide, wherever it lies
-            "warmup": config.warmup.model_dump(mode="json", exclude={"adapter"})
+            "warmup": {**config.warmup.model_dump(mode="json", exclude={"adapter"}), "draw_version": draw.VERSION}
             if checkpoint is None
             else {"adapter": checkpoint.digest},
             "gradients": config.gradients.model_dump(mode="json"),
             "projection_version": projection.VERSION,
         }
     )
-    return Prepared(config, model, identity, renderer, checkpoint, fingerprint)
+    return Prepared(config, model, identity, renderer, target_renderer, checkpoint, fingerprint)
 
 
 def _with_stored_forms(config: Config) -> Config:

@@ -35,9 +35,10 @@ from g2is.examples.filter import Filtered
 from g2is.examples.keys import overlap
 from g2is.examples.read import how_read
 from g2is.examples.table import ExampleTable
+from g2is.examples.tokenize import make_renderer
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
 from g2is.jobs.prepare import Prepared, prepare
-from g2is.jobs.read_data import plan_for, read_inputs
+from g2is.jobs.read_data import keys_in_pool, plan_for, read_inputs
 from g2is.jobs.representation import maker_of
 from g2is.jobs.stages import OF_REPRESENTING, stage_id
 from g2is.jobs.test_rows import TestRows, read_test
@@ -161,13 +162,15 @@ def open_trials(config: CompareConfig, reporter: Reporter, own: Own = BUILT_IN_O
     model, renderer = prepared.model, prepared.renderer
     device, cache = resolve_device(config.execution.device), config.out / "examples"
     target_modules(model.without_weights(), config.tuning.lora, "tuning")
-    examples = read_inputs(prepared.config, renderer, cache, reporter)
+    examples = read_inputs(prepared, cache, reporter)
     _check_budgets(config, examples)
-    tests = {name: read_test(files, config.examples, renderer, cache, reporter) for name, files in config.tests.items()}
+    of_tests = make_renderer(model.tokenizer(), config.examples, model.context_length, "test")
+    tests = {name: read_test(files, config.examples, of_tests, cache, reporter) for name, files in config.tests.items()}
     representations = _fingerprints(config, prepared)
+    learned = {"learn_end_of_turn": config.examples.learn_end_of_turn}  # in targets, which have a renderer of their own
     made_from = {
         "model": prepared.identity.in_manifest(),
-        "examples": {**renderer.fingerprint, **how_read(config.examples)},
+        "examples": {**renderer.fingerprint, **how_read(config.examples), **learned},
         "pool_sha256": examples.pool.source_sha256,
         "targets_sha256": {name: table.source_sha256 for name, table in examples.targets.items()},
         "tests_sha256": {name: test.table.source_sha256 for name, test in tests.items()},
@@ -186,23 +189,27 @@ def open_trials(config: CompareConfig, reporter: Reporter, own: Own = BUILT_IN_O
     write_json_lines(
         config.out / "bad_rows.jsonl", chain(examples.bad_rows(), *(test.bad_rows for test in tests.values()))
     )
-    remarks = _shared_rows(examples, tests)
+    remarks = _shared_rows(prepared, config, examples, tests)
     for text in remarks:
         reporter.notice(text)
     return Trials(config, own, model, model.tokenizer(), device, examples.pool, tests, made_from, remarks)
 
 
-def _shared_rows(examples: Examples, tests: Mapping[str, TestRows]) -> list[str]:
+def _shared_rows(
+    prepared: Prepared, config: CompareConfig, examples: Examples, tests: Mapping[str, TestRows]
+) -> list[str]:
     """What test rows are in the pool, or among their target's examples, word for word: such a test flatters."""
-    remarks = []
+    remarks, cache = [], config.out / "examples"
     for name, test in tests.items():
+        keys = keys_in_pool(prepared, config.tests[name], test.table, cache)
+        of_target = keys_in_pool(prepared, config.targets[name], examples.targets[name], cache)
         of_test = f"of the {len(test.table)} test rows of {titled(name)}"
-        if num_shared := int(overlap(test.table.keys, examples.pool.keys).sum()):
+        if num_shared := int(overlap(keys, examples.pool.keys).sum()):
             remarks.append(
                 f"{num_shared} {of_test} are in the pool, too, which flatters who finds them; name the test files as"
                 " selection.exclude_overlap to leave rows like theirs out of the pool"
             )
-        if num_shared := int(overlap(test.table.keys, examples.targets[name].keys).sum()):
+        if num_shared := int(overlap(keys, of_target).sum()):
             remarks.append(f"{num_shared} {of_test} are among its examples, too; give other test rows")
     return remarks
 
