@@ -1,6 +1,7 @@
 """What a run needs before its first stage: the model's folder, the renderer, and the store's fingerprint."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from g2is.config import Config
 from g2is.examples.tokenize import Renderer, make_renderer
@@ -26,6 +27,7 @@ class Prepared:
     config: Config
     model: ModelFolder
     identity: ModelIdentity
+    tokenizer: Any
     renderer: Renderer
     checkpoint: CheckpointFiles | None
     fingerprint: Fingerprint
@@ -38,7 +40,8 @@ def prepare(config: Config, reporter: Reporter) -> Prepared:
     """
     model = find_model(config.model)
     device = resolve_device(config.execution.device)
-    renderer = make_renderer(model.tokenizer(), config.examples, model.context_length)
+    tokenizer = model.tokenizer()
+    renderer = make_renderer(tokenizer, config.examples, model.context_length)
     config = _with_stored_forms(config)
     adapter = config.warmup.adapter
     checkpoint = None if adapter is None else find_checkpoint(adapter)
@@ -57,7 +60,7 @@ def prepare(config: Config, reporter: Reporter) -> Prepared:
             "projection_version": projection.VERSION,
         }
     )
-    return Prepared(config, model, identity, renderer, checkpoint, fingerprint)
+    return Prepared(config, model, identity, tokenizer, renderer, checkpoint, fingerprint)
 
 
 def _with_stored_forms(config: Config) -> Config:

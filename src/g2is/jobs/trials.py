@@ -40,7 +40,7 @@ from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import plan_for, read_inputs
 from g2is.jobs.representation import maker_of
 from g2is.jobs.stages import OF_REPRESENTING, stage_id
-from g2is.jobs.test_rows import TestRows, read_test
+from g2is.jobs.test_rows import TestRows, describe_questions, how_judged, read_test
 from g2is.methods import GRADIENT, NONE, OWN, RANDOM, REPRESENTATIONS
 from g2is.model.adapter import load_adapter, target_modules
 from g2is.model.folder import ModelFolder, resolve_device
@@ -137,7 +137,7 @@ class Trials:
                 model.eval(),
                 self.tokenizer,
                 test.table.token_rows(),
-                test.references,
+                test.questions,
                 self.config.evaluation,
                 self.config.execution.tokens_a_batch(self.device.type, generates=self.config.evaluation.generate),
                 progress,
@@ -163,7 +163,11 @@ def open_trials(config: CompareConfig, reporter: Reporter, own: Own = BUILT_IN_O
     target_modules(model.without_weights(), config.tuning.lora, "tuning")
     examples = read_inputs(prepared.config, renderer, cache, reporter)
     _check_budgets(config, examples)
-    tests = {name: read_test(files, config.examples, renderer, cache, reporter) for name, files in config.tests.items()}
+    tokenizer = prepared.tokenizer
+    tests = {
+        name: read_test(files, config.examples, renderer, tokenizer, cache, reporter)
+        for name, files in config.tests.items()
+    }
     representations = _fingerprints(config, prepared)
     made_from = {
         "model": prepared.identity.in_manifest(),
@@ -181,15 +185,17 @@ def open_trials(config: CompareConfig, reporter: Reporter, own: Own = BUILT_IN_O
             for key, value in _as_selected(config, name, own, representations).items()
         },
         "tuning": config.tuning.model_dump(mode="json", exclude={"seed"}),
-        "evaluation": config.evaluation.model_dump(mode="json"),
+        "evaluation": how_judged(config.evaluation),
     }
     write_json_lines(
         config.out / "bad_rows.jsonl", chain(examples.bad_rows(), *(test.bad_rows for test in tests.values()))
     )
     remarks = _shared_rows(examples, tests)
+    if config.evaluation.generate:
+        remarks += [text for name, test in tests.items() for text in describe_questions(titled(name), test, tokenizer)]
     for text in remarks:
         reporter.notice(text)
-    return Trials(config, own, model, model.tokenizer(), device, examples.pool, tests, made_from, remarks)
+    return Trials(config, own, model, tokenizer, device, examples.pool, tests, made_from, remarks)
 
 
 def _shared_rows(examples: Examples, tests: Mapping[str, TestRows]) -> list[str]:
