@@ -10,6 +10,7 @@ from torch import nn
 
 from g2is.config import TuningConfig
 from g2is.evaluation.answers import answer
+from g2is.examples.as_trained import keep_rendering
 from g2is.examples.table import ExampleTable
 from g2is.jobs.prepare import Prepared
 from g2is.jobs.test_rows import TestRows
@@ -57,13 +58,15 @@ def compare(
             answers = answer(model, tokenizer, rows, test.questions, num_tokens, progress)
         return Outcome(name, num_rows, answers.loss, float(answers.is_exact.mean()), seconds)
 
+    keep = keep_rendering(prepared.model, tokenizer, prepared.renderer, prepared.config.examples, reporter.notice)
     outcomes = [outcome("untuned", prepared.model.load(device), 0, 0.0)]
     for name, positions in subsets.items():
         place = folder / name.replace(" ", "-")
         remove(place)
         begin = time.monotonic()
         with reporter.stage(f"tune on {name}", "steps") as progress:
-            model = tune(prepared.model, pool.token_rows(positions), place, tuning, execution, device, progress)
+            rows_of = pool.token_rows(positions)
+            model = tune(prepared.model, rows_of, place, tuning, execution, device, progress, keep)
         outcomes.append(outcome(name, model, len(positions), time.monotonic() - begin))
     write_json(folder / "comparison.json", {"tuning": tuning.model_dump(), "outcomes": [asdict(o) for o in outcomes]})
     return outcomes

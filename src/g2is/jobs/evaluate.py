@@ -23,7 +23,8 @@ from g2is.config import EvaluateConfig
 from g2is.evaluation import tasks as lm_eval_tasks
 from g2is.evaluation.rows import Evaluation, evaluate_rows
 from g2is.evaluation.table import read_answers, write_answers
-from g2is.examples.tokenize import make_renderer
+from g2is.examples.as_trained import RECORD, AsTrained, render_as_trained
+from g2is.examples.tokenize import Renderer
 from g2is.jobs.model_identity import identify
 from g2is.jobs.test_rows import TestRows, describe_questions, how_judged, read_test
 from g2is.jobs.work_folder import WorkFolder, open_work
@@ -70,13 +71,20 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
         adapter = None if config.adapter is None else find_adapter(config.adapter)
         if adapter is not None:
             check_adapter(folder, adapter)
-        models, tokenizer = _Models(folder, adapter, device), folder.tokenizer()
+        models = _Models(folder, adapter, device)
+        rendered = render_as_trained(folder, adapter, config.examples)
+        config, tokenizer = config.model_copy(update={"examples": rendered.config}), rendered.tokenizer
+        for text in rendered.notices:
+            reporter.notice(text)
+        if adapter is not None and not rendered.is_told:
+            reporter.notice(_untold(adapter, rendered.renderer))
         unfinished = not (config.out / RESULT).exists()
         # a wrong name shows before any time is spent
         tasks = lm_eval_tasks.load_tasks(names, reporter) if names and unfinished else []
         identity = identify(folder, config.model, device, reporter)
-        renderer = make_renderer(tokenizer, config.examples, folder.context_length)
-        cache = config.out / "examples"
+        renderer, cache = rendered.renderer, config.out / "examples"
+        if renderer.template_source is not None and not isinstance(tokenizer.chat_template, dict):
+            tokenizer.chat_template = renderer.template_source  # tasks are asked in it too
         test = read_test(config.test, config.examples, renderer, tokenizer, cache, reporter) if config.test else None
         made_from = flatten(
             {
@@ -84,6 +92,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
                 "adapter": None if adapter is None else adapter_digest(adapter),
                 "evaluation": how_judged(config.evaluation),
                 "tasks": lm_eval_tasks.digests(names),
+                **_asks_tasks(config, rendered),
                 **({} if test is None else test.made_from),
             }
         )
@@ -133,6 +142,23 @@ def _right_alike(answers: Path, test: TestRows | None) -> bool:
         return True
     expected = [text.strip() for text in read_answers(answers).expected]
     return all(of.asked for of in test.questions) and expected == [of.right.strip() for of in test.questions]
+
+
+def _asks_tasks(config: EvaluateConfig, rendered: AsTrained) -> dict[str, Any]:
+    """What decides how tasks are asked, where it is not all the model's own; of test rows their examples say it."""
+    if not config.evaluation.tasks or not (rendered.is_own or getattr(config.examples, "chat_template", None)):
+        return {}
+    return {
+        "tasks_asked": {name: rendered.renderer.fingerprint[name] for name in ("tokenizer_sha256", "template_sha256")}
+    }
+
+
+def _untold(adapter: Path, renderer: Renderer) -> str:
+    of = renderer.fingerprint
+    return (
+        f"{adapter} does not say how its examples were rendered (`g2is train` writes it to {RECORD}); here with"
+        f" template {of['template']}, max_length {of['max_length']}, truncation {of['truncation']}"
+    )
 
 
 def _run_tasks(

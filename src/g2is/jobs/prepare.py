@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from g2is.config import Config
-from g2is.examples.tokenize import Renderer, make_renderer
+from g2is.examples.as_trained import render_as_trained
+from g2is.examples.tokenize import Renderer
 from g2is.gradients import projection
 from g2is.jobs.model_identity import ModelIdentity, identify
 from g2is.methods import GRADIENT
@@ -40,18 +41,19 @@ def prepare(config: Config, reporter: Reporter) -> Prepared:
     """
     model = find_model(config.model)
     device = resolve_device(config.execution.device)
-    tokenizer = model.tokenizer()
-    renderer = make_renderer(tokenizer, config.examples, model.context_length)
-    config = _with_stored_forms(config)
     adapter = config.warmup.adapter
     checkpoint = None if adapter is None else find_checkpoint(adapter)
+    rendered = render_as_trained(model, adapter, config.examples)
+    for text in rendered.notices:
+        reporter.notice(text)
+    config = _with_stored_forms(config.model_copy(update={"examples": rendered.config}))
     if checkpoint is None and config.selection.representation == GRADIENT:  # a wrong name shows before files are read
         target_modules(model.without_weights(), config.warmup.lora)
     identity = identify(model, config.model, device, reporter)
     fingerprint = flatten(
         {
             "model": identity.in_store(),
-            "examples": renderer.fingerprint,
+            "examples": rendered.renderer.fingerprint,
             # a checkpoint brings all that the other settings would decide, wherever it lies
             "warmup": config.warmup.model_dump(mode="json", exclude={"adapter"})
             if checkpoint is None
@@ -60,7 +62,7 @@ def prepare(config: Config, reporter: Reporter) -> Prepared:
             "projection_version": projection.VERSION,
         }
     )
-    return Prepared(config, model, identity, tokenizer, renderer, checkpoint, fingerprint)
+    return Prepared(config, model, identity, rendered.tokenizer, rendered.renderer, checkpoint, fingerprint)
 
 
 def _with_stored_forms(config: Config) -> Config:

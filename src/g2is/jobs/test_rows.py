@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from g2is.config import EvaluationConfig, ExamplesConfig
+from g2is.config.targets import titled
 from g2is.evaluation.questions import VERSION, Asked, Question, what_is_left
 from g2is.evaluation.rows import count_cut
+from g2is.examples.dataset import Examples
+from g2is.examples.keys import overlap
 from g2is.examples.make_table import describe_losses, tokenize_files
 from g2is.examples.problems import BadRow, Problems
 from g2is.examples.read import REMEDY, check_columns, how_read
@@ -116,3 +119,18 @@ def how_judged(config: EvaluationConfig) -> dict[str, Any]:
     """What decides the results beside model and rows, for a manifest."""
     version = {"answers_version": VERSION} if config.generate else {}
     return config.model_dump(mode="json") | version
+
+
+def shared_rows(examples: Examples, tests: Mapping[str, TestRows]) -> list[str]:
+    """What test rows are in the pool, or among their target's examples, word for word: such a test flatters."""
+    remarks = []
+    for name, test in tests.items():
+        of_test = f"of the {len(test.table)} test rows of {titled(name)}"
+        if num_shared := int(overlap(test.table.keys, examples.pool.keys).sum()):
+            remarks.append(
+                f"{num_shared} {of_test} are in the pool, too, which flatters who finds them; name the test files as"
+                " selection.exclude_overlap to leave rows like theirs out of the pool"
+            )
+        if num_shared := int(overlap(test.table.keys, examples.targets[name].keys).sum()):
+            remarks.append(f"{num_shared} {of_test} are among its examples, too; give other test rows")
+    return remarks
