@@ -178,6 +178,7 @@ def _own_tokenizer(folder: ModelFolder, adapter: Path, base: Any, *, keeps_plain
         template = model_s
     elif template != model_s:
         notices.append(f"{adapter} has a chat template of its own, which takes the place of the model's")
+        tokenizer.name_or_path = str(adapter)  # what messages about the template name
     tokenizer.chat_template = template
     return tokenizer, notices
 
