@@ -12,8 +12,6 @@ from peft import AutoPeftModelForCausalLM
 from small_run import MODEL, set_flags
 from transformers import AutoTokenizer
 
-from g2is.config import ExamplesConfig
-
 Command = Callable[..., tuple[int, str, str]]
 QUICK = set_flags({"tuning.lora.rank": "4", "tuning.epochs": "1", "tuning.learning_rate": "2e-3"})
 SHORT = set_flags({"examples.max_length": "64", "examples.truncation": "answer-end"})
@@ -113,7 +111,6 @@ def test_an_adapter_that_was_trained_with_the_plain_template_is_asked_in_it(
     assert "otherwise than here: template plain there, chat here, another chat template" in said(err)
 
 
-@pytest.mark.skipif("chat_template" not in ExamplesConfig.model_fields, reason="there is no such setting")
 def test_a_template_that_a_file_gave_is_carried_as_text(
     g2is: Command, sample: Path, other_template: Path, train: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -28,6 +28,20 @@ class ExamplesConfig(Section):
     template: Literal["auto", "chat", "plain"] = Field(
         "auto", description="chat: the model's own template; plain: ours for base models; auto: chat where there is one"
     )
+    chat_template: AbsolutePath | None = Field(
+        None,
+        description="file of a chat template that takes the place of the model's own: Jinja, or JSON that holds it",
+    )
+    system: Literal["keep", "merge"] = Field(
+        "keep", description="merge: put system texts in front of the next user turn, where the template takes none"
+    )
+    dropped_text: Literal["refuse", "allow"] = Field(
+        "refuse",
+        description="rows of which the template leaves out text; allow: learn what it writes of them, and count",
+    )
+    append_eos: bool = Field(
+        True, description="add an end of turn after the last answer where the chat template writes none, and say so"
+    )
     max_length: int = Field(2048, ge=8, description="tokens; longer examples are shortened (and counted)")
     truncation: Literal["prompt-start", "answer-end"] = Field(
         "prompt-start", description="what an over-long example loses: the front of its prompt, or the end of its answer"
@@ -42,6 +56,15 @@ class ExamplesConfig(Section):
     on_bad_row: Literal["stop", "skip"] = Field(
         "stop", description="stop: report the rows that cannot be used; skip: list them in bad_rows.jsonl and go on"
     )
+
+    @model_validator(mode="after")
+    def _one_template(self) -> Self:
+        if self.chat_template is not None and self.template == "plain":
+            raise ValueError(
+                "chat_template: expected template: chat or auto with it, found plain, which is another template; leave"
+                " one of the two out"
+            )
+        return self
 
     @field_validator("date")
     @classmethod

@@ -77,7 +77,8 @@ def render_as_trained(folder: ModelFolder, adapter: Path | None, config: Example
     """
     base = folder.tokenizer()
     if adapter is None:
-        return AsTrained(config, base, make_renderer(base, config, folder.context_length), False, False, ())
+        renderer = make_renderer(base, config, folder.context_length)
+        return AsTrained(config, base, renderer, False, False, renderer.notices)
     record = _read_record(adapter)
     tokenizer, notices = _own_tokenizer(folder, adapter, base, keeps_plain=_is_plain(record))
     is_own = bool(notices)
@@ -94,7 +95,7 @@ def render_as_trained(folder: ModelFolder, adapter: Path | None, config: Example
     renderer = make_renderer(tokenizer, config, folder.context_length)
     if record is not None and (differing := _differing(record["rendered"], renderer.fingerprint)):
         notices.append(f"{adapter} was trained on examples rendered otherwise than here: {', '.join(differing)}")
-    return AsTrained(config, tokenizer, renderer, is_own, record is not None, tuple(notices))
+    return AsTrained(config, tokenizer, renderer, is_own, record is not None, (*notices, *renderer.notices))
 
 
 def taking(config: ExamplesConfig, settings: Mapping[str, Any]) -> ExamplesConfig:

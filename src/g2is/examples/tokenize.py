@@ -10,11 +10,13 @@ import numpy as np
 
 from g2is.config import ExamplesConfig
 from g2is.errors import G2isError, InputError, ModelError
+from g2is.examples.conversation import Conversation
 from g2is.examples.read import Example
-from g2is.examples.template import Answer, ChatTemplate, Rendering, plain_segments
+from g2is.examples.template import Answer, ChatTemplate, Rendering, check_plain, merge_systems, plain_segments
+from g2is.examples.template_file import read_chat_template
 from g2is.examples.truncation import shorten
 
-RENDERING_VERSION = 1  # to be raised with every change of ours that changes tokens or masks
+RENDERING_VERSION = 2  # to be raised with every change of ours that changes tokens or masks
 TEXT_VERSION = 1  # to be raised with every change of ours to the text that `Renderer.text` makes of tokens
 
 
@@ -24,23 +26,29 @@ class Rendered:
 
     `input_ids` is (T,) int32; `label_mask` is (T,) bool, True where token t is learned, that is predicted from the
     tokens before it. `num_dropped` tokens were lost to truncation, `num_answer_dropped` of them (or of tokens kept as
-    context only) would have been learned.
+    context only) would have been learned. `left_out` is what the row gives and the chat template leaves out, by name.
     """
 
     input_ids: np.ndarray
     label_mask: np.ndarray
     num_dropped: int
     num_answer_dropped: int
+    left_out: tuple[str, ...] = ()
 
 
 @final
 class Renderer:
-    """Renders examples for one tokenizer and configuration; made by `make_renderer`."""
+    """Renders examples for one tokenizer and configuration; made by `make_renderer`.
+
+    `notices` is what the user should know of how its template is used.
+    """
 
     def __init__(self, tokenizer: Any, config: ExamplesConfig, max_length: int, template: ChatTemplate | None) -> None:
         self._tokenizer = tokenizer
         self._template = template
         self._truncation = config.truncation
+        self._merges_system = config.system == "merge"
+        self.notices: tuple[str, ...] = () if template is None else template.notices
         self.max_length = max_length
         self._bos_id: int | None = tokenizer.bos_token_id
         # What the tokenizer does with a text of its own accord says whether the model expects a BOS.
@@ -53,6 +61,9 @@ class Renderer:
             "max_length": max_length,
             "truncation": config.truncation,
             "date": config.date if template is not None and template.reads_date else None,
+            "system": config.system,
+            "dropped_text": None if template is None else config.dropped_text,
+            "append_eos": None if template is None else config.append_eos,
         }
 
     @property
@@ -78,6 +89,7 @@ class Renderer:
         """
         if not examples:
             return []
+        encoded: Sequence[tuple[Any, ...] | G2isError]
         encoded = self._encode_plain(examples) if self._template is None else self._encode_chat(examples)
         return [item if isinstance(item, G2isError) else self._finish(*item) for item in encoded]
 
@@ -96,7 +108,9 @@ class Renderer:
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
 
-    def _encode_chat(self, examples: Sequence[Example]) -> list[tuple[np.ndarray, np.ndarray] | G2isError]:
+    def _encode_chat(
+        self, examples: Sequence[Example]
+    ) -> list[tuple[np.ndarray, np.ndarray, tuple[str, ...]] | G2isError]:
         assert self._template is not None
         renderings: list[Rendering | G2isError] = []
         for example in examples:
@@ -107,20 +121,25 @@ class Renderer:
         texts = [item.text for item in renderings if not isinstance(item, G2isError)]
         encoding = self._tokenize(texts, return_offsets_mapping=True) if texts else {}
         tokens = iter(zip(encoding.get("input_ids", ()), encoding.get("offset_mapping", ()), strict=True))
-        results: list[tuple[np.ndarray, np.ndarray] | G2isError] = []
+        results: list[tuple[np.ndarray, np.ndarray, tuple[str, ...]] | G2isError] = []
         for item in renderings:
             if isinstance(item, G2isError):
                 results.append(item)
                 continue
             ids, offsets = next(tokens)
-            results.append((np.array(ids, np.int32), _mask(np.array(offsets, np.int64).reshape(-1, 2), item.answers)))
+            mask = _mask(np.array(offsets, np.int64).reshape(-1, 2), item.answers)
+            results.append((np.array(ids, np.int32), mask, item.dropped))
         return results
 
     def _encode_plain(self, examples: Sequence[Example]) -> list[tuple[np.ndarray, np.ndarray] | G2isError]:
-        segments = [plain_segments(example.conversation.turns) for example in examples]
-        tokens = iter(self._tokenize([text for parts in segments for text, _ in parts])["input_ids"])
+        segments = [self._plain_segments(example.conversation) for example in examples]
+        texts = [text for parts in segments if not isinstance(parts, G2isError) for text, _ in parts]
+        tokens = iter(self._tokenize(texts)["input_ids"] if texts else ())
         results: list[tuple[np.ndarray, np.ndarray] | G2isError] = []
         for parts in segments:
+            if isinstance(parts, G2isError):
+                results.append(parts)
+                continue
             ids: list[int] = []
             learned: list[bool] = []
             for _, is_answer in parts:
@@ -130,12 +149,22 @@ class Renderer:
             results.append((np.array(ids, np.int32), np.array(learned, bool)))
         return results
 
+    def _plain_segments(self, conversation: Conversation) -> list[tuple[str, bool]] | G2isError:
+        try:
+            check_plain(conversation)
+        except G2isError as problem:
+            return problem
+        turns = (merge_systems(conversation) if self._merges_system else conversation).turns
+        return plain_segments(turns, self._tokenizer.eos_token)
+
     def _tokenize(self, texts: list[str], **options: Any) -> Any:
         # Special tokens come from the template and `_finish`, never from the tokenizer: so there is one BOS.
         plain = {"padding": False, "truncation": False, "return_attention_mask": False, "return_token_type_ids": False}
         return self._tokenizer(texts, add_special_tokens=False, verbose=False, **plain, **options)
 
-    def _finish(self, input_ids: np.ndarray, label_mask: np.ndarray) -> Rendered | G2isError:
+    def _finish(
+        self, input_ids: np.ndarray, label_mask: np.ndarray, left_out: tuple[str, ...] = ()
+    ) -> Rendered | G2isError:
         has_bos = self._bos_id is not None and len(input_ids) > 0 and input_ids[0] == self._bos_id
         if self._adds_bos and not has_bos:
             input_ids = np.concatenate([np.array([self._bos_id], np.int32), input_ids])
@@ -150,18 +179,20 @@ class Renderer:
                 f"expected learned tokens among the {self.max_length} that are kept of {len(input_ids)}, found none: "
                 "raise examples.max_length, use --set examples.truncation=prompt-start, or leave the row out"
             )
-        return Rendered(ids, mask, len(input_ids) - len(ids), int(label_mask.sum()) - int(mask.sum()))
+        num_answer_dropped = int(label_mask.sum()) - int(mask.sum())
+        return Rendered(ids, mask, len(input_ids) - len(ids), num_answer_dropped, left_out)
 
 
 def make_renderer(tokenizer: Any, config: ExamplesConfig, context_length: int | None) -> Renderer:
     """Return the renderer for a transformers tokenizer and a model that takes `context_length` tokens (None: any).
 
     Raises ModelError if the template asked for is not there or not usable, a chat template's tokenizer gives no
-    character offsets, or the plain template's has no EOS token.
+    character offsets, or the plain template's has no EOS token; ConfigError if `examples.chat_template` is no template.
     """
     max_length = config.max_length if context_length is None else min(config.max_length, context_length)
     name = getattr(tokenizer, "name_or_path", "") or "the tokenizer"
-    has_template = bool(getattr(tokenizer, "chat_template", None))
+    source = None if config.chat_template is None else read_chat_template(config.chat_template)
+    has_template = source is not None or bool(getattr(tokenizer, "chat_template", None))
     if config.template == "chat" and not has_template:
         raise ModelError(f"{name}: expected a chat template, found none; use --set examples.template=plain")
     if config.template == "plain" or not has_template:
@@ -176,9 +207,17 @@ def make_renderer(tokenizer: Any, config: ExamplesConfig, context_length: int | 
             "found a slow one; convert it, or use --set examples.template=plain"
         )
     try:
-        return Renderer(tokenizer, config, max_length, ChatTemplate(tokenizer, config.date))
+        template = ChatTemplate(
+            tokenizer,
+            config.date,
+            source=source,
+            system=config.system,
+            dropped_text=config.dropped_text,
+            append_eos=config.append_eos,
+        )
     except ModelError as error:
-        raise ModelError(f"{name}: {error}") from None
+        raise ModelError(f"{name if source is None else config.chat_template}: {error}") from None
+    return Renderer(tokenizer, config, max_length, template)
 
 
 def _mask(offsets: np.ndarray, answers: Sequence[Answer]) -> np.ndarray:

@@ -146,7 +146,7 @@ def _right_alike(answers: Path, test: TestRows | None) -> bool:
 
 def _asks_tasks(config: EvaluateConfig, rendered: AsTrained) -> dict[str, Any]:
     """What decides how tasks are asked, where it is not all the model's own; of test rows their examples say it."""
-    if not config.evaluation.tasks or not (rendered.is_own or getattr(config.examples, "chat_template", None)):
+    if not config.evaluation.tasks or not (rendered.is_own or config.examples.chat_template):
         return {}
     return {
         "tasks_asked": {name: rendered.renderer.fingerprint[name] for name in ("tokenizer_sha256", "template_sha256")}

@@ -55,6 +55,8 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
         model = find_model(config.model)
         tokenizer = model.tokenizer()
         renderer = make_renderer(tokenizer, config.examples, model.context_length)
+        for notice in renderer.notices:
+            reporter.notice(notice)
         target_modules(model.without_weights(), config.tuning.lora, "tuning")
         identity = identify(model, config.model, device, reporter)
         with reporter.stage("read examples", "bytes") as progress:
