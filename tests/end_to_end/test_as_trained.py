@@ -1,5 +1,6 @@
 """`g2is evaluate --adapter` and `select --adapter` render examples as the adapter was trained."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -8,9 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
-from peft import AutoPeftModelForCausalLM
+from peft import AutoPeftModelForCausalLM, LoraConfig
 from small_run import MODEL, set_flags
-from transformers import AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 Command = Callable[..., tuple[int, str, str]]
 QUICK = set_flags({"tuning.lora.rank": "4", "tuning.epochs": "1", "tuning.learning_rate": "2e-3"})
@@ -164,6 +165,40 @@ def test_a_tokenizer_and_template_of_others_are_used_and_what_is_not_said_is_nam
     template_alone = as_others_leave_it(adapter, tmp_path / "template", TOKENIZER[2:])
     assert g2is(*test, "--adapter", template_alone, "--out", tmp_path / "out-template")[0] == 0
     assert rendered(tmp_path / "out-template") == of_adapter
+
+
+def test_what_trl_s_trainer_leaves_is_tested_and_selected_with_in_its_own_template(
+    g2is: Command, sample: Path, other_template: Path, tmp_path: Path
+) -> None:
+    trl = pytest.importorskip("trl", reason="TRL is not installed")
+    from datasets import Dataset
+
+    rows = [json.loads(line)["messages"] for line in (sample / "target.jsonl").read_text().splitlines()]
+    settings = trl.SFTConfig(
+        output_dir=str(tmp_path / "trl"), max_steps=2, save_steps=2, report_to=[], use_cpu=True, bf16=False
+    )
+    trainer = trl.SFTTrainer(
+        model=AutoModelForCausalLM.from_pretrained(MODEL),
+        args=settings,
+        train_dataset=Dataset.from_list([{"messages": messages} for messages in rows]),
+        processing_class=AutoTokenizer.from_pretrained(other_template),
+        peft_config=LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"),
+    )
+    trainer.train()
+    flags = ("--model", MODEL, "--adapter", tmp_path / "trl/checkpoint-2")
+    code, _, err = g2is("evaluate", sample / "target.jsonl", *flags, "--out", tmp_path / "out", *LOSS)
+    assert code == 0, err
+    assert "has a chat template of its own, which takes the place of the model's" in said(err)
+    assert "tokenizer of its own" not in err
+    projection = set_flags({"gradients.projection.dim": "64"})
+    code, _, err = g2is(
+        "warmup", sample / "pool.jsonl", sample / "target.jsonl", *flags, *projection, "--out", tmp_path / "run"
+    )
+    assert code == 0, err
+    assert "has a chat template of its own, which takes the place of the model's" in said(err)
+    of_store = json.loads((tmp_path / "run/store/manifest.json").read_text())["fingerprint"]
+    theirs = hashlib.sha256(AutoTokenizer.from_pretrained(other_template).chat_template.encode()).hexdigest()
+    assert of_store["examples.template_sha256"] == rendered(tmp_path / "out")["examples.template_sha256"] == theirs
 
 
 def with_tokens(adapter: Path, place: Path, change: Callable[[Any], object]) -> Path:

@@ -4,6 +4,7 @@ What is right is the row's own text. Tokens only tell where an answer begins (th
 the template writes around it, and whether what was kept of the row still asks the question.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,6 @@ from g2is.model.batches import Row
 VERSION = 2  # to be raised with every change of ours to what is asked, right, or read from a model's tokens
 
 _TAIL = 32  # characters of a question without which nothing of it was kept
-_LONGEST_CLOSING = 64  # tokens
 _THOUGHTS = ("<think>", "[THINK]")
 _END_OF_THOUGHTS = ("</think>", "[/THINK]")
 
@@ -83,27 +83,22 @@ class Asked:
         self._tokenizer, self._questions = tokenizer, questions
         kept = [last_answer(row) for row in rows]
         self.prompts, self.answers = [prompt for prompt, _, _ in kept], [answer for _, answer, _ in kept]
-        special = _special(tokenizer)
-        found = [
-            _closing(tokenizer, special, tokens, question.expected)
-            for tokens, question in zip(self.answers, questions, strict=True)
+        texts = [_decode(tokenizer, tokens) for tokens in self.answers]
+        places = _placed(texts, [question.expected for question in questions], _special_texts(tokenizer))
+        whole = [place is not None or not of.may_be_cut for place, of in zip(places, questions, strict=True)]
+        found = [text[place[1] :].strip() for text, place in zip(texts, places, strict=True) if place is not None]
+        self._closings = sorted({closing for closing in found if closing}, key=len, reverse=True)
+        self._begun = [begun for closing in self._closings for begun in _beginnings(tokenizer, closing)]
+        # what stands in a right answer does not tell where one ends
+        self._cutting = [closing for closing in self._closings if not any(closing in of.right for of in questions)]
+        closed = [
+            is_whole and (at is None or bool(text[at[1] :].strip()))
+            for is_whole, at, text in zip(whole, places, texts, strict=True)
         ]
-        whole = [
-            closing is not None or not question.may_be_cut for closing, question in zip(found, questions, strict=True)
-        ]
-        closings = {
-            # where the text cannot be found in the tokens, the last of them is taken for its end
-            tuple(tokens[-1:].tolist()) if closing is None else closing
-            for closing, tokens, is_whole in zip(found, self.answers, whole, strict=True)
-            if is_whole
-        }
-        self._closings = sorted(closings, key=len, reverse=True)
-        self.ends = ends(tokenizer, closings, self.answers)
-        if () in closings:  # the end of turn is not learned, but a model that knows its template writes it
-            following = {int(after[0]) for _, _, after in kept if len(after)}
-            self.ends = sorted({*self.ends, *(following & special)})
+        self.ends = ends(tokenizer, self.answers, [after for _, _, after in kept], closed, self._closings)
         self._markers = [
-            self._marker(tokens, question) for tokens, question in zip(self.answers, questions, strict=True)
+            _marker(text, question, None if place is None else place[0])
+            for text, question, place in zip(texts, questions, places, strict=True)
         ]
         in_full = [len(_encode(tokenizer, question.reasoning + question.expected)) + 1 for question in questions]
         self.lengths = np.array(
@@ -118,16 +113,13 @@ class Asked:
     def text(self, tokens: np.ndarray) -> str:
         """What generated `tokens` say up to the first end, special tokens too, without what closes an answer."""
         stops = np.flatnonzero(np.isin(tokens, self.ends))
-        said: list[int] = tokens[: stops[0] + 1].tolist() if len(stops) else tokens.tolist()
+        text = _decode(self._tokenizer, tokens[: stops[0] + 1] if len(stops) else tokens)
         for closing in self._closings:
-            if closing and tuple(said[-len(closing) :]) == closing:
-                return _decode(self._tokenizer, said[: -len(closing)])
+            if text.rstrip().endswith(closing):
+                return text.rstrip().removesuffix(closing)
         if len(stops):
-            said.pop()
-        # a closing that was begun and not ended
-        begun = (closing[:n] for closing in self._closings for n in range(len(closing) - 1, 0, -1))
-        begin = next((begin for begin in begun if tuple(said[-len(begin) :]) == begin), ())
-        return _decode(self._tokenizer, said[: len(said) - len(begin)])
+            text = _decode(self._tokenizer, tokens[: stops[0]])
+        return text.removesuffix(next((begun for begun in self._begun if text.endswith(begun)), ""))
 
     def final(self, index: int, given: str) -> str:
         """The answer in what was `given` to row `index`, without what comes before it: thoughts, a channel's name."""
@@ -135,55 +127,107 @@ class Asked:
         if marker and marker not in question.right:
             before, found, after = given.rpartition(marker)
             if found and (not before.strip() or question.reasoning or self._is_special(marker)):
-                return after
+                given = after
         for end in _END_OF_THOUGHTS:
-            if end in given and end not in question.right:
-                return given.rpartition(end)[2]
+            if end not in question.right:
+                given = given.rpartition(end)[2]
+        for closing in self._cutting:  # an end that is no token of its own, after which the model went on
+            given = given.partition(closing)[0]
         return given
 
     def _reads_back(self, index: int) -> bool:
         given = self.final(index, self.text(self.answers[index]))
         return exact_match(given, [self._questions[index].right]) == 1
 
-    def _marker(self, tokens: np.ndarray, question: Question) -> str:
-        """What a template writes right before the answer's text, after the thoughts if there are any."""
-        text = _decode(self._tokenizer, tokens)
-        thoughts = question.reasoning.strip()
-        start = text.find(thoughts) + len(thoughts) if thoughts and thoughts in text else 0
-        at = text.find(question.expected.strip()[:_TAIL], start)
-        return text[start:at].strip() if at > start else ""
-
     def _is_special(self, marker: str) -> bool:
-        return any(token in marker for token in self._tokenizer.get_added_vocab())
+        return any(token in marker for token in _special_texts(self._tokenizer))
 
 
-def ends(tokenizer: Any, closings: set[tuple[int, ...]], answers: Sequence[np.ndarray]) -> list[int]:
+def ends(
+    tokenizer: Any,
+    answers: Sequence[np.ndarray],
+    following: Sequence[np.ndarray],
+    closed: Sequence[bool],
+    closings: Sequence[str],
+) -> list[int]:
     """The tokens that end an answer: EOS, special ones that close one, and one that can only be an end.
 
-    A template may close its answers with an ordinary token: that is one which closes every answer and stands nowhere
-    else in any. Other last tokens are words, which happen to be last where a template closes nothing.
+    `answers` and `following` are tokens of rows, `closed` whether something closes an answer among its tokens; what
+    closes the last turn of a row counts, that of others only if there is no such; `closings` are all as texts. A
+    template may close its answers with an ordinary token: that is one which alone closes every answer and stands
+    nowhere else in any. Other last tokens are words, which happen to be last where a template closes nothing, or an end
+    of turn that is not learned follows.
     """
-    last = {closing[-1] for closing in closings if closing}
-    special = _special(tokenizer)
-    if len(last) == 1 and () not in closings and not any(last & set(tokens[:-1].tolist()) for tokens in answers):
+    special = {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}
+    are_last = [not set(after.tolist()) - special or not _decode(tokenizer, after).strip() for after in following]
+    any_last = any(is_last and is_closed for is_last, is_closed in zip(are_last, closed, strict=True))
+    last: set[int] = set()
+    for tokens, is_last, is_closed in zip(answers, are_last, closed, strict=True):
+        if is_closed and (is_last or not any_last):
+            shown = (int(token) for token in tokens[::-1] if token in special or _decode(tokenizer, [token]).strip())
+            last.update([next(shown, int(tokens[-1]))])
+    alone = [_decode(tokenizer, [token]).strip() for token in last] == list(closings) and all(closed)
+    if len(last) == 1 and alone and not any(last & set(tokens[:-1].tolist()) for tokens in answers):
         special |= last
+    if not all(closed):  # a model that knows its template writes the end of turn that it was not taught
+        last |= {
+            int(after[0]) for after, is_closed in zip(following, closed, strict=True) if len(after) and not is_closed
+        }
     return sorted((last & special) | {tokenizer.eos_token_id} - {None})
 
 
-def _closing(tokenizer: Any, special: set[int], tokens: np.ndarray, expected: str) -> tuple[int, ...] | None:
-    """The tokens after the text `expected`, with which `tokens` end but for these; None if it is not found there."""
-    text, length = _squeezed(expected), len(tokens)
-    ordinary = np.flatnonzero(~np.isin(tokens, list(special)))
-    before_special = int(ordinary[-1]) + 1 if len(ordinary) else 0
-    # special tokens at the end may be the answer's own text, and an ordinary one may close it
-    for end in (*range(before_special, length + 1), *range(before_special - 1, max(0, length - _LONGEST_CLOSING), -1)):
-        if _squeezed(_decode(tokenizer, tokens[:end])).endswith(text):
-            return tuple(tokens[end:].tolist())
-    return None
+def _placed(texts: Sequence[str], expected: Sequence[str], special: set[str]) -> list[tuple[int, int] | None]:
+    """Where the `expected` answer stands in the text of each row's learned tokens, whatever space there is; or None.
+
+    Of several places it is that before what closes most rows' answers: else before special tokens alone, else the last.
+    """
+    places = [_occurrences(text, answer) for text, answer in zip(texts, expected, strict=True)]
+    closings = [[text[end:].strip() for _, end in of] for text, of in zip(texts, places, strict=True)]
+    counts = Counter(closing for of in closings for closing in set(of))
+    found: list[tuple[int, int] | None] = []
+    for of, closed_by in zip(places, closings, strict=True):
+        likely = [
+            (counts[closing], _is_made_of(closing, special), place)
+            for place, closing in zip(of, closed_by, strict=True)
+        ]
+        found.append(max(likely)[2] if likely else None)
+    return found
 
 
-def _special(tokenizer: Any) -> set[int]:
-    return {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}
+def _is_made_of(text: str, special: set[str]) -> bool:
+    """Whether `text` is special tokens, at least one, and nothing else."""
+    rest = text
+    for token in sorted(special, key=len, reverse=True):
+        rest = rest.replace(token, "")
+    return text != "" and not rest.strip()
+
+
+def _occurrences(text: str, answer: str) -> list[tuple[int, int]]:
+    """Where `answer` stands in `text`, space aside: (start, end) characters."""
+    wanted, shown = _squeezed(answer), [at for at, character in enumerate(text) if not character.isspace()]
+    squeezed, found, at = _squeezed(text), [], -1
+    while wanted and (at := squeezed.find(wanted, at + 1)) >= 0:
+        found.append((shown[at], shown[at + len(wanted) - 1] + 1))
+    return found
+
+
+def _marker(text: str, question: Question, start: int | None) -> str:
+    """What a template writes right before the answer's text, after the thoughts if there are any."""
+    thoughts = question.reasoning.strip()
+    after = text.find(thoughts) + len(thoughts) if thoughts and thoughts in text else 0
+    at = text.find(question.expected.strip()[:_TAIL], after) if start is None else start
+    return text[after:at].strip() if at > after else ""
+
+
+def _beginnings(tokenizer: Any, closing: str) -> list[str]:
+    """What a closing of several tokens has begun with, the longest first."""
+    tokens = _encode(tokenizer, closing)
+    begun = (_decode(tokenizer, tokens[:end]) for end in range(len(tokens) - 1, 0, -1))
+    return [text for text in begun if text.strip()]
+
+
+def _special_texts(tokenizer: Any) -> set[str]:
+    return {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}
 
 
 def _encode(tokenizer: Any, text: str) -> list[int]:

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
+from g2is.config import ExamplesConfig
+from g2is.errors import ModelError
 from g2is.evaluation.questions import Asked, Question, what_is_left
+from g2is.examples.conversation import Conversation, Turn
+from g2is.examples.read import read_examples
+from g2is.examples.references import right_answer
+from g2is.examples.sources import find_sources
+from g2is.examples.tokenize import Rendered, make_renderer
 from g2is.model.batches import Row
 
 MODEL = Path(__file__).resolve().parents[3] / "src/g2is/demo/model"
@@ -45,6 +52,7 @@ def asking(tokenizer: Any, answers: list[str], questions: list[Question], after:
         ("<|end_a|><|end_b|>", ["</s>", "<|end_b|>"]),  # two special tokens, as Cohere's templates write
         ("\n<|im_end|>\n", None),
         (" ###", None),  # ordinary text
+        ("<end_of_utterance>\n", None),  # whose first token goes on from the text
     ],
 )
 def test_what_closes_an_answer_is_no_part_of_what_is_given(
@@ -62,6 +70,61 @@ def test_what_closes_an_answer_is_no_part_of_what_is_given(
     assert asked.text(begun).strip() == "It is 7"
     assert asked.text(tokens(tokenizer, "It is 7</s>and more")) == "It is 7"
     assert asked.text(tokens(tokenizer, "It is <pad> 7")) == "It is <pad> 7"
+
+
+def test_an_answer_is_not_what_looks_like_it_in_its_closing_or_in_thoughts(tokenizer: Any) -> None:
+    for text, learned in ((">", "></s>"), ("no", "<think>no</think>no</s>"), ("use <s>", "use <s></s>")):
+        asked = asking(tokenizer, [learned], [Question(text)])
+        assert tokenizer.convert_ids_to_tokens(asked.ends) == ["</s>"]
+        assert asked.final(0, asked.text(asked.answers[0])).strip() == text
+        assert not asked.unreadable.any()
+
+
+def test_what_ends_an_earlier_turn_does_not_end_the_last(tokenizer: Any) -> None:
+    thinking, early = Question("is 41", "9"), Question("keep")
+    prompt = ("<s>User:\nq\nAssistant:\n", False)
+    channels = "<|channel|>thoughts: 9<|end_a|><|channel|>final: "
+    rows = [
+        row(tokenizer, prompt, (channels + "is 41<|im_end|>", True)),
+        row(tokenizer, prompt, ("<|channel|>final: keep<|end_a|>", True), ("User:\nmore", False)),
+    ]
+    asked = Asked(tokenizer, rows, [thinking, early])
+    assert tokenizer.convert_ids_to_tokens(asked.ends) == ["</s>", "<|im_end|>"]
+    assert asked.final(1, asked.text(tokens(tokenizer, channels + "42<|im_end|>"))).strip() == "42"
+    assert not asked.unreadable.any()
+
+
+def test_the_right_answer_is_read_back_in_every_template_of_trl(tmp_path: Path) -> None:
+    trl = pytest.importorskip("trl", reason="TRL is not installed")
+    templates = sorted((Path(trl.__file__).parent / "chat_templates").glob("*.jinja"))
+    tokenizer = AutoTokenizer.from_pretrained(MODEL)
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "q", "completion": "a"}\n')
+    (any_row,) = read_examples(find_sources([str(path)]))
+    user, conversations = Turn("user", "What is 6*7?"), []
+    for answer in (
+        Turn("assistant", "It is 42."),
+        Turn("assistant", "Sure: the sky is blue.", prefill="Sure: the"),
+        Turn("assistant", "So 9.", reasoning="Three times three.\nYes."),
+        Turn("assistant", "<think>\nhm 3\n</think>\n\nSo 8."),
+    ):
+        conversations += [Conversation((user, answer)), Conversation((user, Turn("assistant", "4"), user, answer))]
+    conversations.append(Conversation((user, answer, user, Turn("assistant", "not learned", context_only=True))))
+    num_read = 0
+    for template in templates:
+        tokenizer.chat_template = template.read_text()
+        try:
+            renderer = make_renderer(tokenizer, ExamplesConfig(), None)
+        except ModelError:
+            continue  # one for pictures, say
+        examples = [replace(any_row, conversation=conversation) for conversation in conversations]
+        results = zip(conversations, renderer.render_many(examples), strict=True)
+        rendered = [(right_answer(of), result) for of, result in results if isinstance(result, Rendered)]
+        questions = [Question(right.expected, right.reasoning) for right, _ in rendered]
+        asked = Asked(tokenizer, [(result.input_ids, result.label_mask) for _, result in rendered], questions)
+        assert not asked.unreadable.any(), template.name
+        num_read += len(questions)
+    assert num_read > 4 * len(templates)
 
 
 def test_a_right_answer_with_the_text_of_eos_cannot_be_given_and_is_counted(tokenizer: Any) -> None:

@@ -137,28 +137,37 @@ def test_no_answer_runs_past_the_context_of_a_model_with_learned_positions(setti
 
 
 class Words:
-    """A tokenizer of numbered words, without an end-of-sequence token."""
+    """A tokenizer of numbered words, of which 1 is special, without an end-of-sequence token."""
 
-    all_special_ids = ()
+    all_special_ids = (1,)
     eos_token_id = None
 
     def get_added_vocab(self) -> dict[str, int]:
         return {}
 
+    def decode(self, tokens: list[int], **_: object) -> str:
+        return " ".join(map(str, tokens))
+
 
 @pytest.mark.parametrize(
-    ("answers", "closings", "expected"),
+    ("answers", "following", "closed", "expected"),
     [
-        ([[5, 6, 9], [7, 9]], {(9,)}, [9]),  # what closes every answer and stands nowhere else is an end
-        ([[5, 6, 9], [9, 7, 9]], {(9,)}, []),
-        ([[5, 6, 9], [7, 8]], {(9,), (8,)}, []),  # last words that differ are words
-        ([[5, 6, 9], [7, 9]], {(9,), ()}, []),
+        ([[5, 6, 9], [7, 9]], [[], []], [True, True], [9]),  # closes every answer and stands nowhere else: an end
+        ([[5, 6, 9], [9, 7, 9]], [[], []], [True, True], []),
+        ([[5, 6, 9], [7, 8]], [[], []], [True, True], []),  # last words that differ are words
+        ([[5, 6, 9], [7, 9]], [[], []], [True, False], []),
+        ([[5, 1], [9, 7, 1]], [[], [8]], [True, True], [1]),
+        ([[5, 2, 9], [1, 9, 7]], [[], [1, 8]], [True, True], []),
+        ([[5], [9, 7]], [[1, 4], [8]], [False, False], [1]),  # it is not learned, but follows
     ],
 )
 def test_only_what_can_be_nothing_else_ends_an_answer(
-    answers: list[list[int]], closings: set[tuple[int, ...]], expected: list[int]
+    answers: list[list[int]], following: list[list[int]], closed: list[bool], expected: list[int]
 ) -> None:
-    assert ends(Words(), closings, [np.array(tokens) for tokens in answers]) == expected
+    kept, after = list(map(np.array, answers)), [np.array(of, int) for of in following]
+    closings = sorted({str(tokens[-1]) for tokens, is_closed in zip(answers, closed, strict=True) if is_closed})
+    assert ends(Words(), kept, after, closed, closings) == expected
+    assert ends(Words(), kept, after, closed, ["more of them"]) == [token for token in expected if token == 1]
 
 
 def test_progress_ends_with_all_rows(setting: Setting) -> None:
