@@ -15,11 +15,10 @@ from typing import Any, NoReturn
 
 from g2is.errors import ModelError
 from g2is.examples.conversation import SYSTEM, TOOL
-from g2is.examples.end_of_turn import REMEDY, Shape, common
+from g2is.examples.end_of_turn import REMEDY, Shape, before_thinking, common
 from g2is.examples.jinja import JinjaTemplate, RefusedError
 from g2is.examples.messages import TOOL_CALLS, Row, function_of, functions_called
 from g2is.examples.rendering import Answer, Rendering, Span
-from g2is.examples.sentinels import THINKING_TAG
 from g2is.examples.standing import Located, Standing, first_rewritten, is_thinking_alone, locate, shown
 
 
@@ -88,7 +87,11 @@ class Finder:
 
     def _with_marked_end(self, text: str, answer: Answer, marked: Sequence[Span]) -> Answer:
         """A template that marks answers may mark special tokens as the end of a turn that are none elsewhere."""
+        known = {end.strip() for end in self.shape.ends}
         for begin, end in marked:
+            closing = text[answer.text_end : answer.end]
+            if begin < answer.text_end <= end < answer.end and closing not in known:
+                return replace(answer, end=end)  # it marks no such end: it opens a tool's result
             rest = text[answer.end : end].strip()
             if begin < answer.text_end <= end and rest and not _without(rest, self.shape.specials):
                 return replace(answer, end=answer.end + len(text[answer.end : end].rstrip()))
@@ -150,16 +153,15 @@ class Finder:
             between = text[begin:first]
             if between.startswith(tail + header):
                 whole.append(begin + len(tail + header))
-            elif (opener := _before_thinking(tail)) and between.startswith(opener):
+            elif (opener := before_thinking(tail)) and between.startswith(opener):
                 without_thinking.append(begin + len(opener))
         start = max(whole or without_thinking or [0])
         # What a prompt would write may stand further on too: a header that this turn alone has.
-        shortest = _before_thinking(self.shape.prompt) or self.shape.prompt
         earlier = max((mark.at + 1 for mark in located.marks if mark.at < first), default=0)
         own_start = min(of.start for of in own if of.start is not None)
-        again = text.rfind(shortest, max(start, earlier), own_start) if shortest.strip() else -1
-        if again >= 0:
-            return again + len(self.shape.prompt if text.startswith(self.shape.prompt, again, first) else shortest)
+        for opening in self.shape.prompts:
+            if (at := text.rfind(opening, earlier, first)) >= 0:
+                start = max(start, at + len(opening))
         return start or own_start
 
     def _closed(self, row: Row, rendering: Rendering) -> Rendering:
@@ -167,8 +169,8 @@ class Finder:
         if not self.eos or not rendering.answers or not row.turns[-1].is_learned:
             return rendering
         last = rendering.answers[-1]
-        if last.text_end < last.end or rendering.text[last.end :].strip():
-            return rendering
+        if last.text_end < last.end or _without(rendering.text[last.end :], self.shape.specials):
+            return rendering  # what follows may be the marker of a turn that is not there
         closed = replace(last, end=last.end + len(self.eos))
         text = rendering.text[: last.end] + self.eos
         return replace(rendering, text=text, answers=(*rendering.answers[:-1], closed))
@@ -194,17 +196,6 @@ class Finder:
 
 def _without(text: str, tokens: Sequence[str]) -> str:
     return re.sub("|".join(map(re.escape, tokens)), "", text).strip() if tokens else text
-
-
-def _before_thinking(prompt: str) -> str:
-    """A generation prompt without the thinking that it opens, empty if it opens none."""
-    tags = list(THINKING_TAG.finditer(prompt))
-    if not tags or THINKING_TAG.sub("", prompt[tags[-1].start() :]).strip():
-        return ""
-    at = tags[-1].start()
-    if len(tags) > 1 and not prompt[tags[-2].end() : at].strip():
-        at = tags[-2].start()
-    return prompt[:at]
 
 
 def _after_last_mark(located: Located, prompt: str, first: int) -> tuple[int, str]:
@@ -247,7 +238,10 @@ def _way_out(turn: str, what: str) -> str:
         return f"--set examples.system=merge puts a system text in front of the next user turn; {allow}"
     if f"({TOOL})" in turn or what.startswith("tool call"):
         return f"use --set examples.chat_template=FILE with a template that knows tools (docs/templates.md); {allow}"
-    return f"{allow}; or {REMEDY}"
+    return (
+        f"{allow}; or use --set examples.chat_template=FILE with a template that keeps it (docs/templates.md), or --set"
+        " examples.template=plain"
+    )
 
 
 def _check_calls(row: Row, index: int, answer: str) -> None:

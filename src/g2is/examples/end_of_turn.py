@@ -8,6 +8,7 @@ from g2is.errors import ModelError
 from g2is.examples.conversation import Conversation, Turn
 from g2is.examples.jinja import JinjaTemplate, RefusedError
 from g2is.examples.messages import Row
+from g2is.examples.sentinels import THINKING_TAG
 
 REMEDY = (
     "use --set examples.template=plain, or --set examples.chat_template=FILE with a template with {% generation %}"
@@ -27,7 +28,8 @@ _TAG_OR_WORD = re.compile(r"<[^<>\n]*>|\[/?\w+\]|\w+|\s+|.", re.DOTALL)
 class Shape:
     """How a template shapes a turn of the assistant.
 
-    `header` stands before an answer where no generation prompt writes it. `after_last` ends the conversation's last
+    `header` stands before an answer where no generation prompt writes it, `prompts` is what one writes, with thinking
+    on, off, and without what it opens. `after_last` ends the conversation's last
     answer, `between` an earlier one; both may be empty. `opens_thinking` is what a generation prompt has that is not
     written before an answer without reasoning. `doubles_thinking`: it writes a thinking block before an answer that
     has one of its own, and takes it apart only where reasoning is given apart. `specials` are the tokenizer's special
@@ -35,7 +37,7 @@ class Shape:
     """
 
     header: str
-    prompt: str
+    prompts: tuple[str, ...]
     after_last: str
     between: str
     opens_thinking: str
@@ -82,13 +84,34 @@ def probe(template: JinjaTemplate, tokenizer: Any) -> Shape:
     rest = "" if text.startswith(prompt) or not opening else opening[common(text[len(without) :], opening) :]
     return Shape(
         header=text[len(prompt) : answer_at] if is_header else "",
-        prompt=opening,
+        prompts=_prompts(template, one),
         after_last=after_last,
         between=_between(gap, after_last, before, asked, opening, run, eos),
         opens_thinking=rest,
         doubles_thinking=_doubles_thinking(template),
         specials=tuple(str(t) for t in tokenizer.added_tokens_decoder.values() if t.special),
     )
+
+
+def before_thinking(prompt: str) -> str:
+    """A generation prompt without the thinking that it opens, empty if it opens none."""
+    tags = list(THINKING_TAG.finditer(prompt))
+    if not tags or THINKING_TAG.sub("", prompt[tags[-1].start() :]).strip():
+        return ""
+    at = tags[-1].start()
+    if len(tags) > 1 and not prompt[tags[-2].end() : at].strip():
+        at = tags[-2].start()
+    return prompt[:at]
+
+
+def _prompts(template: JinjaTemplate, one: Row) -> tuple[str, ...]:
+    found = []
+    for thinks in (True, False):
+        without = template.run(one.first(1), thinks)[0]
+        whole = template.run(one.first(1), thinks, prompt=True)[0]
+        opening = whole.removeprefix(without) if whole.startswith(without) else ""
+        found += [opening, before_thinking(opening)]
+    return tuple(dict.fromkeys(opening for opening in found if opening.strip()))
 
 
 def _doubles_thinking(template: JinjaTemplate) -> bool:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from g2is.examples.messages import Row
+from g2is.examples.messages import Kind, Row
 from g2is.examples.sentinels import THINKING_TAG, Mark, Mode, Piece, Sentinels
 
 _MODES: tuple[Mode, ...] = ("ends", "all", "outside tags", "middle")
@@ -92,7 +92,7 @@ def _standing(sentinels: Sentinels, marks: Sequence[Mark], text: str, mode: Mode
 def _stand(piece: Piece, marks: list[Mark], offsets: list[int], text: str, mode: Mode) -> Standing:
     if not marks:
         return Standing(piece, (), None, None, piece.text)
-    own = _first_run(marks, offsets)
+    own = _one_writing(piece.kind, marks, offsets)
     first, last = own[0], own[-1]
     left, middle = piece.text[: first.offset], piece.text[first.offset : last.offset + 1]
     right = piece.text[last.offset + 1 :]
@@ -111,11 +111,15 @@ def _stand(piece: Piece, marks: list[Mark], offsets: list[int], text: str, mode:
     return Standing(piece, tuple(own), first.at, last.at + 1, missing)
 
 
-def _first_run(marks: list[Mark], offsets: list[int]) -> list[Mark]:
-    """A template may write a text twice: the first of its whole writings, else all marks that follow in order."""
-    for begin, mark in enumerate(marks):
+def _one_writing(kind: Kind, marks: list[Mark], offsets: list[int]) -> list[Mark]:
+    """The marks of one writing of a text that stands there whole, else all marks that follow in order.
+
+    Templates write a text a second time before its turn, as a title, but the name of a tool after it, at its result.
+    """
+    begins = range(len(marks) - len(offsets) + 1)
+    for begin in begins if kind == "tool call" else reversed(begins):
         run = marks[begin : begin + len(offsets)]
-        if mark.offset == offsets[0] and [one.offset for one in run] == offsets:
+        if [one.offset for one in run] == offsets:
             return run
     own: list[Mark] = []
     for mark in marks:

@@ -71,7 +71,7 @@ class Renderer:
             "rendering_version": RENDERING_VERSION,
             "template": ("less" if self._is_less else "plain") if template is None else "chat",
             "template_sha256": None if template is None else hashlib.sha256(template.source.encode()).hexdigest(),
-            "tokenizer_sha256": _tokenizer_digest(tokenizer),
+            "tokenizer_sha256": tokenizer_digest(tokenizer),
             "max_length": max_length,
             "truncation": config.truncation,
             "date": config.date if template is not None and template.reads_date else None,
@@ -80,6 +80,11 @@ class Renderer:
             "append_eos": None if template is None else config.append_eos,
             "learns_end_of_turn": self._learns_end,
         }
+
+    @property
+    def template_source(self) -> str | None:
+        """The text of the chat template; None for the plain one."""
+        return None if self._template is None else self._template.source
 
     def render(self, example: Example) -> Rendered:
         """Render one example.
@@ -281,7 +286,8 @@ def _mask(offsets: np.ndarray, spans: Sequence[tuple[int, int]]) -> np.ndarray:
     return mask
 
 
-def _tokenizer_digest(tokenizer: Any) -> str:
+def tokenizer_digest(tokenizer: Any) -> str:
+    """A hash of what a tokenizer makes of texts, 64 hex digits; its chat template does not count."""
     if tokenizer.is_fast:
         # Truncation and padding are what the last call left behind, not the tokenizer's own.
         content = json.loads(tokenizer.backend_tokenizer.to_str())

@@ -1,8 +1,10 @@
 """What a run needs before its first stage: the model's folder, the renderer, and the store's fingerprint."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from g2is.config import Config
+from g2is.examples.as_trained import render_as_trained
 from g2is.examples.tokenize import Renderer, make_renderer
 from g2is.gradients import projection
 from g2is.jobs.model_identity import ModelIdentity, identify
@@ -29,6 +31,7 @@ class Prepared:
     config: Config
     model: ModelFolder
     identity: ModelIdentity
+    tokenizer: Any
     renderer: Renderer
     target_renderer: Renderer
     checkpoint: CheckpointFiles | None
@@ -42,21 +45,19 @@ def prepare(config: Config, reporter: Reporter) -> Prepared:
     """
     model = find_model(config.model)
     device = resolve_device(config.execution.device)
-    tokenizer = model.tokenizer()
-    renderer = make_renderer(tokenizer, config.examples, model.context_length)
-    target_renderer = make_renderer(tokenizer, config.examples, model.context_length, "target")
-    for notice in renderer.notices:
-        reporter.notice(notice)
-    config = _with_stored_forms(config)
     adapter = config.warmup.adapter
     checkpoint = None if adapter is None else find_checkpoint(adapter)
+    rendered = render_as_trained(model, adapter, config.examples)
+    for text in rendered.notices:
+        reporter.notice(text)
+    config = _with_stored_forms(config.model_copy(update={"examples": rendered.config}))
     if checkpoint is None and config.selection.representation == GRADIENT:  # a wrong name shows before files are read
         target_modules(model.without_weights(), config.warmup.lora)
     identity = identify(model, config.model, device, reporter)
     fingerprint = flatten(
         {
             "model": identity.in_store(),
-            "examples": renderer.fingerprint,  # target rows that have other tokens have other keys
+            "examples": rendered.renderer.fingerprint,  # target rows that have other tokens have other keys
             # a checkpoint brings all that the other settings would decide, wherever it lies
             "warmup": {**config.warmup.model_dump(mode="json", exclude={"adapter"}), "draw_version": draw.VERSION}
             if checkpoint is None
@@ -65,7 +66,10 @@ def prepare(config: Config, reporter: Reporter) -> Prepared:
             "projection_version": projection.VERSION,
         }
     )
-    return Prepared(config, model, identity, renderer, target_renderer, checkpoint, fingerprint)
+    target_renderer = make_renderer(rendered.tokenizer, rendered.config, model.context_length, "target")
+    return Prepared(
+        config, model, identity, rendered.tokenizer, rendered.renderer, target_renderer, checkpoint, fingerprint
+    )
 
 
 def _with_stored_forms(config: Config) -> Config:

@@ -185,7 +185,9 @@ def test_a_template_that_removes_earlier_thinking_is_refused_with_the_turn_and_t
 ) -> None:
     template = ChatTemplate(make_tokenizer(QWEN3, **IM), "2025-01-01")
     removed = (("user", "q"), ("assistant", "<think>\nadd\n</think>\n\nFour"), ("user", "p"), ("assistant", "Five"))
-    with pytest.raises(ModelError, match=r"turn 2 \(assistant\).*examples\.template=plain.*generation %} markers"):
+    with pytest.raises(
+        ModelError, match=r"turn 2 \(assistant\).*found 'add' left out.*dropped_text=allow.*chat_template=FILE"
+    ):
         template.render(talk(*removed))
 
 
