@@ -17,7 +17,7 @@ from g2is.config import ExamplesConfig
 from g2is.config.io import parse
 from g2is.errors import ModelError
 from g2is.examples.read import how_read
-from g2is.examples.tokenize import Renderer, Rows, make_renderer, tokenizer_digest
+from g2is.examples.tokenize import WITHOUT_CHAT_TEMPLATE, Renderer, Rows, make_renderer, tokenizer_digest
 from g2is.model.folder import ModelFolder
 from g2is.store.files import remove, write_json, write_text
 
@@ -104,7 +104,7 @@ def taking(config: ExamplesConfig, settings: Mapping[str, Any]) -> ExamplesConfi
     """`config` with `settings` where it says nothing itself; of two templates what it says counts."""
     taken = {name: value for name, value in settings.items() if name not in config.model_fields_set}
     both = {**{name: getattr(config, name) for name in config.model_fields_set}, **taken}
-    if both.get("template") == "plain" and both.get(_TEMPLATE_FILE) is not None:
+    if both.get("template") in WITHOUT_CHAT_TEMPLATE and both.get(_TEMPLATE_FILE) is not None:
         taken.pop("template" if "template" in taken else _TEMPLATE_FILE, None)
     return config.model_copy(update=taken)
 
@@ -151,7 +151,7 @@ def _read_record(adapter: Path) -> dict[str, Any] | None:
 
 
 def _is_plain(record: Mapping[str, Any] | None) -> bool:
-    return record is not None and record["settings"].get("template") == "plain"
+    return record is not None and record["settings"].get("template") in WITHOUT_CHAT_TEMPLATE
 
 
 def _own_tokenizer(folder: ModelFolder, adapter: Path, base: Any, *, keeps_plain: bool) -> tuple[Any, list[str]]:

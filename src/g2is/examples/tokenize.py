@@ -20,6 +20,7 @@ from g2is.examples.truncation import shorten
 RENDERING_VERSION = 2  # to be raised with every change of ours that changes tokens or masks
 TEXT_VERSION = 1  # to be raised with every change of ours to the text that `Renderer.text` makes of tokens
 
+WITHOUT_CHAT_TEMPLATE = ("plain", "less")  # the values of examples.template
 Rows = Literal["pool", "target", "test"]  # what rows are for; training data counts as a pool
 # the values of examples.learn_end_of_turn with which an end of turn is learned
 _LEARN_END_OF = {"pool": ("all", "pool"), "target": ("all",), "test": ("all", "pool", "none")}
@@ -250,7 +251,7 @@ def make_renderer(tokenizer: Any, config: ExamplesConfig, context_length: int | 
     has_template = source is not None or bool(getattr(tokenizer, "chat_template", None))
     if config.template == "chat" and not has_template:
         raise ModelError(f"{name}: expected a chat template, found none; use --set examples.template=plain")
-    if config.template in ("plain", "less") or not has_template:
+    if config.template in WITHOUT_CHAT_TEMPLATE or not has_template:
         if tokenizer.eos_token_id is None:
             raise ModelError(
                 f"{name}: expected an EOS token to close answers with, found none; set eos_token in its files"
