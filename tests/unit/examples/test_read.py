@@ -16,7 +16,9 @@ from talk import pairs
 
 from g2is.config import ExamplesConfig
 from g2is.errors import ConfigError, InputError
-from g2is.examples.read import REMEDY, Example, check_columns, read_examples
+from g2is.examples.columns import Seen, check_columns
+from g2is.examples.problems import Problems
+from g2is.examples.read import REMEDY, Example, ExampleReader, read_examples
 from g2is.examples.sources import find_sources
 
 Write = Callable[..., Path]
@@ -235,9 +237,25 @@ def test_a_source_that_is_no_word_is_refused_with_a_way_out(value: object, write
 
 
 def test_a_column_of_no_file_is_refused_with_those_found() -> None:
-    check_columns({"answer": "Solution"}, ["Question", "Solution"])
+    seen = Seen(("Question", "Solution"), ("question/answer",), (), ("answer", "question"))
+    check_columns({"answer": "Solution"}, [seen])
     with pytest.raises(ConfigError, match=r"answer=Soluton: .*found only Question, Solution"):
-        check_columns({"answer": "Soluton", "question": "Question"}, ["Question", "Solution"])
+        check_columns({"answer": "Soluton", "question": "Question"}, [seen])
+
+
+def test_a_column_mapped_to_what_no_layout_reads_is_refused_with_what_they_read(write_rows: Write) -> None:
+    path = write_rows({**ROW, "output": "x", "answer": "y"})
+    columns = {"completion": "completion", "instruction": "output", "answer": "answer"}
+    reader = ExampleReader(find_sources([str(path)]), ExamplesConfig(columns=columns), Problems("pool"))
+    assert len(list(reader)) == 1
+    assert reader.seen.mapped == ("completion",)
+    with pytest.raises(
+        ConfigError,
+        match=r"instruction=output: expected .* layout reads, found others: prompt/completion reads completion,",
+    ):
+        check_columns(columns, [reader.seen], ["answer"])
+    check_columns(columns, [reader.seen], ["answer", "instruction"])
+    check_columns(columns, [reader.seen, Seen(("output",), ("alpaca",), (), ("instruction", "answer"))])
 
 
 def _write_many(folder: Path, kind: str, num: int) -> Path:
