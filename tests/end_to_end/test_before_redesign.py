@@ -43,6 +43,14 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
+def unchanged(store: Path, before: dict[str, bytes]) -> bool:
+    """Whether a store is as it was, but for tables of tokens: those are made anew, for what theirs do not tell."""
+    after = contents(store)
+    return all(after[name] == before[name] for name in before) and all(
+        name in before or name.startswith("examples/") for name in after
+    )
+
+
 def selected(run: Path) -> list[int]:
     rows: list[int] = pq.read_table(run / "selection.parquet").column("row").to_pylist()
     return rows
@@ -62,7 +70,7 @@ def test_a_finished_run_given_again_is_done(name: str, made: Path, g2is: Command
     assert "8 rows selected" in out
     assert not any(stage in err for stage in ("warm up", "gradients of", "states of", "select ", "walk "))
     assert {table: (made / name / table).read_bytes() for table in TABLES} == tables
-    assert contents(made / "store") == store
+    assert unchanged(made / "store", store)
     assert sittings(made / name)[:-1] == before
 
 
@@ -75,7 +83,7 @@ def test_its_config_replayed_into_another_folder_selects_the_same_rows_from_the_
     assert code == 0, err
     assert not any(stage in err for stage in ("warm up", "gradients of", "states of"))
     assert selected(made / "again") == selected(made / name) == EXPECTED[name]
-    assert contents(made / "store") == store
+    assert unchanged(made / "store", store)
     for table in ("selected.jsonl", "selected.messages.jsonl"):
         assert (made / "again" / table).read_bytes() == (made / name / table).read_bytes()
 
@@ -110,7 +118,7 @@ def test_another_method_uses_the_gradients_of_the_store(method: str, made: Path,
     assert code == 0, err
     assert not any(stage in err for stage in ("warm up", "gradients of"))
     assert 1 <= len(selected(made / method)) <= 5
-    assert contents(made / "store") == store
+    assert unchanged(made / "store", store)
 
 
 def test_python_reads_the_gradients_of_the_store(made: Path) -> None:

@@ -25,7 +25,12 @@ def inspect(
     ] = None,
     schema: options.Schema = None,
     column: options.Columns = None,
-    set_: options.Set = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="a setting of examples or model, such as examples.max_length=512"
+        ),
+    ] = None,
 ) -> None:
     """Show what is recognised in files of examples: format, columns, sources, lengths, problems, and three examples.
 

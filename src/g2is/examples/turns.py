@@ -224,9 +224,7 @@ def _as_marked(turn: Turn, said: tuple[bool, str] | None, flag: bool | None, in_
     prefill = said[1] if said is not None and said[1] else turn.prefill
     if prefill and (turn.reasoning or context_only):
         found = "reasoning" if turn.reasoning else "a mark that says: not learned"
-        raise InputError(
-            f"expected a learned answer that goes on from its `prefill` in `{place}`, found {found} beside"
-        )
+        raise InputError(f"expected a learned answer that goes on from its prefill in `{place}`, found {found} too")
     return replace(turn, context_only=context_only, prefill=prefill)
 
 
