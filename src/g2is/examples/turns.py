@@ -29,6 +29,8 @@ MEDIA = frozenset(
     f"{name}{ending}" for name in ("image", "audio", "video", "image_url", "input_audio") for ending in ("", "s")
 )
 _TOOLS = frozenset(("tools", "functions"))
+_KEYS = frozenset(("prefill", *MARKS, *_REASONING, "tool_calls", "function_call"))
+_KEYS_OF_A_TOOL = _KEYS | {"name", "tool_call_id"}
 
 
 def turns_of(
@@ -54,7 +56,8 @@ def turns_of(
         read = _turn(turn, role, place, is_call, unread)
         if read is None:
             continue
-        said = learned_part(turn, role, place, read.content, mask_if_learned)
+        is_marked = not MARKS.isdisjoint(turn)
+        said = learned_part(turn, role, place, read.content, mask_if_learned) if is_marked else None
         read = _as_marked(read, said, flags[index], in_prompt, place)
         if is_call and index and words[index - 1] in _CALLS:
             turns[-1] = _joined(turns[-1], read, place)
@@ -97,6 +100,8 @@ def _keys(turn: Mapping[str, Any]) -> tuple[str, str]:
 def _turn(turn: Mapping[str, Any], role: str, place: str, is_call: bool, unread: dict[str, None]) -> Turn | None:
     """Return the turn without what its marks say, or None for a system turn of null."""
     role_key, content_key = _keys(turn)
+    if len(turn) == 2 and isinstance(turn.get(content_key), str) and not is_call:
+        return Turn(role, turn[content_key])  # as nearly all are
     extra = _extra(turn, role, place, unread)
     if content_key not in turn and not extra:
         raise InputError(f"expected `{content_key}` in `{place}`, found keys {', '.join(turn)}")
@@ -108,10 +113,9 @@ def _turn(turn: Mapping[str, Any], role: str, place: str, is_call: bool, unread:
             raise InputError(f"expected calls once in `{place}`, found them in `{content_key}` and beside it")
         extra, given = {"tool_calls": calls_of(given, f"{place}.{content_key}", unread)}, ""
     content = _content(given, role, f"{place}.{content_key}", "tool_calls" in extra)
-    known = {role_key, content_key, "prefill", *MARKS, *_REASONING, "tool_calls", "function_call"}
-    known |= {"name", "tool_call_id"} if role == TOOL else set()
+    known = _KEYS_OF_A_TOOL if role == TOOL else _KEYS
     for key, value in turn.items():
-        if key not in known and not is_absent(value):
+        if key not in known and key not in (role_key, content_key) and not is_absent(value):
             _check_key(key, value, place)
             unread[f"{place.partition('[')[0]}[].{key}"] = None
     return Turn(
@@ -210,7 +214,7 @@ def _flags(loss_mask: Any, roles: list[str]) -> list[bool | None]:
 
 def _as_marked(turn: Turn, said: tuple[bool, str] | None, flag: bool | None, in_prompt: bool, place: str) -> Turn:
     """The turn as its own marks, the row's `loss_mask` and its place say."""
-    if turn.role != ASSISTANT:
+    if turn.role != ASSISTANT or (said is None and flag is None and not in_prompt and not turn.prefill):
         return turn
     if said is not None and flag is not None and said[0] != flag:
         raise InputError(f"expected marks that agree, found `loss_mask` and those of `{place}`, which do not; keep one")
