@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import datasets
 import pytest
 from small_run import MODEL, SMALL, set_flags
 
@@ -13,6 +14,7 @@ from g2is.examples.make_table import tokenize_files
 from g2is.examples.sources import find_sources
 from g2is.examples.tokenize import make_renderer
 from g2is.model.folder import find_model
+from g2is.outputs.examples import write_selected
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -71,6 +73,45 @@ def test_settings_of_examples_and_model_are_taken(g2is: Command) -> None:
     code, _, err = g2is("inspect", CASES / "turn_loss.jsonl", "--set", "examples.max_len=20")
     assert code == 2
     assert "did you mean examples.max_length?" in err
+
+
+@pytest.mark.parametrize("kind", ["saved", "rows.parquet", "rows.jsonl"])
+def test_json_features_are_read_as_the_lines_of_json_are(kind: str, g2is: Command, tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "Add 1 and 1."}, {"role": "assistant", "content": "2", "loss": True}]
+    rows = [
+        {"id": "r0", "messages": turns, "meta": {"n": 0, "tags": ["a"]}},
+        {"id": "r1", "messages": turns, "meta": "x"},
+    ]
+    features = datasets.Features(
+        {"id": datasets.Value("string"), "messages": datasets.List(datasets.Json()), "meta": datasets.Json()}
+    )
+    dataset = datasets.Dataset.from_list(rows, features=features)
+    dataset.save_to_disk(tmp_path / "saved")
+    dataset.to_parquet(tmp_path / "rows.parquet")
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, out, err = g2is("inspect", tmp_path / kind, "--model", MODEL)
+    assert code == 0, out + err
+    assert out.count("User:\nAdd 1 and 1.\nAssistant:\n«2</s>»") == 2
+    assert "\nunread      meta\n" in out
+    sources = find_sources([str(tmp_path / kind)])
+    write_selected(sources, ExamplesConfig(), {1: "r1", 0: "r0"}, tmp_path, lambda *_: None)
+    selected = [json.loads(line) for line in (tmp_path / "selected.jsonl").read_text().splitlines()]
+    assert selected == [rows[1], rows[0]]
+
+
+def test_columns_of_test_files_are_read_and_others_said(g2is: Command, tmp_path: Path) -> None:
+    test = tmp_path / "test.jsonl"
+    turns = [{"role": "user", "content": "1 + 1?"}, {"role": "assistant", "content": "It is 2."}]
+    rows = [{"id": f"t{n}", "messages": turns, "final": "2", "references": ["2"], "topic": "t"} for n in range(2)]
+    test.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = ["evaluate", test, "--model", MODEL, "--set", "evaluation.generate=false"]
+    code, _, err = g2is(*command, "--out", tmp_path / "one", "--column", "answer=final")
+    assert code == 0, err
+    assert "test: column topic is not read" in err
+    code, _, err = g2is(*command, "--out", tmp_path / "two", "--column", "completion=final")
+    assert code == 2
+    assert "completion=final: expected columns that the files' layout reads" in err
+    assert not (tmp_path / "two").exists()
 
 
 def test_what_is_learned_survives_the_selection_and_what_is_not_read_is_said_each_time(
