@@ -84,14 +84,9 @@ def _rows(batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any] | InputEr
 def _record(number: int, values: dict[str, Any], decoder: Decoder) -> Record:
     try:
         decoded, given = decoder.decode(values)
-        for name, value in decoded.items():
-            if isinstance(value, bytes):
-                raise InputError(f"expected text in `{name}`, found bytes; cast it, or leave it out")
         return Record(number, _to_json(decoded), given)
     except InputError as problem:
         return Record(number, b"", problem)
-    except TypeError as error:
-        return Record(number, b"", InputError(f"expected texts, numbers, dates and lists of them, found {error}"))
 
 
 def _to_json(values: dict[str, Any]) -> bytes:
@@ -99,7 +94,19 @@ def _to_json(values: dict[str, Any]) -> bytes:
         text = json.dumps(values, ensure_ascii=False, allow_nan=False, default=_plain)
     except ValueError:  # JSON has neither NaN nor infinity
         text = json.dumps(_without_nan(values), ensure_ascii=False, default=_plain)
+    except TypeError:
+        raise _not_json(values) from None
     return text.encode()
+
+
+def _not_json(values: dict[str, Any]) -> InputError:
+    """What is wrong with the first column that JSON cannot hold."""
+    for name, value in values.items():
+        try:
+            json.dumps(value, default=_plain)
+        except TypeError as error:
+            return InputError(f"expected text in `{name}`, found {error}; cast it, or leave it out")
+    raise AssertionError("expected a column that JSON cannot hold")
 
 
 def _plain(value: Any) -> str:

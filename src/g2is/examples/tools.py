@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from g2is.errors import InputError
-from g2is.examples.values import is_absent, json_type
+from g2is.examples.values import every_row, is_absent, json_type
 
 _OF_A_CALL = ("id", "type", "function", "name", "arguments", "parameters")
 
@@ -28,7 +28,7 @@ def calls_of(value: Any, place: str, unread: dict[str, None]) -> list[Mapping[st
     """
     calls = _parsed(value, place) if isinstance(value, str) else value
     calls = calls if isinstance(calls, list) else [calls]
-    return [_call(item, f"{place}[{index}]", place, unread) for index, item in enumerate(calls)]
+    return [_call(item, f"{place}[{index}]", every_row(place), unread) for index, item in enumerate(calls)]
 
 
 def _list(value: Any, place: str) -> list[Any]:
@@ -55,9 +55,7 @@ def _call(value: Any, place: str, column: str, unread: dict[str, None]) -> Mappi
             f"expected a call {{name, arguments}} in `{place}`, found {json_type(function)} without a name"
         )
     for of in (call, function):
-        unread.update(
-            {_every(f"{column}[].{key}"): None for key in of if key not in _OF_A_CALL and of[key] is not None}
-        )
+        unread.update({f"{column}[].{key}": None for key in of if key not in _OF_A_CALL and of[key] is not None})
     key = "arguments" if function.get("arguments") is not None else "parameters"
     arguments = function.get(key)
     if isinstance(arguments, str):
@@ -73,9 +71,3 @@ def _parsed(text: str, place: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"expected JSON in `{place}`, found text that is none: {error}") from None
-
-
-def _every(place: str) -> str:
-    """A place in one row as that in every row: `messages[3].tool_calls` is `messages[].tool_calls`."""
-    head, bracket, rest = place.partition("[")
-    return f"{head}[]{rest.partition(']')[2]}" if bracket else place

@@ -13,7 +13,7 @@ from g2is.errors import InputError
 from g2is.examples.conversation import ASSISTANT, SYSTEM, TOOL, USER, Turn
 from g2is.examples.marks import MARKS, flag_of, learned_part, looks_like_a_mark, mask_of_learned
 from g2is.examples.tools import calls_of
-from g2is.examples.values import is_absent, json_type, text_of
+from g2is.examples.values import every_row, is_absent, json_type, text_of
 
 _ROLES = {
     SYSTEM: ("system", "developer"),
@@ -112,12 +112,12 @@ def _turn(turn: Mapping[str, Any], role: str, place: str, is_call: bool, unread:
         if "tool_calls" in extra:
             raise InputError(f"expected calls once in `{place}`, found them in `{content_key}` and beside it")
         extra, given = {"tool_calls": calls_of(given, f"{place}.{content_key}", unread)}, ""
-    content = _content(given, role, f"{place}.{content_key}", "tool_calls" in extra)
+    content = _content(given, role, f"{place}.{content_key}", "tool_calls" in extra, unread)
     known = _KEYS_OF_A_TOOL if role == TOOL else _KEYS
     for key, value in turn.items():
         if key not in known and key not in (role_key, content_key) and not is_absent(value):
             _check_key(key, value, place)
-            unread[f"{place.partition('[')[0]}[].{key}"] = None
+            unread[f"{every_row(place)}.{key}"] = None
     return Turn(
         role,
         content,
@@ -155,13 +155,13 @@ def _extra(turn: Mapping[str, Any], role: str, place: str, unread: dict[str, Non
     return {}
 
 
-def _content(value: Any, role: str, place: str, may_be_empty: bool) -> str:
+def _content(value: Any, role: str, place: str, may_be_empty: bool, unread: dict[str, None]) -> str:
     if isinstance(value, str):
         return value
     if is_absent(value) and may_be_empty:
         return ""
     if isinstance(value, list) and value and all(isinstance(part, dict) and "type" in part for part in value):
-        return "".join(_part(part, f"{place}[{index}]") for index, part in enumerate(value))
+        return "".join(_part(part, f"{place}[{index}]", unread) for index, part in enumerate(value))
     if role == TOOL and value is not None:
         return json.dumps(value, ensure_ascii=False, default=str)  # what a tool returned
     raise InputError(
@@ -170,11 +170,15 @@ def _content(value: Any, role: str, place: str, may_be_empty: bool) -> str:
     )
 
 
-def _part(part: Mapping[str, Any], place: str) -> str:
+def _part(part: Mapping[str, Any], place: str, unread: dict[str, None]) -> str:
     if part["type"] not in _TEXT_PARTS:
         kind = part["type"]
         why = "which a text model cannot see" if kind in MEDIA or kind == "file" else "which is not known"
         raise InputError(f"expected parts of type text in `{place}`, found {kind!r}, {why}; leave such rows out")
+    for key, value in part.items():
+        if key not in ("type", "text") and not is_absent(value):
+            _check_key(key, value, place)
+            unread[f"{every_row(place)}.{key}"] = None
     return text_of(part.get("text"), f"{place}.text")
 
 

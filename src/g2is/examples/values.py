@@ -1,5 +1,6 @@
 """Single values of a row: what kind they are, and whether they are there at all."""
 
+import re
 from typing import Any
 
 from g2is.errors import InputError
@@ -23,3 +24,8 @@ def text_of(value: Any, place: str) -> str:
     if not isinstance(value, str):
         raise InputError(f"expected a string in `{place}`, found {json_type(value)}")
     return value
+
+
+def every_row(place: str) -> str:
+    """A place within one row as that within every row: `messages[3].name` is `messages[].name`."""
+    return re.sub(r"\[\d+\]", "[]", place)

@@ -14,7 +14,7 @@ from g2is.examples.schemas import conversation_of, row_of, schema_of
 
 USER = {"role": "user", "content": "q"}
 WEATHER = {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}
-CALL = {"type": "function", "function": {"name": "weather", "arguments": {"city": "Rome"}}}
+CALL: dict[str, Any] = {"type": "function", "function": {"name": "weather", "arguments": {"city": "Rome"}}}
 
 
 def read(row: dict[str, Any], *named: str) -> tuple[Conversation, list[str]]:
@@ -244,8 +244,17 @@ def test_roles_go_by_many_names() -> None:
 
 
 def test_content_in_parts_is_their_text() -> None:
-    parts = [{"type": "text", "text": "a", "image": None}, {"type": "output_text", "text": "b"}]
+    parts: list[dict[str, Any]] = [{"type": "text", "text": "a", "image": None}, {"type": "output_text", "text": "b"}]
     assert learned({"messages": [USER, {"role": "assistant", "content": parts}]}) == ["ab"]
+    parts[1] |= {"annotations": [1]}
+    _, unread = read({"messages": [USER, {"role": "assistant", "content": parts}]})
+    assert unread == ["messages[].content[].annotations"]
+
+
+def test_keys_of_calls_that_are_not_read_are_named() -> None:
+    call = {**CALL, "index": 0, "function": {**CALL["function"], "strict": True}}
+    _, unread = read({"messages": [USER, {"role": "assistant", "content": "", "tool_calls": [call]}]})
+    assert unread == ["messages[].tool_calls[].index", "messages[].tool_calls[].strict"]
 
 
 @pytest.mark.parametrize(
