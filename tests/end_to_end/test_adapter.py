@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 from small_run import MODEL, SMALL, selected_ids, set_flags
+from transformers import AutoTokenizer
 
 import g2is as package
 from g2is.store.files import remove
@@ -122,6 +123,39 @@ def test_a_dry_run_tells_of_the_adapter_and_of_no_warm_up(
     assert f"warm-up    none: adapter and moments of {checkpoint}" in out
     assert "16,384 adapter coordinates to 512" in out
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tokenizer_and_template_beside_the_checkpoint_take_the_place_of_the_model_s(
+    own: tuple[Path, Path], sample: Path, g2is: Command, tmp_path: Path
+) -> None:
+    _, checkpoint = own
+    theirs = shutil.copytree(checkpoint, tmp_path / "theirs")
+    AutoTokenizer.from_pretrained(MODEL).save_pretrained(theirs)
+    store = ["--store", tmp_path / "store"]
+    code, _, err = g2is("warmup", *files(sample), "--out", tmp_path / "a", *store, "--adapter", theirs, *FLAGS)
+    assert code == 0, err
+    assert "of its own" not in err  # they are the model's
+    template = theirs / "chat_template.jinja"
+    template.write_text(template.read_text().replace("'Assistant:", "'Helper:"))
+    code, _, err = g2is("warmup", *files(sample), "--out", tmp_path / "b", *store, "--adapter", theirs, *FLAGS)
+    assert code == 2
+    assert "found 1 that differ:\n  examples.template_sha256: there" in err
+    out = tmp_path / "c"
+    code, _, err = g2is("select", *files(sample), "--out", out, "--budget", "5", "--adapter", theirs, *FLAGS)
+    assert code == 0, err
+    assert f"{theirs} has a chat template of its own, which takes the place of the model's" in " ".join(err.split())
+    found, plain = (
+        json.loads((store / "manifest.json").read_text())["fingerprint"]
+        for store in (out / "store", tmp_path / "store")
+    )
+    assert {key for key in found if found[key] != plain[key]} == {"examples.template_sha256"}
+    tokenizer = AutoTokenizer.from_pretrained(theirs)
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    tokenizer.save_pretrained(theirs)
+    code, _, err = g2is("select", *files(sample), "--out", tmp_path / "d", "--adapter", theirs, *FLAGS)
+    assert code == 2
+    assert "found 1 beyond it: '[PAD]' (448)" in err
+    assert not (tmp_path / "d").exists()
 
 
 @pytest.mark.parametrize(

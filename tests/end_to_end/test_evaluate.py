@@ -155,6 +155,130 @@ def test_references_and_short_answers_are_read_and_bad_rows_set_aside(g2is: Comm
     assert "".join(err.split()).count("(listedinbad_rows.jsonl)") == 2
 
 
+BALLS = "Each bag has 7 small red balls in it. "
+CUT = [
+    {"id": "long", "question": "How many balls?", "answer": f"She had 3 bags. {BALLS * 6}So 3 * 14 = 42.\n#### 42"},
+    {"id": "short", "question": "How many cats?", "answer": "1 + 1 = 2\n#### 2"},
+]
+MARKED = [
+    {"id": "html", "question": "Strike out the word old in HTML.", "answer": "<s>old</s> new"},
+    {"id": "plain", "question": "Say new.", "answer": "new"},
+]
+
+
+def written(folder: Path, rows: list[dict[str, Any]]) -> Path:
+    path = folder / "test.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture(params=["bundled", "stories260K"])
+def model(request: pytest.FixtureRequest) -> Path:
+    """A model with a chat template, and one without."""
+    if request.param == "bundled":
+        return MODEL
+    shared: Path = request.getfixturevalue("shared")
+    return shared / "models/stories260K"
+
+
+def test_the_right_answer_is_whole_whatever_was_cut_and_a_row_without_its_question_is_counted(
+    g2is: Command, model: Path, tmp_path: Path
+) -> None:
+    command = ("evaluate", written(tmp_path, CUT), "--model", model, *set_flags({"examples.max_length": "64"}))
+    code, out, err = g2is(*command, "--out", tmp_path / "front-lost")
+    assert code == 0, err
+    found = table(tmp_path / "front-lost")
+    assert found["expected"] == [row["answer"] for row in CUT]
+    assert found["num_learned"][0] < 64  # type: ignore[operator]  # the loss is over what was kept
+    assert found["given"][0] is None
+    for name in ("exact_match", "rouge_l", "numeric_match"):
+        assert found[name][0] is None
+        assert found[name][1] is not None
+    result = json.loads((tmp_path / "front-lost/evaluation.json").read_text())
+    assert result["num_question_cut"] == 1
+    assert result["num_applicable"]["exact_match"] == 1
+    assert "exact_match     0.0000  of 1 rows" in out
+    notice = "test: 1 of 2 rows lost their question to the length and are asked nothing"
+    assert notice in " ".join(err.split())
+    before = listing(tmp_path / "front-lost")
+    code, again, err = g2is(*command, "--out", tmp_path / "front-lost")
+    assert (code, again) == (0, out)
+    assert notice in " ".join(err.split())
+    assert listing(tmp_path / "front-lost") == before
+    (tmp_path / "front-lost/evaluation.json").unlink()  # as if it had been stopped between the two
+    assert g2is(*command, "--out", tmp_path / "front-lost")[0] == 0
+    assert json.loads((tmp_path / "front-lost/evaluation.json").read_text()) == result
+
+    end = set_flags({"examples.truncation": "answer-end"})
+    code, _, err = g2is(*command, "--out", tmp_path / "end-lost", *end)
+    assert code == 0, err
+    found = table(tmp_path / "end-lost")
+    assert found["expected"] == [row["answer"] for row in CUT]
+    assert None not in found["given"] + found["exact_match"] + found["numeric_match"]
+    assert json.loads((tmp_path / "end-lost/evaluation.json").read_text())["num_question_cut"] == 0
+    assert "asked nothing" not in err
+
+
+def test_the_number_that_is_right_is_that_of_the_whole_answer(g2is: Command, tmp_path: Path) -> None:
+    rows = [CUT[0] | {"answer": CUT[0]["answer"].replace("42", given)} for given in ("42", "7")]
+    learned = written(tmp_path, [{"question": row["question"], "answer": "It is 7."} for row in rows])
+    tuning = set_flags({"tuning.epochs": "40", "tuning.learning_rate": "5e-3", "tuning.lora.rank": "16"})
+    assert g2is("train", learned, "--model", MODEL, "--out", tmp_path / "tuned", *tuning)[0] == 0
+    cut = set_flags({"examples.max_length": "64", "examples.truncation": "answer-end"})
+    for row, right in zip(rows, (0, 1), strict=True):
+        test, out = written(tmp_path, [row]), tmp_path / f"right-{right}"
+        code, _, err = g2is("evaluate", test, "--model", MODEL, "--adapter", tmp_path / "tuned", "--out", out, *cut)
+        assert code == 0, err
+        assert table(out)["given"] == ["It is 7."]
+        assert table(out)["numeric_match"] == [right]  # what was kept of either ends on a 7
+
+
+def test_special_tokens_in_a_right_answer_are_its_own_text(g2is: Command, model: Path, tmp_path: Path) -> None:
+    code, _, err = g2is("evaluate", written(tmp_path, MARKED), "--model", model, "--out", tmp_path / "out", *BRIEF)
+    assert code == 0, err
+    assert table(tmp_path / "out")["expected"] == ["<s>old</s> new", "new"]
+    assert "test: 1 of 2 rows have a right answer that no model can give word for word" in " ".join(err.split())
+
+
+def test_an_answer_with_special_tokens_in_it_is_right_if_they_are_given(g2is: Command, tmp_path: Path) -> None:
+    rows = [
+        {"question": "Strike out the word old.", "answer": "<s>old<s> new"},
+        {"question": "Say new.", "answer": "old new"},
+    ]
+    learned = written(tmp_path, rows)
+    tuning = set_flags({"tuning.epochs": "60", "tuning.learning_rate": "5e-3", "tuning.lora.rank": "16"})
+    assert g2is("train", learned, "--model", MODEL, "--out", tmp_path / "tuned", *tuning)[0] == 0
+    swapped = [row | {"answer": other["answer"]} for row, other in zip(rows, reversed(rows), strict=True)]
+    for out, test, exact in (("right", rows, [1, 1]), ("wrong", swapped, [0, 0])):
+        command = ("evaluate", written(tmp_path, test), "--model", MODEL, "--adapter", tmp_path / "tuned")
+        code, _, err = g2is(*command, "--out", tmp_path / out)
+        assert code == 0, err
+        assert table(tmp_path / out)["given"] == [row["answer"] for row in rows]
+        assert table(tmp_path / out)["exact_match"] == exact
+        assert "no model can give" not in err
+
+
+def test_answers_of_before_are_refused_where_others_are_right_now(g2is: Command, tmp_path: Path) -> None:
+    def of_before(out: Path, expected: list[str]) -> None:
+        """As the version before left it, which read right answers from tokens and said no version."""
+        manifest = json.loads((out / "manifest.json").read_text())
+        assert manifest.pop("evaluation.answers_version") == 2
+        (out / "manifest.json").write_text(json.dumps(manifest))
+        answers = pq.read_table(out / "answers.parquet")
+        place = answers.column_names.index("expected")
+        pq.write_table(answers.set_column(place, "expected", [expected]), out / "answers.parquet")
+
+    command = ("evaluate", written(tmp_path, MARKED), "--model", MODEL, "--out", tmp_path / "out", *BRIEF)
+    assert g2is(*command)[0] == 0
+    of_before(tmp_path / "out", ["<s>old</s> new", "new"])
+    assert g2is(*command)[0] == 0  # what was right then is right now
+    of_before(tmp_path / "out", ["old new", "new"])
+    code, _, err = g2is(*command)
+    assert code == 2
+    assert "evaluation.answers_version: there (absent), asked for 2" in err
+    assert "name another --out" in err
+
+
 def test_tasks_of_one_s_own_are_run_offline_and_agree_with_our_own_numbers(
     g2is: Command, test_rows: Path, tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ MEND = (
     "Mend these rows or leave them out, then run the same command again; or set them aside with --set"
     " examples.on_bad_row=skip."
 )
-ONE_BAD = ("1 row cannot be used", MEND)
+ONE_BAD = ("pool.", ": 1 of ", " cannot be used:", MEND)
 
 
 def _pool(name: str, content: str | bytes, *flags: object) -> Callable[[Place], list[object]]:
@@ -192,7 +192,7 @@ FILES: dict[str, Case] = {
     ),
     "25 bad rows": case(
         bad_rows(PAIR, *[{"prompt": "a", "completion": ""}] * 25),
-        "pool.jsonl: 25 rows cannot be used", "pool.jsonl:2 ",
+        "pool.jsonl: 25 of ", "pool.jsonl:2 ",
         "pool.jsonl:21 (row-20): expected an answer in turn 2 (assistant), found an empty one", "… and 5 more", MEND,
     ),
     "a suffix of another compression": case(

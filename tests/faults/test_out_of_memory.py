@@ -13,6 +13,7 @@ from forked import ended, start
 
 from g2is.config import EvaluationConfig, ExecutionConfig, ModelConfig, ProjectionConfig, TrainConfig, TuningConfig
 from g2is.errors import ModelError, TooLittleMemoryError
+from g2is.evaluation.questions import Question
 from g2is.evaluation.rows import evaluate_rows
 from g2is.gradients.extract import AdapterState, Extractor
 from g2is.gradients.projection import Projection
@@ -132,7 +133,7 @@ def answer_with_little_memory(result: Path) -> None:
 
     def evaluate(num_rows: int) -> None:
         tokenizer = find_model(ModelConfig(name=str(MODEL))).tokenizer()
-        evaluate_rows(model, tokenizer, make_rows(num_rows, 64), None, config, 10**6, print)
+        evaluate_rows(model, tokenizer, make_rows(num_rows, 64), [Question("")] * num_rows, config, 10**6, print)
 
     evaluate(2)
     tell_why_it_ends(result, lambda: evaluate(10_000), 200 * 2**20)

@@ -73,6 +73,11 @@ def _print(console: "Console", found: "Inspection") -> None:
             f"lengths     {of.unit}: min {of.minimum:,}, median {of.median:,}, 90 % {of.ninth_decile:,},"
             f" max {of.maximum:,}" + ("" if of.limit is None else f"; {of.num_over:,} exceed {of.limit:,}")
         )
+    if found.num_left_out:
+        console.print(
+            f"left out    of {found.num_left_out:,} of {found.num_examples:,} rows the chat template leaves out text;"
+            " they are learned as it has them"
+        )
     for shown in found.shown:
         _print_example(console, shown)
     if found.problems:
@@ -86,6 +91,8 @@ def _print_example(console: "Console", shown: "Shown") -> None:
     from rich.text import Text
 
     console.print(f"\n── {shown.place} ({shown.id})", style="dim")
+    if shown.left_out:
+        console.print(f"left out: {', '.join(shown.left_out)}")
     text = Text()
     for part, learned in shown.parts:
         cut = len(part) - _LONGEST_PART

@@ -25,8 +25,29 @@ STANDARD_COLUMNS = (
 class ExamplesConfig(Section):
     """How rows are read, become tokens, and which tokens are learned (method.md step 2)."""
 
-    template: Literal["auto", "chat", "plain"] = Field(
-        "auto", description="chat: the model's own template; plain: ours for base models; auto: chat where there is one"
+    template: Literal["auto", "chat", "plain", "less"] = Field(
+        "auto",
+        description="chat: the model's own template; plain: ours for base models; auto: chat where there is one, else"
+        " plain; less: LESS's encoding, token for token",
+    )
+    chat_template: AbsolutePath | None = Field(
+        None,
+        description="file of a chat template that takes the place of the model's own: Jinja, or JSON that holds it",
+    )
+    system: Literal["keep", "merge"] = Field(
+        "keep", description="merge: put system texts in front of the next user turn, where the template takes none"
+    )
+    dropped_text: Literal["refuse", "allow"] = Field(
+        "refuse",
+        description="rows of which the template leaves out text; allow: learn what it writes of them, and count",
+    )
+    append_eos: bool = Field(
+        True, description="add an end of turn after the last answer where the chat template writes none, and say so"
+    )
+    learn_end_of_turn: Literal["all", "pool", "none"] = Field(
+        "all",
+        description="where the end of turn after an answer is learned: everywhere; in the pool and in training data,"
+        " but not in targets, as in LESS; or nowhere. Test rows always have it in their loss",
     )
     max_length: int = Field(2048, ge=8, description="tokens; longer examples are shortened (and counted)")
     truncation: Literal["prompt-start", "answer-end"] = Field(
@@ -42,6 +63,15 @@ class ExamplesConfig(Section):
     on_bad_row: Literal["stop", "skip"] = Field(
         "stop", description="stop: report the rows that cannot be used; skip: list them in bad_rows.jsonl and go on"
     )
+
+    @model_validator(mode="after")
+    def _one_template(self) -> Self:
+        if self.chat_template is not None and self.template in ("plain", "less"):
+            raise ValueError(
+                f"chat_template: expected template: chat or auto with it, found {self.template}, which is another"
+                " template; leave one of the two out"
+            )
+        return self
 
     @field_validator("date")
     @classmethod

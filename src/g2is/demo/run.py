@@ -20,7 +20,8 @@ from g2is.examples.table import ExampleTable
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.run_folder import Selection
 from g2is.jobs.select import select
-from g2is.progress import Reporter
+from g2is.jobs.test_rows import TestRows, read_test
+from g2is.progress import Reporter, Silent
 from g2is.store.lock import locked
 
 BUDGET = "6%"
@@ -74,16 +75,12 @@ def write_demo_sample(folder: Path) -> None:
         shutil.copytree(model, folder / "model", dirs_exist_ok=True)
 
 
-def read_tables(prepared: Prepared, out: Path) -> tuple[ExampleTable, ExampleTable]:
+def read_tables(prepared: Prepared, out: Path) -> tuple[ExampleTable, TestRows]:
     """The sample's pool and test rows as tokens."""
-    config = prepared.config
-    pool, test = (
-        tokenize_files(
-            find_sources([str(out / "sample" / name)]), prepared.renderer, config.examples, config.store / "examples"
-        )
-        for name in (POOL_FILE, TEST_FILE)
-    )
-    return pool, test
+    config, renderer, cache = prepared.config, prepared.renderer, prepared.config.store / "examples"
+    pool, test = (str(out / "sample" / name) for name in (POOL_FILE, TEST_FILE))
+    table = tokenize_files(find_sources([pool]), renderer, config.examples, cache)
+    return table, read_test([test], config.examples, renderer, prepared.tokenizer, cache, Silent())
 
 
 def demo_config(out: Path) -> Config:

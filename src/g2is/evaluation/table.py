@@ -1,5 +1,6 @@
 """answers.parquet: a row for each test row, so that models can be compared row by row."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from g2is.errors import StoreError
 from g2is.evaluation.rows import Evaluation
 from g2is.store.files import write_atomically
 
+_CUT = b"g2is_cut"
 _COLUMNS = ("row", "id", "loss", "num_learned", "expected", "given")
 
 
@@ -26,6 +28,7 @@ def write_answers(path: Path, rows: np.ndarray, ids: Sequence[str], evaluation: 
     )
     metrics = {name: pa.array(of_rows, pa.float64(), from_pandas=True) for name, of_rows in evaluation.metrics.items()}
     table = pa.table({**dict(zip(_COLUMNS, values, strict=True)), **metrics})
+    table = table.replace_schema_metadata({_CUT: json.dumps(evaluation.cut)})
     write_atomically(path, lambda temporary: pq.write_table(table, temporary))
 
 
@@ -43,8 +46,9 @@ def read_answers(path: Path) -> Evaluation:
         losses=_floats(values["loss"]),
         num_learned=np.array(values["num_learned"], np.int64),
         expected=values["expected"],
-        given=[] if None in values["given"] else values["given"],
+        given=[] if values["given"].count(None) == len(values["given"]) else values["given"],
         metrics={name: _floats(table[name].to_pylist()) for name in table.column_names if name not in _COLUMNS},
+        cut=json.loads((table.schema.metadata or {}).get(_CUT, b"{}")),
     )
 
 

@@ -38,11 +38,12 @@ class FileReport:
 
 @dataclass(frozen=True)
 class Shown:
-    """An example as a model sees it, or else as messages."""
+    """An example as a model sees it, or else as messages. `left_out` is what the chat template leaves out of it."""
 
     place: str
     id: str
     parts: Parts
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class Inspection:
 
     `num_rows` counts all rows, `num_examples` those that can be used; counts by source and group are of these, the most
     frequent first. `mapped` are the columns that the configuration renames and that are there, `unread` those (and keys
-    of turns) that say something and are not read.
+    of turns) that say something and are not read. Of `num_left_out` rows the chat template leaves out text: the first
+    of them is shown.
     """
 
     files: tuple[FileReport, ...]
@@ -79,6 +81,7 @@ class Inspection:
     lengths: Lengths | None
     shown: tuple[Shown, ...]
     problems: Problems
+    num_left_out: int = 0
 
 
 def inspect_examples(
@@ -99,7 +102,7 @@ def inspect_examples(
     keys: set[bytes] = set()
     lengths: list[int] = []
     shown: list[Shown] = []
-    num_over = 0
+    num_over = num_left_out = 0
     for example, rendered in _rendered(reader, renderer, problems):
         by_source[example.source] += 1
         if example.group is not None:
@@ -113,9 +116,11 @@ def inspect_examples(
             keys.add(content_key(rendered.input_ids, rendered.label_mask))
             lengths.append(len(rendered.input_ids) + rendered.num_dropped)
             num_over += rendered.num_dropped > 0
-        if len(shown) < _NUM_SHOWN:
+        left_out = () if rendered is None else rendered.left_out
+        num_left_out += bool(left_out)
+        if len(shown) < _NUM_SHOWN or (left_out and num_left_out == 1):
             parts = _as_messages(example) if rendered is None or renderer is None else renderer.parts(rendered)
-            shown.append(Shown(example.origin.place(example.line), example.id, parts))
+            shown.append(Shown(example.origin.place(example.line), example.id, parts, left_out))
     seen = reader.seen
     try:
         check_columns(config.columns, [seen], TEST_COLUMNS)
@@ -137,6 +142,7 @@ def inspect_examples(
         lengths=_lengths(lengths, renderer, num_over) if lengths else None,
         shown=tuple(shown),
         problems=problems,
+        num_left_out=num_left_out,
     )
 
 

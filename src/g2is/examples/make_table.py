@@ -89,6 +89,12 @@ def describe_losses(kind: str, table: ExampleTable, truncation: str, also_read: 
             else f"{table.num_bad_rows} rows cannot be used and are"
         )
         losses.append(f"{kind}: {rows} set aside (listed in bad_rows.jsonl)")
+    num, first = table.left_out
+    if num:
+        losses.append(
+            f"{kind}: of {num} of {len(table)} rows the chat template leaves out text, such as {first}; they are"
+            " learned as it has them (examples.dropped_text = allow)"
+        )
     if table.num_truncated:
         losses.append(
             f"{kind}: {table.num_truncated} of {len(table)} examples are longer than the model's or the configured"
@@ -138,18 +144,28 @@ def _write(
     problems = Problems(describe(sources), None if keep is None else lambda row: keep(_as_line(row, numbers)))
     reader = ExampleReader(sources, config, problems, progress)
     schema = SCHEMA.with_metadata({"g2is": identity})
-    num_written = 0
+    num_written = num_left_out = 0
+    first_left_out = ""
     with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
         for examples, rendered in _batches(reader, renderer, problems):
+            for example, item in zip(examples, rendered, strict=True):
+                if item.left_out:
+                    num_left_out += 1
+                    first_left_out = first_left_out or f"{item.left_out[0]} ({example.id})"
             if keep is not None or not problems:
                 writer.write_batch(_record_batch(schema, numbers, examples, rendered), row_group_size=GROUP_ROWS)
                 num_written += len(examples)
-        found = {"seen": asdict(reader.seen), "num_bad_rows": problems.num_rows}
+        found = {
+            "seen": asdict(reader.seen),
+            "num_bad_rows": problems.num_rows,
+            "left_out": [num_left_out, first_left_out],
+        }
         writer.add_key_value_metadata({"g2is_found": json.dumps(found)})
+    num_read = sum(tally.num_rows for tally in reader.files)
     if keep is None:
-        problems.raise_if_any(_remedy(config, reader) + REMEDY)
+        problems.raise_if_any(_remedy(config, reader) + REMEDY, num_read)
     elif not num_written:
-        problems.raise_if_any(_remedy(config, reader) + "No row is left. Mend some, or name other files.")
+        problems.raise_if_any(_remedy(config, reader) + "No row is left. Mend some, or name other files.", num_read)
 
 
 def _remedy(config: ExamplesConfig, reader: ExampleReader) -> str:

@@ -50,14 +50,19 @@ class Problems:
         self._note(type(problem), str(problem))
         self.num_files += 1
 
-    def raise_if_any(self, remedy: str) -> None:
-        """Raise one error, of the first problem's kind, that lists the problems and says what to do."""
+    def raise_if_any(self, remedy: str, num_read: int | None = None) -> None:
+        """Raise one error, of the first problem's kind, that lists the problems and says what to do.
+
+        `num_read` is how many rows there are, bad ones among them.
+        """
         if not len(self):
             return
         if self.num_files == len(self) == 1:
             raise self._kind(self.shown[0])
         counts = [(self.num_rows, "row"), (self.num_files, "file")]
-        what = " and ".join(f"{num} {name}{'s' * (num != 1)}" for num, name in counts if num)
+        of_rows = "" if num_read is None else f" of {num_read}"
+        named = [(num, "" if name == "file" else of_rows, name) for num, name in counts if num]
+        what = " and ".join(f"{num}{of} {name}{'s' * (num != 1 or bool(of))}" for num, of, name in named)
         raise self._kind(f"{self.label}: {what} cannot be used:\n  " + "\n  ".join(self.lines()) + f"\n{remedy}")
 
     def lines(self) -> list[str]:

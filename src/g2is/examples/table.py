@@ -47,7 +47,8 @@ class ExampleTable:
     (0-based record numbers over all files, which skip the rows that could not be used), `lines` (N,) int64, `keys`
     (N, 16) uint8, `num_tokens`, `num_answer_tokens`, `num_dropped`, `num_answer_dropped` (N,) int32. Tokens stay on
     disk. `source_sha256` is that of the files, `seen` what was seen of their columns, `num_bad_rows` how many of their
-    rows were set aside; a subset has those of the whole.
+    rows were set aside, `left_out` of how many the chat template leaves out text, and the first such text; a subset has
+    those of the whole.
     """
 
     def __init__(self, made: "MadeTable", positions: np.ndarray, values: Mapping[str, Any]) -> None:
@@ -56,6 +57,7 @@ class ExampleTable:
         self._values = values
         self.path, self.source_sha256, self.seen = made.path, made.source_sha256, made.seen
         self.num_bad_rows = made.num_bad_rows
+        self.left_out = made.left_out
         self.ids: list[str] = values["ids"]
         self.files: list[str] = values["files"]
         self.sources: list[str] = values["sources"]
@@ -136,6 +138,7 @@ class MadeTable:
         self.source_sha256: str = json.loads(metadata[b"g2is"])["source_sha256"]
         self.seen = Seen(**{name: tuple(names) for name, names in found["seen"].items()})
         self.num_bad_rows: int = found["num_bad_rows"]
+        self.left_out: tuple[int, str] = (found["left_out"][0], found["left_out"][1])
         self._bad_rows = bad_rows
         self._labels = [source.label for source in sources]
         self._names = [source.name for source in sources]

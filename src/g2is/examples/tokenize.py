@@ -4,18 +4,25 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Literal, final
 
 import numpy as np
 
 from g2is.config import ExamplesConfig
 from g2is.errors import G2isError, InputError, ModelError
+from g2is.examples.conversation import Conversation, Turn
+from g2is.examples.less_template import LessText, less_text
 from g2is.examples.read import Example
-from g2is.examples.template import Answer, ChatTemplate, Rendering, plain_segments
+from g2is.examples.template import ChatTemplate, Rendering, check_plain, merge_systems, plain_segments
+from g2is.examples.template_file import read_chat_template
 from g2is.examples.truncation import shorten
 
-RENDERING_VERSION = 1  # to be raised with every change of ours that changes tokens or masks
+RENDERING_VERSION = 2  # to be raised with every change of ours that changes tokens or masks
 TEXT_VERSION = 1  # to be raised with every change of ours to the text that `Renderer.text` makes of tokens
+
+Rows = Literal["pool", "target", "test"]  # what rows are for; training data counts as a pool
+# the values of examples.learn_end_of_turn with which an end of turn is learned
+_LEARN_END_OF = {"pool": ("all", "pool"), "target": ("all",), "test": ("all", "pool", "none")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,36 +31,60 @@ class Rendered:
 
     `input_ids` is (T,) int32; `label_mask` is (T,) bool, True where token t is learned, that is predicted from the
     tokens before it. `num_dropped` tokens were lost to truncation, `num_answer_dropped` of them (or of tokens kept as
-    context only) would have been learned.
+    context only) would have been learned. `left_out` is what the row gives and the chat template leaves out, by name.
     """
 
     input_ids: np.ndarray
     label_mask: np.ndarray
     num_dropped: int
     num_answer_dropped: int
+    left_out: tuple[str, ...] = ()
 
 
 @final
 class Renderer:
-    """Renders examples for one tokenizer and configuration; made by `make_renderer`."""
+    """Renders examples for one tokenizer and configuration; made by `make_renderer`.
 
-    def __init__(self, tokenizer: Any, config: ExamplesConfig, max_length: int, template: ChatTemplate | None) -> None:
+    `notices` is what the user should know of how its template is used.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        config: ExamplesConfig,
+        max_length: int,
+        template: ChatTemplate | None,
+        rows: Rows = "pool",
+    ) -> None:
         self._tokenizer = tokenizer
         self._template = template
+        self._is_less = config.template == "less"
+        self._learns_end = config.learn_end_of_turn in _LEARN_END_OF[rows]
         self._truncation = config.truncation
+        self._merges_system = config.system == "merge"
+        self.notices: tuple[str, ...] = () if template is None else template.notices
         self.max_length = max_length
         self._bos_id: int | None = tokenizer.bos_token_id
         # What the tokenizer does with a text of its own accord says whether the model expects a BOS.
         self._adds_bos = self._bos_id is not None and list(tokenizer("a")["input_ids"])[:1] == [self._bos_id]
         self.fingerprint: dict[str, str | int | None] = {
             "rendering_version": RENDERING_VERSION,
-            "template": "plain" if template is None else "chat",
+            "template": ("less" if self._is_less else "plain") if template is None else "chat",
             "template_sha256": None if template is None else hashlib.sha256(template.source.encode()).hexdigest(),
-            "tokenizer_sha256": _tokenizer_digest(tokenizer),
+            "tokenizer_sha256": tokenizer_digest(tokenizer),
             "max_length": max_length,
             "truncation": config.truncation,
             "date": config.date if template is not None and template.reads_date else None,
+            "system": config.system,
+            "dropped_text": None if template is None else config.dropped_text,
+            "append_eos": None if template is None else config.append_eos,
+            "learns_end_of_turn": self._learns_end,
         }
+
+    @property
+    def template_source(self) -> str | None:
+        """The text of the chat template; None for the plain one."""
+        return None if self._template is None else self._template.source
 
     def render(self, example: Example) -> Rendered:
         """Render one example.
@@ -73,7 +104,11 @@ class Renderer:
         """
         if not examples:
             return []
-        encoded = self._encode_plain(examples) if self._template is None else self._encode_chat(examples)
+        encoded: Sequence[tuple[Any, ...] | G2isError]
+        if self._template is not None:
+            encoded = self._encode_chat(examples)
+        else:
+            encoded = self._encode_less(examples) if self._is_less else self._encode_plain(examples)
         return [item if isinstance(item, G2isError) else self._finish(*item) for item in encoded]
 
     def parts(self, rendered: Rendered) -> tuple[tuple[str, bool], ...]:
@@ -91,7 +126,9 @@ class Renderer:
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
 
-    def _encode_chat(self, examples: Sequence[Example]) -> list[tuple[np.ndarray, np.ndarray] | G2isError]:
+    def _encode_chat(
+        self, examples: Sequence[Example]
+    ) -> list[tuple[np.ndarray, np.ndarray, tuple[str, ...]] | G2isError]:
         assert self._template is not None
         renderings: list[Rendering | G2isError] = []
         for example in examples:
@@ -102,35 +139,83 @@ class Renderer:
         texts = [item.text for item in renderings if not isinstance(item, G2isError)]
         encoding = self._tokenize(texts, return_offsets_mapping=True) if texts else {}
         tokens = iter(zip(encoding.get("input_ids", ()), encoding.get("offset_mapping", ()), strict=True))
-        results: list[tuple[np.ndarray, np.ndarray] | G2isError] = []
+        results: list[tuple[np.ndarray, np.ndarray, tuple[str, ...]] | G2isError] = []
         for item in renderings:
             if isinstance(item, G2isError):
                 results.append(item)
                 continue
             ids, offsets = next(tokens)
-            results.append((np.array(ids, np.int32), _mask(np.array(offsets, np.int64).reshape(-1, 2), item.answers)))
+            spans = [(of.start, of.end if self._learns_end else of.text_end) for of in item.answers]
+            mask = _mask(np.array(offsets, np.int64).reshape(-1, 2), spans)
+            results.append((np.array(ids, np.int32), mask, item.dropped))
         return results
 
     def _encode_plain(self, examples: Sequence[Example]) -> list[tuple[np.ndarray, np.ndarray] | G2isError]:
-        segments = [plain_segments(example.conversation.turns) for example in examples]
-        tokens = iter(self._tokenize([text for parts in segments for text, _ in parts])["input_ids"])
+        segments = [self._plain_segments(example.conversation) for example in examples]
+        texts = [text for parts in segments if not isinstance(parts, G2isError) for text, _ in parts]
+        tokens = iter(self._tokenize(texts)["input_ids"] if texts else ())
         results: list[tuple[np.ndarray, np.ndarray] | G2isError] = []
         for parts in segments:
+            if isinstance(parts, G2isError):
+                results.append(parts)
+                continue
             ids: list[int] = []
             learned: list[bool] = []
             for _, is_answer in parts:
-                part = [*next(tokens), self._tokenizer.eos_token_id] if is_answer else next(tokens)
+                part = next(tokens)
                 ids += part
                 learned += [is_answer] * len(part)
+                if is_answer:
+                    ids.append(self._tokenizer.eos_token_id)
+                    learned.append(self._learns_end)
             results.append((np.array(ids, np.int32), np.array(learned, bool)))
         return results
 
-    def _tokenize(self, texts: list[str], **options: Any) -> Any:
-        # Special tokens come from the template and `_finish`, never from the tokenizer: so there is one BOS.
-        plain = {"padding": False, "truncation": False, "return_attention_mask": False, "return_token_type_ids": False}
-        return self._tokenizer(texts, add_special_tokens=False, verbose=False, **plain, **options)
+    def _plain_segments(self, conversation: Conversation) -> list[tuple[str, bool]] | G2isError:
+        turns = self._plain_turns(conversation)
+        return turns if isinstance(turns, G2isError) else plain_segments(turns, self._tokenizer.eos_token)
 
-    def _finish(self, input_ids: np.ndarray, label_mask: np.ndarray) -> Rendered | G2isError:
+    def _plain_turns(self, conversation: Conversation) -> tuple[Turn, ...] | G2isError:
+        try:
+            check_plain(conversation)
+        except G2isError as problem:
+            return problem
+        return (merge_systems(conversation) if self._merges_system else conversation).turns
+
+    def _encode_less(self, examples: Sequence[Example]) -> list[tuple[np.ndarray, np.ndarray] | G2isError]:
+        rendered: list[LessText | G2isError] = []
+        for example in examples:
+            turns = self._plain_turns(example.conversation)
+            eos = self._tokenizer.eos_token
+            rendered.append(turns if isinstance(turns, G2isError) else less_text(turns, eos, self._learns_end))
+        texts = dict.fromkeys(
+            text
+            for of in rendered
+            if not isinstance(of, G2isError)
+            for text in (of.text, *(part for answer in of.answers for part in answer))
+        )
+        # LESS lets the tokenizer add its own BOS, to the whole text and to each beginning whose tokens are counted
+        found = self._tokenize(list(texts), add_special_tokens=True)["input_ids"] if texts else []
+        ids_of = dict(zip(texts, found, strict=True))
+        results: list[tuple[np.ndarray, np.ndarray] | G2isError] = []
+        for of in rendered:
+            if isinstance(of, G2isError):
+                results.append(of)
+                continue
+            mask = np.zeros(len(ids_of[of.text]), bool)
+            for before, until in of.answers:
+                mask[len(ids_of[before]) if before else 0 : len(ids_of[until])] = True
+            results.append((np.array(ids_of[of.text], np.int32), mask))
+        return results
+
+    def _tokenize(self, texts: list[str], *, add_special_tokens: bool = False, **options: Any) -> Any:
+        # Special tokens come from the template and `_finish`, not from the tokenizer: so there is one BOS.
+        plain = {"padding": False, "truncation": False, "return_attention_mask": False, "return_token_type_ids": False}
+        return self._tokenizer(texts, add_special_tokens=add_special_tokens, verbose=False, **plain, **options)
+
+    def _finish(
+        self, input_ids: np.ndarray, label_mask: np.ndarray, left_out: tuple[str, ...] = ()
+    ) -> Rendered | G2isError:
         has_bos = self._bos_id is not None and len(input_ids) > 0 and input_ids[0] == self._bos_id
         if self._adds_bos and not has_bos:
             input_ids = np.concatenate([np.array([self._bos_id], np.int32), input_ids])
@@ -140,54 +225,69 @@ class Renderer:
         ids, mask = shorten(input_ids, label_mask, self.max_length, self._truncation, keep_first=has_bos)
         if not mask.any():
             if not label_mask.any():
-                return InputError("expected an answer of at least one token after a context, found none")
+                alone = "" if self._learns_end else " but its end of turn, which examples.learn_end_of_turn leaves out"
+                return InputError(f"expected an answer of at least one token after a context, found none{alone}")
             return InputError(
                 f"expected learned tokens among the {self.max_length} that are kept of {len(input_ids)}, found none: "
                 "raise examples.max_length, use --set examples.truncation=prompt-start, or leave the row out"
             )
-        return Rendered(ids, mask, len(input_ids) - len(ids), int(label_mask.sum()) - int(mask.sum()))
+        num_answer_dropped = int(label_mask.sum()) - int(mask.sum())
+        return Rendered(ids, mask, len(input_ids) - len(ids), num_answer_dropped, left_out)
 
 
-def make_renderer(tokenizer: Any, config: ExamplesConfig, context_length: int | None) -> Renderer:
+def make_renderer(tokenizer: Any, config: ExamplesConfig, context_length: int | None, rows: Rows = "pool") -> Renderer:
     """Return the renderer for a transformers tokenizer and a model that takes `context_length` tokens (None: any).
 
+    `rows` are those it is for: of a pool or of training data, of a target, or of a test. They differ in whether the end
+    of turn is learned.
+
     Raises ModelError if the template asked for is not there or not usable, a chat template's tokenizer gives no
-    character offsets, or the plain template's has no EOS token.
+    character offsets, or the plain template's has no EOS token; ConfigError if `examples.chat_template` is no template.
     """
     max_length = config.max_length if context_length is None else min(config.max_length, context_length)
     name = getattr(tokenizer, "name_or_path", "") or "the tokenizer"
-    has_template = bool(getattr(tokenizer, "chat_template", None))
+    source = None if config.chat_template is None else read_chat_template(config.chat_template)
+    has_template = source is not None or bool(getattr(tokenizer, "chat_template", None))
     if config.template == "chat" and not has_template:
         raise ModelError(f"{name}: expected a chat template, found none; use --set examples.template=plain")
-    if config.template == "plain" or not has_template:
+    if config.template in ("plain", "less") or not has_template:
         if tokenizer.eos_token_id is None:
             raise ModelError(
                 f"{name}: expected an EOS token to close answers with, found none; set eos_token in its files"
             )
-        return Renderer(tokenizer, config, max_length, None)
+        return Renderer(tokenizer, config, max_length, None, rows)
     if not tokenizer.is_fast:
         raise ModelError(
             f"{name}: expected a fast tokenizer (tokenizer.json), whose character offsets tell where answers stand, "
             "found a slow one; convert it, or use --set examples.template=plain"
         )
     try:
-        return Renderer(tokenizer, config, max_length, ChatTemplate(tokenizer, config.date))
+        template = ChatTemplate(
+            tokenizer,
+            config.date,
+            source=source,
+            system=config.system,
+            dropped_text=config.dropped_text,
+            append_eos=config.append_eos,
+        )
     except ModelError as error:
-        raise ModelError(f"{name}: {error}") from None
+        raise ModelError(f"{name if source is None else config.chat_template}: {error}") from None
+    return Renderer(tokenizer, config, max_length, template, rows)
 
 
-def _mask(offsets: np.ndarray, answers: Sequence[Answer]) -> np.ndarray:
-    """Return (T,) bool: tokens with a character inside an answer, from (T, 2) half-open character offsets."""
+def _mask(offsets: np.ndarray, spans: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Return (T,) bool: tokens with a character inside one of `spans`, from (T, 2) half-open character offsets."""
     starts, ends = offsets[:, 0], offsets[:, 1]
     # Tokenizers that trim offsets give a token of spaces only the empty span at its end.
     starts = np.where(starts == ends, ends - 1, starts)
     mask = np.zeros(len(offsets), bool)
-    for answer in answers:
-        mask |= (starts < answer.end) & (ends > answer.start)
+    for start, end in spans:
+        mask |= (starts < end) & (ends > start)
     return mask
 
 
-def _tokenizer_digest(tokenizer: Any) -> str:
+def tokenizer_digest(tokenizer: Any) -> str:
+    """A hash of what a tokenizer makes of texts, 64 hex digits; its chat template does not count."""
     if tokenizer.is_fast:
         # Truncation and padding are what the last call left behind, not the tokenizer's own.
         content = json.loads(tokenizer.backend_tokenizer.to_str())

@@ -23,9 +23,10 @@ from g2is.config import EvaluateConfig
 from g2is.evaluation import tasks as lm_eval_tasks
 from g2is.evaluation.rows import Evaluation, evaluate_rows
 from g2is.evaluation.table import read_answers, write_answers
-from g2is.examples.tokenize import make_renderer
+from g2is.examples.as_trained import RECORD, AsTrained, render_as_trained
+from g2is.examples.tokenize import Renderer
 from g2is.jobs.model_identity import identify
-from g2is.jobs.test_rows import read_test
+from g2is.jobs.test_rows import TestRows, describe_questions, how_judged, read_test
 from g2is.jobs.work_folder import WorkFolder, open_work
 from g2is.model.adapter import check_adapter, find_adapter, load_adapter
 from g2is.model.folder import ModelFolder, find_model, resolve_device
@@ -36,6 +37,7 @@ from g2is.store.moments import adapter_digest
 
 ANSWERS, RESULT = "answers.parquet", "evaluation.json"
 _TASKS = "tasks.json"
+_VERSION = "evaluation.answers_version"
 _PACKAGES = ("g2is", "torch", "transformers", "peft", "rouge-score", "lm-eval")
 
 
@@ -69,27 +71,38 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
         adapter = None if config.adapter is None else find_adapter(config.adapter)
         if adapter is not None:
             check_adapter(folder, adapter)
-        models, tokenizer = _Models(folder, adapter, device), folder.tokenizer()
+        models = _Models(folder, adapter, device)
+        rendered = render_as_trained(folder, adapter, config.examples, "test")
+        config, tokenizer = config.model_copy(update={"examples": rendered.config}), rendered.tokenizer
+        for text in rendered.notices:
+            reporter.notice(text)
+        if adapter is not None and not rendered.is_told:
+            reporter.notice(_untold(adapter, rendered.renderer))
         unfinished = not (config.out / RESULT).exists()
         # a wrong name shows before any time is spent
         tasks = lm_eval_tasks.load_tasks(names, reporter) if names and unfinished else []
         identity = identify(folder, config.model, device, reporter)
-        renderer = make_renderer(tokenizer, config.examples, folder.context_length)
-        cache = config.out / "examples"
-        test = read_test(config.test, config.examples, renderer, cache, reporter) if config.test else None
+        renderer, cache = rendered.renderer, config.out / "examples"
+        if renderer.template_source is not None and not isinstance(tokenizer.chat_template, dict):
+            tokenizer.chat_template = renderer.template_source  # tasks are asked in it too
+        test = read_test(config.test, config.examples, renderer, tokenizer, cache, reporter) if config.test else None
         made_from = flatten(
             {
                 "model": identity.in_manifest(),
                 "adapter": None if adapter is None else adapter_digest(adapter),
-                "evaluation": config.evaluation.model_dump(mode="json"),
+                "evaluation": how_judged(config.evaluation),
                 "tasks": lm_eval_tasks.digests(names),
+                **_asks_tasks(config, rendered),
                 **({} if test is None else test.made_from),
             }
         )
-        _bind(work, config, made_from)
+        _bind(work, config, made_from, test)
         evaluation = Evaluation(np.zeros(0), np.zeros(0, np.int64))
         if test is not None:
             write_json_lines(config.out / "bad_rows.jsonl", test.bad_rows)
+            if config.evaluation.generate:
+                for text in describe_questions("test", test, tokenizer):
+                    reporter.notice(text)
             if not (config.out / ANSWERS).exists():
                 rows = test.table.token_rows()
                 with reporter.stage("load model", "models"):
@@ -99,7 +112,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
                         model,
                         tokenizer,
                         rows,
-                        test.references,
+                        test.questions,
                         config.evaluation,
                         config.execution.tokens_a_batch(model.device.type, generates=config.evaluation.generate),
                         progress,
@@ -113,11 +126,39 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
     return replace(evaluation, tasks=read_json(config.out / RESULT)["tasks"])
 
 
-def _bind(work: WorkFolder, config: EvaluateConfig, made_from: Fingerprint) -> None:
+def _bind(work: WorkFolder, config: EvaluateConfig, made_from: Fingerprint, test: TestRows | None) -> None:
     """A folder belongs to its settings once something was made under them: raises FingerprintError for others."""
     if any((config.out / name).exists() for name in (ANSWERS, _TASKS, RESULT)):
-        work.check_same(work.made_from(), made_from, "an evaluation")
+        stored = work.made_from()
+        if _VERSION not in stored and _VERSION in made_from and _right_alike(config.out / ANSWERS, test):
+            stored[_VERSION] = made_from[_VERSION]
+        work.check_same(stored, made_from, "an evaluation")
     work.bind(made_from, config)
+
+
+def _right_alike(answers: Path, test: TestRows | None) -> bool:
+    """Whether `answers` of before there was a version have the right answers of now: they were read from tokens."""
+    if test is None or not answers.exists():
+        return True
+    expected = [text.strip() for text in read_answers(answers).expected]
+    return all(of.asked for of in test.questions) and expected == [of.right.strip() for of in test.questions]
+
+
+def _asks_tasks(config: EvaluateConfig, rendered: AsTrained) -> dict[str, Any]:
+    """What decides how tasks are asked, where it is not all the model's own; of test rows their examples say it."""
+    if not config.evaluation.tasks or not (rendered.is_own or config.examples.chat_template):
+        return {}
+    return {
+        "tasks_asked": {name: rendered.renderer.fingerprint[name] for name in ("tokenizer_sha256", "template_sha256")}
+    }
+
+
+def _untold(adapter: Path, renderer: Renderer) -> str:
+    of = renderer.fingerprint
+    return (
+        f"{adapter} does not say how its examples were rendered (`g2is train` writes it to {RECORD}); here with"
+        f" template {of['template']}, max_length {of['max_length']}, truncation {of['truncation']}"
+    )
 
 
 def _run_tasks(

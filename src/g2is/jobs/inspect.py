@@ -12,8 +12,11 @@ def inspect(config: InspectConfig, reporter: Reporter | None = None) -> Inspecti
 
     Raises InputError where a file cannot be found, ModelError where the model cannot be used.
     """
+    reporter = reporter or Silent()
     renderer = None if config.model is None else _renderer(config.model, config.examples)
-    with (reporter or Silent()).stage("read", "bytes") as progress:
+    for notice in () if renderer is None else renderer.notices:
+        reporter.notice(notice)
+    with reporter.stage("read", "bytes") as progress:
         return inspect_examples(find_sources(config.files), config.examples, renderer, progress)
 
 

@@ -1,8 +1,10 @@
 """What a run needs before its first stage: the model's folder, the renderer, and the store's fingerprint."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from g2is.config import Config
+from g2is.examples.as_trained import render_as_trained
 from g2is.examples.tokenize import Renderer, make_renderer
 from g2is.gradients import projection
 from g2is.jobs.model_identity import ModelIdentity, identify
@@ -10,6 +12,7 @@ from g2is.methods import GRADIENT
 from g2is.model.adapter import target_modules
 from g2is.model.folder import ModelFolder, find_model, resolve_device
 from g2is.progress import Reporter
+from g2is.store import draw
 from g2is.store.fingerprint import Fingerprint, flatten
 from g2is.store.manifest import stored_forms
 from g2is.warmup.imported import CheckpointFiles, find_checkpoint
@@ -19,6 +22,8 @@ from g2is.warmup.imported import CheckpointFiles, find_checkpoint
 class Prepared:
     """A configuration with its model found and its tokenizer loaded; the model itself is not.
 
+    `renderer` is the pool's; targets may learn less of their answers, by `target_renderer`.
+
     `config` is the one to go on with: it may have taken the Γ forms that its store holds. `checkpoint` is the user's
     own, if it is to be taken in place of the warm-up.
     """
@@ -26,7 +31,9 @@ class Prepared:
     config: Config
     model: ModelFolder
     identity: ModelIdentity
+    tokenizer: Any
     renderer: Renderer
+    target_renderer: Renderer
     checkpoint: CheckpointFiles | None
     fingerprint: Fingerprint
 
@@ -38,26 +45,31 @@ def prepare(config: Config, reporter: Reporter) -> Prepared:
     """
     model = find_model(config.model)
     device = resolve_device(config.execution.device)
-    renderer = make_renderer(model.tokenizer(), config.examples, model.context_length)
-    config = _with_stored_forms(config)
     adapter = config.warmup.adapter
     checkpoint = None if adapter is None else find_checkpoint(adapter)
+    rendered = render_as_trained(model, adapter, config.examples)
+    for text in rendered.notices:
+        reporter.notice(text)
+    config = _with_stored_forms(config.model_copy(update={"examples": rendered.config}))
     if checkpoint is None and config.selection.representation == GRADIENT:  # a wrong name shows before files are read
         target_modules(model.without_weights(), config.warmup.lora)
     identity = identify(model, config.model, device, reporter)
     fingerprint = flatten(
         {
             "model": identity.in_store(),
-            "examples": renderer.fingerprint,
+            "examples": rendered.renderer.fingerprint,  # target rows that have other tokens have other keys
             # a checkpoint brings all that the other settings would decide, wherever it lies
-            "warmup": config.warmup.model_dump(mode="json", exclude={"adapter"})
+            "warmup": {**config.warmup.model_dump(mode="json", exclude={"adapter"}), "draw_version": draw.VERSION}
             if checkpoint is None
             else {"adapter": checkpoint.digest},
             "gradients": config.gradients.model_dump(mode="json"),
             "projection_version": projection.VERSION,
         }
     )
-    return Prepared(config, model, identity, renderer, checkpoint, fingerprint)
+    target_renderer = make_renderer(rendered.tokenizer, rendered.config, model.context_length, "target")
+    return Prepared(
+        config, model, identity, rendered.tokenizer, rendered.renderer, target_renderer, checkpoint, fingerprint
+    )
 
 
 def _with_stored_forms(config: Config) -> Config:

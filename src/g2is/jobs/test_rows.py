@@ -1,39 +1,48 @@
-"""Test files as tokens, with what their rows say of right answers."""
+"""Test files as tokens, with what their rows ask and what is right there."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from g2is.config import ExamplesConfig
-from g2is.evaluation.rows import Reference
+from g2is.config import EvaluationConfig, ExamplesConfig
+from g2is.config.compare import CompareConfig
+from g2is.config.targets import titled
+from g2is.evaluation.questions import VERSION, Asked, Question, what_is_left
+from g2is.evaluation.rows import count_cut
 from g2is.examples.columns import TEST_COLUMNS, check_columns
+from g2is.examples.dataset import Examples
+from g2is.examples.keys import overlap
 from g2is.examples.make_table import describe_losses, tokenize_files
 from g2is.examples.problems import BadRow, Problems
 from g2is.examples.read import REMEDY, how_read
-from g2is.examples.references import read_references
+from g2is.examples.references import RightAnswer, read_references
 from g2is.examples.sources import describe, find_sources
 from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import Renderer
+from g2is.jobs.prepare import Prepared
+from g2is.jobs.read_data import keys_in_pool
 from g2is.progress import Reporter
 
 
 @dataclass(frozen=True)
 class TestRows:
-    """Test rows that can be used, what they say of right answers, and the rows that were set aside."""
+    """Test rows that can be used, what each asks, and the rows that were set aside."""
 
     __test__ = False  # no test of pytest's
 
     table: ExampleTable
-    references: list[Reference]
+    questions: list[Question]
     bad_rows: list[dict[str, Any]]
     made_from: Mapping[str, Any]
 
 
 def read_test(
-    files: Sequence[str], config: ExamplesConfig, renderer: Renderer, cache: Path, reporter: Reporter
+    files: Sequence[str], config: ExamplesConfig, renderer: Renderer, tokenizer: Any, cache: Path, reporter: Reporter
 ) -> TestRows:
     """Read and tokenise the test files at the locations `files`; the tokens are kept in `cache`.
+
+    `tokenizer` is the one of `renderer`.
 
     Raises InputError listing all rows that cannot be used; if these are to be skipped, only where none is left.
     """
@@ -45,7 +54,7 @@ def read_test(
     for loss in describe_losses("test", table, config.truncation, also_read):
         reporter.notice(loss)
     problems, bad_rows, positions = Problems(describe(sources)), list(table.bad_rows()), []
-    references: list[Reference] = []
+    right_answers: list[RightAnswer] = []
     position_of = {row: position for position, row in enumerate(table.rows.tolist())}
     for row, said in read_references(sources, config):
         if row not in position_of:
@@ -56,13 +65,81 @@ def read_test(
             bad_rows.append(place | {"problem": str(said.problem), "raw": said.raw.decode()})
         else:
             positions.append(position_of[row])
-            references.append(Reference(*said))
-    if problems and (config.on_bad_row == "stop" or not references):
+            right_answers.append(said)
+    if problems and (config.on_bad_row == "stop" or not right_answers):
         problems.raise_if_any(REMEDY)
     if problems:
         reporter.notice(
             f"test: references of {len(problems)} rows cannot be used; set aside (listed in bad_rows.jsonl)"
         )
     table = table.subset(positions)
+    questions = _questions(tokenizer, table, right_answers, keeps_front=config.truncation == "answer-end")
     made_from = {"test_sha256": table.source_sha256, "examples": {**renderer.fingerprint, **how_read(config)}}
-    return TestRows(table, references, bad_rows, made_from)
+    return TestRows(table, questions, bad_rows, made_from)
+
+
+def _questions(
+    tokenizer: Any, table: ExampleTable, right_answers: Sequence[RightAnswer], *, keeps_front: bool
+) -> list[Question]:
+    questions = []
+    for position, right in enumerate(right_answers):
+        asked, shortened = True, False
+        if table.num_dropped[position]:
+            (row,) = table.token_rows([position])
+            asked, shortened = what_is_left(tokenizer, row, right.question, right.num_answers, keeps_front)
+        questions.append(
+            Question(
+                right.expected,
+                right.reasoning,
+                right.others,
+                right.short,
+                asked=asked,
+                shortened=shortened,
+                may_be_cut=bool(table.num_answer_dropped[position]),
+            )
+        )
+    return questions
+
+
+def describe_questions(kind: str, test: TestRows, tokenizer: Any) -> list[str]:
+    """What the user should know of the questions that the test rows ask; `kind` is test, or a target's name."""
+    num_rows, cut = len(test.questions), count_cut(test.questions)
+    found = []
+    if num_cut := cut["num_question_cut"]:
+        found.append(
+            f"{kind}: {num_cut} of {num_rows} rows lost their question to the length and are asked nothing: they count"
+            " in the loss alone; raise examples.max_length"
+        )
+    if num_shortened := cut["num_question_shortened"]:
+        found.append(f"{kind}: {num_shortened} of {num_rows} rows are asked with the beginning of their question lost")
+    if num_unreadable := int(Asked(tokenizer, test.table.token_rows(), test.questions).unreadable.sum()):
+        found.append(
+            f"{kind}: {num_unreadable} of {num_rows} rows have a right answer that no model can give word for word:"
+            " with this tokenizer it holds the token that ends answers, or reads otherwise than it was written"
+        )
+    return found
+
+
+def how_judged(config: EvaluationConfig) -> dict[str, Any]:
+    """What decides the results beside model and rows, for a manifest."""
+    version = {"answers_version": VERSION} if config.generate else {}
+    return config.model_dump(mode="json") | version
+
+
+def shared_rows(
+    prepared: Prepared, config: CompareConfig, examples: Examples, tests: Mapping[str, TestRows], cache: Path
+) -> list[str]:
+    """What test rows are in the pool, or among their target's examples, word for word: such a test flatters."""
+    remarks = []
+    for name, test in tests.items():
+        keys = keys_in_pool(prepared, config.tests[name], test.table, cache)
+        of_target = keys_in_pool(prepared, config.targets[name], examples.targets[name], cache)
+        of_test = f"of the {len(test.table)} test rows of {titled(name)}"
+        if num_shared := int(overlap(keys, examples.pool.keys).sum()):
+            remarks.append(
+                f"{num_shared} {of_test} are in the pool, too, which flatters who finds them; name the test files as"
+                " selection.exclude_overlap to leave rows like theirs out of the pool"
+            )
+        if num_shared := int(overlap(keys, of_target).sum()):
+            remarks.append(f"{num_shared} {of_test} are among its examples, too; give other test rows")
+    return remarks

@@ -5,7 +5,8 @@ OUT/manifest.json     what the work in OUT was made from: a resumed tuning must 
 OUT/examples/         tokenised files
 OUT/bad_rows.jsonl    rows of the files that could not be used, with the reason (if they were to be skipped)
 OUT/logs/             what execution.report_to asks for
-OUT/adapter/          the adapter, as PEFT loads it (`training/tune.py` has the rest)
+OUT/adapter/          the adapter, as PEFT loads it, and how its examples were rendered (`examples/as_trained.py`,
+                      `training/tune.py` has the rest)
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from g2is.config import ExamplesConfig, TrainConfig
 from g2is.config.commands import SETTINGS, command_of
 from g2is.config.io import load, parse
 from g2is.errors import ConfigError, InputError, ModelError
+from g2is.examples.as_trained import keep_rendering, taking
 from g2is.examples.columns import check_columns
 from g2is.examples.make_table import describe_losses, tokenize_files
 from g2is.examples.read import how_read
@@ -52,7 +54,10 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
     with open_work(config.out, TrainConfig, "training") as work, work.removed_on_error():
         device = resolve_device(config.execution.device)
         model = find_model(config.model)
-        renderer = make_renderer(model.tokenizer(), config.examples, model.context_length)
+        tokenizer = model.tokenizer()
+        renderer = make_renderer(tokenizer, config.examples, model.context_length)
+        for notice in renderer.notices:
+            reporter.notice(notice)
         target_modules(model.without_weights(), config.tuning.lora, "tuning")
         identity = identify(model, config.model, device, reporter)
         with reporter.stage("read examples", "bytes") as progress:
@@ -75,9 +80,10 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
         write_json_lines(config.out / "bad_rows.jsonl", table.bad_rows())
         if finished_tuning(config.out) is None:
             rows = table.token_rows()
+            keep = keep_rendering(model, tokenizer, renderer, config.examples, reporter.notice)
             try:
                 with reporter.stage("tune", "steps") as progress:
-                    tune(model, rows, config.out, config.tuning, config.execution, device, progress)
+                    tune(model, rows, config.out, config.tuning, config.execution, device, progress, keep)
             except ModelError:  # not one of memory that ran out later: what was done then is kept
                 work.unbind()  # nothing of it serves
                 remove(config.out / "trainer")
@@ -110,7 +116,7 @@ def _rendered_as_selected(config: TrainConfig) -> TrainConfig:
             + "\n  ".join(lines)
         )
     taken = {name: next(iter(values)) for name, values in found.items()}
-    return config.model_copy(update={"examples": config.examples.model_copy(update=taken)})
+    return config.model_copy(update={"examples": taking(config.examples, taken)})
 
 
 def selected_examples(location: str) -> str:

@@ -11,7 +11,7 @@ chose them.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -30,17 +30,18 @@ from g2is.config.targets import titled
 from g2is.errors import ConfigError, ModelError, SelectionError
 from g2is.evaluation.rows import Evaluation, evaluate_rows
 from g2is.evaluation.table import read_answers, write_answers
+from g2is.examples.as_trained import keep_rendering
 from g2is.examples.dataset import Examples
 from g2is.examples.filter import Filtered
-from g2is.examples.keys import overlap
 from g2is.examples.read import how_read
 from g2is.examples.table import ExampleTable
+from g2is.examples.tokenize import make_renderer
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import plan_for, read_inputs
 from g2is.jobs.representation import maker_of
 from g2is.jobs.stages import OF_REPRESENTING, stage_id
-from g2is.jobs.test_rows import TestRows, read_test
+from g2is.jobs.test_rows import TestRows, describe_questions, how_judged, read_test, shared_rows
 from g2is.methods import GRADIENT, NONE, OWN, RANDOM, REPRESENTATIONS
 from g2is.model.adapter import load_adapter, target_modules
 from g2is.model.folder import ModelFolder, resolve_device
@@ -67,7 +68,8 @@ class Trials:
     """Everything that cells share.
 
     `made_from` says what results depend on, beside budgets and seeds; `remarks` what readers of them must know of the
-    test rows; `broken` why a representation of a store cannot be made, once that is known.
+    test rows; `keep_beside` what is written beside
+    an adapter that stays; `broken` why a representation of a store cannot be made, once that is known.
     """
 
     config: CompareConfig
@@ -79,6 +81,7 @@ class Trials:
     tests: Mapping[str, TestRows]
     made_from: dict[str, Any]
     remarks: Sequence[str]
+    keep_beside: Callable[[Path], None] | None = None
     broken: dict[tuple[Path, str], ModelError] = field(default_factory=dict)
 
     def test_untuned(self, target: str, reporter: Reporter) -> Tested:
@@ -102,7 +105,9 @@ class Trials:
             remove(folder / "training.json")  # an adapter that was not kept is trained again for another target
             rows = self.pool.token_rows(positions)
             with reporter.stage("tune", "steps") as progress:
-                model = tune(self.model, rows, folder, tuning, self.config.execution, self.device, progress)
+                model = tune(
+                    self.model, rows, folder, tuning, self.config.execution, self.device, progress, self.keep_beside
+                )
         elif untested:
             model = load_adapter(self.model, folder / ADAPTER, self.device)
         for target in untested:
@@ -137,7 +142,7 @@ class Trials:
                 model.eval(),
                 self.tokenizer,
                 test.table.token_rows(),
-                test.references,
+                test.questions,
                 self.config.evaluation,
                 self.config.execution.tokens_a_batch(self.device.type, generates=self.config.evaluation.generate),
                 progress,
@@ -161,13 +166,19 @@ def open_trials(config: CompareConfig, reporter: Reporter, own: Own = BUILT_IN_O
     model, renderer = prepared.model, prepared.renderer
     device, cache = resolve_device(config.execution.device), config.out / "examples"
     target_modules(model.without_weights(), config.tuning.lora, "tuning")
-    examples = read_inputs(prepared.config, renderer, cache, reporter)
+    examples = read_inputs(prepared, cache, reporter)
     _check_budgets(config, examples)
-    tests = {name: read_test(files, config.examples, renderer, cache, reporter) for name, files in config.tests.items()}
+    tokenizer = prepared.tokenizer
+    of_tests = make_renderer(tokenizer, prepared.config.examples, model.context_length, "test")
+    tests = {
+        name: read_test(files, config.examples, of_tests, tokenizer, cache, reporter)
+        for name, files in config.tests.items()
+    }
     representations = _fingerprints(config, prepared)
+    learned = {"learn_end_of_turn": config.examples.learn_end_of_turn}  # in targets, which have a renderer of their own
     made_from = {
         "model": prepared.identity.in_manifest(),
-        "examples": {**renderer.fingerprint, **how_read(config.examples)},
+        "examples": {**renderer.fingerprint, **how_read(config.examples), **learned},
         "pool_sha256": examples.pool.source_sha256,
         "targets_sha256": {name: table.source_sha256 for name, table in examples.targets.items()},
         "tests_sha256": {name: test.table.source_sha256 for name, test in tests.items()},
@@ -181,30 +192,21 @@ def open_trials(config: CompareConfig, reporter: Reporter, own: Own = BUILT_IN_O
             for key, value in _as_selected(config, name, own, representations).items()
         },
         "tuning": config.tuning.model_dump(mode="json", exclude={"seed"}),
-        "evaluation": config.evaluation.model_dump(mode="json"),
+        "evaluation": how_judged(config.evaluation),
     }
     write_json_lines(
         config.out / "bad_rows.jsonl", chain(examples.bad_rows(), *(test.bad_rows for test in tests.values()))
     )
-    remarks = _shared_rows(examples, tests)
+    remarks = shared_rows(prepared, config, examples, tests, cache)
+    if config.evaluation.generate:
+        remarks += [text for name, test in tests.items() for text in describe_questions(titled(name), test, tokenizer)]
     for text in remarks:
         reporter.notice(text)
-    return Trials(config, own, model, model.tokenizer(), device, examples.pool, tests, made_from, remarks)
-
-
-def _shared_rows(examples: Examples, tests: Mapping[str, TestRows]) -> list[str]:
-    """What test rows are in the pool, or among their target's examples, word for word: such a test flatters."""
-    remarks = []
-    for name, test in tests.items():
-        of_test = f"of the {len(test.table)} test rows of {titled(name)}"
-        if num_shared := int(overlap(test.table.keys, examples.pool.keys).sum()):
-            remarks.append(
-                f"{num_shared} {of_test} are in the pool, too, which flatters who finds them; name the test files as"
-                " selection.exclude_overlap to leave rows like theirs out of the pool"
-            )
-        if num_shared := int(overlap(test.table.keys, examples.targets[name].keys).sum()):
-            remarks.append(f"{num_shared} {of_test} are among its examples, too; give other test rows")
-    return remarks
+    keep = keep_rendering(model, tokenizer, renderer, config.examples, reporter.notice)
+    return Trials(
+        *(config, own, model, tokenizer, device, examples.pool, tests, made_from, remarks),
+        keep_beside=keep if config.keep_adapters else None,
+    )
 
 
 def _check_budgets(config: CompareConfig, examples: Examples) -> None:

@@ -7,7 +7,7 @@ Folder layout:
     training.json            written last: examples, steps, seconds, the loss by step
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,17 +47,24 @@ def tune(
     execution: ExecutionConfig,
     device: torch.device,
     progress: Progress,
+    keep_beside: Callable[[Path], None] | None = None,
 ) -> PeftModel:
     """Train a fresh adapter on `rows`, keep it in `folder` and return the model with it, in eval mode on `device`.
 
-    Goes on from the last complete checkpoint in `folder`. Raises ModelError where the model cannot be adapted as asked,
-    and as `train_adapter`.
+    `keep_beside` writes what else is to lie in the adapter's folder. Goes on from the last complete checkpoint in
+    `folder`. Raises ModelError where the model cannot be adapted as asked, and as `train_adapter`.
     """
     adapted = attach_adapter(model.load(device), config.lora, config.seed, "tuning")
     trainer_folder = folder / "trainer"
     state = train_adapter(adapted, rows, trainer_folder, config, _SCHEDULES[config.schedule], execution, progress)
     by_step = [entry for entry in state.log_history if "learning_rate" in entry]
-    write_atomically(folder / ADAPTER, lambda temporary: save_adapter(adapted, temporary))
+
+    def write(temporary: Path) -> None:
+        save_adapter(adapted, temporary)
+        if keep_beside is not None:
+            keep_beside(temporary)
+
+    write_atomically(folder / ADAPTER, write)
     write_json(
         folder / _RECORD,
         {

@@ -7,13 +7,18 @@ from typing import Any
 import pytest
 
 from g2is.config import ExamplesConfig
+from g2is.examples.conversation import Conversation, Turn
 from g2is.examples.problems import BadRow
-from g2is.examples.references import read_references
+from g2is.examples.references import RightAnswer, read_references, right_answer
 from g2is.examples.sources import find_sources
 
 
 def read(path: Path, **settings: Any) -> dict[int, Any]:
-    return dict(read_references(find_sources([str(path)]), ExamplesConfig(**settings)))
+    """By row what counts as right beside its own answer, or what is wrong."""
+    return {
+        row: said if isinstance(said, BadRow) else (said.others, said.short)
+        for row, said in read_references(find_sources([str(path)]), ExamplesConfig(**settings))
+    }
 
 
 def write(path: Path, *rows: dict[str, Any]) -> Path:
@@ -69,3 +74,18 @@ def test_others_are_bad_rows_with_their_place(tmp_path: Path, row: dict[str, Any
 def test_rows_that_cannot_be_read_are_passed_over_if_they_are_to_be_skipped(tmp_path: Path) -> None:
     path = write(tmp_path / "t.jsonl", {"answer": "1"}, {"prompt": 3}, {"answer": "2"})
     assert read(path, on_bad_row="skip") == {0: ((), "1"), 2: ((), "2")}
+
+
+def test_the_right_answer_is_the_last_learned_turn_as_it_is_written_there() -> None:
+    turns = (
+        Turn("user", "How many cats?"),
+        Turn("assistant", "2", context_only=True),
+        Turn("user", "And dogs?"),
+        Turn("assistant", "<s>There are</s> 3.\n", prefill="<s>There", reasoning="One and two."),
+        Turn("user", "Thanks."),
+        Turn("assistant", "You are welcome.", context_only=True),
+    )
+    assert right_answer(Conversation(turns)) == RightAnswer(" are</s> 3.\n", "One and two.", "And dogs?", 1)
+    assert right_answer(Conversation((Turn("assistant", "Hello."),)), ("Hi.",), "4") == RightAnswer(
+        "Hello.", "", "", 1, ("Hi.",), "4"
+    )

@@ -185,15 +185,21 @@ def test_a_template_that_removes_earlier_thinking_is_refused_with_the_turn_and_t
 ) -> None:
     template = ChatTemplate(make_tokenizer(QWEN3, **IM), "2025-01-01")
     removed = (("user", "q"), ("assistant", "<think>\nadd\n</think>\n\nFour"), ("user", "p"), ("assistant", "Five"))
-    with pytest.raises(ModelError, match=r"turn 2 \(assistant\).*examples\.template=plain.*generation %} markers"):
+    with pytest.raises(
+        ModelError, match=r"turn 2 \(assistant\).*found 'add' left out.*dropped_text=allow.*chat_template=FILE"
+    ):
         template.render(talk(*removed))
 
 
-def test_a_generation_prompt_that_opens_thinking_is_refused_once_for_all_rows(
+def test_thinking_that_the_prompt_opens_is_context_where_the_template_writes_it(
     make_tokenizer: Callable[..., Any],
 ) -> None:
-    with pytest.raises(ModelError, match="rewrites or leaves out"):
-        ChatTemplate(make_tokenizer(THINKS_FIRST, **IM), "2025-01-01")
+    template = ChatTemplate(make_tokenizer(THINKS_FIRST, **IM), "2025-01-01")
+    assert answers(template, *ONE_TURN) == ["Four<|im_end|>"]
+    (notice,) = template.notices
+    assert "ends with '<think>\\n', which the chat template does not write" in notice
+    thinking = (("user", "2+2?"), ("assistant", "<think>\nadd\n</think>\n\nFour"))
+    assert answers(template, *thinking) == ["add\n</think>\n\nFour<|im_end|>"]
 
 
 def test_a_channel_between_prompt_and_answer_is_learned(make_tokenizer: Callable[..., Any]) -> None:
@@ -205,7 +211,6 @@ def test_a_channel_between_prompt_and_answer_is_learned(make_tokenizer: Callable
 @pytest.mark.parametrize(
     ("template", "messages", "reason"),
     [
-        (GEMMA, (("system", "s"), *ONE_TURN), "system, user, assistant, which it refuses: System role not supported"),
         (MISTRAL, (("user", "a"), *ONE_TURN), "Roles must alternate"),
         (CHATML + "{{ 1 + messages[2].content }}", ONE_TURN, "refuses"),
         ("{% if %}", ONE_TURN, "refuses"),
@@ -277,7 +282,7 @@ def test_several_templates_need_a_default(make_tokenizer: Callable[..., Any]) ->
 
 def test_the_plain_template_joins_all_context_between_answers() -> None:
     messages = (("system", "s"), *TWO_TURNS, ("user", "bye"))
-    assert plain_segments(talk(*messages).turns) == [
+    assert plain_segments(talk(*messages).turns, "</s>") == [
         ("<|system|>\ns\n<|user|>\nHello\n<|assistant|>\n", False),
         ("Hi", True),
         ("\n<|user|>\n2+2?\n<|assistant|>\n", False),
