@@ -221,6 +221,22 @@ def test_columns_are_read_under_the_names_given_and_others_under_their_own(write
     assert pairs(example.conversation) == (("assistant", "a"),)
 
 
+@pytest.mark.parametrize("first", ["tools", "messages", "prompt", "history"])
+def test_one_object_over_several_lines_is_a_row_whatever_list_comes_first(first: str, tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    rows: dict[str, dict[str, Any]] = {
+        "tools": {"tools": [{"name": "f"}], "messages": turns},
+        "messages": {"messages": turns, "tools": [{"name": "f"}]},
+        "prompt": {"prompt": turns[:1], "completion": turns[1:]},
+        "history": {"history": [], "instruction": "q", "output": "a"},
+    }
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps(rows[first], indent=1))
+    (example,) = read(path)
+    assert [turn.content for turn in example.conversation.turns] == ["q", "a"]
+    assert len(example.conversation.tools) == ("tools" in rows[first])
+
+
 def test_the_layout_asked_for_is_read_where_a_row_has_its_columns(write_rows: Write) -> None:
     both = write_rows({**ROW, "question": "Q", "answer": "A"}, name="both.jsonl")
     other = write_rows(ROW, name="other.jsonl")
