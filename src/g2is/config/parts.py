@@ -17,8 +17,8 @@ Layout = Literal["messages", "sharegpt", "prompt/completion", "alpaca", "inputs/
 
 # The names that `examples.columns` may give a file's columns: `examples/schemas.py` says which layout has which.
 STANDARD_COLUMNS = (
-    *("id", "source", "group", "messages", "conversations", "system", "prompt", "completion", "instruction", "input"),
-    *("output", "history", "inputs", "targets", "question", "answer"),
+    *("id", "source", "group", "messages", "conversations", "system", "system_prompt", "tools", "loss_mask"),
+    *("prompt", "completion", "instruction", "input", "output", "history", "inputs", "targets", "question", "answer"),
 )
 
 

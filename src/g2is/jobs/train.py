@@ -18,6 +18,7 @@ from g2is.config.commands import SETTINGS, command_of
 from g2is.config.io import load, parse
 from g2is.errors import ConfigError, InputError, ModelError
 from g2is.examples.as_trained import keep_rendering, taking
+from g2is.examples.columns import check_columns
 from g2is.examples.make_table import describe_losses, tokenize_files
 from g2is.examples.read import how_read
 from g2is.examples.sources import find_sources
@@ -64,6 +65,7 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
             table = tokenize_files(sources, renderer, config.examples, config.out / "examples", progress)
         for loss in describe_losses("examples", table, config.examples.truncation):
             reporter.notice(loss)
+        check_columns(config.examples.columns, [table.seen])
         made_from = flatten(
             {
                 "data_sha256": table.source_sha256,
