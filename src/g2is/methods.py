@@ -200,7 +200,11 @@ METHODS: dict[str, Method] = {
     "g2is": Method(
         "walk over gradients, with what method.md mends", _G2IS, {"form": "momentum-free", "selector": "walk"}
     ),
-    "official": Method("walk over gradients exactly as the authors' script does it", _G2IS, _OFFICIAL),
+    "official": Method(
+        "walk over gradients exactly as the authors' script does it, whose fallback is no new anchor (method.md)",
+        _G2IS,
+        _OFFICIAL,
+    ),
     "less": Method(
         "gradients of highest mean cosine with the target's (of its nearest group, if it has groups)",
         _LESS,
@@ -217,9 +221,9 @@ METHODS: dict[str, Method] = {
         {"form": "momentum-free", "selector": "match"},
     ),
     "rds+": Method(
-        "each target example in turn takes the nearest hidden state",
+        "each target example in turn takes the nearest hidden state, or loses its turn if it is taken, as released",
         _RDS,
-        {"representation": "hidden", "selector": "round-robin", **_NO_COPIES_SKIPPED},
+        {"representation": "hidden", "selector": "round-robin", "if_taken": "lose-turn", **_NO_COPIES_SKIPPED},
     ),
     "embedding": Method(
         "sentence embeddings of highest mean cosine with the target's (the paper's BERT)",

@@ -144,6 +144,20 @@ def test_a_finished_run_given_again_changes_nothing(finished: Path, g2is: Comman
     assert {name: (finished / name).read_bytes() for name in names} == before
 
 
+def test_a_pool_in_another_order_is_warmed_up_on_the_same_rows_to_the_same_adapter(
+    finished: Path, sample: Path, g2is: Command, tmp_path: Path
+) -> None:
+    lines = (sample / "pool.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "pool.jsonl").write_text(
+        "".join(lines[row] for row in np.random.default_rng(0).permutation(len(lines)))
+    )
+    common = ("--model", MODEL, "--out", tmp_path / "run", *set_flags(SMALL))
+    code, _, err = g2is("warmup", tmp_path / "pool.jsonl", sample / "target.jsonl", *common)
+    assert code == 0, err
+    for name in ("sample.json", "complete.json"):  # the latter has the digest of adapter and moments
+        assert (tmp_path / "run/store/warmup" / name).read_text() == (finished / "store/warmup" / name).read_text()
+
+
 def test_several_checkpoints_make_rows_of_weighted_unit_vectors(sample: Path, tmp_path: Path) -> None:
     gradients = package.extract_gradients(
         pool=sample / "pool.jsonl",

@@ -33,7 +33,7 @@ def store_hidden(folder: Path, name: str) -> None:
     config = parse(Config, values, "a test")
     with open_run(config.out, config, Silent()) as run, open_store(config.store, None, 8) as store:
         prepared = prepare(config, run)
-        examples = read_inputs(config, prepared.renderer, store.examples, run)
+        examples = read_inputs(prepared, store.examples, run)
         store_rows(maker_of("hidden", prepared, run), store, examples, run)
 
 

@@ -66,6 +66,15 @@ def test_the_grid_of_the_paper_s_methods() -> None:
     )
 
 
+def test_a_run_s_record_of_before_a_setting_came_keeps_the_meaning_that_it_was_made_with() -> None:
+    assert SelectionConfig(method="rds+").if_taken == "lose-turn"
+    assert SelectionConfig(method="less-rr").if_taken == "next-row"
+    record = SelectionConfig(method="rds+").model_dump()
+    assert SelectionConfig(**record).if_taken == "lose-turn"
+    del record["if_taken"]
+    assert SelectionConfig(**record).if_taken == "next-row"
+
+
 def test_a_setting_that_is_given_counts_more_than_the_method_s() -> None:
     assert SelectionConfig(method="less", selector="round-robin").selector == "round-robin"
 

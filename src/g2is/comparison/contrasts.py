@@ -1,4 +1,8 @@
-"""Methods against each other, on one target or on the mean over several, over the seeds that both have."""
+"""Methods against each other, on one target or on the mean over several, over the seeds that both have.
+
+`full` takes no part in that: no selection's seed is in it, nor a budget. Wherever it is looked at, it is the mean over
+all of its seeds, as `untuned` is the same for every seed.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,7 +48,7 @@ class Contrast:
 class Recovered:
     """R, the part of the full pool's gain over random that a method has too, or the `reason` why there is none.
 
-    `seeds` by target are those averaged over: of the method, random and the full pool alike.
+    `seeds` by target are those averaged over: of the method and random alike, and all that the full pool has.
     """
 
     fraction: Estimate
@@ -70,17 +74,28 @@ class Samples:
             self._seeds.setdefault(key._replace(seed=None), set()).add(key.seed)
 
     def seeds(self, methods: Sequence[str], target: str, budget: str) -> Seeds:
-        """The seeds that all `methods` have; empty if one of them has no cell, or if they share none."""
+        """The seeds that all `methods` have, but for `full` beside others, which is there for each.
+
+        Empty if one of them has no cell, or if they share none.
+        """
         own = {method: self._seeds.get(key_of(method, target, budget, None), set()) for method in methods}
-        with_seeds = [seeds for method, seeds in own.items() if method != UNTUNED]
         if not all(own.values()):
             return ()
+        with_seeds = [seeds for method, seeds in own.items() if method not in (UNTUNED, FULL)]
+        if not with_seeds:
+            with_seeds = [own[FULL]] if FULL in own else []
         if not with_seeds:
             return (None,)
         return tuple(sorted(seed for seed in set.intersection(*with_seeds) if seed is not None))
 
     def mean(self, method: str, target: str, budget: str, seeds: Seeds) -> Sample:
-        """A method's sample, averaged over `seeds`, which it must have."""
+        """A method's sample, averaged over `seeds`, which it must have; that of `full` over all of its own."""
+        if method == FULL:
+            seeds = self.seeds([FULL], target, budget)
+        return self.mean_of(method, target, budget, seeds)
+
+    def mean_of(self, method: str, target: str, budget: str, seeds: Seeds) -> Sample:
+        """A method's sample, averaged over just these `seeds`, which it must have."""
         keys = dict.fromkeys(key_of(method, target, budget, seed) for seed in seeds)
         return np.mean([self._of[key] for key in keys], axis=0)
 
@@ -144,7 +159,7 @@ def recovered(losses: Samples, method: str, targets: Sequence[str], budget: str)
 def range_over_seeds(losses: Samples, method: str, target: str, budget: str) -> tuple[float, float] | None:
     """The lowest and highest test loss of a method's seeds, nats; None with fewer than two."""
     seeds = losses.seeds([method], target, budget)
-    values = [losses.mean(method, target, budget, (seed,))[0] for seed in seeds]
+    values = [losses.mean_of(method, target, budget, (seed,))[0] for seed in seeds]
     return _range(values) if len(values) > 1 else None
 
 
@@ -153,15 +168,18 @@ def relative_range_over_seeds(
 ) -> tuple[float, float] | None:
     """The same of the mean over `targets`, each seed's loss divided by that of random rows with the same seed.
 
-    Of the seeds that all targets have.
+    Of the seeds that all targets have, `full` too.
     """
-    seeds = {target: losses.seeds([method, RANDOM], target, budget) for target in targets}
-    shared = set.intersection(*(set(of_target) for of_target in seeds.values())) if seeds else set()
+    of_each = [set(losses.seeds([of], target, budget)) for of in (method, RANDOM) for target in targets]
+    shared = set.intersection(*of_each) if of_each else set()
     if method in (UNTUNED, RANDOM) or len(shared) < 2:
         return None
-    return _range(
-        [1 + np.mean([losses.relative(method, RANDOM, of, budget, (seed,))[0] for of in targets]) for seed in shared]
-    )
+
+    def ratio(target: str, seed: int | None) -> float:
+        own, of_random = (losses.mean_of(of, target, budget, (seed,))[0] for of in (method, RANDOM))
+        return float(own / of_random)
+
+    return _range([float(np.mean([ratio(target, seed) for target in targets])) for seed in shared])
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:

@@ -59,14 +59,17 @@ def _of_seeds(entry: Entry, num_seeds: int) -> Iterator[str]:
             fewer.setdefault(", ".join(map(str, seeds)), []).append(target)
     if fewer:
         told = "; ".join(f"{seeds} on {', '.join(targets)}" for seeds, targets in fewer.items())
-        yield f"{entry.budget}: {entry.method} is compared with {RANDOM} on the seeds that both have: {told}"
+        compared = f"{entry.method} is compared with {RANDOM} on the seeds that both have"
+        if entry.method == FULL:
+            compared = f"{FULL}, the mean of all its seeds, is compared with {RANDOM} on those that it has"
+        yield f"{entry.budget}: {compared}: {told}"
     for part in (entry.mean, *entry.by_target.values()):
-        compared = part.to_random
-        if compared and compared.verdict != UNCLEAR and compared.num_agreeing < compared.num_seeds:
+        against = part.to_random
+        if against and against.verdict != UNCLEAR and against.num_agreeing < against.num_seeds:
             where = "the mean over targets" if part is entry.mean else part.targets[0]
             yield (
-                f"{entry.budget}: {entry.method} is {compared.verdict} than {RANDOM} on {where} when seeds are averaged"
-                f" but, each taken alone, with only {compared.num_agreeing} of {compared.num_seeds} seeds"
+                f"{entry.budget}: {entry.method} is {against.verdict} than {RANDOM} on {where} when seeds are averaged"
+                f" but, each taken alone, with only {against.num_agreeing} of {against.num_seeds} seeds"
             )
 
 
@@ -80,12 +83,3 @@ def _of_recovered(comparison: Comparison, budget: str) -> Iterator[str]:
                 reasons[where, part.recovered.reason] = None
     for where, reason in reasons:
         yield f"{budget}: no R on {where}: {reason}"
-    fewer: dict[tuple[str, str], list[str]] = {}
-    for entry in comparison.entries[budget]:
-        for target, part in entry.by_target.items():
-            seeds = part.recovered.seeds.get(target, ())
-            compared = part.to_random.seeds[target] if part.to_random and entry.method != RANDOM else ()
-            if 0 < len(seeds) < len(compared):
-                fewer.setdefault((target, ", ".join(map(str, seeds))), []).append(entry.method)
-    for (target, listed), methods in fewer.items():
-        yield f"{budget}: R on {target} is of the seeds that {FULL} has too, {listed}, for {', '.join(methods)}"

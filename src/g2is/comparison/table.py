@@ -27,8 +27,8 @@ _LEGEND = (
     "verdict: better or worse where that interval is clear of no difference, unclear where it is not.",
     "R: (random − method) / (random − full), the part of the full pool's gain over random that is recovered; on the"
     " mean over targets each loss is divided by random's.",
-    "full: tuned on all of the pool; full-cut: one pass over rows of it drawn anew, as many as take the steps that a"
-    " selection of that budget takes (at most all), under a schedule that ends with them.",
+    "full: tuned on all of the pool, the mean of all its seeds; full-cut: one pass over rows of it drawn anew, as many"
+    " as take the steps that a selection of that budget takes (at most all), under a schedule that ends with them.",
     "rows, tokens: those of the selection, each counted once however many passes; steps: of the optimizer.",
     "stability: rows that selections of two seeds share over rows that either has (Jaccard), and the same by chance. It"
     " is 1 where a selection has no seed (hidden states, embeddings, BM25): there a seed is that of the tuning alone.",

@@ -25,8 +25,10 @@ STANDARD_COLUMNS = (
 class ExamplesConfig(Section):
     """How rows are read, become tokens, and which tokens are learned (method.md step 2)."""
 
-    template: Literal["auto", "chat", "plain"] = Field(
-        "auto", description="chat: the model's own template; plain: ours for base models; auto: chat where there is one"
+    template: Literal["auto", "chat", "plain", "less"] = Field(
+        "auto",
+        description="chat: the model's own template; plain: ours for base models; auto: chat where there is one, else"
+        " plain; less: LESS's encoding, token for token",
     )
     chat_template: AbsolutePath | None = Field(
         None,
@@ -41,6 +43,11 @@ class ExamplesConfig(Section):
     )
     append_eos: bool = Field(
         True, description="add an end of turn after the last answer where the chat template writes none, and say so"
+    )
+    learn_end_of_turn: Literal["all", "pool", "none"] = Field(
+        "all",
+        description="where the end of turn after an answer is learned: everywhere; in the pool and in training data,"
+        " but not in targets, as in LESS; or nowhere. Test rows always have it in their loss",
     )
     max_length: int = Field(2048, ge=8, description="tokens; longer examples are shortened (and counted)")
     truncation: Literal["prompt-start", "answer-end"] = Field(
@@ -59,10 +66,10 @@ class ExamplesConfig(Section):
 
     @model_validator(mode="after")
     def _one_template(self) -> Self:
-        if self.chat_template is not None and self.template == "plain":
+        if self.chat_template is not None and self.template in ("plain", "less"):
             raise ValueError(
-                "chat_template: expected template: chat or auto with it, found plain, which is another template; leave"
-                " one of the two out"
+                f"chat_template: expected template: chat or auto with it, found {self.template}, which is another"
+                " template; leave one of the two out"
             )
         return self
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from g2is.config.parts import GammaForm
+from g2is.config.parts import ExamplesConfig, GammaForm
 from g2is.config.passed_over import not_read, passed_over
 from g2is.config.section import OptionalLocations, OptionalPaths, composed
 from g2is.methods import (
@@ -61,7 +61,9 @@ class SharedSelectionConfig(Section):
     @classmethod
     def _fill_from_method(cls, given: Any) -> Any:
         if isinstance(given, Mapping) and (method := METHODS.get(str(given.get("method", DEFAULT)))):
-            given = {**method.settings, **given}
+            # what a run wrote down lacks only what came later, which was at its default when it was made
+            recorded = given.keys() >= SharedSelectionConfig.model_fields.keys()
+            given = {**{name: of for name, of in method.settings.items() if not recorded or name in given}, **given}
         if isinstance(given, Mapping) and str(given.get("selector")).startswith(OWN):
             given = {"duplicate_threshold": None, **given}  # it says itself what is worth taking
         return given
@@ -143,12 +145,13 @@ def deciding(settings: SelectionConfig) -> dict[str, Any]:
 
 
 def with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The `values` of a run's config.yaml with settings of its selection that came later, at their defaults."""
-    selection = values.get("selection")
-    if not isinstance(selection, Mapping):
-        return dict(values)
-    later = {name: value for name, value in _defaults().items() if name not in FIRST_SETTINGS}
-    return {**values, "selection": {**later, **selection}}
+    """The `values` of a run's config.yaml with what of its examples and selection came later, at its default."""
+    later = {
+        "examples": ExamplesConfig().model_dump(mode="json"),
+        "selection": {name: value for name, value in _defaults().items() if name not in FIRST_SETTINGS},
+    }
+    filled = {name: {**of, **given} for name, of in later.items() if isinstance(given := values.get(name), Mapping)}
+    return {**values, **filled}
 
 
 def _defaults() -> dict[str, Any]:

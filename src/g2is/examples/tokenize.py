@@ -4,20 +4,25 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Literal, final
 
 import numpy as np
 
 from g2is.config import ExamplesConfig
 from g2is.errors import G2isError, InputError, ModelError
-from g2is.examples.conversation import Conversation
+from g2is.examples.conversation import Conversation, Turn
+from g2is.examples.less_template import LessText, less_text
 from g2is.examples.read import Example
-from g2is.examples.template import Answer, ChatTemplate, Rendering, check_plain, merge_systems, plain_segments
+from g2is.examples.template import ChatTemplate, Rendering, check_plain, merge_systems, plain_segments
 from g2is.examples.template_file import read_chat_template
 from g2is.examples.truncation import shorten
 
 RENDERING_VERSION = 2  # to be raised with every change of ours that changes tokens or masks
 TEXT_VERSION = 1  # to be raised with every change of ours to the text that `Renderer.text` makes of tokens
+
+Rows = Literal["pool", "target", "test"]  # what rows are for; training data counts as a pool
+# the values of examples.learn_end_of_turn with which an end of turn is learned
+_LEARN_END_OF = {"pool": ("all", "pool"), "target": ("all",), "test": ("all", "pool", "none")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +48,18 @@ class Renderer:
     `notices` is what the user should know of how its template is used.
     """
 
-    def __init__(self, tokenizer: Any, config: ExamplesConfig, max_length: int, template: ChatTemplate | None) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        config: ExamplesConfig,
+        max_length: int,
+        template: ChatTemplate | None,
+        rows: Rows = "pool",
+    ) -> None:
         self._tokenizer = tokenizer
         self._template = template
+        self._is_less = config.template == "less"
+        self._learns_end = config.learn_end_of_turn in _LEARN_END_OF[rows]
         self._truncation = config.truncation
         self._merges_system = config.system == "merge"
         self.notices: tuple[str, ...] = () if template is None else template.notices
@@ -55,7 +69,7 @@ class Renderer:
         self._adds_bos = self._bos_id is not None and list(tokenizer("a")["input_ids"])[:1] == [self._bos_id]
         self.fingerprint: dict[str, str | int | None] = {
             "rendering_version": RENDERING_VERSION,
-            "template": "plain" if template is None else "chat",
+            "template": ("less" if self._is_less else "plain") if template is None else "chat",
             "template_sha256": None if template is None else hashlib.sha256(template.source.encode()).hexdigest(),
             "tokenizer_sha256": tokenizer_digest(tokenizer),
             "max_length": max_length,
@@ -64,6 +78,7 @@ class Renderer:
             "system": config.system,
             "dropped_text": None if template is None else config.dropped_text,
             "append_eos": None if template is None else config.append_eos,
+            "learns_end_of_turn": self._learns_end,
         }
 
     @property
@@ -90,7 +105,10 @@ class Renderer:
         if not examples:
             return []
         encoded: Sequence[tuple[Any, ...] | G2isError]
-        encoded = self._encode_plain(examples) if self._template is None else self._encode_chat(examples)
+        if self._template is not None:
+            encoded = self._encode_chat(examples)
+        else:
+            encoded = self._encode_less(examples) if self._is_less else self._encode_plain(examples)
         return [item if isinstance(item, G2isError) else self._finish(*item) for item in encoded]
 
     def parts(self, rendered: Rendered) -> tuple[tuple[str, bool], ...]:
@@ -127,7 +145,8 @@ class Renderer:
                 results.append(item)
                 continue
             ids, offsets = next(tokens)
-            mask = _mask(np.array(offsets, np.int64).reshape(-1, 2), item.answers)
+            spans = [(of.start, of.end if self._learns_end else of.text_end) for of in item.answers]
+            mask = _mask(np.array(offsets, np.int64).reshape(-1, 2), spans)
             results.append((np.array(ids, np.int32), mask, item.dropped))
         return results
 
@@ -143,24 +162,56 @@ class Renderer:
             ids: list[int] = []
             learned: list[bool] = []
             for _, is_answer in parts:
-                part = [*next(tokens), self._tokenizer.eos_token_id] if is_answer else next(tokens)
+                part = next(tokens)
                 ids += part
                 learned += [is_answer] * len(part)
+                if is_answer:
+                    ids.append(self._tokenizer.eos_token_id)
+                    learned.append(self._learns_end)
             results.append((np.array(ids, np.int32), np.array(learned, bool)))
         return results
 
     def _plain_segments(self, conversation: Conversation) -> list[tuple[str, bool]] | G2isError:
+        turns = self._plain_turns(conversation)
+        return turns if isinstance(turns, G2isError) else plain_segments(turns, self._tokenizer.eos_token)
+
+    def _plain_turns(self, conversation: Conversation) -> tuple[Turn, ...] | G2isError:
         try:
             check_plain(conversation)
         except G2isError as problem:
             return problem
-        turns = (merge_systems(conversation) if self._merges_system else conversation).turns
-        return plain_segments(turns, self._tokenizer.eos_token)
+        return (merge_systems(conversation) if self._merges_system else conversation).turns
 
-    def _tokenize(self, texts: list[str], **options: Any) -> Any:
-        # Special tokens come from the template and `_finish`, never from the tokenizer: so there is one BOS.
+    def _encode_less(self, examples: Sequence[Example]) -> list[tuple[np.ndarray, np.ndarray] | G2isError]:
+        rendered: list[LessText | G2isError] = []
+        for example in examples:
+            turns = self._plain_turns(example.conversation)
+            eos = self._tokenizer.eos_token
+            rendered.append(turns if isinstance(turns, G2isError) else less_text(turns, eos, self._learns_end))
+        texts = dict.fromkeys(
+            text
+            for of in rendered
+            if not isinstance(of, G2isError)
+            for text in (of.text, *(part for answer in of.answers for part in answer))
+        )
+        # LESS lets the tokenizer add its own BOS, to the whole text and to each beginning whose tokens are counted
+        found = self._tokenize(list(texts), add_special_tokens=True)["input_ids"] if texts else []
+        ids_of = dict(zip(texts, found, strict=True))
+        results: list[tuple[np.ndarray, np.ndarray] | G2isError] = []
+        for of in rendered:
+            if isinstance(of, G2isError):
+                results.append(of)
+                continue
+            mask = np.zeros(len(ids_of[of.text]), bool)
+            for before, until in of.answers:
+                mask[len(ids_of[before]) if before else 0 : len(ids_of[until])] = True
+            results.append((np.array(ids_of[of.text], np.int32), mask))
+        return results
+
+    def _tokenize(self, texts: list[str], *, add_special_tokens: bool = False, **options: Any) -> Any:
+        # Special tokens come from the template and `_finish`, not from the tokenizer: so there is one BOS.
         plain = {"padding": False, "truncation": False, "return_attention_mask": False, "return_token_type_ids": False}
-        return self._tokenizer(texts, add_special_tokens=False, verbose=False, **plain, **options)
+        return self._tokenizer(texts, add_special_tokens=add_special_tokens, verbose=False, **plain, **options)
 
     def _finish(
         self, input_ids: np.ndarray, label_mask: np.ndarray, left_out: tuple[str, ...] = ()
@@ -174,7 +225,8 @@ class Renderer:
         ids, mask = shorten(input_ids, label_mask, self.max_length, self._truncation, keep_first=has_bos)
         if not mask.any():
             if not label_mask.any():
-                return InputError("expected an answer of at least one token after a context, found none")
+                alone = "" if self._learns_end else " but its end of turn, which examples.learn_end_of_turn leaves out"
+                return InputError(f"expected an answer of at least one token after a context, found none{alone}")
             return InputError(
                 f"expected learned tokens among the {self.max_length} that are kept of {len(input_ids)}, found none: "
                 "raise examples.max_length, use --set examples.truncation=prompt-start, or leave the row out"
@@ -183,8 +235,11 @@ class Renderer:
         return Rendered(ids, mask, len(input_ids) - len(ids), num_answer_dropped, left_out)
 
 
-def make_renderer(tokenizer: Any, config: ExamplesConfig, context_length: int | None) -> Renderer:
+def make_renderer(tokenizer: Any, config: ExamplesConfig, context_length: int | None, rows: Rows = "pool") -> Renderer:
     """Return the renderer for a transformers tokenizer and a model that takes `context_length` tokens (None: any).
+
+    `rows` are those it is for: of a pool or of training data, of a target, or of a test. They differ in whether the end
+    of turn is learned.
 
     Raises ModelError if the template asked for is not there or not usable, a chat template's tokenizer gives no
     character offsets, or the plain template's has no EOS token; ConfigError if `examples.chat_template` is no template.
@@ -195,12 +250,12 @@ def make_renderer(tokenizer: Any, config: ExamplesConfig, context_length: int | 
     has_template = source is not None or bool(getattr(tokenizer, "chat_template", None))
     if config.template == "chat" and not has_template:
         raise ModelError(f"{name}: expected a chat template, found none; use --set examples.template=plain")
-    if config.template == "plain" or not has_template:
+    if config.template in ("plain", "less") or not has_template:
         if tokenizer.eos_token_id is None:
             raise ModelError(
                 f"{name}: expected an EOS token to close answers with, found none; set eos_token in its files"
             )
-        return Renderer(tokenizer, config, max_length, None)
+        return Renderer(tokenizer, config, max_length, None, rows)
     if not tokenizer.is_fast:
         raise ModelError(
             f"{name}: expected a fast tokenizer (tokenizer.json), whose character offsets tell where answers stand, "
@@ -217,17 +272,17 @@ def make_renderer(tokenizer: Any, config: ExamplesConfig, context_length: int | 
         )
     except ModelError as error:
         raise ModelError(f"{name if source is None else config.chat_template}: {error}") from None
-    return Renderer(tokenizer, config, max_length, template)
+    return Renderer(tokenizer, config, max_length, template, rows)
 
 
-def _mask(offsets: np.ndarray, answers: Sequence[Answer]) -> np.ndarray:
-    """Return (T,) bool: tokens with a character inside an answer, from (T, 2) half-open character offsets."""
+def _mask(offsets: np.ndarray, spans: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Return (T,) bool: tokens with a character inside one of `spans`, from (T, 2) half-open character offsets."""
     starts, ends = offsets[:, 0], offsets[:, 1]
     # Tokenizers that trim offsets give a token of spaces only the empty span at its end.
     starts = np.where(starts == ends, ends - 1, starts)
     mask = np.zeros(len(offsets), bool)
-    for answer in answers:
-        mask |= (starts < answer.end) & (ends > answer.start)
+    for start, end in spans:
+        mask |= (starts < end) & (ends > start)
     return mask
 
 

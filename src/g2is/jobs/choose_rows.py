@@ -56,6 +56,7 @@ def choose_rows(
             progress,
             own=own,
             usable=found.pool_usable if isinstance(found, ScoresOf) else None,
+            keys=pool.keys,
         )
     _report(folder, plan, selected)
     nearest = _nearest_ids(selected, examples, found)

@@ -31,6 +31,7 @@ from g2is.jobs.work_folder import WorkFolder, open_work
 from g2is.machine.environment import environment
 from g2is.methods import FULL, FULL_CUT, RANDOM, UNTUNED
 from g2is.progress import Reporter, Silent
+from g2is.store.draw import random_order
 from g2is.store.files import remove
 from g2is.store.fingerprint import Fingerprint, flatten
 
@@ -175,7 +176,7 @@ def _choose(config: CompareConfig, trials: Trials, key: Key, reporter: Reporter)
         assert like is not None
         num_steps = epochs * -(-len(like) // config.tuning.batch_size)
         num_drawn = min(len(trials.pool), num_steps * config.tuning.batch_size)
-        drawn = np.random.default_rng([key.seed, 1]).choice(len(trials.pool), num_drawn, replace=False)
+        drawn = random_order(trials.pool.keys, key.seed, FULL_CUT)[:num_drawn]
         return _Chosen(trials.pool.rows[np.sort(drawn)], 1, {})
     return _select(config, trials, key, reporter)
 

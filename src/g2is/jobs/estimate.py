@@ -68,7 +68,7 @@ def estimate(config: Config, reporter: Reporter) -> Estimate:
     measures = config.selection.representation == GRADIENT
     check_store(config.store, prepared.fingerprint if measures else None)
     with tempfile.TemporaryDirectory() as scratch:
-        return _forecast(prepared, read_inputs(config, prepared.renderer, Path(scratch), reporter))
+        return _forecast(prepared, read_inputs(prepared, Path(scratch), reporter))
 
 
 def _forecast(prepared: Prepared, examples: Examples) -> Estimate:

@@ -72,7 +72,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
         if adapter is not None:
             check_adapter(folder, adapter)
         models = _Models(folder, adapter, device)
-        rendered = render_as_trained(folder, adapter, config.examples)
+        rendered = render_as_trained(folder, adapter, config.examples, "test")
         config, tokenizer = config.model_copy(update={"examples": rendered.config}), rendered.tokenizer
         for text in rendered.notices:
             reporter.notice(text)

@@ -5,13 +5,14 @@ from typing import Any
 
 from g2is.config import Config
 from g2is.examples.as_trained import render_as_trained
-from g2is.examples.tokenize import Renderer
+from g2is.examples.tokenize import Renderer, make_renderer
 from g2is.gradients import projection
 from g2is.jobs.model_identity import ModelIdentity, identify
 from g2is.methods import GRADIENT
 from g2is.model.adapter import target_modules
 from g2is.model.folder import ModelFolder, find_model, resolve_device
 from g2is.progress import Reporter
+from g2is.store import draw
 from g2is.store.fingerprint import Fingerprint, flatten
 from g2is.store.manifest import stored_forms
 from g2is.warmup.imported import CheckpointFiles, find_checkpoint
@@ -20,6 +21,8 @@ from g2is.warmup.imported import CheckpointFiles, find_checkpoint
 @dataclass(frozen=True)
 class Prepared:
     """A configuration with its model found and its tokenizer loaded; the model itself is not.
+
+    `renderer` is the pool's; targets may learn less of their answers, by `target_renderer`.
 
     `config` is the one to go on with: it may have taken the Γ forms that its store holds. `checkpoint` is the user's
     own, if it is to be taken in place of the warm-up.
@@ -30,6 +33,7 @@ class Prepared:
     identity: ModelIdentity
     tokenizer: Any
     renderer: Renderer
+    target_renderer: Renderer
     checkpoint: CheckpointFiles | None
     fingerprint: Fingerprint
 
@@ -53,16 +57,17 @@ def prepare(config: Config, reporter: Reporter) -> Prepared:
     fingerprint = flatten(
         {
             "model": identity.in_store(),
-            "examples": rendered.renderer.fingerprint,
+            "examples": rendered.renderer.fingerprint,  # target rows that have other tokens have other keys
             # a checkpoint brings all that the other settings would decide, wherever it lies
-            "warmup": config.warmup.model_dump(mode="json", exclude={"adapter"})
+            "warmup": {**config.warmup.model_dump(mode="json", exclude={"adapter"}), "draw_version": draw.VERSION}
             if checkpoint is None
             else {"adapter": checkpoint.digest},
             "gradients": config.gradients.model_dump(mode="json"),
             "projection_version": projection.VERSION,
         }
     )
-    return Prepared(config, model, identity, rendered.tokenizer, rendered.renderer, checkpoint, fingerprint)
+    of_targets = make_renderer(rendered.tokenizer, config.examples, model.context_length, "target")
+    return Prepared(config, model, identity, rendered.tokenizer, rendered.renderer, of_targets, checkpoint, fingerprint)
 
 
 def _with_stored_forms(config: Config) -> Config:

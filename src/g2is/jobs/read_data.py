@@ -1,8 +1,10 @@
 """Reads what a run is about: the pool without what is excluded, and the targets by name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from g2is.config import Config, SelectionConfig
 from g2is.config.targets import titled
@@ -15,23 +17,24 @@ from g2is.examples.overlap import OverlapIndex
 from g2is.examples.read import check_columns, read_examples
 from g2is.examples.sources import describe, find_sources
 from g2is.examples.table import ExampleTable
-from g2is.examples.tokenize import Renderer
+from g2is.jobs.prepare import Prepared
 from g2is.progress import Reporter
 from g2is.selection.plan import Plan, Pool, plan_selection
 
 _MOST_WORDS = 16  # of a shared run that are listed
 
 
-def read_inputs(config: Config, renderer: Renderer, cache: Path, reporter: Reporter) -> Examples:
+def read_inputs(prepared: Prepared, cache: Path, reporter: Reporter) -> Examples:
     """Pool and targets as tokens, kept in the folder `cache` by content.
 
     Raises InputError or ModelError where a file or id list cannot be used, or a target is the pool or another target;
     ConfigError if a column is named that no file has.
     """
-    tables: dict[str, ExampleTable] = {}
+    config, tables = prepared.config, dict[str, ExampleTable]()
     of_targets = {titled(name): locations for name, locations in config.targets.items()}
     for title, locations in {"pool": config.pool, **of_targets}.items():
         with reporter.stage(f"read {title}", "bytes") as progress:
+            renderer = prepared.renderer if title == "pool" else prepared.target_renderer
             tables[title] = tokenize_files(find_sources(locations), renderer, config.examples, cache, progress)
         for loss in describe_losses(title, tables[title], config.examples.truncation):
             reporter.notice(loss)
@@ -42,9 +45,23 @@ def read_inputs(config: Config, renderer: Renderer, cache: Path, reporter: Repor
     overlapping = _overlapping(config, pool, reporter)
     filtered = filter_pool(pool, config.selection.include, config.selection.exclude, overlapping)
     for name, target in targets.items():
-        if num_shared := int(overlap(filtered.pool.keys, target.keys).sum()):
+        keys = keys_in_pool(prepared, config.targets[name], target, cache)
+        if num_shared := int(overlap(filtered.pool.keys, keys).sum()):
             reporter.notice(f"{num_shared} of the pool's {len(filtered.pool)} rows are also in {titled(name)}")
     return Examples(filtered, targets)
+
+
+def keys_in_pool(prepared: Prepared, files: Sequence[str], table: ExampleTable, cache: Path) -> np.ndarray:
+    """The keys (n, 16) uint8 that the rows of `table`, of `files`, would have in the pool.
+
+    Their own may differ, since targets and tests may learn other of their tokens than the pool. Without rows that the
+    pool could not have.
+    """
+    config = prepared.config.examples.model_copy(update={"on_bad_row": "skip"})
+    if prepared.config.examples.learn_end_of_turn == "all":
+        return table.keys
+    as_pool = tokenize_files(find_sources(files), prepared.renderer, config, cache)
+    return np.asarray(as_pool.keys[np.isin(as_pool.rows, table.rows)])
 
 
 def _overlapping(config: Config, pool: ExampleTable, reporter: Reporter) -> dict[int, str]:

@@ -122,7 +122,7 @@ def _open(
 
 def tokenize(prepared: Prepared, store: Store, folder: RunFolder) -> Examples:
     """Pool and targets as tokens, kept in the store, by content; the pool without what the settings exclude."""
-    examples = read_inputs(prepared.config, prepared.renderer, store.examples, folder)
+    examples = read_inputs(prepared, store.examples, folder)
     folder.counts |= count_examples(examples)
     folder.write_bad_rows(examples.bad_rows())
     return examples

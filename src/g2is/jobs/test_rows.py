@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from g2is.config import EvaluationConfig, ExamplesConfig
+from g2is.config.compare import CompareConfig
 from g2is.config.targets import titled
 from g2is.evaluation.questions import VERSION, Asked, Question, what_is_left
 from g2is.evaluation.rows import count_cut
@@ -18,6 +19,8 @@ from g2is.examples.references import RightAnswer, read_references
 from g2is.examples.sources import describe, find_sources
 from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import Renderer
+from g2is.jobs.prepare import Prepared
+from g2is.jobs.read_data import keys_in_pool
 from g2is.progress import Reporter
 
 
@@ -121,16 +124,20 @@ def how_judged(config: EvaluationConfig) -> dict[str, Any]:
     return config.model_dump(mode="json") | version
 
 
-def shared_rows(examples: Examples, tests: Mapping[str, TestRows]) -> list[str]:
+def shared_rows(
+    prepared: Prepared, config: CompareConfig, examples: Examples, tests: Mapping[str, TestRows]
+) -> list[str]:
     """What test rows are in the pool, or among their target's examples, word for word: such a test flatters."""
-    remarks = []
+    remarks, cache = [], config.out / "examples"
     for name, test in tests.items():
+        keys = keys_in_pool(prepared, config.tests[name], test.table, cache)
+        of_target = keys_in_pool(prepared, config.targets[name], examples.targets[name], cache)
         of_test = f"of the {len(test.table)} test rows of {titled(name)}"
-        if num_shared := int(overlap(test.table.keys, examples.pool.keys).sum()):
+        if num_shared := int(overlap(keys, examples.pool.keys).sum()):
             remarks.append(
                 f"{num_shared} {of_test} are in the pool, too, which flatters who finds them; name the test files as"
                 " selection.exclude_overlap to leave rows like theirs out of the pool"
             )
-        if num_shared := int(overlap(test.table.keys, examples.targets[name].keys).sum()):
+        if num_shared := int(overlap(keys, of_target).sum()):
             remarks.append(f"{num_shared} {of_test} are among its examples, too; give other test rows")
     return remarks

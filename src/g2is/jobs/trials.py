@@ -35,6 +35,7 @@ from g2is.examples.dataset import Examples
 from g2is.examples.filter import Filtered
 from g2is.examples.read import how_read
 from g2is.examples.table import ExampleTable
+from g2is.examples.tokenize import make_renderer
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import plan_for, read_inputs
@@ -165,17 +166,19 @@ def open_trials(config: CompareConfig, reporter: Reporter, own: Own = BUILT_IN_O
     model, renderer = prepared.model, prepared.renderer
     device, cache = resolve_device(config.execution.device), config.out / "examples"
     target_modules(model.without_weights(), config.tuning.lora, "tuning")
-    examples = read_inputs(prepared.config, renderer, cache, reporter)
+    examples = read_inputs(prepared, cache, reporter)
     _check_budgets(config, examples)
+    of_tests = make_renderer(prepared.tokenizer, config.examples, model.context_length, "test")
     tokenizer = prepared.tokenizer
     tests = {
-        name: read_test(files, config.examples, renderer, tokenizer, cache, reporter)
+        name: read_test(files, config.examples, of_tests, tokenizer, cache, reporter)
         for name, files in config.tests.items()
     }
     representations = _fingerprints(config, prepared)
+    learned = {"learn_end_of_turn": config.examples.learn_end_of_turn}  # in targets, which have a renderer of their own
     made_from = {
         "model": prepared.identity.in_manifest(),
-        "examples": {**renderer.fingerprint, **how_read(config.examples)},
+        "examples": {**renderer.fingerprint, **how_read(config.examples), **learned},
         "pool_sha256": examples.pool.source_sha256,
         "targets_sha256": {name: table.source_sha256 for name, table in examples.targets.items()},
         "tests_sha256": {name: test.table.source_sha256 for name, test in tests.items()},
@@ -194,7 +197,7 @@ def open_trials(config: CompareConfig, reporter: Reporter, own: Own = BUILT_IN_O
     write_json_lines(
         config.out / "bad_rows.jsonl", chain(examples.bad_rows(), *(test.bad_rows for test in tests.values()))
     )
-    remarks = shared_rows(examples, tests)
+    remarks = shared_rows(prepared, config, examples, tests)
     if config.evaluation.generate:
         remarks += [text for name, test in tests.items() for text in describe_questions(titled(name), test, tokenizer)]
     for text in remarks:

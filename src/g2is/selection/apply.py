@@ -24,12 +24,13 @@ def apply_selector(
     graph: np.ndarray | None = None,
     own: Selector | None = None,
     usable: np.ndarray | None = None,
+    keys: np.ndarray | None = None,
 ) -> Selected:
     """Choose among `num_rows` rows of a pool, (N, k) `rows` if the representation has vectors, for each target.
 
     `own` is the user's own selector, if `settings` name it. Rows that are not `usable` (N,) bool are not taken; unless
-    it is given, those are zero vectors. Raises SelectionError where a target has no core knowledge, the selector needs
-    vectors and there are none, or no row fits the budget.
+    it is given, those are zero vectors. `keys` (N, 16) uint8 are the rows' contents, hashed. Raises SelectionError
+    where a target has no core knowledge, the selector needs vectors and there are none, or no row fits the budget.
     """
     kind = selector_kind(settings.selector)
     if kind.select_jointly is not None:
@@ -41,7 +42,7 @@ def apply_selector(
         usable = (open_rows if rows is None else rows.nodes) if usable is None else usable
         open_rows = open_rows & usable
         problems = [
-            Problem(name, of.budget, costs, open_rows, settings, rows, of.rows, of.similarity, of.groups)
+            Problem(name, of.budget, costs, open_rows, settings, rows, of.rows, of.similarity, of.groups, keys)
             for name, of in targets.items()
         ]
         record = pick(problems, select, limits, progress)

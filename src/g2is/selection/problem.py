@@ -66,6 +66,7 @@ class Problem:
     targets  (M, k) target rows, as `core_knowledge` takes them; None likewise
     given    (N, M) similarities of a representation that has no rows; None elsewhere
     groups   (M,) the target examples' groups, None for one that has none
+    keys     (N, 16) uint8, the content of each pool row hashed; None where rows are a matrix's
     taken    the rows taken for this target so far, in order
     """
 
@@ -78,6 +79,7 @@ class Problem:
     targets: np.ndarray | None = None
     given: np.ndarray | None = None
     groups: Sequence[str | None] = ()
+    keys: NDArray[np.uint8] | None = None
     taken: list[int] = field(default_factory=list)
 
     @cached_property

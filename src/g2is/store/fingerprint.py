@@ -37,7 +37,8 @@ def check_same(stored: Fingerprint, asked: Fingerprint, expected: str, otherwise
     """Compare key by key what a folder was made with and what is asked for.
 
     `expected` opens the message (place and thing), `otherwise` says what to do but for going back. Raises
-    FingerprintError naming each key that differs, with both values.
+    FingerprintError naming each key that differs, with both values. Keys that end in "version" are of what g2is does,
+    and no setting to go back to.
     """
     absent = "(absent)"
     pairs = {key: (stored.get(key, absent), asked.get(key, absent)) for key in sorted(stored.keys() | asked.keys())}
@@ -46,8 +47,14 @@ def check_same(stored: Fingerprint, asked: Fingerprint, expected: str, otherwise
         raise FingerprintError(
             f"{expected} made with the settings asked for, found {len(differing)} that differ:\n  "
             + "\n  ".join(differing)
-            + f"\nGo back to these settings, or {otherwise}."
+            + f"\n{_remedy(stored, asked, otherwise)}"
         )
+
+
+def _remedy(stored: Fingerprint, asked: Fingerprint, otherwise: str) -> str:
+    if any(stored.get(key) != of for key, of in asked.items() if key.endswith("version")):
+        return f"Another version of g2is made it, which does some of this otherwise: {otherwise}."
+    return f"Go back to these settings, or {otherwise}."
 
 
 def _show(value: Value) -> str:

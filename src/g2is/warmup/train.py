@@ -2,7 +2,8 @@
 
 Folder layout below `warmup/`:
 
-    sample.json              keys of the pool rows drawn, written before training: a pool that grows redraws nothing
+    sample.json              keys of the pool rows drawn, in the order in which they are trained on, written before
+                             training: a pool that grows redraws nothing
     trainer/checkpoint-N/    the Trainer's own; counts only with the file `complete` in it; removed in the end
     epoch-E/                 adapter_model.safetensors, adapter_config.json, moments.safetensors
     complete.json            written last: the kept checkpoints, their digests, their mean learning rates, the losses
@@ -23,6 +24,7 @@ from g2is.model.batches import Row
 from g2is.model.parameters import trainable_parameters
 from g2is.model.trainer import save_adapter, train_adapter
 from g2is.progress import Progress
+from g2is.store.draw import random_order
 from g2is.store.files import read_json, remove, write_atomically, write_json
 from g2is.store.moments import adapter_digest, save_moments
 from g2is.warmup.moments import moments_of
@@ -61,13 +63,13 @@ def sample_size(num_rows: int, fraction: float) -> int:
 def draw_rows(folder: Path, keys: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     """The pool rows to warm up on, (n,) int64, drawn at random without repetition.
 
-    `keys` is (N, 16) uint8. The draw is kept in `folder`, so that a pool that grew while the warm-up was interrupted
-    draws nothing anew. Raises StoreError if a drawn row is no longer in the pool.
+    `keys` is (N, 16) uint8. They and the seed decide draw and order, the pool's order does not. The draw is kept in
+    `folder`, so that a pool that grew while the warm-up was interrupted draws nothing anew. Raises StoreError if a
+    drawn row is no longer in the pool.
     """
     record = folder / SAMPLE
     if not record.exists():
-        size = sample_size(len(keys), fraction)
-        drawn = np.sort(np.random.default_rng(seed).choice(len(keys), size=size, replace=False))
+        drawn = random_order(keys, seed, "warm-up")[: sample_size(len(keys), fraction)]
         write_json(record, {"keys": [keys[row].tobytes().hex() for row in drawn]})
         return drawn
     row_of = {key.tobytes().hex(): row for row, key in reversed(list(enumerate(keys)))}

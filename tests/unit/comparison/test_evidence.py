@@ -123,16 +123,36 @@ def test_a_method_with_fewer_seeds_is_compared_on_those_that_random_has_too_and_
     assert "1%: g2is is compared with random on the seeds that both have: 0 on gsm8k" in notes(found)
 
 
-def test_a_recovered_fraction_of_fewer_seeds_than_the_rest_of_its_line_is_told(
+def test_the_full_pool_is_the_mean_of_all_its_seeds_wherever_it_is_compared(
     cells: dict[Key, Cell], compare: Compare
 ) -> None:
+    lacking = [key for key in cells if key.method == "random" and key.budget == "5%" and key.seed != 0]
+    found = compare(without(cells, *lacking))
+    ratios = [
+        np.mean(losses_of(cells, "full", target, None)) / losses_of(cells, "random", target, "5%", (0,))[0]
+        for target in ("gsm8k", "asset")
+    ]
+    full = entry_of(found, "full", "5%")
+    assert full.mean.relative.value == pytest.approx(np.mean(ratios))
+    assert full.by_target["gsm8k"].relative.value == pytest.approx(ratios[0])
+    assert full.by_target["gsm8k"].loss.value == pytest.approx(np.mean(losses_of(cells, "full", "gsm8k", None)))
+    told = "5%: full, the mean of all its seeds, is compared with random on those that it has: 0 on gsm8k, asset"
+    assert told in notes(found)
+    random, g2is = (losses_of(cells, method, "gsm8k", "5%", (0,))[0] for method in ("random", "g2is"))
+    of_full = np.mean(losses_of(cells, "full", "gsm8k", None))
+    recovered = entry_of(found, "g2is", "5%").by_target["gsm8k"].recovered
+    assert recovered.fraction.value == pytest.approx((random - g2is) / (random - of_full))
+    assert recovered.seeds == {"gsm8k": (0,)}
+
+
+def test_a_full_pool_of_one_seed_serves_for_all(cells: dict[Key, Cell], compare: Compare) -> None:
     found = compare(without(cells, Key("full", "gsm8k", None, 1), Key("full", "gsm8k", None, 2)))
-    assert entry_of(found, "g2is").by_target["gsm8k"].recovered.seeds == {"gsm8k": (0,)}
-    told = [note for note in notes(found) if note.startswith("1%: R on")]
-    assert len(told) == 1
-    assert told[0].startswith("1%: R on gsm8k is of the seeds that full has too, 0, for ")
-    assert {"g2is", "less", "rds+", "untuned"} <= set(told[0].rpartition(" for ")[2].split(", "))
-    assert not any(note.startswith("1%: R on") for note in notes(compare(cells)))
+    recovered = entry_of(found, "g2is").by_target["gsm8k"].recovered
+    random, g2is = (np.mean(losses_of(cells, method, "gsm8k", "1%")) for method in ("random", "g2is"))
+    full = cells[Key("full", "gsm8k", None, 0)].loss
+    assert recovered.fraction.value == pytest.approx((random - g2is) / (random - full))
+    assert entry_of(found, "full").by_target["gsm8k"].num_done == 1
+    assert entry_of(found, "full").mean.relative_range is None
 
 
 def test_a_method_that_lacks_a_target_has_no_mean_and_comes_last(cells: dict[Key, Cell], compare: Compare) -> None:

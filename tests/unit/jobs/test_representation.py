@@ -111,7 +111,7 @@ def opened(place: Path, name: str = "hidden", pool: str = "pool.jsonl", **repres
     listener = Listener()
     with open_run(config.out, config, listener) as folder, open_store(config.store, None, 4) as store:
         prepared = prepare(config, folder)
-        examples = read_inputs(config, prepared.renderer, store.examples, folder)
+        examples = read_inputs(prepared, store.examples, folder)
         listener.stages.clear()
         yield Opened(config, prepared, store, examples, folder, listener)
 

@@ -89,6 +89,43 @@ def test_round_robin_equals_a_plain_loop(seed: int) -> None:
     assert run(problem(pool, targets, 23, selector="round-robin"), "round-robin").rows.tolist() == expected
 
 
+def released(similarity: np.ndarray, num_rows: int) -> list[int]:
+    """RDS+ as it was released, in our words: an example strikes its best row off in every round, taken or not."""
+    lists = [sorted(range(len(similarity)), key=lambda row: -similarity[row, target]) for target in range(5)]
+    taken: list[int] = []
+    while len(taken) < num_rows and any(lists):
+        for ranked in lists:
+            if ranked and len(taken) < num_rows and (row := ranked.pop(0)) not in taken:
+                taken.append(row)
+    return taken
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("num_rows", [1, 23, 60])
+def test_rds_plus_lets_an_example_lose_its_turn_as_released(seed: int, num_rows: int) -> None:
+    pool = rows_of(seed)
+    targets = rows_of(seed + 50, 1) + 0.5 * rows_of(seed + 70, 5)  # alike, so that they want the same rows
+    of: dict[str, Any] = {"method": "rds+", "representation": "gradient"}
+    found = run(problem(pool, targets, num_rows, **of), "round-robin").rows.tolist()
+    assert found == released(cosines(pool, targets), num_rows)
+    goes_on = run(problem(pool, targets, num_rows, **of, if_taken="next-row"), "round-robin").rows.tolist()
+    assert goes_on == run(problem(pool, targets, num_rows, method="less-rr"), "round-robin").rows.tolist()
+    assert num_rows != 23 or goes_on != found
+    assert num_rows != 60 or sorted(found) == list(range(60))  # it ends only when no row is left
+
+
+def test_a_row_closed_by_a_quota_costs_no_turn() -> None:
+    pool, targets = rows_of(3), rows_of(4, 5)
+    similarity = cosines(pool, targets)
+    closed = np.zeros(60, bool)
+    closed[similarity.argmax(axis=0)] = True  # the row that each example would take first
+    limits = Limits(quotas=[Quota("web", closed, 0)])
+    found = run(problem(pool, targets, 5, selector="round-robin", if_taken="lose-turn"), "round-robin", limits)
+    assert found.rows[0] == np.where(closed, -np.inf, similarity[:, 0]).argmax()
+    similarity[closed] = -2.0
+    assert found.rows.tolist() == released(similarity, 5)
+
+
 def test_equal_rows_tie_to_the_lowest() -> None:
     pool = np.repeat(rows_of(5, 10), 3, axis=0)
     for name in ("top", "round-robin"):
@@ -115,6 +152,17 @@ def test_random_is_a_seeded_draw_and_all_takes_every_row() -> None:
     assert draws[0].tolist() == draws[1].tolist() != draws[2].tolist()
     assert len(set(draws[0].tolist())) == 20
     assert run(problem(rows_of(1), rows_of(2, 3), 60, selector="all", **of), "all").rows.tolist() == list(range(60))
+
+
+def test_a_random_draw_of_examples_is_of_their_content_and_not_of_their_order() -> None:
+    keys = np.random.default_rng(0).integers(0, 256, (60, 16), dtype=np.uint8)
+    order = np.random.default_rng(1).permutation(60)
+    settings = SelectionConfig(method="random")
+    here, there = (
+        run(Problem("t", 20, np.ones(60, np.int64), all_open(60), settings, keys=of), "random").rows
+        for of in (keys, keys[order])
+    )
+    assert here.tolist() == order[there].tolist()
 
 
 def test_scores_that_are_given_need_no_vectors_but_vectors_cannot_be_had_from_them() -> None:

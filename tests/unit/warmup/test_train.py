@@ -23,7 +23,17 @@ def test_the_sample_is_a_share_of_all_rows_each_once(tmp_path: Path) -> None:
     assert draw_rows(tmp_path / "other", make_keys(400), 0.05, seed=1).tolist() != rows.tolist()
 
 
-def test_a_pool_that_grew_draws_nothing_anew(tmp_path: Path) -> None:
+def test_the_same_rows_are_trained_on_in_the_same_order_whatever_the_order_of_the_pool(tmp_path: Path) -> None:
+    keys = make_keys(3000)
+    keys[2000:2300] = keys[:300]  # rows that come twice
+    order = np.random.default_rng(3).permutation(len(keys))
+    drawn = keys[draw_rows(tmp_path / "as it is", keys, 0.05, seed=0)]
+    permuted = keys[order][draw_rows(tmp_path / "permuted", keys[order], 0.05, seed=0)]
+    assert np.array_equal(drawn, permuted)
+    assert (tmp_path / "as it is/sample.json").read_bytes() == (tmp_path / "permuted/sample.json").read_bytes()
+
+
+def test_a_pool_that_grew_while_its_warm_up_was_stopped_draws_nothing_anew(tmp_path: Path) -> None:
     keys = make_keys(100)
     rows = draw_rows(tmp_path, keys, 0.1, seed=0)
     grown = np.concatenate([make_keys(50, seed=9), keys])

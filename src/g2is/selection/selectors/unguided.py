@@ -7,6 +7,7 @@ from pydantic import Field
 
 from g2is.methods import Section, SelectorKind
 from g2is.selection.problem import Choice, Problem
+from g2is.store.draw import random_order
 
 
 class RandomSettings(Section):
@@ -16,9 +17,13 @@ class RandomSettings(Section):
 
 
 def random(problem: Problem) -> Iterator[Choice]:
-    """Rows in a random order that the seed decides."""
-    seed = problem.settings.part(RandomSettings).seed
-    for row in np.random.default_rng(seed).permutation(len(problem.open)).tolist():
+    """Rows in a random order that the seed and their content decide; matrices' rows, that their numbers do."""
+    seed, keys = problem.settings.part(RandomSettings).seed, problem.keys
+    if keys is None:
+        order = np.random.default_rng(seed).permutation(len(problem.open))
+    else:
+        order = random_order(keys, seed, "selection")
+    for row in order.tolist():
         yield Choice(row)
 
 
