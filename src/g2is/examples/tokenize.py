@@ -37,11 +37,19 @@ class Rendered:
 class Renderer:
     """Renders examples for one tokenizer and configuration; made by `make_renderer`."""
 
-    def __init__(self, tokenizer: Any, config: ExamplesConfig, max_length: int, template: ChatTemplate | None) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        config: ExamplesConfig,
+        max_length: int,
+        template: ChatTemplate | None,
+        num_embeddings: int | None = None,
+    ) -> None:
         self._tokenizer = tokenizer
         self._template = template
         self._truncation = config.truncation
         self.max_length = max_length
+        self._num_embeddings = num_embeddings
         self._bos_id: int | None = tokenizer.bos_token_id
         # What the tokenizer does with a text of its own accord says whether the model expects a BOS.
         self._adds_bos = self._bos_id is not None and list(tokenizer("a")["input_ids"])[:1] == [self._bos_id]
@@ -137,6 +145,17 @@ class Renderer:
             label_mask = np.concatenate([np.array([False]), label_mask])
             has_bos = True
         label_mask[:1] = False  # nothing predicts the first token
+        if (
+            self._num_embeddings is not None
+            and len(input_ids)
+            and (last := int(input_ids.max())) >= self._num_embeddings
+        ):
+            return InputError(
+                f"expected tokens that the model has, ids below {self._num_embeddings}, found token {last}"
+                f" ({self._tokenizer.convert_ids_to_tokens(last)!r}), which lies beyond its embedding. The tokenizer"
+                " is of another model, or was given tokens that the model was not: resize the model with"
+                " resize_token_embeddings(len(tokenizer)) and save it, or take the token out of the tokenizer"
+            )
         ids, mask = shorten(input_ids, label_mask, self.max_length, self._truncation, keep_first=has_bos)
         if not mask.any():
             if not label_mask.any():
@@ -148,8 +167,12 @@ class Renderer:
         return Rendered(ids, mask, len(input_ids) - len(ids), int(label_mask.sum()) - int(mask.sum()))
 
 
-def make_renderer(tokenizer: Any, config: ExamplesConfig, context_length: int | None) -> Renderer:
+def make_renderer(
+    tokenizer: Any, config: ExamplesConfig, context_length: int | None, num_embeddings: int | None = None
+) -> Renderer:
     """Return the renderer for a transformers tokenizer and a model that takes `context_length` tokens (None: any).
+
+    A row with a token id from `num_embeddings` on, where that is known, is a row that cannot be used.
 
     Raises ModelError if the template asked for is not there or not usable, a chat template's tokenizer gives no
     character offsets, or the plain template's has no EOS token.
@@ -164,14 +187,14 @@ def make_renderer(tokenizer: Any, config: ExamplesConfig, context_length: int | 
             raise ModelError(
                 f"{name}: expected an EOS token to close answers with, found none; set eos_token in its files"
             )
-        return Renderer(tokenizer, config, max_length, None)
+        return Renderer(tokenizer, config, max_length, None, num_embeddings)
     if not tokenizer.is_fast:
         raise ModelError(
             f"{name}: expected a fast tokenizer (tokenizer.json), whose character offsets tell where answers stand, "
             "found a slow one; convert it, or use --set examples.template=plain"
         )
     try:
-        return Renderer(tokenizer, config, max_length, ChatTemplate(tokenizer, config.date))
+        return Renderer(tokenizer, config, max_length, ChatTemplate(tokenizer, config.date), num_embeddings)
     except ModelError as error:
         raise ModelError(f"{name}: {error}") from None
 

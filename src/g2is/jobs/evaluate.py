@@ -74,7 +74,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
         # a wrong name shows before any time is spent
         tasks = lm_eval_tasks.load_tasks(names, reporter) if names and unfinished else []
         identity = identify(folder, config.model, device, reporter)
-        renderer = make_renderer(tokenizer, config.examples, folder.context_length)
+        renderer = make_renderer(tokenizer, config.examples, folder.context_length, folder.num_embeddings)
         cache = config.out / "examples"
         test = read_test(config.test, config.examples, renderer, cache, reporter) if config.test else None
         made_from = flatten(

@@ -38,7 +38,7 @@ def prepare(config: Config, reporter: Reporter) -> Prepared:
     """
     model = find_model(config.model)
     device = resolve_device(config.execution.device)
-    renderer = make_renderer(model.tokenizer(), config.examples, model.context_length)
+    renderer = make_renderer(model.tokenizer(), config.examples, model.context_length, model.num_embeddings)
     config = _with_stored_forms(config)
     adapter = config.warmup.adapter
     checkpoint = None if adapter is None else find_checkpoint(adapter)

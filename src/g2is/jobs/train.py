@@ -51,7 +51,7 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
     with open_work(config.out, TrainConfig, "training") as work, work.removed_on_error():
         device = resolve_device(config.execution.device)
         model = find_model(config.model)
-        renderer = make_renderer(model.tokenizer(), config.examples, model.context_length)
+        renderer = make_renderer(model.tokenizer(), config.examples, model.context_length, model.num_embeddings)
         target_modules(model.without_weights(), config.tuning.lora, "tuning")
         identity = identify(model, config.model, device, reporter)
         with reporter.stage("read examples", "bytes") as progress:

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -87,7 +88,7 @@ def without_text(model: nn.Module) -> list[str]:
     """Paths of the parts of a checkpoint that also sees or hears whose layers text does not go through."""
     inner, decoder = _path(model, getattr(model, "base_model", None)), _decoder(model)
     found: list[str] = []
-    for path, module in model.named_modules():
+    for path, _ in model.named_modules():
         parts = path.split(".")
         if not path or any(path.startswith(parent + ".") for parent in found):
             continue
@@ -161,7 +162,7 @@ def _kind(block: nn.Module) -> str:
     return f"{name} ({', '.join(sorted(inside))})" if inside else name
 
 
-def _decoder(model: nn.Module) -> str:
+def _decoder(model: Any) -> str:
     """Path of the language model within a model that has other parts, else that of the base model."""
     inner = getattr(model, "base_model", None)
     found = model.get_decoder() if hasattr(model, "get_decoder") else inner
