@@ -145,17 +145,6 @@ class Renderer:
             label_mask = np.concatenate([np.array([False]), label_mask])
             has_bos = True
         label_mask[:1] = False  # nothing predicts the first token
-        if (
-            self._num_embeddings is not None
-            and len(input_ids)
-            and (last := int(input_ids.max())) >= self._num_embeddings
-        ):
-            return InputError(
-                f"expected tokens that the model has, ids below {self._num_embeddings}, found token {last}"
-                f" ({self._tokenizer.convert_ids_to_tokens(last)!r}), which lies beyond its embedding. The tokenizer"
-                " is of another model, or was given tokens that the model was not: resize the model with"
-                " resize_token_embeddings(len(tokenizer)) and save it, or take the token out of the tokenizer"
-            )
         ids, mask = shorten(input_ids, label_mask, self.max_length, self._truncation, keep_first=has_bos)
         if not mask.any():
             if not label_mask.any():
@@ -163,6 +152,13 @@ class Renderer:
             return InputError(
                 f"expected learned tokens among the {self.max_length} that are kept of {len(input_ids)}, found none: "
                 "raise examples.max_length, use --set examples.truncation=prompt-start, or leave the row out"
+            )
+        if self._num_embeddings is not None and (last := int(ids.max(initial=0))) >= self._num_embeddings:
+            return InputError(
+                f"expected tokens that the model has, ids below {self._num_embeddings}, found token {last}"
+                f" ({self._tokenizer.convert_ids_to_tokens(last)!r}), which lies beyond its embedding. The tokenizer"
+                " is of another model, or was given tokens that the model was not: resize the model with"
+                " resize_token_embeddings(len(tokenizer)) and save it, or take the token out of the tokenizer"
             )
         return Rendered(ids, mask, len(input_ids) - len(ids), int(label_mask.sum()) - int(mask.sum()))
 

@@ -140,19 +140,36 @@ def find_adapter(folder: Path) -> Path:
 
 def check_adapter(folder: ModelFolder, adapter: Path) -> None:
     """Raise ModelError unless the saved `adapter` fits the base model, whose weights are not loaded for that."""
-    problem, base = "", None
+    problem, base, resized = "", None, ""
+    saved: Mapping[str, torch.Tensor] = {}
     try:
         config = peft.PeftConfig.from_pretrained(str(adapter))
         base, config.inference_mode = config.base_model_name_or_path, False
+        saved = saved_parameters(adapter)
         with torch.device("meta"):
-            attached = trainable_parameters(peft.get_peft_model(folder.without_weights(), config))
-        here, there = _lora_shapes(attached), _lora_shapes(saved_parameters(adapter))
+            plain = folder.without_weights()
+            whole = {canonical_name(name): tuple(p.shape) for name, p in plain.named_parameters(remove_duplicate=False)}
+            resized = _other_shape(saved, whole)
+            attached = {} if resized else trainable_parameters(peft.get_peft_model(plain, config))
+        here, there = _lora_shapes(attached), _lora_shapes(saved)
         for name in sorted(here.keys() | there.keys()):
             if here.get(name) != there.get(name):
                 problem = f"{name} has shape {there.get(name, 'none')} there and {here.get(name, 'none')} in the model"
                 break
     except Exception as error:  # whatever a stranger's files make PEFT raise
         problem = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    if resized:
+        raise ModelError(
+            f"{adapter}: expected an adapter of {folder.path} as it is, found one that was trained with another"
+            f" vocabulary: {resized}. Give --model a copy of the base model that was resized the same way"
+            " (resize_token_embeddings, then save_pretrained, with the adapter's tokenizer beside it), or merge the"
+            " two with PEFT's merge_and_unload(), save the result, and give that alone"
+        )
+    if spoiled := [name for name, tensor in saved.items() if not bool(tensor.isfinite().all())]:
+        raise ModelError(
+            f"{adapter}: expected numbers in the adapter's weights, found NaN or Inf in {', '.join(spoiled[:5])}: its"
+            " training diverged. Take an earlier checkpoint"
+        )
     if problem:
         trained_on = f" ({base})" if base else ""
         raise ModelError(
@@ -161,9 +178,23 @@ def check_adapter(folder: ModelFolder, adapter: Path) -> None:
         )
 
 
+def adapted_layers(adapter: Path) -> list[str]:
+    """The paths of the layers that a saved adapter is on."""
+    return sorted({name.partition(".lora_")[0] for name in saved_parameters(adapter) if ".lora_" in name})
+
+
 def saved_parameters(adapter: Path) -> dict[str, torch.Tensor]:
     """The tensors of a saved adapter by canonical parameter name."""
     return {canonical_name(name): tensor for name, tensor in load_file(adapter / _WEIGHTS).items()}
+
+
+def _other_shape(saved: Mapping[str, torch.Tensor], whole: Mapping[str, tuple[int, ...]]) -> str:
+    """Of the whole layers that an adapter holds (a resized embedding, `modules_to_save`), the first that differs."""
+    for name, tensor in saved.items():
+        own = name.replace(".modules_to_save", "").replace(".base_layer", "")
+        if own in whole and tuple(tensor.shape) != whole[own]:
+            return f"{own} has shape {tuple(tensor.shape)} there and {whole[own]} in the model"
+    return ""
 
 
 def _lora_shapes(parameters: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
