@@ -17,7 +17,8 @@ from g2is.config import ExamplesConfig
 from g2is.config.io import parse
 from g2is.errors import ModelError
 from g2is.examples.read import how_read
-from g2is.examples.tokenize import Renderer, Rows, make_renderer, tokenizer_digest
+from g2is.examples.tokenize import Renderer, Rows, make_renderer
+from g2is.examples.tokenizer_digest import tokenizer_digest
 from g2is.model.folder import ModelFolder
 from g2is.store.files import remove, write_json, write_text
 
@@ -81,7 +82,7 @@ def render_as_trained(
     """
     base = folder.tokenizer()
     if adapter is None:
-        renderer = make_renderer(base, config, folder.context_length, rows)
+        renderer = make_renderer(base, config, folder.context_length, rows, folder.num_embeddings)
         return AsTrained(config, base, renderer, False, False, renderer.notices)
     record = _read_record(adapter)
     tokenizer, notices = _own_tokenizer(folder, adapter, base, keeps_plain=_is_plain(record))
@@ -96,7 +97,7 @@ def render_as_trained(
         ]
         if told:
             notices.append(f"{adapter}: examples are rendered as it was trained: {', '.join(told)}")
-    renderer = make_renderer(tokenizer, config, folder.context_length, rows)
+    renderer = make_renderer(tokenizer, config, folder.context_length, rows, folder.num_embeddings)
     if record is not None and (differing := _differing(record["rendered"], renderer.fingerprint)):
         notices.append(f"{adapter} was trained on examples rendered otherwise than here: {', '.join(differing)}")
     return AsTrained(config, tokenizer, renderer, is_own, record is not None, (*notices, *renderer.notices))
@@ -190,8 +191,9 @@ def _own_tokenizer(folder: ModelFolder, adapter: Path, base: Any, *, keeps_plain
 
 def _check_embedded(folder: ModelFolder, adapter: Path, own: Any, base: Any) -> None:
     """Raise ModelError if the adapter's tokenizer has tokens that the model has no row for, and its own has not."""
-    num_rows = int(folder.without_weights().get_input_embeddings().weight.shape[0])
-    known = base.get_vocab()
+    num_rows, known = folder.num_embeddings, base.get_vocab()
+    if num_rows is None:
+        return  # rows with such tokens are refused where a model tells
     beyond = sorted((index, token) for token, index in own.get_vocab().items() if index >= num_rows)
     if beyond := [(index, token) for index, token in beyond if known.get(token) != index]:
         listed = ", ".join(f"{token!r} ({index})" for index, token in beyond[:_MOST_TOKENS])

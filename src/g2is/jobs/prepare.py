@@ -66,7 +66,9 @@ def prepare(config: Config, reporter: Reporter) -> Prepared:
             "projection_version": projection.VERSION,
         }
     )
-    of_targets = make_renderer(rendered.tokenizer, config.examples, model.context_length, "target")
+    of_targets = make_renderer(
+        rendered.tokenizer, config.examples, model.context_length, "target", model.num_embeddings
+    )
     return Prepared(config, model, identity, rendered.tokenizer, rendered.renderer, of_targets, checkpoint, fingerprint)
 
 

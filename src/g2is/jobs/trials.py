@@ -168,7 +168,7 @@ def open_trials(config: CompareConfig, reporter: Reporter, own: Own = BUILT_IN_O
     target_modules(model.without_weights(), config.tuning.lora, "tuning")
     examples = read_inputs(prepared, cache, reporter)
     _check_budgets(config, examples)
-    of_tests = make_renderer(prepared.tokenizer, config.examples, model.context_length, "test")
+    of_tests = make_renderer(prepared.tokenizer, config.examples, model.context_length, "test", model.num_embeddings)
     tokenizer = prepared.tokenizer
     tests = {
         name: read_test(files, config.examples, of_tests, tokenizer, cache, reporter)
