@@ -127,10 +127,10 @@ def how_judged(config: EvaluationConfig) -> dict[str, Any]:
 
 
 def shared_rows(
-    prepared: Prepared, config: CompareConfig, examples: Examples, tests: Mapping[str, TestRows], cache: Path
+    prepared: Prepared, config: CompareConfig, examples: Examples, tests: Mapping[str, TestRows]
 ) -> list[str]:
     """What test rows are in the pool, or among their target's examples, word for word: such a test flatters."""
-    remarks = []
+    remarks, cache = [], config.out / "examples"
     for name, test in tests.items():
         keys = keys_in_pool(prepared, config.tests[name], test.table, cache)
         of_target = keys_in_pool(prepared, config.targets[name], examples.targets[name], cache)
