@@ -66,7 +66,7 @@ MODELS: dict[str, Case] = {
     ),
     "model without safetensors": case(
         _pickled,
-        "model: expected weights in *.safetensors, found none", "g2is loads no pickled weights: convert them",
+        "model: expected weights in *.safetensors, found pytorch_model.bin, which is pickled", "g2is loads no pickled weights: convert them",
     ),
     "model without a template where one is asked for": case(
         model("chat_template.jinja", flags=("--set", "examples.template=chat")),

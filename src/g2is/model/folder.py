@@ -89,6 +89,9 @@ class ModelFolder:
                 f"{self.path}: expected weights for every parameter, found none for {len(missing)}: "
                 + ", ".join(missing[:5])
             )
+        if hasattr(model.config, "rescale_every"):
+            # RWKV would halve weights in place when it does not train, and not what LoRA adds to them
+            model.config.rescale_every = 0
         return model.to(device).eval()
 
     def without_weights(self) -> PreTrainedModel:
