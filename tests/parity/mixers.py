@@ -1,4 +1,4 @@
-"""Tiny settings of every architecture whose blocks do not all hold plain attention, and of checkpoints that also see."""
+"""Tiny settings of architectures whose blocks do not all hold plain attention, and of checkpoints that also see."""
 
 from typing import Any
 
