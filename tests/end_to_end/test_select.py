@@ -257,12 +257,13 @@ def test_the_warm_up_s_adapter_loads_in_peft(finished: Path) -> None:
 
 
 def test_rows_without_a_usable_gradient_are_set_aside_and_listed(sample: Path, g2is: Command, tmp_path: Path) -> None:
-    """An embedding that is NaN for one token makes the gradients of the rows with that token NaN."""
+    """An embedding too large for the norm after it makes the gradients of the rows with that token NaN."""
     model = shutil.copytree(MODEL, tmp_path / "model")
     weights = load_file(model / "model.safetensors")
     token = AutoTokenizer.from_pretrained(model).convert_tokens_to_ids("~")
     weights["lm_head.weight"] = weights["model.embed_tokens.weight"].clone()  # else every logit sum would be NaN
-    weights["model.embed_tokens.weight"][token] = float("nan")
+    weights["model.embed_tokens.weight"] = weights["model.embed_tokens.weight"].float()
+    weights["model.embed_tokens.weight"][token] = 3e38  # a number, whose square in the norm is none
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": False}))
     save_file(weights, model / "model.safetensors", metadata={"format": "pt"})

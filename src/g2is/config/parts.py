@@ -118,7 +118,8 @@ class LoraConfig(Section):
     )
     dropout: float = Field(0.1, ge=0, lt=1, description="during the warm-up; off when gradients are taken")
     target_modules: tuple[str, ...] | Literal["attention"] = Field(
-        "attention", description="names of linear layers; attention: every attention projection of the architecture"
+        "attention",
+        description="names of linear layers; attention: the token-mixing layers of every block (docs/models.md)",
     )
 
     @model_validator(mode="before")

@@ -28,6 +28,15 @@ from g2is.progress import Progress
 
 _VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json", "vocab.txt", "spiece.model")
 _CAUSAL_HEADS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+# In transformers' mapping of causal models, and yet every token sees those after it: always, or without is_decoder.
+_LOOK_AHEAD = frozenset({"xlm", "xlnet", "cpmant"})
+_ENCODERS = frozenset(
+    {
+        *("bert", "bert-generation", "big_bird", "camembert", "data2vec-text", "electra", "ernie", "megatron-bert"),
+        *("reformer", "rembert", "roberta", "roberta-prelayernorm", "roc_bert", "roformer", "xlm-roberta"),
+        *("xlm-roberta-xl", "xmod"),
+    }
+)
 _WANTED_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py"]
 
 
@@ -89,6 +98,9 @@ class ModelFolder:
                 f"{self.path}: expected weights for every parameter, found none for {len(missing)}: "
                 + ", ".join(missing[:5])
             )
+        if hasattr(model.config, "rescale_every"):
+            # RWKV would halve weights in place when it does not train, and not what LoRA adds to them
+            model.config.rescale_every = 0
         return model.to(device).eval()
 
     def without_weights(self) -> PreTrainedModel:
@@ -149,6 +161,13 @@ def find_model(config: ModelConfig) -> ModelFolder:
         raise ModelError(
             f"{path}: expected a causal language model, found model_type {hf_config.model_type!r}, architectures"
             f" {hf_config.architectures}; name a model that writes text, such as a Llama"
+        )
+    kind = hf_config.model_type
+    if kind in _LOOK_AHEAD or (kind in _ENCODERS and not hf_config.is_decoder):
+        raise ModelError(
+            f"{path}: expected a causal language model, found {hf_config.model_type!r}, which looks at the very tokens"
+            " that it is to predict (is_decoder false in config.json, or a model that is made so); set is_decoder to"
+            " true if it was trained as a decoder, or name a model that writes text, such as a Llama"
         )
     return ModelFolder(path, config, hf_config)
 

@@ -24,8 +24,9 @@ _MIXERS = frozenset(
 )
 # What stands in a mixer's place in the blocks that have none (Nemotron-H calls each of its layers `mixer`).
 _FEED_FORWARD = re.compile(r"(?:mlp|moe|moeblock|feedforward|ffn|experts)$", re.IGNORECASE)
-# Parts of a mixer that only choose which tokens are looked at: no gradient flows through the choice.
-_CHOOSERS = frozenset({"indexer"})
+# Parts of a mixer that only choose which tokens are looked at, so that no gradient flows through the choice, or that
+# are used in rows longer than a window alone.
+_CHOOSERS = frozenset({"indexer", "compressor"})
 # Parts of a checkpoint that see or hear, where they lie inside the language model or a model's own code says no more.
 _SENSES = frozenset(
     {
@@ -81,7 +82,10 @@ def linear_layers(model: nn.Module) -> dict[str, nn.Module]:
 
 def token_mixing(model: nn.Module, linear: Sequence[str]) -> list[str]:
     """Those of the layers `linear` that lie in a block's token-mixing part, and that LoRA can be put on."""
-    return [path for path in linear if _mixes_tokens(model, path) and not read_by_weight(model, path)]
+    # PEFT takes any layer called gate_proj for a part of experts' fused gate_up_proj, and refuses it without up_proj
+    fused = any(name.endswith("experts.gate_up_proj") for name, _ in model.named_parameters())
+    mixing = [path for path in linear if _mixes_tokens(model, path) and not read_by_weight(model, path)]
+    return [path for path in mixing if not (fused and path.endswith(".gate_proj"))]
 
 
 def without_text(model: nn.Module) -> list[str]:
