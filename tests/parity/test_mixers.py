@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from mixers import MIXERS, RIGHT_ONLY, WITHOUT_MIXER
-from test_per_example_gradients import collected, gradients_by_plain_autograd, random_rows
+from test_per_example_gradients import Side, collected, gradients_by_plain_autograd, random_rows
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMultimodalLM, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES
 
@@ -69,7 +69,8 @@ def test_the_default_layers_reach_every_block_and_their_gradients_are_autograds(
             torch.nn.init.normal_(parameter, std=0.1)
     adapted.eval()
     rows = random_rows((5, 19, 7))
-    for side in ("right",) if name in RIGHT_ONLY else ("right", "left"):
+    sides: tuple[Side, ...] = ("right",) if name in RIGHT_ONLY else ("right", "left")
+    for side in sides:
         gradients = collected(adapted, rows, side)
         losses = gradients.pop("loss")
         for b, row in enumerate(rows):
