@@ -130,6 +130,52 @@ def test_a_second_target_extracts_only_its_own_rows(
     assert chosen.count("reversing") >= 3, chosen
 
 
+def test_targets_that_learn_no_end_of_turn_are_rows_of_their_own_on_the_pool_s_gradients(
+    finished: Path, sample: Path, g2is: Command, tmp_path: Path
+) -> None:
+    store = shutil.copytree(finished / "store", tmp_path / "store")
+    lines = (sample / "pool.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "target.jsonl").write_text("".join(lines[:5]).replace("pool-", "target-"))
+    common = ("--model", MODEL, "--store", store, "--budget", "5", *set_flags(SMALL))
+    answer_tokens, similar = [], []
+    for setting in ("all", "pool"):
+        out, flag = tmp_path / setting, f"examples.learn_end_of_turn={setting}"
+        code, _, err = g2is(
+            *("select", sample / "pool.jsonl", tmp_path / "target.jsonl", "--out", out, *common, "--set", flag)
+        )
+        assert code == 0, err
+        assert not any(stage in err for stage in ("warm up", "gradients of pool"))
+        # the rows of `all` are the pool's, whatever the store is made for; those of `pool` are known as the same rows
+        assert "5 of the pool's 150 rows are also in target" in " ".join(err.split())
+        answer_tokens.append(json.loads((out / "summary.json").read_text())["targets"]["target"]["answer_tokens"])
+        similar.append(pq.read_table(out / "scores.parquet").column("similarity.target").to_pylist())
+    assert answer_tokens[0] == answer_tokens[1] + 5
+    assert similar[0] != similar[1]
+    code, _, err = g2is(
+        *("select", sample / "pool.jsonl", tmp_path / "target.jsonl", "--out", tmp_path / "none", *common),
+        *("--set", "examples.learn_end_of_turn=none"),
+    )
+    assert code == 2
+    assert "examples.learns_end_of_turn: there True, asked for False" in err
+
+
+def test_a_selection_as_less_encodes_it_runs_to_its_end(sample: Path, g2is: Command, tmp_path: Path) -> None:
+    as_less = {
+        "examples.template": "less",
+        "examples.truncation": "answer-end",
+        "examples.learn_end_of_turn": "pool",
+        "warmup.checkpoints": "each",
+    }
+    code, _, err = g2is(
+        *("select", sample / "pool.jsonl", sample / "target.jsonl", "--model", MODEL, "--out", tmp_path / "run"),
+        *("--method", "less", "--budget", "5", *set_flags({**SMALL, **as_less, "warmup.epochs": "2"})),
+    )
+    assert code == 0, err
+    assert len(selected_ids(tmp_path / "run")) == 5
+    checkpoints = json.loads((tmp_path / "run/store/warmup/complete.json").read_text())["checkpoints"]
+    assert [of["name"] for of in checkpoints] == ["epoch-1", "epoch-2"]
+
+
 def test_a_finished_run_given_again_changes_nothing(finished: Path, g2is: Command) -> None:
     names = ("selection.parquet", "scores.parquet", "selected.jsonl", "config.yaml")
     before = {name: (finished / name).read_bytes() for name in names}
@@ -211,12 +257,13 @@ def test_the_warm_up_s_adapter_loads_in_peft(finished: Path) -> None:
 
 
 def test_rows_without_a_usable_gradient_are_set_aside_and_listed(sample: Path, g2is: Command, tmp_path: Path) -> None:
-    """An embedding that is NaN for one token makes the gradients of the rows with that token NaN."""
+    """An embedding too large for the norm after it makes the gradients of the rows with that token NaN."""
     model = shutil.copytree(MODEL, tmp_path / "model")
     weights = load_file(model / "model.safetensors")
     token = AutoTokenizer.from_pretrained(model).convert_tokens_to_ids("~")
     weights["lm_head.weight"] = weights["model.embed_tokens.weight"].clone()  # else every logit sum would be NaN
-    weights["model.embed_tokens.weight"][token] = float("nan")
+    weights["model.embed_tokens.weight"] = weights["model.embed_tokens.weight"].float()
+    weights["model.embed_tokens.weight"][token] = 3e38  # a number, whose square in the norm is none
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": False}))
     save_file(weights, model / "model.safetensors", metadata={"format": "pt"})

@@ -1,12 +1,15 @@
 """The error catalogue: `g2is evaluate`, and where a training logs to."""
 
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from small_run import MODEL
+from transformers import AutoModelForCausalLM
 from wrong_input import GOOD, Case, Place, case
 
 Command = Callable[[Place], list[object]]
@@ -32,6 +35,23 @@ def adapter(name: str, width: int = 128, layers: str = "model.layers.0.self_attn
         weights = {f"{prefix}A.weight": torch.zeros(4, width), f"{prefix}B.weight": torch.zeros(128, 4)}
         save_file(weights, place.here / name / "adapter_model.safetensors")
         return place.here / name
+
+    return write
+
+
+def resized_adapter(settings: dict[str, list[str]]) -> Callable[[Place], Path]:
+    """An adapter as PEFT saves it after `resize_token_embeddings`."""
+
+    def write(place: Place) -> Path:
+        model = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32)
+        model.resize_token_embeddings(model.get_input_embeddings().num_embeddings + 3)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PEFT has advice on tied weights
+            adapted = get_peft_model(
+                model, LoraConfig(r=4, target_modules=["q_proj"], task_type="CAUSAL_LM", **settings)
+            )
+            adapted.save_pretrained(place.here / "resized", save_embedding_layers=not settings)
+        return place.here / "resized"
 
     return write
 
@@ -80,6 +100,15 @@ EVALUATE: dict[str, Case] = {
         with_adapter(adapter("other", layers="transformer.h.0.attn.")),
         "other: expected an adapter of ", "(llama), but Target modules", "not found in the base model",
         "Give --model the model it was trained on (org/theirs)",
+    ),
+    "evaluate an adapter with a resized embedding": case(
+        with_adapter(resized_adapter({})),
+        "resized: expected an adapter of ", "trained with another vocabulary: ", "has shape (", "in the model",
+        "resize_token_embeddings", "merge_and_unload()",
+    ),
+    "evaluate an adapter with a resized module to save": case(
+        with_adapter(resized_adapter({"modules_to_save": ["embed_tokens"]})),
+        "resized: expected an adapter of ", "trained with another vocabulary: ", "merge_and_unload()",
     ),
     "evaluate an unknown metric": case(
         evaluate("--set", "evaluation.metrics=[loss, bleu]"),

@@ -109,13 +109,36 @@ FILES: dict[str, Case] = {
         "pool.jsonl:1 (row-0): expected a list of {role, content} in `messages`, found a string", *ONE_BAD,
     ),
     "unknown role": case(
-        bad_rows({"messages": [{"role": "human", "content": "a"}]}),
-        "pool.jsonl:1 (row-0): expected `role` to be one of system", "user, assistant in `messages[0]`, found 'human'",
+        bad_rows({"messages": [{"role": "critic", "content": "a"}]}),
+        "pool.jsonl:1 (row-0): expected `role` to be one of system", "assistant, gpt, model",
+        "in `messages[0]`, found 'critic'", *ONE_BAD,
+    ),
+    "tool calls that are none": case(
+        bad_rows({"messages": [*GOOD["messages"], {"role": "assistant", "content": "", "tool_calls": [1]}]}),
+        "pool.jsonl:1 (row-0): expected a call {name, arguments} in `messages[2].tool_calls[0]`, found a number",
         *ONE_BAD,
     ),
-    "tool calls": case(
-        bad_rows({"messages": [*GOOD["messages"], {"role": "assistant", "content": "", "tool_calls": [1]}]}),
-        "pool.jsonl:1 (row-0): expected only role and content in `messages[2]`, found `tool_calls`", *ONE_BAD,
+    "a weight that is no flag": case(
+        bad_rows({"messages": [*GOOD["messages"], {"role": "assistant", "content": "x", "weight": 0.5}]}),
+        "pool.jsonl:1 (row-0): expected true or false (or 1 or 0) in `messages[2].weight`, found 0.5", *ONE_BAD,
+    ),
+    "an image": case(
+        bad_rows(PAIR | {"images": ["a.png"]}),
+        "pool.jsonl:1 (row-0): expected text alone, found `images`, which a text model cannot see", *ONE_BAD,
+    ),
+    "a preference pair": case(
+        bad_rows({"prompt": "a", "chosen": "b", "rejected": "c"}),
+        "pool.jsonl:1 (row-0): expected an answer to learn, found a preference pair (`chosen` and `rejected`)",
+        "--column completion=chosen", *ONE_BAD,
+    ),
+    "an answer that is a bad one": case(
+        bad_rows(PAIR | {"label": False}),
+        "pool.jsonl:1 (row-0): expected rows to learn, found `label` = False", *ONE_BAD,
+    ),
+    "a column mapped to what the layout does not read": case(
+        bad_rows(PAIR | {"note": "x"}, flags=["--column", "output=note"]),
+        "examples.columns (--column) output=note: expected columns that the files' layout reads, found others",
+        "prompt/completion reads completion, group, history",
     ),
     "id of a wrong type": case(
         bad_rows(PAIR | {"id": 1.5}),

@@ -3,8 +3,11 @@
 import json
 from collections.abc import Callable
 
+import torch
+from safetensors.torch import load_file, save_file
 from small_run import MODEL
-from wrong_input import Case, Place, case, setting
+from transformers import AutoTokenizer
+from wrong_input import GOOD, Case, Place, case, setting
 
 
 def model(*without: str, flags: tuple[object, ...] = (), **settings: object) -> Callable[[Place], list[object]]:
@@ -41,6 +44,50 @@ def _config_of_no_json(place: Place) -> list[object]:
     return place.select(model=folder)
 
 
+def _spoiled(value: float, dtype: torch.dtype = torch.float32) -> Callable[[Place], list[object]]:
+    def command(place: Place) -> list[object]:
+        folder = place.model()
+        weights = load_file(MODEL / "model.safetensors")
+        name = "model.layers.1.mlp.up_proj.weight"
+        weights[name] = weights[name].to(dtype).clone()
+        weights[name][3, 5] = value
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+        return place.select("--set", "model.dtype=float16", model=folder)
+
+    return command
+
+
+def _token_beyond_the_embedding(place: Place) -> list[object]:
+    folder = place.model()
+    tokenizer = AutoTokenizer.from_pretrained(MODEL)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|tool|>"]})
+    tokenizer.save_pretrained(folder)
+    asked = {"role": "user", "content": "<|tool|> 2 + 2?"}
+    pool = place.rows("tool.jsonl", GOOD, {"messages": [asked, {"role": "assistant", "content": "4"}]})
+    return place.select(pool=pool, model=folder)
+
+
+def _adapter_alone(place: Place) -> list[object]:
+    folder = place.here / "adapter"
+    place.text("adapter/adapter_config.json", json.dumps({"base_model_name_or_path": "org/base", "peft_type": "LORA"}))
+    place.text("adapter/adapter_model.safetensors", (MODEL / "model.safetensors").read_bytes())
+    return place.select(model=folder)
+
+
+def _gguf(in_folder: bool) -> Callable[[Place], list[object]]:
+    def command(place: Place) -> list[object]:
+        file = place.text("gguf/model-Q4_K_M.gguf", b"GGUF")
+        place.text("gguf/config.json", (MODEL / "config.json").read_bytes())
+        return place.select(model=file.parent if in_folder else file)
+
+    return command
+
+
+def _code_of_its_own(place: Place) -> list[object]:
+    code = {"AutoConfig": "configuration_own.Own", "AutoModelForCausalLM": "modeling_own.Own"}
+    return place.select(model=place.model(model_type="own", auto_map=code))
+
+
 MODELS: dict[str, Case] = {
     "model that is not there": case(
         lambda place: place.select(model=place.here / "none"),
@@ -66,7 +113,8 @@ MODELS: dict[str, Case] = {
     ),
     "model without safetensors": case(
         _pickled,
-        "model: expected weights in *.safetensors, found none", "g2is loads no pickled weights: convert them",
+        "model: expected weights in *.safetensors, found pytorch_model.bin, which is pickled",
+        "g2is loads no pickled weights: convert them",
     ),
     "model without a template where one is asked for": case(
         model("chat_template.jinja", flags=("--set", "examples.template=chat")),
@@ -83,6 +131,43 @@ MODELS: dict[str, Case] = {
         _missing_shard,
         "model: expected the 2 files of weights that model.safetensors.index.json lists",
         "found no model-00002-of-00002.safetensors", "download",
+    ),
+    "NaN in the weights": case(
+        _spoiled(float("nan")),
+        "model: expected numbers in every weight, found NaN or Inf in model.layers.1.mlp.up_proj.weight",
+        "copy or download the model again",
+    ),
+    "Inf in the weights": case(_spoiled(float("inf")), "found NaN or Inf in model.layers.1.mlp.up_proj.weight"),
+    "weights too large for their type": case(
+        _spoiled(1e6),
+        "model: expected weights that float16 can hold, found larger numbers in model.layers.1.mlp.up_proj.weight",
+        "Set model.dtype to bfloat16 or float32",
+    ),
+    "token beyond the embedding": case(
+        _token_beyond_the_embedding,
+        "tool.jsonl:2 (row-1): expected tokens that the model has", "('<|tool|>'), which lies beyond its embedding",
+        "resize_token_embeddings",
+    ),
+    "adapter in place of a model": case(
+        _adapter_alone,
+        "adapter: expected a whole model, found a LoRA adapter (adapter_config.json). Give the model it was trained on"
+        " as --model (org/base) and this folder as --adapter",
+    ),
+    "GGUF file": case(_gguf(False), "Q4_K_M.gguf: expected a Hugging Face model folder", "found a GGUF file"),
+    "GGUF folder": case(_gguf(True), "gguf: expected a Hugging Face model folder", "found GGUF (model-Q4_K_M.gguf)"),
+    "weights file in place of its folder": case(
+        lambda place: place.select(model=place.model() / "model.safetensors"),
+        "model.safetensors: expected a Hugging Face model folder, found a file; name the folder it lies in",
+    ),
+    "code that comes with the model": case(
+        _code_of_its_own,
+        "config.json: expected a model whose code is part of transformers, found one that brings its own (auto_map)",
+        "--set model.trust_remote_code=true if you trust it",
+    ),
+    "decoder that looks ahead": case(
+        model(model_type="roberta", architectures=["RobertaForCausalLM"]),
+        "model: expected a causal language model, found 'roberta', which looks at the very tokens",
+        "set is_decoder to true",
     ),
     "unknown LoRA target": case(
         setting("warmup.lora.target_modules=[q_prj]"),

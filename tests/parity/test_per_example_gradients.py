@@ -37,7 +37,7 @@ def gradients_by_plain_autograd(model: PeftModel, row: Row) -> tuple[dict[str, t
     ids = torch.from_numpy(row[0].astype(np.int64))[None]
     labels = torch.where(torch.from_numpy(row[1])[None], ids, IGNORED_LABEL)
     model.zero_grad()
-    loss = model(input_ids=ids, labels=labels).loss
+    loss = model(input_ids=ids, labels=labels, use_cache=False).loss
     loss.backward()
     found = {canonical_name(n): p.grad.clone().flatten() for n, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()

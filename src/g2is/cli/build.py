@@ -136,14 +136,20 @@ def evaluate_config(flags: Mapping[str, Any]) -> EvaluateConfig:
 
 
 def inspect_config(
-    files: Sequence[str], model: str | None, schema: str | None, columns: Sequence[str] | None
+    files: Sequence[str],
+    model: str | None,
+    schema: str | None,
+    columns: Sequence[str] | None,
+    settings: Sequence[str] | None,
 ) -> InspectConfig:
     """What to look at. Raises ConfigError listing every setting that cannot be used."""
-    values = {
+    values: dict[str, Any] = {
         "files": list(files),
-        "model": None if model is None else {"name": model},
+        "model": given_only({"name": model}),
         "examples": examples_settings(schema, columns, None),
     }
+    assign(values, settings or [])
+    values["model"] = values["model"] or None
     config: InspectConfig = parse(InspectConfig, values, _ORIGIN)
     return config
 

@@ -27,6 +27,12 @@ def inspect(
     ] = None,
     schema: options.Schema = None,
     column: options.Columns = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="a setting of examples or model, such as examples.max_length=512"
+        ),
+    ] = None,
 ) -> None:
     """Show what is recognised in files of examples: format, columns, sources, lengths, problems, and three examples.
 
@@ -34,10 +40,10 @@ def inspect(
     """
     from g2is.cli.build import inspect_config
 
-    config = inspect_config(files, model, schema, column)
+    config = inspect_config(files, model, schema, column, set_)
     from g2is.jobs.inspect import inspect as look
 
-    if model is not None:
+    if config.model is not None:
         quiet_libraries()
     with stoppable(None):
         found = look(config, reporter())
@@ -51,6 +57,8 @@ def _print(console: "Console", found: "Inspection") -> None:
         layout = file.layout or "no known columns"
         console.print(f"{file.label}: {file.format}, {layout}, {file.num_rows:,} rows")
     console.print(f"columns     {', '.join(found.columns) or 'none'}")
+    if found.unread:
+        console.print(f"unread      {', '.join(map(_unread, found.unread))}")
     if found.mapped:
         console.print(f"mapped      {', '.join(f'{name}={theirs}' for name, theirs in found.mapped.items())}")
     console.print(
@@ -94,6 +102,12 @@ def _print_example(console: "Console", shown: "Shown") -> None:
             part = f"«{part}»"
         text.append(part, style=_LEARNED if learned else None)
     console.print(text)
+
+
+def _unread(name: str) -> str:
+    from g2is.examples.columns import TEST_COLUMNS
+
+    return f"{name} (read of test files)" if name in TEST_COLUMNS else name
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -17,8 +17,8 @@ Layout = Literal["messages", "sharegpt", "prompt/completion", "alpaca", "inputs/
 
 # The names that `examples.columns` may give a file's columns: `examples/schemas.py` says which layout has which.
 STANDARD_COLUMNS = (
-    *("id", "source", "group", "messages", "conversations", "system", "prompt", "completion", "instruction", "input"),
-    *("output", "history", "inputs", "targets", "question", "answer"),
+    *("id", "source", "group", "messages", "conversations", "system", "system_prompt", "tools", "loss_mask"),
+    *("prompt", "completion", "instruction", "input", "output", "history", "inputs", "targets", "question", "answer"),
 )
 
 
@@ -118,7 +118,8 @@ class LoraConfig(Section):
     )
     dropout: float = Field(0.1, ge=0, lt=1, description="during the warm-up; off when gradients are taken")
     target_modules: tuple[str, ...] | Literal["attention"] = Field(
-        "attention", description="names of linear layers; attention: every attention projection of the architecture"
+        "attention",
+        description="names of linear layers; attention: the token-mixing layers of every block (docs/models.md)",
     )
 
     @model_validator(mode="before")

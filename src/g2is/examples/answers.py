@@ -63,7 +63,7 @@ class Finder:
         if self.template.has_markers:
             self._check_marks(row, located, marked)
             answers = [self._with_marked_end(text, answer, marked) for answer in answers]
-        rendering = Rendering(text, tuple(answers), tuple(f"{what} {of}" for of, what in dropped))
+        rendering = Rendering(text, tuple(answers), tuple(f"{what} of {of}" for of, what in dropped))
         return self._closed(row, rendering)
 
     def _answer(self, row: Row, located: Located, text: str, index: int, thinks: bool) -> Answer:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from g2is.errors import InputError
+from g2is.examples.features import Decoder
 from g2is.examples.lines import COMPRESSIONS, PARQUET_MAGIC, check_is_file, unreadable
 from g2is.examples.records import Record
 from g2is.progress import Progress
@@ -27,7 +28,7 @@ def read_parquet(path: Path, progress: Progress | None = None) -> Iterator[Recor
         size = path.stat().st_size
         with pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
             total = file.metadata.num_rows
-            for record in _records(file.iter_batches(BATCH_ROWS)):
+            for record in _records(file.iter_batches(BATCH_ROWS), Decoder(file.schema_arrow)):
                 yield record
                 if progress is not None and (record.line + 1) % BATCH_ROWS == 0:
                     progress(size * record.line // total, size)
@@ -44,20 +45,21 @@ def read_parquet(path: Path, progress: Progress | None = None) -> Iterator[Recor
 def read_dataset(dataset: Any, size: int, progress: Progress | None = None) -> Iterator[Record]:
     """Yield a record for each row of a `datasets.Dataset`. `progress(bytes, size)` goes by rows."""
     total = len(dataset)
-    for record in _records(dataset.with_format("arrow").iter(BATCH_ROWS)):
+    rows = dataset.with_format("arrow")
+    for record in _records(rows.iter(BATCH_ROWS), Decoder(rows.features.arrow_schema)):
         yield record
         if progress is not None and ((record.line + 1) % BATCH_ROWS == 0 or record.line + 1 == total):
             progress(size * (record.line + 1) // total, size)
 
 
-def _records(batches: Iterable[pa.RecordBatch | pa.Table]) -> Iterator[Record]:
+def _records(batches: Iterable[pa.RecordBatch | pa.Table], decoder: Decoder) -> Iterator[Record]:
     number = 0
     for batch in batches:
         for values in _rows(batch):
             if isinstance(values, InputError):
                 yield Record(number, b"", values)
             else:
-                yield _record(number, values)
+                yield _record(number, values, decoder)
             number += 1
 
 
@@ -79,15 +81,12 @@ def _rows(batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any] | InputEr
         yield from rows
 
 
-def _record(number: int, values: dict[str, Any]) -> Record:
-    for name, value in values.items():
-        if isinstance(value, bytes):
-            return Record(number, b"", InputError(f"expected text in `{name}`, found bytes; cast it, or leave it out"))
+def _record(number: int, values: dict[str, Any], decoder: Decoder) -> Record:
     try:
-        raw = _to_json(values)
-    except TypeError as error:
-        return Record(number, b"", InputError(f"expected texts, numbers, dates and lists of them, found {error}"))
-    return Record(number, raw, values)
+        decoded, given = decoder.decode(values)
+        return Record(number, _to_json(decoded), given)
+    except InputError as problem:
+        return Record(number, b"", problem)
 
 
 def _to_json(values: dict[str, Any]) -> bytes:
@@ -95,7 +94,19 @@ def _to_json(values: dict[str, Any]) -> bytes:
         text = json.dumps(values, ensure_ascii=False, allow_nan=False, default=_plain)
     except ValueError:  # JSON has neither NaN nor infinity
         text = json.dumps(_without_nan(values), ensure_ascii=False, default=_plain)
+    except TypeError:
+        raise _not_json(values) from None
     return text.encode()
+
+
+def _not_json(values: dict[str, Any]) -> InputError:
+    """What is wrong with the first column that JSON cannot hold."""
+    for name, value in values.items():
+        try:
+            json.dumps(value, default=_plain)
+        except TypeError as error:
+            return InputError(f"expected text in `{name}`, found {error}; cast it, or leave it out")
+    raise AssertionError("expected a column that JSON cannot hold")
 
 
 def _plain(value: Any) -> str:

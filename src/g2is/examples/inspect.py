@@ -6,15 +6,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from g2is.config import ExamplesConfig, Layout
 from g2is.errors import ConfigError, G2isError
+from g2is.examples.columns import TEST_COLUMNS, check_columns
 from g2is.examples.keys import content_key
 from g2is.examples.problems import BadRow, Problems
-from g2is.examples.read import Example, ExampleReader, check_columns
+from g2is.examples.read import Example, ExampleReader
 from g2is.examples.sources import Format, Source, describe
 from g2is.examples.tokenize import Rendered, Renderer
 from g2is.progress import Progress
@@ -63,12 +64,14 @@ class Inspection:
     """What is in a list of files.
 
     `num_rows` counts all rows, `num_examples` those that can be used; counts by source and group are of these, the most
-    frequent first. `mapped` are the columns that the configuration renames and that are there. Of `num_left_out` rows
-    the chat template leaves out text: the first of them is shown.
+    frequent first. `mapped` are the columns that the configuration renames and that are there, `unread` those (and keys
+    of turns) that say something and are not read. Of `num_left_out` rows the chat template leaves out text: the first
+    of them is shown.
     """
 
     files: tuple[FileReport, ...]
     columns: tuple[str, ...]
+    unread: tuple[str, ...]
     mapped: Mapping[str, str]
     num_rows: int
     num_examples: int
@@ -105,8 +108,10 @@ def inspect_examples(
         if example.group is not None:
             by_group[example.group] += 1
         if rendered is None:
-            keys.add(hashlib.blake2b(json.dumps(asdict(example.conversation)).encode(), digest_size=16).digest())
-            lengths.append(sum(len(turn.content) for turn in example.conversation.turns))
+            keys.add(
+                hashlib.blake2b(json.dumps(asdict(example.conversation), default=str).encode(), digest_size=16).digest()
+            )
+            lengths.append(sum(len(turn.content) + len(turn.reasoning) for turn in example.conversation.turns))
         else:
             keys.add(content_key(rendered.input_ids, rendered.label_mask))
             lengths.append(len(rendered.input_ids) + rendered.num_dropped)
@@ -116,8 +121,9 @@ def inspect_examples(
         if len(shown) < _NUM_SHOWN or (left_out and num_left_out == 1):
             parts = _as_messages(example) if rendered is None or renderer is None else renderer.parts(rendered)
             shown.append(Shown(example.origin.place(example.line), example.id, parts, left_out))
+    seen = reader.seen
     try:
-        check_columns(config.columns, reader.columns)
+        check_columns(config.columns, [seen], TEST_COLUMNS)
     except ConfigError as problem:
         problems.add_file(problem)
     files = [
@@ -125,8 +131,9 @@ def inspect_examples(
     ]
     return Inspection(
         files=tuple(files),
-        columns=tuple(reader.columns),
-        mapped={standard: theirs for standard, theirs in config.columns.items() if theirs in reader.columns},
+        columns=seen.columns,
+        unread=seen.unread,
+        mapped={standard: theirs for standard, theirs in config.columns.items() if theirs in seen.columns},
         num_rows=sum(file.num_rows for file in files),
         num_examples=len(lengths),
         num_duplicates=len(lengths) - len(keys),
@@ -155,10 +162,24 @@ def _rendered(
 
 
 def _as_messages(example: Example) -> Parts:
+    conversation = example.conversation
     parts: list[tuple[str, bool]] = []
-    for turn in example.conversation.turns:
-        parts += [(f"{turn.role}: ", False), (turn.content, turn.is_learned), ("\n", False)]
-    return tuple(parts[:-1])
+    if conversation.tools:
+        names = ", ".join(tool["function"]["name"] for tool in conversation.tools)
+        parts += [(f"tools: {names}\n", False)]
+    for turn in conversation.turns:
+        parts += [(f"{turn.role}: ", False), (turn.prefill, False)]
+        parts += [(f"[reasoning: {turn.reasoning}] ", turn.is_learned)] if turn.reasoning else []
+        parts += [(turn.content[len(turn.prefill) :], turn.is_learned)]
+        parts += (
+            [(f"[calls: {_calls(turn.extra['tool_calls'])}]", turn.is_learned)] if "tool_calls" in turn.extra else []
+        )
+        parts += [("\n", False)]
+    return tuple((text, learned) for text, learned in parts[:-1] if text)
+
+
+def _calls(calls: Sequence[Mapping[str, Any]]) -> str:
+    return json.dumps([call["function"] for call in calls], ensure_ascii=False, default=str)
 
 
 def _lengths(lengths: Sequence[int], renderer: Renderer | None, num_over: int) -> Lengths:

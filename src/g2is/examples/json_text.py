@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from g2is.errors import InputError
 from g2is.examples.lines import read_lines, read_text
 from g2is.examples.records import Record
-from g2is.examples.schemas import json_type
+from g2is.examples.values import json_type
 from g2is.progress import Progress
 
 _HEAD = 1 << 20  # characters looked at to tell the shape

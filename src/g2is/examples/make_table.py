@@ -7,7 +7,8 @@ again. Where bad rows are set aside, their list lies beside it.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 
 from g2is.config import ExamplesConfig
 from g2is.errors import G2isError, StoreError
+from g2is.examples.columns import describe_unread
 from g2is.examples.keys import content_key
 from g2is.examples.problems import BadRow, Problems
 from g2is.examples.read import REMEDY, Example, ExampleReader
@@ -72,9 +74,14 @@ def tokenize_files(
     return table
 
 
-def describe_losses(kind: str, table: ExampleTable, truncation: str) -> list[str]:
-    """Return what the user should know of the rows that were set aside or shortened; `kind` is pool or target."""
+def describe_losses(kind: str, table: ExampleTable, truncation: str, also_read: Collection[str] = ()) -> list[str]:
+    """Return what the user should know of columns that are not read and of rows that were set aside or shortened.
+
+    `kind` names the files: pool, target …; `also_read` are the columns that are read beside the layout's own.
+    """
     losses = []
+    if unread := [name for name in table.seen.unread if name not in also_read]:
+        losses.append(f"{kind}: {describe_unread(unread)}")
     if table.num_bad_rows:
         rows = (
             "1 row cannot be used and is"
@@ -149,7 +156,7 @@ def _write(
                 writer.write_batch(_record_batch(schema, numbers, examples, rendered), row_group_size=GROUP_ROWS)
                 num_written += len(examples)
         found = {
-            "columns": reader.columns,
+            "seen": asdict(reader.seen),
             "num_bad_rows": problems.num_rows,
             "left_out": [num_left_out, first_left_out],
         }
@@ -163,7 +170,7 @@ def _write(
 
 def _remedy(config: ExamplesConfig, reader: ExampleReader) -> str:
     """Say which columns that were mapped are nowhere, since that may be why rows cannot be used."""
-    absent = [f"{name}={theirs}" for name, theirs in config.columns.items() if theirs not in reader.columns]
+    absent = [f"{name}={theirs}" for name, theirs in config.columns.items() if theirs not in reader.seen.columns]
     return f"No row has the columns that examples.columns maps: {', '.join(absent)}. " if absent else ""
 
 

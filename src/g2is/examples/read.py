@@ -9,23 +9,26 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from g2is.config import ExamplesConfig, Layout
-from g2is.errors import ConfigError, InputError
+from g2is.errors import InputError
+from g2is.examples.columns import Seen
 from g2is.examples.conversation import Conversation
 from g2is.examples.csv_text import read_csv
 from g2is.examples.json_text import read_json, read_json_lines
 from g2is.examples.problems import BadRow, Problems
 from g2is.examples.records import Record
+from g2is.examples.refused import check_pair
 from g2is.examples.schemas import (
+    COLUMNS_READ,
     LIST_COLUMNS,
     SCHEMAS,
     conversation_of,
     describe_columns,
     describe_schemas,
     has_columns,
-    json_type,
     schema_of,
 )
 from g2is.examples.sources import Source, describe
+from g2is.examples.values import is_absent, json_type
 from g2is.progress import Progress
 
 REMEDY = (
@@ -34,6 +37,7 @@ REMEDY = (
 )
 _NAME_THEM = "name them with --column, such as --column answer=COLUMN"
 _MAX_COLUMNS = 1000  # kept of a file: rows with names of their own would fill the memory
+_OURS = ("selected.messages", "target")  # a file that `g2is select` writes, and what it says there to people alone
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class FileTally:
     schema: Layout | None = None
     num_rows: int = 0
     columns: dict[str, None] = field(default_factory=dict)
+    unread: dict[str, None] = field(default_factory=dict)
 
 
 class ExampleReader:
@@ -112,14 +117,24 @@ class ExampleReader:
             done += tally.source.size
 
     @property
-    def columns(self) -> list[str]:
-        """The columns found so far, by the files' own names."""
-        return list({name: None for tally in self.files for name in tally.columns})
+    def seen(self) -> Seen:
+        """What was seen so far of all files."""
+        mapped = [
+            standard
+            for standard, theirs in self._config.columns.items()
+            if any(t.schema and theirs in t.columns and standard in COLUMNS_READ[t.schema] for t in self.files)
+        ]
+        return Seen(
+            tuple({name: None for tally in self.files for name in tally.columns}),
+            tuple({tally.schema: None for tally in self.files if tally.schema}),
+            tuple({name: None for tally in self.files for name in tally.unread}),
+            tuple(mapped),
+        )
 
     def _records(self, tally: FileTally, done: int, total: int) -> Iterator[Record]:
         report = self._progress
         of_file = None if report is None else lambda part, _: report(done + part, total)
-        for record in _read_records(tally.source, self._list_columns(), of_file):
+        for record in _read_records(tally.source, self._list_columns(tally.source), of_file):
             if isinstance(record.values, dict) and len(tally.columns) < _MAX_COLUMNS:
                 is_first = not tally.columns
                 tally.columns.update(dict.fromkeys(record.values))
@@ -130,12 +145,17 @@ class ExampleReader:
         if tally.num_rows == 0:
             raise InputError(f"{tally.source.label}: expected at least one row, found none; leave it out, or fill it")
 
-    def _list_columns(self) -> frozenset[str]:
-        return LIST_COLUMNS | {theirs for standard, theirs in self._config.columns.items() if standard in LIST_COLUMNS}
+    def _list_columns(self, source: Source) -> frozenset[str]:
+        names = LIST_COLUMNS | ({"prompt", "completion"} if source.format == "JSON" else set())
+        return names | {theirs for standard, theirs in self._config.columns.items() if standard in names}
 
     def _check_table(self, source: Source, values: dict[str, Any]) -> None:
         """A table has the same columns in every row: unknown ones are one problem, not one a row."""
         if schema_of(self._named(values)) is None:
+            try:
+                check_pair(values)
+            except InputError as problem:
+                raise InputError(f"{source.label}: {problem}") from None
             raise InputError(
                 f"{source.label}: expected columns {describe_schemas()}, found columns"
                 f" {describe_columns(values)}; {_NAME_THEM}"
@@ -153,19 +173,31 @@ class ExampleReader:
             example_id = _id_of(values, row)
             schema = self._schema(record.values, values, tally.schema)
             tally.schema = schema
-            return Example(
+            unread: dict[str, None] = {}
+            example = Example(
                 row,
                 tally.source,
                 record.line,
                 example_id,
-                conversation_of(values, schema),
+                conversation_of(values, schema, self._config.columns, unread),
                 record.raw,
                 _label_of(values, "source"),
                 _label_of(values, "group"),
             )
+            self._note_unread(tally, record.values, unread)
+            return example
         except InputError as problem:
             self._problems.add(BadRow(tally.source, record.line, example_id, record.raw, problem))
             return None
+
+    def _note_unread(self, tally: FileTally, found: Mapping[str, Any], unread: Mapping[str, None]) -> None:
+        columns = self._config.columns
+        if columns:  # in the file's own names, and with the columns that those took the place of
+            hidden = [name for name in columns if name not in columns.values() and not is_absent(found.get(name))]
+            unread = {columns.get(name, name): None for name in unread} | dict.fromkeys(hidden)
+        for name in unread:
+            if len(tally.unread) < _MAX_COLUMNS and (tally.source.name, name) != _OURS:
+                tally.unread[name] = None
 
     def _named(self, values: dict[str, Any]) -> dict[str, Any]:
         """Return the row under standard names."""
@@ -188,6 +220,7 @@ class ExampleReader:
                 f" {describe_columns(found_columns)}{other}"
             )
         if found is None:
+            check_pair(found_columns)
             raise InputError(
                 f"expected columns {describe_schemas()}, found columns {describe_columns(found_columns)}; {_NAME_THEM}"
             )
@@ -228,17 +261,6 @@ def read_examples(
     yield from ExampleReader(sources, settings, problems, progress)
     if settings.on_bad_row == "stop":
         problems.raise_if_any(REMEDY)
-
-
-def check_columns(columns: Mapping[str, str], found: Sequence[str]) -> None:
-    """Raise ConfigError if a column that `columns` maps is not among those `found` in the files."""
-    absent = {standard: theirs for standard, theirs in columns.items() if theirs not in found}
-    if absent:
-        names = ", ".join(f"{standard}={theirs}" for standard, theirs in absent.items())
-        raise ConfigError(
-            f"examples.columns (--column) {names}: expected columns of the files, found only"
-            f" {', '.join(dict.fromkeys(found))}"
-        )
 
 
 def _read_records(source: Source, list_columns: frozenset[str], progress: Progress | None) -> Iterator[Record]:

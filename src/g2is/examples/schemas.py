@@ -1,26 +1,32 @@
-"""The column layouts of instruction data that g2is knows, each turned into one list of turns.
+"""The column layouts of instruction data that g2is knows, each turned into one conversation.
 
-    messages            `messages`: list of {role, content}
-    sharegpt            `conversations`: list of {from, value}; where there is one, a `system` text before them
-    prompt/completion   `prompt`, `completion`: both strings, or both lists of turns as TRL has them
-    alpaca              `instruction`, `output`, and where there is one `input` (joined by an empty line); as
-                        LLaMA-Factory has it also `system`, and `history`: list of [question, answer]
+    messages            `messages`: list of turns
+    sharegpt            `conversations`: list of turns
+    prompt/completion   `prompt`, `completion`: each a string or a list of turns as TRL has them; the prompt is context,
+                        an answer at its end the beginning of the one to learn
+    alpaca              `instruction`, `output`, and where there is one `input` (joined by an empty line)
     inputs/targets      `inputs`, `targets` (FLAN)
-    question/answer     `question`, `answer`
+    question/answer     `question`, `answer`, and where there is one `input`, as alpaca's
 
-A turn may be {role, content} or {from, value} in any of them. Other columns are left alone. A row with the columns of
+Each may have `system` or `system_prompt` and `tools` beside; all but the first two `history`, a list of
+[question, answer], as LLaMA-Factory has it; the first two `loss_mask`. A turn may be {role, content} or {from, value}
+in any of them (`turns.py`). Every other column is refused by name (`refused.py`) or unread. A row with the columns of
 several layouts is read by the first of this list, or by the one that is asked for.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from dataclasses import replace
 from typing import Any, get_args
 
 from g2is.config import Layout
 from g2is.errors import InputError
-from g2is.examples.conversation import Conversation, Turn
+from g2is.examples.conversation import ASSISTANT, SYSTEM, USER, Conversation, Turn
+from g2is.examples.refused import check_row
+from g2is.examples.tools import tools_of
+from g2is.examples.turns import as_read, turns_of
+from g2is.examples.values import is_absent, text_of
+from g2is.examples.values import json_type as json_type
 
-ROLES = ("system", "user", "assistant")
-_SHAREGPT_ROLES = {"human": "user", "gpt": "assistant"} | {role: role for role in ROLES}
 SCHEMAS: dict[Layout, tuple[str, ...]] = {
     "messages": ("messages",),
     "sharegpt": ("conversations",),
@@ -30,9 +36,19 @@ SCHEMAS: dict[Layout, tuple[str, ...]] = {
     "question/answer": ("question", "answer"),
 }
 assert tuple(SCHEMAS) == get_args(Layout)
-LIST_COLUMNS = frozenset({"messages", "conversations", "history"})
-# Parts of a turn that the model would see, or that change what is learned, and that (role, content) cannot hold.
-_UNSUPPORTED_KEYS = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking", "weight")
+LIST_COLUMNS = frozenset({"messages", "conversations", "history", "tools", "loss_mask"})
+_OF_ALL = ("id", "source", "group", "system", "system_prompt", "tools")
+_BESIDE: dict[Layout, tuple[str, ...]] = {
+    "messages": ("loss_mask",),
+    "sharegpt": ("loss_mask",),
+    "prompt/completion": ("history",),
+    "alpaca": ("input", "history"),
+    "inputs/targets": ("history",),
+    "question/answer": ("input", "history"),
+}
+COLUMNS_READ: dict[Layout, frozenset[str]] = {
+    name: frozenset((*_OF_ALL, *columns, *_BESIDE[name])) for name, columns in SCHEMAS.items()
+}
 
 
 def schema_of(row: Mapping[str, Any], asked: Layout | None = None) -> Layout | None:
@@ -46,33 +62,30 @@ def has_columns(row: Mapping[str, Any], schema: Layout) -> bool:
     return all(column in row for column in SCHEMAS[schema])
 
 
-def conversation_of(row: Mapping[str, Any], schema: Layout) -> Conversation:
-    """Return the row's turns, at least one of them by the assistant and none of those empty.
+def conversation_of(
+    row: Mapping[str, Any], schema: Layout, named: Container[str] = (), unread: dict[str, None] | None = None
+) -> Conversation:
+    """Return the row's turns and tools: at least one turn is by the assistant and learned, and none of those empty.
 
-    Raises InputError saying what was expected and what was found; the caller adds the place.
+    `named` are the columns that the user named himself. Columns and keys of turns that say something and are not read
+    are added to `unread`. Raises InputError saying what was expected and what was found; the caller adds the place.
     """
-    if schema == "messages":
-        turns = _turns(row["messages"], "messages")
-    elif schema == "sharegpt":
-        turns = _turns(row["conversations"], "conversations")
-        system = _system(row)
-        if system and turns[0].role == "system":
-            raise InputError("expected one system text, found `system` and a system turn in `conversations`")
-        turns = system + turns
-    elif schema == "alpaca":
-        extra = row.get("input")
-        question = _text(row["instruction"], "instruction")
-        if extra is not None and _text(extra, "input"):
-            question = f"{question}\n\n{extra}"
-        turns = (*_system(row), *_history(row.get("history")), *_pair(question, _text(row["output"], "output")))
-    elif schema == "prompt/completion" and isinstance(row["prompt"], list):
-        turns = _turns(row["prompt"], "prompt") + _turns(row["completion"], "completion")
-    else:
-        question_column, answer_column = SCHEMAS[schema]
-        question, answer = _text(row[question_column], question_column), _text(row[answer_column], answer_column)
-        turns = _pair(question, answer)
+    unread = {} if unread is None else unread
+    understood = check_row(row, named, SCHEMAS[schema][-1])
+    read = COLUMNS_READ[schema]
+    if "loss_mask" not in read and not is_absent(row.get("loss_mask")):
+        raise InputError("expected `loss_mask` beside one list of turns, found it beside others; leave it out")
+    unread.update({name: None for name in row if name not in read | understood and not is_absent(row[name])})
+    turns = _with_system(row, _turns_of(row, schema, unread))
     _check_answers(turns)
-    return Conversation(turns)
+    _check_text(turns)
+    return Conversation(turns, tools_of(row.get("tools"), "tools"))
+
+
+def row_of(conversation: Conversation) -> dict[str, Any]:
+    """The conversation as a row of the layout messages, from which `conversation_of` reads the same one."""
+    row: dict[str, Any] = {"messages": [as_read(turn) for turn in conversation.turns]}
+    return row | ({"tools": list(conversation.tools)} if conversation.tools else {})
 
 
 def describe_columns(row: Mapping[str, Any]) -> str:
@@ -85,25 +98,68 @@ def describe_schemas() -> str:
     return " | ".join(f"{', '.join(columns)} ({name})" for name, columns in SCHEMAS.items())
 
 
-def json_type(value: Any) -> str:
-    """Return the name of a value's type as an error message names it."""
-    if value is None:
-        return "null"
-    names = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
-    return names.get(type(value), f"a {type(value).__name__}")  # Parquet has more types than JSON
+def _turns_of(row: Mapping[str, Any], schema: Layout, unread: dict[str, None]) -> tuple[Turn, ...]:
+    question_column, answer_column = SCHEMAS[schema][0], SCHEMAS[schema][-1]
+    question, answer = row[question_column], row[answer_column]
+    if schema in ("messages", "sharegpt"):
+        return turns_of(question, question_column, unread, row.get("loss_mask"))
+    if schema == "prompt/completion" and (isinstance(question, list) or isinstance(answer, list)):
+        if not is_absent(row.get("history")):
+            raise InputError("expected turns in `prompt` alone, found `history` beside them; put it into `prompt`")
+        return _after_prompt(question, answer, unread)
+    text = text_of(question, question_column)
+    if "input" in COLUMNS_READ[schema] and row.get("input") is not None and text_of(row["input"], "input"):
+        text = f"{text}\n\n{row['input']}"
+    return (*_history(row.get("history")), *_pair(text, text_of(answer, answer_column)))
+
+
+def _after_prompt(prompt: Any, completion: Any, unread: dict[str, None]) -> tuple[Turn, ...]:
+    """The turns of a prompt and a completion of which at least one is a list."""
+    if isinstance(prompt, str):
+        before: tuple[Turn, ...] = (Turn(USER, prompt),)
+    else:
+        before = turns_of(prompt, "prompt", unread, in_prompt=True)
+    if isinstance(completion, str):
+        after: tuple[Turn, ...] = (Turn(ASSISTANT, completion),)
+    else:
+        after = turns_of(completion, "completion", unread)
+    if before and after and before[-1].role == USER and after[0] == before[-1]:
+        raise InputError(
+            "expected `completion` to go on from `prompt`, found it to begin with its last turn again; read it alone"
+            " with --column messages=COLUMN"
+        )
+    if not (before and after) or {before[-1].role, after[0].role} != {ASSISTANT}:
+        return before + after
+    begun, rest = before[-1], after[0]
+    if begun.extra or begun.reasoning or rest.reasoning or rest.prefill:
+        raise InputError(
+            "expected text alone where an answer begins at the end of `prompt` and goes on in `completion`, found"
+            " reasoning, calls or a prefill there; put the whole answer into `completion`"
+        )
+    prefill = "" if rest.context_only else begun.content
+    return (*before[:-1], replace(rest, content=begun.content + rest.content, prefill=prefill), *after[1:])
 
 
 def _pair(question: str, answer: str) -> tuple[Turn, ...]:
-    return (Turn("user", question), Turn("assistant", answer))
+    return (Turn(USER, question), Turn(ASSISTANT, answer))
 
 
-def _system(row: Mapping[str, Any]) -> tuple[Turn, ...]:
-    value = row.get("system")
-    return (Turn("system", _text(value, "system")),) if value not in (None, "") else ()
+def _with_system(row: Mapping[str, Any], turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+    """`turns` after the row's own system text, if it has one."""
+    given = {name: text_of(row[name], name) for name in ("system", "system_prompt") if not is_absent(row.get(name))}
+    texts = {name: text for name, text in given.items() if text.strip()}
+    if len(set(texts.values())) > 1:
+        raise InputError("expected one system text, found `system` and `system_prompt`, which differ; keep one")
+    own = [turn.content for turn in turns if turn.role == SYSTEM]
+    if not texts or (own and turns[0].role == SYSTEM and set(own) == set(texts.values())):
+        return turns
+    if own:
+        raise InputError(f"expected one system text, found `{next(iter(texts))}` and a system turn; keep one")
+    return (Turn(SYSTEM, next(iter(texts.values()))), *turns)
 
 
 def _history(value: Any) -> tuple[Turn, ...]:
-    if value is None or value in ("", []):
+    if is_absent(value):
         return ()
     if not isinstance(value, list):
         raise InputError(f"expected a list of [question, answer] in `history`, found {json_type(value)}")
@@ -113,52 +169,27 @@ def _history(value: Any) -> tuple[Turn, ...]:
         if not isinstance(pair, list) or len(pair) != 2:
             found = f"a list of {len(pair)}" if isinstance(pair, list) else json_type(pair)
             raise InputError(f"expected [question, answer] in `{place}`, found {found}")
-        turns += _pair(_text(pair[0], f"{place}[0]"), _text(pair[1], f"{place}[1]"))
+        turns += _pair(text_of(pair[0], f"{place}[0]"), text_of(pair[1], f"{place}[1]"))
     return tuple(turns)
 
 
-def _turns(value: Any, column: str) -> tuple[Turn, ...]:
-    if not isinstance(value, list) or not value:
-        found = "an empty list" if value == [] else json_type(value)
-        raise InputError(f"expected a list of {{role, content}} in `{column}`, found {found}")
-    return tuple(_turn(turn, f"{column}[{index}]") for index, turn in enumerate(value))
-
-
-def _turn(turn: Any, place: str) -> Turn:
-    if not isinstance(turn, dict):
-        raise InputError(f"expected {{role, content}} in `{place}`, found {json_type(turn)}")
-    # Arrow's structs have every key in every turn: what is null there was not given.
-    is_sharegpt = turn.get("role") is None and turn.get("from") is not None
-    role_key, content_key = ("from", "value") if is_sharegpt else ("role", "content")
-    roles = _SHAREGPT_ROLES if is_sharegpt else {role: role for role in ROLES}
-    found_role = turn.get(role_key)
-    if not isinstance(found_role, str) or found_role not in roles:
-        found = repr(found_role) if role_key in turn else f"keys {describe_columns(turn)}"
-        raise InputError(f"expected `{role_key}` to be one of {', '.join(roles)} in `{place}`, found {found}")
-    for key in _UNSUPPORTED_KEYS:
-        if turn.get(key) not in (None, "", [], {}):  # 0 is a weight that says: do not learn
-            raise InputError(f"expected only role and content in `{place}`, found `{key}`, which is not supported")
-    if content_key not in turn:
-        raise InputError(f"expected `{content_key}` in `{place}`, found keys {describe_columns(turn)}")
-    return Turn(roles[found_role], _text(turn[content_key], f"{place}.{content_key}"))
-
-
-def _text(value: Any, place: str) -> str:
-    if not isinstance(value, str):
-        raise InputError(f"expected a string in `{place}`, found {json_type(value)}")
-    return value
-
-
 def _check_answers(turns: tuple[Turn, ...]) -> None:
-    answers = [(index, turn.content) for index, turn in enumerate(turns) if turn.is_learned]
-    if not answers:
-        raise InputError(f"expected an assistant turn, found only {', '.join(turn.role for turn in turns)}")
-    for index, content in answers:
-        if not content.strip():
+    if not any(turn.role == ASSISTANT for turn in turns):
+        raise InputError(f"expected an assistant turn, found only {', '.join(turn.role for turn in turns) or 'none'}")
+    if not any(turn.is_learned for turn in turns):
+        raise InputError(
+            "expected an assistant turn that is learned, found only such as their marks, or the prompt that they stand"
+            " in, make context; mark one as learned, or leave the row out"
+        )
+    for index, turn in enumerate(turns):
+        if turn.is_learned and not turn.content[len(turn.prefill) :].strip() and not turn.extra.get("tool_calls"):
             raise InputError(f"expected an answer in turn {index + 1} (assistant), found an empty one")
+
+
+def _check_text(turns: tuple[Turn, ...]) -> None:
     for index, turn in enumerate(turns):
         try:
-            turn.content.encode()
+            (turn.content + turn.reasoning).encode()
         except UnicodeEncodeError:
             # JSON can escape half a surrogate pair, which no tokenizer takes.
             raise InputError(

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from g2is.errors import StoreError
+from g2is.examples.columns import Seen
 from g2is.examples.keys import KEY_BYTES
 from g2is.examples.sources import Source
 from g2is.examples.tokenize import Rendered
@@ -45,7 +46,7 @@ class ExampleTable:
     Made by `tokenize_files`. In memory: `ids`, `files`, `sources` (N strings), `groups` (N strings or None), `rows`
     (0-based record numbers over all files, which skip the rows that could not be used), `lines` (N,) int64, `keys`
     (N, 16) uint8, `num_tokens`, `num_answer_tokens`, `num_dropped`, `num_answer_dropped` (N,) int32. Tokens stay on
-    disk. `source_sha256` is that of the files, `columns` the columns found in them, `num_bad_rows` how many of their
+    disk. `source_sha256` is that of the files, `seen` what was seen of their columns, `num_bad_rows` how many of their
     rows were set aside, `left_out` of how many the chat template leaves out text, and the first such text; a subset has
     those of the whole.
     """
@@ -54,7 +55,7 @@ class ExampleTable:
         self._made = made
         self._positions = positions
         self._values = values
-        self.path, self.source_sha256, self.columns = made.path, made.source_sha256, made.columns
+        self.path, self.source_sha256, self.seen = made.path, made.source_sha256, made.seen
         self.num_bad_rows = made.num_bad_rows
         self.left_out = made.left_out
         self.ids: list[str] = values["ids"]
@@ -135,7 +136,7 @@ class MadeTable:
         found = json.loads(metadata[b"g2is_found"])
         self.path = path
         self.source_sha256: str = json.loads(metadata[b"g2is"])["source_sha256"]
-        self.columns: list[str] = found["columns"]
+        self.seen = Seen(**{name: tuple(names) for name, names in found["seen"].items()})
         self.num_bad_rows: int = found["num_bad_rows"]
         self.left_out: tuple[int, str] = (found["left_out"][0], found["left_out"][1])
         self._bad_rows = bad_rows

@@ -1,7 +1,6 @@
 """Turn examples into token ids and a label mask: which tokens are learned (method.md step 2)."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, final
@@ -15,11 +14,13 @@ from g2is.examples.less_template import LessText, less_text
 from g2is.examples.read import Example
 from g2is.examples.template import ChatTemplate, Rendering, check_plain, merge_systems, plain_segments
 from g2is.examples.template_file import read_chat_template
+from g2is.examples.tokenizer_digest import tokenizer_digest
 from g2is.examples.truncation import shorten
 
 RENDERING_VERSION = 2  # to be raised with every change of ours that changes tokens or masks
 TEXT_VERSION = 1  # to be raised with every change of ours to the text that `Renderer.text` makes of tokens
 
+WITHOUT_CHAT_TEMPLATE = ("plain", "less")  # the values of examples.template
 Rows = Literal["pool", "target", "test"]  # what rows are for; training data counts as a pool
 # the values of examples.learn_end_of_turn with which an end of turn is learned
 _LEARN_END_OF = {"pool": ("all", "pool"), "target": ("all",), "test": ("all", "pool", "none")}
@@ -55,6 +56,7 @@ class Renderer:
         max_length: int,
         template: ChatTemplate | None,
         rows: Rows = "pool",
+        num_embeddings: int | None = None,
     ) -> None:
         self._tokenizer = tokenizer
         self._template = template
@@ -64,6 +66,7 @@ class Renderer:
         self._merges_system = config.system == "merge"
         self.notices: tuple[str, ...] = () if template is None else template.notices
         self.max_length = max_length
+        self._num_embeddings = num_embeddings
         self._bos_id: int | None = tokenizer.bos_token_id
         # What the tokenizer does with a text of its own accord says whether the model expects a BOS.
         self._adds_bos = self._bos_id is not None and list(tokenizer("a")["input_ids"])[:1] == [self._bos_id]
@@ -231,15 +234,28 @@ class Renderer:
                 f"expected learned tokens among the {self.max_length} that are kept of {len(input_ids)}, found none: "
                 "raise examples.max_length, use --set examples.truncation=prompt-start, or leave the row out"
             )
+        if self._num_embeddings is not None and (last := int(ids.max(initial=0))) >= self._num_embeddings:
+            return InputError(
+                f"expected tokens that the model has, ids below {self._num_embeddings}, found token {last}"
+                f" ({self._tokenizer.convert_ids_to_tokens(last)!r}), which lies beyond its embedding. The tokenizer"
+                " is of another model, or was given tokens that the model was not: resize the model with"
+                " resize_token_embeddings(len(tokenizer)) and save it, or take the token out of the tokenizer"
+            )
         num_answer_dropped = int(label_mask.sum()) - int(mask.sum())
         return Rendered(ids, mask, len(input_ids) - len(ids), num_answer_dropped, left_out)
 
 
-def make_renderer(tokenizer: Any, config: ExamplesConfig, context_length: int | None, rows: Rows = "pool") -> Renderer:
+def make_renderer(
+    tokenizer: Any,
+    config: ExamplesConfig,
+    context_length: int | None,
+    rows: Rows = "pool",
+    num_embeddings: int | None = None,
+) -> Renderer:
     """Return the renderer for a transformers tokenizer and a model that takes `context_length` tokens (None: any).
 
     `rows` are those it is for: of a pool or of training data, of a target, or of a test. They differ in whether the end
-    of turn is learned.
+    of turn is learned. A row with a token id from `num_embeddings` on, where that is known, cannot be used.
 
     Raises ModelError if the template asked for is not there or not usable, a chat template's tokenizer gives no
     character offsets, or the plain template's has no EOS token; ConfigError if `examples.chat_template` is no template.
@@ -250,12 +266,12 @@ def make_renderer(tokenizer: Any, config: ExamplesConfig, context_length: int | 
     has_template = source is not None or bool(getattr(tokenizer, "chat_template", None))
     if config.template == "chat" and not has_template:
         raise ModelError(f"{name}: expected a chat template, found none; use --set examples.template=plain")
-    if config.template in ("plain", "less") or not has_template:
+    if config.template in WITHOUT_CHAT_TEMPLATE or not has_template:
         if tokenizer.eos_token_id is None:
             raise ModelError(
                 f"{name}: expected an EOS token to close answers with, found none; set eos_token in its files"
             )
-        return Renderer(tokenizer, config, max_length, None, rows)
+        return Renderer(tokenizer, config, max_length, None, rows, num_embeddings)
     if not tokenizer.is_fast:
         raise ModelError(
             f"{name}: expected a fast tokenizer (tokenizer.json), whose character offsets tell where answers stand, "
@@ -272,7 +288,7 @@ def make_renderer(tokenizer: Any, config: ExamplesConfig, context_length: int | 
         )
     except ModelError as error:
         raise ModelError(f"{name if source is None else config.chat_template}: {error}") from None
-    return Renderer(tokenizer, config, max_length, template, rows)
+    return Renderer(tokenizer, config, max_length, template, rows, num_embeddings)
 
 
 def _mask(offsets: np.ndarray, spans: Sequence[tuple[int, int]]) -> np.ndarray:
@@ -284,16 +300,3 @@ def _mask(offsets: np.ndarray, spans: Sequence[tuple[int, int]]) -> np.ndarray:
     for start, end in spans:
         mask |= (starts < end) & (ends > start)
     return mask
-
-
-def tokenizer_digest(tokenizer: Any) -> str:
-    """A hash of what a tokenizer makes of texts, 64 hex digits; its chat template does not count."""
-    if tokenizer.is_fast:
-        # Truncation and padding are what the last call left behind, not the tokenizer's own.
-        content = json.loads(tokenizer.backend_tokenizer.to_str())
-        content.update(truncation=None, padding=None)
-    else:
-        content = {"class": type(tokenizer).__name__, "vocabulary": tokenizer.get_vocab()}
-    special = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
-    text = json.dumps([content, special], sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()

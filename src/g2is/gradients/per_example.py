@@ -78,6 +78,8 @@ def _collector(model: nn.Module, batch: Batch, sink: Sink) -> Iterator[Callable[
 
     def after(path: str) -> Callable[..., None]:
         def hook(_: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+            if not output.requires_grad:  # a pass that the model itself makes without gradients (HRM's first cycles)
+                return
             x = _by_example(inputs[0].detach(), size, path)
             num_calls[path] += 1
             output.register_hook(lambda delta: collect(path, x, _by_example(delta, size, path)))

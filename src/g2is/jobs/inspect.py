@@ -24,4 +24,4 @@ def _renderer(model: ModelConfig, examples: ExamplesConfig) -> Renderer:
     from g2is.model.folder import find_model  # and with it torch, which files alone do without
 
     folder = find_model(model)
-    return make_renderer(folder.tokenizer(), examples, folder.context_length)
+    return make_renderer(folder.tokenizer(), examples, folder.context_length, num_embeddings=folder.num_embeddings)

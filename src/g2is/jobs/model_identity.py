@@ -26,6 +26,12 @@ class ModelIdentity:
 
 
 def identify(model: ModelFolder, config: ModelConfig, device: torch.device, reporter: Reporter) -> ModelIdentity:
-    """Hash the model's files; `config` and `device` decide the type."""
+    """Hash the model's files; `config` and `device` decide the type.
+
+    Raises ModelError if its weights hold NaN or Inf, or what the type cannot hold.
+    """
+    dtype = resolve_dtype(config, device)
     with reporter.stage("check model", "bytes") as progress:
-        return ModelIdentity(model.digest(progress), resolve_dtype(config, device))
+        identity = ModelIdentity(model.digest(progress), dtype)
+        model.check_numbers(dtype)
+    return identity

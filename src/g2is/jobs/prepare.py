@@ -66,7 +66,9 @@ def prepare(config: Config, reporter: Reporter) -> Prepared:
             "projection_version": projection.VERSION,
         }
     )
-    target_renderer = make_renderer(rendered.tokenizer, rendered.config, model.context_length, "target")
+    target_renderer = make_renderer(
+        rendered.tokenizer, rendered.config, model.context_length, "target", model.num_embeddings
+    )
     return Prepared(
         config, model, identity, rendered.tokenizer, rendered.renderer, target_renderer, checkpoint, fingerprint
     )

@@ -9,12 +9,13 @@ import numpy as np
 from g2is.config import Config, SelectionConfig
 from g2is.config.targets import titled
 from g2is.errors import InputError
+from g2is.examples.columns import check_columns
 from g2is.examples.dataset import Examples
 from g2is.examples.filter import filter_pool
 from g2is.examples.keys import overlap
 from g2is.examples.make_table import describe_losses, tokenize_files
 from g2is.examples.overlap import OverlapIndex
-from g2is.examples.read import check_columns, read_examples
+from g2is.examples.read import read_examples
 from g2is.examples.sources import describe, find_sources
 from g2is.examples.table import ExampleTable
 from g2is.jobs.prepare import Prepared
@@ -38,7 +39,7 @@ def read_inputs(prepared: Prepared, cache: Path, reporter: Reporter) -> Examples
             tables[title] = tokenize_files(find_sources(locations), renderer, config.examples, cache, progress)
         for loss in describe_losses(title, tables[title], config.examples.truncation):
             reporter.notice(loss)
-    check_columns(config.examples.columns, [name for table in tables.values() for name in table.columns])
+    check_columns(config.examples.columns, [table.seen for table in tables.values()])
     pool = tables["pool"]
     targets = {name: tables[titled(name)] for name in config.targets}
     _check_targets_differ(pool, targets)

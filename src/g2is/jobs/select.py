@@ -35,6 +35,7 @@ from g2is.gradients.extract import Extractor, load_extractor
 from g2is.jobs.choose_rows import choose_rows
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
 from g2is.jobs.gradient_rows import Gradients, gradient_work, read_gradient_rows, target_rows, wanted_gradients
+from g2is.jobs.lora_reach import say_reach
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import count_examples, plan_for, read_inputs
 from g2is.jobs.representation import MadeBy, maker_of, represented_by, store_rows
@@ -86,6 +87,10 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None, own: 
         with folder.removed_on_error(), store.removed_on_error():
             if measures:
                 take_adapter(prepared, store, folder)
+                finished = finished_warmup(store.warmup)
+                folder.counts["lora"] = say_reach(
+                    prepared.model, config.warmup.lora, finished[0].folder if finished else None, folder
+                )
             examples = tokenize(prepared, store, folder)
             plan = None
             if selects:  # a wrong budget shows before the hours of work

@@ -10,11 +10,12 @@ from g2is.config.compare import CompareConfig
 from g2is.config.targets import titled
 from g2is.evaluation.questions import VERSION, Asked, Question, what_is_left
 from g2is.evaluation.rows import count_cut
+from g2is.examples.columns import TEST_COLUMNS, check_columns
 from g2is.examples.dataset import Examples
 from g2is.examples.keys import overlap
 from g2is.examples.make_table import describe_losses, tokenize_files
 from g2is.examples.problems import BadRow, Problems
-from g2is.examples.read import REMEDY, check_columns, how_read
+from g2is.examples.read import REMEDY, how_read
 from g2is.examples.references import RightAnswer, read_references
 from g2is.examples.sources import describe, find_sources
 from g2is.examples.table import ExampleTable
@@ -48,8 +49,9 @@ def read_test(
     sources = find_sources(files)
     with reporter.stage("read test", "bytes") as progress:
         table = tokenize_files(sources, renderer, config, cache, progress)
-    check_columns(config.columns, table.columns)
-    for loss in describe_losses("test", table, config.truncation):
+    check_columns(config.columns, [table.seen], TEST_COLUMNS)
+    also_read = {*TEST_COLUMNS, config.columns.get("answer", "answer")}
+    for loss in describe_losses("test", table, config.truncation, also_read):
         reporter.notice(loss)
     problems, bad_rows, positions = Problems(describe(sources)), list(table.bad_rows()), []
     right_answers: list[RightAnswer] = []
@@ -125,10 +127,10 @@ def how_judged(config: EvaluationConfig) -> dict[str, Any]:
 
 
 def shared_rows(
-    prepared: Prepared, config: CompareConfig, examples: Examples, tests: Mapping[str, TestRows], cache: Path
+    prepared: Prepared, config: CompareConfig, examples: Examples, tests: Mapping[str, TestRows]
 ) -> list[str]:
     """What test rows are in the pool, or among their target's examples, word for word: such a test flatters."""
-    remarks = []
+    remarks, cache = [], config.out / "examples"
     for name, test in tests.items():
         keys = keys_in_pool(prepared, config.tests[name], test.table, cache)
         of_target = keys_in_pool(prepared, config.targets[name], examples.targets[name], cache)

@@ -18,13 +18,14 @@ from g2is.config.commands import SETTINGS, command_of
 from g2is.config.io import load, parse
 from g2is.errors import ConfigError, InputError, ModelError
 from g2is.examples.as_trained import keep_rendering, taking
+from g2is.examples.columns import check_columns
 from g2is.examples.make_table import describe_losses, tokenize_files
 from g2is.examples.read import how_read
 from g2is.examples.sources import find_sources
 from g2is.examples.tokenize import make_renderer
+from g2is.jobs.lora_reach import say_reach
 from g2is.jobs.model_identity import identify
 from g2is.jobs.work_folder import open_work
-from g2is.model.adapter import target_modules
 from g2is.model.folder import find_model, resolve_device
 from g2is.model.trainer import check_reporting
 from g2is.outputs.examples import MESSAGES
@@ -55,16 +56,17 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
         device = resolve_device(config.execution.device)
         model = find_model(config.model)
         tokenizer = model.tokenizer()
-        renderer = make_renderer(tokenizer, config.examples, model.context_length)
+        renderer = make_renderer(tokenizer, config.examples, model.context_length, num_embeddings=model.num_embeddings)
         for notice in renderer.notices:
             reporter.notice(notice)
-        target_modules(model.without_weights(), config.tuning.lora, "tuning")
+        say_reach(model, config.tuning.lora, None, reporter, "tuning")
         identity = identify(model, config.model, device, reporter)
         with reporter.stage("read examples", "bytes") as progress:
             sources = find_sources([selected_examples(location) for location in config.data])
             table = tokenize_files(sources, renderer, config.examples, config.out / "examples", progress)
         for loss in describe_losses("examples", table, config.examples.truncation):
             reporter.notice(loss)
+        check_columns(config.examples.columns, [table.seen])
         made_from = flatten(
             {
                 "data_sha256": table.source_sha256,

@@ -170,7 +170,7 @@ def open_trials(config: CompareConfig, reporter: Reporter, own: Own = BUILT_IN_O
     examples = read_inputs(prepared, cache, reporter)
     _check_budgets(config, examples)
     tokenizer = prepared.tokenizer
-    of_tests = make_renderer(tokenizer, prepared.config.examples, model.context_length, "test")
+    of_tests = make_renderer(tokenizer, prepared.config.examples, model.context_length, "test", model.num_embeddings)
     tests = {
         name: read_test(files, config.examples, of_tests, tokenizer, cache, reporter)
         for name, files in config.tests.items()
@@ -198,7 +198,7 @@ def open_trials(config: CompareConfig, reporter: Reporter, own: Own = BUILT_IN_O
     write_json_lines(
         config.out / "bad_rows.jsonl", chain(examples.bad_rows(), *(test.bad_rows for test in tests.values()))
     )
-    remarks = shared_rows(prepared, config, examples, tests, cache)
+    remarks = shared_rows(prepared, config, examples, tests)
     if config.evaluation.generate:
         remarks += [text for name, test in tests.items() for text in describe_questions(titled(name), test, tokenizer)]
     for text in remarks:

@@ -1,6 +1,5 @@
 """The LoRA adapter: where it attaches, how it is saved and loaded."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,17 +10,12 @@ from safetensors.torch import load_file
 from torch import nn
 
 from g2is.config import LoraConfig
-from g2is.errors import ModelError
+from g2is.errors import ModelError, first_line
 from g2is.model.folder import ModelFolder
+from g2is.model.layers import linear_layers, read_by_weight, token_mixing, without_text
 from g2is.model.parameters import canonical_name, trainable_parameters
 
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-
-# What architectures call the projections of their attention (inputs and output).
-_ATTENTION = re.compile(
-    r"(?:^|\.)(?:attn|attention|self_attn|self_attention)\.(?:attention\.)?"
-    r"(?:[qkvo]_proj|out_proj|qkv_proj|c_attn|c_proj|query_key_value|dense|query|key|value|Wqkv|out|o|q|k|v)$"
-)
 
 
 def attach_adapter(model: nn.Module, config: LoraConfig, seed: int, section: str = "warmup") -> PeftModel:
@@ -42,39 +36,69 @@ def attach_adapter(model: nn.Module, config: LoraConfig, seed: int, section: str
         # GPT-2's Conv1D keeps its weight transposed; PEFT would set this itself, with a warning
         fan_in_fan_out=any(type(model.get_submodule(name)).__name__ == "Conv1D" for name in names),
     )
-    return peft.get_peft_model(model, lora)
+    try:
+        return peft.get_peft_model(model, lora)
+    except ValueError as error:  # a layer that PEFT knows it cannot serve
+        raise ModelError(
+            f"{section}.lora.target_modules: expected layers that PEFT puts LoRA on, but: {first_line(error)}. Leave"
+            " the layer out"
+        ) from None
 
 
 def target_modules(model: nn.Module, config: LoraConfig, section: str = "warmup") -> list[str]:
-    """The full paths of the layers that get an adapter, in the model's order. Raises ModelError as `attach_adapter`."""
+    """The full paths of the layers that get an adapter, in the model's order.
+
+    "attention" means the token-mixing layers of every block (`model/layers.py`). Layers that text does not go through
+    (a vision tower's) are left out. Raises ModelError as `attach_adapter`.
+    """
     key = f"{section}.lora.target_modules"
-    linear = {path: module for path, module in model.named_modules() if is_linear(module)}
+    beside = without_text(model)
+    everything = linear_layers(model)
+    linear = {
+        path: layer
+        for path, layer in everything.items()
+        if not any(path.startswith(part + ".") or path == part for part in beside)
+    }
     if config.target_modules == "attention":
-        chosen = [path for path in linear if _ATTENTION.search(path)]
+        chosen = token_mixing(model, list(linear))
         if not chosen:
             raise ModelError(
-                f"{key}: expected attention projections under a known name in"
-                f" {type(model).__name__}, found none. Name the layers to adapt; its linear layers are:"
-                f" {_leaf_names(linear)}"
+                f"{key}: expected token-mixing layers (attention, state space …) under a known name in"
+                f" {type(model).__name__}, found none. Name the layers to adapt, --set '{key}=[…]'; its linear layers"
+                f" are: {_leaf_names(linear)}"
             )
         return chosen
     chosen_set: set[str] = set()
     for name in config.target_modules:
+        rest = [other for other in config.target_modules if other != name]
+        instead = f"[{','.join(rest)}]" if rest else "attention"
+        leave_out = f"leave the name out: --set '{key}={instead}'"
         matches = [path for path in linear if path == name or path.endswith("." + name)]
-        others = [path for path, _ in _owners(model, name) if path not in linear]
+        others = [path for path, _ in _owners(model, name) if path not in everything]
         if others:
             kind = dict(_owners(model, name))[others[0]]
             raise ModelError(
                 f"{key}: expected names of linear layers (nn.Linear or Conv1D), found {name!r}, which names {others[0]}"
                 f" ({kind}) and is not a linear layer. Gradients of such layers are not supported (experts kept in one"
-                " fused parameter, embeddings, convolutions): leave the name out"
+                f" fused parameter, embeddings, convolutions): {leave_out}"
             )
         fused = [path for path, p in model.named_parameters() if p.ndim == 3 and _is_part_of(name, path)]
-        if fused:
+        if fused and name not in everything:
             raise ModelError(
                 f"{key}: {name!r} is kept by this model's experts inside one fused parameter,"
                 f" {fused[0]}, whose gradients are not supported; adapting only the other layers of that name would"
-                " skip the experts in silence. Leave the name out, or give full paths of the layers you mean"
+                f" skip the experts in silence. To {leave_out}, or give full paths of the layers you mean"
+            )
+        bypassed = [path for path in matches if read_by_weight(model, path)]
+        if bypassed:
+            raise ModelError(
+                f"{key}: {name!r} names {bypassed[0]}, whose weight the state-space code of {type(model).__name__}"
+                f" takes by itself, so that LoRA on it would go unused; {leave_out}"
+            )
+        if not matches and any(path == name or path.endswith("." + name) for path in everything):
+            raise ModelError(
+                f"{key}: {name!r} names layers of {', '.join(beside)} alone, through which text does not go, so that"
+                f" they get no gradient; {leave_out}"
             )
         if not matches:
             raise ModelError(
@@ -116,19 +140,36 @@ def find_adapter(folder: Path) -> Path:
 
 def check_adapter(folder: ModelFolder, adapter: Path) -> None:
     """Raise ModelError unless the saved `adapter` fits the base model, whose weights are not loaded for that."""
-    problem, base = "", None
+    problem, base, resized = "", None, ""
+    saved: Mapping[str, torch.Tensor] = {}
     try:
         config = peft.PeftConfig.from_pretrained(str(adapter))
         base, config.inference_mode = config.base_model_name_or_path, False
+        saved = saved_parameters(adapter)
         with torch.device("meta"):
-            attached = trainable_parameters(peft.get_peft_model(folder.without_weights(), config))
-        here, there = _lora_shapes(attached), _lora_shapes(saved_parameters(adapter))
+            plain = folder.without_weights()
+            whole = {canonical_name(name): tuple(p.shape) for name, p in plain.named_parameters(remove_duplicate=False)}
+            resized = _other_shape(saved, whole)
+            attached = {} if resized else trainable_parameters(peft.get_peft_model(plain, config))
+        here, there = _lora_shapes(attached), _lora_shapes(saved)
         for name in sorted(here.keys() | there.keys()):
             if here.get(name) != there.get(name):
                 problem = f"{name} has shape {there.get(name, 'none')} there and {here.get(name, 'none')} in the model"
                 break
     except Exception as error:  # whatever a stranger's files make PEFT raise
         problem = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    if resized:
+        raise ModelError(
+            f"{adapter}: expected an adapter of {folder.path} as it is, found one that was trained with another"
+            f" vocabulary: {resized}. Give --model a copy of the base model that was resized the same way"
+            " (resize_token_embeddings, then save_pretrained, with the adapter's tokenizer beside it), or merge the"
+            " two with PEFT's merge_and_unload(), save the result, and give that alone"
+        )
+    if spoiled := [name for name, tensor in saved.items() if not bool(tensor.isfinite().all())]:
+        raise ModelError(
+            f"{adapter}: expected numbers in the adapter's weights, found NaN or Inf in {', '.join(spoiled[:5])}: its"
+            " training diverged. Take an earlier checkpoint"
+        )
     if problem:
         trained_on = f" ({base})" if base else ""
         raise ModelError(
@@ -137,14 +178,23 @@ def check_adapter(folder: ModelFolder, adapter: Path) -> None:
         )
 
 
+def adapted_layers(adapter: Path) -> list[str]:
+    """The paths of the layers that a saved adapter is on."""
+    return sorted({name.partition(".lora_")[0] for name in saved_parameters(adapter) if ".lora_" in name})
+
+
 def saved_parameters(adapter: Path) -> dict[str, torch.Tensor]:
     """The tensors of a saved adapter by canonical parameter name."""
     return {canonical_name(name): tensor for name, tensor in load_file(adapter / _WEIGHTS).items()}
 
 
-def is_linear(module: nn.Module) -> bool:
-    """Whether `module` is a linear layer, GPT-2's transposed one included."""
-    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
+def _other_shape(saved: Mapping[str, torch.Tensor], whole: Mapping[str, tuple[int, ...]]) -> str:
+    """Of the whole layers that an adapter holds (a resized embedding, `modules_to_save`), the first that differs."""
+    for name, tensor in saved.items():
+        own = name.replace(".modules_to_save", "").replace(".base_layer", "")
+        if own in whole and tuple(tensor.shape) != whole[own]:
+            return f"{own} has shape {tuple(tensor.shape)} there and {whole[own]} in the model"
+    return ""
 
 
 def _lora_shapes(parameters: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:

@@ -1,8 +1,6 @@
 """The base model and its tokenizer, from a local folder or the hub, as safetensors only."""
 
-import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,17 +8,35 @@ from typing import Any
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForMultimodalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
+)
 
 from g2is.config import ModelConfig
 from g2is.errors import ModelError, first_line
+from g2is.model.weights import check_is_model, check_numbers, check_weights, files_digest, weight_files
 from g2is.progress import Progress
 
-_CHUNK = 1 << 24
 _VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json", "vocab.txt", "spiece.model")
 _CAUSAL_HEADS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+# In transformers' mapping of causal models, and yet every token sees those after it: always, or without is_decoder.
+_LOOK_AHEAD = frozenset({"xlm", "xlnet", "cpmant"})
+_ENCODERS = frozenset(
+    {
+        *("bert", "bert-generation", "big_bird", "camembert", "data2vec-text", "electra", "ernie", "megatron-bert"),
+        *("reformer", "rembert", "roberta", "roberta-prelayernorm", "roc_bert", "roformer", "xlm-roberta"),
+        *("xlm-roberta-xl", "xmod"),
+    }
+)
 _WANTED_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py"]
 
 
@@ -37,6 +53,12 @@ class ModelFolder:
         """Tokens the model can attend to, if its settings tell."""
         return context_length(self.hf_config)
 
+    @property
+    def num_embeddings(self) -> int | None:
+        """Rows of the model's embedding, if its settings tell: ids of tokens lie below it."""
+        size = getattr(self.hf_config.get_text_config(), "vocab_size", None)
+        return int(size) if size else None
+
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """Load the tokenizer. Raises ModelError if there is none."""
         if not any((self.path / name).exists() for name in _VOCABULARIES):  # some classes would make an empty one up
@@ -49,6 +71,7 @@ class ModelFolder:
                 self.path, local_files_only=True, trust_remote_code=self.config.trust_remote_code
             )
         except Exception as error:  # whatever a tokenizer's own code or file gives rise to
+            _refuse_foreign_code(self.path / "tokenizer_config.json", self.config)
             raise ModelError(
                 f"{self.path}: expected a tokenizer that transformers loads, but: {first_line(error)}"
             ) from None
@@ -56,7 +79,7 @@ class ModelFolder:
     def load(self, device: torch.device) -> PreTrainedModel:
         """Load the model on `device`, in the configured dtype and eval mode. Raises ModelError if that fails."""
         try:
-            model, report = AutoModelForCausalLM.from_pretrained(
+            model, report = _auto_class(self.hf_config).from_pretrained(
                 self.path,
                 dtype=resolve_dtype(self.config, device),
                 use_safetensors=True,
@@ -75,30 +98,35 @@ class ModelFolder:
                 f"{self.path}: expected weights for every parameter, found none for {len(missing)}: "
                 + ", ".join(missing[:5])
             )
+        if hasattr(model.config, "rescale_every"):
+            # RWKV would halve weights in place when it does not train, and not what LoRA adds to them
+            model.config.rescale_every = 0
         return model.to(device).eval()
 
     def without_weights(self) -> PreTrainedModel:
-        """The model's layers and parameter shapes on torch's meta device; no weights are read."""
-        with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(self.hf_config, trust_remote_code=self.config.trust_remote_code)
+        """The model's layers and parameter shapes on torch's meta device; no weights are read.
+
+        Raises ModelError if its settings make no model.
+        """
+        try:
+            with torch.device("meta"):
+                model: PreTrainedModel = _auto_class(self.hf_config).from_config(
+                    self.hf_config, trust_remote_code=self.config.trust_remote_code
+                )
+        except Exception as error:  # settings that do not go together, a package that is not installed …
+            raise ModelError(
+                f"{self.path}: expected a causal language model that transformers makes of config.json, but:"
+                f" {first_line(error)}"
+            ) from None
+        return model
 
     def digest(self, progress: Progress) -> str:
         """A hash of the model's settings and weights, whatever the folder is called; progress in bytes."""
-        return files_digest([self.path / "config.json", *sorted(self.path.glob("*.safetensors"))], progress)
+        return files_digest([self.path / "config.json", *weight_files(self.path)], progress)
 
-
-def files_digest(files: Sequence[Path], progress: Progress) -> str:
-    """A hash of the files' contents in order, 32 hex digits; progress in bytes."""
-    total, done, size = hashlib.blake2b(digest_size=16), 0, sum(file.stat().st_size for file in files)
-    for file in files:
-        of_file = hashlib.blake2b(digest_size=16)
-        with file.open("rb") as opened:
-            while chunk := opened.read(_CHUNK):
-                of_file.update(chunk)
-                done += len(chunk)
-                progress(done, size)
-        total.update(of_file.digest())
-    return total.hexdigest()
+    def check_numbers(self, dtype: torch.dtype) -> None:
+        """Raise ModelError if the weights hold NaN or Inf, or what `dtype` cannot hold."""
+        check_numbers(weight_files(self.path), dtype)
 
 
 def context_length(hf_config: Any) -> int | None:
@@ -113,33 +141,60 @@ def find_model(config: ModelConfig) -> ModelFolder:
     Raises ModelError if it is not there, has no safetensors weights, or is not a causal language model.
     """
     path = Path(config.name)
-    if not path.is_dir():
+    if not path.exists():
         path = fetch(config.name, config.revision)
-    if not (path / "config.json").is_file():
-        raise ModelError(
-            f"{path}: expected a Hugging Face model folder with config.json, found none there; name the folder that"
-            " save_pretrained(…) wrote"
-        )
-    if not any(path.glob("*.safetensors")):
-        raise ModelError(
-            f"{path}: expected weights in *.safetensors, found none. g2is loads no pickled weights: convert them with"
-            " transformers' save_pretrained(…), which writes safetensors"
-        )
+    check_is_model(path)
     check_weights(path)
     try:
         hf_config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=config.trust_remote_code)
     except Exception as error:
+        _refuse_foreign_code(path / "config.json", config)
         raise ModelError(f"{path}: expected a config.json that transformers can read: {first_line(error)}") from None
-    remote = "AutoModelForCausalLM" in (getattr(hf_config, "auto_map", None) or {})
-    known = hf_config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    remote = {"AutoModelForCausalLM", "AutoModelForMultimodalLM"} & set(getattr(hf_config, "auto_map", None) or {})
+    known = hf_config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or _also_sees(hf_config)
     # an encoder such as BERT is in the mapping too, and would attend to the answer it is to predict
     heads = hf_config.architectures or ["ForCausalLM"]
-    if not remote and not (known and any(head.endswith(_CAUSAL_HEADS) for head in heads)):
+    writes = known and (any(head.endswith(_CAUSAL_HEADS) for head in heads) or _also_sees(hf_config))
+    if remote and not known:
+        _refuse_foreign_code(path / "config.json", config)
+    if getattr(hf_config, "is_encoder_decoder", False) or (not remote and not writes):
         raise ModelError(
             f"{path}: expected a causal language model, found model_type {hf_config.model_type!r}, architectures"
             f" {hf_config.architectures}; name a model that writes text, such as a Llama"
         )
+    kind = hf_config.model_type
+    if kind in _LOOK_AHEAD or (kind in _ENCODERS and not hf_config.is_decoder):
+        raise ModelError(
+            f"{path}: expected a causal language model, found {hf_config.model_type!r}, which looks at the very tokens"
+            " that it is to predict (is_decoder false in config.json, or a model that is made so); set is_decoder to"
+            " true if it was trained as a decoder, or name a model that writes text, such as a Llama"
+        )
     return ModelFolder(path, config, hf_config)
+
+
+def _auto_class(hf_config: Any) -> Any:
+    """The class that a checkpoint was saved from: of one that also sees or hears, that with all its parts."""
+    return AutoModelForMultimodalLM if _also_sees(hf_config) else AutoModelForCausalLM
+
+
+def _also_sees(hf_config: Any) -> bool:
+    whole = MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES.get(hf_config.model_type)
+    text = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(hf_config.model_type)
+    return whole is not None and whole != text and (whole in (hf_config.architectures or ()) or text is None)
+
+
+def _refuse_foreign_code(settings: Path, config: ModelConfig) -> None:
+    """Raise ModelError if `settings` name code that comes with the model, and it is not to be run."""
+    try:
+        named = json.loads(settings.read_text(encoding="utf-8")).get("auto_map")
+    except (OSError, ValueError, AttributeError):
+        return
+    if named and not config.trust_remote_code:
+        raise ModelError(
+            f"{settings}: expected a model whose code is part of transformers, found one that brings its own"
+            f" (auto_map). Read that code, and run it with --set model.trust_remote_code=true if you trust it: it can"
+            " do whatever you can"
+        )
 
 
 def resolve_device(name: str) -> torch.device:
@@ -182,29 +237,3 @@ def fetch(name: str, revision: str | None = None) -> Path:
             f"{name}: expected a model, found no folder of that name, and the hub does not give it"
             f" ({first_line(error)}); {advice}"
         ) from None
-
-
-def check_weights(path: Path) -> None:
-    """Raise ModelError if a file of the weights is missing or cut off, as a download that was stopped leaves it."""
-    again = "copy or download the model again"
-    index = path / "model.safetensors.index.json"
-    if index.exists():
-        try:
-            names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
-            raise ModelError(
-                f"{index}: expected the list of the weights' files, found a damaged one ({first_line(error)}); {again}"
-            ) from None
-        if missing := sorted(name for name in names if not (path / name).is_file()):
-            raise ModelError(
-                f"{path}: expected the {len(names)} files of weights that {index.name} lists, found no"
-                f" {', '.join(missing)}; {again}"
-            )
-    for file in sorted(path.glob("*.safetensors")):
-        try:
-            with safe_open(file, framework="pt"):
-                pass
-        except (SafetensorError, OSError) as error:
-            raise ModelError(
-                f"{file}: expected a whole safetensors file, found a damaged one ({first_line(error)}); {again}"
-            ) from None

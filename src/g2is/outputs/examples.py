@@ -8,6 +8,7 @@ from typing import Any
 from g2is.config import ExamplesConfig
 from g2is.errors import InputError
 from g2is.examples.read import Example, read_examples
+from g2is.examples.schemas import row_of
 from g2is.examples.sources import Source, describe
 from g2is.progress import Progress
 from g2is.store.files import remove, write_bytes, write_text
@@ -50,8 +51,7 @@ def remove_selected(folder: Path) -> None:
 
 
 def _as_messages(example: Example, targets: Mapping[int, str | None] | None) -> str:
-    turns = [{"role": turn.role, "content": turn.content} for turn in example.conversation.turns]
-    values: dict[str, Any] = {"id": example.id, "messages": turns}
+    values: dict[str, Any] = {"id": example.id, **row_of(example.conversation)}
     if targets is not None:
         values["target"] = targets[example.row]
-    return json.dumps(values, ensure_ascii=False) + "\n"
+    return json.dumps(values, ensure_ascii=False, default=str) + "\n"  # tools may hold what JSON has not, as dates

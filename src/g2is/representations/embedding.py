@@ -34,7 +34,8 @@ def embedding(materials: Materials) -> Maker:
     Raises ConfigError where sentence-transformers is not installed, ModelError where the model cannot be used.
     """
     from g2is.model.batches import plan_batches
-    from g2is.model.folder import files_digest, resolve_device
+    from g2is.model.folder import resolve_device
+    from g2is.model.weights import files_digest
     from g2is.representations.encoder import deciding_files, find_embedding_model, load_encoder
     from g2is.store.rows import unit_rows
 

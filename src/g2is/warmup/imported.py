@@ -23,8 +23,9 @@ from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 
 from g2is.errors import ModelError
-from g2is.model.adapter import is_linear, saved_parameters
+from g2is.model.adapter import saved_parameters
 from g2is.model.folder import ModelFolder
+from g2is.model.layers import is_linear
 from g2is.model.parameters import trainable_parameters
 from g2is.store.files import read_json, remove, write_atomically, write_json
 from g2is.store.moments import adapter_digest, save_moments

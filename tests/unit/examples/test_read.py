@@ -16,7 +16,9 @@ from talk import pairs
 
 from g2is.config import ExamplesConfig
 from g2is.errors import ConfigError, InputError
-from g2is.examples.read import REMEDY, Example, check_columns, read_examples
+from g2is.examples.columns import Seen, check_columns
+from g2is.examples.problems import Problems
+from g2is.examples.read import REMEDY, Example, ExampleReader, read_examples
 from g2is.examples.sources import find_sources
 
 Write = Callable[..., Path]
@@ -219,6 +221,22 @@ def test_columns_are_read_under_the_names_given_and_others_under_their_own(write
     assert pairs(example.conversation) == (("assistant", "a"),)
 
 
+@pytest.mark.parametrize("first", ["tools", "messages", "prompt", "history"])
+def test_one_object_over_several_lines_is_a_row_whatever_list_comes_first(first: str, tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    rows: dict[str, dict[str, Any]] = {
+        "tools": {"tools": [{"name": "f"}], "messages": turns},
+        "messages": {"messages": turns, "tools": [{"name": "f"}]},
+        "prompt": {"prompt": turns[:1], "completion": turns[1:]},
+        "history": {"history": [], "instruction": "q", "output": "a"},
+    }
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps(rows[first], indent=1))
+    (example,) = read(path)
+    assert [turn.content for turn in example.conversation.turns] == ["q", "a"]
+    assert len(example.conversation.tools) == ("tools" in rows[first])
+
+
 def test_the_layout_asked_for_is_read_where_a_row_has_its_columns(write_rows: Write) -> None:
     both = write_rows({**ROW, "question": "Q", "answer": "A"}, name="both.jsonl")
     other = write_rows(ROW, name="other.jsonl")
@@ -235,9 +253,25 @@ def test_a_source_that_is_no_word_is_refused_with_a_way_out(value: object, write
 
 
 def test_a_column_of_no_file_is_refused_with_those_found() -> None:
-    check_columns({"answer": "Solution"}, ["Question", "Solution"])
+    seen = Seen(("Question", "Solution"), ("question/answer",), (), ("answer", "question"))
+    check_columns({"answer": "Solution"}, [seen])
     with pytest.raises(ConfigError, match=r"answer=Soluton: .*found only Question, Solution"):
-        check_columns({"answer": "Soluton", "question": "Question"}, ["Question", "Solution"])
+        check_columns({"answer": "Soluton", "question": "Question"}, [seen])
+
+
+def test_a_column_mapped_to_what_no_layout_reads_is_refused_with_what_they_read(write_rows: Write) -> None:
+    path = write_rows({**ROW, "output": "x", "answer": "y"})
+    columns = {"completion": "completion", "instruction": "output", "answer": "answer"}
+    reader = ExampleReader(find_sources([str(path)]), ExamplesConfig(columns=columns), Problems("pool"))
+    assert len(list(reader)) == 1
+    assert reader.seen.mapped == ("completion",)
+    with pytest.raises(
+        ConfigError,
+        match=r"instruction=output: expected .* layout reads, found others: prompt/completion reads completion,",
+    ):
+        check_columns(columns, [reader.seen], ["answer"])
+    check_columns(columns, [reader.seen], ["answer", "instruction"])
+    check_columns(columns, [reader.seen, Seen(("output",), ("alpaca",), (), ("instruction", "answer"))])
 
 
 def _write_many(folder: Path, kind: str, num: int) -> Path:
