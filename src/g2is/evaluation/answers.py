@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from g2is.errors import ModelError, first_line
 from g2is.evaluation.metrics import exact_match
 from g2is.evaluation.questions import Asked, Question
+from g2is.machine.memory import is_out_of_memory
 from g2is.model.batches import PAD_ID, Row, pad_batch, plan_batches
 from g2is.model.folder import context_length
 from g2is.model.losses import example_losses
@@ -117,10 +119,18 @@ def answers_in_batches(model: Any) -> bool:
     """Whether the model goes on from a prompt the same in a batch with a longer one: some recurrent ones do not.
 
     Those run over padding, or mix up the states of a batch. Asked of the model itself, with prompts of ours, since
-    nothing else tells.
+    nothing else tells. Raises ModelError if it cannot answer at all.
     """
     longer = np.arange(1, 10, dtype=np.int32) % model.get_input_embeddings().num_embeddings
-    alone = _first_logits(model, [longer[:5]])
+    try:
+        alone = _first_logits(model, [longer[:5]])
+    except Exception as error:  # of the model's own code, before any row has been asked
+        if is_out_of_memory(error):
+            raise
+        raise ModelError(
+            f"expected a model that writes answers, found that {type(model).__name__} of this transformers cannot:"
+            f" {first_line(error)}; measure its loss alone: --set evaluation.generate=false"
+        ) from None
     try:
         together = _first_logits(model, [longer[:5], longer])
     except (RuntimeError, ValueError, IndexError):  # of states that are kept for one row alone
