@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from g2is.config import ExamplesConfig, ModelConfig
 from g2is.demo.skills import pool_rows
-from g2is.evaluation.answers import Answers, answer
+from g2is.evaluation.answers import Answers, answer, answers_in_batches
 from g2is.evaluation.questions import Question
 from g2is.examples.read import read_examples
 from g2is.examples.sources import find_sources
@@ -79,3 +80,22 @@ def test_progress_ends_with_all_rows(setting: Setting) -> None:
     seen = []
     answer(*setting, 512, lambda done, total: seen.append((done, total)))
     assert seen[-1] == (12, 12)
+
+
+@pytest.mark.parametrize("name", ["rwkv", "mamba", "llama"])
+def test_a_model_that_answers_otherwise_in_batches_is_asked_one_by_one(name: str, setting: Setting) -> None:
+    _, tokenizer, rows, questions = setting
+    settings: dict[str, dict[str, Any]] = {
+        "rwkv": {"hidden_size": 32, "attention_hidden_size": 32, "intermediate_size": 48, "context_length": 512},
+        "mamba": {"hidden_size": 32, "state_size": 4},
+        "llama": {"hidden_size": 32, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 48},
+    }
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(name, vocab_size=len(tokenizer), num_hidden_layers=2, **settings[name])
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    assert answers_in_batches(model) == (name != "rwkv")
+    some, asked = [*rows[:4], rows[0]], [*questions[:4], questions[0]]
+    together, apart = (
+        answer(model, tokenizer, some, asked, size, lambda done, total: None, max_new_tokens=4) for size in (4096, 1)
+    )
+    assert together.given == apart.given
