@@ -263,6 +263,7 @@ def test_answers_of_before_are_refused_where_others_are_right_now(g2is: Command,
         """As the version before left it, which read right answers from tokens and said no version."""
         manifest = json.loads((out / "manifest.json").read_text())
         assert manifest.pop("evaluation.answers_version") == 2
+        manifest.pop("digest", None)
         (out / "manifest.json").write_text(json.dumps(manifest))
         answers = pq.read_table(out / "answers.parquet")
         place = answers.column_names.index("expected")
