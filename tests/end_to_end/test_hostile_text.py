@@ -45,7 +45,7 @@ def test_no_command_obeys(folder: Path, g2is: Command) -> None:
     model_folder = folder / f"model{EVIL}"
     shutil.copytree(MODEL, model_folder)
     (model_folder / "chat_template.jinja").write_text(f"{{{{ raise_exception('no{EVIL}') }}}}")
-    good = [
+    good: list[list[object]] = [
         ["inspect", pool],
         ["inspect", pool, *model],
         ["select", pool, target, *model, "--out", run, "--budget", "10%", "--dry-run", *small],
@@ -56,7 +56,7 @@ def test_no_command_obeys(folder: Path, g2is: Command) -> None:
         ["walk", *matrices, "--budget", "5", "--out", folder / f"walk{EVIL}"],
         ["run", run / "config.yaml", "--out", folder / f"again{EVIL}", "--dry-run"],
     ]
-    bad = [
+    bad: list[list[object]] = [
         ["inspect", folder / "bad.jsonl"],
         ["inspect", folder / f"none{EVIL}"],
         ["inspect", pool, "--model", folder / f"none{EVIL}"],
