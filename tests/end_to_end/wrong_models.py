@@ -38,6 +38,15 @@ def _pickled(place: Place) -> list[object]:
     return place.select(model=folder)
 
 
+def _fewer_layers(place: Place) -> list[object]:
+    folder = place.model()
+    config = json.loads((folder / "config.json").read_text())
+    config["num_hidden_layers"] -= 1
+    config.pop("layer_types", None)
+    (folder / "config.json").write_text(json.dumps(config))
+    return place.select(model=folder)
+
+
 def _config_of_no_json(place: Place) -> list[object]:
     folder = place.model()
     (folder / "config.json").write_text("{")
@@ -131,6 +140,11 @@ MODELS: dict[str, Case] = {
         _missing_shard,
         "model: expected the 2 files of weights that model.safetensors.index.json lists",
         "found no model-00002-of-00002.safetensors", "download",
+    ),
+    "fewer layers than the weights have": case(
+        _fewer_layers,
+        "model: expected config.json to have a place for every block of the weights, found none for",
+        "take the config.json that came with them",
     ),
     "NaN in the weights": case(
         _spoiled(float("nan")),

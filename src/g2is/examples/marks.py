@@ -27,7 +27,9 @@ _LEARNED_IF_TRUE = (
 _LEARNED_IF_FALSE = ("masked",)
 _DETAILS = ("train_detail", "training_detail")
 MARKS = frozenset((*_LEARNED_IF_TRUE, *_LEARNED_IF_FALSE, *_DETAILS, "mask"))
-_LOOKS_LIKE_A_MARK = re.compile(r"train|loss|mask|weight|learn|supervis|ignore|skip|exclu", re.IGNORECASE)
+_LOOKS_LIKE_A_MARK = re.compile(
+    r"train|loss|mask|weight|learn|supervis|ignore|skip|exclu|context|labels", re.IGNORECASE
+)
 
 
 def looks_like_a_mark(key: str, value: Any) -> bool:

@@ -1,6 +1,8 @@
 """The base model and its tokenizer, from a local folder or the hub, as safetensors only."""
 
 import json
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import safe_open
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -124,9 +127,33 @@ class ModelFolder:
         """A hash of the model's settings and weights, whatever the folder is called; progress in bytes."""
         return files_digest([self.path / "config.json", *weight_files(self.path)], progress)
 
+    def check_blocks(self) -> None:
+        """Raise ModelError if the weights have blocks behind the model's last: transformers would leave them out."""
+        model, names = self.without_weights(), []
+        ignored = getattr(type(model), "_keys_to_ignore_on_load_unexpected", None) or ()  # those it knows not to use
+        for file in weight_files(self.path):
+            with safe_open(file, framework="pt") as opened:
+                names += [name for name in opened.keys() if not any(re.search(one, name) for one in ignored)]  # noqa: SIM118
+        if beyond := _blocks_beyond(model, names):
+            raise ModelError(
+                f"{self.path}: expected config.json to have a place for every block of the weights, found none for"
+                f" {len(beyond)} weights: {', '.join(beyond[:3])}{' …' * (len(beyond) > 3)}. Its number of layers is"
+                " another than that of the weights: take the config.json that came with them"
+            )
+
     def check_numbers(self, dtype: torch.dtype) -> None:
         """Raise ModelError if the weights hold NaN or Inf, or what `dtype` cannot hold."""
         check_numbers(weight_files(self.path), dtype)
+
+
+def _blocks_beyond(model: torch.nn.Module, unexpected: Iterable[str]) -> list[str]:
+    """Weights that the model has no place for, and that are of a block behind its last one, by name."""
+    found = []
+    for path, module in model.named_modules():
+        if isinstance(module, torch.nn.ModuleList):
+            inside = ((name, name.removeprefix(f"{path}.").split(".")[0]) for name in unexpected)
+            found += [name for name, number in inside if number.isdigit() and int(number) >= len(module)]
+    return sorted(set(found))
 
 
 def context_length(hf_config: Any) -> int | None:
