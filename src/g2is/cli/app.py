@@ -279,14 +279,17 @@ def _run_stages(command: str, context: typer.Context, last: "StageName", dry_run
 
 
 def _run(config: "Config", last: "StageName", dry_run: bool) -> None:
-    from g2is.jobs.estimate import estimate
+    if dry_run:
+        from g2is.jobs.estimate import estimate
+
+        quiet_libraries()
+        with stoppable(None):
+            show_dry_run(estimate(config, reporter()))
+        return
     from g2is.jobs.select import run
 
     quiet_libraries()
-    with stoppable(None if dry_run else config.out):
-        if dry_run:
-            show_dry_run(estimate(config, reporter()))
-            return
+    with stoppable(config.out):
         results = run(config, last, reporter())
         if results.selection is not None:
             show_selection(results.selection, results.summary)

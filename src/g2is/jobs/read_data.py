@@ -58,9 +58,10 @@ def keys_in_pool(prepared: Prepared, files: Sequence[str], table: ExampleTable, 
     Their own may differ, since targets and tests may learn other of their tokens than the pool. Without rows that the
     pool could not have.
     """
-    config = prepared.config.examples.model_copy(update={"on_bad_row": "skip"})
-    if prepared.config.examples.learn_end_of_turn == "all":
+    config = prepared.config.examples
+    if config.learn_end_of_turn == "all":
         return table.keys
+    config = config.model_copy(update={"on_bad_row": "skip"})
     as_pool = tokenize_files(find_sources(files), prepared.renderer, config, cache)
     return np.asarray(as_pool.keys[np.isin(as_pool.rows, table.rows)])
 

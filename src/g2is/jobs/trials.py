@@ -68,8 +68,8 @@ class Trials:
     """Everything that cells share.
 
     `made_from` says what results depend on, beside budgets and seeds; `remarks` what readers of them must know of the
-    test rows; `keep_beside` what is written beside
-    an adapter that stays; `broken` why a representation of a store cannot be made, once that is known.
+    test rows; `keep_beside` what is written beside an adapter that stays; `broken` why a representation of a store
+    cannot be made, once that is known.
     """
 
     config: CompareConfig

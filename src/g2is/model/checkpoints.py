@@ -5,12 +5,12 @@ digest of every other file. The one before is kept until the next is complete, a
 a training goes on from that one.
 """
 
-import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from g2is.errors import StoreError
+from g2is.store.digests import digest_of
 from g2is.store.files import fsync, read_json, remove, write_json
 
 COMPLETE = "complete"
@@ -58,9 +58,4 @@ def _problem(checkpoint: Path) -> str | None:
 
 def _digests(checkpoint: Path) -> dict[str, str]:
     files = sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != COMPLETE)
-    found = {}
-    for path in files:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
-        found[path.relative_to(checkpoint).as_posix()] = digest.hexdigest()
-    return found
+    return {path.relative_to(checkpoint).as_posix(): digest_of(path) for path in files}
