@@ -8,6 +8,8 @@ import pytest
 import yaml
 from small_run import MODEL
 
+from g2is.store.digests import record_digests
+
 Command = Callable[..., tuple[int, str, str]]
 FILES = ("selection.parquet", "scores.parquet", "picks.json", "selected.jsonl", "selected.messages.jsonl")
 
@@ -20,6 +22,7 @@ def run(finished: Path, tmp_path: Path) -> Path:
     values = yaml.safe_load((run / "config.yaml").read_text())
     values |= {"out": str(run), "store": str(run / "store")}
     (run / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    record_digests(run, ["config.yaml"])
     return run
 
 

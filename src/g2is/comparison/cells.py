@@ -11,7 +11,7 @@ import numpy as np
 
 from g2is.errors import InputError, StoreError
 from g2is.methods import FULL, UNTUNED
-from g2is.store.files import read_json, write_text
+from g2is.store.files import read_json, sealed, write_text
 
 
 class Key(NamedTuple):
@@ -149,9 +149,10 @@ def from_mapping(values: Mapping[str, Any], where: Path) -> Cell:
 
 
 def write_cell(path: Path, cell: Cell) -> None:
-    """Write `cell` as JSON, atomically, each of its values on a line of its own."""
+    """Write `cell` as JSON with its digest, atomically, each of its values on a line of its own."""
     lines = (
-        f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in as_mapping(cell).items()
+        f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}"
+        for name, value in sealed(as_mapping(cell)).items()
     )
     write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
 

@@ -15,7 +15,7 @@ from g2is.comparison.notes import notes
 from g2is.comparison.statistics import INTERVAL_FRACTION
 from g2is.store.files import write_json, write_text
 
-MARKDOWN, CSV, JSON = "comparison.md", "comparison.csv", "comparison.json"
+MARKDOWN, CSV, JSON = TABLES = "comparison.md", "comparison.csv", "comparison.json"
 FORMAT = 1
 
 _COLUMNS = (

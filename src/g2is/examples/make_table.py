@@ -28,6 +28,7 @@ from g2is.examples.sources import Source, describe, source_sha256
 from g2is.examples.table import GROUP_ROWS, SCHEMA, ExampleTable, MadeTable
 from g2is.examples.tokenize import Rendered, Renderer
 from g2is.progress import Progress
+from g2is.store.digests import damaged_files, record_digests
 from g2is.store.files import write_atomically
 
 _TABLE_VERSION = 3
@@ -65,6 +66,7 @@ def tokenize_files(
         cache_dir.mkdir(parents=True, exist_ok=True)
         write = partial(_write, identity=text, sources=sources, config=config, renderer=renderer, progress=progress)
         _make(cached, bad_rows, write)
+        record_digests(cache_dir, [path.name for path in (cached, bad_rows) if path is not None])
         table = _open(cached, bad_rows, text, sources)
         if table is None:
             raise StoreError(f"{cached}: expected the table just written, found it unreadable; check the disk")
@@ -105,6 +107,8 @@ def describe_losses(kind: str, table: ExampleTable, truncation: str, also_read: 
 
 
 def _open(path: Path, bad_rows: Path | None, identity: str, sources: Sequence[Source]) -> ExampleTable | None:
+    if damaged_files(path.parent, [of.name for of in (path, bad_rows) if of is not None]):
+        return None
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             metadata = file.metadata.metadata or {}

@@ -18,19 +18,29 @@ import numpy as np
 
 from g2is.comparison.cells import Cell, Key, key_of, read_cell, write_cell
 from g2is.comparison.evidence import Comparison, compare_cells
-from g2is.comparison.files import write_comparison
+from g2is.comparison.files import TABLES, write_comparison
 from g2is.comparison.grid import Grid
 from g2is.config.compare import CompareConfig
 from g2is.config.passed_over import passed_over
-from g2is.errors import ConfigError, FingerprintError, G2isError, InputError, ModelError, SelectionError
+from g2is.errors import (
+    ConfigError,
+    FingerprintError,
+    G2isError,
+    InputError,
+    ModelError,
+    SelectionError,
+    StoreError,
+)
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
+from g2is.jobs.made_from import OF_METHODS, of_method
 from g2is.jobs.select import run
 from g2is.jobs.stages import OF_SELECTING
-from g2is.jobs.trials import OF_METHODS, Tested, Trials, of_method, open_trials, run_config, seconds_by_stage
+from g2is.jobs.trials import Tested, Trials, open_trials, run_config, seconds_by_stage
 from g2is.jobs.work_folder import WorkFolder, open_work
 from g2is.machine.environment import environment
 from g2is.methods import FULL, FULL_CUT, RANDOM, UNTUNED
 from g2is.progress import Reporter, Silent
+from g2is.store.digests import record_digests
 from g2is.store.draw import random_order
 from g2is.store.files import remove
 from g2is.store.fingerprint import Fingerprint, flatten
@@ -52,7 +62,7 @@ def compare_methods(config: CompareConfig, reporter: Reporter | None = None, own
     Raises a G2isError for everything a user can mend, of such methods when all else is done; finished cells stay.
     """
     reporter = reporter or Silent()
-    with open_work(config.out, CompareConfig, "comparison") as work:
+    with open_work(config.out, config, "comparison") as work:
         with work.removed_on_error():
             trials = open_trials(config, reporter, own)
             made_from = _made_from(work, config, flatten(trials.made_from))
@@ -206,11 +216,23 @@ def _select(config: CompareConfig, trials: Trials, key: Key, reporter: Reporter)
 
 
 def _compared(config: CompareConfig, grid: Grid, trials: Trials) -> Comparison:
-    cells = [read_cell(path) for path in sorted((config.out / "cells").rglob("*.json"))]  # notes name those left out
+    cells = [_read_own(config, path) for path in sorted((config.out / "cells").rglob("*.json"))]  # left out ones too
     settings = config.model_dump(mode="json", exclude={"command", "out"})
     comparison = compare_cells(cells, grid, len(trials.pool), settings, environment(), trials.remarks)
     write_comparison(config.out, comparison)
+    record_digests(config.out, TABLES)
     return comparison
+
+
+def _read_own(config: CompareConfig, path: Path) -> Cell:
+    """The cell in the file `path`. Raises StoreError if it is another one than belongs there."""
+    cell = read_cell(path)
+    if _path(config, cell.key) != path:
+        raise StoreError(
+            f"{path}: expected the cell that its place tells, found {cell.key}. Remove the file and give the command"
+            " again: that cell alone is made anew"
+        )
+    return cell
 
 
 def _path(config: CompareConfig, key: Key) -> Path:

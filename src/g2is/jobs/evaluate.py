@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from g2is.config import EvaluateConfig
+from g2is.errors import StoreError
 from g2is.evaluation import tasks as lm_eval_tasks
 from g2is.evaluation.rows import Evaluation, evaluate_rows
 from g2is.evaluation.table import read_answers, write_answers
@@ -27,10 +28,11 @@ from g2is.examples.as_trained import RECORD, AsTrained, render_as_trained
 from g2is.examples.tokenize import Renderer
 from g2is.jobs.model_identity import identify
 from g2is.jobs.test_rows import TestRows, describe_questions, how_judged, read_test
-from g2is.jobs.work_folder import WorkFolder, open_work
+from g2is.jobs.work_folder import BAD_ROWS, WorkFolder, open_work
 from g2is.model.adapter import check_adapter, find_adapter, load_adapter
 from g2is.model.folder import ModelFolder, find_model, resolve_device
 from g2is.progress import Reporter, Silent
+from g2is.store.digests import DIGESTS, damaged_files, record_digests
 from g2is.store.files import read_json, remove, write_json, write_json_lines
 from g2is.store.fingerprint import Fingerprint, flatten
 from g2is.store.moments import adapter_digest
@@ -65,12 +67,17 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
     names = config.evaluation.tasks
     if names:
         lm_eval_tasks.check_installed()
-    with open_work(config.out, EvaluateConfig, "test") as work, work.removed_on_error():
+    with open_work(config.out, config, "test") as work, work.removed_on_error():
         device = resolve_device(config.execution.device)
         folder = find_model(config.model)
         adapter = None if config.adapter is None else find_adapter(config.adapter)
         if adapter is not None:
             check_adapter(folder, adapter)
+            if damaged := damaged_files(adapter):
+                raise StoreError(
+                    f"{adapter / damaged[0]}: expected the adapter as g2is wrote it, found this file changed or gone."
+                    f" Put it back; or, if it was changed on purpose, remove {adapter / DIGESTS}"
+                )
         models = _Models(folder, adapter, device)
         rendered = render_as_trained(folder, adapter, config.examples, "test")
         config, tokenizer = config.model_copy(update={"examples": rendered.config}), rendered.tokenizer
@@ -96,10 +103,12 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
                 **({} if test is None else test.made_from),
             }
         )
+        _check_sound(config.out)
         _bind(work, config, made_from, test)
         evaluation = Evaluation(np.zeros(0), np.zeros(0, np.int64))
         if test is not None:
-            write_json_lines(config.out / "bad_rows.jsonl", test.bad_rows)
+            write_json_lines(config.out / BAD_ROWS, test.bad_rows)
+            record_digests(config.out, [BAD_ROWS])
             if config.evaluation.generate:
                 for text in describe_questions("test", test, tokenizer):
                     reporter.notice(text)
@@ -118,12 +127,24 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
                         progress,
                     )
                 write_answers(config.out / ANSWERS, test.table.rows, test.table.ids, evaluation)
+                record_digests(config.out, [ANSWERS])
             evaluation = read_answers(config.out / ANSWERS)
         if unfinished:
             evaluation = replace(evaluation, tasks=_run_tasks(config, tasks, models, tokenizer, reporter))
             write_json(config.out / RESULT, {**evaluation.summary, "made_from": made_from, "versions": _versions()})
+            record_digests(config.out, [RESULT])
             remove(config.out / _TASKS)
     return replace(evaluation, tasks=read_json(config.out / RESULT)["tasks"])
+
+
+def _check_sound(out: Path) -> None:
+    """Raise StoreError if what an evaluation wrote is not as it was written; what is gone is made again."""
+    damaged = [name for name in damaged_files(out, [ANSWERS, RESULT]) if (out / name).exists()]
+    if damaged:
+        raise StoreError(
+            f"{out / damaged[0]}: expected what the evaluation wrote, found it changed. Put it back, or evaluate again"
+            f" with `g2is verify {out} --repair`"
+        )
 
 
 def _bind(work: WorkFolder, config: EvaluateConfig, made_from: Fingerprint, test: TestRows | None) -> None:

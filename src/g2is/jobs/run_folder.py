@@ -32,11 +32,12 @@ from g2is.config.io import load, to_yaml
 from g2is.config.passed_over import without_passed_over
 from g2is.config.selection import deciding, with_defaults
 from g2is.jobs.stages import Stage
-from g2is.jobs.work_folder import WorkFolder, open_work
+from g2is.jobs.work_folder import BAD_ROWS, WorkFolder, open_work
 from g2is.outputs.tables import SCORES, SELECTION
 from g2is.progress import Progress, Reporter
 from g2is.selection.core import CoreKnowledge
 from g2is.selection.record import Picks, Walk
+from g2is.store.digests import record_digests
 from g2is.store.files import read_json, remove, write_json, write_json_lines
 from g2is.store.fingerprint import flatten
 
@@ -140,7 +141,8 @@ class RunFolder:
 
     def write_bad_rows(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """List the rows of the files that could not be used."""
-        write_json_lines(self.path / "bad_rows.jsonl", rows)
+        write_json_lines(self.path / BAD_ROWS, rows)
+        record_digests(self.path, [BAD_ROWS])
 
     def write_summary(self) -> dict[str, Any]:
         """Write counts, and seconds by stage and peak memory of this sitting and those before; returns this one's."""
@@ -160,7 +162,7 @@ def open_run(path: Path, config: Section, reporter: Reporter, *, selects: bool =
     select (`selects` is false), those of the selection are not compared. Raises FingerprintError naming each differing
     key, StoreError if the folder is in use or cannot be written to.
     """
-    with open_work(path, type(config), "run") as work:
+    with open_work(path, config, "run") as work:
         bound = (path / "selection.parquet").exists()
         if bound:
             stored = load(work.settings)

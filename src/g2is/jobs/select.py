@@ -28,7 +28,7 @@ from g2is.config.io import load, parse
 from g2is.engine.local import LocalEngine
 from g2is.errors import InputError, ModelError, StoreError
 from g2is.examples.dataset import Examples
-from g2is.examples.filter import Filtered, write_excluded
+from g2is.examples.filter import EXCLUDED, Filtered, write_excluded
 from g2is.examples.keys import overlap
 from g2is.examples.sources import describe, find_sources, source_sha256
 from g2is.gradients.extract import Extractor, load_extractor
@@ -96,6 +96,7 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None, own: 
             if selects:  # a wrong budget shows before the hours of work
                 plan = plan_for(config.selection, examples)
                 write_excluded(examples.filtered, folder.path)
+                record_digests(folder.path, [EXCLUDED])
         checkpoints = warm_up(prepared, store, examples.filtered, folder) if measures else []
         made_by: MadeBy = checkpoints if measures else None
         selection = None

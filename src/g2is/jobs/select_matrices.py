@@ -8,7 +8,7 @@ import torch
 from g2is.config import MatrixWalkConfig
 from g2is.config.targets import TARGET
 from g2is.jobs.custom import BUILT_IN_ONLY
-from g2is.jobs.run_folder import open_run
+from g2is.jobs.run_folder import CHOSEN, open_run
 from g2is.jobs.stages import Stage
 from g2is.methods import selector_kind
 from g2is.outputs.tables import nearest_ids, write_tables
@@ -21,6 +21,7 @@ from g2is.selection.limits import Limits
 from g2is.selection.problem import TargetRows
 from g2is.selection.record import Picks, Walk
 from g2is.selection.similarity import UnitRows
+from g2is.store.digests import record_digests
 
 
 @dataclass(frozen=True)
@@ -86,5 +87,6 @@ def walk_matrices(config: MatrixWalkConfig, reporter: Reporter | None = None) ->
         folder.write_record(record, selected.core)
         nearest = nearest_ids(record.steps, pool, {TARGET: (target, [str(row) for row in range(len(target))])})
         write_tables(config.out, record, ids, numbers, selected.scored, nearest, {})
+        record_digests(config.out, CHOSEN)
         folder.write_summary()
     return record

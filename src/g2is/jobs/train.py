@@ -16,7 +16,7 @@ from typing import Any
 from g2is.config import ExamplesConfig, TrainConfig
 from g2is.config.commands import SETTINGS, command_of
 from g2is.config.io import load, parse
-from g2is.errors import ConfigError, InputError, ModelError
+from g2is.errors import ConfigError, InputError, ModelError, StoreError
 from g2is.examples.as_trained import keep_rendering, taking
 from g2is.examples.columns import check_columns
 from g2is.examples.make_table import describe_losses, tokenize_files
@@ -25,15 +25,15 @@ from g2is.examples.sources import find_sources
 from g2is.examples.tokenize import make_renderer
 from g2is.jobs.lora_reach import say_reach
 from g2is.jobs.model_identity import identify
-from g2is.jobs.work_folder import open_work
+from g2is.jobs.work_folder import BAD_ROWS, open_work
 from g2is.model.folder import find_model, resolve_device
 from g2is.model.trainer import check_reporting
 from g2is.outputs.examples import MESSAGES
 from g2is.progress import Reporter, Silent
-from g2is.store.digests import damaged_files
+from g2is.store.digests import damaged_files, record_digests
 from g2is.store.files import remove, write_json_lines
 from g2is.store.fingerprint import flatten
-from g2is.training.tune import ADAPTER, finished_tuning, tune
+from g2is.training.tune import ADAPTER, damaged_adapter, finished_tuning, tune
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
     reporter = reporter or Silent()
     config = _rendered_as_selected(config)
     check_reporting(config.execution)
-    with open_work(config.out, TrainConfig, "training") as work, work.removed_on_error():
+    with open_work(config.out, config, "training") as work, work.removed_on_error():
         device = resolve_device(config.execution.device)
         model = find_model(config.model)
         tokenizer = model.tokenizer()
@@ -78,7 +78,13 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
         if work.is_bound:
             work.check_same(work.made_from(), made_from, "a training")
         work.bind(made_from, config)
-        write_json_lines(config.out / "bad_rows.jsonl", table.bad_rows())
+        write_json_lines(config.out / BAD_ROWS, table.bad_rows())
+        record_digests(config.out, [BAD_ROWS])
+        if damaged := damaged_adapter(config.out):
+            raise StoreError(
+                f"{config.out / damaged[0]}: expected what the training wrote, found it changed or gone. Put it back,"
+                f" or train again from the start with `g2is verify {config.out} --repair`"
+            )
         if finished_tuning(config.out) is None:
             rows = table.token_rows()
             keep = keep_rendering(model, tokenizer, renderer, config.examples, reporter.notice)

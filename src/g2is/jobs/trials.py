@@ -27,30 +27,30 @@ from g2is.config.compare import CompareConfig
 from g2is.config.io import parse
 from g2is.config.representation import read_by
 from g2is.config.targets import titled
-from g2is.errors import ConfigError, ModelError, SelectionError
+from g2is.errors import ModelError, SelectionError
 from g2is.evaluation.rows import Evaluation, evaluate_rows
 from g2is.evaluation.table import read_answers, write_answers
 from g2is.examples.as_trained import keep_rendering
 from g2is.examples.dataset import Examples
-from g2is.examples.filter import Filtered
 from g2is.examples.read import how_read
 from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import make_renderer
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
-from g2is.jobs.prepare import Prepared, prepare
+from g2is.jobs.made_from import as_selected, digest_of_rows, fingerprints
+from g2is.jobs.prepare import prepare
 from g2is.jobs.read_data import plan_for, read_inputs
-from g2is.jobs.representation import maker_of
 from g2is.jobs.stages import OF_REPRESENTING, stage_id
 from g2is.jobs.test_rows import TestRows, describe_questions, how_judged, read_test, shared_rows
-from g2is.methods import GRADIENT, NONE, OWN, RANDOM, REPRESENTATIONS
+from g2is.jobs.work_folder import BAD_ROWS
+from g2is.methods import GRADIENT, NONE, RANDOM
 from g2is.model.adapter import load_adapter, target_modules
 from g2is.model.folder import ModelFolder, resolve_device
-from g2is.progress import Reporter, Silent
+from g2is.progress import Reporter
+from g2is.store.digests import damaged_files, record_digests
 from g2is.store.files import read_json, remove, write_json, write_json_lines
 from g2is.store.manifest import stored_forms
-from g2is.training.tune import ADAPTER, finished_tuning, tune
+from g2is.training.tune import ADAPTER, TRAINING, damaged_adapter, finished_tuning, tune
 
-OF_METHODS = "methods: "  # begins the keys of `made_from` that belong to one method alone
 _SECONDS = "seconds.json"
 
 
@@ -87,7 +87,7 @@ class Trials:
     def test_untuned(self, target: str, reporter: Reporter) -> Tested:
         """Test the model as it is."""
         folder = self.config.out / "tuned" / "untuned"
-        if not (folder / f"{target}.parquet").exists():
+        if not self._is_tested(folder, target, reporter):
             self._test(folder, target, self.model.load(self.device), reporter)
         return self._tested(folder, target, 0, 0.0)
 
@@ -99,10 +99,13 @@ class Trials:
         Raises ModelError if the training diverges.
         """
         folder = self.config.out / "tuned" / self._digest(positions, tuning)
-        untested = [target for target in targets if not (folder / f"{target}.parquet").exists()]
+        untested = [target for target in targets if not self._is_tested(folder, target, reporter)]
         model: Any = None
-        if finished_tuning(folder) is None or (untested and not (folder / ADAPTER).exists()):
-            remove(folder / "training.json")  # an adapter that was not kept is trained again for another target
+        is_tuned = finished_tuning(folder) is not None
+        if not is_tuned or (untested and damaged_adapter(folder)):
+            if is_tuned and (folder / ADAPTER).exists():
+                reporter.notice(f"{folder / ADAPTER}: found it damaged; it is trained again")
+            remove(folder / TRAINING)  # an adapter that was not kept is trained again for another target
             rows = self.pool.token_rows(positions)
             with reporter.stage("tune", "steps") as progress:
                 model = tune(
@@ -136,6 +139,17 @@ class Trials:
         total.update(self.pool.keys[positions].tobytes())
         return total.hexdigest()
 
+    def _is_tested(self, folder: Path, target: str, reporter: Reporter) -> bool:
+        """Whether the answers for `target` are there as they were written; `reporter` is told of damaged ones."""
+        answers = f"{target}.parquet"
+        if not (folder / answers).exists():
+            return False
+        if damaged := damaged_files(folder, [answers, _SECONDS]):
+            reporter.notice(f"{folder}: found {', '.join(damaged)} damaged; {titled(target)} is tested again")
+        for name in damaged:
+            remove(folder / name)
+        return not damaged and target in read_json(folder / _SECONDS)
+
     def _test(self, folder: Path, target: str, model: Any, reporter: Reporter) -> None:
         test, begin = self.tests[target], monotonic()
         with reporter.stage(f"test on {titled(target)}", "rows") as progress:
@@ -151,6 +165,7 @@ class Trials:
         taken = read_json(folder / _SECONDS) if (folder / _SECONDS).exists() else {}
         write_json(folder / _SECONDS, {**taken, target: round(monotonic() - begin, 2)})
         write_answers(folder / f"{target}.parquet", test.table.rows, test.table.ids, evaluation)
+        record_digests(folder, [_SECONDS, f"{target}.parquet"])
 
     def _tested(self, folder: Path, target: str, num_steps: int, tuned_for: float) -> Tested:
         seconds = {"tune": tuned_for, "evaluate": read_json(folder / _SECONDS)[target]}
@@ -175,7 +190,7 @@ def open_trials(config: CompareConfig, reporter: Reporter, own: Own = BUILT_IN_O
         name: read_test(files, config.examples, of_tests, tokenizer, cache, reporter)
         for name, files in config.tests.items()
     }
-    representations = _fingerprints(config, prepared)
+    representations = fingerprints(config, prepared)
     learned = {"learn_end_of_turn": config.examples.learn_end_of_turn}  # in targets, which have a renderer of their own
     made_from = {
         "model": prepared.identity.in_manifest(),
@@ -186,18 +201,17 @@ def open_trials(config: CompareConfig, reporter: Reporter, own: Own = BUILT_IN_O
         "warmup": config.warmup.model_dump(mode="json", exclude={"seed"}),
         "target_form": config.gradients.target_form,
         "projection": config.gradients.projection.model_dump(mode="json", exclude={"seed"}),
-        "rows": _digest_of_rows(examples.filtered),
+        "rows": digest_of_rows(examples.filtered),
         **{
             key: value
             for name in (RANDOM, *config.methods)
-            for key, value in _as_selected(config, name, own, representations).items()
+            for key, value in as_selected(config, name, own, representations).items()
         },
         "tuning": config.tuning.model_dump(mode="json", exclude={"seed"}),
         "evaluation": how_judged(config.evaluation),
     }
-    write_json_lines(
-        config.out / "bad_rows.jsonl", chain(examples.bad_rows(), *(test.bad_rows for test in tests.values()))
-    )
+    write_json_lines(config.out / BAD_ROWS, chain(examples.bad_rows(), *(test.bad_rows for test in tests.values())))
+    record_digests(config.out, [BAD_ROWS])
     remarks = shared_rows(prepared, config, examples, tests)
     if config.evaluation.generate:
         remarks += [text for name, test in tests.items() for text in describe_questions(titled(name), test, tokenizer)]
@@ -222,45 +236,6 @@ def _check_budgets(config: CompareConfig, examples: Examples) -> None:
                     f"budgets: expected different ones, found {same} and {budget}, which both are {found.amount}"
                     f" {found.unit} of this pool; leave one out"
                 )
-
-
-def _digest_of_rows(filtered: Filtered) -> str:
-    """Which rows of the pool may be selected, and which are whatever a method says, wherever the lists of them lie."""
-    total = hashlib.blake2b(filtered.pool.rows.tobytes(), digest_size=16)
-    total.update(filtered.included.tobytes())
-    return total.hexdigest()
-
-
-def _fingerprints(config: CompareConfig, prepared: Prepared) -> dict[str, Mapping[str, Any]]:
-    """What decides the rows of each representation that a method looks at, but gradients and the user's own."""
-    settings = [config.selection_of(name, config.budgets[0], 0) for name in config.methods]
-    found: dict[str, Mapping[str, Any]] = {}
-    for name in {of_method.representation for of_method in settings} & REPRESENTATIONS.keys():
-        try:
-            found[name] = maker_of(name, prepared, Silent()).fingerprint
-        except (ConfigError, ModelError):  # no cell can be made of it; those that are there were made otherwise
-            found[name] = config.representation.model_dump(mode="json")
-    return found
-
-
-def _as_selected(
-    config: CompareConfig, name: str, own: Own, representations: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Any]:
-    """What a method's selections depend on, beside budget and seed; lists of rows by what they came to."""
-    settings = config.selection_of(name, config.budgets[0], 0)
-    lists_and_places = {"budget", "seed", "include", "exclude", "exclude_overlap"}
-    found = settings.model_dump(mode="json", exclude=lists_and_places)
-    if settings.representation == GRADIENT:
-        found["form"] = settings.form or config.gradients.forms[0]
-    found |= representations.get(settings.representation, {})
-    if OWN in settings.selector + settings.representation:
-        found["own"] = own.versions
-    return {f"{of_method(name)}{setting}": value for setting, value in found.items()}
-
-
-def of_method(name: str) -> str:
-    """What the keys of `made_from` begin with that belong to this method alone; no name has a colon in it."""
-    return f"{OF_METHODS}{name}: "
 
 
 def seconds_by_stage(run: Path) -> dict[str, float]:

@@ -15,11 +15,13 @@ from typing import Any
 from g2is.config import Section
 from g2is.config.commands import SETTINGS, check_command
 from g2is.config.io import dump
+from g2is.errors import StoreError
+from g2is.store.digests import damaged_files, digest_of_text, noted_digest, record_digests
 from g2is.store.files import read_json, remove, write_json, write_text
 from g2is.store.fingerprint import Fingerprint, check_same
 from g2is.store.lock import locked, removed_on_error
 
-_MANIFEST = "manifest.json"
+MANIFEST, BAD_ROWS = "manifest.json", "bad_rows.jsonl"
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class WorkFolder:
     @property
     def is_bound(self) -> bool:
         """Whether it says what its work is made from."""
-        return (self.path / _MANIFEST).exists()
+        return (self.path / MANIFEST).exists()
 
     def removed_on_error(self) -> AbstractContextManager[None]:
         """While the input is still being read: a folder that was made for unusable input goes again."""
@@ -45,7 +47,7 @@ class WorkFolder:
 
     def made_from(self) -> dict[str, Any]:
         """What the work is made from. Raises StoreError if the folder does not say it."""
-        return read_json(self.path / _MANIFEST)
+        return read_json(self.path / MANIFEST)
 
     def check_same(
         self, stored: Fingerprint, asked: Fingerprint, what: str, otherwise: str = "name another --out"
@@ -55,25 +57,40 @@ class WorkFolder:
 
     def bind(self, made_from: Fingerprint, config: Section) -> None:
         """Write what the work is made from, then the settings."""
-        write_json(self.path / _MANIFEST, made_from)
+        write_json(self.path / MANIFEST, made_from)
+        record_digests(self.path, [MANIFEST])
         self.write_settings(config)
 
     def unbind(self) -> None:
         """Forget what the work was made from: other settings may be tried in the same folder."""
-        remove(self.path / _MANIFEST)
+        remove(self.path / MANIFEST)
+        record_digests(self.path, [MANIFEST])
 
     def write_settings(self, config: Section) -> None:
         """Write every setting, defaults spelled out."""
         write_text(self.settings, dump(config))
+        record_digests(self.path, [SETTINGS])
 
 
 @contextmanager
-def open_work(path: Path, model: type[Section], what: str) -> Iterator[WorkFolder]:
-    """Make the folder at `path`, or open it, for the command whose settings are a `model`; messages call it a `what`.
+def open_work(path: Path, config: Section, what: str) -> Iterator[WorkFolder]:
+    """Make the folder at `path`, or open it, for the command whose settings are `config`; messages call it a `what`.
 
-    Raises StoreError if another process holds it, it cannot be written to, or it is of another command; ConfigError if
-    the settings in it cannot be read.
+    Raises StoreError if another process holds it, it cannot be written to, or it is of another command; also if the
+    settings in it are not as they were written, unless that was as `config`, which are then written anew.
     """
     with locked(path, what) as new:
-        check_command(path, model)
+        if SETTINGS in damaged_files(path, [SETTINGS]):
+            _mend_settings(path, config, what)
+        check_command(path, type(config))
         yield WorkFolder(path, new)
+
+
+def _mend_settings(path: Path, config: Section, what: str) -> None:
+    if noted_digest(path, SETTINGS) != digest_of_text(dump(config)):
+        raise StoreError(
+            f"{path / SETTINGS}: expected the settings as this {what} wrote them, found them changed. Give the command"
+            " that made it once more, with its flags, which writes them again; or, for other settings, name another"
+            " --out"
+        )
+    write_text(path / SETTINGS, dump(config))

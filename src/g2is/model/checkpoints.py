@@ -1,38 +1,52 @@
 """The Trainer's checkpoints: which of them a stopped training may go on from.
 
 The Trainer writes them in place. One counts only with the file `complete` in it, which is written last and holds the
-digest of every other file. The one before is kept until the next is complete, and longer: where the last is damaged,
-a training goes on from that one.
+digest of every other file, and that of the rows that are trained on. The one before is kept until the next is complete,
+and longer: where the last is damaged, a training goes on from that one.
 """
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
+
 from g2is.errors import StoreError
+from g2is.model.batches import Row
 from g2is.store.digests import digest_of
 from g2is.store.files import fsync, read_json, remove, write_json
 
 COMPLETE = "complete"
 _PREFIX = "checkpoint-"
+_ROWS = "rows"  # no file of a checkpoint is called so
 
 
-def seal(checkpoint: Path) -> None:
-    """Make the checkpoint durable, and mark it as complete with the digests of its files."""
+def digest_of_rows(rows: Sequence[Row]) -> str:
+    """A hash of the rows that a training is of, in their order."""
+    total = hashlib.blake2b(digest_size=16)
+    for ids, learned in rows:
+        total.update(len(ids).to_bytes(8) + np.asarray(ids, np.int64).tobytes() + np.asarray(learned, bool).tobytes())
+    return total.hexdigest()
+
+
+def seal(checkpoint: Path, rows_digest: str) -> None:
+    """Make the checkpoint durable, and mark it as complete with the digests of its files and of its training's rows."""
     fsync(checkpoint)
-    write_json(checkpoint / COMPLETE, _digests(checkpoint))
+    write_json(checkpoint / COMPLETE, {_ROWS: rows_digest, **_digests(checkpoint)})
 
 
-def keep_sound(folder: Path, notice: Callable[[str], None]) -> Path | None:
+def keep_sound(folder: Path, rows_digest: str, notice: Callable[[str], None]) -> Path | None:
     """Remove every checkpoint in `folder` that is not complete or not as it was written; return the last one left.
 
-    `notice` is told of each that is damaged. An older one may be half removed by the Trainer's rotation: its marker
+    One of a training on other rows than those of `rows_digest` goes too. `notice` is told of each that is damaged. An
+    older one may be half removed by the Trainer's rotation: its marker
     goes first, lest it be taken for whole later.
     """
     checkpoints = sorted(folder.glob(f"{_PREFIX}*"), key=lambda path: int(path.name.removeprefix(_PREFIX)))
     sound = None
     for checkpoint in checkpoints:
-        problem = _problem(checkpoint)
+        problem = problem_of(checkpoint, rows_digest)
         if problem is None:
             sound = checkpoint
             continue
@@ -43,15 +57,17 @@ def keep_sound(folder: Path, notice: Callable[[str], None]) -> Path | None:
     return sound
 
 
-def _problem(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint, or None."""
+def problem_of(checkpoint: Path, rows_digest: str | None = None) -> str | None:
+    """What is wrong with a checkpoint, of a training on the rows of `rows_digest` if these are known; or None."""
     if not (checkpoint / COMPLETE).exists():
         return "not complete"
     changed = [COMPLETE]
     with suppress(StoreError, OSError):
         written, found = read_json(checkpoint / COMPLETE), _digests(checkpoint)
+        rows = written.pop(_ROWS, None)
         if written == found:
-            return None
+            same = rows is None or rows_digest in (None, rows)  # older ones do not say it
+            return None if same else "expected a checkpoint of a training on these rows, found one on others"
         changed = sorted(name for name in written.keys() | found.keys() if written.get(name) != found.get(name))
     return f"expected the checkpoint as it was written, found {', '.join(changed[:3])} damaged"
 

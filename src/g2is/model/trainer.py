@@ -18,7 +18,7 @@ from g2is.config import ExecutionConfig, TuningConfig, WarmupConfig
 from g2is.errors import ConfigError, G2isError, ModelError, TooLittleMemoryError, first_line
 from g2is.machine.memory import is_out_of_memory
 from g2is.model.batches import Batch, Row, pad_batch
-from g2is.model.checkpoints import keep_sound, seal
+from g2is.model.checkpoints import digest_of_rows, keep_sound, seal
 from g2is.model.losses import token_losses
 from g2is.model.parameters import trainable_parameters, without_gradient
 from g2is.model.step_order import StepOrder
@@ -48,7 +48,8 @@ def train_adapter(
     not fit in memory; TooLittleMemoryError if that step comes after a complete checkpoint; ConfigError as
     `check_reporting`.
     """
-    resume_from = keep_sound(folder, notice)
+    rows_digest = digest_of_rows(rows)
+    resume_from = keep_sound(folder, rows_digest, notice)
     check_reporting(execution)
     with _logging_below(folder.parent / "logs", execution.report_to):
         trainer = _SortedSteps(
@@ -56,7 +57,7 @@ def train_adapter(
             args=_arguments(folder, config, schedule, execution, next(model.parameters()), len(rows)),
             train_dataset=list(rows),
             data_collator=_collate,
-            callbacks=[_Watch(trainable_parameters(model), progress), *callbacks],
+            callbacks=[_Watch(trainable_parameters(model), rows_digest, progress), *callbacks],
         )
         trainer.remove_callback(PrinterCallback)  # progress is ours to report
         trainer.model_accepts_loss_kwargs = True  # else the step's tokens are not counted for every model
@@ -79,7 +80,7 @@ def _too_little_memory(
         f"expected memory for {device_batch} examples of up to {longest} tokens in a training step, found too little"
     )
     lower = f"{section}.device_batch_size, examples.max_length or {section}.lora.rank"
-    if (checkpoint := keep_sound(folder, lambda _: None)) is None:
+    if (checkpoint := keep_sound(folder, digest_of_rows(rows), lambda _: None)) is None:
         return ModelError(f"{found}. Lower {lower}, or use a device with more ({first_line(error)})")
     return TooLittleMemoryError(
         f"{found}. {checkpoint} is kept: where there is more memory, the same command goes on from it. Or lower"
@@ -156,8 +157,9 @@ class _Watch(TrainerCallback):
     The notes lie in the Trainer's own history, so that a training that was stopped goes on counting.
     """
 
-    def __init__(self, parameters: dict[str, Any], progress: Progress) -> None:
+    def __init__(self, parameters: dict[str, Any], rows_digest: str, progress: Progress) -> None:
         self._parameters = parameters
+        self._rows_digest = rows_digest
         self._progress = progress
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -169,7 +171,7 @@ class _Watch(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        seal(checkpoint)
+        seal(checkpoint, self._rows_digest)
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any

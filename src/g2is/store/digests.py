@@ -42,6 +42,18 @@ def damaged_files(folder: Path, names: Iterable[str] | None = None) -> list[str]
     return [name for name in wanted if not (folder / name).is_file() or digest_of(folder / name) != noted[name]]
 
 
+def noted_digest(folder: Path, name: str) -> str | None:
+    """What was noted of a file of `folder`; None where nothing was, or the notes are damaged."""
+    with suppress(StoreError):
+        return str(read_json(folder / DIGESTS)[name]) if name in read_json(folder / DIGESTS) else None
+    return None
+
+
+def digest_of_text(text: str) -> str:
+    """What `digest_of` gives for a file of this text, in UTF-8."""
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
 def digest_of(path: Path) -> str:
     """A hash of a file's bytes, 32 hex digits."""
     with path.open("rb") as file:

@@ -96,7 +96,12 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 def as_json(value: Mapping[str, Any]) -> str:
     """What `write_json` writes."""
-    return plain_json({**value, _DIGEST: _digest_of(value)})
+    return plain_json(sealed(value))
+
+
+def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """`value` and its digest, which `read_json` looks for."""
+    return {**value, _DIGEST: _digest_of(value)}
 
 
 def plain_json(value: Mapping[str, Any]) -> str:
@@ -133,13 +138,20 @@ def read_json(path: Path) -> dict[str, Any]:
         ) from None
     if not isinstance(value, dict):
         raise StoreError(f"{path}: expected a JSON object, found {type(value).__name__}")
-    digest = value.pop(_DIGEST, None)
-    if digest is not None and digest != _digest_of(value):
+    if not _is_as_sealed(value):
         raise StoreError(
             f"{path}: expected the file as g2is wrote it, found it changed or damaged (its digest is another). Put a"
             " whole copy back, or name another folder"
         )
     return value
+
+
+def _is_as_sealed(value: dict[str, Any]) -> bool:
+    """Whether a value is what its digest, which is taken out of it, was made of; one without may be an older file."""
+    if _DIGEST in value:
+        return bool(value.pop(_DIGEST) == _digest_of(value))
+    last = next(reversed(value), None)  # the digest itself, under a damaged name?
+    return last is None or value[last] != _digest_of({name: of for name, of in value.items() if name != last})
 
 
 def _digest_of(value: Mapping[str, Any]) -> str:

@@ -3,8 +3,8 @@
 Folder layout:
 
     trainer/checkpoint-N/    the Trainer's own, removed in the end
-    adapter/                 adapter_model.safetensors, adapter_config.json: PEFT loads it
-    training.json            written last: examples, steps, seconds, the loss by step
+    adapter/                 adapter_model.safetensors, adapter_config.json: PEFT loads it; digests.json
+    training.json            written last: examples, steps, seconds, the loss by step, and which digests.json it is
 """
 
 from collections.abc import Callable, Sequence
@@ -15,15 +15,18 @@ import torch
 from peft import PeftModel
 
 from g2is.config import ExecutionConfig, TuningConfig
+from g2is.errors import StoreError
 from g2is.model.adapter import attach_adapter
 from g2is.model.batches import Row
 from g2is.model.folder import ModelFolder
 from g2is.model.trainer import save_adapter, train_adapter
 from g2is.progress import Progress
+from g2is.store.digests import DIGESTS, damaged_files, digest_of, record_digests
 from g2is.store.files import read_json, remove, write_atomically, write_json
 
 ADAPTER = "adapter"
-_RECORD = "training.json"
+TRAINING = "training.json"
+_DIGEST = "adapter_digest"
 _SCHEDULES: dict[str, Literal["linear", "cosine", "constant_with_warmup"]] = {
     "linear": "linear",
     "cosine": "cosine",
@@ -33,10 +36,27 @@ _SCHEDULES: dict[str, Literal["linear", "cosine", "constant_with_warmup"]] = {
 
 def finished_tuning(folder: Path) -> dict[str, Any] | None:
     """The record of a tuning that ran to its end in `folder`, or None."""
-    if not (folder / _RECORD).exists():
+    if not (folder / TRAINING).exists():
         return None
     remove(folder / "trainer")  # if a kill left some of it
-    return read_json(folder / _RECORD)
+    return read_json(folder / TRAINING)
+
+
+def damaged_adapter(folder: Path) -> list[str]:
+    """Which files of the finished tuning in `folder` are not as they were written, by their paths below it.
+
+    Those of an older version were not noted, and are taken as they are.
+    """
+    try:
+        noted = (finished_tuning(folder) or {}).get(_DIGEST)
+    except StoreError:
+        return [TRAINING]
+    if noted is None:
+        return []
+    adapter = folder / ADAPTER
+    if not (adapter / DIGESTS).is_file() or digest_of(adapter / DIGESTS) != noted:
+        return [f"{ADAPTER}/{DIGESTS}"]
+    return [f"{ADAPTER}/{name}" for name in damaged_files(adapter)]
 
 
 def tune(
@@ -67,15 +87,17 @@ def tune(
         save_adapter(adapted, temporary)
         if keep_beside is not None:
             keep_beside(temporary)
+        record_digests(temporary, sorted(path.name for path in temporary.iterdir()))
 
     write_atomically(folder / ADAPTER, write)
     write_json(
-        folder / _RECORD,
+        folder / TRAINING,
         {
             "num_examples": len(rows),
             "num_steps": state.global_step,
             "seconds": by_step[-1]["seconds"],
             "loss_by_step": [round(entry["loss"], 6) for entry in by_step],
+            _DIGEST: digest_of(folder / ADAPTER / DIGESTS),
         },
     )
     remove(trainer_folder)

@@ -5,7 +5,7 @@ Folder layout below `warmup/`:
     sample.json              keys of the pool rows drawn, in the order in which they are trained on, written before
                              training: a pool that grows redraws nothing
     trainer/checkpoint-N/    the Trainer's own (`model/checkpoints.py`); removed in the end
-    epoch-E/                 adapter_model.safetensors, adapter_config.json, moments.safetensors
+    epoch-E/                 adapter_model.safetensors, adapter_config.json, moments.safetensors, digests.json
     complete.json            written last: the kept checkpoints, their digests, their mean learning rates, the losses
 """
 
@@ -24,6 +24,7 @@ from g2is.model.batches import Row
 from g2is.model.parameters import trainable_parameters
 from g2is.model.trainer import save_adapter, train_adapter
 from g2is.progress import Progress
+from g2is.store.digests import damaged_files, digest_of, record_digests
 from g2is.store.draw import random_order
 from g2is.store.files import read_json, remove, write_atomically, write_json
 from g2is.store.moments import adapter_digest, save_moments
@@ -70,10 +71,17 @@ def draw_rows(folder: Path, keys: np.ndarray, fraction: float, seed: int) -> np.
     record = folder / SAMPLE
     if not record.exists():
         drawn = random_order(keys, seed, "warm-up")[: sample_size(len(keys), fraction)]
-        write_json(record, {"keys": [keys[row].tobytes().hex() for row in drawn]})
+        write_json(record, {"keys": [keys[row].tobytes().hex() for row in drawn], "seed": seed, "fraction": fraction})
         return drawn
     row_of = {key.tobytes().hex(): row for row, key in reversed(list(enumerate(keys)))}
-    wanted = read_json(record)["keys"]
+    drawn_before = read_json(record)
+    wanted = drawn_before["keys"]
+    if (drawn_before.get("seed", seed), drawn_before.get("fraction", fraction)) != (seed, fraction):
+        raise StoreError(
+            f"{record}: expected the draw of seed {seed} and fraction {fraction}, found that of seed"
+            f" {drawn_before['seed']} and fraction {drawn_before['fraction']}: it is another store's. Put this one's"
+            " back, or name another --store"
+        )
     missing = [key for key in wanted if key not in row_of]
     if missing:
         raise StoreError(
@@ -116,6 +124,7 @@ def train_warmup(
     dropout and optimizer come out bit for bit as in an undisturbed run on the same machine, threads and versions.
     """
     trainer_folder = folder / "trainer"
+    _check_kept(folder, notice)
     keep_each = config.checkpoints == "each"
     state = train_adapter(
         model,
@@ -144,10 +153,21 @@ def train_warmup(
         "num_examples": len(rows),
         "num_steps": state.global_step,
         "loss_by_step": [round(entry["loss"], 6) for entry in history],
+        "sample_digest": digest_of(folder / SAMPLE),
     }
     write_json(folder / "complete.json", record)
     remove(trainer_folder)
     return checkpoints
+
+
+def _check_kept(folder: Path, notice: Callable[[str], None]) -> None:
+    """Begin anew where an epoch's adapter that a stopped warm-up kept is not as it was written."""
+    kept = sorted(folder.glob("epoch-*"))
+    damaged = [f"{epoch / name}" for epoch in kept for name in damaged_files(epoch)]
+    if damaged:
+        notice(f"{damaged[0]}: expected what the stopped warm-up kept, found it damaged; the warm-up begins anew")
+        for leftover in (*kept, folder / "trainer"):
+            remove(leftover)
 
 
 class _Keeper(TrainerCallback):
@@ -176,6 +196,7 @@ class _Keeper(TrainerCallback):
             save_adapter(model, temporary)
             inner = getattr(optimizer, "optimizer", optimizer)  # Accelerate wraps it
             save_moments(moments_of(inner, self._parameters), temporary / "moments.safetensors")
+            record_digests(temporary, sorted(path.name for path in temporary.iterdir()))
 
         write_atomically(target, write)
 

@@ -197,7 +197,7 @@ def test_a_damaged_table_is_made_again(
     damage: Callable[[bytes], bytes], pool: Path, renderer: Renderer, tmp_path: Path
 ) -> None:
     tokenize_file(pool, renderer, tmp_path / "cache")
-    (cached,) = (tmp_path / "cache").iterdir()
+    (cached,) = (tmp_path / "cache").glob("*.parquet")
     whole = cached.read_bytes()
     cached.write_bytes(damage(whole))
     assert len(tokenize_file(pool, renderer, tmp_path / "cache")) == 150
@@ -261,7 +261,7 @@ def test_a_stop_before_the_rename_leaves_no_table_and_the_next_call_makes_it(
     partial = killed.rename(killed.with_name(f".{killed.name}.partial"))
     partial.write_bytes(b"what a killed process leaves behind")
     assert tokenize_file(pool, renderer, tmp_path / "cache").path == killed
-    assert list((tmp_path / "cache").iterdir()) == [killed]
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {killed.name, "digests.json"}
 
 
 def test_progress_rises_to_the_size_of_the_file(

@@ -35,13 +35,13 @@ def config(tmp_path: Path) -> CompareConfig:
 
 
 def test_a_setting_that_a_method_passes_over_does_not_keep_a_comparison_from_going_on(config: CompareConfig) -> None:
-    with open_work(config.out, CompareConfig, "comparison") as work:
+    with open_work(config.out, config, "comparison") as work:
         work.bind(flat(delta=0.9, noise=2.0), config)  # shared by all, as the version before kept it
         assert _made_from(work, config, flat())["methods: g2is: delta"] == 0.9
 
 
 def test_a_setting_that_a_method_reads_does(config: CompareConfig) -> None:
-    with open_work(config.out, CompareConfig, "comparison") as work:
+    with open_work(config.out, config, "comparison") as work:
         work.bind(flat(delta=0.7), config)
         with pytest.raises(FingerprintError, match=r"methods: g2is: delta: there 0.7, asked for 0.9"):
             _made_from(work, config, flat())

@@ -19,21 +19,21 @@ def config_of(out: Path) -> TrainConfig:
 
 def test_a_folder_is_held_by_one_process_and_called_by_its_name(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with open_work(out, TrainConfig, "training") as work:
+    with open_work(out, config_of(out), "training") as work:
         assert (work.path, work.new) == (out, True)
         with pytest.raises(StoreError, match="out: this training is in use by another g2is process"):
-            open_work(out, TrainConfig, "training").__enter__()
-    with open_work(out, TrainConfig, "training") as work:
+            open_work(out, config_of(out), "training").__enter__()
+    with open_work(out, config_of(out), "training") as work:
         assert not work.new
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="file: expected a training folder, found a file"):
-        open_work(tmp_path / "file", TrainConfig, "training").__enter__()
+        open_work(tmp_path / "file", config_of(tmp_path / "file"), "training").__enter__()
 
 
 def test_a_folder_of_another_command_is_refused_before_anything_is_done(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("command: evaluate\n")
     with pytest.raises(StoreError, match="found that of another command"):
-        open_work(tmp_path, TrainConfig, "training").__enter__()
+        open_work(tmp_path, config_of(tmp_path), "training").__enter__()
     assert (tmp_path / "config.yaml").read_text() == "command: evaluate\n"
 
 
@@ -42,7 +42,7 @@ def test_only_a_new_folder_goes_again_and_not_what_too_little_memory_stopped(tmp
     for error, left in ((InputError("no"), False), (TooLittleMemoryError("no"), True), (InputError("no"), True)):
         with (
             pytest.raises(type(error)),
-            open_work(out, TrainConfig, "training") as work,
+            open_work(out, config_of(out), "training") as work,
             work.removed_on_error(),
         ):
             raise error
@@ -50,7 +50,7 @@ def test_only_a_new_folder_goes_again_and_not_what_too_little_memory_stopped(tmp
 
 
 def test_a_bound_folder_says_what_its_work_is_made_from_and_with_what_settings(tmp_path: Path) -> None:
-    with open_work(tmp_path, TrainConfig, "training") as work:
+    with open_work(tmp_path, config_of(tmp_path), "training") as work:
         assert not work.is_bound
         with pytest.raises(StoreError, match=r"manifest\.json: expected a JSON file"):
             work.made_from()
@@ -59,7 +59,7 @@ def test_a_bound_folder_says_what_its_work_is_made_from_and_with_what_settings(t
         assert work.made_from() == {"b": 1, "a": None}
     assert list(json.loads((tmp_path / "manifest.json").read_text())) == ["b", "a", "digest"]
     assert next(iter(yaml.safe_load((tmp_path / "config.yaml").read_text()).items())) == ("command", "train")
-    with open_work(tmp_path, TrainConfig, "training") as work:
+    with open_work(tmp_path, config_of(tmp_path), "training") as work:
         work.check_same(work.made_from(), {"a": None, "b": 1}, "a training")
         with pytest.raises(FingerprintError) as error:
             work.check_same(work.made_from(), {"a": None, "b": 2}, "a training", "wait")

@@ -1,8 +1,9 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from g2is.model.checkpoints import COMPLETE, keep_sound, seal
+from g2is.model.checkpoints import COMPLETE, digest_of_rows, keep_sound, seal
 
 
 def make(folder: Path, *steps: int) -> None:
@@ -11,7 +12,7 @@ def make(folder: Path, *steps: int) -> None:
         (checkpoint / "inner").mkdir(parents=True)
         (checkpoint / "optimizer.pt").write_bytes(bytes(range(100)) + bytes([step]))
         (checkpoint / "inner/rng.pth").write_bytes(b"state")
-        seal(checkpoint)
+        seal(checkpoint, "rows")
 
 
 def damage(path: Path, kind: str) -> None:
@@ -25,10 +26,10 @@ def damage(path: Path, kind: str) -> None:
 
 def test_the_last_sound_checkpoint_is_gone_on_from_and_the_one_before_is_kept(tmp_path: Path) -> None:
     make(tmp_path, 9, 10)
-    assert keep_sound(tmp_path, pytest.fail) == tmp_path / "checkpoint-10"
+    assert keep_sound(tmp_path, "rows", pytest.fail) == tmp_path / "checkpoint-10"
     assert (tmp_path / "checkpoint-9").exists()
     (tmp_path / "checkpoint-11").mkdir()  # half written
-    assert keep_sound(tmp_path, pytest.fail) == tmp_path / "checkpoint-10"
+    assert keep_sound(tmp_path, "rows", pytest.fail) == tmp_path / "checkpoint-10"
     assert not (tmp_path / "checkpoint-11").exists()
 
 
@@ -38,7 +39,7 @@ def test_a_damaged_one_is_said_and_the_one_before_it_taken(name: str, kind: str,
     make(tmp_path, 9, 10)
     damage(tmp_path / "checkpoint-10" / name, kind)
     said: list[str] = []
-    assert keep_sound(tmp_path, said.append) == tmp_path / "checkpoint-9"
+    assert keep_sound(tmp_path, "rows", said.append) == tmp_path / "checkpoint-9"
     assert not (tmp_path / "checkpoint-10").exists()
     if (name, kind) == (COMPLETE, "delete"):  # as a kill leaves it
         assert not said
@@ -50,5 +51,17 @@ def test_an_added_or_foreign_file_is_damage_and_without_a_sound_one_it_starts_an
     make(tmp_path, 3)
     (tmp_path / "checkpoint-3/other").write_text("x")
     said: list[str] = []
-    assert keep_sound(tmp_path, said.append) is None
+    assert keep_sound(tmp_path, "rows", said.append) is None
     assert "other damaged; going on from the one before it: from the start" in said[0]
+
+
+def test_one_of_a_training_on_other_rows_is_said_and_not_gone_on_from(tmp_path: Path) -> None:
+    rows = [(np.array([1, 2]), np.array([False, True])), (np.array([3]), np.array([True]))]
+    others = [(np.array([1]), np.array([False])), (np.array([2, 3]), np.array([True, True]))]
+    assert digest_of_rows(rows) != digest_of_rows(others)
+    (tmp_path / "checkpoint-3").mkdir()
+    seal(tmp_path / "checkpoint-3", digest_of_rows(rows))
+    assert keep_sound(tmp_path, digest_of_rows(rows), pytest.fail) == tmp_path / "checkpoint-3"
+    said: list[str] = []
+    assert keep_sound(tmp_path, digest_of_rows(others), said.append) is None
+    assert "expected a checkpoint of a training on these rows, found one on others" in said[0]
