@@ -57,6 +57,8 @@ def die() -> None:
 
 
 def _main(arguments: list[str], errors: Path, dies_before: str, calls: int) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)  # a job in the background, as tests may be, is told to ignore SIGINT
     with errors.open("wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
