@@ -22,7 +22,7 @@ def run(finished: Path, tmp_path: Path) -> Path:
     values = yaml.safe_load((run / "config.yaml").read_text())
     values |= {"out": str(run), "store": str(run / "store")}
     (run / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
-    record_digests(run, ["config.yaml"])
+    record_digests(run, ["config.yaml"], keep_text=True)
     return run
 
 

@@ -8,7 +8,14 @@ import pytest
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 FILES = sorted(BENCHMARKS.rglob("*.py"))
-MODULES = {path.stem for path in FILES} | {"benchmarks", "speed", "quality", "gpu"}  # by any name they may go by
+PARTS_OF_ONE = ("gpu", "faults")  # commands of several files
+MODULES = {path.stem for path in FILES} | {
+    "benchmarks",
+    "speed",
+    "quality",
+    "gpu",
+    "faults",
+}  # by any name they may go by
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -26,15 +33,15 @@ def imported(path: Path) -> Iterator[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(BENCHMARKS)))
 def test_a_benchmark_imports_only_what_benchmarks_share(path: Path) -> None:
     folder = path.relative_to(BENCHMARKS).parts[0]
-    own = {file.stem for file in FILES if file.parent == path.parent} if folder == "gpu" else set()
+    own = {file.stem for file in FILES if file.parent == path.parent} if folder in PARTS_OF_ONE else set()
     for name in imported(path):
-        first = name.split(".")[0]
+        first = name.split(".")[0] if name.split(".")[0] not in PARTS_OF_ONE else name.split(".")[-1]
         assert first not in MODULES - own, f"{path}: imports {name}"
         if first == "common":
             assert name.split(".")[1] in {file.stem for file in (BENCHMARKS / "common").glob("*.py")}, name
 
 
 def test_every_benchmark_lies_in_a_folder_and_none_grows_past_about_300_lines() -> None:
-    assert {path.relative_to(BENCHMARKS).parts[0] for path in FILES} <= {"common", "speed", "quality", "gpu"}
+    assert {path.relative_to(BENCHMARKS).parts[0] for path in FILES} <= {"common", "speed", "quality", "gpu", "faults"}
     for path in FILES:
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 310, path

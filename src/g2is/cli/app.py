@@ -20,6 +20,7 @@ from g2is.cli.show import show_dry_run, show_matrix_dry_run, show_matrix_walk, s
 from g2is.cli.stopping import stoppable
 from g2is.cli.terminal import say
 from g2is.cli.train import run_training, train
+from g2is.cli.verify import verify
 from g2is.config.io import load, parse
 from g2is.errors import ConfigError
 
@@ -263,6 +264,7 @@ app.command(cls=EachFlagOnce)(compare)
 app.command(cls=EachFlagOnce)(train)
 app.command(cls=EachFlagOnce)(evaluate)
 app.command(cls=EachFlagOnce)(inspect)
+app.command(cls=EachFlagOnce)(verify)
 app.command(cls=EachFlagOnce)(demo)
 
 

@@ -150,11 +150,16 @@ def from_mapping(values: Mapping[str, Any], where: Path) -> Cell:
 
 def write_cell(path: Path, cell: Cell) -> None:
     """Write `cell` as JSON with its digest, atomically, each of its values on a line of its own."""
+    write_text(path, as_text(cell))
+
+
+def as_text(cell: Cell) -> str:
+    """What `write_cell` writes."""
     lines = (
         f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}"
         for name, value in sealed(as_mapping(cell)).items()
     )
-    write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def read_cell(path: Path) -> Cell:

@@ -82,6 +82,7 @@ def compare_methods(config: CompareConfig, reporter: Reporter | None = None, own
                     reporter.notice(f"{key}: not done, going on without it: {error}")
                     continue
                 write_cell(_path(config, key), cell)
+                record_digests(config.out, [_path(config, key).relative_to(config.out).as_posix()])
                 comparison = _compared(config, grid, trials)
         if failed:
             raise G2isError(_describe(failed, config.out))

@@ -41,7 +41,7 @@ from g2is.store.digests import record_digests
 from g2is.store.files import read_json, remove, write_json, write_json_lines
 from g2is.store.fingerprint import flatten
 
-_SUMMARY, _WALK, _PICKS, _SET_ASIDE = "summary.json", "walk.json", "picks.json", "set_aside.jsonl"
+SUMMARY, _WALK, _PICKS, _SET_ASIDE = "summary.json", "walk.json", "picks.json", "set_aside.jsonl"
 CHOSEN = (SELECTION, SCORES, _WALK, _PICKS, _SET_ASIDE)  # what choosing rows writes
 _NOT_COMPARED = ("command", "execution.", "store", "out")  # how and where, not what; runs of before say no command
 _KEPT_SECONDS = 20.0  # that a killed stage loses at most
@@ -150,7 +150,7 @@ class RunFolder:
         sitting = {"seconds": self.seconds, "peak_memory_bytes": peak}
         if self.split_batches:
             sitting["split_batches"] = list(self.split_batches)
-        write_json(self.path / _SUMMARY, {**self.counts, "sittings": [*self.earlier_sittings, sitting]})
+        write_json(self.path / SUMMARY, {**self.counts, "sittings": [*self.earlier_sittings, sitting]})
         return {**self.counts, **sitting}
 
 
@@ -175,7 +175,7 @@ def open_run(path: Path, config: Section, reporter: Reporter, *, selects: bool =
             )
         if selects or not bound:
             work.write_settings(config)
-        summary = path / _SUMMARY
+        summary = path / SUMMARY
         earlier = read_json(summary) if summary.exists() else {}
         yield RunFolder(work, reporter, earlier.pop("sittings", []), earlier)
 

@@ -153,7 +153,7 @@ def warm_up(prepared: Prepared, store: Store, filtered: Filtered, folder: RunFol
     config, pool = prepared.config, filtered.pool
     finished = finished_warmup(store.warmup)
     if finished is not None:
-        drawn = drawn_keys(store.warmup)
+        drawn = drawn_keys(store.warmup, pool.keys, config.warmup.fraction, config.warmup.seed)
         read_only = overlap(drawn, filtered.read.keys) & ~overlap(drawn, pool.keys)
         if num_excluded := int(read_only.sum()):
             folder.notice(

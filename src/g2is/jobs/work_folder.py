@@ -16,7 +16,7 @@ from g2is.config import Section
 from g2is.config.commands import SETTINGS, check_command
 from g2is.config.io import dump
 from g2is.errors import StoreError
-from g2is.store.digests import damaged_files, digest_of_text, noted_digest, record_digests
+from g2is.store.digests import damaged_files, noted_text, record_digests
 from g2is.store.files import read_json, remove, write_json, write_text
 from g2is.store.fingerprint import Fingerprint, check_same
 from g2is.store.lock import locked, removed_on_error
@@ -69,7 +69,7 @@ class WorkFolder:
     def write_settings(self, config: Section) -> None:
         """Write every setting, defaults spelled out."""
         write_text(self.settings, dump(config))
-        record_digests(self.path, [SETTINGS])
+        record_digests(self.path, [SETTINGS], keep_text=True)
 
 
 @contextmanager
@@ -87,10 +87,9 @@ def open_work(path: Path, config: Section, what: str) -> Iterator[WorkFolder]:
 
 
 def _mend_settings(path: Path, config: Section, what: str) -> None:
-    if noted_digest(path, SETTINGS) != digest_of_text(dump(config)):
+    if noted_text(path, SETTINGS) != dump(config):
         raise StoreError(
-            f"{path / SETTINGS}: expected the settings as this {what} wrote them, found them changed. Give the command"
-            " that made it once more, with its flags, which writes them again; or, for other settings, name another"
-            " --out"
+            f"{path / SETTINGS}: expected the settings as this {what} wrote them, found them changed. Put them back"
+            f" with `g2is verify {path} --repair`; or, for other settings, name another --out"
         )
     write_text(path / SETTINGS, dump(config))

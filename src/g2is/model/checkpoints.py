@@ -18,6 +18,7 @@ from g2is.store.digests import digest_of
 from g2is.store.files import fsync, read_json, remove, write_json
 
 COMPLETE = "complete"
+NOT_COMPLETE = "not complete"
 _PREFIX = "checkpoint-"
 _ROWS = "rows"  # no file of a checkpoint is called so
 
@@ -60,7 +61,7 @@ def keep_sound(folder: Path, rows_digest: str, notice: Callable[[str], None]) ->
 def problem_of(checkpoint: Path, rows_digest: str | None = None) -> str | None:
     """What is wrong with a checkpoint, of a training on the rows of `rows_digest` if these are known; or None."""
     if not (checkpoint / COMPLETE).exists():
-        return "not complete"
+        return NOT_COMPLETE
     changed = [COMPLETE]
     with suppress(StoreError, OSError):
         written, found = read_json(checkpoint / COMPLETE), _digests(checkpoint)

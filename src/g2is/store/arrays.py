@@ -14,12 +14,12 @@ from zarr.errors import ContainsArrayError
 from g2is.errors import StoreError, first_line
 from g2is.store.files import fsync, fsync_folder
 
-_METADATA = "zarr.json"
+METADATA = "zarr.json"
 
 
 def open_array(folder: Path, *, to_write: bool = False) -> zarr.Array:
     """The array in `folder`. Raises StoreError if there is none, or its zarr.json is damaged."""
-    if not (folder / _METADATA).exists():
+    if not (folder / METADATA).exists():
         raise StoreError(f"{folder}: expected an array of the store, found none. Was the store written to the end?")
     with zarr.config.set({"array.write_empty_chunks": True}):  # an array forgets it when it is opened again
         try:
@@ -28,14 +28,14 @@ def open_array(folder: Path, *, to_write: bool = False) -> zarr.Array:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise StoreError(
-                f"{folder / _METADATA}: expected an array of the store, found a damaged file ({first_line(error)})."
+                f"{folder / METADATA}: expected an array of the store, found a damaged file ({first_line(error)})."
                 " Put a whole copy back, or name another --store"
             ) from None
 
 
 def open_or_make_array(folder: Path, like: np.ndarray, num_shards: int, shard_rows: int) -> zarr.Array:
     """The array in `folder`, to write to; made for rows like those of `like` (R, …) and `num_shards`, if need be."""
-    if not (folder / _METADATA).exists():
+    if not (folder / METADATA).exists():
         try:
             return zarr.create_array(
                 folder,
@@ -55,7 +55,7 @@ def open_or_make_array(folder: Path, like: np.ndarray, num_shards: int, shard_ro
 
 def check_fits(folder: Path, values: np.ndarray) -> None:
     """Raise StoreError if the array in `folder`, if there is one, has rows of another shape or type than `values`."""
-    if not (folder / _METADATA).exists():
+    if not (folder / METADATA).exists():
         return
     array = open_array(folder)
     stored, found = (array.shape[1:], array.dtype), (values.shape[1:], values.dtype)
@@ -68,7 +68,7 @@ def check_fits(folder: Path, values: np.ndarray) -> None:
 
 def arrays_below(path: Path) -> list[Path]:
     """The folders of all arrays below `path`."""
-    return [metadata.parent for metadata in path.rglob(_METADATA)]
+    return [metadata.parent for metadata in path.rglob(METADATA)]
 
 
 def fit_arrays(path: Path, length: int) -> None:
@@ -85,7 +85,7 @@ def write_chunk(array: zarr.Array, folder: Path, shard: int, rows: np.ndarray) -
     chunk = folder / "c" / str(shard)
     fsync(chunk)
     fsync_folder(chunk.parent)
-    fsync(folder / _METADATA)
+    fsync(folder / METADATA)
 
 
 def chunks_without(path: Path, shards: set[int]) -> list[Path]:
@@ -100,5 +100,5 @@ def chunks_without(path: Path, shards: set[int]) -> list[Path]:
 
 def _resize(array: zarr.Array, folder: Path, length: int) -> None:
     array.resize((length, *array.shape[1:]))
-    fsync(folder / _METADATA)
+    fsync(folder / METADATA)
     fsync_folder(folder)

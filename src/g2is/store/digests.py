@@ -12,19 +12,40 @@ from g2is.errors import StoreError
 from g2is.store.files import read_json, write_json
 
 DIGESTS = "digests.json"
+_TEXT_OF = "text of "
 
 
-def record_digests(folder: Path, names: Iterable[str]) -> None:
-    """Note what the files of `folder` by these names hold now; one that is not there is noted no longer."""
+def record_digests(folder: Path, names: Iterable[str], *, keep_text: bool = False) -> None:
+    """Note what the files of `folder` by these names hold now; one that is not there is noted no longer.
+
+    With `keep_text` their text is noted as well: small files that nothing else could tell again.
+    """
     noted: dict[str, str] = {}
     if (folder / DIGESTS).exists():
         with suppress(StoreError):  # damaged notes are written anew
             noted = read_json(folder / DIGESTS)
     for name in names:
         noted.pop(name, None)
+        noted.pop(_TEXT_OF + name, None)
         if (folder / name).is_file():
             noted[name] = digest_of(folder / name)
+            if keep_text:
+                noted[_TEXT_OF + name] = (folder / name).read_text(encoding="utf-8")
     write_json(folder / DIGESTS, dict(sorted(noted.items())))
+
+
+def noted_digests(folder: Path) -> dict[str, str]:
+    """What was noted of the files of `folder`, by name; none where nothing was. Raises StoreError for damaged notes."""
+    if not (folder / DIGESTS).exists():
+        return {}
+    return {name: str(of) for name, of in read_json(folder / DIGESTS).items() if not name.startswith(_TEXT_OF)}
+
+
+def noted_text(folder: Path, name: str) -> str | None:
+    """The text that was noted of a file; None where none was, or the notes are damaged."""
+    with suppress(StoreError):
+        return read_json(folder / DIGESTS).get(_TEXT_OF + name)
+    return None
 
 
 def damaged_files(folder: Path, names: Iterable[str] | None = None) -> list[str]:
@@ -32,26 +53,12 @@ def damaged_files(folder: Path, names: Iterable[str] | None = None) -> list[str]
 
     A name that was never noted is not damaged: an older version wrote it. Damaged notes are named themselves.
     """
-    if not (folder / DIGESTS).exists():
-        return []
     try:
-        noted = read_json(folder / DIGESTS)
+        noted = noted_digests(folder)
     except StoreError:
         return [DIGESTS]
     wanted = noted if names is None else [name for name in names if name in noted]
     return [name for name in wanted if not (folder / name).is_file() or digest_of(folder / name) != noted[name]]
-
-
-def noted_digest(folder: Path, name: str) -> str | None:
-    """What was noted of a file of `folder`; None where nothing was, or the notes are damaged."""
-    with suppress(StoreError):
-        return str(read_json(folder / DIGESTS)[name]) if name in read_json(folder / DIGESTS) else None
-    return None
-
-
-def digest_of_text(text: str) -> str:
-    """What `digest_of` gives for a file of this text, in UTF-8."""
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def digest_of(path: Path) -> str:

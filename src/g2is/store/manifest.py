@@ -1,6 +1,6 @@
 """A store: everything that can be used again by another target, budget or method on the same model.
 
-manifest.json        fingerprint of the gradients and their layout, written first
+manifest.json        fingerprint of the gradients and their layout, written first, and manifest.copy.json the same
 examples/            tokenised files (Parquet), by content
 warmup/              adapter and moments (`warmup/train.py`)
 gradients/pool/      tables of rows (`store/matrix.py`)
@@ -10,7 +10,7 @@ NAME/pool/           with the gradients but the tokenised files
 NAME/target/
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +23,11 @@ from g2is.store.lock import locked, removed_on_error
 from g2is.store.matrix import RowTable
 
 FORMAT = 1
-_MANIFEST = "manifest.json"
-_MANIFEST_PARTIAL = f".{_MANIFEST}.partial"  # what a kill at the very first write leaves
+MANIFEST, MANIFEST_COPY = "manifest.json", "manifest.copy.json"
+_MANIFEST_PARTIAL = f".{MANIFEST}.partial"  # what a kill at the very first write leaves
 GRADIENTS = "gradients"
 RESERVED = ("examples", "warmup", GRADIENTS)  # folders of a store that no representation may be called
-_TARGET_SHARD_ROWS = 64  # targets are a few dozen rows: shards as long as a pool's would be mostly padding
+TARGET_SHARD_ROWS = 64  # targets are a few dozen rows: shards as long as a pool's would be mostly padding
 
 
 Kind = Literal["pool", "target"]
@@ -72,14 +72,14 @@ class Store:
         check_representation(self.path, name, fingerprint)
         folder = self.path / name
         if _holds_rows(folder):
-            shard_rows = int(read_json(folder / _MANIFEST)["shard_rows"])
+            shard_rows = int(read_json(folder / MANIFEST)["shard_rows"])
         else:
             shard_rows = self.shard_rows
             made_with = {"fingerprint": dict(fingerprint), "shard_rows": shard_rows}
-            manifest = folder / _MANIFEST
+            manifest = folder / MANIFEST
             # who is only handed jobs finds it there, and must not write beside others
             if not (manifest.exists() and manifest.read_bytes() == as_json(made_with).encode()):
-                write_json(manifest, made_with)
+                _write_manifest(folder, made_with)
         kinds: tuple[Kind, ...] = ("target", "pool")
         return {kind: _table(folder, kind, fingerprint, shard_rows) for kind in kinds}
 
@@ -95,19 +95,19 @@ def open_store(path: Path, fingerprint: Fingerprint | None, shard_rows: int) -> 
     """
     check_store(path, fingerprint)
     with locked(path, "store") as new:
-        manifest = path / _MANIFEST
+        manifest = path / MANIFEST
         if _holds_work(path):
             check_store(path, fingerprint)  # again: now no other process can change it
             shard_rows = int(read_json(manifest)["shard_rows"])
         elif fingerprint is not None or not manifest.exists():
             made_with = dict(fingerprint or {})
-            write_json(manifest, {"format": FORMAT, "fingerprint": made_with, "shard_rows": shard_rows})
+            _write_manifest(path, {"format": FORMAT, "fingerprint": made_with, "shard_rows": shard_rows})
         yield Store(path, fingerprint or {}, shard_rows, new)
 
 
 def check_store(path: Path, fingerprint: Fingerprint | None) -> None:
     """Raise what `open_store` would raise of a store at `path`, without touching it."""
-    manifest = path / _MANIFEST
+    manifest = path / MANIFEST
     if not manifest.exists():
         if path.is_dir() and any(entry.name not in (".lock", _MANIFEST_PARTIAL) for entry in path.iterdir()):
             raise StoreError(
@@ -128,7 +128,7 @@ def stored_forms(path: Path) -> tuple[Any, ...]:
     """The Γ forms that the store at `path` holds, in its order; none if it holds no gradients."""
     if not _holds_work(path):
         return ()
-    forms = read_json(path / _MANIFEST).get("fingerprint", {}).get("gradients.forms")
+    forms = read_json(path / MANIFEST).get("fingerprint", {}).get("gradients.forms")
     return tuple(forms.split(", ")) if isinstance(forms, str) else ()
 
 
@@ -136,12 +136,18 @@ def check_representation(path: Path, name: str, fingerprint: Fingerprint) -> Non
     """Raise what `Store.tables` would raise of the store at `path`, without touching it."""
     folder = path / name
     if _holds_rows(folder):
-        stored = read_json(folder / _MANIFEST).get("fingerprint", {})
+        stored = read_json(folder / MANIFEST).get("fingerprint", {})
         check_same(stored, fingerprint, f"{folder}: expected rows of {name}", "name another --store")
 
 
+def _write_manifest(folder: Path, value: Mapping[str, Any]) -> None:
+    """Twice: without what rows were made under they are worth nothing, so a damaged one can be put right."""
+    write_json(folder / MANIFEST, value)
+    write_json(folder / MANIFEST_COPY, value)
+
+
 def _table(folder: Path, kind: Kind, made_with: Fingerprint, shard_rows: int) -> RowTable:
-    most = shard_rows if kind == "pool" else min(shard_rows, _TARGET_SHARD_ROWS)
+    most = shard_rows if kind == "pool" else min(shard_rows, TARGET_SHARD_ROWS)
     return RowTable(folder / kind, digest(made_with), most)
 
 

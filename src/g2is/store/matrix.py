@@ -57,16 +57,20 @@ class RowTable:
     written by one process; many may read.
     """
 
-    def __init__(self, path: Path, fingerprint: str, shard_rows: int) -> None:
-        """Open or start the table at `path`, whose shards were made under the fingerprint digest `fingerprint`."""
+    def __init__(self, path: Path, fingerprint: str, shard_rows: int, without: Collection[int] = ()) -> None:
+        """Open or start the table at `path`, whose shards were made under the fingerprint digest `fingerprint`.
+
+        The shards `without` are passed over, whatever their markers say.
+        """
         self.path = path
         self.shard_rows = shard_rows
         self.fingerprint = fingerprint
         self._markers: dict[int, Marker] = {}
         self._checked: set[int] = set()  # shards with one checksum of all arrays, once that is found right
         self._planned: Mapping[int, np.ndarray] | None = None  # keys by number, once the plan is read or made
-        for marker in sorted((path / "markers").glob("*.json")):
-            self._markers[int(marker.stem)] = read_marker(marker, fingerprint, shard_rows)
+        for marker in sorted((path / "markers").glob("[0-9]*.json")):
+            if int(marker.stem) not in without:
+                self._markers[int(marker.stem)] = read_marker(marker, fingerprint, shard_rows)
 
     def sweep(self) -> int:
         """Remove what a crash left: chunks without a marker and partial files. Returns how many were removed.
@@ -91,7 +95,7 @@ class RowTable:
         array = open_array(self.path / "key")
         found: dict[bytes, int] = {}
         for shard, marker in sorted(self._markers.items()):
-            for offset, key in enumerate(self._chunk(array, "key", shard)[: marker.num_rows]):
+            for offset, key in enumerate(self.chunk("key", shard, array)[: marker.num_rows]):
                 found[key.tobytes()] = shard * self.shard_rows + offset
         return found
 
@@ -182,7 +186,7 @@ class RowTable:
             checksum = chunk_checksum(self.fingerprint, number, name, padded)
             stored[name] = StoredArray(values.dtype.name, values.shape[1:], checksum)
         marker = Marker(num_rows, stored)
-        write_marker(self._marker(number), self.fingerprint, marker)
+        write_marker(self.marker_place(number), self.fingerprint, marker)
         self._markers[number] = marker
 
     def read(
@@ -205,14 +209,18 @@ class RowTable:
         for shard, (low, high) in enumerate(pairwise(bounds)):
             if low < high:
                 wanted = order[low:high]
-                out[wanted] = self._chunk(array, name, shard)[positions[wanted] - shard * self.shard_rows]
+                out[wanted] = self.chunk(name, shard, array)[positions[wanted] - shard * self.shard_rows]
                 progress(len(wanted))
         return out
 
-    def _chunk(self, array: zarr.Array, name: str, shard: int) -> np.ndarray:
-        """The rows (shard_rows, …) of a shard, which are those that were written. Raises StoreError if they are not."""
+    def chunk(self, name: str, shard: int, array: zarr.Array | None = None) -> np.ndarray:
+        """The rows (shard_rows, …) of a shard, which are those that were written. Raises StoreError if they are not.
+
+        `array` is that of the name, opened here if not given.
+        """
+        array = open_array(self.path / name) if array is None else array
         start = shard * self.shard_rows
-        place = self.path / name / "c" / str(shard) / "/".join("0" * (array.ndim - 1))
+        place = self.chunk_place(name, shard, array.ndim)
         try:
             if not place.exists():  # zarr would answer zeros
                 raise FileNotFoundError("the chunk is missing")
@@ -222,7 +230,7 @@ class RowTable:
         except (ValueError, OSError) as error:
             raise StoreError(
                 f"{place}: expected shard {shard} as it was written, found it damaged ({error}). Remove"
-                f" {self._marker(shard)} and run the same command again: only this shard is computed anew"
+                f" {self.marker_place(shard)} and run the same command again: only this shard is computed anew"
             ) from None
         return rows
 
@@ -273,5 +281,10 @@ class RowTable:
         """How many shards the arrays must have room for: those stored, those planned and `number`."""
         return 1 + max(number, *self._markers, *(self._planned or ()), -1)
 
-    def _marker(self, shard: int) -> Path:
+    def chunk_place(self, name: str, shard: int, num_dimensions: int) -> Path:
+        """The file of a shard's chunk of the array `name`."""
+        return self.path / name / "c" / str(shard) / "/".join("0" * (num_dimensions - 1))
+
+    def marker_place(self, shard: int) -> Path:
+        """The file of a shard's marker."""
         return self.path / "markers" / f"{shard:06d}.json"

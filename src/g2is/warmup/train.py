@@ -31,6 +31,7 @@ from g2is.store.moments import adapter_digest, save_moments
 from g2is.warmup.moments import moments_of
 
 SAMPLE = "sample.json"
+_COMPLETE = "complete.json"
 
 
 @dataclass(frozen=True)
@@ -92,20 +93,25 @@ def draw_rows(folder: Path, keys: np.ndarray, fraction: float, seed: int) -> np.
     return np.array([row_of[key] for key in wanted], np.int64)
 
 
-def drawn_keys(folder: Path) -> np.ndarray:
-    """The content keys of the rows that the warm-up in `folder` was trained on, (n, 16) uint8; none if it was given."""
-    keys = read_json(folder / SAMPLE)["keys"] if (folder / SAMPLE).exists() else []
-    return np.frombuffer(bytes.fromhex("".join(keys)), np.uint8).reshape(len(keys), 16)
+def drawn_keys(folder: Path, keys: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """The content keys of the rows that the warm-up in `folder` was trained on, (n, 16) uint8; none if it was given.
+
+    Where their list was lost they are drawn again, from the pool of `keys` (N, 16) uint8.
+    """
+    if not (folder / SAMPLE).exists() and "sample_digest" in read_json(folder / _COMPLETE):
+        draw_rows(folder, keys, fraction, seed)
+    drawn = read_json(folder / SAMPLE)["keys"] if (folder / SAMPLE).exists() else []
+    return np.frombuffer(bytes.fromhex("".join(drawn)), np.uint8).reshape(len(drawn), 16)
 
 
 def finished_warmup(folder: Path) -> list[Checkpoint] | None:
     """The checkpoints of a warm-up that ran to its end, or None."""
-    if not (folder / "complete.json").exists():
+    if not (folder / _COMPLETE).exists():
         return None
     remove(folder / "trainer")  # if a kill left some of it
     return [
         Checkpoint(entry["name"], folder / entry["name"], entry["weight"], entry["digest"])
-        for entry in read_json(folder / "complete.json")["checkpoints"]
+        for entry in read_json(folder / _COMPLETE)["checkpoints"]
     ]
 
 
@@ -155,7 +161,7 @@ def train_warmup(
         "loss_by_step": [round(entry["loss"], 6) for entry in history],
         "sample_digest": digest_of(folder / SAMPLE),
     }
-    write_json(folder / "complete.json", record)
+    write_json(folder / _COMPLETE, record)
     remove(trainer_folder)
     return checkpoints
 

@@ -52,6 +52,7 @@ def test_a_folder_of_before_which_does_not_say_its_command_opens_and_says_it_the
     said = settings.read_text()
     assert said.startswith("command: select\n")
     settings.write_text(said.removeprefix("command: select\n"))
+    (bound / "digests.json").unlink()
     with open_run(bound, config_of(bound), Silent(), selects=False):
         assert "command" not in settings.read_text()  # a command that does not select leaves them as they are
     with open_run(bound, config_of(bound), Silent()):

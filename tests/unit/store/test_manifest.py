@@ -11,6 +11,7 @@ from g2is.store.manifest import Store, check_representation, open_store
 from g2is.store.matrix import Shard
 
 FINGERPRINT: dict[str, Value] = {"model.weights": "abc", "warmup.epochs": 4, "gradients.forms": "less"}
+MANIFESTS = ("manifest.copy.json", "manifest.json")
 
 
 def start_store(path: Path, shard_rows: int = 8) -> None:
@@ -31,7 +32,7 @@ def test_what_a_kill_at_the_first_write_leaves_is_still_taken_for_a_store(tmp_pa
     (tmp_path / ".manifest.json.partial").write_text("{")
     with open_store(tmp_path, FINGERPRINT, 8):
         pass
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "manifest.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", *MANIFESTS]
 
 
 def test_a_store_made_with_other_settings_is_refused_and_every_differing_key_named(tmp_path: Path) -> None:
@@ -103,7 +104,7 @@ def test_a_representation_lies_in_its_own_folder_and_binds_no_setting_of_the_gra
         assert store.tables("own", {})["pool"].shard_rows == 4
     with open_store(path, FINGERPRINT, 8) as store:
         assert store.shard_rows == 4
-    assert sorted(entry.name for entry in path.iterdir()) == [".lock", "hidden", "manifest.json", "own", "warmup"]
+    assert sorted(entry.name for entry in path.iterdir()) == [".lock", "hidden", *MANIFESTS, "own", "warmup"]
 
 
 def test_a_run_without_gradients_leaves_what_they_were_made_with_as_it_is(tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""What a run survives, in one table: damage, kills, limits, hostile files and models, odd numbers, fuzzing.
+
+    make faults          at most 45 minutes on two cores; writes benchmarks/results/faults.json
+    python benchmarks/faults [--only damages-1 …] [--share 0.1] [--seed 0]
+
+Each part is a process of its own, two at a time, that stops when its share of the time is over: how many cases it came
+to is in the table. Exit code 1 if anything came out that must not: a damage that nobody saw, other bytes after a kill,
+a traceback, a hang.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from common.places import RESULTS
+from faults.table import as_table, bad_outcomes
+from g2is.machine.environment import environment
+
+# Seconds of each part; two run at a time. A name with a number runs in parts, with seeds of their own.
+BUDGETS = {
+    "kills": 1500,
+    "damages-1": 1000,
+    "damages-2": 1000,
+    "fuzz": 300,
+    "hostile": 300,
+    "models": 240,
+    "limits": 300,
+    "numbers": 300,
+}
+
+
+def main() -> None:
+    """Read the command line, run the parts, print the table and write it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", metavar="PART", choices=list(BUDGETS), default=list(BUDGETS))
+    parser.add_argument("--share", type=float, default=1.0, help="of the time of each part")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=RESULTS / "faults.json")
+    parser.add_argument("--part", help=argparse.SUPPRESS)  # what this command starts for each
+    given = parser.parse_args()
+    if given.part:
+        given.out.write_text(json.dumps(_rows_of(given.part, given.share, given.seed)))
+        return
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as two:
+        found = list(two.map(lambda part: _in_a_process(part, given, Path(folder)), given.only))
+    rows = [row for of_part in found for row in of_part]
+    minutes = (time.monotonic() - begin) / 60
+    values = {"seed": given.seed, "minutes": round(minutes, 1), "environment": environment(), "rows": rows}
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    given.out.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+    print(as_table(rows))
+    print(f"\nseed {given.seed}, {minutes:.0f} minutes, {environment()['processor']}; {given.out}")
+    if any(bad_outcomes(row) for row in rows):
+        sys.exit(1)
+
+
+def _rows_of(part: str, share: float, seed: int) -> list[dict[str, Any]]:
+    name, _, number = part.partition("-")
+    rows: list[dict[str, Any]] = importlib.import_module(f"faults.{name}").run(
+        BUDGETS[part] * share, seed + int(number or 0)
+    )
+    return rows
+
+
+def _in_a_process(part: str, given: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    to = folder / f"{part}.json"
+    arguments = ["--part", part, "--share", str(given.share), "--seed", str(given.seed), "--out", str(to)]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", __file__, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"},
+    )
+    if done.returncode:
+        return [{"what": part, "tried": 0, "broke off": 1, "note": done.stdout[-2000:]}]
+    rows: list[dict[str, Any]] = json.loads(to.read_text())
+    print(f"{part}: {sum(row['tried'] for row in rows)} tried", file=sys.stderr, flush=True)
+    return rows
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""`g2is verify`: check every stored byte, and say what is damaged."""
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from g2is.cli.session import quiet_libraries, reporter
+from g2is.cli.stopping import stoppable
+from g2is.cli.terminal import say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from g2is.jobs.findings import Damage
+    from g2is.jobs.verify import Verified
+
+_MOST_IDS = 5
+_DAMAGED = 2  # exit code
+
+
+def verify(
+    folder: Annotated[Path, typer.Argument(help="a run, store, training, evaluation or comparison")],
+    repair: Annotated[bool, typer.Option("--repair", help="make anew what is damaged, and nothing else")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print what was found as JSON")] = False,
+) -> None:
+    """Check every byte that g2is stored in a folder; name each damaged file and the rows it holds.
+
+    A run's store is checked with it. Ends with 0 if all is as it was written, with 2 if something is damaged. With
+    `--repair` what is damaged is cleared away and made again by the command that made the folder; of a store by itself,
+    by the next command that uses it.
+    """
+    from g2is.jobs import verify as job
+
+    quiet_libraries()
+    with stoppable(folder):
+        begin = time.monotonic()
+        found = job.verify(folder, reporter())
+        damages = found.damages
+        if not as_json:
+            say(_lines(found, time.monotonic() - begin))
+        if repair and damages:
+            found = job.repair(found, reporter())
+            if not as_json:
+                say(_repaired(found))
+        if as_json:
+            say([json.dumps(_as_mapping(found, damages), ensure_ascii=False, indent=1)])
+        if found.damages:
+            raise typer.Exit(_DAMAGED)
+
+
+def _lines(found: "Verified", seconds: float) -> list[str]:
+    megabytes = f"{found.num_bytes / 1e6:.1f} MB"
+    if not found.damages:
+        lines = [f"{found.folder}: {found.num_files} files, {megabytes}, checked in {seconds:.1f} s: all as written"]
+    else:
+        lines = [f"{found.folder}: {len(found.damages)} of {found.num_files} files ({megabytes}) are damaged"]
+    for damage in found.damages:
+        holds = f"; holds {damage.holds}" if damage.holds else ""
+        ids = (
+            f": {', '.join(damage.ids[:_MOST_IDS])}{' …' if len(damage.ids) > _MOST_IDS else ''}" if damage.ids else ""
+        )
+        lines.append(f"  {damage.path}: {damage.found}{holds}{ids}")
+    if found.unknown:
+        named = ", ".join(str(path.relative_to(found.folder)) for path in found.unknown[:_MOST_IDS])
+        more = " …" if len(found.unknown) > _MOST_IDS else ""
+        lines.append(f"  not checked, since g2is vouches for none of these: {named}{more}")
+    return lines
+
+
+def _repaired(found: "Verified") -> list[str]:
+    if not found.damages:
+        return [f"{found.folder}: repaired; {found.num_files} files are as they were written"]
+    left = [f"  {damage.path}: {damage.found}" for damage in found.damages]
+    return [f"{found.folder}: {len(left)} files are damaged still", *left]
+
+
+def _as_mapping(found: "Verified", damages: "Sequence[Damage]") -> dict[str, object]:
+    return {
+        "folder": str(found.folder),
+        "num_files": found.num_files,
+        "num_bytes": found.num_bytes,
+        "damaged": [{"path": str(d.path), "found": d.found, "holds": d.holds, "ids": list(d.ids)} for d in damages],
+        "left": [str(damage.path) for damage in found.damages],
+        "unknown": [str(path) for path in found.unknown],
+    }

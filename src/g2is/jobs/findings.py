@@ -1,0 +1,122 @@
+"""What is not as it was written in a folder, gathered file by file, and how each comes right."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from g2is.errors import StoreError
+from g2is.progress import Progress
+from g2is.store.check_table import CHANGED
+from g2is.store.digests import DIGESTS, digest_of, noted_digests
+from g2is.store.files import as_json, read_json, remove
+
+Mend = Callable[[], None]
+_PASSED_OVER = (".lock",)
+_LOGS = "logs"  # what a user's own tool writes there, g2is never reads
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A file that is not as it was written: `found` says how, `holds` what of, `ids` of those rows as far as known.
+
+    `mend` makes room for the same command to make it anew, or puts it right; None where only a copy of one's own helps.
+    """
+
+    path: Path
+    found: str
+    holds: str = ""
+    ids: Sequence[str] = ()
+    mend: Mend | None = None
+
+
+@dataclass
+class Findings:
+    """What was checked below `root`, and what of it is damaged."""
+
+    root: Path
+    progress: Progress = lambda done, total: None
+    damages: list[Damage] = field(default_factory=list)
+    checked: set[Path] = field(default_factory=set)
+    num_bytes: int = 0
+    total: int = 0
+
+    def read(self, path: Path) -> None:
+        """Note that a file was checked."""
+        if path not in self.checked and path.is_file():
+            self.checked.add(path)
+            self.num_bytes += path.stat().st_size
+            self.progress(min(self.num_bytes, self.total), self.total)
+
+    def add(self, path: Path, found: str, holds: str = "", ids: Sequence[str] = (), mend: Mend | None = None) -> None:
+        """Note a damage, the first one of each file."""
+        self.read(path)
+        if all(damage.path != path for damage in self.damages):
+            self.damages.append(Damage(path, found, holds, ids, mend))
+
+    def is_damaged(self, path: Path) -> bool:
+        """Whether a damage of the file `path` was noted."""
+        return any(damage.path == path for damage in self.damages)
+
+    def sealed(self, path: Path, holds: str, mend: Mend | None) -> bool:
+        """Check a JSON file that carries its own digest; whether it is there and sound."""
+        self.read(path)
+        if not path.is_file():
+            return False
+        if not is_sealed(path):
+            self.add(path, CHANGED, holds, mend=mend)
+            return False
+        return True
+
+    def noted(self, folder: Path, holds: Callable[[str], str], mend: Callable[[str], Mend | None]) -> bool:
+        """Check all that the digests.json of `folder` notes; whether that itself is there and sound.
+
+        Where it is not, `mend` is asked by its own name.
+        """
+        notes = folder / DIGESTS
+        if not self.sealed(notes, "what its folder's files held", mend(DIGESTS)):
+            if not notes.is_file():
+                self.add(notes, "gone, or written by a version of g2is without it", mend=mend(DIGESTS))
+            return False
+        for name, noted in noted_digests(folder).items():
+            path = folder / name
+            if not path.is_file():
+                self.add(path, "gone", holds(name), mend=mend(name))
+                continue
+            self.read(path)
+            if digest_of(path) != noted:
+                self.add(path, CHANGED, holds(name), mend=mend(name))
+        return True
+
+    def unknown(self) -> list[Path]:
+        """Files below `root` that nothing vouches for: not g2is's, or what a stop left."""
+        return sorted(
+            path
+            for path in self.root.rglob("*")
+            if path.is_file()
+            and path not in self.checked
+            and path.name not in _PASSED_OVER
+            and _LOGS not in path.relative_to(self.root).parts
+        )
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether a JSON file is byte for byte as g2is wrote it; of an older one without a digest, whether it can be read.
+
+    An older file has its keys alone: it is not known whether a digit of it is another.
+    """
+    try:
+        values = read_json(path)
+        return path.read_bytes() == as_json(values).encode() or "digest" not in json.loads(path.read_text())
+    except (StoreError, UnicodeDecodeError):
+        return False
+
+
+def remover(*paths: Path) -> Mend:
+    """What removes files and folders."""
+
+    def mend() -> None:
+        for path in paths:
+            remove(path)
+
+    return mend

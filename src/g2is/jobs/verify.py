@@ -1,0 +1,247 @@
+"""`g2is verify`: every stored byte of a folder checked, each damaged file named with what it holds, and made anew.
+
+What each command writes is noted where it writes it: JSON of ours by a digest of its own, other files in the
+digests.json of their folder, chunks of rows in their shard's marker.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from g2is.comparison.cells import as_text, read_cell
+from g2is.config import Config, EvaluateConfig, MatrixWalkConfig, TrainConfig
+from g2is.config.commands import COMMANDS, SETTINGS, command_of, updated
+from g2is.config.compare import CompareConfig
+from g2is.config.io import load, parse
+from g2is.errors import G2isError, InputError, StoreError
+from g2is.evaluation.table import read_answers
+from g2is.jobs.compare import compare_methods
+from g2is.jobs.evaluate import ANSWERS, RESULT, evaluate
+from g2is.jobs.findings import Damage, Findings, Mend, remover
+from g2is.jobs.run_folder import CHOSEN, SUMMARY
+from g2is.jobs.select import run
+from g2is.jobs.select_matrices import walk_matrices
+from g2is.jobs.train import train
+from g2is.jobs.verify_store import check_checkpoints, check_store, check_tokens, is_store
+from g2is.jobs.work_folder import BAD_ROWS, MANIFEST
+from g2is.outputs.examples import EXPORTED
+from g2is.outputs.tables import SCORES, SELECTION
+from g2is.progress import Progress, Reporter, Silent
+from g2is.store.check_table import CHANGED
+from g2is.store.digests import DIGESTS, noted_text, record_digests
+from g2is.store.files import remove, write_text
+from g2is.store.lock import locked
+from g2is.training.tune import ADAPTER, TRAINING, damaged_adapter
+
+_HOLDS = {
+    SETTINGS: "the settings",
+    MANIFEST: "what the work is made from",
+    DIGESTS: "what the folder's files held",
+    BAD_ROWS: "the rows that could not be used",
+    SELECTION: "the selected rows, and why",
+    SCORES: "the scores of all rows of the pool",
+    EXPORTED[0]: "the selected rows",
+    EXPORTED[1]: "the selected rows",
+    ANSWERS: "the answers to all test rows",
+    RESULT: "the means over all test rows",
+}
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was checked of a folder: files and bytes, what is damaged, and files that nothing vouches for."""
+
+    folder: Path
+    num_files: int
+    num_bytes: int
+    damages: Sequence[Damage]
+    unknown: Sequence[Path]
+
+
+def verify(path: Path, reporter: Reporter | None = None) -> Verified:
+    """Check every file of the store, run or other folder of g2is at `path`; writes nothing but the folder's lock.
+
+    A run's store is checked with it. Raises InputError if there is no such folder, StoreError if it is in use.
+    """
+    reporter = reporter or Silent()
+    if not path.is_dir() or not (is_store(path) or (path / SETTINGS).exists() or (path / DIGESTS).exists()):
+        raise InputError(
+            f"{path}: expected a store, or the folder of a run, training, evaluation or comparison, found"
+            f" {'another folder' if path.is_dir() else 'no folder'}; check the path"
+        )
+    with reporter.stage("verify", "bytes") as progress:
+        if is_store(path):
+            with locked(path, "store"):
+                findings = _findings(path, progress)
+                check_store(path, findings)
+        else:
+            with locked(path, "folder"):
+                findings = _findings(path, progress)
+                _check_work(path, findings)
+    return Verified(path, len(findings.checked), findings.num_bytes, findings.damages, findings.unknown())
+
+
+def repair(found: Verified, reporter: Reporter | None = None) -> Verified:
+    """Make anew what is damaged, and nothing else: clear it away, then go on with the folder's own command.
+
+    Of a store by itself the next command that uses it does so. Raises StoreError naming what only a copy of one's own
+    can put right, before anything is cleared away; and what that command raises.
+    """
+    reporter = reporter or Silent()
+    path = found.folder
+    if lost := [damage for damage in found.damages if damage.mend is None]:
+        named = "".join(f"\n  {damage.path}: {damage.found}" for damage in lost)
+        raise StoreError(
+            f"{path}: expected damage that can be made good, found {len(lost)} files of which there is no second copy."
+            f" Put these back first:{named}"
+        )
+    with locked(path, "folder"):
+        for damage in found.damages:
+            assert damage.mend is not None
+            damage.mend()
+    if not is_store(path):
+        _again(_settings(path), path, reporter)
+    return verify(path, reporter)
+
+
+def _again(config: Any, path: Path, reporter: Reporter) -> None:
+    config = config.model_copy(update={"out": path})
+    match config:
+        case Config():
+            config = config.model_copy(update={"store": _store_of(path, config)})
+            run(config, "export", reporter)
+        case MatrixWalkConfig():
+            walk_matrices(config, reporter)
+        case TrainConfig():
+            train(config, reporter)
+        case EvaluateConfig():
+            evaluate(config, reporter)
+        case CompareConfig():
+            compare_methods(config, reporter)
+
+
+def _settings(path: Path) -> Any:
+    settings = path / SETTINGS
+    values = updated(load(settings), str(settings))[0]
+    return parse(COMMANDS[command_of(values, str(settings))], values, str(settings))
+
+
+def _findings(path: Path, progress: Progress) -> Findings:
+    files = [file.stat().st_size for file in path.rglob("*") if file.is_file()]
+    return Findings(path, progress, total=sum(files))
+
+
+def _check_work(path: Path, findings: Findings) -> None:
+    """Check the folder of a command, by what its settings say it is; where these are damaged, by what lies in it."""
+    findings.read(path / SETTINGS)
+    try:
+        config = _settings(path)
+    except G2isError:
+        config = None
+        findings.add(path / SETTINGS, CHANGED, _HOLDS[SETTINGS], mend=_mend(path, SETTINGS))
+    _check_noted(path, findings)
+    findings.sealed(path / MANIFEST, _HOLDS[MANIFEST], remover(path / MANIFEST))
+    findings.sealed(path / RESULT, _HOLDS[RESULT], _mend(path, RESULT))
+    findings.sealed(path / "tasks.json", "results of tasks", remover(path / "tasks.json"))
+    check_tokens(path / "examples", findings)
+    _check_tuned(path, findings)
+    for tuned in sorted((path / "tuned").glob("*")):
+        _check_tuned(tuned, findings)
+        for answers in sorted(tuned.glob("*.parquet")):
+            _check_readable(answers, findings)
+    for cell in sorted((path / "cells").rglob("*.json")):
+        _check_cell(cell, path, findings)
+    for settings in sorted((path / "selections").rglob(SETTINGS)):
+        _check_noted(settings.parent, findings, remover(settings.parent))  # its cell is there, or makes it anew
+    stores = sorted((path / "store").glob("seed-*"))
+    if isinstance(config, Config):
+        stores.append(_store_of(path, config))
+    for store in stores:
+        check_store(store, findings)
+
+
+def _store_of(path: Path, config: Config) -> Path:
+    """A run's store: in its folder, wherever that was moved to, or where its settings say."""
+    return path / "store" if is_store(path / "store") else config.store
+
+
+def _check_noted(folder: Path, findings: Findings, mend: Mend | None = None) -> None:
+    """Check what a folder's digests.json notes, and its summary; `mend` is what makes it good, if it is one for all."""
+    findings.noted(folder, _holds, partial(_mend, folder) if mend is None else lambda _: mend)
+    summary, what = folder / SUMMARY, "counts and times"
+    findings.sealed(summary, what, mend or remover(summary))
+    if (folder / SELECTION).exists() and not summary.exists():
+        findings.add(summary, "gone", what, mend=mend or remover(summary))
+
+
+def _check_tuned(folder: Path, findings: Findings) -> None:
+    """Check a tuning, if there is one: its record, and the adapter that this names."""
+    if not any((folder / name).exists() for name in (TRAINING, ADAPTER, "trainer")) and folder.parent.name != "tuned":
+        return
+    again = remover(folder / ADAPTER, folder / TRAINING)
+    if folder.parent.name == "tuned" and any(folder.glob("*.parquet")):
+        findings.noted(folder, _holds, partial(_forget, folder))
+    check_checkpoints(folder / "trainer", "a stopped training", findings)
+    is_whole = findings.sealed(folder / TRAINING, "how the training went", again)
+    adapter = folder / ADAPTER
+    if adapter.is_dir() and not any((folder / name).exists() for name in (TRAINING, "trainer")):
+        findings.add(folder / TRAINING, "gone", "how the training went", mend=again)
+    if adapter.is_dir():
+        for file in adapter.rglob("*"):
+            findings.read(file)
+    if is_whole and (adapter.is_dir() or folder.parent.name != "tuned"):  # a comparison keeps none
+        for name in damaged_adapter(folder):
+            found = CHANGED if (folder / name).exists() else "gone"
+            findings.add(folder / name, found, "the trained adapter", mend=again)
+
+
+def _forget(folder: Path, name: str) -> Mend:
+    """What clears away `name` of a comparison's tuning: a cell that asks for it makes it again."""
+    if name == DIGESTS:  # nothing it noted is vouched for
+        return remover(folder)
+
+    def mend() -> None:
+        remove(folder / name)
+        record_digests(folder, [name])
+
+    return mend
+
+
+def _check_readable(answers: Path, findings: Findings) -> None:
+    if answers not in findings.checked:
+        findings.read(answers)
+        try:
+            read_answers(answers)
+        except StoreError:
+            findings.add(answers, CHANGED, _HOLDS[ANSWERS], mend=remover(answers))
+
+
+def _check_cell(cell: Path, out: Path, findings: Findings) -> None:
+    findings.read(cell)
+    try:
+        found = read_cell(cell)
+        if "digest" in json.loads(cell.read_text()) and cell.read_text() != as_text(found):
+            raise StoreError(CHANGED)
+        if found.key.place(out / "cells").with_suffix(".json") != cell:
+            findings.add(cell, f"another cell, {found.key}", "a cell", mend=remover(cell))
+    except StoreError:
+        findings.add(cell, CHANGED, "a cell", mend=remover(cell))
+
+
+def _holds(name: str) -> str:
+    return _HOLDS.get(name, "")
+
+
+def _mend(folder: Path, name: str) -> Mend | None:
+    """What makes room for the folder's command to make `name` anew; None for what no command knows by itself."""
+    if name == SETTINGS:
+        text = noted_text(folder, SETTINGS)
+        return None if text is None else partial(write_text, folder / SETTINGS, text)
+    if name == DIGESTS:  # nothing it noted is vouched for
+        return remover(folder / DIGESTS, *(folder / of for of in (*CHOSEN, ANSWERS, RESULT)))
+    if name == ANSWERS:
+        return remover(folder / ANSWERS, folder / RESULT)
+    return remover(folder / name)

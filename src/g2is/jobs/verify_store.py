@@ -1,0 +1,200 @@
+"""Every stored byte of a store: manifests, tokenised files, the warm-up, the rows of each representation."""
+
+from collections.abc import Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from g2is.jobs.findings import Findings, Mend, is_sealed, remover
+from g2is.model.checkpoints import NOT_COMPLETE, problem_of
+from g2is.store.check_table import CHANGED, check_table, fingerprints_of
+from g2is.store.digests import DIGESTS, digest_of
+from g2is.store.files import read_json, write_bytes
+from g2is.store.fingerprint import digest
+from g2is.store.manifest import GRADIENTS, MANIFEST, MANIFEST_COPY, TARGET_SHARD_ROWS
+from g2is.store.moments import adapter_digest
+from g2is.warmup.train import SAMPLE
+
+_COMPLETE, _COSTS = "complete.json", "costs.json"
+_KINDS = ("pool", "target")
+_PAGES = "a tokenised file"
+
+
+def is_store(path: Path) -> bool:
+    """Whether the folder at `path` looks like a store."""
+    return (
+        any((path / name).exists() for name in (MANIFEST_COPY, "warmup", GRADIENTS))
+        and not (path / "config.yaml").exists()
+    )
+
+
+def check_store(path: Path, findings: Findings) -> None:
+    """Add to `findings` what of the store at `path` is not as it was written."""
+    _Store(path, findings).check()
+
+
+class _Store:
+    def __init__(self, path: Path, findings: Findings) -> None:
+        self.path, self.findings = path, findings
+
+    def check(self) -> None:
+        path, findings = self.path, self.findings
+        check_tokens(path / "examples", findings)
+        findings.sealed(path / _COSTS, "what making rows took", remover(path / _COSTS))
+        adapters = self._check_warmup(path / "warmup")
+        self._check_rows(path, path / GRADIENTS, adapters)
+        manifests = (entry for name in (MANIFEST, MANIFEST_COPY) for entry in path.glob(f"*/{name}"))
+        for folder in sorted({entry.parent for entry in manifests}):
+            self._check_rows(folder, folder, [])
+
+    def _check_warmup(self, folder: Path) -> list[str] | None:
+        """The digests of the adapters that rows were made with; None where they cannot be told."""
+        findings = self.findings
+        check_checkpoints(folder / "trainer", "a stopped warm-up", findings)
+        sample, complete = folder / SAMPLE, folder / _COMPLETE
+        findings.sealed(sample, "which rows the warm-up is trained on", remover(sample))
+        again = remover(*folder.glob("epoch-*"), complete, folder / "trainer")
+        for epoch in sorted(folder.glob("epoch-*")):
+            if (epoch / DIGESTS).exists():
+                findings.noted(epoch, lambda name: "the warm-up's adapter and moments", lambda name: again)
+        if any(folder.glob("epoch-*")) and not any(of.exists() for of in (complete, folder / "trainer")):
+            findings.add(complete, "gone", "which adapters the warm-up kept", mend=remover(complete))
+        if not findings.sealed(complete, "which adapters the warm-up kept", remover(complete)):
+            return None
+        record = read_json(complete)
+        if "sample_digest" in record and not (sample.is_file() and digest_of(sample) == record["sample_digest"]):
+            findings.add(sample, CHANGED if sample.is_file() else "gone", "the warm-up's rows", mend=remover(sample))
+        for kept in record["checkpoints"]:
+            adapter = folder / kept["name"]
+            if adapter_digest(adapter) == kept["digest"]:
+                for file in adapter.iterdir():
+                    findings.read(file)
+            elif not any(adapter in damage.path.parents for damage in findings.damages):
+                findings.add(
+                    adapter,
+                    "not the adapter and moments that were kept",
+                    "the warm-up's",
+                    mend=remover(adapter, complete),
+                )
+        return [kept["digest"] for kept in record["checkpoints"]]
+
+    def _check_rows(self, of_manifest: Path, folder: Path, adapters: list[str] | None) -> None:
+        """Check the tables in `folder`, whose manifest lies in `of_manifest`; of gradients made with `adapters`."""
+        under = {kind: fingerprints_of(folder / kind) for kind in _KINDS}
+        manifest = self._manifest(of_manifest, [name for names in under.values() for name in names], adapters)
+        for kind in _KINDS:
+            table = folder / kind
+            if not table.is_dir() or not under[kind]:
+                continue
+            if manifest is None:
+                self.findings.add(
+                    of_manifest / MANIFEST, "gone or damaged, and no copy of it", "what rows are made under"
+                )
+                continue
+            expected = _expected(manifest, adapters) if adapters is not None else None
+            told = expected if expected in under[kind] else under[kind][0]
+            if adapters is not None and expected not in under[kind]:
+                self.findings.add(
+                    table / "markers",
+                    f"rows made under {told}, while manifest and warm-up say {expected}",
+                    "all rows of the table",
+                )
+            shard_rows = int(manifest["shard_rows"])
+            most = shard_rows if kind == "pool" else min(shard_rows, TARGET_SHARD_ROWS)
+            for flaw in check_table(table, told, most, self.findings.read):
+                ids = () if flaw.keys is None else self._ids_of(flaw.keys)
+                shard = "" if flaw.shard is None else f"shard {flaw.shard} of the {kind}'s rows"
+                self.findings.add(flaw.path, flaw.found, _holding(shard, flaw.num_rows), ids, flaw.mend)
+
+    def _manifest(self, folder: Path, under: Sequence[str], adapters: list[str] | None) -> dict[str, Any] | None:
+        """The manifest of `folder`, or its copy where that alone is sound and fits the rows; says what is not."""
+        places, what = [folder / name for name in (MANIFEST, MANIFEST_COPY)], "what rows are made under"
+        sound = {place: read_json(place) for place in places if place.is_file() and is_sealed(place)}
+        fitting = [
+            place for place, of in sound.items() if not under or adapters is None or _expected(of, adapters) in under
+        ]
+        right = next(iter(fitting or sound), None)
+        for place in places:
+            self.findings.read(place)
+            if right is None and place.exists():
+                self.findings.add(place, f"{CHANGED}, and there is no sound copy", what)
+            elif right is not None and not (place.exists() and place.read_bytes() == right.read_bytes()):
+                if place.name == MANIFEST_COPY and not place.exists():
+                    continue  # an older version made none
+                mend = partial(write_bytes, place, right.read_bytes())
+                self.findings.add(place, CHANGED if place.exists() else "gone", what, mend=mend)
+        return None if right is None else sound[right]
+
+    @cached_property
+    def _ids(self) -> dict[bytes, str]:
+        """The id of each content key, from the tokenised files as far as these can be read."""
+        found: dict[bytes, str] = {}
+        for file in sorted((self.path / "examples").glob("*.parquet")):
+            try:
+                columns = pq.read_table(file, columns=["key", "id"])
+            except (OSError, pa.ArrowException):
+                continue
+            found |= dict(zip(columns["key"].to_pylist(), columns["id"].to_pylist(), strict=True))
+        return found
+
+    def _ids_of(self, keys: np.ndarray) -> list[str]:
+        return [self._ids.get(key.tobytes(), key.tobytes().hex()) for key in keys]
+
+
+def check_checkpoints(folder: Path, holds: str, findings: Findings) -> None:
+    """Check the Trainer's checkpoints in `folder`; where one goes, a stopped training goes on from the one before."""
+    for checkpoint in sorted(folder.glob("checkpoint-*")):
+        for file in (file for file in checkpoint.rglob("*") if file.is_file()):
+            findings.read(file)
+        if (problem := problem_of(checkpoint)) and problem != NOT_COMPLETE:
+            findings.add(checkpoint, problem, holds, mend=remover(checkpoint))
+
+
+def check_tokens(folder: Path, findings: Findings) -> None:
+    """Check the tokenised files in `folder`; what is damaged is made again by any command that asks for it."""
+    if not folder.is_dir():
+        return
+
+    def without(name: str) -> Mend:
+        if name == DIGESTS:  # nothing it noted is vouched for
+            return remover(folder)
+        bad_rows = f"{Path(name).name.removesuffix('.parquet').removesuffix('.bad_rows.jsonl')}.bad_rows.jsonl"
+        whole = folder / bad_rows.replace(".bad_rows.jsonl", ".parquet")
+        return remover(folder / name, whole, folder / bad_rows)
+
+    findings.noted(folder, lambda name: _rows_of(folder / name), without)
+    for file in sorted(folder.glob("*.parquet")):
+        if file not in findings.checked and not _pages_are_sound(file):
+            findings.add(file, CHANGED, _PAGES, mend=without(file.name))
+
+
+def _pages_are_sound(file: Path) -> bool:
+    """Whether a tokenised file of before there were notes can be read to its end."""
+    try:
+        with pq.ParquetFile(file, page_checksum_verification=True) as opened:
+            for group in range(opened.num_row_groups):
+                opened.read_row_group(group)
+    except (OSError, pa.ArrowException):
+        return False
+    return True
+
+
+def _rows_of(file: Path) -> str:
+    try:
+        return f"{_PAGES}: {pq.read_metadata(file).num_rows} rows"
+    except (OSError, pa.ArrowException):
+        return _PAGES
+
+
+def _expected(manifest: dict[str, Any], adapters: list[str] | None) -> str:
+    made_with = dict(manifest.get("fingerprint") or {})
+    made_with |= {f"adapter.{i}": name for i, name in enumerate(adapters or ())}
+    return digest(made_with)
+
+
+def _holding(shard: str, num_rows: int) -> str:
+    return f"{shard}, {num_rows} rows" if num_rows else shard
