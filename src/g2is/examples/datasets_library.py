@@ -26,21 +26,31 @@ def open_saved(folder: Path, split: str) -> Any:
 def open_hub(location: str) -> tuple[str, Any]:
     """Open `hf:org/name:split`, `hf:org/name/config:split` or `hf:` and a local folder of data files: (name, dataset).
 
+    `@REVISION` before the colon names a commit, branch or tag.
+
     Raises InputError if the hub cannot be reached, or there is no such dataset, configuration or split.
     """
     import datasets
 
     place, _, split = location.removeprefix(HUB).partition(":")
-    name, config = place, None
+    name, config, revision = place, None, None
     if not Path(place).is_dir():
-        parts = place.split("/")
-        if len(parts) > 3 or not all(parts):
-            raise InputError(f"{location}: expected {HUB}org/name:split or {HUB}org/name/config:split")
+        repository, at, revision = place.partition("@")
+        revision, parts = revision or None, repository.split("/")
+        if len(parts) > 3 or not all(parts) or (at and revision is None):
+            raise InputError(
+                f"{location}: expected {HUB}org/name:split or {HUB}org/name/config:split, with @REVISION before the"
+                " colon if it is to be another than the newest"
+            )
         name, config = "/".join(parts[:2]), parts[2] if len(parts) == 3 else None
     with _quiet(), _failing(location, "check its name, and that this machine reaches the hub"):
         if not split:
-            split = _only_split(location, f"{HUB}{place}", "", datasets.get_dataset_split_names(name, config))
-        return Path(name).name, datasets.load_dataset(name, config, split=split, keep_in_memory=False)
+            split = _only_split(
+                location, f"{HUB}{place}", "", datasets.get_dataset_split_names(name, config, revision=revision)
+            )
+        return Path(name).name, datasets.load_dataset(
+            name, config, split=split, revision=revision, keep_in_memory=False
+        )
 
 
 def _only_split(label: str, place: str, asked: str, splits: list[str]) -> str:

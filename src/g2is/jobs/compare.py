@@ -24,6 +24,7 @@ from g2is.config.compare import CompareConfig
 from g2is.config.passed_over import passed_over
 from g2is.errors import ConfigError, FingerprintError, G2isError, InputError, ModelError, SelectionError
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
+from g2is.jobs.pinned import pin
 from g2is.jobs.select import run
 from g2is.jobs.stages import OF_SELECTING
 from g2is.jobs.trials import OF_METHODS, Tested, Trials, of_method, open_trials, run_config, seconds_by_stage
@@ -52,6 +53,7 @@ def compare_methods(config: CompareConfig, reporter: Reporter | None = None, own
     Raises a G2isError for everything a user can mend, of such methods when all else is done; finished cells stay.
     """
     reporter = reporter or Silent()
+    config = pin(config, reporter)
     with open_work(config.out, CompareConfig, "comparison") as work:
         with work.removed_on_error():
             trials = open_trials(config, reporter, own)

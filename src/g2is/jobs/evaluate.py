@@ -26,6 +26,7 @@ from g2is.evaluation.table import read_answers, write_answers
 from g2is.examples.as_trained import RECORD, AsTrained, render_as_trained
 from g2is.examples.tokenize import Renderer
 from g2is.jobs.model_identity import identify
+from g2is.jobs.pinned import pin
 from g2is.jobs.test_rows import TestRows, describe_questions, how_judged, read_test
 from g2is.jobs.work_folder import WorkFolder, open_work
 from g2is.model.adapter import check_adapter, find_adapter, load_adapter
@@ -62,6 +63,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
     Raises a G2isError for everything a user can mend, FingerprintError if `config.out` holds other work.
     """
     reporter = reporter or Silent()
+    config = pin(config, reporter)
     names = config.evaluation.tasks
     if names:
         lm_eval_tasks.check_installed()

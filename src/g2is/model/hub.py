@@ -19,6 +19,7 @@ def fetch(name: str, revision: str | None = None) -> Path:
         return Path(snapshot_download(name, revision=revision, allow_patterns=_WANTED_FILES))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ModelError(
-            f"{name}: expected a model, found no folder of that name, and the hub does not give it"
+            f"{name}: expected a model, found no folder of that name, and the hub does not give"
+            f" {f'its revision {revision}' if revision else 'it'}"
             f" ({first_line(error)}); {advice}"
         ) from None

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from g2is.errors import ModelError
+from g2is.errors import ModelError, first_line
 
 _LETTERS = string.printable + "éßжλ中の한ا"
 _ENDS = string.punctuation + "\0\n1é"
@@ -83,7 +83,7 @@ def _tokens(tokenizer: Any, text: str) -> list[int]:
 
 
 def _reason(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return first_line(error).rpartition("error: ")[2]
 
 
 @contextmanager
