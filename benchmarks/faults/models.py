@@ -7,6 +7,7 @@ the network.
 
 import os
 import random
+import re
 import resource
 import shutil
 import sys
@@ -76,7 +77,7 @@ def attempt(model: Path, *, harmless: bool) -> str:
         return "died"
     if code == 0:
         return "same" if harmless else "undetected"
-    if code != 2 or said.count("error: ") != 1:
+    if code != 2 or len(re.findall(r"^error: ", said, re.MULTILINE)) != 1:
         return "two messages"
     return "undetected" if harmless else "refused"  # a harmless one that is refused is wrong too
 

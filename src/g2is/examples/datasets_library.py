@@ -1,5 +1,6 @@
 """Datasets as the `datasets` library keeps them: folders of `save_to_disk`, and the hub. Remote code is never run."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 from g2is.config import HUB
 from g2is.errors import InputError
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def open_saved(folder: Path, split: str) -> Any:
@@ -48,8 +51,23 @@ def open_hub(location: str) -> tuple[str, Any]:
             split = _only_split(
                 location, f"{HUB}{place}", "", datasets.get_dataset_split_names(name, config, revision=revision)
             )
-        return Path(name).name, datasets.load_dataset(
-            name, config, split=split, revision=revision, keep_in_memory=False
+        found = datasets.load_dataset(name, config, split=split, revision=revision, keep_in_memory=False)
+    _check_commit(location, revision, found)
+    return Path(name).name, found
+
+
+def _check_commit(location: str, revision: str | None, dataset: Any) -> None:
+    """Raise InputError if another commit of a hub's dataset was opened than `revision`, where that is a commit.
+
+    Without a network the library takes whichever an earlier fetch has left; the folder is called by its commit.
+    """
+    if revision is None or not _COMMIT.fullmatch(revision):
+        return
+    commits = {Path(file["filename"]).parent.name for file in dataset.cache_files}
+    if others := sorted(commit for commit in commits - {revision} if _COMMIT.fullmatch(commit)):
+        raise InputError(
+            f"{location}: expected the dataset's commit {revision}, found that this machine holds {others[0]} and"
+            " cannot fetch the other; give the command where the hub can be reached, or name @" + others[0]
         )
 
 
