@@ -1,7 +1,7 @@
-"""Asks for known vulnerabilities in the versions of constraints.txt, by pip-audit, and says how many were not looked up.
+"""Asks for known vulnerabilities in the versions of constraints.txt, by pip-audit, and says what was not looked up.
 
-pip-audit on its own says "no known vulnerabilities found" where its database cannot be reached. Exit code 1 for a finding,
-0 for none, 0 too where nothing can be looked up: that is said.
+pip-audit on its own says "no known vulnerabilities found" where its database cannot be reached. Exit code 1 for a
+finding, 0 for none; 0 too where nothing can be looked up, which is said.
 """
 
 import json

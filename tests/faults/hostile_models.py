@@ -118,7 +118,7 @@ def stray_adapter(base: str) -> Spoil:
     return text("adapter_config.json", json.dumps({"peft_type": "LORA", "base_model_name_or_path": base, "r": 4}))
 
 
-def own_code(where: str, **auto_map: str) -> Spoil:
+def own_code(where: str, **auto_map: object) -> Spoil:
     """Settings that name code; were it run, it would leave a file `ran` beside the folder."""
 
     def spoil(folder: Path) -> None:
