@@ -52,5 +52,11 @@ class TooLittleMemoryError(G2isError):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text that is not empty, or its type: libraries' errors are long."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    """The first line of an error's text that is not empty, or its type: libraries' errors are long.
+
+    One that ends in a colon is given with the next.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if isinstance(error, KeyError):
+        return f"there is no {' '.join(lines)}"
+    return " ".join(lines[:2] if lines and lines[0].endswith(":") else lines[:1]) or type(error).__name__

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 
 import torch
+from hostile_models import MODELS as HOSTILE
 from safetensors.torch import load_file, save_file
 from small_run import MODEL
 from transformers import AutoTokenizer
@@ -18,6 +19,15 @@ def _weights(spoil: Callable[[bytes], bytes]) -> Callable[[Place], list[object]]
     def command(place: Place) -> list[object]:
         folder = place.model()
         (folder / "model.safetensors").write_bytes(spoil((MODEL / "model.safetensors").read_bytes()))
+        return place.select(model=folder)
+
+    return command
+
+
+def _hostile(name: str) -> Callable[[Place], list[object]]:
+    def command(place: Place) -> list[object]:
+        folder = place.model()
+        dict(HOSTILE)[name](folder)
         return place.select(model=folder)
 
     return command
@@ -97,6 +107,44 @@ def _code_of_its_own(place: Place) -> list[object]:
     return place.select(model=place.model(model_type="own", auto_map=code))
 
 
+# What is said of the folders of `hostile_models`, which lists more of each kind.
+_FRAGMENTS: dict[str, tuple[str, ...]] = {
+    "100,000 layers": (
+        "expected a model that its weights fill, found num_hidden_layers = 100000",
+        "take the config.json",
+    ),
+    "a vocabulary of 10^12": (
+        "expected a model that its weights fill, found settings of a model of at least 128,000,",
+    ),
+    "a context of -5": ("expected max_position_embeddings to be a whole number above 0, found -5",),
+    "NaN for epsilon": ("expected rms_norm_eps to be a number from 0 to 1, found nan",),
+    "an activation that is none": ("that transformers makes of config.json, but: there is no 'evil'",),
+    "an unknown kind of model": ("expected a config.json that transformers can read", "model type `evil`"),
+    "rope scaling by 0": ("expected rope_parameters.factor to be a number above 0, found 0.0",),
+    "a type of numbers that is a function of torch": ("expected dtype to be a type of torch", "found 'load'"),
+    "quantised in an unknown way": (
+        "expected quantization_config to name a way of quantising that transformers knows",
+    ),
+    "attention from a hub": ("expected _attn_implementation to be code of transformers", "found 'stranger/kernel'"),
+    "a stray adapter of a hub's model": ("expected a whole model alone, found adapter_config.json beside it",),
+    "a key of the settings twice": ("but: the key 'vocab_size' stands there twice",),
+    "settings nested 100,000 deep": ("found one nested too deep to be read",),
+    "settings of 10 MB": ("of at most 8,388,608 bytes; found 10,000,",),
+    "an index that names a file outside": (
+        "expected names of files in its folder",
+        "found '../model-outside.safetensors'",
+    ),
+    "weights named outside": ("config.json: expected names of files in its folder", "found '../../evil.safetensors'"),
+    "weights that are whole numbers": ("expected numbers with a fraction in every weight", "found I16 in"),
+    "a header of 2^60 bytes": ("expected a whole safetensors file", "header too large"),
+    "a tokenizer's regular expression without end": (
+        "expected a tokenizer that makes tokens",
+        "retry-limit-in-match over",
+    ),
+    "a tokenizer that makes texts a thousand times as long": ("found one that makes 500,000 tokens of 'e'",),
+    "a tokenizer without a vocabulary": ("found one that makes none of any letter",),
+}
+
 MODELS: dict[str, Case] = {
     "model that is not there": case(
         lambda place: place.select(model=place.here / "none"),
@@ -113,7 +161,8 @@ MODELS: dict[str, Case] = {
     ),
     "model with a damaged config": case(
         _config_of_no_json,
-        "model: expected a config.json that transformers can read", "JSON",
+        "config.json: expected a JSON object of settings that transformers can read, but: Expecting property name",
+        "copy or download the model again",
     ),
     "model without tokenizer": case(
         model("tokenizer.json", "tokenizer_config.json"),
@@ -178,6 +227,7 @@ MODELS: dict[str, Case] = {
         "config.json: expected a model whose code is part of transformers, found one that brings its own (auto_map)",
         "--set model.trust_remote_code=true if you trust it",
     ),
+    **{name: case(_hostile(name), *fragments) for name, fragments in _FRAGMENTS.items()},
     "decoder that looks ahead": case(
         model(model_type="roberta", architectures=["RobertaForCausalLM"]),
         "model: expected a causal language model, found 'roberta', which looks at the very tokens",

@@ -1,5 +1,6 @@
 """Datasets as the `datasets` library keeps them: folders of `save_to_disk`, and the hub. Remote code is never run."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 from g2is.config import HUB
 from g2is.errors import InputError
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def open_saved(folder: Path, split: str) -> Any:
@@ -26,21 +29,46 @@ def open_saved(folder: Path, split: str) -> Any:
 def open_hub(location: str) -> tuple[str, Any]:
     """Open `hf:org/name:split`, `hf:org/name/config:split` or `hf:` and a local folder of data files: (name, dataset).
 
+    `@REVISION` before the colon names a commit, branch or tag.
+
     Raises InputError if the hub cannot be reached, or there is no such dataset, configuration or split.
     """
     import datasets
 
     place, _, split = location.removeprefix(HUB).partition(":")
-    name, config = place, None
+    name, config, revision = place, None, None
     if not Path(place).is_dir():
-        parts = place.split("/")
-        if len(parts) > 3 or not all(parts):
-            raise InputError(f"{location}: expected {HUB}org/name:split or {HUB}org/name/config:split")
+        repository, at, revision = place.partition("@")
+        revision, parts = revision or None, repository.split("/")
+        if len(parts) > 3 or not all(parts) or (at and revision is None):
+            raise InputError(
+                f"{location}: expected {HUB}org/name:split or {HUB}org/name/config:split, with @REVISION before the"
+                " colon if it is to be another than the newest"
+            )
         name, config = "/".join(parts[:2]), parts[2] if len(parts) == 3 else None
     with _quiet(), _failing(location, "check its name, and that this machine reaches the hub"):
         if not split:
-            split = _only_split(location, f"{HUB}{place}", "", datasets.get_dataset_split_names(name, config))
-        return Path(name).name, datasets.load_dataset(name, config, split=split, keep_in_memory=False)
+            split = _only_split(
+                location, f"{HUB}{place}", "", datasets.get_dataset_split_names(name, config, revision=revision)
+            )
+        found = datasets.load_dataset(name, config, split=split, revision=revision, keep_in_memory=False)
+    _check_commit(location, revision, found)
+    return Path(name).name, found
+
+
+def _check_commit(location: str, revision: str | None, dataset: Any) -> None:
+    """Raise InputError if another commit of a hub's dataset was opened than `revision`, where that is a commit.
+
+    Without a network the library takes whichever an earlier fetch has left; the folder is called by its commit.
+    """
+    if revision is None or not _COMMIT.fullmatch(revision):
+        return
+    commits = {Path(file["filename"]).parent.name for file in dataset.cache_files}
+    if others := sorted(commit for commit in commits - {revision} if _COMMIT.fullmatch(commit)):
+        raise InputError(
+            f"{location}: expected the dataset's commit {revision}, found that this machine holds {others[0]} and"
+            " cannot fetch the other; give the command where the hub can be reached, or name @" + others[0]
+        )
 
 
 def _only_split(label: str, place: str, asked: str, splits: list[str]) -> str:

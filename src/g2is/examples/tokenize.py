@@ -16,6 +16,7 @@ from g2is.examples.template import ChatTemplate, Rendering, check_plain, merge_s
 from g2is.examples.template_file import read_chat_template
 from g2is.examples.tokenizer_digest import tokenizer_digest
 from g2is.examples.truncation import shorten
+from g2is.model.tokenizer_check import giving_up
 
 RENDERING_VERSION = 2  # to be raised with every change of ours that changes tokens or masks
 TEXT_VERSION = 1  # to be raised with every change of ours to the text that `Renderer.text` makes of tokens
@@ -214,7 +215,8 @@ class Renderer:
     def _tokenize(self, texts: list[str], *, add_special_tokens: bool = False, **options: Any) -> Any:
         # Special tokens come from the template and `_finish`, not from the tokenizer: so there is one BOS.
         plain = {"padding": False, "truncation": False, "return_attention_mask": False, "return_token_type_ids": False}
-        return self._tokenizer(texts, add_special_tokens=add_special_tokens, verbose=False, **plain, **options)
+        with giving_up("tokenizer"):
+            return self._tokenizer(texts, add_special_tokens=add_special_tokens, verbose=False, **plain, **options)
 
     def _finish(
         self, input_ids: np.ndarray, label_mask: np.ndarray, left_out: tuple[str, ...] = ()

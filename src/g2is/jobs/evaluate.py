@@ -9,6 +9,7 @@ OUT/tasks.json        results of the tasks that are done, while others are not
 OUT/evaluation.json   written last: means, counts, results of tasks, and what they were made from
 """
 
+import json
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -27,10 +28,12 @@ from g2is.evaluation.table import read_answers, write_answers
 from g2is.examples.as_trained import RECORD, AsTrained, render_as_trained
 from g2is.examples.tokenize import Renderer
 from g2is.jobs.model_identity import identify
+from g2is.jobs.pinned import pin
 from g2is.jobs.test_rows import TestRows, describe_questions, how_judged, read_test
 from g2is.jobs.work_folder import BAD_ROWS, WorkFolder, open_work
 from g2is.model.adapter import check_adapter, find_adapter, load_adapter
 from g2is.model.folder import ModelFolder, find_model, resolve_device
+from g2is.model.settings_file import GENERATION_CONFIG, read_settings
 from g2is.progress import Reporter, Silent
 from g2is.store.digests import DIGESTS, damaged_files, record_digests
 from g2is.store.files import read_json, remove, write_json, write_json_lines
@@ -40,6 +43,16 @@ from g2is.store.moments import adapter_digest
 ANSWERS, RESULT = "answers.parquet", "evaluation.json"
 _TASKS = "tasks.json"
 _VERSION = "evaluation.answers_version"
+# What an answer does not depend on: the likeliest token is taken each time, up to ends and lengths that g2is gives.
+_SETTLED = frozenset(
+    {
+        *("do_sample", "num_beams", "repetition_penalty", "no_repeat_ngram_size", "min_length", "min_new_tokens"),
+        *("max_length", "max_new_tokens", "temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff"),
+        *("eta_cutoff", "use_cache", "transformers_version", "_from_model_config", "trust_remote_code"),
+        *("bos_token_id", "eos_token_id", "pad_token_id", "output_attentions", "output_hidden_states"),
+        *("output_scores", "output_logits", "return_dict_in_generate"),
+    }
+)
 _PACKAGES = ("g2is", "torch", "transformers", "peft", "rouge-score", "lm-eval")
 
 
@@ -64,6 +77,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
     Raises a G2isError for everything a user can mend, FingerprintError if `config.out` holds other work.
     """
     reporter = reporter or Silent()
+    config = pin(config, reporter)
     names = config.evaluation.tasks
     if names:
         lm_eval_tasks.check_installed()
@@ -100,6 +114,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
                 "evaluation": how_judged(config.evaluation),
                 "tasks": lm_eval_tasks.digests(names),
                 **_asks_tasks(config, rendered),
+                **_generates(config, folder),
                 **({} if test is None else test.made_from),
             }
         )
@@ -172,6 +187,15 @@ def _asks_tasks(config: EvaluateConfig, rendered: AsTrained) -> dict[str, Any]:
     return {
         "tasks_asked": {name: rendered.renderer.fingerprint[name] for name in ("tokenizer_sha256", "template_sha256")}
     }
+
+
+def _generates(config: EvaluateConfig, folder: ModelFolder) -> dict[str, Any]:
+    """What the model's generation_config.json says of answers beyond what g2is settles itself; nothing for most."""
+    file = folder.path / GENERATION_CONFIG
+    if not (config.evaluation.generate or config.evaluation.tasks) or not file.is_file():
+        return {}
+    left = {name: value for name, value in sorted(read_settings(file).items()) if name not in _SETTLED and value}
+    return {"generation": json.dumps(left)} if left else {}
 
 
 def _untold(adapter: Path, renderer: Renderer) -> str:

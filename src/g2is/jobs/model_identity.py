@@ -28,10 +28,12 @@ class ModelIdentity:
 def identify(model: ModelFolder, config: ModelConfig, device: torch.device, reporter: Reporter) -> ModelIdentity:
     """Hash the model's files; `config` and `device` decide the type.
 
-    Raises ModelError if its weights hold blocks that its settings have no place for, NaN or Inf, or what the type
-    cannot hold.
+    Says what of the folder is not used. Raises ModelError if a file changed meanwhile, or if its weights hold blocks
+    that its settings have no place for, NaN or Inf, or what the type cannot hold.
     """
     dtype = resolve_dtype(config, device)
+    for text in model.notices():
+        reporter.notice(text)
     with reporter.stage("check model", "bytes") as progress:
         identity = ModelIdentity(model.digest(progress), dtype)
         model.check_blocks()

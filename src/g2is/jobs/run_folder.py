@@ -167,9 +167,13 @@ def open_run(path: Path, config: Section, reporter: Reporter, *, selects: bool =
         if bound:
             stored = load(work.settings)
             left_out = _NOT_COMPARED if selects else (*_NOT_COMPARED, "selection.")
+            there, asked = _compared(stored, left_out), _compared(config.model_dump(mode="json"), left_out)
+            if there.get("model.revision") is None:  # runs of before say no commit of a hub's model
+                asked.pop("model.revision", None)
+                there.pop("model.revision", None)
             work.check_same(
-                _compared(stored, left_out),
-                _compared(config.model_dump(mode="json"), left_out),
+                there,
+                asked,
                 "a run",
                 f"name another --out (with --store {stored.get('store', 'STORE')} its gradients are used again)",
             )

@@ -36,6 +36,7 @@ from g2is.jobs.choose_rows import choose_rows
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
 from g2is.jobs.gradient_rows import Gradients, gradient_work, read_gradient_rows, target_rows, wanted_gradients
 from g2is.jobs.lora_reach import say_reach
+from g2is.jobs.pinned import pin
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import count_examples, plan_for, read_inputs
 from g2is.jobs.representation import MadeBy, maker_of, represented_by, store_rows
@@ -80,6 +81,7 @@ def select(config: Config, reporter: Reporter | None = None, own: Own = BUILT_IN
 def run(config: Config, last: StageName, reporter: Reporter | None = None, own: Own = BUILT_IN_ONLY) -> Results:
     """Run every stage up to `last`. `own` holds what the settings name `own:NAME`."""
     own.check(config.selection)
+    config = pin(config, reporter or Silent())
     selects = last in ("walk", "export")
     measures = not selects or config.selection.representation == GRADIENT
     with _open(config, reporter, selects, measures) as (prepared, store, folder):

@@ -25,6 +25,7 @@ from g2is.examples.sources import find_sources
 from g2is.examples.tokenize import make_renderer
 from g2is.jobs.lora_reach import say_reach
 from g2is.jobs.model_identity import identify
+from g2is.jobs.pinned import pin
 from g2is.jobs.work_folder import BAD_ROWS, open_work
 from g2is.model.folder import find_model, resolve_device
 from g2is.model.trainer import check_reporting
@@ -50,7 +51,7 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
     Raises a G2isError for everything a user can mend, FingerprintError if `config.out` holds other work.
     """
     reporter = reporter or Silent()
-    config = _rendered_as_selected(config)
+    config = pin(_rendered_as_selected(config), reporter)
     check_reporting(config.execution)
     with open_work(config.out, config, "training") as work, work.removed_on_error():
         device = resolve_device(config.execution.device)

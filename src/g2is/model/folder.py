@@ -1,55 +1,59 @@
 """The base model and its tokenizer, from a local folder or the hub, as safetensors only."""
 
-import json
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from safetensors import safe_open
 from transformers import (
     AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForMultimodalLM,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.models.auto.modeling_auto import (
-    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-    MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
-)
 
 from g2is.config import ModelConfig
 from g2is.errors import ModelError, first_line
-from g2is.model.weights import check_is_model, check_numbers, check_weights, files_digest, weight_files
+from g2is.model.bounds import TooLargeError, bounded, check_places
+from g2is.model.causal import auto_class, brings_code, check_causal, is_known
+from g2is.model.hub import fetch
+from g2is.model.remote_code import code_files
+from g2is.model.settings_file import (
+    CONFIG,
+    GENERATION_CONFIG,
+    TOKENIZER_CONFIG,
+    check_settings,
+    read_settings,
+)
+from g2is.model.tokenizer_check import check_tokenizer
+from g2is.model.weights import (
+    Head,
+    check_is_model,
+    check_numbers,
+    check_weights,
+    files_digest,
+    unread_weights,
+    weight_files,
+    weight_heads,
+)
 from g2is.progress import Progress
 
 _VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json", "vocab.txt", "spiece.model")
-_CAUSAL_HEADS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
-# In transformers' mapping of causal models, and yet every token sees those after it: always, or without is_decoder.
-_LOOK_AHEAD = frozenset({"xlm", "xlnet", "cpmant"})
-_ENCODERS = frozenset(
-    {
-        *("bert", "bert-generation", "big_bird", "camembert", "data2vec-text", "electra", "ernie", "megatron-bert"),
-        *("reformer", "rembert", "roberta", "roberta-prelayernorm", "roc_bert", "roformer", "xlm-roberta"),
-        *("xlm-roberta-xl", "xmod"),
-    }
-)
-_WANTED_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py"]
+Stamp = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model on local disk: its folder, its settings, and how to load it. Nothing heavy is held."""
+    """A model on local disk: its folder, its settings, and how to load it. Nothing heavy is held.
+
+    `stamps` tells of the files that are loaded how large and of when they were as the model was found.
+    """
 
     path: Path
     config: ModelConfig
     hf_config: Any
+    stamps: Mapping[Path, Stamp] = field(default_factory=dict)
 
     @property
     def context_length(self) -> int | None:
@@ -70,19 +74,21 @@ class ModelFolder:
                 " there with the tokenizer's save_pretrained(…)"
             )
         try:
-            return AutoTokenizer.from_pretrained(
+            tokenizer = AutoTokenizer.from_pretrained(
                 self.path, local_files_only=True, trust_remote_code=self.config.trust_remote_code
             )
         except Exception as error:  # whatever a tokenizer's own code or file gives rise to
-            _refuse_foreign_code(self.path / "tokenizer_config.json", self.config)
+            _refuse_foreign_code(self.path / TOKENIZER_CONFIG, self.config)
             raise ModelError(
                 f"{self.path}: expected a tokenizer that transformers loads, but: {first_line(error)}"
             ) from None
+        check_tokenizer(tokenizer, str(self.path))
+        return tokenizer
 
     def load(self, device: torch.device) -> PreTrainedModel:
         """Load the model on `device`, in the configured dtype and eval mode. Raises ModelError if that fails."""
         try:
-            model, report = _auto_class(self.hf_config).from_pretrained(
+            model, report = auto_class(self.hf_config).from_pretrained(
                 self.path,
                 dtype=resolve_dtype(self.config, device),
                 use_safetensors=True,
@@ -95,6 +101,7 @@ class ModelFolder:
                 f"{self.path}: expected a causal language model with safetensors weights, but it cannot be loaded:"
                 f" {first_line(error)}"
             ) from None
+        self.check_unchanged()
         missing = sorted(report["missing_keys"])
         if missing:  # transformers would go on with random numbers there
             raise ModelError(
@@ -109,13 +116,18 @@ class ModelFolder:
     def without_weights(self) -> PreTrainedModel:
         """The model's layers and parameter shapes on torch's meta device; no weights are read.
 
-        Raises ModelError if its settings make no model.
+        Raises ModelError if its settings make no model, or one that has many more numbers than its weights.
         """
         try:
-            with torch.device("meta"):
-                model: PreTrainedModel = _auto_class(self.hf_config).from_config(
+            with torch.device("meta"), bounded([head.shape for head in self._heads().values()], self._is_quantised):
+                model: PreTrainedModel = auto_class(self.hf_config).from_config(
                     self.hf_config, trust_remote_code=self.config.trust_remote_code
                 )
+        except TooLargeError as error:
+            raise ModelError(
+                f"{self.path}: expected a model that its weights fill, {error}: take the config.json that came with"
+                " them"
+            ) from None
         except Exception as error:  # settings that do not go together, a package that is not installed …
             raise ModelError(
                 f"{self.path}: expected a causal language model that transformers makes of config.json, but:"
@@ -123,37 +135,63 @@ class ModelFolder:
             ) from None
         return model
 
+    def files(self) -> list[Path]:
+        """All that decides what is computed: settings, weights, and code where it is run; in the order of the hash.
+
+        Raises ModelError for an index or code that names what is not in the folder. A tokenizer is
+        told by what it does: see `tokenizer_digest`.
+        """
+        code = code_files(self.path) if self.config.trust_remote_code else []
+        return [self.path / CONFIG, *weight_files(self.path), *code]
+
+    def notices(self) -> list[str]:
+        """What of the folder is not used: weights that others come before, and code of its own."""
+        read = [file.relative_to(self.path).as_posix() for file in weight_files(self.path)]
+        notices = []
+        if unread := unread_weights(self.path):
+            notices.append(
+                f"{self.path}: weights are read from {read[0]}{f' and {len(read) - 1} more' * (len(read) > 1)};"
+                f" not read: {', '.join(unread[:5])}{' …' * (len(unread) > 5)}"
+            )
+        if getattr(self.hf_config, "auto_map", None) and not self.config.trust_remote_code:
+            notices.append(
+                f"{self.path}: the model brings code of its own (auto_map), which is not run: transformers' own is"
+            )
+        return notices
+
     def digest(self, progress: Progress) -> str:
-        """A hash of the model's settings and weights, whatever the folder is called; progress in bytes."""
-        return files_digest([self.path / "config.json", *weight_files(self.path)], progress)
+        """A hash of the files that decide what is computed, whatever the folder is called; progress in bytes.
+
+        Raises ModelError if one changed since the model was found.
+        """
+        digest = files_digest(self.files(), progress)
+        self.check_unchanged()
+        return digest
+
+    def check_unchanged(self) -> None:
+        """Raise ModelError if a file of the model is another than when it was found: what was hashed is not loaded."""
+        if changed := [file.name for file, stamp in self.stamps.items() if _stamp(file) != stamp]:
+            raise ModelError(
+                f"{self.path}: expected the model as it was when the command began, found {', '.join(changed[:5])}"
+                " changed since; let the folder be, and give the command again"
+            )
 
     def check_blocks(self) -> None:
-        """Raise ModelError if the weights have blocks behind the model's last: transformers would leave them out."""
-        model, names = self.without_weights(), []
-        ignored = getattr(type(model), "_keys_to_ignore_on_load_unexpected", None) or ()  # those it knows not to use
-        for file in weight_files(self.path):
-            with safe_open(file, framework="pt") as opened:
-                names += [name for name in opened.keys() if not any(re.search(one, name) for one in ignored)]  # noqa: SIM118
-        if beyond := _blocks_beyond(model, names):
-            raise ModelError(
-                f"{self.path}: expected config.json to have a place for every block of the weights, found none for"
-                f" {len(beyond)} weights: {', '.join(beyond[:3])}{' …' * (len(beyond) > 3)}. Its number of layers is"
-                " another than that of the weights: take the config.json that came with them"
-            )
+        """Raise ModelError if the weights have blocks behind the model's last, which transformers would leave out, or
+        hold whole numbers where the model computes with others, which it would take as they are.
+        """
+        check_places(self.path, self.without_weights(), self._heads(), self._is_quantised)
+
+    @property
+    def _is_quantised(self) -> bool:
+        return getattr(self.hf_config, "quantization_config", None) is not None
+
+    def _heads(self) -> dict[str, Head]:
+        return weight_heads(weight_files(self.path))
 
     def check_numbers(self, dtype: torch.dtype) -> None:
         """Raise ModelError if the weights hold NaN or Inf, or what `dtype` cannot hold."""
         check_numbers(weight_files(self.path), dtype)
-
-
-def _blocks_beyond(model: torch.nn.Module, unexpected: Iterable[str]) -> list[str]:
-    """Weights that the model has no place for, and that are of a block behind its last one, by name."""
-    found = []
-    for path, module in model.named_modules():
-        if isinstance(module, torch.nn.ModuleList):
-            inside = ((name, name.removeprefix(f"{path}.").split(".")[0]) for name in unexpected)
-            found += [name for name, number in inside if number.isdigit() and int(number) >= len(module)]
-    return sorted(set(found))
 
 
 def context_length(hf_config: Any) -> int | None:
@@ -172,49 +210,38 @@ def find_model(config: ModelConfig) -> ModelFolder:
         path = fetch(config.name, config.revision)
     check_is_model(path)
     check_weights(path)
+    for name in (CONFIG, TOKENIZER_CONFIG, GENERATION_CONFIG):
+        if (path / name).is_file():
+            settings = read_settings(path / name)
+            if name == CONFIG:
+                heads = weight_heads(weight_files(path))
+                check_settings(settings, path / name, [head.shape for head in heads.values()])
     try:
         hf_config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=config.trust_remote_code)
     except Exception as error:
         _refuse_foreign_code(path / "config.json", config)
         raise ModelError(f"{path}: expected a config.json that transformers can read: {first_line(error)}") from None
-    remote = {"AutoModelForCausalLM", "AutoModelForMultimodalLM"} & set(getattr(hf_config, "auto_map", None) or {})
-    known = hf_config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or _also_sees(hf_config)
-    # an encoder such as BERT is in the mapping too, and would attend to the answer it is to predict
-    heads = hf_config.architectures or ["ForCausalLM"]
-    writes = known and (any(head.endswith(_CAUSAL_HEADS) for head in heads) or _also_sees(hf_config))
-    if remote and not known:
-        _refuse_foreign_code(path / "config.json", config)
-    if getattr(hf_config, "is_encoder_decoder", False) or (not remote and not writes):
-        raise ModelError(
-            f"{path}: expected a causal language model, found model_type {hf_config.model_type!r}, architectures"
-            f" {hf_config.architectures}; name a model that writes text, such as a Llama"
-        )
-    kind = hf_config.model_type
-    if kind in _LOOK_AHEAD or (kind in _ENCODERS and not hf_config.is_decoder):
-        raise ModelError(
-            f"{path}: expected a causal language model, found {hf_config.model_type!r}, which looks at the very tokens"
-            " that it is to predict (is_decoder false in config.json, or a model that is made so); set is_decoder to"
-            " true if it was trained as a decoder, or name a model that writes text, such as a Llama"
-        )
-    return ModelFolder(path, config, hf_config)
+    if brings_code(hf_config) and not is_known(hf_config):
+        _refuse_foreign_code(path / CONFIG, config)
+    check_causal(hf_config, path)
+    model = ModelFolder(path, config, hf_config)
+    return replace(model, stamps={file: _stamp(file) for file in model.files()})
 
 
-def _auto_class(hf_config: Any) -> Any:
-    """The class that a checkpoint was saved from: of one that also sees or hears, that with all its parts."""
-    return AutoModelForMultimodalLM if _also_sees(hf_config) else AutoModelForCausalLM
-
-
-def _also_sees(hf_config: Any) -> bool:
-    whole = MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES.get(hf_config.model_type)
-    text = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(hf_config.model_type)
-    return whole is not None and whole != text and (whole in (hf_config.architectures or ()) or text is None)
+def _stamp(file: Path) -> Stamp:
+    """Size, time of the last change, and number of a file: another file, or another content, has others."""
+    try:
+        of = file.stat()
+    except OSError:
+        return (-1, 0, 0)
+    return of.st_size, of.st_mtime_ns, of.st_ino
 
 
 def _refuse_foreign_code(settings: Path, config: ModelConfig) -> None:
     """Raise ModelError if `settings` name code that comes with the model, and it is not to be run."""
     try:
-        named = json.loads(settings.read_text(encoding="utf-8")).get("auto_map")
-    except (OSError, ValueError, AttributeError):
+        named = read_settings(settings).get("auto_map")
+    except ModelError:
         return
     if named and not config.trust_remote_code:
         raise ModelError(
@@ -250,17 +277,3 @@ def resolve_dtype(config: ModelConfig, device: torch.device) -> torch.dtype:
     dtype = getattr(torch, config.dtype)
     assert isinstance(dtype, torch.dtype)
     return dtype
-
-
-def fetch(name: str, revision: str | None = None) -> Path:
-    """Fetch a hub model, or find what was fetched before. Raises ModelError if the hub does not give it."""
-    advice = "name a local folder, or a hub model that this machine can reach"
-    if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise ModelError(f"{name}: expected a model folder, found no folder there; {advice}")
-    try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=_WANTED_FILES))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelError(
-            f"{name}: expected a model, found no folder of that name, and the hub does not give it"
-            f" ({first_line(error)}); {advice}"
-        ) from None

@@ -3,12 +3,15 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 
 from g2is.errors import ModelError, first_line
+from g2is.model.settings_file import CONFIG, read_settings
 from g2is.progress import Progress
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -16,6 +19,8 @@ ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetens
 _CHUNK = 1 << 24
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.msgpack", "*.h5")
 _MOST_NAMES = 5
+_SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_AGAIN = "copy or download the model again"
 _CONVERT = (
     "load them once where you trust them and save them again with transformers' save_pretrained(…), which writes"
     " safetensors"
@@ -23,14 +28,79 @@ _CONVERT = (
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The folder's safetensors files but for an adapter's, by name."""
-    return sorted(file for file in folder.glob("*.safetensors") if file.name != ADAPTER_WEIGHTS)
+    """The files that transformers loads a model's weights from, in its order; none if there are none.
+
+    That is the file or index that config.json names (transformers_weights), else model.safetensors, else what the index
+    beside it lists. Raises ModelError for an index that is damaged, or names anything else than files of the folder.
+    """
+    named = read_settings(folder / CONFIG).get("transformers_weights")
+    if named is not None:
+        check_name(named, folder / CONFIG, (".safetensors", ".safetensors.index.json"))
+    first = next((folder / name for name in (named, _SINGLE, _INDEX) if name and (folder / name).is_file()), None)
+    if first is None or (named is not None and first != folder / named):
+        return []
+    return [first] if first.suffix == ".safetensors" else [folder / name for name in _shards(first)]
+
+
+def unread_weights(folder: Path) -> list[str]:
+    """Names of weights that lie in the folder and are not loaded, since others come first."""
+    read = {file.relative_to(folder).as_posix() for file in weight_files(folder)}
+    beside = {file.name for file in folder.glob("*.safetensors")} - {ADAPTER_WEIGHTS}
+    index = [_INDEX] if (folder / _INDEX).is_file() and _SINGLE in read else []
+    return sorted({*beside, *index} - read)
+
+
+def check_name(name: Any, where: Path, suffixes: tuple[str, ...] = (".safetensors",)) -> None:
+    """Raise ModelError unless `name`, which the file `where` gives, is one of weights inside its folder."""
+    parts = PurePosixPath(name).parts if isinstance(name, str) else ()
+    if not parts or not name.endswith(suffixes) or parts[0] == "/" or ".." in parts or "\\" in name or "\0" in name:
+        raise ModelError(
+            f"{where}: expected names of files in its folder that end in {' or '.join(suffixes)}, found {name!r}."
+            " g2is reads no other: copy the weights there as safetensors"
+        )
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a file says of one of its weights: its shape, and its type in safetensors' words, such as BF16."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it holds whole numbers, or bits."""
+        return self.dtype[0] in "IUB" and not self.dtype.startswith("BF")
+
+
+def weight_heads(files: Sequence[Path]) -> dict[str, Head]:
+    """Every weight's head by its name; nothing else of the files is read."""
+    heads = {}
+    for file in files:
+        with safe_open(file, framework="pt") as opened:
+            for name in opened.keys():  # noqa: SIM118 (no mapping)
+                part = opened.get_slice(name)
+                heads[name] = Head(tuple(part.get_shape()), part.get_dtype())
+    return heads
+
+
+def _shards(index: Path) -> list[str]:
+    """The names of the files that an index lists, each once, sorted."""
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
+        raise ModelError(
+            f"{index}: expected the list of the weights' files, found a damaged one ({first_line(error)}); {_AGAIN}"
+        ) from None
+    for name in names:
+        check_name(name, index)
+    return sorted(names)
 
 
 def check_is_model(path: Path) -> None:
     """Raise ModelError unless `path` is a folder with config.json and safetensors weights; say what else it holds."""
     gguf = [path] if path.suffix.lower() == ".gguf" else sorted(path.glob("*.gguf")) if path.is_dir() else []
-    if gguf and (path.is_file() or not weight_files(path)):
+    if gguf and (path.is_file() or not any(path.glob("*.safetensors"))):
         raise ModelError(
             f"{path}: expected a Hugging Face model folder with config.json and safetensors, found"
             f" {'a GGUF file' if path.is_file() else f'GGUF ({gguf[0].name})'}: weights rounded for llama.cpp, through"
@@ -39,6 +109,12 @@ def check_is_model(path: Path) -> None:
         )
     if path.is_file():
         raise ModelError(f"{path}: expected a Hugging Face model folder, found a file; name the folder it lies in")
+    if (path / ADAPTER_CONFIG).is_file() and (path / CONFIG).is_file() and any(path.glob("model*.safetensors")):
+        raise ModelError(
+            f"{path}: expected a whole model alone, found {ADAPTER_CONFIG} beside it: an adapter that transformers"
+            " would put on it by itself. Move the adapter's files into a folder of their own, and give that as"
+            " --adapter if it is to be used"
+        )
     if (path / ADAPTER_CONFIG).is_file():
         base = _base_model(path)
         raise ModelError(
@@ -46,12 +122,17 @@ def check_is_model(path: Path) -> None:
             f" as --model{f' ({base})' if base else ''} and this folder as --adapter, or merge the two with PEFT's"
             " merge_and_unload() and save the result"
         )
-    if not (path / "config.json").is_file():
+    if not (path / CONFIG).is_file():
         raise ModelError(
             f"{path}: expected a Hugging Face model folder with config.json, found none there; name the folder that"
             " save_pretrained(…) wrote"
         )
     if not weight_files(path):
+        if beside := unread_weights(path):
+            raise ModelError(
+                f"{path}: expected weights in {_SINGLE}, or in the files that {_INDEX} lists, found neither beside"
+                f" {_listed(beside)}; name the file so, or copy the index that came with them"
+            )
         pickles = sorted(file.name for pattern in _PICKLES for file in path.glob(pattern))
         found = f"found {', '.join(pickles[:_MOST_NAMES])}, which is pickled" if pickles else "found none"
         raise ModelError(
@@ -62,27 +143,20 @@ def check_is_model(path: Path) -> None:
 
 def check_weights(path: Path) -> None:
     """Raise ModelError if a file of the weights is missing or cut off, as a download that was stopped leaves it."""
-    again = "copy or download the model again"
-    index = path / "model.safetensors.index.json"
-    if index.exists():
-        try:
-            names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
-            raise ModelError(
-                f"{index}: expected the list of the weights' files, found a damaged one ({first_line(error)}); {again}"
-            ) from None
-        if missing := sorted(name for name in names if not (path / name).is_file()):
-            raise ModelError(
-                f"{path}: expected the {len(names)} files of weights that {index.name} lists, found no"
-                f" {', '.join(missing)}; {again}"
-            )
-    for file in sorted(path.glob("*.safetensors")):
+    index = path / _INDEX
+    names = _shards(index) if index.exists() else []
+    if missing := [name for name in names if not (path / name).is_file()]:
+        raise ModelError(
+            f"{path}: expected the {len(names)} files of weights that {index.name} lists, found no"
+            f" {', '.join(missing)}; {_AGAIN}"
+        )
+    for file in sorted({*path.glob("*.safetensors"), *(path / name for name in names)}):
         try:
             with safe_open(file, framework="pt"):
                 pass
         except (SafetensorError, OSError) as error:
             raise ModelError(
-                f"{file}: expected a whole safetensors file, found a damaged one ({first_line(error)}); {again}"
+                f"{file}: expected a whole safetensors file, found a damaged one ({first_line(error)}); {_AGAIN}"
             ) from None
 
 

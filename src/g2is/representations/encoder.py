@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from g2is.errors import ModelError, first_line
-from g2is.model.folder import fetch
+from g2is.model.hub import fetch
 from g2is.model.weights import check_weights
 
 _READ = (".json", ".safetensors", ".txt", ".model")  # files that may decide an embedding
