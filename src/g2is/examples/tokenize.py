@@ -10,6 +10,7 @@ import numpy as np
 from g2is.config import ExamplesConfig
 from g2is.errors import G2isError, InputError, ModelError
 from g2is.examples.conversation import Conversation, Turn
+from g2is.examples.jinja import TemplateLimitError
 from g2is.examples.less_template import LessText, less_text
 from g2is.examples.read import Example
 from g2is.examples.template import ChatTemplate, Rendering, check_plain, merge_systems, plain_segments
@@ -60,6 +61,7 @@ class Renderer:
     ) -> None:
         self._tokenizer = tokenizer
         self._template = template
+        self._template_name = config.chat_template or getattr(tokenizer, "name_or_path", "") or "the chat template"
         self._is_less = config.template == "less"
         self._learns_end = config.learn_end_of_turn in _LEARN_END_OF[rows]
         self._truncation = config.truncation
@@ -137,6 +139,10 @@ class Renderer:
         for example in examples:
             try:
                 renderings.append(self._template.render(example.conversation))
+            except TemplateLimitError as problem:  # every other row may take as long
+                name = self._template_name
+                place = f"{example.origin.place(example.line)} ({example.id})"
+                raise InputError(f"{name}, for {place}: {problem}") from None
             except G2isError as problem:
                 renderings.append(problem)
         texts = [item.text for item in renderings if not isinstance(item, G2isError)]
@@ -286,8 +292,9 @@ def make_renderer(
             dropped_text=config.dropped_text,
             append_eos=config.append_eos,
         )
-    except ModelError as error:
-        raise ModelError(f"{name if source is None else config.chat_template}: {error}") from None
+    except (ModelError, TemplateLimitError) as error:
+        kind = ModelError if isinstance(error, ModelError) else InputError
+        raise kind(f"{name if source is None else config.chat_template}: {error}") from None
     return Renderer(tokenizer, config, max_length, template, rows, num_embeddings)
 
 

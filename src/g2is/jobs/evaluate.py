@@ -33,6 +33,7 @@ from g2is.model.folder import ModelFolder, find_model, resolve_device
 from g2is.progress import Reporter, Silent
 from g2is.store.files import read_json, remove, write_json, write_json_lines
 from g2is.store.fingerprint import Fingerprint, flatten
+from g2is.store.given import part
 from g2is.store.moments import adapter_digest
 
 ANSWERS, RESULT = "answers.parquet", "evaluation.json"
@@ -123,7 +124,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
             evaluation = replace(evaluation, tasks=_run_tasks(config, tasks, models, tokenizer, reporter))
             write_json(config.out / RESULT, {**evaluation.summary, "made_from": made_from, "versions": _versions()})
             remove(config.out / _TASKS)
-    return replace(evaluation, tasks=read_json(config.out / RESULT)["tasks"])
+    return replace(evaluation, tasks=part(read_json(config.out / RESULT), "tasks", dict, config.out / RESULT))
 
 
 def _bind(work: WorkFolder, config: EvaluateConfig, made_from: Fingerprint, test: TestRows | None) -> None:

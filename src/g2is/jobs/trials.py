@@ -47,6 +47,7 @@ from g2is.model.adapter import load_adapter, target_modules
 from g2is.model.folder import ModelFolder, resolve_device
 from g2is.progress import Reporter, Silent
 from g2is.store.files import read_json, remove, write_json, write_json_lines
+from g2is.store.given import part
 from g2is.store.manifest import stored_forms
 from g2is.training.tune import ADAPTER, finished_tuning, tune
 
@@ -153,7 +154,7 @@ class Trials:
         write_answers(folder / f"{target}.parquet", test.table.rows, test.table.ids, evaluation)
 
     def _tested(self, folder: Path, target: str, num_steps: int, tuned_for: float) -> Tested:
-        seconds = {"tune": tuned_for, "evaluate": read_json(folder / _SECONDS)[target]}
+        seconds = {"tune": tuned_for, "evaluate": part(read_json(folder / _SECONDS), target, float, folder / _SECONDS)}
         return Tested(read_answers(folder / f"{target}.parquet"), num_steps, seconds)
 
 
@@ -266,7 +267,7 @@ def of_method(name: str) -> str:
 def seconds_by_stage(run: Path) -> dict[str, float]:
     """What the stages of a run took, by id, over all of its sittings."""
     total: dict[str, float] = {}
-    for sitting in read_json(run / "summary.json")["sittings"]:
+    for sitting in part(read_json(run / "summary.json"), "sittings", list, run / "summary.json"):
         for name, seconds in sitting["seconds"].items():
             stage = stage_id(name)
             total[stage] = total.get(stage, 0.0) + seconds

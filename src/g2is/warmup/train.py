@@ -9,6 +9,7 @@ Folder layout below `warmup/`:
     complete.json            written last: the kept checkpoints, their digests, their mean learning rates, the losses
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +27,12 @@ from g2is.model.trainer import save_adapter, train_adapter
 from g2is.progress import Progress
 from g2is.store.draw import random_order
 from g2is.store.files import read_json, remove, write_atomically, write_json
+from g2is.store.given import inside, part
 from g2is.store.moments import adapter_digest, save_moments
 from g2is.warmup.moments import moments_of
 
 SAMPLE = "sample.json"
+_KEY = re.compile("[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def draw_rows(folder: Path, keys: np.ndarray, fraction: float, seed: int) -> np.
         write_json(record, {"keys": [keys[row].tobytes().hex() for row in drawn]})
         return drawn
     row_of = {key.tobytes().hex(): row for row, key in reversed(list(enumerate(keys)))}
-    wanted = read_json(record)["keys"]
+    wanted = _keys(record)
     missing = [key for key in wanted if key not in row_of]
     if missing:
         raise StoreError(
@@ -86,19 +89,45 @@ def draw_rows(folder: Path, keys: np.ndarray, fraction: float, seed: int) -> np.
 
 def drawn_keys(folder: Path) -> np.ndarray:
     """The content keys of the rows that the warm-up in `folder` was trained on, (n, 16) uint8; none if it was given."""
-    keys = read_json(folder / SAMPLE)["keys"] if (folder / SAMPLE).exists() else []
+    keys = _keys(folder / SAMPLE) if (folder / SAMPLE).exists() else []
     return np.frombuffer(bytes.fromhex("".join(keys)), np.uint8).reshape(len(keys), 16)
 
 
+def _keys(record: Path) -> list[str]:
+    """The content keys, 32 hex digits each, that a draw kept. Raises StoreError if they are none."""
+    keys = part(read_json(record), "keys", list, record)
+    if wrong := [key for key in keys if not (isinstance(key, str) and _KEY.fullmatch(key))]:
+        raise StoreError(
+            f"{record}: expected content keys of 32 hex digits as `keys`, found {str(wrong[0])[:80]!r}. Put a whole"
+            " copy back, or name another --store"
+        )
+    return keys
+
+
 def finished_warmup(folder: Path) -> list[Checkpoint] | None:
-    """The checkpoints of a warm-up that ran to its end, or None."""
-    if not (folder / "complete.json").exists():
+    """The checkpoints of a warm-up that ran to its end, or None.
+
+    Raises StoreError if what says so is damaged, or names what is not in the folder.
+    """
+    record = folder / "complete.json"
+    if not record.exists():
         return None
-    remove(folder / "trainer")  # if a kill left some of it
-    return [
-        Checkpoint(entry["name"], folder / entry["name"], entry["weight"], entry["digest"])
-        for entry in read_json(folder / "complete.json")["checkpoints"]
+    entries = part(read_json(record), "checkpoints", list, record)
+    checkpoints = [
+        Checkpoint(
+            part(entry, "name", str, record),
+            inside(folder, entry["name"], f"{record}: `name`"),
+            part(entry, "weight", float, record),
+            part(entry, "digest", str, record),
+        )
+        for entry in (of if isinstance(of, dict) else {} for of in entries)
     ]
+    if not checkpoints:
+        raise StoreError(
+            f"{record}: expected at least one checkpoint, found none. Put a whole copy back, or name another --store"
+        )
+    remove(folder / "trainer")  # if a kill left some of it
+    return checkpoints
 
 
 def train_warmup(
