@@ -110,10 +110,10 @@ def weight(value: Any, most: int, budget: Budget | None = None) -> int:
 
 def check_value(value: Any, budget: Budget) -> Any:
     """`value`, made by a template. Raises LimitError if it says the same so often that writing it would not end."""
-    if type(value) not in _SIMPLE and not isinstance(value, str | Undefined):
-        if weight(value, budget.most, budget) > budget.most:
-            budget.measure()  # after which more may be allowed
-            budget.allow(weight(value, budget.most, budget))
+    simple = type(value) in _SIMPLE or isinstance(value, str | Undefined)
+    if not simple and weight(value, budget.most, budget) > budget.most:
+        budget.measure()  # after which more may be allowed
+        budget.allow(weight(value, budget.most, budget))
     return value
 
 

@@ -121,6 +121,10 @@ def _usable(value: Any, problem: str | None, text: str) -> dict[str, Any] | Inpu
     if problem:
         name = f" in the row with id {value['id']!r}" if isinstance(value.get("id"), str | int) else ""
         return InputError(f"expected a JSON object{name}, found {problem}")
+    try:
+        "".join(value).encode()
+    except UnicodeEncodeError:
+        return InputError("expected column names to be Unicode text, found a lone surrogate in one")
     if text.count("[") + text.count("{") > _MOST_DEPTH and _is_deeper(value, _MOST_DEPTH):
         return InputError(f"expected a JSON object, found one that is nested more than {_MOST_DEPTH} deep")
     return value

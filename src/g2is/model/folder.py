@@ -26,6 +26,7 @@ from transformers.models.auto.modeling_auto import (
 
 from g2is.config import ModelConfig
 from g2is.errors import ModelError, first_line
+from g2is.model.plain_files import check_plain_files
 from g2is.model.weights import check_is_model, check_numbers, check_weights, files_digest, weight_files
 from g2is.progress import Progress
 
@@ -170,6 +171,7 @@ def find_model(config: ModelConfig) -> ModelFolder:
     path = Path(config.name)
     if not path.exists():
         path = fetch(config.name, config.revision)
+    check_plain_files(path)
     check_is_model(path)
     check_weights(path)
     try:

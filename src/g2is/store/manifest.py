@@ -129,7 +129,8 @@ def stored_forms(path: Path) -> tuple[Any, ...]:
     """The Γ forms that the store at `path` holds, in its order; none if it holds no gradients."""
     if not _holds_work(path):
         return ()
-    forms = read_json(path / _MANIFEST).get("fingerprint", {}).get("gradients.forms")
+    manifest = path / _MANIFEST
+    forms = part(read_json(manifest), "fingerprint", dict, manifest).get("gradients.forms")
     return tuple(forms.split(", ")) if isinstance(forms, str) else ()
 
 
@@ -137,7 +138,7 @@ def check_representation(path: Path, name: str, fingerprint: Fingerprint) -> Non
     """Raise what `Store.tables` would raise of the store at `path`, without touching it."""
     folder = path / name
     if _holds_rows(folder):
-        stored = read_json(folder / _MANIFEST).get("fingerprint", {})
+        stored = part(read_json(folder / _MANIFEST), "fingerprint", dict, folder / _MANIFEST)
         check_same(stored, fingerprint, f"{folder}: expected rows of {name}", "name another --store")
 
 
