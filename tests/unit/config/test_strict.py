@@ -58,14 +58,6 @@ def test_what_a_naive_reader_makes_of_it() -> None:
     for old, new in zip("abcdefgh", "bcdefghi", strict=True):
         sizes[new] = sizes[old] * len(laughs[new])
     assert sizes["i"] == 9**9  # words, once they are printed or checked one by one
-    few = "a: &a {x: 1}\n" + "".join(
-        f"{n}: &{n} {{<<: [{', '.join([f'*{o}'] * 9)}]}}\n" for o, n in zip("abcd", "bcde", strict=True)
-    )
-    assert len(yaml.compose(few, yaml.SafeLoader).value) == 5
-    loader = yaml.SafeLoader(few)
-    node = loader.get_single_node()
-    loader.construct_document(node)
-    assert len(node.value[-1][1].value) == 9**4  # merged, each is there as often as it is named
 
 
 def test_plain_yaml_is_as_it_was() -> None:
