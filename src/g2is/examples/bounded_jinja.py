@@ -212,8 +212,10 @@ class _Guarding(NodeTransformer):
         return node
 
 
-def _filter(node: nodes.Expr, name: str) -> nodes.Filter:
-    return nodes.Filter(node, name, [], [], None, None).set_lineno(1)
+def _filter(node: nodes.Node, name: str) -> nodes.Filter:
+    made = nodes.Filter(node, name, [], [], None, None)  # type: ignore[arg-type]  # always an expression
+    made.set_lineno(1)
+    return made
 
 
 @pass_context  # so that it is not done once and for all when the template is compiled
@@ -298,5 +300,5 @@ def _check_rest(name: str, value: Any, rest: tuple[Any, ...], named: dict[str, A
         most = {"tojson": _MOST_INDENT, "round": _MOST_DECIMALS}.get(name)
         if most is not None and any(isinstance(of, int) and abs(of) > most for of in rest):
             raise LimitError(f"gives {name} a number beyond {most}")
-        size = (_SMALL,) if isinstance(value, Iterator) else ()
-        check_arguments("" if size else value, (*rest, *size), budget)
+        lazy = isinstance(value, Iterator)
+        check_arguments("" if lazy else value, (*rest, _SMALL) if lazy else rest, budget)

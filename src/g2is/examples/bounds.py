@@ -172,7 +172,8 @@ def check_operation(operator: str, left: Any, right: Any, budget: Budget) -> Non
         if isinstance(left, int) and isinstance(right, int):
             _check_bits(left.bit_length() + right.bit_length())
         else:
-            check_arguments(*((left, (right,)) if isinstance(right, int) else (right, (left,))), budget)
+            text, times = (left, right) if isinstance(right, int) else (right, left)
+            check_arguments(text, (times,), budget)
     elif operator == "**" and isinstance(left, int) and isinstance(right, int) and right > 0:
         _check_bits(left.bit_length() * right)
 
