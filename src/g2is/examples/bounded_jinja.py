@@ -213,7 +213,7 @@ class _Guarding(NodeTransformer):
 
 
 def _filter(node: nodes.Node, name: str) -> nodes.Filter:
-    made = nodes.Filter(node, name, [], [], None, None)  # type: ignore[arg-type]  # always an expression
+    made = nodes.Filter(node, name, [], [], None, None)
     made.set_lineno(1)
     return made
 

@@ -52,7 +52,7 @@ def _check(source: str, place: str) -> None:
     try:
         compile_bounded(source)
     except Exception as error:  # jinja2's, and Python's own of source that nests too deeply
-        line = f" in line {error.lineno}" if isinstance(error, TemplateSyntaxError) else ""
-        raise ConfigError(f"{place}: expected {_EXPECTED}, found an error{line}: {first_line(error)}") from None
+        line = f"in line {error.lineno}" if isinstance(error, TemplateSyntaxError) else "in the whole"
+        raise ConfigError(f"{place}: expected {_EXPECTED}, found an error {line}: {first_line(error)}") from None
     if "messages" not in source:
         raise ConfigError(f"{place}: expected {_EXPECTED}, found text that does not read `messages`")

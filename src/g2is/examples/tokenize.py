@@ -61,7 +61,9 @@ class Renderer:
     ) -> None:
         self._tokenizer = tokenizer
         self._template = template
-        self._template_name = config.chat_template or getattr(tokenizer, "name_or_path", "") or "the chat template"
+        self._template_name = str(
+            config.chat_template or getattr(tokenizer, "name_or_path", None) or "the chat template"
+        )
         self._is_less = config.template == "less"
         self._learns_end = config.learn_end_of_turn in _LEARN_END_OF[rows]
         self._truncation = config.truncation
@@ -140,9 +142,8 @@ class Renderer:
             try:
                 renderings.append(self._template.render(example.conversation))
             except TemplateLimitError as problem:  # every other row may take as long
-                name = self._template_name
                 place = f"{example.origin.place(example.line)} ({example.id})"
-                raise InputError(f"{name}, for {place}: {problem}") from None
+                raise InputError(f"{self._template_name}, for {place}: {problem}") from None
             except G2isError as problem:
                 renderings.append(problem)
         texts = [item.text for item in renderings if not isinstance(item, G2isError)]
