@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from g2is.config.io import read_yaml
+from g2is.config.strict import parse_yaml
 from g2is.errors import ConfigError
 
 _FILES = "POOL TARGET, or the pool's files where --target is given: files, 'globs', datasets (see `g2is select --help`)"
@@ -116,7 +116,7 @@ def assign(values: dict[str, Any], settings: Sequence[str], flags: bool = True) 
             )
         given.add(key)
         try:
-            place[parts[-1]] = read_yaml(value)
+            place[parts[-1]] = parse_yaml(value)
         except yaml.YAMLError:
             raise ConfigError(f"--set {text}: expected a number, word or [list], found {value!r}") from None
 

@@ -17,6 +17,7 @@ from g2is.store.files import write_json, write_text
 
 MARKDOWN, CSV, JSON = TABLES = "comparison.md", "comparison.csv", "comparison.json"
 FORMAT = 1
+_BEGIN_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 _COLUMNS = (
     "kind",  # cell, mean over seeds, or mean over targets
@@ -84,7 +85,7 @@ def as_csv(comparison: Comparison) -> str:
     metrics = dict.fromkeys(name for cell in cells.values() for name in cell.means())
     stages = dict.fromkeys(stage for cell in cells.values() for stage in cell.seconds)
     of_metrics = [part for name in metrics for part in (name, f"{name}_low", f"{name}_high")]
-    columns = [*_COLUMNS, *of_metrics, *(f"seconds_{stage}" for stage in stages)]
+    columns = [_as_text(name) for name in (*_COLUMNS, *of_metrics, *(f"seconds_{stage}" for stage in stages))]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
@@ -130,12 +131,19 @@ def _of(part: Part) -> dict[str, Any]:
 
 
 def _known(line: dict[str, Any]) -> dict[str, Any]:
-    """Without what is None or not a number, which an empty field says."""
+    """Without what is None or not a number, which an empty field says; texts as spreadsheets read them as texts."""
     return {
-        name: value
+        _as_text(name): _as_text(value)
         for name, value in line.items()
         if value is not None and not (isinstance(value, float) and not math.isfinite(value))
     }
+
+
+def _as_text(value: Any) -> Any:
+    """A text that a spreadsheet would take for a formula gets the mark that says it is none, and stays on its line."""
+    if not isinstance(value, str):
+        return value
+    return (f"'{value}" if value.startswith(_BEGIN_FORMULAS) else value).replace("\r", " ")
 
 
 def _plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from g2is.config.strict import parse_yaml, read_text_file
 from g2is.errors import ConfigError
 from g2is.methods import Section
 
@@ -37,8 +38,8 @@ def _line(key: str, text: str) -> str:
 def load(path: Path) -> dict[str, Any]:
     """Read a config file's mapping. Raises ConfigError if it is not a YAML mapping."""
     try:
-        values = read_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        values = parse_yaml(read_text_file(path))
+    except (OSError, ValueError, yaml.YAMLError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(
             f"{path}: expected a YAML config, such as the config.yaml of a run's folder, but it cannot be"
@@ -47,21 +48,6 @@ def load(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a YAML mapping of settings, found {type(values).__name__}")
     return values
-
-
-def read_yaml(text: str) -> Any:
-    """Parse YAML, but leave dates the text they are. Raises yaml.YAMLError."""
-    return yaml.load(text, _PlainLoader)
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """Knows no dates."""
-
-
-_PlainLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
 
 
 def dump(config: Section) -> str:

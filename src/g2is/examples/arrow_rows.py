@@ -130,6 +130,12 @@ def _check_parquet(path: Path) -> None:
     if path.suffix.lower() in COMPRESSIONS:
         raise InputError(f"{path}: expected Parquet, which is compressed within, found it compressed again; unpack it")
     try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{path}: expected a path that is UTF-8, as Parquet needs it, found other bytes; rename it"
+        ) from None
+    try:
         with path.open("rb") as file:
             head = file.read(len(PARQUET_MAGIC))
     except OSError as error:

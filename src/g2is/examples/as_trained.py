@@ -7,7 +7,6 @@
 TRL and others save a tokenizer beside an adapter too: it takes the place of the model's. Sharing the folder is enough.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from g2is.config import ExamplesConfig
 from g2is.config.io import parse
+from g2is.config.strict import parse_json, read_text_file
 from g2is.errors import ModelError
 from g2is.examples.read import how_read
 from g2is.examples.tokenize import WITHOUT_CHAT_TEMPLATE, Renderer, Rows, make_renderer
@@ -138,7 +138,7 @@ def _read_record(adapter: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = parse_json(read_text_file(path))
         if record["format"] != _FORMAT:
             raise ValueError(f"format {record['format']!r} of another version of g2is")
         settings, rendered = dict(record["settings"]), dict(record["rendered"])
@@ -172,8 +172,8 @@ def _own_tokenizer(folder: ModelFolder, adapter: Path, base: Any, *, keeps_plain
             tokenizer = own
     elif (adapter / _TEMPLATE).is_file():
         try:
-            template = (adapter / _TEMPLATE).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            template = read_text_file(adapter / _TEMPLATE)
+        except (OSError, ValueError) as error:
             raise ModelError(
                 f"{adapter / _TEMPLATE}: expected a chat template, but it cannot be read: {error}"
             ) from None

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
 
+from g2is.config.strict import parse_json
 from g2is.errors import InputError
 from g2is.examples.lines import read_text, split_lines
 from g2is.examples.records import Record
@@ -97,8 +98,8 @@ def _values(header: list[str], cells: list[str], list_columns: Set[str]) -> dict
     for name in list_columns & values.keys():
         if values[name].lstrip()[:1] == "[":
             try:
-                values[name] = json.loads(values[name])
-            except (ValueError, RecursionError) as error:
+                values[name] = parse_json(values[name])
+            except ValueError as error:
                 return InputError(f"expected a JSON list in `{name}`, found bad JSON: {error}")
     return values
 

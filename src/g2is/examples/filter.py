@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from g2is.config.strict import read_text_file
 from g2is.errors import InputError
 from g2is.examples.table import ExampleTable
 from g2is.store.files import remove, write_text
@@ -100,7 +101,7 @@ def _read_list(path: Path) -> list[tuple[int, str]]:
     if path.is_dir():
         raise InputError(f"{path}: expected a list of ids, one a line, found a folder; name a file in it")
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_text_file(path).removeprefix("\ufeff")
     except FileNotFoundError:
         raise InputError(f"{path}: expected a list of ids, one a line, found no such file; check the path") from None
     except UnicodeDecodeError as error:
@@ -108,8 +109,9 @@ def _read_list(path: Path) -> list[tuple[int, str]]:
             f"{path}: expected a list of ids in UTF-8, found byte 0x{error.object[error.start]:02x} at byte"
             f" {error.start + 1}; save it as UTF-8 text"
         ) from None
-    except OSError as error:
-        raise InputError(f"{path}: expected a readable list of ids, found: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: expected a readable list of ids, found: {reason}") from None
     found = [(number, line.strip()) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     if not found:
         raise InputError(f"{path}: expected a list of ids, one a line, found none; leave the list out or fill it")

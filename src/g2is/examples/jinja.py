@@ -1,10 +1,11 @@
-"""A chat template at work: foreign code, run in transformers' sandbox, with the date fixed."""
+"""A chat template at work: foreign code, run in transformers' sandbox and within bounds, with the date fixed."""
 
 import datetime
 import re
 from typing import Any
 
-from g2is.errors import first_line
+from g2is.errors import InputError, first_line
+from g2is.examples.bounds import LimitError
 from g2is.examples.messages import Row, as_messages
 from g2is.examples.rendering import Span
 
@@ -22,6 +23,10 @@ _DIRECTIVES = "aAbBcCdDeFgGhHIjklmMnpPrRStTuUVwWxXyYzZ"
 
 class RefusedError(Exception):
     """The template raised something; the message is what it said."""
+
+
+class TemplateLimitError(InputError):
+    """The template takes more time or room than a rendering may; whoever knows its name and the row adds them."""
 
 
 class JinjaTemplate:
@@ -42,23 +47,31 @@ class JinjaTemplate:
     def run(self, row: Row, thinks: bool, prompt: bool = False) -> tuple[str, list[Span]]:
         """The row as text and the characters that {% generation %} marks; `prompt`: up to where an answer begins.
 
-        Raises RefusedError if the template cannot.
+        Raises RefusedError if the template cannot, TemplateLimitError if it would hardly end.
         """
-        # What `tokenizer.apply_chat_template` calls; it keeps the marked characters to itself.
-        from transformers.utils.chat_template_utils import render_jinja_template
+        from g2is.examples.bounded_jinja import render_bounded  # transformers takes seconds
 
         variables: dict[str, Any] = dict(self._variables)
         if self.switches_thinking:
             variables["enable_thinking"] = thinks
+        messages, tools = as_messages(row, self.in_parts), [dict(tool) for tool in row.tools]
         try:
-            texts, marked = render_jinja_template(
-                conversations=[as_messages(row, self.in_parts)],
-                tools=[dict(tool) for tool in row.tools] or None,
+            # What `tokenizer.apply_chat_template` calls; it keeps the marked characters to itself.
+            texts, marked = render_bounded(
+                conversations=[messages],
+                tools=tools or None,
                 chat_template=self._compiled_source,
                 return_assistant_tokens_mask=self.has_markers,
                 add_generation_prompt=prompt,
                 **variables,
             )
+        except LimitError as error:
+            raise TemplateLimitError(
+                f"expected a chat template that writes a row in some steps, found one that {error}. Use another with"
+                " --set examples.chat_template=FILE, or --set examples.template=plain"
+            ) from None
+        except MemoryError:
+            raise
         except Exception as error:  # a template is foreign code and may raise anything
             raise RefusedError(first_line(error)) from None
         return texts[0], marked[0] if marked else []

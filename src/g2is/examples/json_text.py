@@ -11,6 +11,7 @@ from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any, NoReturn
 
+from g2is.config.strict import JsonDecoder
 from g2is.errors import InputError
 from g2is.examples.lines import read_lines, read_text
 from g2is.examples.records import Record
@@ -24,14 +25,15 @@ _SCALAR = rf"(?:{_STRING}|-?\d[\d.eE+-]*|true|false|null)"
 _WRAPPED = re.compile(rf"\{{\s*(?:{_STRING}\s*:\s*{_SCALAR}\s*,\s*)*(?P<key>{_STRING})\s*:\s*(?=\[\s*\{{)")
 _AFTER_WRAPPED = re.compile(rf"\s*(?:,\s*{_STRING}\s*:\s*{_SCALAR}\s*)*\}}\s*")
 _LINE_BREAK = re.compile(r"[ \t]*[\r\n][ \t\r\n]*")  # never inside a string: JSON has it escaped there
+_MOST_DEPTH = 100  # of lists and objects in a row
 _BLANK = re.compile(r"[ \t\r\n]*")
 
 
 def read_json_lines(path: Path, progress: Progress | None = None) -> Iterator[Record]:
     """Yield a record for each line that is not blank. Raises InputError as `read_text`, and for a JSON array."""
-    first = True
+    first, decoder = True, JsonDecoder()
     for number, raw in read_lines(path, progress):
-        values = _parse(raw)
+        values = _parse(raw, decoder)
         if first and (raw.strip() == b"[" or (raw.lstrip()[:1] == b"[" and isinstance(values, InputError))):
             raise InputError(
                 f"{path}:{number}: expected JSON lines from its suffix, found a JSON array; rename it to end in .json"
@@ -58,7 +60,7 @@ def read_json(path: Path, list_columns: Set[str], progress: Progress | None = No
             yield from _array(text, end=_AFTER_WRAPPED)
             return
         line, newline, _ = head.partition("\n")
-        if newline and isinstance(_parse(line.encode("utf-8", "surrogatepass")), dict):
+        if newline and isinstance(_parse(line.encode("utf-8", "surrogatepass"), JsonDecoder()), dict):
             yield from read_json_lines(path, progress)  # which finds the next row where one is broken
             return
         while text.peek():
@@ -93,23 +95,53 @@ def _array(text: "_Text", end: re.Pattern[str] | None = None) -> Iterator[Record
         text.fail("expected the end of the file after the JSON array", f"found {found!r}")
 
 
-def _record(line: int, text: str, value: Any) -> Record:
+def _record(line: int, text: str, value: Any, problem: str | None) -> Record:
     raw = _LINE_BREAK.sub(" ", text).encode()
-    return Record(line, raw, value if isinstance(value, dict) else _not_an_object(value))
+    return Record(line, raw, _usable(value, problem, text))
 
 
-def _parse(raw: bytes) -> dict[str, Any] | InputError:
+def _parse(raw: bytes, decoder: JsonDecoder) -> dict[str, Any] | InputError:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         return InputError(f"expected UTF-8 text, found byte 0x{raw[error.start]:02x} at byte {error.start + 1}")
     try:
-        value = json.loads(text)
+        value = decoder.decode(text)
     except json.JSONDecodeError as error:
         return InputError(f"expected a JSON object, found bad JSON: {error.msg} at column {error.colno}")
     except (ValueError, RecursionError) as error:  # numbers of thousands of digits, lists in lists in lists …
         return InputError(f"expected a JSON object, found one that cannot be parsed: {error}")
-    return value if isinstance(value, dict) else _not_an_object(value)
+    return _usable(value, decoder.problem, text)
+
+
+def _usable(value: Any, problem: str | None, text: str) -> dict[str, Any] | InputError:
+    """The row that `value` is, read from `text`, or why it is none."""
+    if not isinstance(value, dict):
+        return _not_an_object(value)
+    if problem:
+        name = f" in the row with id {value['id']!r}" if isinstance(value.get("id"), str | int) else ""
+        return InputError(f"expected a JSON object{name}, found {problem}")
+    try:
+        "".join(value).encode()
+    except UnicodeEncodeError:
+        return InputError("expected column names to be Unicode text, found a lone surrogate in one")
+    if text.count("[") + text.count("{") > _MOST_DEPTH and _is_deeper(value, _MOST_DEPTH):
+        return InputError(f"expected a JSON object, found one that is nested more than {_MOST_DEPTH} deep")
+    return value
+
+
+def _is_deeper(value: Any, depth: int) -> bool:
+    level = [value]
+    for _ in range(depth):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _not_an_object(value: Any) -> InputError:
@@ -123,7 +155,7 @@ class _Text:
         self._path = path
         self._chunks = read_text(path, progress)
         self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self._scan = json.JSONDecoder().raw_decode
+        self._json = JsonDecoder()
         self._text = ""
         self._at = 0
         self._line = 1  # of the character at `_at`
@@ -149,12 +181,15 @@ class _Text:
         """Go on by `num` characters that are in memory."""
         self._go_to(self._at + num)
 
-    def value(self) -> tuple[int, str, Any]:
-        """Read one JSON value: the line where it begins, its text, and what it says. Raises InputError if it is bad."""
+    def value(self) -> tuple[int, str, Any, str | None]:
+        """Read one JSON value: the line where it begins, its text, what it says, and what of it is not sound.
+
+        Raises InputError if it is bad.
+        """
         self.peek()
         while True:
             try:
-                value, end = self._scan(self._text, self._at)
+                value, end = self._json.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
                 cut = error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - _CUT
                 if self._ended and error.pos >= len(self._text.rstrip()):
@@ -170,7 +205,7 @@ class _Text:
             self._grow(len(self._text) - self._at)  # twice as much: the retries cost no more than the last
         line, text = self._line, self._text[self._at : end]
         self._go_to(end)
-        return line, text, value
+        return line, text, value, self._json.problem
 
     def fail(self, expected: str, found: str) -> NoReturn:
         """Raise the InputError of this place, from which on nothing can be read."""

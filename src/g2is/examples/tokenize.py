@@ -10,6 +10,7 @@ import numpy as np
 from g2is.config import ExamplesConfig
 from g2is.errors import G2isError, InputError, ModelError
 from g2is.examples.conversation import Conversation, Turn
+from g2is.examples.jinja import TemplateLimitError
 from g2is.examples.less_template import LessText, less_text
 from g2is.examples.read import Example
 from g2is.examples.template import ChatTemplate, Rendering, check_plain, merge_systems, plain_segments
@@ -61,6 +62,9 @@ class Renderer:
     ) -> None:
         self._tokenizer = tokenizer
         self._template = template
+        self._template_name = str(
+            config.chat_template or getattr(tokenizer, "name_or_path", None) or "the chat template"
+        )
         self._is_less = config.template == "less"
         self._learns_end = config.learn_end_of_turn in _LEARN_END_OF[rows]
         self._truncation = config.truncation
@@ -138,6 +142,9 @@ class Renderer:
         for example in examples:
             try:
                 renderings.append(self._template.render(example.conversation))
+            except TemplateLimitError as problem:  # every other row may take as long
+                place = f"{example.origin.place(example.line)} ({example.id})"
+                raise InputError(f"{self._template_name}, for {place}: {problem}") from None
             except G2isError as problem:
                 renderings.append(problem)
         texts = [item.text for item in renderings if not isinstance(item, G2isError)]
@@ -288,8 +295,9 @@ def make_renderer(
             dropped_text=config.dropped_text,
             append_eos=config.append_eos,
         )
-    except ModelError as error:
-        raise ModelError(f"{name if source is None else config.chat_template}: {error}") from None
+    except (ModelError, TemplateLimitError) as error:
+        kind = ModelError if isinstance(error, ModelError) else InputError
+        raise kind(f"{name if source is None else config.chat_template}: {error}") from None
     return Renderer(tokenizer, config, max_length, template, rows, num_embeddings)
 
 

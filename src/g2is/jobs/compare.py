@@ -32,11 +32,8 @@ from g2is.errors import (
     StoreError,
 )
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
-<<<<<<< HEAD
 from g2is.jobs.made_from import OF_METHODS, of_method
-=======
 from g2is.jobs.pinned import pin
->>>>>>> model
 from g2is.jobs.select import run
 from g2is.jobs.stages import OF_SELECTING
 from g2is.jobs.trials import Tested, Trials, open_trials, run_config, seconds_by_stage
@@ -66,12 +63,8 @@ def compare_methods(config: CompareConfig, reporter: Reporter | None = None, own
     Raises a G2isError for everything a user can mend, of such methods when all else is done; finished cells stay.
     """
     reporter = reporter or Silent()
-<<<<<<< HEAD
-    with open_work(config.out, config, "comparison") as work:
-=======
     config = pin(config, reporter)
-    with open_work(config.out, CompareConfig, "comparison") as work:
->>>>>>> model
+    with open_work(config.out, config, "comparison") as work:
         with work.removed_on_error():
             trials = open_trials(config, reporter, own)
             made_from = _made_from(work, config, flatten(trials.made_from))

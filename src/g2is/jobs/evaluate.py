@@ -38,6 +38,7 @@ from g2is.progress import Reporter, Silent
 from g2is.store.digests import DIGESTS, damaged_files, record_digests
 from g2is.store.files import read_json, remove, write_json, write_json_lines
 from g2is.store.fingerprint import Fingerprint, flatten
+from g2is.store.given import part
 from g2is.store.moments import adapter_digest
 
 ANSWERS, RESULT = "answers.parquet", "evaluation.json"
@@ -149,7 +150,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
             write_json(config.out / RESULT, {**evaluation.summary, "made_from": made_from, "versions": _versions()})
             record_digests(config.out, [RESULT])
             remove(config.out / _TASKS)
-    return replace(evaluation, tasks=read_json(config.out / RESULT)["tasks"])
+    return replace(evaluation, tasks=part(read_json(config.out / RESULT), "tasks", dict, config.out / RESULT))
 
 
 def _check_sound(out: Path) -> None:

@@ -48,6 +48,7 @@ from g2is.model.folder import ModelFolder, resolve_device
 from g2is.progress import Reporter
 from g2is.store.digests import damaged_files, record_digests
 from g2is.store.files import read_json, remove, write_json, write_json_lines
+from g2is.store.given import part
 from g2is.store.manifest import stored_forms
 from g2is.training.tune import ADAPTER, TRAINING, damaged_adapter, finished_tuning, tune
 
@@ -168,7 +169,7 @@ class Trials:
         record_digests(folder, [_SECONDS, f"{target}.parquet"])
 
     def _tested(self, folder: Path, target: str, num_steps: int, tuned_for: float) -> Tested:
-        seconds = {"tune": tuned_for, "evaluate": read_json(folder / _SECONDS)[target]}
+        seconds = {"tune": tuned_for, "evaluate": part(read_json(folder / _SECONDS), target, float, folder / _SECONDS)}
         return Tested(read_answers(folder / f"{target}.parquet"), num_steps, seconds)
 
 
@@ -241,7 +242,7 @@ def _check_budgets(config: CompareConfig, examples: Examples) -> None:
 def seconds_by_stage(run: Path) -> dict[str, float]:
     """What the stages of a run took, by id, over all of its sittings."""
     total: dict[str, float] = {}
-    for sitting in read_json(run / "summary.json")["sittings"]:
+    for sitting in part(read_json(run / "summary.json"), "sittings", list, run / "summary.json"):
         for name, seconds in sitting["seconds"].items():
             stage = stage_id(name)
             total[stage] = total.get(stage, 0.0) + seconds

@@ -14,6 +14,7 @@ from g2is.errors import ModelError, first_line
 from g2is.model.folder import ModelFolder
 from g2is.model.layers import linear_layers, read_by_weight, token_mixing, without_text
 from g2is.model.parameters import canonical_name, trainable_parameters
+from g2is.model.plain_files import check_plain_files
 
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
@@ -124,6 +125,8 @@ def find_adapter(folder: Path) -> Path:
     if not folder.is_dir():
         raise ModelError(f"{folder}: expected an adapter's folder, found none there; check the path")
     inner = folder / "adapter"
+    check_plain_files(folder)
+    check_plain_files(inner)
     adapter = inner if not (folder / _CONFIG).is_file() and (inner / _CONFIG).is_file() else folder
     if not (adapter / _CONFIG).is_file():
         raise ModelError(

@@ -18,6 +18,7 @@ from g2is.errors import ModelError, first_line
 from g2is.model.bounds import TooLargeError, bounded, check_places
 from g2is.model.causal import auto_class, brings_code, check_causal, is_known
 from g2is.model.hub import fetch
+from g2is.model.plain_files import check_plain_files
 from g2is.model.remote_code import code_files
 from g2is.model.settings_file import (
     CONFIG,
@@ -208,6 +209,7 @@ def find_model(config: ModelConfig) -> ModelFolder:
     path = Path(config.name)
     if not path.exists():
         path = fetch(config.name, config.revision)
+    check_plain_files(path)
     check_is_model(path)
     check_weights(path)
     for name in (CONFIG, TOKENIZER_CONFIG, GENERATION_CONFIG):

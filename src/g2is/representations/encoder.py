@@ -1,11 +1,11 @@
 """A sentence encoder's folder: found, checked, loaded."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from g2is.config.strict import parse_json, read_text_file
 from g2is.errors import ModelError, first_line
 from g2is.model.hub import fetch
 from g2is.model.weights import check_weights
@@ -37,7 +37,7 @@ def _refuse_foreign_code(path: Path) -> None:
     if not listed.is_file():
         return
     try:
-        kinds = [str(module["type"]) for module in json.loads(listed.read_text(encoding="utf-8"))]
+        kinds = [str(module["type"]) for module in parse_json(read_text_file(listed))]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ModelError(
             f"{listed}: expected the list of a sentence-transformers model's modules, found a damaged one"

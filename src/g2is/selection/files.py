@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from g2is.config.strict import special_kind
 from g2is.errors import MatrixError
 
 Matrix = np.ndarray | torch.Tensor
@@ -138,6 +139,10 @@ def _read(path: Path, place: str) -> Matrix:
     if not path.exists():
         raise MatrixError(
             f"{place}: expected a file, found no such file; check the path (current folder: {Path.cwd()})"
+        )
+    if (kind := special_kind(path)) is not None and not path.is_dir():
+        raise MatrixError(
+            f"{place}: expected a file that can be read more than once, found {kind}; save the matrix to a file"
         )
     try:
         if path.is_dir():

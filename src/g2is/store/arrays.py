@@ -11,6 +11,7 @@ import zarr
 from zarr.codecs import Crc32cCodec
 from zarr.errors import ContainsArrayError
 
+from g2is.config.strict import special_kind
 from g2is.errors import StoreError, first_line
 from g2is.store.files import fsync, fsync_folder
 
@@ -21,6 +22,8 @@ def open_array(folder: Path, *, to_write: bool = False) -> zarr.Array:
     """The array in `folder`. Raises StoreError if there is none, or its zarr.json is damaged."""
     if not (folder / METADATA).exists():
         raise StoreError(f"{folder}: expected an array of the store, found none. Was the store written to the end?")
+    if (kind := special_kind(folder / METADATA)) is not None:
+        raise StoreError(f"{folder / METADATA}: expected an array of the store, found {kind}. Put a whole copy back")
     with zarr.config.set({"array.write_empty_chunks": True}):  # an array forgets it when it is opened again
         try:
             return zarr.open_array(folder, mode="r+" if to_write else "r")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from g2is.errors import StoreError
 from g2is.store.files import read_json, write_json
+from g2is.store.given import inside
 
 DIGESTS = "digests.json"
 _TEXT_OF = "text of "
@@ -51,14 +52,16 @@ def noted_text(folder: Path, name: str) -> str | None:
 def damaged_files(folder: Path, names: Iterable[str] | None = None) -> list[str]:
     """Which files of `folder`, of all or of those by these names, are gone or hold other bytes than were noted.
 
-    A name that was never noted is not damaged: an older version wrote it. Damaged notes are named themselves.
+    A name that was never noted is not damaged: an older version wrote it. Damaged notes are named themselves. Raises
+    StoreError for notes of files that are not in the folder.
     """
     try:
         noted = noted_digests(folder)
     except StoreError:
         return [DIGESTS]
     wanted = noted if names is None else [name for name in names if name in noted]
-    return [name for name in wanted if not (folder / name).is_file() or digest_of(folder / name) != noted[name]]
+    paths = {name: inside(folder, name, f"{folder / DIGESTS}: a key") for name in wanted}
+    return [name for name, path in paths.items() if not path.is_file() or digest_of(path) != noted[name]]
 
 
 def digest_of(path: Path) -> str:

@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from g2is.config.strict import parse_json, read_text_file
 from g2is.errors import StoreError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -130,7 +131,7 @@ def read_json(path: Path) -> dict[str, Any]:
     One without a digest is taken as it is: an older version wrote it.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(read_text_file(path))
     except (OSError, ValueError) as error:
         raise StoreError(
             f"{path}: expected a JSON file as g2is writes it, but it cannot be read: {error}. Put a whole copy"

@@ -16,6 +16,13 @@ def locked(folder: Path, what: str) -> Iterator[bool]:
 
     Raises StoreError if another process holds it, or the folder cannot be written to.
     """
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise StoreError(
+            f"{folder}: expected a {what} folder whose path is UTF-8, as Parquet and Zarr need it, found other bytes."
+            " Name another"
+        ) from None
     new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from g2is.errors import StoreError
 from g2is.store.files import as_json, read_json, write_json
 from g2is.store.fingerprint import Fingerprint, check_same, digest
+from g2is.store.given import part
 from g2is.store.lock import locked, removed_on_error
 from g2is.store.matrix import RowTable
 
@@ -72,7 +73,7 @@ class Store:
         check_representation(self.path, name, fingerprint)
         folder = self.path / name
         if _holds_rows(folder):
-            shard_rows = int(read_json(folder / MANIFEST)["shard_rows"])
+            shard_rows = _shard_rows(folder / MANIFEST)
         else:
             shard_rows = self.shard_rows
             made_with = {"fingerprint": dict(fingerprint), "shard_rows": shard_rows}
@@ -98,7 +99,7 @@ def open_store(path: Path, fingerprint: Fingerprint | None, shard_rows: int) -> 
         manifest = path / MANIFEST
         if _holds_work(path):
             check_store(path, fingerprint)  # again: now no other process can change it
-            shard_rows = int(read_json(manifest)["shard_rows"])
+            shard_rows = _shard_rows(manifest)
         elif fingerprint is not None or not manifest.exists():
             made_with = dict(fingerprint or {})
             _write_manifest(path, {"format": FORMAT, "fingerprint": made_with, "shard_rows": shard_rows})
@@ -128,7 +129,8 @@ def stored_forms(path: Path) -> tuple[Any, ...]:
     """The Γ forms that the store at `path` holds, in its order; none if it holds no gradients."""
     if not _holds_work(path):
         return ()
-    forms = read_json(path / MANIFEST).get("fingerprint", {}).get("gradients.forms")
+    manifest = path / MANIFEST
+    forms = part(read_json(manifest), "fingerprint", dict, manifest).get("gradients.forms")
     return tuple(forms.split(", ")) if isinstance(forms, str) else ()
 
 
@@ -136,7 +138,7 @@ def check_representation(path: Path, name: str, fingerprint: Fingerprint) -> Non
     """Raise what `Store.tables` would raise of the store at `path`, without touching it."""
     folder = path / name
     if _holds_rows(folder):
-        stored = read_json(folder / MANIFEST).get("fingerprint", {})
+        stored = part(read_json(folder / MANIFEST), "fingerprint", dict, folder / MANIFEST)
         check_same(stored, fingerprint, f"{folder}: expected rows of {name}", "name another --store")
 
 
@@ -144,6 +146,13 @@ def _write_manifest(folder: Path, value: Mapping[str, Any]) -> None:
     """Twice: without what rows were made under they are worth nothing, so a damaged one can be put right."""
     write_json(folder / MANIFEST, value)
     write_json(folder / MANIFEST_COPY, value)
+
+
+def _shard_rows(manifest: Path) -> int:
+    num_rows = part(read_json(manifest), "shard_rows", int, manifest)
+    if num_rows < 1:
+        raise StoreError(f"{manifest}: expected shards of at least one row as `shard_rows`, found {num_rows}")
+    return num_rows
 
 
 def _table(folder: Path, kind: Kind, made_with: Fingerprint, shard_rows: int) -> RowTable:

@@ -22,12 +22,14 @@ from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 
+from g2is.config.strict import parse_json, read_text_file
 from g2is.errors import ModelError
 from g2is.model.adapter import saved_parameters
 from g2is.model.folder import ModelFolder
 from g2is.model.layers import is_linear
 from g2is.model.parameters import trainable_parameters
 from g2is.store.files import read_json, remove, write_atomically, write_json
+from g2is.store.given import part
 from g2is.store.moments import adapter_digest, save_moments
 from g2is.warmup.optimizer_state import SavedAdam, read_moments
 
@@ -183,7 +185,8 @@ def keep_checkpoint(imported: ImportedAdapter, folder: Path) -> None:
 
 def imported_summary(folder: Path) -> dict[str, Any]:
     """What the imported checkpoint kept in `folder` was."""
-    summary: dict[str, Any] = read_json(folder / "complete.json")[NAME]
+    record = folder / "complete.json"
+    summary: dict[str, Any] = part(read_json(record), NAME, dict, record)
     return summary
 
 
@@ -203,7 +206,7 @@ def adapter_notices(folder: Path, taken: Mapping[str, Any], model: str) -> list[
 def _settings(path: Path) -> dict[str, Any]:
     """The adapter's settings. Raises ModelError for each kind of adapter that is not supported."""
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = parse_json(read_text_file(path))
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: expected PEFT's settings as JSON, but they cannot be read: {error}") from None
     kind = settings.get("peft_type") if isinstance(settings, dict) else None

@@ -6,7 +6,6 @@ FSDP gathers it), else from the very rule that made the groups: the Trainer's or
 shapes and steps are then checked; whatever does not fit is an error.
 """
 
-import pickle
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +20,7 @@ from transformers import Trainer
 from g2is.errors import ModelError
 from g2is.model.parameters import canonical_name, trainable_parameters
 from g2is.store.moments import Moments
-
-INSTEAD = "Train with AdamW as transformers' Trainer has it (optim: adamw_torch), or leave --adapter out"
+from g2is.warmup.saved_optimizer import INSTEAD, is_number, listed, load_saved
 
 _ADAM = {"step", "exp_avg", "exp_avg_sq"}
 # Key of another optimizer's state -> what that optimizer is; the first that is found names it.
@@ -53,7 +51,7 @@ def read_moments(path: Path, adapter: PeftModel) -> SavedAdam:
     Runs no code of the file. Raises ModelError where the file is no Adam state, or a parameter's moments are missing,
     left over, not to be told from another's, of another shape, not finite, or taken at another step.
     """
-    entries, groups = _load(path)
+    entries, groups = load_saved(path)
     _check_kind(path, entries)
     names = _names(path, entries, groups, adapter)
     shapes = {name: tuple(parameter.shape) for name, parameter in trainable_parameters(adapter).items()}
@@ -63,7 +61,7 @@ def read_moments(path: Path, adapter: PeftModel) -> SavedAdam:
     if left_over:
         raise ModelError(
             f"{path}: expected moments of its own parameters only, found {len(left_over)} that no group holds:"
-            f" {', '.join(left_over[:5])}. The file is damaged: take another checkpoint"
+            f" {listed(left_over)}. The file is damaged: take another checkpoint"
         )
     for name, shape in shapes.items():
         _check_tensors(path, name, shape, of_name.get(name))
@@ -86,31 +84,6 @@ def read_moments(path: Path, adapter: PeftModel) -> SavedAdam:
     return SavedAdam(moments, [float(group["lr"]) for group in groups if group["params"]])
 
 
-def _load(path: Path) -> tuple[dict[Any, dict[str, Any]], list[dict[str, Any]]]:
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(
-            f"{path}: expected an optimizer's state in plain tensors, found a file that cannot be read as such"
-            f" (damaged, or holding objects that only running its code would give): {reason}. {INSTEAD}"
-        ) from None
-    entries = saved.get("state") if isinstance(saved, dict) else None
-    groups = saved.get("param_groups") if isinstance(saved, dict) else None
-    whole = (
-        isinstance(entries, dict)
-        and all(isinstance(entry, dict) for entry in entries.values())
-        and isinstance(groups, list)
-        and all(isinstance(group, dict) and isinstance(group.get("params"), list) and "lr" in group for group in groups)
-    )
-    if not whole:
-        found = ", ".join(map(str, list(saved)[:5])) if isinstance(saved, dict) else type(saved).__name__
-        raise ModelError(
-            f"{path}: expected an optimizer's state_dict with `state` and `param_groups`, found {found}. {INSTEAD}"
-        )
-    return entries, groups  # type: ignore[return-value]  # checked just above
-
-
 def _check_kind(path: Path, entries: Mapping[Any, Mapping[str, Any]]) -> None:
     if not entries:
         raise ModelError(
@@ -124,7 +97,7 @@ def _check_kind(path: Path, entries: Mapping[Any, Mapping[str, Any]]) -> None:
         guess = next((what for key, what in _OTHERS.items() if key in keys), "another optimizer than Adam or AdamW")
         raise ModelError(
             f"{path}: expected Adam's state (exp_avg, exp_avg_sq, step) of every parameter, found"
-            f" {', '.join(sorted(keys)) or 'nothing'}: {guess}. {INSTEAD}"
+            f" {listed(sorted(keys), 20) or 'nothing'}: {guess}. {INSTEAD}"
         )
 
 
@@ -203,12 +176,12 @@ def _check_names(path: Path, names: Any, shapes: Mapping[str, tuple[int, ...]]) 
     missing = [name for name in shapes if name not in found]
     extra = [name for name in found if name not in shapes]
     twice = [name for name, number in found.items() if number > 1]
-    for problem, listed in (("missing", missing), ("not of this adapter", extra), ("there twice", twice)):
-        if listed:
-            shape = f" (shape {shapes[listed[0]]})" if listed[0] in shapes else ""
+    for problem, wrong in (("missing", missing), ("not of this adapter", extra), ("there twice", twice)):
+        if wrong:
+            shape = f" (shape {shapes[wrong[0]]})" if wrong[0] in shapes else ""
             raise ModelError(
                 f"{path}: expected the moments of the adapter's {len(shapes)} parameters, each once, found"
-                f" {len(listed)} {problem}: {', '.join(listed[:5])}{shape}. Take optimizer and adapter from one and the"
+                f" {len(wrong)} {problem}: {listed(wrong)}{shape}. Take optimizer and adapter from one and the"
                 " same checkpoint, trained on the model that --model names"
             )
 
@@ -220,13 +193,18 @@ def _check_tensors(path: Path, name: str, shape: tuple[int, ...], entry: Mapping
             " layer out of the adapter (target_modules), or train until every parameter has taken a step"
         )
     step = entry["step"]
-    if not (isinstance(step, int | float) or (isinstance(step, torch.Tensor) and step.numel() == 1)):
-        raise ModelError(f"{path}: expected one number as the step of {name}, found {step}. Take another checkpoint")
+    if not is_number(step):
+        raise ModelError(
+            f"{path}: expected one number as the step of {name}, found a {type(step).__name__} that is none. Take"
+            " another checkpoint"
+        )
     for kind in ("exp_avg", "exp_avg_sq"):
         tensor = entry[kind]
-        if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point() or tuple(tensor.shape) != shape:
+        if not _is_plain(tensor) or not tensor.is_floating_point() or tuple(tensor.shape) != shape:
             found = (
-                f"{tuple(tensor.shape)} of {tensor.dtype}" if isinstance(tensor, torch.Tensor) else f"a {type(tensor)}"
+                f"{tuple(tensor.shape)} of {tensor.dtype} on {tensor.device}, {tensor.layout}"
+                if isinstance(tensor, torch.Tensor)
+                else f"a {type(tensor).__name__}"
             )
             raise ModelError(
                 f"{path}: expected {kind} of {name} with shape {shape}, found {found}. Take optimizer and adapter from"
@@ -237,6 +215,11 @@ def _check_tensors(path: Path, name: str, shape: tuple[int, ...], entry: Mapping
                 f"{path}: expected numbers in {kind} of {name}, shape {shape} (not negative in exp_avg_sq), found NaN,"
                 " Inf or less than 0: the training diverged. Take an earlier checkpoint"
             )
+
+
+def _is_plain(tensor: Any) -> bool:
+    """Whether this is a tensor in main memory that holds all its numbers."""
+    return isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided and tensor.device.type == "cpu"
 
 
 def _same(path: Path, groups: Sequence[Mapping[str, Any]], key: str) -> Any:

@@ -9,6 +9,7 @@ Folder layout below `warmup/`:
     complete.json            written last: the kept checkpoints, their digests, their mean learning rates, the losses
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +28,13 @@ from g2is.progress import Progress
 from g2is.store.digests import damaged_files, digest_of, record_digests
 from g2is.store.draw import random_order
 from g2is.store.files import read_json, remove, write_atomically, write_json
+from g2is.store.given import inside, part
 from g2is.store.moments import adapter_digest, save_moments
 from g2is.warmup.moments import moments_of
 
 SAMPLE = "sample.json"
 _COMPLETE = "complete.json"
+_KEY = re.compile("[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -76,13 +79,13 @@ def draw_rows(folder: Path, keys: np.ndarray, fraction: float, seed: int) -> np.
         return drawn
     row_of = {key.tobytes().hex(): row for row, key in reversed(list(enumerate(keys)))}
     drawn_before = read_json(record)
-    wanted = drawn_before["keys"]
     if (drawn_before.get("seed", seed), drawn_before.get("fraction", fraction)) != (seed, fraction):
         raise StoreError(
             f"{record}: expected the draw of seed {seed} and fraction {fraction}, found that of seed"
-            f" {drawn_before['seed']} and fraction {drawn_before['fraction']}: it is another store's. Put this one's"
-            " back, or name another --store"
+            f" {drawn_before.get('seed')} and fraction {drawn_before.get('fraction')}: it is another store's. Put this"
+            " one's back, or name another --store"
         )
+    wanted = _keys(record)
     missing = [key for key in wanted if key not in row_of]
     if missing:
         raise StoreError(
@@ -100,19 +103,45 @@ def drawn_keys(folder: Path, keys: np.ndarray, fraction: float, seed: int) -> np
     """
     if not (folder / SAMPLE).exists() and "sample_digest" in read_json(folder / _COMPLETE):
         draw_rows(folder, keys, fraction, seed)
-    drawn = read_json(folder / SAMPLE)["keys"] if (folder / SAMPLE).exists() else []
+    drawn = _keys(folder / SAMPLE) if (folder / SAMPLE).exists() else []
     return np.frombuffer(bytes.fromhex("".join(drawn)), np.uint8).reshape(len(drawn), 16)
 
 
+def _keys(record: Path) -> list[str]:
+    """The content keys, 32 hex digits each, that a draw kept. Raises StoreError if they are none."""
+    keys = part(read_json(record), "keys", list, record)
+    if wrong := [key for key in keys if not (isinstance(key, str) and _KEY.fullmatch(key))]:
+        raise StoreError(
+            f"{record}: expected content keys of 32 hex digits as `keys`, found {str(wrong[0])[:80]!r}. Put a whole"
+            " copy back, or name another --store"
+        )
+    return keys
+
+
 def finished_warmup(folder: Path) -> list[Checkpoint] | None:
-    """The checkpoints of a warm-up that ran to its end, or None."""
-    if not (folder / _COMPLETE).exists():
+    """The checkpoints of a warm-up that ran to its end, or None.
+
+    Raises StoreError if what says so is damaged, or names what is not in the folder.
+    """
+    record = folder / _COMPLETE
+    if not record.exists():
         return None
-    remove(folder / "trainer")  # if a kill left some of it
-    return [
-        Checkpoint(entry["name"], folder / entry["name"], entry["weight"], entry["digest"])
-        for entry in read_json(folder / _COMPLETE)["checkpoints"]
+    entries = part(read_json(record), "checkpoints", list, record)
+    checkpoints = [
+        Checkpoint(
+            part(entry, "name", str, record),
+            inside(folder, entry["name"], f"{record}: `name`"),
+            part(entry, "weight", float, record),
+            part(entry, "digest", str, record),
+        )
+        for entry in (of if isinstance(of, dict) else {} for of in entries)
     ]
+    if not checkpoints:
+        raise StoreError(
+            f"{record}: expected at least one checkpoint, found none. Put a whole copy back, or name another --store"
+        )
+    remove(folder / "trainer")  # if a kill left some of it
+    return checkpoints
 
 
 def train_warmup(

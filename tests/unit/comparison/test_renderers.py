@@ -176,6 +176,23 @@ def test_what_is_not_a_number_is_a_dash_and_what_has_no_interval_a_number(
     assert re.search(r"\| 1% \| less \| 0\.[0-9]+ \|", as_markdown(compare(of_one)))
 
 
+def test_a_cell_that_begins_like_a_formula_is_a_text(cells: dict[Key, Cell], compare: Compare) -> None:
+    evil = "=cmd|'/c calc'!A1"
+    naive = io.StringIO()
+    csv.writer(naive).writerow([evil])
+    assert naive.getvalue().startswith("=cmd")  # what Excel, LibreOffice and Google Sheets carry out
+    for begin in ("=", "+", "-", "@", "\t", "\r"):
+        grid = Grid(("random", f"{begin}1+1"), ("gsm8k",), ("1%",), (0,))
+        text = as_csv(compare({key: cells[key] for key in cells if key.method == "random"}, grid=grid))
+        methods = {line["method"] for line in csv.DictReader(io.StringIO(text))}
+        assert f"'{begin}1+1".replace("\r", " ") in methods
+        assert not any(name.startswith(begin) for name in methods)
+    numbers = [
+        line for line in csv.DictReader(io.StringIO(as_csv(compare(cells)))) if line["loss"] and float(line["loss"]) > 0
+    ]
+    assert numbers, "numbers stay the numbers they are"
+
+
 def test_a_name_with_a_bar_does_not_break_the_markdown(cells: dict[Key, Cell], compare: Compare) -> None:
     grid = Grid(("random", "a|b"), ("gsm8k",), ("1%",), (0,))
     key = Key("random", "gsm8k", "1%", 0)

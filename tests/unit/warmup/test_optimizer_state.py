@@ -14,6 +14,7 @@ from g2is.errors import ModelError
 from g2is.model.parameters import trainable_parameters
 from g2is.warmup.moments import moments_of
 from g2is.warmup.optimizer_state import read_moments
+from g2is.warmup.saved_optimizer import load_saved
 
 WIDTH = 6
 
@@ -102,3 +103,59 @@ def test_groups_that_are_the_trainer_s_in_number_alone_are_refused(tmp_path: Pat
     train(model, tmp_path, torch.optim.AdamW([{"params": every[:6]}, {"params": every[6:]}], lr=0.1))
     with pytest.raises(ModelError, match=r"\[8, 4\] \(the Trainer\), found groups of \[6, 6\]"):
         read_moments(tmp_path / "checkpoint-2/optimizer.pt", adapted())
+
+
+class Executes:
+    """Unpickled, it writes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.write_text, (self._path, "it ran")
+
+
+def test_a_state_that_runs_code_is_refused_where_a_naive_reader_runs_it(tmp_path: Path) -> None:
+    state = {"state": {0: Executes(tmp_path / "ran")}, "param_groups": []}
+    torch.save(state, tmp_path / "optimizer.pt")
+    with pytest.raises(ModelError, match=r"optimizer\.pt: expected an optimizer's state in plain tensors"):
+        load_saved(tmp_path / "optimizer.pt")
+    assert not (tmp_path / "ran").exists()
+    torch.load(tmp_path / "optimizer.pt", weights_only=False)
+    assert (tmp_path / "ran").read_text() == "it ran"
+
+
+_ENTRY = {"step": torch.tensor(1.0), "exp_avg": torch.ones(1), "exp_avg_sq": torch.ones(1)}
+_GROUP = {"lr": 0.1, "betas": (0.9, 0.999), "eps": 1e-8, "params": [0]}
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        [],
+        {"state": [], "param_groups": []},
+        {"state": {0: _ENTRY}, "param_groups": [_GROUP | {"params": [[0]]}]},
+        {"state": {0: _ENTRY}, "param_groups": [_GROUP | {"params": 3}]},
+        {"state": {0: _ENTRY}, "param_groups": [_GROUP | {"params": [torch.ones(2)]}]},
+        {"state": {0: _ENTRY}, "param_groups": [_GROUP | {"param_names": [{}]}]},
+        {"state": {0: _ENTRY}, "param_groups": [_GROUP | {"param_names": "p"}]},
+        {"state": {0: _ENTRY}, "param_groups": [_GROUP | {"lr": []}]},
+        {"state": {0: _ENTRY}, "param_groups": [_GROUP | {"lr": torch.ones(3)}]},
+        {"state": {0: _ENTRY}, "param_groups": [_GROUP | {"lr": torch.tensor(1j)}]},
+        {"state": {0: _ENTRY}, "param_groups": [_GROUP | {"lr": float("nan")}]},
+        {"state": {0: _ENTRY}, "param_groups": [_GROUP | {"betas": 0.9}]},
+        {"state": {0: _ENTRY}, "param_groups": [_GROUP | {"betas": (0.9, 2.0)}]},
+        {"state": {0: _ENTRY}, "param_groups": [_GROUP | {"eps": 10**400}]},
+        {"state": {0: _ENTRY}, "param_groups": [_GROUP | {"maximize": torch.ones(2)}]},
+        {"state": {0: _ENTRY}, "param_groups": [{1: 2}]},
+        {"state": {0: _ENTRY}, "param_groups": [[]]},
+        {"state": {(1, 2): _ENTRY}, "param_groups": [_GROUP]},
+        {"state": {0: {1: 2, "step": 3}}, "param_groups": [_GROUP]},
+        {"state": {0: [1]}, "param_groups": [_GROUP]},
+    ],
+)
+def test_a_state_that_torch_never_writes_is_refused(state: Any, tmp_path: Path) -> None:
+    torch.save(state, tmp_path / "optimizer.pt")
+    with pytest.raises(ModelError, match=r"optimizer\.pt: expected an optimizer's state_dict") as error:
+        load_saved(tmp_path / "optimizer.pt")
+    assert len(str(error.value)) < 500
