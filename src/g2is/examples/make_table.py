@@ -8,9 +8,8 @@ again. Where bad rows are set aside, their list lies beside it.
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,9 @@ import pyarrow.parquet as pq
 
 from g2is.config import ExamplesConfig
 from g2is.errors import G2isError, StoreError
+from g2is.examples.batches import batches
 from g2is.examples.columns import describe_unread
+from g2is.examples.conversation import Conversation
 from g2is.examples.keys import content_key
 from g2is.examples.problems import BadRow, Problems
 from g2is.examples.read import REMEDY, Example, ExampleReader
@@ -31,6 +32,8 @@ from g2is.progress import Progress
 from g2is.store.files import write_atomically
 
 _TABLE_VERSION = 3
+
+_NONE = Conversation(())
 
 Keep = Callable[[str], Any]  # takes a line of the list of bad rows
 
@@ -178,14 +181,13 @@ def _batches(
     reader: ExampleReader, renderer: Renderer, problems: Problems
 ) -> Iterator[tuple[list[Example], list[Rendered]]]:
     """Yield batches of GROUP_ROWS examples (the last may be shorter) that could be rendered."""
-    examples = iter(reader)
     whole: list[tuple[Example, Rendered]] = []
-    while batch := list(islice(examples, GROUP_ROWS)):
+    for batch in batches(reader, GROUP_ROWS):
         for example, result in zip(batch, renderer.render_many(batch), strict=True):
             if isinstance(result, G2isError):
                 problems.add(BadRow(example.origin, example.line, example.id, example.raw, result))
             else:
-                whole.append((example, result))
+                whole.append((replace(example, conversation=_NONE, raw=b""), result))  # which are long, and done with
         if len(whole) >= GROUP_ROWS:
             yield [example for example, _ in whole[:GROUP_ROWS]], [item for _, item in whole[:GROUP_ROWS]]
             del whole[:GROUP_ROWS]
