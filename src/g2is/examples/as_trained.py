@@ -16,7 +16,7 @@ from typing import Any
 from g2is.config import ExamplesConfig
 from g2is.config.io import parse
 from g2is.errors import ModelError
-from g2is.examples.read import how_read
+from g2is.examples.how_read import HOW_READ
 from g2is.examples.tokenize import WITHOUT_CHAT_TEMPLATE, Renderer, Rows, make_renderer
 from g2is.examples.tokenizer_digest import tokenizer_digest
 from g2is.model.folder import ModelFolder
@@ -63,7 +63,7 @@ def keep_rendering(
             )
             if renderer.template_source is not None:
                 write_text(adapter / _TEMPLATE, renderer.template_source)
-        settings = config.model_dump(mode="json", exclude={*how_read(config), _TEMPLATE_FILE})
+        settings = config.model_dump(mode="json", exclude={*HOW_READ, _TEMPLATE_FILE})
         settings["template"] = renderer.fingerprint["template"]
         write_json(adapter / RECORD, {"format": _FORMAT, "settings": settings, "rendered": renderer.fingerprint})
 

@@ -22,6 +22,7 @@ from g2is.errors import G2isError, StoreError
 from g2is.examples.batches import batches
 from g2is.examples.columns import describe_unread
 from g2is.examples.conversation import Conversation
+from g2is.examples.how_read import how_read
 from g2is.examples.keys import content_key
 from g2is.examples.problems import BadRow, Problems
 from g2is.examples.read import REMEDY, Example, ExampleReader
@@ -55,9 +56,7 @@ def tokenize_files(
         "table_version": _TABLE_VERSION,
         "source_sha256": source_sha256(sources),
         "renderer": renderer.fingerprint,
-        "layout": config.layout,
-        "columns": config.columns,
-        "on_bad_row": config.on_bad_row,
+        **how_read(config),
     }
     text = json.dumps(identity, sort_keys=True)
     name = hashlib.sha256(text.encode()).hexdigest()[:32]
