@@ -72,6 +72,7 @@ def run(command: list[str], limit: int) -> dict[str, Any]:
     _, status, usage = os.wait4(process.pid, 0)
     return {
         "seconds": round(time.perf_counter() - begin, 1),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
         "peak_mib": round(usage.ru_maxrss / 1024),
         "code": os.waitstatus_to_exitcode(status),
         "said": said.strip().splitlines()[-1:] if status else [],

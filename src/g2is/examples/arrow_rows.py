@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from g2is.errors import InputError
+from g2is.errors import InputError, pass_on_too_little_memory
 from g2is.examples.features import Decoder
 from g2is.examples.lines import COMPRESSIONS, MAX_ROW_BYTES, PARQUET_MAGIC, check_is_file, too_long, unreadable
 from g2is.examples.records import Record
@@ -41,10 +41,12 @@ def read_parquet(path: Path, progress: Progress | None = None, most: int = MAX_R
         if progress is not None:
             progress(size, size)
     except OSError as error:
+        pass_on_too_little_memory(error)
         if error.errno is not None:
             raise unreadable(path, error) from None
         raise _damaged(path, error) from None
     except pa.ArrowException as error:
+        pass_on_too_little_memory(error)
         raise _damaged(path, error) from None
 
 

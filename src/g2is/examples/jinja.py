@@ -4,7 +4,7 @@ import datetime
 import re
 from typing import Any
 
-from g2is.errors import first_line
+from g2is.errors import first_line, pass_on_too_little_memory
 from g2is.examples.messages import Row, as_messages
 from g2is.examples.rendering import Span
 
@@ -60,6 +60,7 @@ class JinjaTemplate:
                 **variables,
             )
         except Exception as error:  # a template is foreign code and may raise anything
+            pass_on_too_little_memory(error)
             raise RefusedError(first_line(error)) from None
         return texts[0], marked[0] if marked else []
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from g2is.config import ExamplesConfig
-from g2is.errors import G2isError, StoreError
+from g2is.errors import G2isError, StoreError, pass_on_too_little_memory
 from g2is.examples.batches import batches
 from g2is.examples.columns import describe_unread
 from g2is.examples.conversation import Conversation
@@ -116,7 +116,8 @@ def _open(path: Path, bad_rows: Path | None, identity: str, sources: Sequence[So
             if sum(1 for _ in made.bad_rows()) != made.num_bad_rows:
                 return None
             return made.table(file)
-    except (OSError, ValueError, LookupError, pa.ArrowException):
+    except (OSError, ValueError, LookupError, pa.ArrowException) as error:
+        pass_on_too_little_memory(error)
         return None
 
 

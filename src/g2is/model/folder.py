@@ -25,7 +25,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from g2is.config import ModelConfig
-from g2is.errors import ModelError, first_line
+from g2is.errors import ModelError, first_line, pass_on_too_little_memory
 from g2is.model.weights import check_is_model, check_numbers, check_weights, files_digest, weight_files
 from g2is.progress import Progress
 
@@ -74,6 +74,7 @@ class ModelFolder:
                 self.path, local_files_only=True, trust_remote_code=self.config.trust_remote_code
             )
         except Exception as error:  # whatever a tokenizer's own code or file gives rise to
+            pass_on_too_little_memory(error)
             _refuse_foreign_code(self.path / "tokenizer_config.json", self.config)
             raise ModelError(
                 f"{self.path}: expected a tokenizer that transformers loads, but: {first_line(error)}"
@@ -91,6 +92,7 @@ class ModelFolder:
                 output_loading_info=True,
             )
         except Exception as error:  # a cut-off file, other shapes than config.json says, a missing package …
+            pass_on_too_little_memory(error)
             raise ModelError(
                 f"{self.path}: expected a causal language model with safetensors weights, but it cannot be loaded:"
                 f" {first_line(error)}"
@@ -117,6 +119,7 @@ class ModelFolder:
                     self.hf_config, trust_remote_code=self.config.trust_remote_code
                 )
         except Exception as error:  # settings that do not go together, a package that is not installed …
+            pass_on_too_little_memory(error)
             raise ModelError(
                 f"{self.path}: expected a causal language model that transformers makes of config.json, but:"
                 f" {first_line(error)}"
@@ -175,6 +178,7 @@ def find_model(config: ModelConfig) -> ModelFolder:
     try:
         hf_config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=config.trust_remote_code)
     except Exception as error:
+        pass_on_too_little_memory(error)
         _refuse_foreign_code(path / "config.json", config)
         raise ModelError(f"{path}: expected a config.json that transformers can read: {first_line(error)}") from None
     remote = {"AutoModelForCausalLM", "AutoModelForMultimodalLM"} & set(getattr(hf_config, "auto_map", None) or {})

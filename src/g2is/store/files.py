@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from g2is.errors import StoreError
+from g2is.errors import StoreError, pass_on_too_little_memory
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DIGEST = "digest"
@@ -127,6 +127,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
+        pass_on_too_little_memory(error)
         raise StoreError(
             f"{path}: expected a JSON file as g2is writes it, but it cannot be read: {error}. Put a whole copy"
             " back, or name another folder"
