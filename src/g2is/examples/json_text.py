@@ -219,7 +219,7 @@ class _Text:
                 depth += 1
             elif mark in ("]", "}"):
                 depth -= 1
-            elif mark == "\\" and end - found.start() < 2:  # what is escaped is not in memory yet
+            elif found is not None and mark == "\\" and end - found.start() < 2:  # what is escaped is not in memory yet
                 end -= 1
             is_over = is_over or (mark in ('"', "]", "}") and not in_string and depth == 0)
             size += len(self._text[at:end].encode("utf-8", "surrogatepass"))
