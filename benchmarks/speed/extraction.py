@@ -22,8 +22,8 @@ from common.goals import EXTRACTION, EXTRACTION_ON_CUDA, TOKENS_A_SECOND_8B
 from common.measure import Figure, extent, keep, median, ratio, seconds
 from common.sample import MODELS, floor, kind_of, load, make_extractor, parser, store_gradients
 from g2is.config import ExecutionConfig, GradientsConfig
+from g2is.errors import tells_of_memory
 from g2is.gradients.extract import Extractor
-from g2is.machine.memory import is_out_of_memory
 from g2is.model.batches import Row
 from g2is.store.matrix import RowTable
 from g2is.store.moments import Moments
@@ -73,7 +73,7 @@ def plain_if_it_fits(case: Case, batch_tokens: int) -> float | None:
     try:
         return case.plain(batch_tokens)
     except Exception as error:
-        if not is_out_of_memory(error):
+        if not tells_of_memory(error):
             raise
         return None
 

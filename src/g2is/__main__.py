@@ -1,13 +1,27 @@
 """The `g2is` command, and `python -m g2is`: signals are heeded before anything that takes time is imported."""
 
+import sys
+
 from g2is.cli.stopping import stop_at_once
+from g2is.errors import first_line, tells_of_memory
 
 
 def main() -> None:
     """Run the command line and exit."""
     stop_at_once()
-    from g2is.cli.app import main as run
-
+    try:
+        from g2is.cli.app import main as run
+    except (ImportError, MemoryError, OSError, RuntimeError) as error:
+        needs = "memory" if tells_of_memory(error) else "files" if "Too many open files" in str(error) else ""
+        if not needs:
+            raise
+        what, limit = {"memory": ("memory", "ulimit -v"), "files": ("leave to open the files", "ulimit -n")}[needs]
+        print(
+            f"error: expected {what} for the libraries that g2is uses, found too little ({first_line(error)}). Raise"
+            f" the limit (`{limit}`) and give the same command again",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     run()
 
 

@@ -14,6 +14,8 @@ Each message says what was expected, what was found, where (file:line, id), and 
 Anything else that is raised is a bug of ours and keeps its traceback.
 """
 
+import errno
+
 
 class G2isError(Exception):
     """Something the user can mend. The message is complete: no traceback is needed to act on it."""
@@ -49,6 +51,28 @@ class SelectionError(G2isError):
 
 class TooLittleMemoryError(G2isError):
     """Work that did not fit in memory after some of it was done; what was done is kept."""
+
+
+_NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "failed to map segment", "bad_alloc", "os error 12")
+
+
+def tells_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that memory was too little, in the words of Python, the system, torch, Arrow or Rust."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    is_open = isinstance(error, RuntimeError | OSError | ImportError) or type(error).__name__ == "SafetensorError"
+    return is_open and any(words in str(error).lower() for words in _NO_MEMORY)
+
+
+def pass_on_too_little_memory(error: BaseException) -> None:
+    """Raise `error` on if it says that memory was too little: what was being read is not wrong or damaged by that."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if tells_of_memory(cause):
+            raise cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def first_line(error: BaseException) -> str:

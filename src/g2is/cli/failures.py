@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand
 
 from g2is.cli.terminal import complain
-from g2is.errors import ConfigError, G2isError, first_line
+from g2is.errors import ConfigError, G2isError, first_line, tells_of_memory
 from g2is.store.files import NO_ROOM
 
 _UsageError: Any = typer.BadParameter.__bases__[0]  # typer exports no name for it
@@ -47,6 +47,8 @@ def run_app(app: typer.Typer) -> NoReturn:
     except G2isError as error:
         _fail(str(error))
     except OSError as error:
+        if tells_of_memory(error):
+            _fail(too_little_memory(error))
         place = error.filename or "while writing"
         if error.errno in NO_ROOM:
             _fail(
@@ -63,16 +65,19 @@ def run_app(app: typer.Typer) -> NoReturn:
         if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
             _fail(f"{place}: expected a path that this system takes, found: {error.strerror}; name another")
         raise
-    except (MemoryError, RuntimeError) as error:  # torch's own is a RuntimeError
-        from g2is.machine.memory import is_out_of_memory
-
-        if not is_out_of_memory(error):
+    except (MemoryError, RuntimeError, ImportError) as error:
+        if not tells_of_memory(error):
             raise
-        _fail(
-            f"expected memory for what comes next, found too little ({first_line(error)}). Where there is more (another"
-            " machine, or a higher `ulimit -v`) the same command goes on from here"
-        )
+        _fail(too_little_memory(error))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def too_little_memory(error: BaseException) -> str:
+    """What is said of an `error` that tells of too little memory."""
+    return (
+        f"expected memory for what comes next, found too little ({first_line(error)}). Where there is more (another"
+        " machine, or a higher `ulimit -v`) the same command goes on from here"
+    )
 
 
 def _fail(message: str) -> NoReturn:

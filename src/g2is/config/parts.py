@@ -60,6 +60,9 @@ class ExamplesConfig(Section):
         None, description="how to read a row that has the columns of several layouts; default: by the first of them"
     )
     columns: dict[str, str] = Field({}, description="standard name: the file's name for it, such as {answer: Solution}")
+    max_row_bytes: int = Field(
+        64_000_000, ge=1024, description="of a row once unpacked; a longer one cannot be used, and is never held whole"
+    )
     on_bad_row: Literal["stop", "skip"] = Field(
         "stop", description="stop: report the rows that cannot be used; skip: list them in bad_rows.jsonl and go on"
     )

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from g2is.errors import ModelError, first_line
+from g2is.errors import ModelError, first_line, tells_of_memory
 from g2is.evaluation.metrics import exact_match
 from g2is.evaluation.questions import Asked, Question
-from g2is.machine.memory import is_out_of_memory
 from g2is.model.batches import PAD_ID, Row, pad_batch, plan_batches
 from g2is.model.folder import context_length
 from g2is.model.losses import example_losses
@@ -125,7 +124,7 @@ def answers_in_batches(model: Any) -> bool:
     try:
         alone = _first_logits(model, [longer[:5]])
     except Exception as error:  # of the model's own code, before any row has been asked
-        if is_out_of_memory(error):
+        if tells_of_memory(error):
             raise
         raise ModelError(
             f"expected a model that writes answers, found that {type(model).__name__} of this transformers cannot:"

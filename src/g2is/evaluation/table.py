@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from g2is.errors import StoreError
+from g2is.errors import StoreError, pass_on_too_little_memory
 from g2is.evaluation.rows import Evaluation
 from g2is.store.files import write_atomically
 
@@ -38,6 +38,7 @@ def read_answers(path: Path) -> Evaluation:
         table = pq.read_table(path)
         values = {name: table[name].to_pylist() for name in _COLUMNS}
     except (OSError, LookupError, pa.ArrowException) as error:
+        pass_on_too_little_memory(error)
         raise StoreError(
             f"{path}: expected a table as g2is writes it, but it cannot be read: {error}. Remove it and give the same"
             " command again"

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from g2is.errors import ConfigError, first_line
+from g2is.errors import ConfigError, first_line, pass_on_too_little_memory
 from g2is.progress import Reporter
 
 _TOKENS_A_PROMPT = 1024  # lm-eval's batches are a number of prompts; one with worked examples holds about so much
@@ -105,6 +105,7 @@ def _load(name: str, manager: Any) -> Task:
     try:
         found = manager.load([name])
     except Exception as error:  # of the hub, of a file, of a task's own code, of a package that it needs
+        pass_on_too_little_memory(error)
         raise ConfigError(
             f"--task {name}: expected a task that lm-eval can load, but: {first_line(error)}. Its data comes from the"
             " hub, or from the files that its YAML names; some sets must be asked for there first, and some tasks need"
@@ -140,6 +141,7 @@ def _settings(path: Path) -> dict[str, Any]:
     try:
         settings = load_yaml(path, resolve_func=False)
     except Exception as error:  # of the disk, of YAML, of a file that is included
+        pass_on_too_little_memory(error)
         raise ConfigError(
             f"--task {path}: expected a task of lm-eval as a YAML file, but: {first_line(error)}"
         ) from None

@@ -11,56 +11,85 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from g2is.errors import InputError
+from g2is.errors import InputError, pass_on_too_little_memory
 from g2is.examples.features import Decoder
-from g2is.examples.lines import COMPRESSIONS, PARQUET_MAGIC, check_is_file, unreadable
+from g2is.examples.lines import COMPRESSIONS, MAX_ROW_BYTES, PARQUET_MAGIC, check_is_file, too_long, unreadable
 from g2is.examples.records import Record
+from g2is.examples.row_bytes import row_bytes
 from g2is.progress import Progress
 
 BATCH_ROWS = 256
+BATCH_BYTES = 1 << 24  # of rows that are Python objects at once, unless one row has more
 _BUFFER_BYTES = 1 << 16
 
 
-def read_parquet(path: Path, progress: Progress | None = None) -> Iterator[Record]:
-    """Yield a record for each row. `progress(bytes, size)` goes by rows. Raises InputError if it cannot be read."""
+def read_parquet(path: Path, progress: Progress | None = None, most: int = MAX_ROW_BYTES) -> Iterator[Record]:
+    """Yield a record for each row. `progress(bytes, size)` goes by rows. Raises InputError if it cannot be read.
+
+    A row of more than `most` bytes cannot be used.
+    """
     _check_parquet(path)
     try:
         size = path.stat().st_size
         with pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
             total = file.metadata.num_rows
-            for record in _records(file.iter_batches(BATCH_ROWS), Decoder(file.schema_arrow)):
+            batches = file.iter_batches(_batch_rows(file.metadata))
+            for record in _records(batches, Decoder(file.schema_arrow), most):
                 yield record
                 if progress is not None and (record.line + 1) % BATCH_ROWS == 0:
                     progress(size * record.line // total, size)
         if progress is not None:
             progress(size, size)
     except OSError as error:
+        pass_on_too_little_memory(error)
         if error.errno is not None:
             raise unreadable(path, error) from None
         raise _damaged(path, error) from None
     except pa.ArrowException as error:
+        pass_on_too_little_memory(error)
         raise _damaged(path, error) from None
 
 
-def read_dataset(dataset: Any, size: int, progress: Progress | None = None) -> Iterator[Record]:
-    """Yield a record for each row of a `datasets.Dataset`. `progress(bytes, size)` goes by rows."""
+def read_dataset(
+    dataset: Any, size: int, progress: Progress | None = None, most: int = MAX_ROW_BYTES
+) -> Iterator[Record]:
+    """Yield a record for each row of a `datasets.Dataset`, as `read_parquet`. `progress(bytes, size)` goes by rows."""
     total = len(dataset)
     rows = dataset.with_format("arrow")
-    for record in _records(rows.iter(BATCH_ROWS), Decoder(rows.features.arrow_schema)):
+    for record in _records(rows.iter(BATCH_ROWS), Decoder(rows.features.arrow_schema), most):
         yield record
         if progress is not None and ((record.line + 1) % BATCH_ROWS == 0 or record.line + 1 == total):
             progress(size * (record.line + 1) // total, size)
 
 
-def _records(batches: Iterable[pa.RecordBatch | pa.Table], decoder: Decoder) -> Iterator[Record]:
+def _batch_rows(metadata: pq.FileMetaData) -> int:
+    """How many rows are read at once: fewer where they are long on average."""
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    mean = max((group.total_byte_size // max(1, group.num_rows) for group in groups), default=0)
+    return max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, mean)))
+
+
+def _records(batches: Iterable[pa.RecordBatch | pa.Table], decoder: Decoder, most: int) -> Iterator[Record]:
     number = 0
     for batch in batches:
-        for values in _rows(batch):
+        for values in _rows_that_fit(batch, most):
             if isinstance(values, InputError):
                 yield Record(number, b"", values)
             else:
                 yield _record(number, values, decoder)
             number += 1
+
+
+def _rows_that_fit(batch: pa.RecordBatch | pa.Table, most: int) -> Iterator[dict[str, Any] | InputError]:
+    sizes = row_bytes(batch)
+    if sizes.sum() <= min(most, BATCH_BYTES):
+        yield from _rows(batch)
+        return
+    for index, size in enumerate(sizes.tolist()):
+        if size > most:
+            yield too_long(size, most)
+        else:
+            yield from _rows(batch.slice(index, 1))
 
 
 def _rows(batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any] | InputError]:

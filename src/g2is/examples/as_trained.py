@@ -15,8 +15,8 @@ from typing import Any
 from g2is.config import ExamplesConfig
 from g2is.config.io import parse
 from g2is.config.strict import parse_json, read_text_file
-from g2is.errors import ModelError
-from g2is.examples.read import how_read
+from g2is.errors import ModelError, pass_on_too_little_memory
+from g2is.examples.how_read import HOW_READ
 from g2is.examples.tokenize import WITHOUT_CHAT_TEMPLATE, Renderer, Rows, make_renderer
 from g2is.examples.tokenizer_digest import tokenizer_digest
 from g2is.model.folder import ModelFolder
@@ -63,7 +63,7 @@ def keep_rendering(
             )
             if renderer.template_source is not None:
                 write_text(adapter / _TEMPLATE, renderer.template_source)
-        settings = config.model_dump(mode="json", exclude={*how_read(config), _TEMPLATE_FILE})
+        settings = config.model_dump(mode="json", exclude={*HOW_READ, _TEMPLATE_FILE})
         settings["template"] = renderer.fingerprint["template"]
         write_json(adapter / RECORD, {"format": _FORMAT, "settings": settings, "rendered": renderer.fingerprint})
 
@@ -122,7 +122,8 @@ def _keep_tokenizer(folder: ModelFolder, tokenizer: Any, renderer: Renderer, ada
         same = tokenizer_digest(again) == tokenizer_digest(tokenizer) and again.chat_template == tokenizer.chat_template
     except OSError:  # a full disk
         raise
-    except Exception:  # whatever a tokenizer's own code gives rise to
+    except Exception as error:  # whatever a tokenizer's own code gives rise to
+        pass_on_too_little_memory(error)
         same = False
     finally:
         tokenizer.chat_template = own

@@ -8,32 +8,43 @@ from typing import Any
 
 from g2is.config.strict import parse_json
 from g2is.errors import InputError
-from g2is.examples.lines import read_text, split_lines
+from g2is.examples.lines import MAX_ROW_BYTES, TooLong, read_text, split_lines, too_long
 from g2is.examples.records import Record
 from g2is.progress import Progress
 
-_LONGEST_FIELD = 1 << 27  # characters: longer is a quote that was never closed
+
+class _TooLongError(Exception):
+    """The row in hand has more bytes than a row may have."""
 
 
-def read_csv(path: Path, list_columns: Set[str], progress: Progress | None = None) -> Iterator[Record]:
+def read_csv(
+    path: Path, list_columns: Set[str], progress: Progress | None = None, most: int = MAX_ROW_BYTES
+) -> Iterator[Record]:
     """Yield a record for each row after the header; every value is text.
 
-    A cell of `list_columns` that begins with [ is read as JSON, since CSV has no lists. Raises InputError as
-    `read_text`, and where header or quoting cannot be read.
+    A cell of `list_columns` that begins with [ is read as JSON, since CSV has no lists. A row of more than `most` bytes
+    cannot be used, and is never held whole. Raises InputError as `read_text`, and where header or quoting cannot be
+    read.
     """
-    csv.field_size_limit(_LONGEST_FIELD)  # for the whole process, whose default of 128 KiB is shorter than a document
-    lines = _Lines(path, progress)
+    csv.field_size_limit(most)  # for the whole process, whose default of 128 KiB is shorter than a document
+    lines = _Lines(path, progress, most)
     rows = csv.reader(lines, strict=True)
     header: list[str] | None = None
     while True:
         begin = lines.num + 1
-        lines.taken.clear()
+        lines.begin_row()
         try:
             cells = next(rows)
         except StopIteration:
             return
+        except _TooLongError:
+            problem = too_long(lines.pass_over(), most)
+            if header is None or lines.ended:
+                raise InputError(f"{path}:{begin}: {problem}; is a quote that opens here never closed?") from None
+            yield Record(begin, b"", problem)
+            continue
         except csv.Error as error:
-            if header is None or lines.ended or "field larger" in str(error):
+            if header is None or lines.ended:
                 raise InputError(
                     f"{path}:{begin}: expected a row of CSV, found: {error}; is a quote that opens here never closed?"
                 ) from None
@@ -54,24 +65,48 @@ def read_csv(path: Path, list_columns: Set[str], progress: Progress | None = Non
 class _Lines:
     """The file's lines as text, and those of the row in hand as bytes."""
 
-    def __init__(self, path: Path, progress: Progress | None) -> None:
-        self._lines = split_lines(read_text(path, progress))
+    def __init__(self, path: Path, progress: Progress | None, most: int) -> None:
+        self._lines = split_lines(read_text(path, progress), most)
+        self._most = most
         self.num = 0
         self.taken: list[bytes] = []
+        self._size = self._quotes = 0
         self.ended = False
 
     def __iter__(self) -> "_Lines":
         return self
 
     def __next__(self) -> str:
-        line = next(self._lines, None)
+        line = self._next()
         if line is None:
-            self.ended = True
             raise StopIteration
-        self.num += 1
+        if isinstance(line, TooLong) or self._size > self._most:
+            raise _TooLongError
         self.taken.append(line)
         # A byte that is not UTF-8 spoils its row and no other.
         return line.decode("utf-8", "surrogateescape") + "\n"
+
+    def begin_row(self) -> None:
+        self.taken.clear()
+        self._size = self._quotes = 0
+
+    def pass_over(self) -> int:
+        """Go to the end of the row in hand, where its quotes are closed, and return its bytes."""
+        self.taken.clear()
+        while self._quotes % 2 and self._next() is not None:
+            pass
+        return self._size
+
+    def _next(self) -> bytes | TooLong | None:
+        line = next(self._lines, None)
+        if line is None:
+            self.ended = True
+            return None
+        self.num += 1
+        # the line break between lines of a row counts, that at its end does not
+        self._size += (line.size if isinstance(line, TooLong) else len(line)) + bool(self._size)
+        self._quotes += line.quotes if isinstance(line, TooLong) else line.count(b'"')
+        return line
 
     def raw(self) -> bytes:
         return b"\n".join(self.taken)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from g2is.config import HUB
-from g2is.errors import InputError
+from g2is.errors import InputError, pass_on_too_little_memory
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -88,6 +88,7 @@ def _failing(label: str, remedy: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
+        pass_on_too_little_memory(error)
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise InputError(
             f"{label}: expected a dataset that the datasets library opens, but: {lines[0]}; {remedy}"

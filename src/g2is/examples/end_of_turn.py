@@ -7,8 +7,8 @@ from typing import Any
 from g2is.errors import ModelError
 from g2is.examples.conversation import Conversation, Turn
 from g2is.examples.jinja import JinjaTemplate, RefusedError
+from g2is.examples.marked_places import THINKING_TAG
 from g2is.examples.messages import Row
-from g2is.examples.sentinels import THINKING_TAG
 
 REMEDY = (
     "use --set examples.template=plain, or --set examples.chat_template=FILE with a template with {% generation %}"

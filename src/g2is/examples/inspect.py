@@ -5,13 +5,13 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
 
 from g2is.config import ExamplesConfig, Layout
 from g2is.errors import ConfigError, G2isError
+from g2is.examples.batches import batches
 from g2is.examples.columns import TEST_COLUMNS, check_columns
 from g2is.examples.keys import content_key
 from g2is.examples.problems import BadRow, Problems
@@ -152,8 +152,7 @@ def _rendered(
     if renderer is None:
         yield from ((example, None) for example in reader)
         return
-    examples = iter(reader)
-    while batch := list(islice(examples, _BATCH)):
+    for batch in batches(reader, _BATCH):
         for example, result in zip(batch, renderer.render_many(batch), strict=True):
             if isinstance(result, G2isError):
                 problems.add(BadRow(example.origin, example.line, example.id, example.raw, result))

@@ -4,7 +4,7 @@ import datetime
 import re
 from typing import Any
 
-from g2is.errors import InputError, first_line
+from g2is.errors import InputError, first_line, pass_on_too_little_memory
 from g2is.examples.bounds import LimitError
 from g2is.examples.messages import Row, as_messages
 from g2is.examples.rendering import Span
@@ -70,9 +70,8 @@ class JinjaTemplate:
                 f"expected a chat template that writes a row in some steps, found one that {error}. Use another with"
                 " --set examples.chat_template=FILE, or --set examples.template=plain"
             ) from None
-        except MemoryError:
-            raise
         except Exception as error:  # a template is foreign code and may raise anything
+            pass_on_too_little_memory(error)
             raise RefusedError(first_line(error)) from None
         return texts[0], marked[0] if marked else []
 

@@ -13,26 +13,39 @@ from typing import Any, NoReturn
 
 from g2is.config.strict import JsonDecoder
 from g2is.errors import InputError
-from g2is.examples.lines import read_lines, read_text
+from g2is.examples.lines import MAX_ROW_BYTES, TooLong, read_lines, read_text, too_long
 from g2is.examples.records import Record
 from g2is.examples.values import json_type
 from g2is.progress import Progress
 
 _HEAD = 1 << 20  # characters looked at to tell the shape
 _CUT = 16  # an error so near the end of the buffer may be that of a value cut there
-_STRING = r'"(?:[^"\\]|\\.)*"'
+_STRING = r'"(?:[^"\\]++|\\.)*+"'  # which keeps no place to go back to for each character
 _SCALAR = rf"(?:{_STRING}|-?\d[\d.eE+-]*|true|false|null)"
 _WRAPPED = re.compile(rf"\{{\s*(?:{_STRING}\s*:\s*{_SCALAR}\s*,\s*)*(?P<key>{_STRING})\s*:\s*(?=\[\s*\{{)")
 _AFTER_WRAPPED = re.compile(rf"\s*(?:,\s*{_STRING}\s*:\s*{_SCALAR}\s*)*\}}\s*")
 _LINE_BREAK = re.compile(r"[ \t]*[\r\n][ \t\r\n]*")  # never inside a string: JSON has it escaped there
 _MOST_DEPTH = 100  # of lists and objects in a row
+# what matters of a value that is passed over
+_OUTSIDE, _IN_STRING, _AFTER_SCALAR = (
+    re.compile(r'["\[\]{}]'),
+    re.compile(r'"|\\.?', re.DOTALL),
+    re.compile(r"[,\]}\s]"),
+)
 _BLANK = re.compile(r"[ \t\r\n]*")
 
 
-def read_json_lines(path: Path, progress: Progress | None = None) -> Iterator[Record]:
-    """Yield a record for each line that is not blank. Raises InputError as `read_text`, and for a JSON array."""
+def read_json_lines(path: Path, progress: Progress | None = None, most: int = MAX_ROW_BYTES) -> Iterator[Record]:
+    """Yield a record for each line that is not blank. Raises InputError as `read_text`, and for a JSON array.
+
+    A line of more than `most` bytes cannot be used, and is never held whole.
+    """
     first, decoder = True, JsonDecoder()
-    for number, raw in read_lines(path, progress):
+    for number, raw in read_lines(path, progress, most):
+        if isinstance(raw, TooLong):
+            first = False
+            yield Record(number, b"", too_long(raw.size, most))
+            continue
         values = _parse(raw, decoder)
         if first and (raw.strip() == b"[" or (raw.lstrip()[:1] == b"[" and isinstance(values, InputError))):
             raise InputError(
@@ -42,13 +55,16 @@ def read_json_lines(path: Path, progress: Progress | None = None) -> Iterator[Re
         yield Record(number, raw, values)
 
 
-def read_json(path: Path, list_columns: Set[str], progress: Progress | None = None) -> Iterator[Record]:
+def read_json(
+    path: Path, list_columns: Set[str], progress: Progress | None = None, most: int = MAX_ROW_BYTES
+) -> Iterator[Record]:
     """Yield the records of an array, of JSON lines or of objects one after the other; the first byte tells which.
 
     An object that holds one list of objects and else only texts and numbers is read as that list, unless the list's
-    name is among `list_columns`. Raises InputError as `read_text`, and where the rest of the file cannot be read.
+    name is among `list_columns`. An object of more than `most` bytes cannot be used, and is never held whole. Raises
+    InputError as `read_text`, and where the rest of the file cannot be read.
     """
-    text = _Text(path, progress)
+    text = _Text(path, progress, most)
     first = text.peek()
     if first == "[":
         yield from _array(text)
@@ -61,7 +77,7 @@ def read_json(path: Path, list_columns: Set[str], progress: Progress | None = No
             return
         line, newline, _ = head.partition("\n")
         if newline and isinstance(_parse(line.encode("utf-8", "surrogatepass"), JsonDecoder()), dict):
-            yield from read_json_lines(path, progress)  # which finds the next row where one is broken
+            yield from read_json_lines(path, progress, most)  # which finds the next row where one is broken
             return
         while text.peek():
             yield _record(*text.value())
@@ -97,7 +113,7 @@ def _array(text: "_Text", end: re.Pattern[str] | None = None) -> Iterator[Record
 
 def _record(line: int, text: str, value: Any, problem: str | None) -> Record:
     raw = _LINE_BREAK.sub(" ", text).encode()
-    return Record(line, raw, _usable(value, problem, text))
+    return Record(line, raw, value if isinstance(value, InputError) else _usable(value, problem, text))
 
 
 def _parse(raw: bytes, decoder: JsonDecoder) -> dict[str, Any] | InputError:
@@ -151,8 +167,9 @@ def _not_an_object(value: Any) -> InputError:
 class _Text:
     """The file's text from the place that is read, of which a part is in memory."""
 
-    def __init__(self, path: Path, progress: Progress | None) -> None:
+    def __init__(self, path: Path, progress: Progress | None, most: int) -> None:
         self._path = path
+        self._most = most
         self._chunks = read_text(path, progress)
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._json = JsonDecoder()
@@ -184,7 +201,7 @@ class _Text:
     def value(self) -> tuple[int, str, Any, str | None]:
         """Read one JSON value: the line where it begins, its text, what it says, and what of it is not sound.
 
-        Raises InputError if it is bad.
+        Of one that is too long the text is "", and what it says is an InputError. Raises InputError if it is bad.
         """
         self.peek()
         while True:
@@ -202,10 +219,47 @@ class _Text:
             else:
                 if end < len(self._text) or self._ended:  # a number might go on
                     break
-            self._grow(len(self._text) - self._at)  # twice as much: the retries cost no more than the last
+            held = len(self._text) - self._at
+            if held > self._most:
+                line = self._line
+                return line, "", too_long(self._pass_over(), self._most), None
+            self._grow(min(held, self._most - held + 1))  # twice as much: the retries cost no more than the last
         line, text = self._line, self._text[self._at : end]
         self._go_to(end)
+        if 4 * len(text) > self._most and (size := len(text.encode("utf-8", "surrogatepass"))) > self._most:
+            return line, "", too_long(size, self._most), None
         return line, text, value, self._json.problem
+
+    def _pass_over(self) -> int:
+        """Go past the value that begins here without holding it, and return its bytes. Raises InputError at the end."""
+        begin = self._line
+        size = depth = 0
+        first, in_string, is_over = self._text[self._at], False, False
+        while not is_over:
+            at = self._at
+            pattern = _IN_STRING if in_string else _OUTSIDE if first in '"[{' else _AFTER_SCALAR
+            found = pattern.search(self._text, at)
+            end = len(self._text) if found is None else found.end()
+            mark = "" if found is None else found.group()[0]
+            if pattern is _AFTER_SCALAR:
+                end, is_over = end - len(mark), bool(mark) or self._ended
+            elif mark == '"':
+                in_string = not in_string
+            elif mark in ("[", "{"):
+                depth += 1
+            elif mark in ("]", "}"):
+                depth -= 1
+            elif found is not None and mark == "\\" and end - found.start() < 2:  # what is escaped is not in memory yet
+                end -= 1
+            is_over = is_over or (mark in ('"', "]", "}") and not in_string and depth == 0)
+            size += len(self._text[at:end].encode("utf-8", "surrogatepass"))
+            self._go_to(end)
+            if not is_over and (found is None or end == at):
+                if self._ended:
+                    self._line = begin
+                    self.fail("expected the rest of the JSON object that begins here", "found the end of the file")
+                self._grow(1)
+        return size
 
     def fail(self, expected: str, found: str) -> NoReturn:
         """Raise the InputError of this place, from which on nothing can be read."""

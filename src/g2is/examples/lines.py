@@ -3,15 +3,19 @@
 import hashlib
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import zstandard
 
+from g2is.config import ExamplesConfig
 from g2is.errors import InputError
 from g2is.progress import Progress
 
 _CHUNK_BYTES = 1 << 16
+_MOST_AT_ONCE = 1 << 20  # bytes that are decompressed
+_ZSTD_BYTES = 1 << 7  # of which zstd makes at most 4 MiB: a block of 128 KiB has four bytes at least
 _UTF8_BOM = b"\xef\xbb\xbf"
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 PARQUET_MAGIC = b"PAR1"
@@ -28,29 +32,72 @@ _NOT_TEXT = {
 _HEAD_BYTES = max(map(len, _NOT_TEXT))
 
 
-def read_lines(path: Path, progress: Progress | None = None) -> Iterator[tuple[int, bytes]]:
+MAX_ROW_BYTES: int = ExamplesConfig.model_fields["max_row_bytes"].default
+
+
+@dataclass(frozen=True)
+class TooLong:
+    """A line of more bytes than a row may have: how many, and how many quotes (") are among them."""
+
+    size: int
+    quotes: int
+
+
+def too_long(size: int, most: int) -> InputError:
+    """What is wrong with a row of `size` bytes where `most` are allowed."""
+    return InputError(
+        f"expected a row of at most {most} bytes (examples.max_row_bytes), found one of {size}; shorten it or leave it"
+        f" out, or give it room with --set examples.max_row_bytes={size}"
+    )
+
+
+def read_lines(
+    path: Path, progress: Progress | None = None, most: int = MAX_ROW_BYTES
+) -> Iterator[tuple[int, bytes | TooLong]]:
     r"""Yield (1-based line number, bytes without the final \n) of every line of `path` that is not blank.
 
-    A \r before the \n belongs to the line and stays. Raises InputError as `read_text`.
+    A \r before the \n belongs to the line and stays. Of a line of more than `most` bytes only the size is kept. Raises
+    InputError as `read_text`.
     """
-    for number, line in enumerate(split_lines(read_text(path, progress)), start=1):
-        if line.strip():
+    for number, line in enumerate(split_lines(read_text(path, progress), most), start=1):
+        if isinstance(line, TooLong) or line.strip():
             yield number, line
 
 
-def split_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    r"""Yield the lines of the joined chunks, blank ones too, without their \n."""
+def split_lines(chunks: Iterator[bytes], most: int = MAX_ROW_BYTES) -> Iterator[bytes | TooLong]:
+    r"""Yield the lines of the joined chunks, blank ones too, without their \n; no more than `most` bytes of one."""
     # Pieces are joined once a line is whole, so that one very long line does not cost quadratic copying.
     pieces: list[bytes] = []
-    for chunk in chunks:
-        *whole, rest = chunk.split(b"\n")
-        for line in whole:
-            yield b"".join([*pieces, line]) if pieces else line
+    size = quotes = 0  # of the pieces, and of those let go
+
+    def line() -> bytes | TooLong:
+        nonlocal size, quotes
+        whole = TooLong(size, quotes) if size > most else b"".join(pieces)
+        pieces.clear()
+        size = quotes = 0
+        return whole
+
+    def add(piece: bytes) -> None:
+        nonlocal size, quotes
+        size += len(piece)
+        quotes += piece.count(b'"')
+        pieces.append(piece)
+        if size > most:
             pieces.clear()
-        if rest:
-            pieces.append(rest)
-    if pieces:
-        yield b"".join(pieces)
+
+    for chunk in chunks:
+        begin = 0
+        while (end := chunk.find(b"\n", begin)) >= 0:
+            if size or end - begin > most:
+                add(chunk[begin:end])
+                yield line()
+            else:
+                yield chunk[begin:end]
+            begin = end + 1
+        if begin < len(chunk):
+            add(chunk[begin:])
+    if size:
+        yield line()
 
 
 def read_text(path: Path, progress: Progress | None = None) -> Iterator[bytes]:
@@ -112,18 +159,30 @@ def _decompressed(path: Path, progress: Progress | None) -> Iterator[bytes]:
     decompressor: Any = None
     try:
         for chunk in chunks:
-            data = chunk
+            data = memoryview(chunk)
             while data:
                 if decompressor is None:
-                    data = data.lstrip(b"\0")  # tape padding between members, which gzip too skips
+                    data = memoryview(bytes(data).lstrip(b"\0"))  # tape padding between members, which gzip too skips
                     if not data:
                         break
                     decompressor = _new_decompressor(compression)
-                yield decompressor.decompress(data)
-                data = decompressor.unused_data if decompressor.eof else b""
+                # a little at a time: a few bytes may be gigabytes
+                if compression == "gzip":
+                    yield decompressor.decompress(data, _MOST_AT_ONCE)
+                    left = decompressor.unused_data if decompressor.eof else decompressor.unconsumed_tail
+                    data = data[len(data) - len(left) :]
+                else:
+                    num = min(len(data), _ZSTD_BYTES)
+                    yield decompressor.decompress(data[:num])
+                    data = data[num - len(decompressor.unused_data if decompressor.eof else b"") :]
                 if decompressor.eof:
                     decompressor = None
     except (zlib.error, zstandard.ZstdError) as error:
+        if "too much memory" in str(error):
+            raise InputError(
+                f"{path}: expected zstd data that is read with a window of at most 128 MiB, found a wider one; compress"
+                " it again without --long"
+            ) from None
         raise InputError(
             f"{path}: expected {compression} data, found corrupt bytes ({error}); copy or download the file again"
         ) from None

@@ -8,9 +8,8 @@ again. Where bad rows are set aside, their list lies beside it.
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from g2is.config import ExamplesConfig
-from g2is.errors import G2isError, StoreError
+from g2is.errors import G2isError, StoreError, pass_on_too_little_memory
+from g2is.examples.batches import batches
 from g2is.examples.columns import describe_unread
+from g2is.examples.conversation import Conversation
+from g2is.examples.how_read import how_read
 from g2is.examples.keys import content_key
 from g2is.examples.problems import BadRow, Problems
 from g2is.examples.read import REMEDY, Example, ExampleReader
@@ -32,6 +34,8 @@ from g2is.store.digests import damaged_files, record_digests
 from g2is.store.files import write_atomically
 
 _TABLE_VERSION = 3
+
+_NONE = Conversation(())
 
 Keep = Callable[[str], Any]  # takes a line of the list of bad rows
 
@@ -53,9 +57,7 @@ def tokenize_files(
         "table_version": _TABLE_VERSION,
         "source_sha256": source_sha256(sources),
         "renderer": renderer.fingerprint,
-        "layout": config.layout,
-        "columns": config.columns,
-        "on_bad_row": config.on_bad_row,
+        **how_read(config),
     }
     text = json.dumps(identity, sort_keys=True)
     name = hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -118,7 +120,8 @@ def _open(path: Path, bad_rows: Path | None, identity: str, sources: Sequence[So
             if sum(1 for _ in made.bad_rows()) != made.num_bad_rows:
                 return None
             return made.table(file)
-    except (OSError, ValueError, LookupError, pa.ArrowException):
+    except (OSError, ValueError, LookupError, pa.ArrowException) as error:
+        pass_on_too_little_memory(error)
         return None
 
 
@@ -182,14 +185,13 @@ def _batches(
     reader: ExampleReader, renderer: Renderer, problems: Problems
 ) -> Iterator[tuple[list[Example], list[Rendered]]]:
     """Yield batches of GROUP_ROWS examples (the last may be shorter) that could be rendered."""
-    examples = iter(reader)
     whole: list[tuple[Example, Rendered]] = []
-    while batch := list(islice(examples, GROUP_ROWS)):
+    for batch in batches(reader, GROUP_ROWS):
         for example, result in zip(batch, renderer.render_many(batch), strict=True):
             if isinstance(result, G2isError):
                 problems.add(BadRow(example.origin, example.line, example.id, example.raw, result))
             else:
-                whole.append((example, result))
+                whole.append((replace(example, conversation=_NONE, raw=b""), result))  # which are long, and done with
         if len(whole) >= GROUP_ROWS:
             yield [example for example, _ in whole[:GROUP_ROWS]], [item for _, item in whole[:GROUP_ROWS]]
             del whole[:GROUP_ROWS]

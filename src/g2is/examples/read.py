@@ -132,9 +132,9 @@ class ExampleReader:
         )
 
     def _records(self, tally: FileTally, done: int, total: int) -> Iterator[Record]:
-        report = self._progress
+        report, most = self._progress, self._config.max_row_bytes
         of_file = None if report is None else lambda part, _: report(done + part, total)
-        for record in _read_records(tally.source, self._list_columns(tally.source), of_file):
+        for record in _read_records(tally.source, self._list_columns(tally.source), of_file, most):
             if isinstance(record.values, dict) and len(tally.columns) < _MAX_COLUMNS:
                 is_first = not tally.columns
                 tally.columns.update(dict.fromkeys(record.values))
@@ -263,18 +263,20 @@ def read_examples(
         problems.raise_if_any(REMEDY)
 
 
-def _read_records(source: Source, list_columns: frozenset[str], progress: Progress | None) -> Iterator[Record]:
+def _read_records(
+    source: Source, list_columns: frozenset[str], progress: Progress | None, most: int
+) -> Iterator[Record]:
     if source.format == "JSON lines":
-        return read_json_lines(source.file, progress)
+        return read_json_lines(source.file, progress, most)
     if source.format == "JSON":
-        return read_json(source.file, list_columns, progress)
+        return read_json(source.file, list_columns, progress, most)
     if source.format == "CSV":
-        return read_csv(source.file, list_columns, progress)
+        return read_csv(source.file, list_columns, progress, most)
     from g2is.examples.arrow_rows import read_dataset, read_parquet  # an import that reading text does not need
 
     if source.format == "Parquet":
-        return read_parquet(source.file, progress)
-    return read_dataset(source.dataset, source.size, progress)
+        return read_parquet(source.file, progress, most)
+    return read_dataset(source.dataset, source.size, progress, most)
 
 
 def _id_of(values: dict[str, Any], row: int) -> str:
@@ -297,8 +299,3 @@ def _label_of(values: dict[str, Any], column: str) -> str | None:
     except UnicodeEncodeError:
         raise InputError(f"expected `{column}` to be Unicode text, found a lone surrogate") from None
     return text
-
-
-def how_read(config: ExamplesConfig) -> dict[str, Any]:
-    """The settings by which the same bytes are other examples, beside those that make tokens of them."""
-    return config.model_dump(mode="json", include={"layout", "columns", "on_bad_row"})

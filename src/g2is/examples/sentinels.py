@@ -6,22 +6,15 @@ each sentinel shows where its character went, and what has lost its sentinels wa
 as it is: white space, and in most modes the text of tags such as <think>.
 """
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from g2is.examples.conversation import Turn
+from g2is.examples.marked_places import Mode, places
 from g2is.examples.messages import TOOL_CALLS, Kind, Row, function_of
 
-# ends: a text's first and last character, which changes least of what a template may look at. all: every one but
-# those of thinking's tags, so that what is missing is known exactly. outside tags: for templates that look at others.
-# middle: for those that look at how a text begins or ends.
-Mode = Literal["ends", "all", "outside tags", "middle"]
-
-THINKING_TAG = re.compile(r"</?(?:think|thinking|thought|reasoning|seed:think|mm:think)>|\[/?THINK\]|[◁</]+think▷")
-_TAG = re.compile(rf"{THINKING_TAG.pattern}|<[^<>\s]{{1,60}}>|\[/?[A-Z_]+\]")
 _FIRST, _LAST = 0xF0000, 0x10FFFD
 _PRIVATE = re.compile("[\U000f0000-\U0010fffd]")
 
@@ -51,11 +44,9 @@ class Sentinels:
         self.pieces: list[Piece] = []
         self._mode = mode
         self._origin: dict[str, tuple[int, int]] = {}
-        self._back: dict[int, str] = {}
+        self._back: dict[str, str] = {}
         self._next = _FIRST
-        self._taken = set(
-            _PRIVATE.findall(json.dumps([[t.content, t.reasoning] for t in row.turns], ensure_ascii=False))
-        )
+        self._taken = {tag for turn in row.turns for text in (turn.content, turn.reasoning) for tag in _private(text)}
         wanted = [i for i in range(len(row.turns)) if only in (None, i)]
         self._step = 1 + sum(len(row.turns[i].content) + len(row.turns[i].reasoning) for i in wanted) // (
             _LAST - _FIRST
@@ -66,7 +57,7 @@ class Sentinels:
 
     def untagged(self, text: str) -> str:
         """`text` with the characters that the sentinels stand for."""
-        return text.translate(self._back)
+        return _PRIVATE.sub(lambda found: self._back.get(found.group(), found.group()), text)
 
     def find(self, text: str) -> list[Mark]:
         """The sentinels in `text`, in order."""
@@ -108,15 +99,16 @@ class Sentinels:
     def _text(self, index: int, kind: Kind, text: str, cut: int = 0) -> str:
         if not text.strip():
             return text
-        letters = list(text)
         number = len(self.pieces)
         self.pieces.append(Piece(index, kind, text))
-        for offset in self._places(text, cut):
+        parts, done = [], 0
+        for offset in places(text, self._mode, self._step, cut):
             tag = self._fresh()
             self._origin[tag] = (number, offset)
-            self._back[ord(tag)] = letters[offset]
-            letters[offset] = tag
-        return "".join(letters)
+            self._back[tag] = text[offset]
+            parts += [text[done:offset], tag]
+            done = offset + 1
+        return "".join([*parts, text[done:]])
 
     def _fresh(self) -> str:
         while chr(self._next) in self._taken or (self._next & 0xFFFE) == 0xFFFE:
@@ -124,16 +116,6 @@ class Sentinels:
         self._next += 1
         return chr(self._next - 1)
 
-    def _places(self, text: str, cut: int) -> list[int]:
-        """Offsets to be marked: with a `cut`, also on both sides of it, so that it can be found."""
-        tags = THINKING_TAG if self._mode == "all" else _TAG
-        fixed = {i for found in tags.finditer(text) for i in range(*found.span())}
-        free = [i for i, letter in enumerate(text) if not letter.isspace() and i not in fixed]
-        free = free or [i for i, letter in enumerate(text) if not letter.isspace()]
-        if self._mode in ("all", "outside tags"):
-            return sorted({*free[:: self._step], free[-1]})
-        words = [i for i in free if text[i].isalnum()] or free
-        if self._mode == "middle":
-            return [words[len(words) // 2]]
-        after = [i for i in words if i >= cut][:1] or [i for i in free if i >= cut][:1]
-        return sorted({words[0], words[-1], *(after if cut else ())})
+
+def _private(text: str) -> Iterator[str]:
+    return (found.group() for found in _PRIVATE.finditer(text))

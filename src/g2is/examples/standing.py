@@ -4,8 +4,9 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from g2is.examples.marked_places import THINKING_TAG, Mode
 from g2is.examples.messages import Kind, Row
-from g2is.examples.sentinels import THINKING_TAG, Mark, Mode, Piece, Sentinels
+from g2is.examples.sentinels import Mark, Piece, Sentinels
 
 _MODES: tuple[Mode, ...] = ("ends", "all", "outside tags", "middle")
 _SHOWN = 40

@@ -12,12 +12,12 @@ from g2is.errors import G2isError, InputError, ModelError
 from g2is.examples.conversation import Conversation, Turn
 from g2is.examples.jinja import TemplateLimitError
 from g2is.examples.less_template import LessText, less_text
+from g2is.examples.pieces import Tokens, tokenize
 from g2is.examples.read import Example
 from g2is.examples.template import ChatTemplate, Rendering, check_plain, merge_systems, plain_segments
 from g2is.examples.template_file import read_chat_template
 from g2is.examples.tokenizer_digest import tokenizer_digest
 from g2is.examples.truncation import shorten
-from g2is.model.tokenizer_check import giving_up
 
 RENDERING_VERSION = 2  # to be raised with every change of ours that changes tokens or masks
 TEXT_VERSION = 1  # to be raised with every change of ours to the text that `Renderer.text` makes of tokens
@@ -148,39 +148,46 @@ class Renderer:
             except G2isError as problem:
                 renderings.append(problem)
         texts = [item.text for item in renderings if not isinstance(item, G2isError)]
-        encoding = self._tokenize(texts, return_offsets_mapping=True) if texts else {}
-        tokens = iter(zip(encoding.get("input_ids", ()), encoding.get("offset_mapping", ()), strict=True))
+        tokens = iter(tokenize(self._tokenizer, texts, offsets=True))
         results: list[tuple[np.ndarray, np.ndarray, tuple[str, ...]] | G2isError] = []
         for item in renderings:
             if isinstance(item, G2isError):
                 results.append(item)
                 continue
-            ids, offsets = next(tokens)
+            found = next(tokens)
+            if isinstance(found, G2isError):
+                results.append(found)
+                continue
             spans = [(of.start, of.end if self._learns_end else of.text_end) for of in item.answers]
-            mask = _mask(np.array(offsets, np.int64).reshape(-1, 2), spans)
-            results.append((np.array(ids, np.int32), mask, item.dropped))
+            results.append((found.ids, found.inside(spans), item.dropped))
         return results
 
     def _encode_plain(self, examples: Sequence[Example]) -> list[tuple[np.ndarray, np.ndarray] | G2isError]:
         segments = [self._plain_segments(example.conversation) for example in examples]
         texts = [text for parts in segments if not isinstance(parts, G2isError) for text, _ in parts]
-        tokens = iter(self._tokenize(texts)["input_ids"] if texts else ())
+        tokens = iter(tokenize(self._tokenizer, texts))
         results: list[tuple[np.ndarray, np.ndarray] | G2isError] = []
         for parts in segments:
             if isinstance(parts, G2isError):
                 results.append(parts)
                 continue
-            ids: list[int] = []
-            learned: list[bool] = []
-            for _, is_answer in parts:
-                part = next(tokens)
-                ids += part
-                learned += [is_answer] * len(part)
-                if is_answer:
-                    ids.append(self._tokenizer.eos_token_id)
-                    learned.append(self._learns_end)
-            results.append((np.array(ids, np.int32), np.array(learned, bool)))
+            found = [next(tokens) for _ in parts]
+            problem = next((of for of in found if isinstance(of, G2isError)), None)
+            results.append(problem or self._joined([of for of in found if isinstance(of, Tokens)], parts))
         return results
+
+    def _joined(self, tokens: list[Tokens], parts: list[tuple[str, bool]]) -> tuple[np.ndarray, np.ndarray]:
+        """The tokens of a row's parts, of which answers are closed by EOS, and which of them are learned."""
+        end = np.array([self._tokenizer.eos_token_id], np.int32)
+        ids: list[np.ndarray] = []
+        learned: list[np.ndarray] = []
+        for of, (_, is_answer) in zip(tokens, parts, strict=True):
+            ids.append(of.ids)
+            learned.append(np.full(len(of.ids), is_answer))
+            if is_answer:
+                ids.append(end)
+                learned.append(np.array([self._learns_end]))
+        return np.concatenate(ids, dtype=np.int32), np.concatenate(learned, dtype=bool)
 
     def _plain_segments(self, conversation: Conversation) -> list[tuple[str, bool]] | G2isError:
         turns = self._plain_turns(conversation)
@@ -206,24 +213,23 @@ class Renderer:
             for text in (of.text, *(part for answer in of.answers for part in answer))
         )
         # LESS lets the tokenizer add its own BOS, to the whole text and to each beginning whose tokens are counted
-        found = self._tokenize(list(texts), add_special_tokens=True)["input_ids"] if texts else []
-        ids_of = dict(zip(texts, found, strict=True))
+        tokens_of = dict(zip(texts, tokenize(self._tokenizer, list(texts), add_special_tokens=True), strict=True))
+        ids_of = {text: tokens.ids for text, tokens in tokens_of.items() if isinstance(tokens, Tokens)}
         results: list[tuple[np.ndarray, np.ndarray] | G2isError] = []
         for of in rendered:
             if isinstance(of, G2isError):
                 results.append(of)
                 continue
+            own = (tokens_of[text] for text in (of.text, *(part for answer in of.answers for part in answer)))
+            problem = next((tokens for tokens in own if isinstance(tokens, G2isError)), None)
+            if problem is not None:
+                results.append(problem)
+                continue
             mask = np.zeros(len(ids_of[of.text]), bool)
             for before, until in of.answers:
                 mask[len(ids_of[before]) if before else 0 : len(ids_of[until])] = True
-            results.append((np.array(ids_of[of.text], np.int32), mask))
+            results.append((ids_of[of.text], mask))
         return results
-
-    def _tokenize(self, texts: list[str], *, add_special_tokens: bool = False, **options: Any) -> Any:
-        # Special tokens come from the template and `_finish`, not from the tokenizer: so there is one BOS.
-        plain = {"padding": False, "truncation": False, "return_attention_mask": False, "return_token_type_ids": False}
-        with giving_up("tokenizer"):
-            return self._tokenizer(texts, add_special_tokens=add_special_tokens, verbose=False, **plain, **options)
 
     def _finish(
         self, input_ids: np.ndarray, label_mask: np.ndarray, left_out: tuple[str, ...] = ()
@@ -235,6 +241,8 @@ class Renderer:
             has_bos = True
         label_mask[:1] = False  # nothing predicts the first token
         ids, mask = shorten(input_ids, label_mask, self.max_length, self._truncation, keep_first=has_bos)
+        if len(ids) < len(input_ids):
+            ids, mask = ids.copy(), mask.copy()  # a view would keep all of a long row
         if not mask.any():
             if not label_mask.any():
                 alone = "" if self._learns_end else " but its end of turn, which examples.learn_end_of_turn leaves out"
@@ -299,14 +307,3 @@ def make_renderer(
         kind = ModelError if isinstance(error, ModelError) else InputError
         raise kind(f"{name if source is None else config.chat_template}: {error}") from None
     return Renderer(tokenizer, config, max_length, template, rows, num_embeddings)
-
-
-def _mask(offsets: np.ndarray, spans: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Return (T,) bool: tokens with a character inside one of `spans`, from (T, 2) half-open character offsets."""
-    starts, ends = offsets[:, 0], offsets[:, 1]
-    # Tokenizers that trim offsets give a token of spaces only the empty span at its end.
-    starts = np.where(starts == ends, ends - 1, starts)
-    mask = np.zeros(len(offsets), bool)
-    for start, end in spans:
-        mask |= (starts < end) & (ends > start)
-    return mask

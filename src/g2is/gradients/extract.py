@@ -9,11 +9,10 @@ import torch
 from torch import nn
 
 from g2is.config import ExecutionConfig, GammaForm, ProjectionConfig
-from g2is.errors import ModelError, first_line
+from g2is.errors import ModelError, first_line, tells_of_memory
 from g2is.gradients.gamma import Gamma
 from g2is.gradients.per_example import UnbatchableError, per_example_gradients, single_example_gradients
 from g2is.gradients.projection import Projection
-from g2is.machine.memory import is_out_of_memory
 from g2is.model.adapter import load_adapter, saved_parameters
 from g2is.model.batches import Batch, Row, pad_batch, plan_batches
 from g2is.model.folder import ModelFolder, resolve_device
@@ -115,7 +114,7 @@ class Extractor:
         try:
             return self._project_or_fall_back(pad_batch(rows, self._device), moments, forms)
         except Exception as error:
-            if not is_out_of_memory(error):
+            if not tells_of_memory(error):
                 raise
             if len(rows) == 1:
                 raise ModelError(

@@ -9,8 +9,7 @@ from functools import cache
 import torch
 
 from g2is.config import GammaForm
-from g2is.errors import first_line
-from g2is.machine.memory import is_out_of_memory
+from g2is.errors import first_line, tells_of_memory
 from g2is.store.moments import Moments
 
 
@@ -47,7 +46,7 @@ class Gamma:
             try:
                 return _compiled()(form, gradient, *state)
             except Exception as error:
-                if is_out_of_memory(error):
+                if tells_of_memory(error):
                     raise
                 self._compiles = False
                 self._notice(f"Γ is computed by code that is not compiled, which is slower: {first_line(error)}")

@@ -94,6 +94,7 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None, own: 
                     prepared.model, config.warmup.lora, finished[0].folder if finished else None, folder
                 )
             examples = tokenize(prepared, store, folder)
+            store = store.with_shards_for(len(examples.filtered.read))
             plan = None
             if selects:  # a wrong budget shows before the hours of work
                 plan = plan_for(config.selection, examples)

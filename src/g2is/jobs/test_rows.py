@@ -12,10 +12,11 @@ from g2is.evaluation.questions import VERSION, Asked, Question, what_is_left
 from g2is.evaluation.rows import count_cut
 from g2is.examples.columns import TEST_COLUMNS, check_columns
 from g2is.examples.dataset import Examples
+from g2is.examples.how_read import how_read
 from g2is.examples.keys import overlap
 from g2is.examples.make_table import describe_losses, tokenize_files
 from g2is.examples.problems import BadRow, Problems
-from g2is.examples.read import REMEDY, how_read
+from g2is.examples.read import REMEDY
 from g2is.examples.references import RightAnswer, read_references
 from g2is.examples.sources import describe, find_sources
 from g2is.examples.table import ExampleTable

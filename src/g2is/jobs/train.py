@@ -19,8 +19,8 @@ from g2is.config.io import load, parse
 from g2is.errors import ConfigError, InputError, ModelError, StoreError
 from g2is.examples.as_trained import keep_rendering, taking
 from g2is.examples.columns import check_columns
+from g2is.examples.how_read import HOW_READ, how_read
 from g2is.examples.make_table import describe_losses, tokenize_files
-from g2is.examples.read import how_read
 from g2is.examples.sources import find_sources
 from g2is.examples.tokenize import make_renderer
 from g2is.jobs.lora_reach import say_reach
@@ -109,7 +109,7 @@ def _rendered_as_selected(config: TrainConfig) -> TrainConfig:
 
     Raises ConfigError where runs differ in it, or one's record cannot be read.
     """
-    unsaid = ExamplesConfig.model_fields.keys() - how_read(config.examples).keys() - config.examples.model_fields_set
+    unsaid = ExamplesConfig.model_fields.keys() - HOW_READ - config.examples.model_fields_set
     found: dict[str, dict[Any, str]] = {}
     for location in config.data:
         record = Path(location) / SETTINGS

@@ -32,7 +32,7 @@ from g2is.evaluation.rows import Evaluation, evaluate_rows
 from g2is.evaluation.table import read_answers, write_answers
 from g2is.examples.as_trained import keep_rendering
 from g2is.examples.dataset import Examples
-from g2is.examples.read import how_read
+from g2is.examples.how_read import how_read
 from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import make_renderer
 from g2is.jobs.custom import BUILT_IN_ONLY, Own

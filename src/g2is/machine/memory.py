@@ -1,22 +1,13 @@
-"""How much memory there is, and whether an error says that it was too little."""
+"""How much memory there is, and what is said where a batch does not fit in it."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
-from g2is.errors import ModelError, first_line
+from g2is.errors import ModelError, first_line, tells_of_memory
 
 _GROUPS = Path("/sys/fs/cgroup")
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that an allocation did not fit: a GPU's own error, or, on a CPU, one that has no class."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 @contextmanager
@@ -25,7 +16,7 @@ def batches_that_fit(batch_tokens: int) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not is_out_of_memory(error):
+        if not tells_of_memory(error):
             raise
         raise ModelError(
             f"expected memory for a batch of up to {batch_tokens} tokens, found too little. Lower"

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from g2is.config import LoraConfig
-from g2is.errors import ModelError, first_line
+from g2is.errors import ModelError, first_line, pass_on_too_little_memory
 from g2is.model.folder import ModelFolder
 from g2is.model.layers import linear_layers, read_by_weight, token_mixing, without_text
 from g2is.model.parameters import canonical_name, trainable_parameters
@@ -160,6 +160,7 @@ def check_adapter(folder: ModelFolder, adapter: Path) -> None:
                 problem = f"{name} has shape {there.get(name, 'none')} there and {here.get(name, 'none')} in the model"
                 break
     except Exception as error:  # whatever a stranger's files make PEFT raise
+        pass_on_too_little_memory(error)
         problem = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     if resized:
         raise ModelError(

@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from g2is.config import ModelConfig
-from g2is.errors import ModelError, first_line
+from g2is.errors import ModelError, first_line, pass_on_too_little_memory
 from g2is.model.bounds import TooLargeError, bounded, check_places
 from g2is.model.causal import auto_class, brings_code, check_causal, is_known
 from g2is.model.hub import fetch
@@ -80,6 +80,7 @@ class ModelFolder:
             )
         except Exception as error:  # whatever a tokenizer's own code or file gives rise to
             _refuse_foreign_code(self.path / TOKENIZER_CONFIG, self.config)
+            pass_on_too_little_memory(error)
             raise ModelError(
                 f"{self.path}: expected a tokenizer that transformers loads, but: {first_line(error)}"
             ) from None
@@ -98,6 +99,7 @@ class ModelFolder:
                 output_loading_info=True,
             )
         except Exception as error:  # a cut-off file, other shapes than config.json says, a missing package …
+            pass_on_too_little_memory(error)
             raise ModelError(
                 f"{self.path}: expected a causal language model with safetensors weights, but it cannot be loaded:"
                 f" {first_line(error)}"
@@ -130,6 +132,7 @@ class ModelFolder:
                 " them"
             ) from None
         except Exception as error:  # settings that do not go together, a package that is not installed …
+            pass_on_too_little_memory(error)
             raise ModelError(
                 f"{self.path}: expected a causal language model that transformers makes of config.json, but:"
                 f" {first_line(error)}"
@@ -221,6 +224,7 @@ def find_model(config: ModelConfig) -> ModelFolder:
     try:
         hf_config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=config.trust_remote_code)
     except Exception as error:
+        pass_on_too_little_memory(error)
         _refuse_foreign_code(path / "config.json", config)
         raise ModelError(f"{path}: expected a config.json that transformers can read: {first_line(error)}") from None
     if brings_code(hf_config) and not is_known(hf_config):

@@ -15,8 +15,7 @@ from torch import nn
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from g2is.config import ExecutionConfig, TuningConfig, WarmupConfig
-from g2is.errors import ConfigError, G2isError, ModelError, TooLittleMemoryError, first_line
-from g2is.machine.memory import is_out_of_memory
+from g2is.errors import ConfigError, G2isError, ModelError, TooLittleMemoryError, first_line, tells_of_memory
 from g2is.model.batches import Batch, Row, pad_batch
 from g2is.model.checkpoints import digest_of_rows, keep_sound, seal
 from g2is.model.losses import token_losses
@@ -64,7 +63,7 @@ def train_adapter(
         try:
             trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
         except Exception as error:
-            if not is_out_of_memory(error):
+            if not tells_of_memory(error):
                 raise
             raise _too_little_memory(folder, config, trainer.args.train_batch_size, rows, error) from None
     trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # else it goes on in mixed precision

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from g2is.config.strict import parse_json, read_text_file
-from g2is.errors import ModelError, first_line
+from g2is.errors import ModelError, first_line, pass_on_too_little_memory
 from g2is.model.hub import fetch
 from g2is.model.weights import check_weights
 
@@ -85,6 +85,7 @@ def load_encoder(package: Any, path: Path, device: torch.device) -> Any:
             model_kwargs={"dtype": torch.float32, "use_safetensors": True},
         ).eval()
     except Exception as error:  # whatever a damaged or foreign folder gives rise to
+        pass_on_too_little_memory(error)
         raise ModelError(
             f"{path}: expected a model that sentence-transformers loads, but: {first_line(error)}"
         ) from None

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from g2is.config.strict import special_kind
-from g2is.errors import MatrixError
+from g2is.errors import MatrixError, pass_on_too_little_memory
 
 Matrix = np.ndarray | torch.Tensor
 
@@ -156,6 +156,7 @@ def _read(path: Path, place: str) -> Matrix:
     except MatrixError:
         raise
     except Exception as error:  # each reader has its own; all mean that the file is not what its name says
+        pass_on_too_little_memory(error)
         raise MatrixError(
             f"{place}: expected one array of plain numbers, but it cannot be read: {error}; write the file again"
         ) from None

@@ -12,7 +12,7 @@ from zarr.codecs import Crc32cCodec
 from zarr.errors import ContainsArrayError
 
 from g2is.config.strict import special_kind
-from g2is.errors import StoreError, first_line
+from g2is.errors import StoreError, first_line, pass_on_too_little_memory
 from g2is.store.files import fsync, fsync_folder
 
 METADATA = "zarr.json"
@@ -28,6 +28,7 @@ def open_array(folder: Path, *, to_write: bool = False) -> zarr.Array:
         try:
             return zarr.open_array(folder, mode="r+" if to_write else "r")
         except Exception as error:  # zarr, numcodecs and json tell of damage in many ways
+            pass_on_too_little_memory(error)
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise StoreError(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from g2is.config.strict import parse_json, read_text_file
-from g2is.errors import StoreError
+from g2is.errors import StoreError, pass_on_too_little_memory
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DIGEST = "digest"
@@ -133,6 +133,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = parse_json(read_text_file(path))
     except (OSError, ValueError) as error:
+        pass_on_too_little_memory(error)
         raise StoreError(
             f"{path}: expected a JSON file as g2is writes it, but it cannot be read: {error}. Put a whole copy"
             " back, or name another folder"

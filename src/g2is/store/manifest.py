@@ -12,10 +12,11 @@ NAME/target/
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from g2is.config import ExecutionConfig
 from g2is.errors import StoreError
 from g2is.store.files import as_json, read_json, write_json
 from g2is.store.fingerprint import Fingerprint, check_same, digest
@@ -46,6 +47,18 @@ class Store:
     def removed_on_error(self) -> AbstractContextManager[None]:
         """While the input is still being read: a store that was made for unusable input goes again."""
         return removed_on_error(self.path, self.new)
+
+    def with_shards_for(self, num_rows: int) -> "Store":
+        """This store with shards no longer than a pool of `num_rows` makes one, if it holds no gradients yet.
+
+        A shard is padded to its length: a longer one would only take room. Shards up to the default stay as they are,
+        for pools that grow.
+        """
+        most = max(num_rows, ExecutionConfig().shard_rows)
+        if self.shard_rows <= most or _holds_rows(self.path / GRADIENTS):
+            return self
+        _write_manifest(self.path, {**read_json(self.path / MANIFEST), "shard_rows": most})
+        return replace(self, shard_rows=most)
 
     @property
     def examples(self) -> Path:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from g2is.errors import StoreError, first_line
+from g2is.errors import StoreError, first_line, pass_on_too_little_memory
 from g2is.store.files import write_atomically
 
 PLAN = "plan.npz"
@@ -127,6 +127,7 @@ def read_plan(path: Path) -> ShardPlan | None:
     except FileNotFoundError:
         return None
     except Exception as error:  # zipfile and NumPy tell of damage in many ways
+        pass_on_too_little_memory(error)
         raise StoreError(
             f"{path}: expected the plan of the shards to be made, found a damaged file ({first_line(error)}). Shards"
             " that are stored stay, and what is missing is planned anew by the next command that asks for it"

@@ -23,7 +23,7 @@ from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 
 from g2is.config.strict import parse_json, read_text_file
-from g2is.errors import ModelError
+from g2is.errors import ModelError, pass_on_too_little_memory
 from g2is.model.adapter import saved_parameters
 from g2is.model.folder import ModelFolder
 from g2is.model.layers import is_linear
@@ -241,6 +241,7 @@ def _attach(files: CheckpointFiles, settings: Mapping[str, Any], model: ModelFol
         with torch.device("meta"):
             adapter = peft.get_peft_model(model.without_weights(), config)
     except Exception as error:  # whatever the settings of a stranger's file make PEFT raise
+        pass_on_too_little_memory(error)
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(
             f"{files.folder / _CONFIG}: expected an adapter of {model.path} ({model.hf_config.model_type}), but PEFT"

@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from g2is.errors import ModelError, first_line
-from g2is.machine.memory import is_out_of_memory
+from g2is.errors import ModelError, first_line, tells_of_memory
 
 INSTEAD = "Train with AdamW as transformers' Trainer has it (optim: adamw_torch), or leave --adapter out"
 _LONGEST = 200  # characters shown of a name
@@ -23,7 +22,7 @@ def load_saved(path: Path) -> tuple[dict[Any, dict[str, Any]], list[dict[str, An
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a stranger's pickle makes torch raise anything, though it runs none of its code
-        if is_out_of_memory(error):
+        if tells_of_memory(error):
             raise
         reason = first_line(error)[:_LONGEST]
         raise ModelError(

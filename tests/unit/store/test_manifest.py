@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from g2is.errors import FingerprintError, StoreError
+from g2is.store.files import read_json
 from g2is.store.fingerprint import Fingerprint, Value, digest, flatten
 from g2is.store.manifest import Store, check_representation, open_store
 from g2is.store.matrix import Shard
@@ -137,3 +138,22 @@ def test_rows_of_a_representation_made_otherwise_are_refused_and_the_key_named(t
     check_representation(tmp_path / "s", "hidden", stored)
     check_representation(tmp_path / "nowhere", "hidden", stored)
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_shards_are_no_longer_than_the_rows_there_are(tmp_path: Path) -> None:
+    with open_store(tmp_path / "s", FINGERPRINT, 10**9) as store:
+        bounded = store.with_shards_for(120)
+        assert bounded.shard_rows == 1024
+        assert bounded.table("pool", []).shard_rows == 1024
+        assert bounded.with_shards_for(5).shard_rows == 1024
+    assert read_json(tmp_path / "s/manifest.json")["shard_rows"] == 1024  # where who goes on finds it
+    with open_store(tmp_path / "t", FINGERPRINT, 10**9) as store:
+        assert store.with_shards_for(5000).shard_rows == 5000
+
+
+@pytest.mark.parametrize("shard_rows", [1, 64, 1024])
+def test_shards_of_usual_length_stay_as_they_are(tmp_path: Path, shard_rows: int) -> None:
+    with open_store(tmp_path / "s", FINGERPRINT, shard_rows) as store:
+        before = (tmp_path / "s/manifest.json").read_bytes()
+        assert store.with_shards_for(10) is store
+        assert (tmp_path / "s/manifest.json").read_bytes() == before
