@@ -123,12 +123,18 @@ def _open(
             made_with = prepared.fingerprint if measures else None
             config = prepared.config
             store = held.enter_context(open_store(config.store, made_with, config.execution.shard_rows))
+        if not store.writable:
+            folder.notice(f"{store.path}: read-only; it is used as it is, and nothing is written to it")
         yield prepared, store, folder
 
 
 def tokenize(prepared: Prepared, store: Store, folder: RunFolder) -> Examples:
-    """Pool and targets as tokens, kept in the store, by content; the pool without what the settings exclude."""
-    examples = read_inputs(prepared, store.examples, folder)
+    """Pool and targets as tokens, kept in the store, by content; the pool without what the settings exclude.
+
+    Beside a store that cannot be written to, the run keeps what that has not.
+    """
+    cache = store.examples if store.writable else folder.path / "examples"
+    examples = read_inputs(prepared, cache, folder, store.examples)
     folder.counts |= count_examples(examples)
     folder.write_bad_rows(examples.bad_rows())
     return examples
@@ -139,6 +145,7 @@ def take_adapter(prepared: Prepared, store: Store, folder: RunFolder) -> None:
     if prepared.checkpoint is None:
         return
     if finished_warmup(store.warmup) is None:
+        store.check_writable("a finished warm-up")
         with folder.stage("take adapter", "files", Stage.TAKE_ADAPTER):
             keep_checkpoint(read_checkpoint(prepared.checkpoint, prepared.model), store.warmup)
     taken = imported_summary(store.warmup)
@@ -160,6 +167,7 @@ def warm_up(prepared: Prepared, store: Store, filtered: Filtered, folder: RunFol
                 " serves all the same. To train without them, name another --store"
             )
         return finished
+    store.check_writable("a finished warm-up")
     with folder.stage("warm up", "steps", Stage.WARM_UP) as progress:
         base = prepared.model.load(resolve_device(config.execution.device))
         model = attach_adapter(base, config.warmup.lora, config.warmup.seed)

@@ -5,11 +5,12 @@ digest of every other file. The one before is kept until the next is complete, a
 a training goes on from that one.
 """
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from g2is.errors import StoreError
+from g2is.errors import StoreError, may_not_be_read
 from g2is.store.digests import digest_of
 from g2is.store.files import fsync, read_json, remove, write_json
 
@@ -44,9 +45,11 @@ def keep_sound(folder: Path, notice: Callable[[str], None]) -> Path | None:
 
 
 def _problem(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint, or None."""
+    """What is wrong with a checkpoint, or None. Raises StoreError if some of it may not be read."""
     if not (checkpoint / COMPLETE).exists():
         return "not complete"
+    if closed := [file for file in checkpoint.rglob("*") if not os.access(file, os.R_OK)]:
+        raise may_not_be_read(closed[0])  # it may well be whole, and is not to be removed
     changed = [COMPLETE]
     with suppress(StoreError, OSError):
         written, found = read_json(checkpoint / COMPLETE), _digests(checkpoint)

@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from g2is.errors import StoreError
+from g2is.errors import StoreError, may_not_be_read
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DIGEST = "digest"
@@ -126,6 +126,8 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
+    except PermissionError:
+        raise may_not_be_read(path) from None
     except (OSError, ValueError) as error:
         raise StoreError(
             f"{path}: expected a JSON file as g2is writes it, but it cannot be read: {error}. Put a whole copy"
@@ -174,5 +176,5 @@ def remove(path: Path) -> None:
         for child in path.iterdir():
             remove(child)
         path.rmdir()
-    else:
+    elif os.path.lexists(path):  # asked first: a read-only file system refuses to remove even what is not there
         path.unlink(missing_ok=True)

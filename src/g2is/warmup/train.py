@@ -9,6 +9,7 @@ Folder layout below `warmup/`:
     complete.json            written last: the kept checkpoints, their digests, their mean learning rates, the losses
 """
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,8 @@ def finished_warmup(folder: Path) -> list[Checkpoint] | None:
     """The checkpoints of a warm-up that ran to its end, or None."""
     if not (folder / "complete.json").exists():
         return None
-    remove(folder / "trainer")  # if a kill left some of it
+    if os.access(folder, os.W_OK):
+        remove(folder / "trainer")  # if a kill left some of it
     return [
         Checkpoint(entry["name"], folder / entry["name"], entry["weight"], entry["digest"])
         for entry in read_json(folder / "complete.json")["checkpoints"]
