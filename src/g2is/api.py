@@ -21,6 +21,7 @@ from g2is.evaluation.rows import Evaluation
 from g2is.examples.inspect import Inspection
 from g2is.jobs import compare as compare_job
 from g2is.jobs import evaluate as evaluate_job
+from g2is.jobs import export as export_job
 from g2is.jobs import inspect as inspect_job
 from g2is.jobs import select as select_job
 from g2is.jobs import select_matrices as matrices_job
@@ -144,7 +145,7 @@ def walk_matrices(
 def export(run: str | Path, reporter: Reporter | None = None, wait: bool = False) -> Selection:
     """Write the selected examples of a run again; `g2is export`."""
     with _waiting(wait, reporter):
-        return select_job.export_run(Path(run), reporter)
+        return export_job.export_run(Path(run), reporter)
 
 
 def train(

@@ -215,7 +215,7 @@ def export(
     run: Annotated[Path, typer.Argument(help="a run folder with a selection in it")], wait: options.Wait = False
 ) -> None:
     """Stage 4: write the selected examples of a run again, as original lines and as messages."""
-    from g2is.jobs.select import export_run
+    from g2is.jobs.export import export_run
 
     with working(run, wait):
         show_selection(export_run(run, reporter()))

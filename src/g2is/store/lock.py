@@ -60,6 +60,8 @@ def locked(folder: Path, what: str) -> Iterator[bool]:
     except FileExistsError:
         raise StoreError(f"{folder}: expected a {what} folder, found a file of that name; name another") from None
     except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):  # no permission would mend it
+            raise
         raise StoreError(
             f"{folder}: expected a {what} folder that can be written to, found: {error.strerror or error}. Name"
             " another, or make it writable"

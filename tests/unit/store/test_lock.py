@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from g2is.errors import InputError, StoreError
@@ -190,3 +191,20 @@ def test_ctrl_c_while_waiting_is_one_line_on_the_command_line(tmp_path: Path) ->
         assert process.returncode == 130
         assert rest.strip().startswith("stopped; ")
         assert len(rest.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_python_functions_wait_too(tmp_path: Path) -> None:
+    import g2is
+
+    heard, rng = Heard(), np.random.default_rng(0)
+    for name, num_rows in (("pool", 50), ("target", 3)):
+        np.save(tmp_path / f"{name}.npy", rng.normal(size=(num_rows, 8)).astype(np.float32))
+    files = {f"{name}_gradients": tmp_path / f"{name}.npy" for name in ("pool", "target")}
+    with holder(tmp_path / "run") as process:
+        with pytest.raises(StoreError, match="in use by another"):
+            g2is.walk_matrices(**files, out=tmp_path / "run", budget=5)
+        let_go(process, 0.5)
+        found = g2is.walk_matrices(**files, out=tmp_path / "run", budget=5, reporter=heard, wait=True)
+    assert len(found.steps) == 5
+    assert heard.stages[0] == "wait for run"
