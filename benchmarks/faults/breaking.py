@@ -24,10 +24,17 @@ def broken(folder: Path, arguments: list[str], errors: Path, how: How | None, st
     Breaks it after `step` durable steps: `die` is SIGKILL, `full` a disk without room from then on. `count` breaks
     nothing and writes the number of steps beside `errors`.
     """
+    heed_signals()
     os.chdir(folder)
     if how is not None:
         _count_steps(how, step, errors)
     forked.command_here(arguments, errors)
+
+
+def heed_signals() -> None:
+    """Have signals as a command in the foreground has them: a shell's background jobs are told to ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _count_steps(how: How, step: int, errors: Path) -> None:
