@@ -1,6 +1,8 @@
 """Files and folders without permission, as a user who is not root meets them: named, never called damaged, kept."""
 
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +13,7 @@ from privileges import heed_permissions
 
 from g2is.demo.skills import write_pool, write_target
 
+pytestmark = pytest.mark.slow
 MODEL = Path(__file__).resolve().parents[2] / "src/g2is/demo/model"
 SETTINGS = ("warmup.lora.rank=4", "warmup.fraction=0.3", "warmup.epochs=1", "gradients.projection.dim=128")
 
@@ -167,3 +170,21 @@ def test_root_of_these_tests_heeds_permissions(folder: Path) -> None:
         code, text = run(command(folder, "without-pool"), folder / "errors")
     assert code == 2, text
     assert os.access(folder / "pool.jsonl", os.R_OK)
+
+
+def test_a_store_on_a_read_only_file_system_is_selected_from(folder: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", disk], capture_output=True, check=False).returncode:
+        pytest.skip("a file system of its own cannot be mounted here")
+    try:
+        shutil.copytree(folder / "store", disk / "store")
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        arguments = command(folder, "mounted")
+        arguments[arguments.index("--store") + 1] = str(disk / "store")
+        code = forked.ended(forked.command(arguments, folder / "errors"))
+        assert code == 0, (folder / "errors").read_text()
+        assert "read-only" in (folder / "errors").read_text()
+    finally:
+        subprocess.run(["umount", disk], check=True)
+    assert (folder / "mounted/selection.parquet").read_bytes() == (folder / "calm/selection.parquet").read_bytes()

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from g2is.store.lock import locked, removed_on_error, waiting
 HOLD = """
 import sys
 from pathlib import Path
+from typing import Any
 from g2is.errors import InputError
 from g2is.store.lock import locked, removed_on_error
 with locked(Path(sys.argv[1]), "store") as new:
@@ -200,7 +202,7 @@ def test_python_functions_wait_too(tmp_path: Path) -> None:
     heard, rng = Heard(), np.random.default_rng(0)
     for name, num_rows in (("pool", 50), ("target", 3)):
         np.save(tmp_path / f"{name}.npy", rng.normal(size=(num_rows, 8)).astype(np.float32))
-    files = {f"{name}_gradients": tmp_path / f"{name}.npy" for name in ("pool", "target")}
+    files: dict[str, Any] = {f"{name}_gradients": tmp_path / f"{name}.npy" for name in ("pool", "target")}
     with holder(tmp_path / "run") as process:
         with pytest.raises(StoreError, match="in use by another"):
             g2is.walk_matrices(**files, out=tmp_path / "run", budget=5)
