@@ -313,7 +313,7 @@ def started(calm: Calm, command: Command, number: signal.Signals, seconds: float
         code = process.wait()
     if code == 0:
         return None
-    code, text = (code, said(folder))
+    text = said(folder)
     clear = number == signal.SIGKILL or is_one_line(text, code, number)
     return _ended(command, folder, expected, clear, f"{seconds:.2f} s: exit {code}: {text[-1500:]}")
 
@@ -325,7 +325,7 @@ def run_trials(
     found: dict[str, list[Outcome]] = {what: [] for what in trials}
 
     def one(what: str) -> tuple[str, Outcome | None]:
-        return what, next(trials[what])()
+        return what, next(trials[what])() if time.monotonic() < until else None
 
     with ThreadPoolExecutor(2) as beside:
         for _ in range(of_each):
@@ -345,10 +345,10 @@ def _row(what: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def run_all(
-    budget_s: float, seed: int, place: Path, commands: Sequence[Command] = COMMANDS, of_each: int = OF_EACH
+    budget_s: float, seed: int, calm: Calm, commands: Sequence[Command] = COMMANDS, of_each: int = OF_EACH
 ) -> list[dict[str, Any]]:
-    """The rows of `run`, in the folder `place`."""
-    until, calm = time.monotonic() + budget_s, Calm(place)
+    """Rows of commands that are stopped at any moment of their own work."""
+    until = time.monotonic() + budget_s
     trials: dict[str, Iterator[Callable[[], Outcome | None]]] = {}
     for command in commands:
         for number in SIGNALS:
@@ -375,9 +375,9 @@ def _at_steps(calm: Calm, command: Command, how: str, draw: random.Random) -> It
         yield lambda share=share: broken_at(calm, command, how, int(share * calm.of(command)[2]))  # type: ignore[misc]
 
 
-def run_started(budget_s: float, seed: int, place: Path, of_each: int) -> list[dict[str, Any]]:
+def run_started(budget_s: float, seed: int, calm: Calm, of_each: int = OF_EACH) -> list[dict[str, Any]]:
     """Rows of commands that are stopped in their first second, as a user starts them."""
-    until, calm, trials = time.monotonic() + budget_s, Calm(place), {}
+    until, trials = time.monotonic() + budget_s, {}
     for number in SIGNALS:
         draw = random.Random(f"{seed} started {number}")
 
@@ -399,5 +399,5 @@ def run(budget_s: float, seed: int) -> list[dict[str, Any]]:
     # in memory where there is such a place: it is processes that are killed, not the machine
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as place:
-        rows = run_all(0.85 * budget_s, seed, Path(place) / "forked")
-        return rows + run_started(0.15 * budget_s, seed, Path(place) / "started", OF_EACH)
+        calm = Calm(Path(place) / "trials")
+        return run_all(0.85 * budget_s, seed, calm) + run_started(0.15 * budget_s, seed, calm)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from faults.kills import COMMANDS, run_all
+from faults.kills import COMMANDS, Calm, run_all
 
 SAMPLED = ("train", "walk", "export")
 
@@ -13,7 +13,7 @@ SAMPLED = ("train", "walk", "export")
 @pytest.mark.timeout(600)
 def test_stopped_in_any_way_and_given_again_a_command_ends_in_the_same_bytes(tmp_path: Path) -> None:
     commands = [command for command in COMMANDS if command.name in SAMPLED]
-    rows = run_all(budget_s=1, seed=0, place=tmp_path / "place", commands=commands, of_each=1)
+    rows = run_all(budget_s=500, seed=0, calm=Calm(tmp_path / "trials"), commands=commands, of_each=1)
     assert len(rows) == 6 * len(commands)
     assert sum(row["tried"] for row in rows) >= len(rows) / 2
     for row in rows:
