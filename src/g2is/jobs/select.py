@@ -238,7 +238,7 @@ def select_rows(
     if damaged or not all(stored_metadata(folder.path / name) == made_from for name in (SELECTION, SCORES)):
         remove_selected(folder.path)
         choose_rows(config, store, examples, plan, made_by, made_from, folder, own.selector)
-        record_digests(folder.path, CHOSEN)
+    record_digests(folder.path, CHOSEN)  # in any case: a kill may have come just before
     selection = selection_in(folder.path)
     chosen = np.searchsorted(pool.rows, selection.rows)
     folder.counts |= {
