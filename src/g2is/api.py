@@ -3,10 +3,12 @@
 Settings are those of config.yaml, section by section, as keyword mappings: warmup={"epochs": 2}. Those that cannot be
 used are one ConfigError, as on the command line. `model` is a folder's or hub model's name, or the mapping of its
 section: {"name": "org/name", "dtype": "bfloat16"}. Called again with the same arguments, a function goes on from what
-is done. Each raises a G2isError for what a user can mend.
+is done. Each raises a G2isError for what a user can mend. Where another process uses the folder or its store, that is
+one; with `wait` its end is waited for.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from g2is.evaluation.rows import Evaluation
 from g2is.examples.inspect import Inspection
 from g2is.jobs import compare as compare_job
 from g2is.jobs import evaluate as evaluate_job
+from g2is.jobs import export as export_job
 from g2is.jobs import inspect as inspect_job
 from g2is.jobs import select as select_job
 from g2is.jobs import select_matrices as matrices_job
@@ -28,10 +31,11 @@ from g2is.jobs.gradient_rows import Gradients
 from g2is.jobs.run_folder import Selection
 from g2is.jobs.train import Tuned
 from g2is.methods import Section
-from g2is.progress import Reporter
+from g2is.progress import Reporter, Silent
 from g2is.representations.own import Representation
 from g2is.selection.problem import Selector
 from g2is.selection.record import Picks, Walk
+from g2is.store.lock import waiting
 
 Locations = str | Path | Sequence[str | Path]  # files, globs, folders of save_to_disk, hf:org/name:split
 Targets = Locations | Mapping[str, Locations]
@@ -48,6 +52,7 @@ def select(
     budget: str | int | None = None,
     store: str | Path | None = None,
     reporter: Reporter | None = None,
+    wait: bool = False,
     selector: Selector | None = None,
     representation: Representation | Mapping[str, Any] | None = None,
     **settings: Any,
@@ -68,7 +73,8 @@ def select(
     own = _own(selector, representation, settings)
     config = _config(pool, target, model, out, store, settings)
     own.check_named([config.selection])
-    return select_job.select(config, reporter, own)
+    with _waiting(wait, reporter):
+        return select_job.select(config, reporter, own)
 
 
 def warm_up(
@@ -79,6 +85,7 @@ def warm_up(
     out: str | Path,
     store: str | Path | None = None,
     reporter: Reporter | None = None,
+    wait: bool = False,
     **settings: Any,
 ) -> list[Path]:
     """Tune the adapter; `g2is warmup`. Returns the kept checkpoints' folders, each an adapter that PEFT loads.
@@ -86,7 +93,8 @@ def warm_up(
     Settings as of `select`.
     """
     config = _config(pool, target, model, out, store, settings)
-    return [checkpoint.folder for checkpoint in select_job.run(config, "warmup", reporter).checkpoints]
+    with _waiting(wait, reporter):
+        return [checkpoint.folder for checkpoint in select_job.run(config, "warmup", reporter).checkpoints]
 
 
 def extract_gradients(
@@ -97,6 +105,7 @@ def extract_gradients(
     out: str | Path,
     store: str | Path | None = None,
     reporter: Reporter | None = None,
+    wait: bool = False,
     **settings: Any,
 ) -> Gradients:
     """Store whatever gradient rows are missing and return all, as arrays; `g2is gradients`.
@@ -104,8 +113,9 @@ def extract_gradients(
     `core_knowledge` and `walk` take the arrays as they are. Settings as of `select`.
     """
     config = _config(pool, target, model, out, store, settings)
-    select_job.run(config, "gradients", reporter)
-    return select_job.read_gradients(config, reporter)
+    with _waiting(wait, reporter):
+        select_job.run(config, "gradients", reporter)
+        return select_job.read_gradients(config, reporter)
 
 
 def walk_matrices(
@@ -116,6 +126,7 @@ def walk_matrices(
     graph: str | Path | None = None,
     budget: str | int | None = None,
     reporter: Reporter | None = None,
+    wait: bool = False,
     **settings: Any,
 ) -> Walk | Picks:
     """Select `budget` rows (default 1 %) of a matrix that was computed elsewhere; `g2is walk --pool-gradients …`.
@@ -127,12 +138,14 @@ def walk_matrices(
     files = {"pool_gradients": pool_gradients, "target_gradients": target_gradients, "graph": graph, "out": out}
     values = {**files, **_with_budget("walk_matrices", budget, settings)}
     config: MatrixWalkConfig = parse(MatrixWalkConfig, values, _ORIGIN)
-    return matrices_job.walk_matrices(config, reporter)
+    with _waiting(wait, reporter):
+        return matrices_job.walk_matrices(config, reporter)
 
 
-def export(run: str | Path, reporter: Reporter | None = None) -> Selection:
+def export(run: str | Path, reporter: Reporter | None = None, wait: bool = False) -> Selection:
     """Write the selected examples of a run again; `g2is export`."""
-    return select_job.export_run(Path(run), reporter)
+    with _waiting(wait, reporter):
+        return export_job.export_run(Path(run), reporter)
 
 
 def train(
@@ -141,6 +154,7 @@ def train(
     model: Model,
     out: str | Path,
     reporter: Reporter | None = None,
+    wait: bool = False,
     **settings: Any,
 ) -> Tuned:
     """Tune a LoRA adapter on `data`, folders of runs or files of examples; `g2is train`.
@@ -149,7 +163,8 @@ def train(
     """
     values = {"data": data, "model": _model(model), "out": out, **settings}
     config: TrainConfig = parse(TrainConfig, values, _ORIGIN)
-    return train_job.train(config, reporter)
+    with _waiting(wait, reporter):
+        return train_job.train(config, reporter)
 
 
 def evaluate(
@@ -159,6 +174,7 @@ def evaluate(
     test: Locations = (),
     adapter: str | Path | None = None,
     reporter: Reporter | None = None,
+    wait: bool = False,
     **settings: Any,
 ) -> Evaluation:
     """Test a model, with a LoRA `adapter` or untuned, on rows of `test`, on tasks, or on both; `g2is evaluate`.
@@ -168,7 +184,8 @@ def evaluate(
     """
     values = {"test": test, "model": _model(model), "out": out, "adapter": adapter, **settings}
     config: EvaluateConfig = parse(EvaluateConfig, values, _ORIGIN)
-    return evaluate_job.evaluate(config, reporter)
+    with _waiting(wait, reporter):
+        return evaluate_job.evaluate(config, reporter)
 
 
 def compare(
@@ -182,6 +199,7 @@ def compare(
     budgets: str | int | Sequence[str | int] = ("1%",),
     num_seeds: int = 3,
     reporter: Reporter | None = None,
+    wait: bool = False,
     selector: Selector | None = None,
     representation: Representation | Mapping[str, Any] | None = None,
     **settings: Any,
@@ -201,7 +219,8 @@ def compare(
     }
     config: CompareConfig = parse(CompareConfig, values, _ORIGIN)
     own.check_named(config.selection_of(method, config.budgets[0], 0) for method in config.methods)
-    return compare_job.compare_methods(config, reporter, own)
+    with _waiting(wait, reporter):
+        return compare_job.compare_methods(config, reporter, own)
 
 
 def inspect(
@@ -214,6 +233,10 @@ def inspect(
     values = {"files": files, "model": None if model is None else _model(model), **settings}
     config: InspectConfig = parse(InspectConfig, values, _ORIGIN)
     return inspect_job.inspect(config, reporter)
+
+
+def _waiting(wait: bool, reporter: Reporter | None) -> AbstractContextManager[None]:
+    return waiting(reporter or Silent()) if wait else nullcontext()
 
 
 def _own(

@@ -75,6 +75,14 @@ def pass_on_too_little_memory(error: BaseException) -> None:
         cause = cause.__cause__ or cause.__context__
 
 
+def may_not_be_read(path: object) -> StoreError:
+    """The error for a stored file or folder that is there and that this user has no permission to read."""
+    return StoreError(
+        f"{path}: expected a file or folder that this user may read, found one without permission. It may well be"
+        " whole: let its owner give leave (chmod u+rX), or run as a user who may"
+    )
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's text that is not empty, or its type: libraries' errors are long.
 

@@ -76,7 +76,7 @@ def test_a_folder_that_another_process_holds_is_refused(
         assert holder.stdout.readline() == "held\n"
         refused(
             place.select(*(() if flag == "--out" else (flag, folder))),
-            f"{folder}: this {what} is in use by another g2is process. Wait for it to end, or name another folder",
+            f"{folder}: this {what} is in use by another g2is process (-c, process {holder.pid} on ",
         )
         holder.communicate("")
 

@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import Any
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["g2is.cli.app", "g2is.jobs.select", "g2is.engine.local", "transformers.trainer"])
+_CONTEXT.set_forkserver_preload(
+    [
+        *("g2is.cli.app", "g2is.jobs.select", "g2is.jobs.compare", "g2is.jobs.train", "g2is.jobs.evaluate"),
+        *("g2is.jobs.select_matrices", "g2is.engine.local", "transformers.trainer"),
+    ]
+)
 
 
 def start(function: Callable[..., Any], *arguments: Any) -> BaseProcess:
@@ -57,13 +62,18 @@ def die() -> None:
 
 
 def _main(arguments: list[str], errors: Path, dies_before: str, calls: int) -> None:
+    if dies_before:
+        _replace(dies_before, calls)
+    command_here(arguments, errors)
+
+
+def command_here(arguments: list[str], errors: Path) -> None:
+    """Run `g2is ARGUMENTS` in this process, which ends with it; what it prints goes to the file `errors`."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)  # a job in the background, as tests may be, is told to ignore SIGINT
     with errors.open("wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    if dies_before:
-        _replace(dies_before, calls)
     sys.argv = ["g2is", *arguments]
     importlib.import_module("g2is.__main__").main()
 

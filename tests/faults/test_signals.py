@@ -12,6 +12,7 @@ import forked
 import pytest
 
 from g2is.demo.skills import write_pool, write_target
+from g2is.store.files import read_json
 
 MODEL = Path(__file__).resolve().parents[2] / "src/g2is/demo/model"
 SETTINGS = ["warmup.lora.rank=4", "warmup.fraction=0.3", "warmup.epochs=2", "gradients.projection.dim=512"]
@@ -78,3 +79,14 @@ def test_a_signal_at_any_moment_of_a_run_loses_nothing(folder: Path, number: sig
     assert found == calm
     for name in ("selected.jsonl", "selection.parquet", "scores.parquet"):
         assert (folder / out / name).read_bytes() == (folder / "calm" / name).read_bytes()
+
+
+def test_a_run_killed_before_its_files_are_noted_notes_them_when_it_goes_on(folder: Path) -> None:
+    arguments = [*command(folder, "noted"), "--budget", "10%"]
+    died = forked.command(arguments, folder / "errors", dies_before="g2is.jobs.select.record_digests")
+    assert forked.ended(died) == -signal.SIGKILL
+    assert (folder / "noted/selection.parquet").exists()
+    forked.run(arguments, folder / "errors")
+    found, calm = (read_json(folder / name / "digests.json") for name in ("noted", "calm"))
+    assert found.keys() == calm.keys()
+    assert found["selection.parquet"] == calm["selection.parquet"]

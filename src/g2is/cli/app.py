@@ -4,7 +4,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,18 +15,14 @@ from g2is.cli.evaluate import evaluate, run_evaluation
 from g2is.cli.failures import EachFlagOnce, run_app
 from g2is.cli.inspect import inspect
 from g2is.cli.methods import methods
-from g2is.cli.session import quiet_libraries, reporter
-from g2is.cli.show import show_dry_run, show_matrix_dry_run, show_matrix_walk, show_selection, show_stage
-from g2is.cli.stopping import stoppable
+from g2is.cli.session import reporter, working
+from g2is.cli.show import show_selection
+from g2is.cli.stages import run_matrix_walk, run_selection, run_stages
 from g2is.cli.terminal import say
 from g2is.cli.train import run_training, train
 from g2is.cli.verify import verify
 from g2is.config.io import load, parse
 from g2is.errors import ConfigError
-
-if TYPE_CHECKING:
-    from g2is.config import Config, MatrixWalkConfig
-    from g2is.jobs.select import StageName
 
 app = typer.Typer(
     name="g2is",
@@ -85,6 +81,7 @@ def select(
     column: options.Columns = None,
     on_bad_row: options.OnBadRow = None,
     set_: options.Set = None,
+    wait: options.Wait = False,
     dry_run: options.DryRun = False,
 ) -> None:
     """The whole job: from a pool, a target and a model to the selected examples.
@@ -101,7 +98,7 @@ def select(
 
     A second target, budget or method with the same `--store` uses the pool's gradients again.
     """
-    _run_stages("select", context, "export", dry_run)
+    run_stages("select", context, "export", dry_run, wait)
 
 
 @app.command(cls=EachFlagOnce)
@@ -120,6 +117,7 @@ def warmup(
     column: options.Columns = None,
     on_bad_row: options.OnBadRow = None,
     set_: options.Set = None,
+    wait: options.Wait = False,
     dry_run: options.DryRun = False,
 ) -> None:
     """Stage 1: tune a LoRA adapter on a random share of the pool and keep it with Adam's moments.
@@ -128,7 +126,7 @@ def warmup(
 
     What it does is set with `--set warmup.…`: for example `--set warmup.learning_rate=1e-3 --set warmup.lora.rank=32`.
     """
-    _run_stages("warmup", context, "warmup", dry_run)
+    run_stages("warmup", context, "warmup", dry_run, wait)
 
 
 @app.command(cls=EachFlagOnce)
@@ -147,13 +145,14 @@ def gradients(
     column: options.Columns = None,
     on_bad_row: options.OnBadRow = None,
     set_: options.Set = None,
+    wait: options.Wait = False,
     dry_run: options.DryRun = False,
 ) -> None:
     """Stage 2: store the gradient row of every example that the store does not hold yet (after the warm-up, if needed).
 
     Several Γ forms come from one pass: `--set 'gradients.forms=[less, momentum-free]'`.
     """
-    _run_stages("gradients", context, "gradients", dry_run)
+    run_stages("gradients", context, "gradients", dry_run, wait)
 
 
 @app.command(cls=EachFlagOnce)
@@ -187,6 +186,7 @@ def walk(
     column: options.Columns = None,
     on_bad_row: options.OnBadRow = None,
     set_: options.Set = None,
+    wait: options.Wait = False,
     dry_run: options.DryRun = False,
 ) -> None:
     """Stage 3: choose the rows, as the method does it: by default `design`; `--method g2is` walks.
@@ -197,7 +197,7 @@ def walk(
     if pool_gradients is not None or target_gradients is not None:
         from g2is.cli.build import matrix_walk_config
 
-        _walk_matrices(matrix_walk_config(context.params), dry_run)
+        run_matrix_walk(matrix_walk_config(context.params), dry_run, wait)
         return
     if not files or model is None:
         raise ConfigError(
@@ -208,15 +208,17 @@ def walk(
         raise ConfigError(
             "g2is walk: expected --graph beside --pool-gradients, whose rows it lists, found none; leave it out"
         )
-    _run_stages("walk", context, "walk", dry_run)
+    run_stages("walk", context, "walk", dry_run, wait)
 
 
 @app.command(cls=EachFlagOnce)
-def export(run: Annotated[Path, typer.Argument(help="a run folder with a selection in it")]) -> None:
+def export(
+    run: Annotated[Path, typer.Argument(help="a run folder with a selection in it")], wait: options.Wait = False
+) -> None:
     """Stage 4: write the selected examples of a run again, as original lines and as messages."""
-    from g2is.jobs.select import export_run
+    from g2is.jobs.export import export_run
 
-    with stoppable(run):
+    with working(run, wait):
         show_selection(export_run(run, reporter()))
 
 
@@ -229,6 +231,7 @@ def replay(
     out: Annotated[Path | None, typer.Option(help="another run folder than the file says")] = None,
     store: options.Store = None,
     set_: options.Set = None,
+    wait: options.Wait = False,
     dry_run: options.DryRun = False,
 ) -> None:
     """Replay a selection, a walk on matrices, a training, an evaluation or a comparison; flags override the file."""
@@ -248,15 +251,15 @@ def replay(
         raise ConfigError(f"--dry-run: {config} is {_WITHOUT_DRY_RUN[command]}, which has none; leave the flag out")
     match parse(COMMANDS[command], values, str(config)):
         case Config() as selection:
-            _run(selection, "export", dry_run)
+            run_selection(selection, "export", dry_run, wait)
         case MatrixWalkConfig() as matrix_walk:
-            _walk_matrices(matrix_walk, dry_run)
+            run_matrix_walk(matrix_walk, dry_run, wait)
         case TrainConfig() as training:
-            run_training(training)
+            run_training(training, wait)
         case EvaluateConfig() as evaluation:
-            run_evaluation(evaluation)
+            run_evaluation(evaluation, wait)
         case CompareConfig() as comparison:
-            run_comparison(comparison)
+            run_comparison(comparison, wait)
 
 
 app.command(cls=EachFlagOnce)(methods)
@@ -272,38 +275,3 @@ def main() -> None:
     """Run the command: errors that a user can mend print one message and exit with 2, bugs keep their traceback."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     run_app(app)
-
-
-def _run_stages(command: str, context: typer.Context, last: "StageName", dry_run: bool) -> None:
-    from g2is.cli.build import run_config
-
-    _run(run_config(command, context.params), last, dry_run)
-
-
-def _run(config: "Config", last: "StageName", dry_run: bool) -> None:
-    if dry_run:
-        from g2is.jobs.estimate import estimate
-
-        quiet_libraries()
-        with stoppable(None):
-            show_dry_run(estimate(config, reporter()))
-        return
-    from g2is.jobs.select import run
-
-    quiet_libraries()
-    with stoppable(config.out):
-        results = run(config, last, reporter())
-        if results.selection is not None:
-            show_selection(results.selection, results.summary)
-        else:
-            show_stage(config, last)
-
-
-def _walk_matrices(config: "MatrixWalkConfig", dry_run: bool) -> None:
-    from g2is.jobs.select_matrices import check_matrices, walk_matrices
-
-    with stoppable(None if dry_run else config.out):
-        if dry_run:
-            show_matrix_dry_run(check_matrices(config))
-        else:
-            show_matrix_walk(config, walk_matrices(config, reporter()))

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from g2is.cli import options
-from g2is.cli.session import quiet_libraries, reporter
-from g2is.cli.stopping import stoppable
+from g2is.cli.session import quiet_libraries, reporter, working
 from g2is.cli.terminal import console
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ def compare(
     column: options.Columns = None,
     on_bad_row: options.OnBadRow = None,
     set_: options.Set = None,
+    wait: options.Wait = False,
 ) -> None:
     """Select, tune and test with each method, and put the results in one table with intervals.
 
@@ -47,14 +47,14 @@ def compare(
     """
     from g2is.cli.build import compare_config
 
-    run_comparison(compare_config(context.params))
+    run_comparison(compare_config(context.params), wait)
 
 
-def run_comparison(config: "CompareConfig") -> None:
+def run_comparison(config: "CompareConfig", wait: bool) -> None:
     """Compare, or go on, and print the table."""
     from g2is.comparison.terminal import show_comparison
     from g2is.jobs.compare import compare_methods
 
     quiet_libraries()
-    with stoppable(config.out):
+    with working(config.out, wait):
         show_comparison(compare_methods(config, reporter()), console())

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from g2is.cli import terminal
-from g2is.cli.session import quiet_libraries, reporter
-from g2is.cli.stopping import stoppable
+from g2is.cli import options, terminal
+from g2is.cli.session import quiet_libraries, reporter, working
 
 if TYPE_CHECKING:
     from g2is.demo.run import Demo
@@ -20,13 +19,14 @@ _MIN_WIDTH = 80
 
 def demo(
     out: Annotated[Path, typer.Option(help="folder for the sample, the run and the tuned adapters")] = Path("demo-run"),
+    wait: options.Wait = False,
 ) -> None:
     """The whole job on a bundled sample and tiny model, and what the selection is worth: 3 minutes on a CPU."""
     begin = time.monotonic()
     from g2is.demo.run import run_demo
 
     quiet_libraries()
-    with stoppable(out):
+    with working(out, wait):
         show_demo(run_demo(out, reporter()), time.monotonic() - begin)
 
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from g2is.cli import options
-from g2is.cli.session import quiet_libraries, reporter
-from g2is.cli.stopping import stoppable
+from g2is.cli.session import quiet_libraries, reporter, working
 from g2is.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ def evaluate(
     column: options.Columns = None,
     on_bad_row: options.OnBadRow = None,
     set_: options.Set = None,
+    wait: options.Wait = False,
 ) -> None:
     """Test a model on rows that it was not tuned on, or on tasks of lm-evaluation-harness, or both.
 
@@ -46,10 +46,10 @@ def evaluate(
     """
     from g2is.cli.build import evaluate_config
 
-    run_evaluation(evaluate_config(context.params))
+    run_evaluation(evaluate_config(context.params), wait)
 
 
-def run_evaluation(config: "EvaluateConfig") -> None:
+def run_evaluation(config: "EvaluateConfig", wait: bool) -> None:
     """Evaluate, or go on, and print what came of it."""
     from g2is.jobs.evaluate import evaluate as test
 
@@ -58,7 +58,7 @@ def run_evaluation(config: "EvaluateConfig") -> None:
         from datasets import disable_progress_bars
 
         disable_progress_bars()
-    with stoppable(config.out):
+    with working(config.out, wait):
         _show(config, test(config, reporter()))
 
 

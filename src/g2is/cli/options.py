@@ -80,6 +80,9 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="any other setting of config.yaml, such as warmup.epochs=2"),
 ]
+Wait = Annotated[
+    bool, typer.Option("--wait", help="where another g2is process uses the folder or store, wait until it ends")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would be done, and do and write nothing")]
 
 

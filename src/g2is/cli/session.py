@@ -1,6 +1,12 @@
 """What every command runs in: progress, and libraries that keep quiet."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from g2is.cli.stopping import stoppable
 from g2is.progress import Reporter
+from g2is.store.lock import waiting
 
 
 def reporter() -> Reporter:
@@ -8,6 +14,13 @@ def reporter() -> Reporter:
     from g2is.cli.progress import TerminalReporter
 
     return TerminalReporter()
+
+
+@contextmanager
+def working(keeps: Path, wait: bool) -> Iterator[None]:
+    """Do work in the folder `keeps` that a signal may stop; where others use it, or a store, `wait` for their end."""
+    with stoppable(keeps), waiting(reporter() if wait else None):
+        yield
 
 
 def quiet_libraries() -> None:

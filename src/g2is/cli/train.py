@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from g2is.cli import options
-from g2is.cli.session import quiet_libraries, reporter
-from g2is.cli.stopping import stoppable
+from g2is.cli.session import quiet_libraries, reporter, working
 from g2is.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ def train(
     out: Annotated[Path, typer.Option(help="the adapter's folder; given again, a stopped training goes on")],
     device: options.Device = None,
     set_: options.Set = None,
+    wait: options.Wait = False,
 ) -> None:
     """Fine-tune a LoRA adapter on a selection. The model may be another, larger one than the one that selected.
 
@@ -29,15 +29,15 @@ def train(
     """
     from g2is.cli.build import train_config
 
-    run_training(train_config(data, model, out, set_, device))
+    run_training(train_config(data, model, out, set_, device), wait)
 
 
-def run_training(config: "TrainConfig") -> None:
+def run_training(config: "TrainConfig", wait: bool) -> None:
     """Train, or go on, and print what came of it."""
     from g2is.jobs.train import train as tune
 
     quiet_libraries()
-    with stoppable(config.out):
+    with working(config.out, wait):
         _show(tune(config, reporter()))
 
 

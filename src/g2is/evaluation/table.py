@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from g2is.errors import StoreError, pass_on_too_little_memory
+from g2is.errors import StoreError, may_not_be_read, pass_on_too_little_memory
 from g2is.evaluation.rows import Evaluation
 from g2is.store.files import write_atomically
 
@@ -37,6 +37,8 @@ def read_answers(path: Path) -> Evaluation:
     try:
         table = pq.read_table(path)
         values = {name: table[name].to_pylist() for name in _COLUMNS}
+    except PermissionError:
+        raise may_not_be_read(path) from None
     except (OSError, LookupError, pa.ArrowException) as error:
         pass_on_too_little_memory(error)
         raise StoreError(

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from g2is.config import ExamplesConfig
-from g2is.errors import G2isError, StoreError, pass_on_too_little_memory
+from g2is.errors import G2isError, StoreError, may_not_be_read, pass_on_too_little_memory
 from g2is.examples.batches import batches
 from g2is.examples.columns import describe_unread
 from g2is.examples.conversation import Conversation
@@ -46,8 +46,11 @@ def tokenize_files(
     config: ExamplesConfig,
     cache_dir: Path,
     progress: Progress | None = None,
+    also_in: Path | None = None,
 ) -> ExampleTable:
     """Render every example of `sources` into a table in `cache_dir`, or open the one made by an earlier call.
+
+    One that lies in the folder `also_in` is opened there; nothing is written to it.
 
     `progress(bytes_read, total)` counts bytes of the files on disk, compressed ones if they are compressed; at most
     GROUP_ROWS examples of those are still to be rendered. Raises InputError or ModelError listing all rows that cannot
@@ -61,9 +64,14 @@ def tokenize_files(
     }
     text = json.dumps(identity, sort_keys=True)
     name = hashlib.sha256(text.encode()).hexdigest()[:32]
-    cached = cache_dir / f"{name}.parquet"
-    bad_rows = cache_dir / f"{name}.bad_rows.jsonl" if config.on_bad_row == "skip" else None
+
+    def place(folder: Path) -> tuple[Path, Path | None]:
+        return folder / f"{name}.parquet", folder / f"{name}.bad_rows.jsonl" if config.on_bad_row == "skip" else None
+
+    cached, bad_rows = place(cache_dir)
     table = _open(cached, bad_rows, text, sources)
+    if table is None and also_in is not None and also_in != cache_dir:
+        table = _open(*place(also_in), text, sources)
     if table is None:
         cache_dir.mkdir(parents=True, exist_ok=True)
         write = partial(_write, identity=text, sources=sources, config=config, renderer=renderer, progress=progress)
@@ -120,6 +128,8 @@ def _open(path: Path, bad_rows: Path | None, identity: str, sources: Sequence[So
             if sum(1 for _ in made.bad_rows()) != made.num_bad_rows:
                 return None
             return made.table(file)
+    except PermissionError as error:  # it is not damaged, and not to be made again in silence
+        raise may_not_be_read(error.filename or path) from None
     except (OSError, ValueError, LookupError, pa.ArrowException) as error:
         pass_on_too_little_memory(error)
         return None

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from g2is.errors import StoreError, pass_on_too_little_memory
+from g2is.errors import StoreError, may_not_be_read, pass_on_too_little_memory
 from g2is.examples.columns import Seen
 from g2is.examples.keys import KEY_BYTES
 from g2is.examples.sources import Source
@@ -190,6 +190,8 @@ class MadeTable:
         try:
             with pq.ParquetFile(self.path, metadata=self._metadata, page_checksum_verification=True) as file:
                 columns = file.read_row_group(number, _TOKENS).combine_chunks()
+        except PermissionError:
+            raise may_not_be_read(self.path) from None
         except (OSError, pa.ArrowException) as error:
             pass_on_too_little_memory(error)
             raise StoreError(

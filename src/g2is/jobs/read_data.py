@@ -25,8 +25,8 @@ from g2is.selection.plan import Plan, Pool, plan_selection
 _MOST_WORDS = 16  # of a shared run that are listed
 
 
-def read_inputs(prepared: Prepared, cache: Path, reporter: Reporter) -> Examples:
-    """Pool and targets as tokens, kept in the folder `cache` by content.
+def read_inputs(prepared: Prepared, cache: Path, reporter: Reporter, also_in: Path | None = None) -> Examples:
+    """Pool and targets as tokens, kept in the folder `cache` by content; what is `also_in` another is not made anew.
 
     Raises InputError or ModelError where a file or id list cannot be used, or a target is the pool or another target;
     ConfigError if a column is named that no file has.
@@ -36,7 +36,8 @@ def read_inputs(prepared: Prepared, cache: Path, reporter: Reporter) -> Examples
     for title, locations in {"pool": config.pool, **of_targets}.items():
         with reporter.stage(f"read {title}", "bytes") as progress:
             renderer = prepared.renderer if title == "pool" else prepared.target_renderer
-            tables[title] = tokenize_files(find_sources(locations), renderer, config.examples, cache, progress)
+            sources = find_sources(locations)
+            tables[title] = tokenize_files(sources, renderer, config.examples, cache, progress, also_in)
         for loss in describe_losses(title, tables[title], config.examples.truncation):
             reporter.notice(loss)
     check_columns(config.examples.columns, [table.seen for table in tables.values()])
@@ -46,13 +47,15 @@ def read_inputs(prepared: Prepared, cache: Path, reporter: Reporter) -> Examples
     overlapping = _overlapping(config, pool, reporter)
     filtered = filter_pool(pool, config.selection.include, config.selection.exclude, overlapping)
     for name, target in targets.items():
-        keys = keys_in_pool(prepared, config.targets[name], target, cache)
+        keys = keys_in_pool(prepared, config.targets[name], target, cache, also_in)
         if num_shared := int(overlap(filtered.pool.keys, keys).sum()):
             reporter.notice(f"{num_shared} of the pool's {len(filtered.pool)} rows are also in {titled(name)}")
     return Examples(filtered, targets)
 
 
-def keys_in_pool(prepared: Prepared, files: Sequence[str], table: ExampleTable, cache: Path) -> np.ndarray:
+def keys_in_pool(
+    prepared: Prepared, files: Sequence[str], table: ExampleTable, cache: Path, also_in: Path | None = None
+) -> np.ndarray:
     """The keys (n, 16) uint8 that the rows of `table`, of `files`, would have in the pool.
 
     Their own may differ, since targets and tests may learn other of their tokens than the pool. Without rows that the
@@ -62,7 +65,7 @@ def keys_in_pool(prepared: Prepared, files: Sequence[str], table: ExampleTable, 
     if config.learn_end_of_turn == "all":
         return table.keys
     config = config.model_copy(update={"on_bad_row": "skip"})
-    as_pool = tokenize_files(find_sources(files), prepared.renderer, config, cache)
+    as_pool = tokenize_files(find_sources(files), prepared.renderer, config, cache, also_in=also_in)
     return np.asarray(as_pool.keys[np.isin(as_pool.rows, table.rows)])
 
 

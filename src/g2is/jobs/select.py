@@ -7,7 +7,7 @@
     extract_gradients  Γ of every pool and target example, as unit rows                              gradients/ engine/
     (represent         other rows in place of the last two, if the method looks at others            representation.py)
     select_rows        core knowledge and walk, or another selector                                  choose_rows.py
-    export             the files a user takes away                                                   outputs/
+    export             the files a user takes away                                                   export.py outputs/
 
 Every stage keeps what it makes in the store or the run folder and, called again, goes on from there. `run` is all
 stages up to the one asked for, so a stage's own command can be given at any time.
@@ -17,23 +17,20 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from g2is.config import Config
-from g2is.config.commands import SETTINGS, command_of, updated
-from g2is.config.io import load, parse
 from g2is.engine.local import LocalEngine
-from g2is.errors import InputError, ModelError, StoreError
+from g2is.errors import ModelError
 from g2is.examples.dataset import Examples
 from g2is.examples.filter import EXCLUDED, Filtered, write_excluded
 from g2is.examples.keys import overlap
-from g2is.examples.sources import describe, find_sources, source_sha256
 from g2is.gradients.extract import Extractor, load_extractor
 from g2is.jobs.choose_rows import choose_rows
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
+from g2is.jobs.export import export, selection_in
 from g2is.jobs.gradient_rows import Gradients, gradient_work, read_gradient_rows, target_rows, wanted_gradients
 from g2is.jobs.lora_reach import say_reach
 from g2is.jobs.pinned import pin
@@ -45,9 +42,9 @@ from g2is.jobs.stages import Stage
 from g2is.methods import GRADIENT, NONE
 from g2is.model.adapter import attach_adapter
 from g2is.model.folder import resolve_device
-from g2is.outputs.examples import EXPORTED, remove_selected, write_selected
+from g2is.outputs.examples import remove_selected
 from g2is.outputs.lengths import compare_lengths, compare_sources
-from g2is.outputs.tables import SCORES, SELECTION, read_selection, stored_metadata
+from g2is.outputs.tables import SCORES, SELECTION, stored_metadata
 from g2is.progress import Reporter, Silent, counter
 from g2is.selection.plan import Plan
 from g2is.store.digests import damaged_files, record_digests
@@ -127,12 +124,18 @@ def _open(
             made_with = prepared.fingerprint if measures else None
             config = prepared.config
             store = held.enter_context(open_store(config.store, made_with, config.execution.shard_rows))
+        if not store.writable:
+            folder.notice(f"{store.path}: read-only; it is used as it is, and nothing is written to it")
         yield prepared, store, folder
 
 
 def tokenize(prepared: Prepared, store: Store, folder: RunFolder) -> Examples:
-    """Pool and targets as tokens, kept in the store, by content; the pool without what the settings exclude."""
-    examples = read_inputs(prepared, store.examples, folder)
+    """Pool and targets as tokens, kept in the store, by content; the pool without what the settings exclude.
+
+    Beside a store that cannot be written to, the run keeps what that has not.
+    """
+    cache = store.examples if store.writable else folder.path / "examples"
+    examples = read_inputs(prepared, cache, folder, store.examples)
     folder.counts |= count_examples(examples)
     folder.write_bad_rows(examples.bad_rows())
     return examples
@@ -143,6 +146,7 @@ def take_adapter(prepared: Prepared, store: Store, folder: RunFolder) -> None:
     if prepared.checkpoint is None:
         return
     if finished_warmup(store.warmup) is None:
+        store.check_writable("a finished warm-up")
         with folder.stage("take adapter", "files", Stage.TAKE_ADAPTER):
             keep_checkpoint(read_checkpoint(prepared.checkpoint, prepared.model), store.warmup)
     taken = imported_summary(store.warmup)
@@ -164,6 +168,7 @@ def warm_up(prepared: Prepared, store: Store, filtered: Filtered, folder: RunFol
                 " serves all the same. To train without them, name another --store"
             )
         return finished
+    store.check_writable("a finished warm-up")
     with folder.stage("warm up", "steps", Stage.WARM_UP) as progress:
         base = prepared.model.load(resolve_device(config.execution.device))
         model = attach_adapter(base, config.warmup.lora, config.warmup.seed)
@@ -237,8 +242,8 @@ def select_rows(
     if damaged or not all(stored_metadata(folder.path / name) == made_from for name in (SELECTION, SCORES)):
         remove_selected(folder.path)
         choose_rows(config, store, examples, plan, made_by, made_from, folder, own.selector)
-        record_digests(folder.path, CHOSEN)
-    selection = _selection(folder.path)
+    record_digests(folder.path, CHOSEN)  # in any case: a kill may have come just before
+    selection = selection_in(folder.path)
     chosen = np.searchsorted(pool.rows, selection.rows)
     folder.counts |= {
         "budget": {plan.budget.unit: plan.budget.amount},
@@ -251,16 +256,6 @@ def select_rows(
         "sources": compare_sources(pool.sources, chosen),
     }
     return selection
-
-
-def export(config: Config, selection: Selection, folder: RunFolder) -> None:
-    """Write the selected examples as original lines and as messages, which name the target if there are several."""
-    rows = selection.rows.tolist()
-    targets = dict(zip(rows, selection.targets, strict=True)) if len(config.targets) > 1 else None
-    with folder.stage("export", "bytes", Stage.EXPORT) as progress:
-        ids = dict(zip(rows, selection.ids, strict=True))
-        write_selected(find_sources(config.pool), config.examples, ids, folder.path, progress, targets)
-        record_digests(folder.path, EXPORTED)
 
 
 def read_gradients(config: Config, reporter: Reporter | None = None) -> Gradients:
@@ -277,36 +272,3 @@ def read_gradients(config: Config, reporter: Reporter | None = None) -> Gradient
                 for name, rows in of_targets.items()
             },
         )
-
-
-def export_run(path: Path, reporter: Reporter | None = None) -> Selection:
-    """Write the files of a finished walk again: `export` for a run folder.
-
-    Raises StoreError if it holds no selection of examples, InputError if the pool's file has changed since.
-    """
-    record, table = path / SETTINGS, path / SELECTION
-    values = load(record) if record.exists() and table.exists() else None
-    command = None if values is None else command_of(values, str(record))
-    if values is None or command != "select":
-        found = "none such" if values is None else "a walk on matrices, which has no examples"
-        raise StoreError(
-            f"{path}: expected a run folder with config.yaml and {SELECTION} as `g2is select` and `g2is walk POOL"
-            f" TARGET` write them, found {found}"
-        )
-    config: Config = parse(Config, updated(values, str(record))[0], str(record))
-    pool = find_sources(config.pool)
-    if stored_metadata(table).get("pool_sha256") != source_sha256(pool):
-        raise InputError(
-            f"{describe(pool)}: expected the pool that {table} was selected from, found the file changed. Put the old"
-            " one back, or select again with another --out"
-        )
-    with open_run(path, config, reporter or Silent()) as folder:
-        folder.counts |= folder.earlier_counts  # this sitting reads nothing that could be counted
-        selection = _selection(path)
-        export(config, selection, folder)
-    return selection
-
-
-def _selection(folder: Path) -> Selection:
-    found = read_selection(folder / SELECTION)
-    return Selection(folder, np.array(found["row"], np.int64), found["id"], found["target"], found["component"])

@@ -118,7 +118,11 @@ class Trials:
         for target in untested:
             self._test(folder, target, model, reporter)
         if not self.config.keep_adapters:
-            remove(folder / ADAPTER)
+            gone = folder / f".{ADAPTER}.gone"  # else a kill might leave half an adapter for another target to load
+            if (folder / ADAPTER).exists():
+                remove(gone)
+                (folder / ADAPTER).replace(gone)
+            remove(gone)
         record = finished_tuning(folder)
         assert record is not None
         return {target: self._tested(folder, target, record["num_steps"], record["seconds"]) for target in targets}

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from g2is.config import LoraConfig
-from g2is.errors import ModelError, first_line, pass_on_too_little_memory
+from g2is.errors import ModelError, first_line, may_not_be_read, pass_on_too_little_memory
 from g2is.model.folder import ModelFolder
 from g2is.model.layers import linear_layers, read_by_weight, token_mixing, without_text
 from g2is.model.parameters import canonical_name, trainable_parameters
@@ -188,7 +188,11 @@ def adapted_layers(adapter: Path) -> list[str]:
 
 
 def saved_parameters(adapter: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a saved adapter by canonical parameter name."""
+    """The tensors of a saved adapter by canonical parameter name. Raises StoreError if they may not be read."""
+    try:
+        (adapter / _WEIGHTS).open("rb").close()  # safetensors would call it a file that is not there
+    except PermissionError:
+        raise may_not_be_read(adapter / _WEIGHTS) from None
     return {canonical_name(name): tensor for name, tensor in load_file(adapter / _WEIGHTS).items()}
 
 

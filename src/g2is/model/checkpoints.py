@@ -6,13 +6,14 @@ and longer: where the last is damaged, a training goes on from that one.
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
-from g2is.errors import StoreError
+from g2is.errors import StoreError, may_not_be_read
 from g2is.model.batches import Row
 from g2is.store.digests import digest_of
 from g2is.store.files import fsync, read_json, remove, write_json
@@ -59,9 +60,14 @@ def keep_sound(folder: Path, rows_digest: str, notice: Callable[[str], None]) ->
 
 
 def problem_of(checkpoint: Path, rows_digest: str | None = None) -> str | None:
-    """What is wrong with a checkpoint, of a training on the rows of `rows_digest` if these are known; or None."""
+    """What is wrong with a checkpoint, of a training on the rows of `rows_digest` if these are known; or None.
+
+    Raises StoreError if some of it may not be read.
+    """
     if not (checkpoint / COMPLETE).exists():
         return NOT_COMPLETE
+    if closed := [file for file in checkpoint.rglob("*") if not os.access(file, os.R_OK)]:
+        raise may_not_be_read(closed[0])  # it may well be whole, and is not to be removed
     changed = [COMPLETE]
     with suppress(StoreError, OSError):
         written, found = read_json(checkpoint / COMPLETE), _digests(checkpoint)

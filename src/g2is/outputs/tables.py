@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from g2is.errors import StoreError
+from g2is.errors import StoreError, may_not_be_read
 from g2is.selection.record import Picks, Step, Walk
 from g2is.selection.scores import nearest_target
 from g2is.store.files import write_atomically
@@ -88,6 +88,8 @@ def read_selection(path: Path) -> dict[str, list[Any]]:
 def _open(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
+    except PermissionError:
+        raise may_not_be_read(path) from None
     except (OSError, pa.ArrowInvalid) as error:
         raise StoreError(
             f"{path}: expected a Parquet table as g2is writes it, but it cannot be read: {error}. Remove it and give"

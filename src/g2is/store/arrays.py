@@ -12,7 +12,7 @@ from zarr.codecs import Crc32cCodec
 from zarr.errors import ContainsArrayError
 
 from g2is.config.strict import special_kind
-from g2is.errors import StoreError, first_line, pass_on_too_little_memory
+from g2is.errors import StoreError, first_line, may_not_be_read, pass_on_too_little_memory
 from g2is.store.files import fsync, fsync_folder
 
 METADATA = "zarr.json"
@@ -27,6 +27,8 @@ def open_array(folder: Path, *, to_write: bool = False) -> zarr.Array:
     with zarr.config.set({"array.write_empty_chunks": True}):  # an array forgets it when it is opened again
         try:
             return zarr.open_array(folder, mode="r+" if to_write else "r")
+        except PermissionError:
+            raise may_not_be_read(folder / METADATA) from None
         except Exception as error:  # zarr, numcodecs and json tell of damage in many ways
             pass_on_too_little_memory(error)
             if isinstance(error, OSError) and error.errno is not None:

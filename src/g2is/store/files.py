@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from g2is.config.strict import parse_json, read_text_file
-from g2is.errors import StoreError, pass_on_too_little_memory
+from g2is.errors import StoreError, may_not_be_read, pass_on_too_little_memory
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DIGEST = "digest"
@@ -132,6 +132,8 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         value = parse_json(read_text_file(path))
+    except PermissionError:
+        raise may_not_be_read(path) from None
     except (OSError, ValueError) as error:
         pass_on_too_little_memory(error)
         raise StoreError(
@@ -188,5 +190,5 @@ def remove(path: Path) -> None:
         for child in path.iterdir():
             remove(child)
         path.rmdir()
-    else:
+    elif os.path.lexists(path):  # asked first: a read-only file system refuses to remove even what is not there
         path.unlink(missing_ok=True)

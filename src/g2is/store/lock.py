@@ -1,20 +1,51 @@
-"""One g2is process at a time in a folder."""
+"""One g2is process at a time in a folder; who has it, the lock file says.
 
+    .lock    {"command": "g2is select", "pid": 4711, "host": "gpu-3", "since": "2026-11-28 08:04:22"}
+
+The lock is the system's and ends with the process, however that ends; the words in the file are for people. A run's
+folder is locked before its store, a comparison's before its runs: so no two processes wait for each other.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import socket
+import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from datetime import datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from g2is.errors import G2isError, StoreError, TooLittleMemoryError
+from g2is.progress import Reporter
 from g2is.store.files import naming_full_disk, remove
+
+_LOCK = ".lock"
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
+_SECONDS_BETWEEN_TRIES = 0.5
+_MOST_WORDS = 4096  # bytes of a lock file that are read
+_waits: ContextVar[Reporter | None] = ContextVar("waits", default=None)
+
+
+@contextmanager
+def waiting(reporter: Reporter | None) -> Iterator[None]:
+    """Within this, a folder in use is waited for, and `reporter` is told whom for; None refuses it, as without this."""
+    before = _waits.set(reporter)
+    try:
+        yield
+    finally:
+        _waits.reset(before)
 
 
 @contextmanager
 def locked(folder: Path, what: str) -> Iterator[bool]:
     """Make `folder` and hold it for this process; yields whether it is new. The lock dies with the process.
 
-    Raises StoreError if another process holds it, or the folder cannot be written to.
+    Raises StoreError if another process holds it and it is not to be waited for, the folder cannot be written to, or
+    its file system has no locks.
     """
     try:
         str(folder).encode()
@@ -23,27 +54,34 @@ def locked(folder: Path, what: str) -> Iterator[bool]:
             f"{folder}: expected a {what} folder whose path is UTF-8, as Parquet and Zarr need it, found other bytes."
             " Name another"
         ) from None
-    new = not folder.exists()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock", timeout=0)
-        lock.acquire()
-    except Timeout:
-        raise StoreError(
-            f"{folder}: this {what} is in use by another g2is process. Wait for it to end, or name another folder"
-        ) from None
+        found = _try_lock(folder)
+        if found is None:
+            reporter = _waits.get()
+            if reporter is None:
+                raise StoreError(
+                    f"{folder}: this {what} is in use by another g2is process{_holder(folder)}. Wait for it to end"
+                    " (--wait does), or name another folder"
+                )
+            found = _wait(folder, what, reporter)
     except FileExistsError:
         raise StoreError(f"{folder}: expected a {what} folder, found a file of that name; name another") from None
     except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):  # no permission would mend it
+            raise
         raise StoreError(
             f"{folder}: expected a {what} folder that can be written to, found: {error.strerror or error}. Name"
             " another, or make it writable"
         ) from None
+    handle, new = found
     try:
         with naming_full_disk(folder):
             yield new
     finally:
-        lock.release()
+        with suppress(OSError):
+            os.ftruncate(handle, 0)
+            fcntl.flock(handle, fcntl.LOCK_UN)  # processes forked from this one have the handle, too
+        os.close(handle)
 
 
 @contextmanager
@@ -58,3 +96,91 @@ def removed_on_error(folder: Path, new: bool) -> Iterator[None]:
         if new and not isinstance(error, TooLittleMemoryError):
             remove(folder)
         raise
+
+
+def _wait(folder: Path, what: str, reporter: Reporter) -> tuple[int, bool]:
+    said = None
+    with reporter.stage(f"wait for {what}", ""):
+        while (found := _try_lock(folder)) is None:
+            holder = _holder(folder)
+            if holder != said and (holder or said is None):
+                reporter.notice(f"{folder}: this {what} is in use by another g2is process{holder}; waiting for its end")
+                said = holder
+            time.sleep(_SECONDS_BETWEEN_TRIES)
+    return found
+
+
+def _try_lock(folder: Path) -> tuple[int, bool] | None:
+    """The lock's handle, and whether the folder is new; None if another process holds it."""
+    while True:
+        try:
+            folder.mkdir(parents=True)
+            made = True
+        except FileExistsError:
+            if not folder.is_dir():
+                raise
+            made = False
+        try:
+            handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:  # who had the folder removed it at this moment
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_lock_of(folder, handle):
+                _say_who(handle)
+                # another may have been faster in a folder that this process made
+                return handle, made and [entry.name for entry in folder.iterdir()] == [_LOCK]
+        except BlockingIOError:
+            os.close(handle)
+            return None
+        except OSError as error:
+            os.close(handle)
+            if error.errno not in _NO_LOCKS:
+                raise
+            raise StoreError(
+                f"{folder}: expected a file system that can lock files, so that no two processes write here at once,"
+                f" found: {error.strerror}. Name a folder on another, such as a local disk, or have it mounted with"
+                " locks"
+            ) from None
+        os.close(handle)
+
+
+def _is_lock_of(folder: Path, handle: int) -> bool:
+    """Whether the folder is still the one whose lock was taken, and not removed, or made anew, meanwhile."""
+    try:
+        return os.path.samestat(os.fstat(handle), (folder / _LOCK).stat())
+    except FileNotFoundError:
+        return False
+
+
+def _say_who(handle: int) -> None:
+    program = Path(sys.argv[0]).name
+    command = " ".join(["g2is", *sys.argv[1:2]]) if program in ("g2is", "__main__.py") else program or "python"
+    since = datetime.now().astimezone().isoformat(" ", "seconds")
+    who = {"command": command, "pid": os.getpid(), "host": socket.gethostname(), "since": since}
+    with suppress(OSError):  # a full disk: the lock holds all the same
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, (json.dumps(who) + "\n").encode(), 0)
+
+
+def _holder(folder: Path) -> str:
+    """Who holds a folder, in brackets; nothing where it is not known, or the file has the words of one that died."""
+    try:
+        with (folder / _LOCK).open("rb") as file:
+            who = json.loads(file.read(_MOST_WORDS))
+        command, pid, host, since = str(who["command"]), int(who["pid"]), str(who["host"]), str(who["since"])
+    except (OSError, ValueError, TypeError, LookupError, OverflowError):
+        return ""
+    return f" ({command}, process {pid} on {host}, since {since})" if _may_live(pid, host) else ""
+
+
+def _may_live(pid: int, host: str) -> bool:
+    if host != socket.gethostname():
+        return True
+    try:
+        os.kill(pid, 0)
+    except PermissionError:  # another user's
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True

@@ -1,5 +1,8 @@
 """A store: everything that can be used again by another target, budget or method on the same model.
 
+One that cannot be written to serves what it holds. It is not locked then: what others add meanwhile counts when it is
+whole, and nothing that counts changes.
+
 manifest.json        fingerprint of the gradients and their layout, written first, and manifest.copy.json the same
 examples/            tokenised files (Parquet), by content
 warmup/              adapter and moments (`warmup/train.py`)
@@ -10,6 +13,7 @@ NAME/pool/           with the gradients but the tokenised files
 NAME/target/
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -22,7 +26,8 @@ from g2is.store.files import as_json, read_json, write_json
 from g2is.store.fingerprint import Fingerprint, check_same, digest
 from g2is.store.given import part
 from g2is.store.lock import locked, removed_on_error
-from g2is.store.matrix import RowTable
+from g2is.store.markers import markers_in
+from g2is.store.matrix import TO_WRITE, RowTable
 
 FORMAT = 1
 MANIFEST, MANIFEST_COPY = "manifest.json", "manifest.copy.json"
@@ -37,12 +42,21 @@ Kind = Literal["pool", "target"]
 
 @dataclass(frozen=True)
 class Store:
-    """An open store, held by this process. `fingerprint` is that of its gradients, empty if none were asked for."""
+    """An open store, held by this process; one that is not `writable` is read alone.
+
+    `fingerprint` is that of its gradients, empty if none were asked for.
+    """
 
     path: Path
     fingerprint: Fingerprint
     shard_rows: int
     new: bool
+    writable: bool = True
+
+    def check_writable(self, lacks: str) -> None:
+        """Raise StoreError if the store cannot be written to: it `lacks` something that the command needs."""
+        if not self.writable:
+            raise StoreError(f"{self.path}: expected {lacks} in a store that is read-only, found none. {TO_WRITE}")
 
     def removed_on_error(self) -> AbstractContextManager[None]:
         """While the input is still being read: a store that was made for unusable input goes again."""
@@ -74,7 +88,7 @@ class Store:
         """The gradient rows of one kind, made with the adapters and moments that `adapter_digests` name."""
         assert self.fingerprint, "the store was opened for no gradients"
         made_with = {**self.fingerprint, **{f"adapter.{i}": name for i, name in enumerate(adapter_digests)}}
-        return _table(self.path / GRADIENTS, kind, made_with, self.shard_rows)
+        return self._table(self.path / GRADIENTS, kind, made_with, self.shard_rows)
 
     def tables(self, name: str, fingerprint: Fingerprint) -> dict[Kind, RowTable]:
         """The rows of the representation `name`, made under `fingerprint`; its folder is started if there is none.
@@ -92,10 +106,15 @@ class Store:
             made_with = {"fingerprint": dict(fingerprint), "shard_rows": shard_rows}
             manifest = folder / MANIFEST
             # who is only handed jobs finds it there, and must not write beside others
-            if not (manifest.exists() and manifest.read_bytes() == as_json(made_with).encode()):
+            made_already = manifest.exists() and manifest.read_bytes() == as_json(made_with).encode()
+            if self.writable and not made_already:
                 _write_manifest(folder, made_with)
         kinds: tuple[Kind, ...] = ("target", "pool")
-        return {kind: _table(folder, kind, fingerprint, shard_rows) for kind in kinds}
+        return {kind: self._table(folder, kind, fingerprint, shard_rows) for kind in kinds}
+
+    def _table(self, folder: Path, kind: Kind, made_with: Fingerprint, shard_rows: int) -> RowTable:
+        most = shard_rows if kind == "pool" else min(shard_rows, TARGET_SHARD_ROWS)
+        return RowTable(folder / kind, digest(made_with), most, self.writable)
 
 
 @contextmanager
@@ -103,13 +122,17 @@ def open_store(path: Path, fingerprint: Fingerprint | None, shard_rows: int) -> 
     """Open the store at `path` for this process alone, or start it with this fingerprint and shard length.
 
     A store keeps the shard length it was started with: that is layout and changes no row. `fingerprint` None is for a
-    run without gradients: those that the store may hold, and what they were made with, are left as they are. Raises
+    run without gradients: those that the store may hold, and what they were made with, are left as they are. A store
+    whose folder this user cannot write to is opened to be read, and not held. Raises
     FingerprintError naming each differing key if it holds work done with other settings, StoreError if it is in use or
     no store.
     """
     check_store(path, fingerprint)
+    manifest = path / MANIFEST
+    if manifest.exists() and not os.access(path, os.W_OK):
+        yield Store(path, fingerprint or {}, _shard_rows(manifest), new=False, writable=False)
+        return
     with locked(path, "store") as new:
-        manifest = path / MANIFEST
         if _holds_work(path):
             check_store(path, fingerprint)  # again: now no other process can change it
             shard_rows = _shard_rows(manifest)
@@ -168,13 +191,8 @@ def _shard_rows(manifest: Path) -> int:
     return num_rows
 
 
-def _table(folder: Path, kind: Kind, made_with: Fingerprint, shard_rows: int) -> RowTable:
-    most = shard_rows if kind == "pool" else min(shard_rows, TARGET_SHARD_ROWS)
-    return RowTable(folder / kind, digest(made_with), most)
-
-
 def _holds_rows(folder: Path) -> bool:
-    return any(any((folder / kind / "markers").glob("*.json")) for kind in ("pool", "target"))
+    return any(markers_in(folder / kind) for kind in ("pool", "target"))
 
 
 def _holds_work(path: Path) -> bool:

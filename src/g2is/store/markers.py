@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from g2is.errors import StoreError
+from g2is.errors import StoreError, may_not_be_read
 from g2is.store.files import read_json, write_json
 
 _DIGEST_BYTES = 16
@@ -59,6 +59,20 @@ def checksum_of_all(arrays: Mapping[str, np.ndarray]) -> str:
         total.update(name.encode() + b"\0")
         total.update(np.ascontiguousarray(padded).data)
     return total.hexdigest()
+
+
+def markers_in(table: Path) -> list[Path]:
+    """The markers of a table's folder, in the order of their numbers.
+
+    Raises StoreError where they may not be listed: a folder that only looks empty must not be taken for one without
+    shards, whose chunks are a crash's leftovers.
+    """
+    try:
+        return sorted(entry for entry in (table / "markers").iterdir() if entry.suffix == ".json" and entry.stem.isdigit())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except PermissionError:
+        raise may_not_be_read(table / "markers") from None
 
 
 def write_marker(path: Path, fingerprint: str, marker: Marker) -> None:

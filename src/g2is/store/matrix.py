@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from g2is.errors import StoreError
+from g2is.errors import StoreError, may_not_be_read
 from g2is.store.arrays import (
     arrays_below,
     check_fits,
@@ -38,8 +38,18 @@ from g2is.store.arrays import (
     write_chunk,
 )
 from g2is.store.files import remove
-from g2is.store.markers import Marker, StoredArray, checksum_of_all, chunk_checksum, read_marker, write_marker
+from g2is.store.markers import (
+    Marker,
+    StoredArray,
+    checksum_of_all,
+    chunk_checksum,
+    markers_in,
+    read_marker,
+    write_marker,
+)
 from g2is.store.plan import PLAN, PlannedShard, ShardPlan, cut_shards, missing_rows, read_plan, write_plan
+
+TO_WRITE = "Make the store one that can be written to, or copy it (cp -r) and name the copy as --store"
 
 
 @dataclass(frozen=True)
@@ -57,18 +67,21 @@ class RowTable:
     written by one process; many may read.
     """
 
-    def __init__(self, path: Path, fingerprint: str, shard_rows: int, without: Collection[int] = ()) -> None:
+    def __init__(
+        self, path: Path, fingerprint: str, shard_rows: int, writable: bool = True, without: Collection[int] = ()
+    ) -> None:
         """Open or start the table at `path`, whose shards were made under the fingerprint digest `fingerprint`.
 
-        The shards `without` are passed over, whatever their markers say.
+        One that is not `writable` is read alone. The shards `without` are passed over, whatever their markers say.
         """
         self.path = path
+        self._writable = writable
         self.shard_rows = shard_rows
         self.fingerprint = fingerprint
         self._markers: dict[int, Marker] = {}
         self._checked: set[int] = set()  # shards with one checksum of all arrays, once that is found right
         self._planned: Mapping[int, np.ndarray] | None = None  # keys by number, once the plan is read or made
-        for marker in sorted((path / "markers").glob("[0-9]*.json")):
+        for marker in markers_in(path):
             if int(marker.stem) not in without:
                 self._markers[int(marker.stem)] = read_marker(marker, fingerprint, shard_rows)
 
@@ -78,6 +91,8 @@ class RowTable:
         Where no shard is stored, all goes: the next may be made under other settings, with rows of another shape. The
         plan stays: whoever plans next sees whether it still holds.
         """
+        if not self._writable:
+            return 0
         if not self._markers and self.path.is_dir():
             leftovers = [entry for entry in self.path.iterdir() if entry.name != PLAN]
             for leftover in leftovers:
@@ -116,10 +131,18 @@ class RowTable:
         Shards that were planned before, are not stored and have only rows that are missing still keep number and rows;
         the rest is cut in order and numbered from the lowest free number. So going on after a stop makes the very
         shards that an undisturbed run would have. A plan for other settings or another shard length does not hold;
-        `notice` is told of one that is damaged.
+        `notice` is told of one that is damaged. Raises StoreError if rows are missing in a table that cannot be
+        written to.
         """
-        unfinished = self._unfinished(notice)
         missing = missing_rows(keys, self.positions())
+        if not self._writable:
+            if len(missing):
+                raise StoreError(
+                    f"{self.path}: expected all {len(keys)} rows in a store that is read-only, found {len(missing)}"
+                    f" missing. {TO_WRITE}"
+                )
+            return []
+        unfinished = self._unfinished(notice)
         shards = cut_shards(keys, missing, unfinished, self.shard_rows, self.next_shards)
         if not shards:
             self.end_plan()
@@ -227,6 +250,8 @@ class RowTable:
             rows = np.asarray(array[start : start + self.shard_rows])
             if not self._is_as_written(name, shard, rows):
                 raise ValueError("these are not the bytes that were written")
+        except PermissionError:
+            raise may_not_be_read(place) from None
         except (ValueError, OSError) as error:
             raise StoreError(
                 f"{place}: expected shard {shard} as it was written, found it damaged ({error}). Remove"

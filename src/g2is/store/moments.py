@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from g2is.errors import StoreError
+from g2is.errors import StoreError, may_not_be_read
 from g2is.store.files import write_atomically
 
 
@@ -32,10 +32,16 @@ class Moments:
 
 
 def adapter_digest(folder: Path) -> str:
-    """A hash of a kept adapter: its settings, parameters and moments; of what is there, if some are missing."""
+    """A hash of a kept adapter: its settings, parameters and moments; of what is there, if some are missing.
+
+    Raises StoreError if one may not be read.
+    """
     total = hashlib.blake2b(digest_size=16)
     for name in ("adapter_config.json", "adapter_model.safetensors", "moments.safetensors"):
-        total.update((folder / name).read_bytes() if (folder / name).exists() else b"")
+        try:
+            total.update((folder / name).read_bytes() if (folder / name).exists() else b"")
+        except PermissionError:
+            raise may_not_be_read(folder / name) from None
     return total.hexdigest()
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from g2is.errors import StoreError, first_line, pass_on_too_little_memory
+from g2is.errors import StoreError, first_line, may_not_be_read, pass_on_too_little_memory
 from g2is.store.files import write_atomically
 
 PLAN = "plan.npz"
@@ -126,6 +126,8 @@ def read_plan(path: Path) -> ShardPlan | None:
             raise ValueError("its parts do not fit together")
     except FileNotFoundError:
         return None
+    except PermissionError:
+        raise may_not_be_read(path) from None
     except Exception as error:  # zipfile and NumPy tell of damage in many ways
         pass_on_too_little_memory(error)
         raise StoreError(

@@ -88,11 +88,15 @@ def read_unit_rows(
 def room_for_rows(shape: tuple[int, int], folder: Path) -> np.ndarray:
     """Room for float16 rows: in memory if they fit, else a memory map of a file in `folder`, gone with this process.
 
+    Where nothing can be written to `folder`, the file is one of the system's temporary ones.
+
     Raises OSError where the disk has no room for them either.
     """
     num_bytes = 2 * shape[0] * shape[1]
     if fits_in_memory(num_bytes):
         return np.empty(shape, np.float16)
+    if not os.access(folder, os.W_OK):  # of a store that is read alone
+        folder = Path(tempfile.gettempdir())
     # Writing to a map on a disk that is full kills a process: room is looked for, and taken where the system can.
     if shutil.disk_usage(folder).free < num_bytes:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))

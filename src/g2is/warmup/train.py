@@ -9,6 +9,7 @@ Folder layout below `warmup/`:
     complete.json            written last: the kept checkpoints, their digests, their mean learning rates, the losses
 """
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -140,7 +141,8 @@ def finished_warmup(folder: Path) -> list[Checkpoint] | None:
         raise StoreError(
             f"{record}: expected at least one checkpoint, found none. Put a whole copy back, or name another --store"
         )
-    remove(folder / "trainer")  # if a kill left some of it
+    if os.access(folder, os.W_OK):
+        remove(folder / "trainer")  # if a kill left some of it
     return checkpoints
 
 
