@@ -77,6 +77,8 @@ def walk_matrices(config: MatrixWalkConfig, reporter: Reporter | None = None) ->
             selected = apply_selector(len(pool), rows, {TARGET: of_target}, settings, Limits(), progress, found.graph)
         record = selected.record
         ids = [str(row) for row in range(len(pool))]
+        for silent in record.unanswered:
+            folder.notice(f"{silent}: nothing is taken for what no row agrees with")
         if record.ran_out:
             folder.notice(f"{len(record.steps)} of {budget} rows selected: {record.ran_out}")
         if num_zero_rows and (settings.normalize_targets or not jointly):

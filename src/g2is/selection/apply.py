@@ -49,7 +49,7 @@ def apply_selector(
         scored = {
             f"similarity.{of.target}": np.where(usable, of.similarity.mean(1), np.nan)
             for of in problems
-            if "similarity" in of.__dict__
+            if of.is_compared
         }
         selected = Selected(record, scored, {})
     _check_not_empty(selected, settings)
@@ -67,8 +67,8 @@ def _check_not_empty(selected: Selected, settings: SelectionConfig) -> None:
         return
     if record.ran_out:
         raise SelectionError(
-            f"selection: expected at least one row, found none: {record.ran_out}. Use another selector, or other target"
-            " examples"
+            f"selection: expected at least one row, found none: {'; '.join((record.ran_out, *record.unanswered))}. Use"
+            " another selector, or other target examples"
         )
     raise SelectionError(
         f"budget: expected enough for a first row, found {record.budget} {record.unit}, less than the row"

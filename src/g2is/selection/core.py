@@ -11,6 +11,7 @@ from pydantic import Field
 from g2is.errors import SelectionError
 from g2is.methods import Section
 
+ALIGNED = 1e-12  # cosine with the mean target gradient from which a component has a sign
 _NO_VARIANCE = 1e-12  # share of the whole below which a float64 decomposition returns rounding, not a direction
 
 
@@ -74,7 +75,7 @@ def core_knowledge(target_gradients: np.ndarray, settings: Section) -> CoreKnowl
     alignment = components @ mean / length if length > 0 else np.zeros(len(components))
     if settings.orient:
         # An alignment of 0 up to rounding says nothing about the sign; flipping on it would differ between machines.
-        signs = np.where(alignment < -1e-12, -1.0, 1.0)
+        signs = np.where(alignment < -ALIGNED, -1.0, 1.0)
         components, alignment = components * signs[:, None], alignment * signs
     return CoreKnowledge(components, variance, alignment, len(rows), num_zero_rows)
 

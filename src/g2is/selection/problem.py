@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g2is.errors import SelectionError
-from g2is.methods import Section
+from g2is.methods import OpposedSettings, Section
 from g2is.progress import Progress
 from g2is.selection.arrays import Mask
 from g2is.selection.core import CoreKnowledge, core_knowledge
@@ -89,6 +89,21 @@ class Problem:
             return self.given.astype(np.float64)
         rows, targets = self.vectors()
         return rows.over_units(np.arange(rows.num_rows), lambda units: units @ targets.T).round(_DECIMALS)
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether `similarity` was looked at, and so is there without more work."""
+        return "similarity" in self.__dict__
+
+    @cached_property
+    def opposed(self) -> Mask:
+        """(N,) bool, rows that must not be taken because they oppose every example of the target; none if they may be.
+
+        A row opposes an example if their cosine is below 0. One that is orthogonal to it does not.
+        """
+        if self.settings.part(OpposedSettings).take_opposed:
+            return np.zeros(len(self.open), dtype=bool)
+        return np.asarray((self.similarity < 0).all(axis=1))
 
     @cached_property
     def core(self) -> CoreKnowledge:

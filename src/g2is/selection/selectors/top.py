@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from g2is.methods import Section, SelectorKind
+from g2is.methods import OpposedSettings, Section, SelectorKind
 from g2is.selection.core import CoreSettings
 from g2is.selection.problem import Choice, Problem
 
@@ -26,11 +26,13 @@ def top(problem: Problem) -> Iterator[Choice]:
     """Take rows by descending score; ties go to the lowest row.
 
     `score: target` is LESS's: the mean similarity with a group's target examples, of the group where that is highest.
-    Without groups all examples are one. `score: core` is the core knowledge score (`scores.py`).
+    Without groups all examples are one. `score: core` is the core knowledge score (`scores.py`). Rows that oppose every
+    example are passed over.
     """
     score = core_score(problem) if problem.settings.part(TopSettings).score == "core" else group_score(problem)
     for row in np.argsort(-score, kind="stable").tolist():
-        yield Choice(row, float(score[row]))
+        if not problem.opposed[row]:
+            yield Choice(row, float(score[row]))
 
 
 def group_score(problem: Problem) -> NDArray[np.float64]:
@@ -54,6 +56,6 @@ TOP = SelectorKind(
     source="Xia et al., ICML 2024, arXiv 2402.04333",
     needs=lambda settings: "vectors" if settings.score == "core" else "scores",
     settings=TopSettings,
-    shared={CoreSettings: lambda settings: settings.score == "core"},
+    shared={CoreSettings: lambda settings: settings.score == "core", OpposedSettings: lambda _: True},
     select=top,
 )
