@@ -145,8 +145,8 @@ def _report(folder: RunFolder, plan: Plan, selected: Selected) -> None:
     for name, budget in plan.target_budgets.items():
         if all(step.target != name for step in record.steps):
             folder.notice(f"{titled(name)} got no row for its {budget} {record.unit}")
-    for silent in record.unanswered:
-        folder.notice(f"{silent}: nothing is taken for what no row agrees with")
+    for text in selected.told():
+        folder.notice(text)
     if record.ran_out:
         folder.notice(f"{record.spent} of {record.budget} {record.unit} selected: {record.ran_out}")
     folder.write_record(record, selected.core)

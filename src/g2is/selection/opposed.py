@@ -25,12 +25,16 @@ class Opposed:
             self._examples = found.over_units(np.flatnonzero(found.nodes), lambda units: units)
         self._has_swept = False
 
+    def opposes(self, row: int) -> bool:
+        """Whether `row` opposes every example; decided in float64."""
+        return self._examples is not None and bool((self._examples @ self._rows.unit(row) < -GRAIN).all())
+
     def refuses(self, row: int, candidates: Mask) -> bool:
-        """Whether `row` opposes every example; decided in float64.
+        """As `opposes`, for a row that is about to be taken.
 
         With the first that does, all `candidates` (N,) bool that surely do are found, not to be asked about one by one.
         """
-        if self._examples is None or (self._examples @ self._rows.unit(row) >= -GRAIN).any():
+        if not self.opposes(row):
             return False
         if not self._has_swept:
             self._has_swept = True

@@ -63,7 +63,9 @@ def test_take_opposed_takes_them(name: str) -> None:
         with pytest.raises(SelectionError, match="found none"):
             apply(opposing(1, 12), {"t": examples(2)}, 4, **of)
         return
-    assert len(apply(opposing(1, 12), {"t": examples(2)}, 4, **of).record.steps) == 4
+    found = apply(opposing(1, 12), {"t": examples(2)}, 4, **of)
+    assert len(found.record.steps) == 4
+    assert "target 't': 4 of the rows selected for it oppose every example of it" in found.told()
 
 
 @pytest.mark.parametrize("name", LOOKING)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from g2is.methods import OpposedSettings, Section, SelectorKind
 from g2is.selection.core import CoreSettings
-from g2is.selection.problem import Choice, Problem
+from g2is.selection.problem import DECIMALS, Choice, Problem
 
 
 class TopSettings(Section):
@@ -40,7 +40,7 @@ def group_score(problem: Problem) -> NDArray[np.float64]:
     similarity = problem.similarity
     groups = np.array([group or "" for group in problem.groups] or [""] * similarity.shape[1])
     means = [similarity[:, groups == group].mean(axis=1) for group in sorted(set(groups.tolist()))]
-    return np.stack(means).max(axis=0)
+    return np.stack(means).max(axis=0).round(DECIMALS)  # where examples cancel, what is left of a mean is rounding
 
 
 def core_score(problem: Problem) -> NDArray[np.float64]:
@@ -48,7 +48,7 @@ def core_score(problem: Problem) -> NDArray[np.float64]:
     from g2is.selection.scores import core_scores  # here, because it imports torch
 
     rows, _ = problem.vectors()
-    return np.nan_to_num(core_scores(rows, problem.core)[1], nan=-np.inf).round(12)
+    return np.nan_to_num(core_scores(rows, problem.core)[1], nan=-np.inf).round(DECIMALS)
 
 
 TOP = SelectorKind(
