@@ -65,7 +65,10 @@ def apply_selector(
 
 
 def _without_zero_rows(target: TargetRows) -> TargetRows:
-    if target.rows is None or (kept := target.rows.any(axis=1)).all() or not kept.any():
+    if target.rows is None:
+        return target
+    kept = np.asarray(target.rows.any(axis=1))
+    if kept.all() or not kept.any():
         return target
     groups = [group for group, is_kept in zip(target.groups, kept, strict=False) if is_kept]
     return replace(target, rows=target.rows[kept], groups=groups)

@@ -34,7 +34,7 @@ class Opposed:
 
         With the first that does, all `candidates` (N,) bool that surely do are found, not to be asked about one by one.
         """
-        if not self.opposes(row):
+        if self._examples is None or not self.opposes(row):
             return False
         if not self._has_swept:
             self._has_swept = True

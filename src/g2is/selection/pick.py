@@ -60,7 +60,7 @@ def _unanswered(problem: Problem) -> str:
     """With how many examples of the target no row of the pool agrees."""
     if not _passes_over_opposed(problem):
         return ""
-    agreeing = (problem.similarity > 0).any(axis=0)
+    agreeing = np.asarray((problem.similarity > 0).any(axis=0))
     if agreeing.all():
         return ""
     num_examples, num_silent = len(agreeing), int((~agreeing).sum())
