@@ -66,6 +66,16 @@ class CopySettings(Section):
     )
 
 
+class OpposedSettings(Section):
+    """What becomes of rows that oppose the target, for every selector that looks at similarity with it."""
+
+    take_opposed: bool = Field(
+        False,
+        description="take rows whose cosine with every example of the target is below 0, or that oppose the component"
+        " they are to anchor; as published methods do when no other row is left",
+    )
+
+
 class NoSettings(Section):
     """The settings of what has none."""
 

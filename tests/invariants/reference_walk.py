@@ -29,6 +29,7 @@ class Component:
     direction: np.ndarray
     weight: float
     budget: int
+    has_sign: bool = False
     spent: int = 0
     to_core: list[float] = field(default_factory=list)
     trail: Trail = field(default_factory=Trail)
@@ -87,12 +88,26 @@ class ReferenceWalk:
             self.fill_quotas()
         self.of_this_round: list[int] = []
         self.ran_out = False
+        self.refuses_opposed = settings.orient and not settings.take_opposed
+        self.to_examples: np.ndarray | None = None  # of the target that is walked
 
-    def run(self, targets: list[tuple[str, np.ndarray, list[float], int]]) -> None:
-        """Walk (name, components (C, k), variances, budget) one after the other."""
+    def run(
+        self,
+        targets: list[tuple[str, np.ndarray, list[float], int]],
+        alignments: Sequence[np.ndarray] | None = None,
+        examples: Sequence[np.ndarray] | None = None,
+    ) -> None:
+        """Walk (name, components (C, k), variances, budget) one after the other.
+
+        For each target, the components' cosines with the mean example (C,), and examples (M, k), where there are any.
+        """
         unspent = 0
-        for name, directions, weights, share in targets:
+        for place, (name, directions, weights, share) in enumerate(targets):
             budget = share + unspent
+            if examples is not None:
+                lengths = np.linalg.norm(examples[place], axis=1, keepdims=True)
+                units = examples[place] / np.where(lengths > 0, lengths, 1)
+                self.to_examples = np.stack([dot(self.units, example) for example in units], axis=1)
             components = []
             for index, (direction, weight, part) in enumerate(
                 zip(directions, weights, deal(budget, weights), strict=True)
@@ -100,6 +115,7 @@ class ReferenceWalk:
                 unit = direction / np.linalg.norm(direction)
                 components.append(Component(name, index, unit, weight, part))
                 components[-1].to_core = dot(self.units, unit).tolist()
+                components[-1].has_sign = alignments is not None and bool(alignments[place][index] > 1e-12)
             unspent = self.walk_target(components, budget)
 
     def walk_target(self, components: list[Component], budget: int) -> int:
@@ -196,6 +212,8 @@ class ReferenceWalk:
         return None if best is None else (best, "fallback")
 
     def anchor(self, component: Component, free: list[int]) -> tuple[int, str] | None:
+        if self.refuses_opposed and component.has_sign:
+            free = [row for row in free if component.to_core[row] >= -self.grain]
         best = self.best(free, component.to_core)
         return None if best is None else (best, "anchor")
 
@@ -207,6 +225,8 @@ class ReferenceWalk:
 
     def is_open(self, row: int) -> bool:
         if not self.is_node[row] or any(row in self.quotas[index][0] for index in self.full):
+            return False
+        if self.refuses_opposed and self.to_examples is not None and (self.to_examples[row] < -self.grain).all():
             return False
         threshold = self.settings.duplicate_threshold
         for taken, *_ in self.selected:

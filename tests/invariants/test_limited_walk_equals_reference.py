@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from reference_walk import ReferenceWalk
-from test_walk_equals_reference import Case, random_case, taken
+from test_walk_equals_reference import Case, random_case, run_plain, taken
 
 from g2is.selection.limits import Limits, Quota
 from g2is.selection.record import Walk
@@ -78,7 +78,7 @@ def reference(limited: Limited) -> ReferenceWalk:
             (set(np.flatnonzero(quota.rows).tolist()), quota.most, quota.unit == "tokens") for quota in limits.quotas
         ],
     )
-    plain.run([(t.name, t.core.components, t.core.variance.tolist(), t.budget) for t in case.targets])
+    run_plain(plain, case)
     return plain
 
 

@@ -54,6 +54,7 @@ def random_settings(rng: np.random.Generator) -> SelectionConfig:
         duplicate_threshold=one(None, 0.7, 0.98, 1.0),
         cross_component_conflicts=one(True, False),
         keep_zero_rows=one(True, False),
+        take_opposed=one(True, False),
     )
 
 
@@ -96,7 +97,10 @@ def random_case(seed: int) -> Case:
     for index in range(num_targets):
         share = budget // num_targets + (index < budget % num_targets)
         core = island_core(rng, k) if islands else random_core(rng, k, settings)
-        targets.append(TargetShare(f"t{index}", core, share))
+        examples = None
+        if rng.random() < 0.7:  # few, so that some rows oppose them all
+            examples = rng.normal(size=(int(rng.integers(1, 4)), k)) + 0.3 * core.components[0]
+        targets.append(TargetShare(f"t{index}", core, share, examples))
     return Case(pool, targets, settings, graph)
 
 
@@ -127,8 +131,17 @@ def select(case: Case, **changes: Any) -> Walk:
 
 def reference(case: Case, grain: float = 1e-12) -> ReferenceWalk:
     plain = ReferenceWalk(case.values, case.settings, case.graph, grain)
-    plain.run([(t.name, t.core.components, t.core.variance.tolist(), t.budget) for t in case.targets])
+    run_plain(plain, case)
     return plain
+
+
+def run_plain(plain: ReferenceWalk, case: Case) -> None:
+    nothing = np.zeros((1, case.pool.shape[1]))  # opposed by no row
+    plain.run(
+        [(t.name, t.core.components, t.core.variance.tolist(), t.budget) for t in case.targets],
+        [t.core.mean_alignment for t in case.targets],
+        [nothing if t.examples is None else t.examples for t in case.targets],
+    )
 
 
 def taken(result: Walk) -> list[tuple[int, str, str | None, int | None]]:

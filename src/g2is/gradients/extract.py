@@ -215,7 +215,21 @@ def load_extractor(
         name: AdapterState(saved_parameters(folder), load_moments(folder / "moments.safetensors", parameters, device))
         for name, folder in checkpoints.items()
     }
+    for name, folder in checkpoints.items():
+        _check_moments(states[name].moments, folder / "moments.safetensors")
     sizes = {name: parameter.numel() for name, parameter in parameters.items()}
     return Extractor(
         model, states, Projection(projection, sizes, device), execution.tokens_a_batch(device.type), notice
     )
+
+
+def _check_moments(moments: Moments, path: Path) -> None:
+    """Raise ModelError where a moment is NaN or infinite, or a second one is below 0: Γ would be NaN, or 0 unseen."""
+    for kind, tensors in (("m", moments.m), ("v", moments.v)):
+        for name, tensor in tensors.items():
+            if not bool(tensor.isfinite().all()) or (kind == "v" and bool((tensor < 0).any())):
+                raise ModelError(
+                    f"{path}: expected finite moments of Adam, and no second one below 0, found others in {kind} of"
+                    f" {name}. The warm-up or its optimizer diverged: lower warmup.learning_rate, or set model.dtype to"
+                    " float32 or bfloat16"
+                )

@@ -53,6 +53,7 @@ class Gamma:
         return _adjust(form, gradient, *state)
 
 
+_SQUARABLE = 1e18  # a gradient below has a square in float32, and m and v are far below one that is larger
 _State = tuple[torch.Tensor, torch.Tensor, float, float, float, int]
 
 
@@ -77,15 +78,28 @@ def _adjust(
         return gradient / (v.sqrt() + epsilon)
     momentum, at_zero = beta1 * m, beta2 * v
     numerator = torch.add(momentum, gradient, alpha=1 - beta1)
+    limit = (1 - beta1) / (1 - beta2) ** 0.5  # what Γ comes to where g is so large that m and v are as nothing
     if form == "adam":
         second = torch.addcmul(at_zero, gradient, gradient, value=1 - beta2)
         denominator = second.div_(1 - beta2 ** (step + 1)).sqrt_().add_(epsilon)
-        return numerator.div_(1 - beta1 ** (step + 1)).div_(denominator)
+        limit *= (1 - beta2 ** (step + 1)) ** 0.5 / (1 - beta1 ** (step + 1))
+        return _saturated(numerator.div_(1 - beta1 ** (step + 1)).div_(denominator), gradient, limit)
     at_zero += epsilon
     adjusted = numerator.mul_(torch.addcmul(at_zero, gradient, gradient, value=1 - beta2).rsqrt_())
+    adjusted = _saturated(adjusted, gradient, limit)
     if form == "momentum-free":
         adjusted -= momentum * at_zero.rsqrt()  # the same operations: exactly 0 at g = 0
     return adjusted
+
+
+def _saturated(adjusted: torch.Tensor, gradient: torch.Tensor, limit: float) -> torch.Tensor:
+    """`adjusted`, ±`limit` where the gradient is finite and its square is not: dividing by that gave 0."""
+    if gradient.device.type == "cpu":  # elsewhere to look first is to wait for the device, and compiled code does both
+        low, high = torch.aminmax(gradient) if gradient.numel() else (gradient.sum(), gradient.sum())
+        if max(-low.item(), high.item()) < _SQUARABLE:
+            return adjusted
+    overflows = (gradient.abs() >= _SQUARABLE) & gradient.isfinite()
+    return torch.where(overflows, limit * gradient.sign(), adjusted)
 
 
 def _adjust_exactly_at_zero(form: GammaForm, gradient: torch.Tensor, *state: *_State) -> torch.Tensor:

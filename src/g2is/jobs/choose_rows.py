@@ -145,6 +145,8 @@ def _report(folder: RunFolder, plan: Plan, selected: Selected) -> None:
     for name, budget in plan.target_budgets.items():
         if all(step.target != name for step in record.steps):
             folder.notice(f"{titled(name)} got no row for its {budget} {record.unit}")
+    for text in selected.told():
+        folder.notice(text)
     if record.ran_out:
         folder.notice(f"{record.spent} of {record.budget} {record.unit} selected: {record.ran_out}")
     folder.write_record(record, selected.core)

@@ -73,11 +73,12 @@ def walk_matrices(config: MatrixWalkConfig, reporter: Reporter | None = None) ->
         with folder.stage("read pool", "rows", Stage.READ_POOL) as progress:
             rows = UnitRows(pool, progress=counter(len(pool), progress), coarse=kind.coarse)
         with folder.stage(kind.stage, "rows", Stage(kind.stage)) as progress:
-            # a selector that looks at target rows one by one has no use for a zero row, similar to nothing
-            of_target = TargetRows(budget, rows=target if jointly else target[target.any(axis=1)])
-            selected = apply_selector(len(pool), rows, {TARGET: of_target}, settings, Limits(), progress, found.graph)
+            of_target = {TARGET: TargetRows(budget, rows=target)}
+            selected = apply_selector(len(pool), rows, of_target, settings, Limits(), progress, found.graph)
         record = selected.record
         ids = [str(row) for row in range(len(pool))]
+        for text in selected.told():
+            folder.notice(text)
         if record.ran_out:
             folder.notice(f"{len(record.steps)} of {budget} rows selected: {record.ran_out}")
         if num_zero_rows and (settings.normalize_targets or not jointly):

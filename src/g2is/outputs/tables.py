@@ -29,11 +29,11 @@ def write_tables(
     """Write scores.parquet, then selection.parquet, one row a step of `selected` in its order.
 
     `ids` of the pool's rows and their record `numbers` (N,) int64; `scored` gives columns (N,) for the pool by name,
-    NaN where a row has no score; `nearest` the id of the target example nearest to each step's row. `made_from` is kept
-    in both files: `stored_metadata` gives it back.
+    NaN where a row has no score; `nearest` the id of the target example nearest to each step's row. A score that is
+    missing is null. `made_from` is kept in both files: `stored_metadata` gives it back.
     """
     of_pool: dict[str, pa.Array] = {"row": pa.array(numbers, pa.int64()), "id": pa.array(ids, pa.string())}
-    of_pool |= {name: pa.array(column, pa.float32(), mask=np.isnan(column)) for name, column in scored.items()}
+    of_pool |= {name: _scores(column) for name, column in scored.items()}
     _write(folder / SCORES, of_pool, made_from)
     steps = selected.steps
     columns = {
@@ -44,13 +44,19 @@ def write_tables(
         "component": pa.array([step.component for step in steps], pa.int32()),
         "trail": pa.array([step.trail for step in steps], pa.int32()),
         "role": pa.array([step.role for step in steps], pa.string()),
-        "similarity_to_previous": pa.array([step.similarity_to_previous for step in steps], pa.float32()),
-        "similarity_to_core": pa.array([step.similarity_to_core for step in steps], pa.float32()),
-        "consistency": pa.array([step.consistency for step in steps], pa.float32()),
-        "score": pa.array([step.score for step in steps], pa.float32()),
+        "similarity_to_previous": _scores([step.similarity_to_previous for step in steps]),
+        "similarity_to_core": _scores([step.similarity_to_core for step in steps]),
+        "consistency": _scores([step.consistency for step in steps]),
+        "score": _scores([step.score for step in steps]),
         "nearest_target_id": pa.array(nearest, pa.string()),
     }
     _write(folder / SELECTION, columns, made_from)
+
+
+def _scores(values: Sequence[float] | np.ndarray) -> pa.Array:
+    """A column of scores: one that is missing is null, for a NaN would sort, compare and average as nobody expects."""
+    column = np.asarray(values, np.float64)
+    return pa.array(column, pa.float32(), mask=np.isnan(column))
 
 
 def nearest_ids(

@@ -1,6 +1,7 @@
 """Lets the configured selector choose among rows, whatever they represent and wherever they come from."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -9,8 +10,11 @@ from g2is.errors import SelectionError
 from g2is.methods import selector_kind
 from g2is.progress import Progress
 from g2is.selection.limits import Limits
+from g2is.selection.opposed import Opposed
 from g2is.selection.pick import all_open, pick
 from g2is.selection.problem import Problem, Select, Selected, SelectJointly, Selector, TargetRows
+from g2is.selection.record import Picks, Walk
+from g2is.selection.rules import Rules
 from g2is.selection.similarity import UnitRows
 
 
@@ -28,6 +32,8 @@ def apply_selector(
 ) -> Selected:
     """Choose among `num_rows` rows of a pool, (N, k) `rows` if the representation has vectors, for each target.
 
+    A target row of zeros is similar to nothing: only a selector that chooses for all targets at once is given it.
+
     `own` is the user's own selector, if `settings` name it. Rows that are not `usable` (N,) bool are not taken; unless
     it is given, those are zero vectors. `keys` (N, 16) uint8 are the rows' contents, hashed. Raises SelectionError
     where a target has no core knowledge, the selector needs vectors and there are none, or no row fits the budget.
@@ -43,17 +49,38 @@ def apply_selector(
         open_rows = open_rows & usable
         problems = [
             Problem(name, of.budget, costs, open_rows, settings, rows, of.rows, of.similarity, of.groups, keys)
-            for name, of in targets.items()
+            for name, of in ((name, _without_zero_rows(of)) for name, of in targets.items())
         ]
         record = pick(problems, select, limits, progress)
         scored = {
             f"similarity.{of.target}": np.where(usable, of.similarity.mean(1), np.nan)
             for of in problems
-            if "similarity" in of.__dict__
+            if of.is_compared
         }
         selected = Selected(record, scored, {})
     _check_not_empty(selected, settings)
+    if rows is not None and (own is not None or Rules.resolve(settings, rows.k).takes_opposed):
+        return replace(selected, against=_against(rows, targets, selected.record))
     return selected
+
+
+def _without_zero_rows(target: TargetRows) -> TargetRows:
+    if target.rows is None:
+        return target
+    kept = np.asarray(target.rows.any(axis=1))
+    if kept.all() or not kept.any():
+        return target
+    groups = [group for group, is_kept in zip(target.groups, kept, strict=False) if is_kept]
+    return replace(target, rows=target.rows[kept], groups=groups)
+
+
+def _against(rows: UnitRows, targets: Mapping[str, TargetRows], record: Walk | Picks) -> dict[str, int]:
+    """How many of each target's rows oppose every example of it; without targets of none."""
+    found = {}
+    for name, target in targets.items():
+        opposed = Opposed(rows, target.rows)
+        found[name] = sum(opposed.opposes(step.row) for step in record.steps if step.target == name)
+    return {name: count for name, count in found.items() if count}
 
 
 def _select(own: Selector | None) -> Select:
@@ -67,8 +94,8 @@ def _check_not_empty(selected: Selected, settings: SelectionConfig) -> None:
         return
     if record.ran_out:
         raise SelectionError(
-            f"selection: expected at least one row, found none: {record.ran_out}. Use another selector, or other target"
-            " examples"
+            f"selection: expected at least one row, found none: {'; '.join((record.ran_out, *record.unanswered))}. Use"
+            " another selector, or other target examples"
         )
     raise SelectionError(
         f"budget: expected enough for a first row, found {record.budget} {record.unit}, less than the row"

@@ -5,7 +5,7 @@ import numpy as np
 from g2is.selection.arrays import MOST_AHEAD, Floats, Singles
 from g2is.selection.candidates import Candidates
 from g2is.selection.conflicts import Conflicts
-from g2is.selection.core import CoreKnowledge
+from g2is.selection.core import ALIGNED, CoreKnowledge
 from g2is.selection.record import ComponentReport, fraction
 from g2is.selection.similarity import UnitRows
 from g2is.selection.trail import Taken, Trail
@@ -48,8 +48,11 @@ class Component:
         self.target = target
         self.index = index
         self.weight = float(core.variance[index])
+        # One at right angles to the mean target gradient could as well be turned the other way.
+        self._has_sign = float(core.mean_alignment[index]) > ALIGNED
         self.budget = budget
         self.is_dry = False
+        self.is_opposed = False  # a row was left that could not be taken, because it opposes this or the target
         self.trail_number = -1
         self.num_taken = 0
         self.spent = 0
@@ -80,6 +83,7 @@ class Component:
         taken = trail.look()
         if taken is None:
             self.is_dry = True
+            self.is_opposed |= self._trail is None and trail.num_available() > 0
             self._trail = None
             if self._dry_after is None:
                 self._dry_after = self.num_taken
@@ -128,4 +132,4 @@ class Component:
 
     def _new_trail(self, shared_conflicts: Conflicts | None) -> Trail:
         direction, cosines = self._core_cosines.directions[self.index], self._core_cosines.of(self.index)
-        return Trail(self._candidates, direction, cosines, self._graph, shared_conflicts)
+        return Trail(self._candidates, direction, cosines, self._graph, shared_conflicts, self._has_sign)

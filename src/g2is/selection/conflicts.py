@@ -23,6 +23,14 @@ class Conflicts:
     def add(self, taken: int, rows: Rows, cosines: Singles) -> Mask:
         """Count `taken`, whose screened cosines with `rows` (n,) are `cosines` (n,). Which of them surely conflict."""
         self._taken.append(taken)
+        return self._mark(rows, cosines)
+
+    def catch_up(self, rows: Rows) -> None:
+        """Tell of all taken so far to `rows` (n,), which were closed when some of them were taken."""
+        for taken in self._taken if len(rows) else []:
+            self._mark(rows, self._rows.cosines(self._rows.unit(taken), rows))
+
+    def _mark(self, rows: Rows, cosines: Singles) -> Mask:
         margin = self._rows.margin + GRAIN
         surely: Mask = cosines < self._threshold - margin
         unsure = (cosines < self._threshold + margin) & ~surely

@@ -1,5 +1,6 @@
 """Core knowledge: the directions K_V that the target gradients share (method.md step 6)."""
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -11,6 +12,8 @@ from pydantic import Field
 from g2is.errors import SelectionError
 from g2is.methods import Section
 
+_SQUARABLE = (1e-60, 1e60)  # a largest entry between these has squares, and sums of them, in float64's range
+ALIGNED = 1e-12  # cosine with the mean target gradient from which a component has a sign
 _NO_VARIANCE = 1e-12  # share of the whole below which a float64 decomposition returns rounding, not a direction
 
 
@@ -32,7 +35,7 @@ class CoreKnowledge:
 
     components      (C, k) float64 unit rows
     variance        (C,) float64, each one's share of all variance (pca) or of all squared length (svd); 1 for mean
-    mean_alignment  (C,) float64, cosine of each component with the mean target gradient (0 where that mean is zero)
+    mean_alignment  (C,) float64, cosine of each component with the mean target gradient (0 where the rows cancel)
     num_target_rows rows that the components were made from
     num_zero_rows   target rows set aside because a zero row cannot be made a unit row
     """
@@ -71,10 +74,12 @@ def core_knowledge(target_gradients: np.ndarray, settings: Section) -> CoreKnowl
         components, variance = _leading(components, shares, num_asked, settings)
     components = components / np.linalg.norm(components, axis=1, keepdims=True)
     length = np.linalg.norm(mean)
-    alignment = components @ mean / length if length > 0 else np.zeros(len(components))
+    # what is left where rows cancel is rounding, and so would be the signs that it gives
+    cancel = length <= _NO_VARIANCE * np.linalg.norm(rows, axis=1).max()
+    alignment = np.zeros(len(components)) if cancel else components @ mean / length
     if settings.orient:
         # An alignment of 0 up to rounding says nothing about the sign; flipping on it would differ between machines.
-        signs = np.where(alignment < -1e-12, -1.0, 1.0)
+        signs = np.where(alignment < -ALIGNED, -1.0, 1.0)
         components, alignment = components * signs[:, None], alignment * signs
     return CoreKnowledge(components, variance, alignment, len(rows), num_zero_rows)
 
@@ -98,6 +103,9 @@ def _usable_rows(target_gradients: np.ndarray, settings: CoreSettings) -> tuple[
             " means that the example has no learned token: check the target's answers and max_length"
         )
     if not settings.normalize_targets:
+        largest = float(scale.max())
+        if not _SQUARABLE[0] < largest < _SQUARABLE[1]:  # by a power of two, so that no digit changes
+            rows = np.ldexp(rows, -math.frexp(largest)[1])
         return rows, 0
     rows = rows[scale > 0] / scale[scale > 0, None]  # first by the largest entry, so that no square under- or overflows
     return rows / np.linalg.norm(rows, axis=1, keepdims=True), int((scale == 0).sum())

@@ -13,7 +13,7 @@ import numpy as np
 
 from g2is.errors import SelectionError
 from g2is.machine.threads import single_threaded_blas
-from g2is.methods import CopySettings
+from g2is.methods import CopySettings, OpposedSettings, selector_kind
 from g2is.progress import Progress
 from g2is.selection.copies import Copies
 from g2is.selection.limits import Limits, Tally
@@ -29,7 +29,7 @@ def pick(problems: Sequence[Problem], select: Select, limits: Limits, progress: 
     """
     picker = _Picker(problems[0], limits, progress, sum(problem.budget for problem in problems))
     unspent = 0
-    shortfalls = []
+    shortfalls, unanswered = [], []
     for problem in problems:
         budget = problem.budget + unspent
         with single_threaded_blas:
@@ -37,9 +37,36 @@ def pick(problems: Sequence[Problem], select: Select, limits: Limits, progress: 
         if ran_out:
             shortfalls.append(
                 f"target {problem.target!r}: {budget - unspent} of {budget} {limits.unit}, because the selector"
-                f" {problem.settings.selector} found no further row{picker.full_quotas()}"
+                f" {problem.settings.selector} found no further row{_opposed(problem)}{picker.full_quotas()}"
             )
-    return picker.picks("; ".join(shortfalls) or None)
+        if silent := _unanswered(problem):
+            unanswered.append(f"target {problem.target!r}: {silent}")
+    return picker.picks("; ".join(shortfalls) or None, unanswered)
+
+
+def _passes_over_opposed(problem: Problem) -> bool:
+    reads = OpposedSettings in selector_kind(problem.settings.selector).sections
+    return reads and problem.is_compared and not problem.settings.part(OpposedSettings).take_opposed
+
+
+def _opposed(problem: Problem) -> str:
+    """How many of the rows that are left are left because they oppose the target."""
+    if not _passes_over_opposed(problem) or not (num_opposed := int((problem.open & problem.opposed).sum())):
+        return ""
+    return f": {num_opposed} that are left oppose every example of it, and only take_opposed would take them"
+
+
+def _unanswered(problem: Problem) -> str:
+    """With how many examples of the target no row of the pool agrees."""
+    if not _passes_over_opposed(problem):
+        return ""
+    agreeing = np.asarray((problem.similarity > 0).any(axis=0))
+    if agreeing.all():
+        return ""
+    num_examples, num_silent = len(agreeing), int((~agreeing).sum())
+    if num_silent < num_examples:
+        return f"no row agrees with {num_silent} of its {num_examples} examples"
+    return f"no row agrees with any of its {num_examples} examples"
 
 
 class _Picker:
@@ -92,7 +119,7 @@ class _Picker:
         full = [f"{quota.source} ({quota.most} {quota.unit})" for quota in self._tally.full]
         return f"; closed because their quotas are full: {', '.join(full)}" if full else ""
 
-    def picks(self, ran_out: str | None) -> Picks:
+    def picks(self, ran_out: str | None, unanswered: Sequence[str] = ()) -> Picks:
         return Picks(
             steps=tuple(self._steps),
             budget=self._budget,
@@ -103,6 +130,7 @@ class _Picker:
             num_included=len(self._limits.included),
             full_quotas=tuple(quota.source for quota in self._tally.full),
             ran_out=ran_out,
+            unanswered=tuple(unanswered),
         )
 
     def _take(self, row: int, target: str | None, role: Role, score: float) -> None:

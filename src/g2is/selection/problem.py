@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g2is.errors import SelectionError
-from g2is.methods import Section
+from g2is.methods import OpposedSettings, Section
 from g2is.progress import Progress
 from g2is.selection.arrays import Mask
 from g2is.selection.core import CoreKnowledge, core_knowledge
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from g2is.config import SelectionConfig
     from g2is.selection.similarity import UnitRows
 
-_DECIMALS = 12  # of a cosine in float64: what differs by less is rounding, and ties
+DECIMALS = 12  # of a cosine in float64: what differs by less is rounding, and ties
 
 
 class Choice(NamedTuple):
@@ -46,11 +46,23 @@ class TargetRows:
 
 @dataclass(frozen=True, eq=False)
 class Selected:
-    """What was chosen, how each pool row scored (columns (N,) by name), and the core knowledge that was walked."""
+    """What was chosen, how each pool row scored (columns (N,) by name), and the core knowledge that was walked.
+
+    `against`, by target, is how many of its rows oppose every example of it; without those of none.
+    """
 
     record: Walk | Picks
     scored: Mapping[str, np.ndarray]
     core: Mapping[str, CoreKnowledge]
+    against: Mapping[str, int] = field(default_factory=dict)
+
+    def told(self) -> list[str]:
+        """What must be said of targets that rows oppose, a notice each."""
+        silent = [f"{told}: nothing is taken for what no row agrees with" for told in self.record.unanswered]
+        return silent + [
+            f"target {name!r}: {count} of the rows selected for it oppose every example of it"
+            for name, count in self.against.items()
+        ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +100,22 @@ class Problem:
         if self.given is not None:
             return self.given.astype(np.float64)
         rows, targets = self.vectors()
-        return rows.over_units(np.arange(rows.num_rows), lambda units: units @ targets.T).round(_DECIMALS)
+        return rows.over_units(np.arange(rows.num_rows), lambda units: units @ targets.T).round(DECIMALS)
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether `similarity` was looked at, and so is there without more work."""
+        return "similarity" in self.__dict__
+
+    @cached_property
+    def opposed(self) -> Mask:
+        """(N,) bool, rows that must not be taken because they oppose every example of the target; none if they may be.
+
+        A row opposes an example if their cosine is below 0. One that is orthogonal to it does not.
+        """
+        if self.settings.part(OpposedSettings).take_opposed:
+            return np.zeros(len(self.open), dtype=bool)
+        return np.asarray((self.similarity < 0).all(axis=1))
 
     @cached_property
     def core(self) -> CoreKnowledge:
@@ -99,7 +126,8 @@ class Problem:
 
     def vectors(self) -> "tuple[UnitRows, NDArray[np.float64]]":
         """The pool's rows, and the target's (M, k) at unit length. Raises SelectionError if there are none."""
-        from g2is.selection.similarity import UnitRows  # here, because it imports torch
+        from g2is.selection.files import check_k  # here, because they import torch
+        from g2is.selection.similarity import UnitRows
 
         if self.rows is None or self.targets is None:
             raise SelectionError(
@@ -107,6 +135,12 @@ class Problem:
                 f" {self.settings.representation}; use gradient, hidden or embedding"
             )
         targets = UnitRows(self.targets, what="target rows")
+        check_k(self.rows.k, targets.k, "target rows")
+        if not targets.nodes.any():
+            raise SelectionError(
+                f"target rows: expected one that is not zero, found {targets.num_rows} zero row(s), similar to nothing;"
+                " use other target examples"
+            )
         return self.rows, targets.over_units(np.arange(targets.num_rows), lambda units: units)
 
 

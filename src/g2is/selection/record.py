@@ -89,6 +89,7 @@ class Walk:
     full_quotas         sources whose quota is full, in the order in which they were
     ran_out             where the rows ran out, if fewer than `budget` were selected. What is left of a budget of tokens
                         because no next row fits it any more is none of that
+    unanswered          components, by target, with which no row agreed that could be taken: nothing was taken for them
     """
 
     steps: tuple[Step, ...]
@@ -105,6 +106,7 @@ class Walk:
     num_included: int
     full_quotas: tuple[str, ...]
     ran_out: str | None
+    unanswered: tuple[str, ...] = ()
 
     @property
     def rows(self) -> NDArray[np.intp]:
@@ -124,7 +126,10 @@ class Walk:
 
 @dataclass(frozen=True)
 class Picks:
-    """A selection by another selector than the walk, in the order in which it was made; fields as in Walk."""
+    """A selection by another selector than the walk, in the order in which it was made; fields as in Walk.
+
+    `unanswered` says, by target, how many examples no row of the pool agrees with.
+    """
 
     steps: tuple[Step, ...]
     budget: int
@@ -135,6 +140,7 @@ class Picks:
     num_included: int
     full_quotas: tuple[str, ...]
     ran_out: str | None
+    unanswered: tuple[str, ...] = ()
 
     @property
     def rows(self) -> NDArray[np.intp]:

@@ -6,7 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
-from g2is.methods import CopySettings, Section
+from g2is.methods import CopySettings, OpposedSettings, Section
+from g2is.selection.core import CoreSettings
 
 
 class WalkSettings(Section):
@@ -35,6 +36,8 @@ class Rules:
     conflict_tolerance   τ: a conflict is a cosine below -τ (eq. 5 has τ = 0)
     duplicate_threshold  cosine from which a row is a near-copy; None: no row is
     noise                2/√k: two standard deviations of the cosine of unrelated sketched rows
+    takes_opposed        whether rows that oppose the target are taken. They are where components are not oriented, for
+                         then a component's sign says nothing
     """
 
     delta: float
@@ -43,6 +46,7 @@ class Rules:
     reference: Literal["previous", "anchor", "best"]
     duplicate_threshold: float | None
     noise: float
+    takes_opposed: bool
 
     @classmethod
     def resolve(cls, settings: Section, k: int) -> Self:
@@ -56,4 +60,5 @@ class Rules:
             reference=of_walk.consistency_reference,
             duplicate_threshold=of_copies.duplicate_threshold,
             noise=noise,
+            takes_opposed=settings.part(OpposedSettings).take_opposed or not settings.part(CoreSettings).orient,
         )

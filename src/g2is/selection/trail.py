@@ -48,7 +48,8 @@ class Trail:
     """Takes rows one by one. S' is the sum of this trail's own rows.
 
     `direction` (k,) is K; `core_cosines` (N,) float32 are the screened cosines with it; `shared` is the conflict set
-    that several components share, None for a trail that has one of its own.
+    that several components share, None for a trail that has one of its own. K `has_sign` if it matters which way it
+    points: then no row that opposes it is an anchor, unless the rules take opposed rows.
     """
 
     def __init__(
@@ -58,12 +59,14 @@ class Trail:
         core_cosines: Singles,
         graph: np.ndarray | None,
         shared: Conflicts | None = None,
+        has_sign: bool = False,
     ) -> None:
         self._candidates = candidates
         self._rows = candidates.rows
         self._rules = candidates.rules
         self._direction = direction
         self._core_cosines = core_cosines
+        self._least_of_anchor = -GRAIN if has_sign and not candidates.rules.takes_opposed else -math.inf
         self._is_shared = shared is not None
         self._conflicts = shared or Conflicts(self._rows, self._rules.conflict_tolerance)
         self._graph = graph
@@ -84,7 +87,8 @@ class Trail:
         that rows found to be near-copies are closed."""
         alive = self._catch_up()
         if self._num_taken == 0:
-            return self._take_best("anchor", alive.rows, alive.to_core)
+            agreeing = alive.to_core >= self._least_of_anchor - self._rows.margin
+            return self._take_best("anchor", alive.rows[agreeing], alive.to_core[agreeing])
         possible = self._perhaps_consistent(alive)
         rows = alive.rows[possible]
         if self._graph is None:
@@ -164,7 +168,7 @@ class Trail:
         def judge(rows: Rows) -> tuple[Floats, Mask]:
             to_previous, to_core, consistency = self._measure(rows)
             if role == "anchor":
-                return to_core, np.ones(len(rows), dtype=bool)
+                return to_core, to_core >= self._least_of_anchor
             return (to_previous if role == "step" else to_core), self._consistent(consistency)
 
         row = choose_best(candidates, screened.astype(np.float64), self._rows.margin, judge, self._admit)

@@ -47,18 +47,24 @@ from g2is.selection.conflicts import Conflicts
 from g2is.selection.core import CoreKnowledge
 from g2is.selection.files import check_graph, check_k
 from g2is.selection.limits import Limits, Tally
+from g2is.selection.opposed import Opposed
 from g2is.selection.record import Step, Walk, fraction
 from g2is.selection.rules import Rules, WalkSettings
+from g2is.selection.shortfall import dry_components, pool_shortfall, unanswered
 from g2is.selection.similarity import UnitRows
 
 
 @dataclass(frozen=True)
 class TargetShare:
-    """A target to walk for: its name, its core knowledge and its own budget."""
+    """A target to walk for: its name, its core knowledge and its own budget.
+
+    No row that opposes every one of its `examples` (M, k) is taken, unless the settings say so or there are none.
+    """
 
     name: str
     core: CoreKnowledge
     budget: int
+    examples: np.ndarray | None = None
 
 
 def walk(
@@ -142,6 +148,7 @@ class _Walker:
         self._steps: list[Step] = []
         self._num_trails = 0
         self._shared_conflicts = self._no_conflicts()
+        self._opposed = Opposed(rows, None)  # of the target that is walked
 
     def walk(self, targets: Sequence[TargetShare]) -> Walk:
         for row in self._limits.included:
@@ -149,6 +156,7 @@ class _Walker:
             self._record(Step(int(row), len(self._steps), None, None, None, "included", math.nan, math.nan, math.nan))
         components: list[Component] = []
         shortfalls: list[str] = []
+        silent: list[str] = []
         unspent = 0  # of the targets so far, because no next row fitted it
         for target in targets:
             budget = target.budget + unspent
@@ -158,9 +166,13 @@ class _Walker:
                 Component(target.name, index, target.core, share, self._candidates, self._graph, cosines)
                 for index, share in enumerate(budgets)
             ]
+            self._opposed = Opposed(self._rows, None if self._rules.takes_opposed else target.examples)
             unspent, shortfall = self._walk_target(TargetShare(target.name, target.core, budget), of_target)
             if shortfall:
                 shortfalls.append(shortfall)
+            if no_row := unanswered(target.name, of_target):
+                silent.append(no_row)
+            self._reopen_opposed()
             for component in of_target:
                 component.forget()
             components += of_target
@@ -182,6 +194,7 @@ class _Walker:
             num_included=len(self._limits.included),
             full_quotas=tuple(quota.source for quota in self._tally.full),
             ran_out="; ".join(shortfalls) or None,
+            unanswered=tuple(silent),
         )
 
     def _walk_target(self, target: TargetShare, components: list[Component]) -> tuple[int, str | None]:
@@ -189,7 +202,9 @@ class _Walker:
         unspent = self._deal(components, [component.budget for component in components], refill=False)
         left = target.budget - sum(component.spent for component in components)
         if not self._settings.exact_budget:
-            return unspent, self._dry_components(target, components) if left > unspent else None
+            if left <= unspent:
+                return unspent, None
+            return unspent, dry_components(target.name, target.budget, self._limits.unit, components, self._tally)
         num_rounds = before_round = 0
         while left:
             going_on = [component for component in components if not component.is_dry]
@@ -230,6 +245,10 @@ class _Walker:
             taken = component.look(self._shared_conflicts)
             if taken is None:
                 return spent
+            if self._opposed.refuses(taken.row, self._candidates.open):
+                self._candidates.open &= ~self._opposed.rows
+                component.is_opposed = True
+                continue
             if full := self._tally.refuses(taken.row):
                 self._candidates.open &= ~full.rows
                 continue
@@ -271,29 +290,21 @@ class _Walker:
             return None
         return Conflicts(self._rows, self._rules.conflict_tolerance)
 
+    def _reopen_opposed(self) -> None:
+        """Open again what opposed the last target only, but for the rows of full quotas."""
+        opposed = self._opposed.rows
+        for full in self._tally.full:
+            opposed = opposed & ~full.rows
+        self._candidates.open |= opposed
+        if self._shared_conflicts is not None:
+            self._shared_conflicts.catch_up(np.flatnonzero(opposed))
+
     def _pool_shortfall(self, target: TargetShare, left: int, num_rounds: int) -> str:
-        closed = [f"{len(self._steps)} are taken", f"{self._candidates.num_duplicates} are near-copies of those"]
-        if num_zero_rows := int((~self._rows.nodes).sum()):
-            closed.append(f"{num_zero_rows} are zero")
-        return (
-            f"target {target.name!r}: {target.budget - left} of {target.budget} {self._limits.unit}, because the pool"
-            f" ran out after step {len(self._steps)}, in round {num_rounds} of new anchors: of its"
-            f" {self._rows.num_rows} rows {', '.join(closed)}{self._full_quotas()}"
-        )
-
-    def _dry_components(self, target: TargetShare, components: list[Component]) -> str:
-        unit = self._limits.unit
-        dry = [
-            f"component {component.index} after {component.spent} of {component.budget} {unit}"
-            for component in components
-            if component.is_dry
-        ]
-        return (
-            f"target {target.name!r}: {sum(component.spent for component in components)} of {target.budget} {unit},"
-            f" because no row met the rules any more for {', '.join(dry)}{self._full_quotas()}; exact_budget would fill"
-            " up"
-        )
-
-    def _full_quotas(self) -> str:
-        full = [f"{quota.source} ({quota.most} {quota.unit})" for quota in self._tally.full]
-        return f"; closed because their quotas are full: {', '.join(full)}" if full else ""
+        filled = f"{target.budget - left} of {target.budget} {self._limits.unit}"
+        closed = {
+            "are taken": len(self._steps),
+            "are near-copies of those": self._candidates.num_duplicates,
+            "are zero": int((~self._rows.nodes).sum()),
+            "oppose it, and only take_opposed would take them": int((self._candidates.open | self._opposed.rows).sum()),
+        }
+        return pool_shortfall(target.name, filled, num_rounds, self._rows.num_rows, closed, self._tally)

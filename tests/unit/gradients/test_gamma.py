@@ -101,3 +101,32 @@ def test_where_nothing_can_be_compiled_it_says_so_once_and_goes_on(
             assert torch.equal(adjust("normalized", g, NAME, moments), gamma("normalized", g, NAME, moments))
     assert len(notices) == 1
     assert "not compiled" in notices[0]
+
+
+@pytest.mark.parametrize("form", ["less", "adam", "momentum-free"])
+@pytest.mark.parametrize("size", [1e17, 3e18, 1e20, 1e30, 3e38])
+def test_a_gradient_whose_square_overflows_gives_what_float64_does(form: GammaForm, size: float) -> None:
+    generator = torch.Generator().manual_seed(1)
+    g = torch.randn(3, 8, generator=generator)
+    g[0] *= size / g[0].abs().max()
+    m, v = torch.randn(8, generator=generator) * 1e-2, torch.rand(8, generator=generator) * 1e-4
+    found = gamma(form, g, "w", Moments({"w": m}, {"w": v}, step=4))
+    expected = gamma(form, g.double(), "w", Moments({"w": m.double()}, {"w": v.double()}, step=4))
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["less", "adam", "momentum-free", "normalized", "sgd"])
+def test_an_infinite_gradient_stays_without_a_direction(form: GammaForm) -> None:
+    g = torch.tensor([[1.0, float("inf")], [float("nan"), 1.0], [1.0, 2.0]])
+    found = gamma(form, g, "w", Moments({"w": torch.ones(2)}, {"w": torch.ones(2)}, step=4))
+    assert found.isfinite().all(1).tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize("second", [0.0, 1e-45, 1e-38, 1e30, 3e38])
+def test_second_moments_at_the_ends_of_float32_give_what_float64_does(second: float) -> None:
+    g = torch.tensor([[1e-30, -1e-4, 3.0, 0.0]])
+    m, v = torch.full((4,), 1e-3), torch.full((4,), second)
+    for form in ("less", "adam", "momentum-free"):
+        found = gamma(form, g, "w", Moments({"w": m}, {"w": v}, step=9))
+        expected = gamma(form, g.double(), "w", Moments({"w": m.double()}, {"w": v.double()}, step=9))
+        torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-9)

@@ -105,11 +105,12 @@ def released(similarity: np.ndarray, num_rows: int) -> list[int]:
 def test_rds_plus_lets_an_example_lose_its_turn_as_released(seed: int, num_rows: int) -> None:
     pool = rows_of(seed)
     targets = rows_of(seed + 50, 1) + 0.5 * rows_of(seed + 70, 5)  # alike, so that they want the same rows
-    of: dict[str, Any] = {"method": "rds+", "representation": "gradient"}
+    of: dict[str, Any] = {"method": "rds+", "representation": "gradient", "take_opposed": True}
     found = run(problem(pool, targets, num_rows, **of), "round-robin").rows.tolist()
     assert found == released(cosines(pool, targets), num_rows)
     goes_on = run(problem(pool, targets, num_rows, **of, if_taken="next-row"), "round-robin").rows.tolist()
-    assert goes_on == run(problem(pool, targets, num_rows, method="less-rr"), "round-robin").rows.tolist()
+    by_less = problem(pool, targets, num_rows, method="less-rr", take_opposed=True)
+    assert goes_on == run(by_less, "round-robin").rows.tolist()
     assert num_rows != 23 or goes_on != found
     assert num_rows != 60 or sorted(found) == list(range(60))  # it ends only when no row is left
 
@@ -240,6 +241,7 @@ def test_match_equals_a_plain_float64_loop(seed: int) -> None:
         sums = units[expected].sum(0) + units
         values = sums @ target / np.linalg.norm(sums, axis=1)
         values[expected] = -np.inf
+        values[(cosines(pool, targets) < 0).all(1)] = -np.inf
         expected.append(int(values.argmax()))
     found = run(problem(pool, targets, 40, selector="match"), "match")
     assert found.rows.tolist() == expected
@@ -264,7 +266,7 @@ def test_design_equals_plain_conditioning_of_a_gaussian(seed: int, noise: float)
         covariances = of_target @ units.T - of_target @ taken.T @ inverse @ taken @ units.T
         variances = 1 - np.einsum("nk,nk->n", units @ taken.T @ inverse, units @ taken.T)
         worth = (np.maximum(covariances, 0) ** 2).sum(0) / (variances + noise)
-        worth[(units @ taken.T > 0.98).any(1)] = -np.inf
+        worth[(units @ taken.T > 0.98).any(1) | (units @ of_target.T < 0).all(1)] = -np.inf
         # of a row and its copy, equal but for rounding, the lower one
         expected.append(int(np.argmax(worth >= worth.max() - 1e-9)))
     asked = problem(pool, targets, budget, selector="design", noise=noise, duplicate_threshold=0.98)

@@ -9,7 +9,8 @@ given them, a row is worth
 
 the fall of the target examples' variances. Agreement, coverage and redundancy are one number: C is the agreement with
 what is not covered yet, and falls where others have covered it; V falls for a row that repeats others, and C with it. A
-row that conflicts with an example (C < 0) is worth nothing for it.
+row that conflicts with an example (C < 0) is worth nothing for it. One that opposes every example is not taken, though
+C may have come above 0: both may point away from a row that was taken.
 """
 
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from g2is.methods import Section, SelectorKind
+from g2is.methods import OpposedSettings, Section, SelectorKind
 from g2is.selection.arrays import Floats, Rows
 from g2is.selection.problem import Choice, Problem
 from g2is.selection.selectors.greedy import Ahead, take_best, watched
@@ -40,7 +41,9 @@ class DesignSettings(Section):
 
 def design(problem: Problem) -> Iterator[Choice]:
     """Take, again and again, the open row of highest worth, until none is worth anything: each one left conflicts with
-    every target example, or is orthogonal to it. Values are float64's; ties go to the lowest row.
+    every target example, or is orthogonal to it. Rows that oppose every example are passed over, whatever was taken.
+
+    Values are float64's; ties go to the lowest row.
 
     Raises SelectionError if the representation has no vectors.
     """
@@ -147,5 +150,6 @@ DESIGN = SelectorKind(
     source="g2is, after Yu et al., ICML 2006, and arXiv 2410.08020",
     needs=lambda _: "vectors",
     settings=DesignSettings,
+    shared={OpposedSettings: lambda _: True},
     select=design,
 )

@@ -32,8 +32,11 @@ class Criterion(Protocol):
 
 
 def take_best(problem: Problem, criterion: Criterion) -> Iterator[Choice]:
-    """Yield the open row of highest exact value until none is open; ties go to the lowest row."""
-    while (candidates := np.flatnonzero(problem.open)).size:
+    """Yield the open row of highest exact value until none is open that does not oppose every example of the target.
+
+    Ties go to the lowest row.
+    """
+    while (candidates := np.flatnonzero(problem.open & ~problem.opposed)).size:
         values, off = criterion.screened(candidates)
         contends = values + off + GRAIN >= (values - off).max()
         row = choose_best(

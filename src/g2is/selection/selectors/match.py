@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g2is.errors import SelectionError
-from g2is.methods import SelectorKind
+from g2is.methods import OpposedSettings, SelectorKind
 from g2is.selection.arrays import Floats, Rows, dot_rows
 from g2is.selection.problem import Choice, Problem
 from g2is.selection.selectors.greedy import Ahead, take_best, watched
@@ -24,7 +24,7 @@ _NO_LENGTH = 1e-12  # of a sum of unit rows: shorter, it has no direction
 
 
 def match(problem: Problem) -> Iterator[Choice]:
-    """Take, again and again, the open row x that maximises cos(S + x, T).
+    """Take, again and again, the open row x that maximises cos(S + x, T), of those that do not oppose every example.
 
     S is the sum of the unit rows taken so far, T the mean of the target's unit rows. Values are float64's; ties go to
     the lowest row. Raises SelectionError if the target's rows cancel.
@@ -102,5 +102,6 @@ MATCH = SelectorKind(
     line="again and again the row that turns the sum of those taken most towards the target's mean",
     source="g2is",
     needs=lambda _: "vectors",
+    shared={OpposedSettings: lambda _: True},
     select=match,
 )

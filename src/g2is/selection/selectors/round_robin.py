@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from g2is.methods import Section, SelectorKind
+from g2is.methods import OpposedSettings, Section, SelectorKind
 from g2is.selection.problem import Choice, Problem
 
 
@@ -24,11 +24,16 @@ def round_robin(problem: Problem) -> Iterator[Choice]:
     """Target examples take turns, in the file's order; each takes the open row of highest similarity with it.
 
     Ties go to the lowest row. With `if_taken: lose-turn` an example strikes one row off its list in each round, taken
-    by another of this target or not; a row that is closed for another reason costs no turn.
+    by another of this target or not; a row that is closed for another reason costs no turn. Rows that oppose an example
+    are not on its list.
     """
     similarity = problem.similarity
     loses_turn = problem.settings.part(RoundRobinSettings).if_taken == "lose-turn"
-    queues = [iter(np.argsort(-similarity[:, target], kind="stable").tolist()) for target in range(similarity.shape[1])]
+    takes_opposed = problem.settings.part(OpposedSettings).take_opposed
+    queues = []
+    for column in similarity.T:
+        order = np.argsort(-column, kind="stable")
+        queues.append(iter((order if takes_opposed else order[column[order] >= 0]).tolist()))
     taken: set[int] = set()
     while True:
         nothing_left = True
@@ -53,5 +58,6 @@ ROUND_ROBIN = SelectorKind(
     source="round-robin as in arXiv 2503.01807",
     needs=lambda _: "scores",
     settings=RoundRobinSettings,
+    shared={OpposedSettings: lambda _: True},
     select=round_robin,
 )

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from g2is.methods import Section, SelectorKind
+from g2is.methods import OpposedSettings, Section, SelectorKind
 from g2is.selection.core import CoreSettings
-from g2is.selection.problem import Choice, Problem
+from g2is.selection.problem import DECIMALS, Choice, Problem
 
 
 class TopSettings(Section):
@@ -26,11 +26,13 @@ def top(problem: Problem) -> Iterator[Choice]:
     """Take rows by descending score; ties go to the lowest row.
 
     `score: target` is LESS's: the mean similarity with a group's target examples, of the group where that is highest.
-    Without groups all examples are one. `score: core` is the core knowledge score (`scores.py`).
+    Without groups all examples are one. `score: core` is the core knowledge score (`scores.py`). Rows that oppose every
+    example are passed over.
     """
     score = core_score(problem) if problem.settings.part(TopSettings).score == "core" else group_score(problem)
     for row in np.argsort(-score, kind="stable").tolist():
-        yield Choice(row, float(score[row]))
+        if not problem.opposed[row]:
+            yield Choice(row, float(score[row]))
 
 
 def group_score(problem: Problem) -> NDArray[np.float64]:
@@ -38,7 +40,7 @@ def group_score(problem: Problem) -> NDArray[np.float64]:
     similarity = problem.similarity
     groups = np.array([group or "" for group in problem.groups] or [""] * similarity.shape[1])
     means = [similarity[:, groups == group].mean(axis=1) for group in sorted(set(groups.tolist()))]
-    return np.stack(means).max(axis=0)
+    return np.stack(means).max(axis=0).round(DECIMALS)  # where examples cancel, what is left of a mean is rounding
 
 
 def core_score(problem: Problem) -> NDArray[np.float64]:
@@ -46,7 +48,7 @@ def core_score(problem: Problem) -> NDArray[np.float64]:
     from g2is.selection.scores import core_scores  # here, because it imports torch
 
     rows, _ = problem.vectors()
-    return np.nan_to_num(core_scores(rows, problem.core)[1], nan=-np.inf).round(12)
+    return np.nan_to_num(core_scores(rows, problem.core)[1], nan=-np.inf).round(DECIMALS)
 
 
 TOP = SelectorKind(
@@ -54,6 +56,6 @@ TOP = SelectorKind(
     source="Xia et al., ICML 2024, arXiv 2402.04333",
     needs=lambda settings: "vectors" if settings.score == "core" else "scores",
     settings=TopSettings,
-    shared={CoreSettings: lambda settings: settings.score == "core"},
+    shared={CoreSettings: lambda settings: settings.score == "core", OpposedSettings: lambda _: True},
     select=top,
 )

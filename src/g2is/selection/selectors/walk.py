@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from g2is.errors import SelectionError
-from g2is.methods import Section, SelectorKind
+from g2is.methods import OpposedSettings, Section, SelectorKind
 from g2is.progress import Progress
 from g2is.selection.core import CoreKnowledge, CoreSettings, core_knowledge
 from g2is.selection.limits import Limits
@@ -34,7 +34,7 @@ def walk_from_core(
     from g2is.selection.walk import TargetShare, walk_targets
 
     core = {name: _core(name, target, settings) for name, target in targets.items()}
-    shares = [TargetShare(name, core[name], target.budget) for name, target in targets.items()]
+    shares = [TargetShare(name, core[name], target.budget, target.rows) for name, target in targets.items()]
     record = walk_targets(rows, shares, settings, graph, progress, limits)
     return Selected(record, core_columns(rows, core), core)
 
@@ -54,7 +54,7 @@ WALK = SelectorKind(
     source="Zhao et al., ACL 2025, arXiv 2502.11062",
     needs=lambda _: "vectors",
     settings=WalkSettings,
-    shared={CoreSettings: lambda _: True},
+    shared={CoreSettings: lambda _: True, OpposedSettings: lambda _: True},
     select_jointly=walk_from_core,
     stage="walk",
     coarse=True,
