@@ -36,8 +36,9 @@ from g2is.warmup.imported import find_checkpoint
 from g2is.warmup.saved_optimizer import load_saved
 from g2is.warmup.train import drawn_keys, finished_warmup
 
+_NO_KEYS = np.zeros((0, 16), np.uint8)
 _ROOT = Path(__file__).resolve().parents[2]
-_ROWS = [
+_ROWS: list[dict[str, object]] = [
     {"id": "a", "messages": [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}]},
     {
         "id": 2,
@@ -45,8 +46,11 @@ _ROWS = [
         "x": [1.5],
     },
 ]
-_PAIRS = [{"id": "a", "prompt": "2 + 2?", "completion": "4"}, {"prompt": "b", "completion": "c", "source": "s"}]
-_CALL = {
+_PAIRS: list[dict[str, object]] = [
+    {"id": "a", "prompt": "2 + 2?", "completion": "4"},
+    {"prompt": "b", "completion": "c", "source": "s"},
+]
+_CALL: dict[str, object] = {
     "messages": [
         {"role": "user", "content": "w?"},
         {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": {"a": 1}}}]},
@@ -169,7 +173,7 @@ def _read_manifest(folder: Path, content: bytes) -> object:
     readers: list[Callable[[], object]] = [
         lambda: read_json(store / "complete.json"),
         lambda: finished_warmup(store),
-        lambda: drawn_keys(store),
+        lambda: drawn_keys(store, _NO_KEYS, 0.1, 0),
         lambda: check_store(store, {"x": 1}),
         lambda: stored_forms(store),
         lambda: damaged_files(store),

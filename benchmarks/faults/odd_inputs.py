@@ -1,6 +1,6 @@
 """Odd gradient matrices: what selectors must either choose from correctly or refuse by one clear error."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,7 +158,7 @@ ODD = (
 )
 
 # Every selector that looks at rows, by its method; those that look at nothing read no matrix.
-METHODS = (
+METHODS: tuple[Mapping[str, Any], ...] = (
     *({"method": name} for name in ("design", "g2is", "official", "less", "less-rr", "match", "without-graph")),
     {"method": "rds+", "representation": "gradient"},
     *(

@@ -23,6 +23,11 @@ from wrong_input import GOOD, Case, Place, case
 RAN = "it-ran"  # a file of this name beside the case's others says that something hostile was executed
 _ROW = json.dumps(GOOD)
 
+_NO_NAMES: tuple[Any, ...] = (
+    *("../../evil", "/etc", "", ".", "..", "epoch-1/../../x", "a\0b", "\ud800"),
+    *(["epoch-1"], None, 3, {}),
+)
+
 
 class Executes:
     """Unpickled, it writes a file."""
@@ -280,10 +285,7 @@ HOSTILE: dict[str, Case] = {
     "bytes in a target's name": case(
         lambda place: place.select("--target", os.fsdecode(b"a\xff=") + str(place.target))
     ),
-    **{
-        f"complete.json names {name!r}": case(_named(name), "complete.json")
-        for name in ("../../evil", "/etc", "", ".", "..", "epoch-1/../../x", "a\0b", "\ud800", ["epoch-1"], None, 3, {})
-    },
+    **{f"complete.json names {name!r}": case(_named(name), "complete.json") for name in _NO_NAMES},
     "complete.json without checkpoints": case(
         _store(**{"warmup__complete.json": {"checkpoints": []}}), "complete.json"
     ),

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from faults.kills import COMMANDS, Calm, run_all
+from faults.calm import COMMANDS, Calm
+from faults.kills import run_all
 
 SAMPLED = ("train", "walk", "export")
 

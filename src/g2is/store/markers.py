@@ -68,11 +68,12 @@ def markers_in(table: Path) -> list[Path]:
     shards, whose chunks are a crash's leftovers.
     """
     try:
-        return sorted(entry for entry in (table / "markers").iterdir() if entry.suffix == ".json" and entry.stem.isdigit())
+        entries = list((table / "markers").iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return []
     except PermissionError:
         raise may_not_be_read(table / "markers") from None
+    return sorted(entry for entry in entries if entry.suffix == ".json" and entry.stem.isdigit())
 
 
 def write_marker(path: Path, fingerprint: str, marker: Marker) -> None:

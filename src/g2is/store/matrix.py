@@ -21,7 +21,7 @@ but what each would write the same.
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import count, islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -172,13 +172,8 @@ class RowTable:
 
     def next_shards(self, num_shards: int, kept: Collection[int] = ()) -> list[int]:
         """The lowest `num_shards` shard numbers neither stored nor among `kept`."""
-        numbers: list[int] = []
-        candidate = 0
-        while len(numbers) < num_shards:
-            if candidate not in self._markers and candidate not in kept:
-                numbers.append(candidate)
-            candidate += 1
-        return numbers
+        free = (number for number in count() if number not in self._markers and number not in kept)
+        return list(islice(free, num_shards))
 
     def width(self, name: str) -> int:
         """How many numbers a row of the two-dimensional array `name` has. Raises StoreError if there is none."""

@@ -54,8 +54,7 @@ def write(path: Path, values: list[dict[str, Any]]) -> Path:
             "objects.json": "\n".join(json.dumps(r, indent=1) for r in values),
         }
         body["wrapped.json"] = '{"version": 1, "data": ' + body["array.json"] + "}"
-        text = body.get(name, "\n".join(lines) + "\n")
-        data = text.encode()
+        data = body.get(name, "\n".join(lines) + "\n").encode()
         if name.endswith(".gz"):
             data = gzip.compress(data)
         elif name.endswith(".zst"):

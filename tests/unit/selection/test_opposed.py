@@ -164,7 +164,7 @@ def test_a_row_that_opposes_the_target_fills_no_quota() -> None:
 def test_the_walk_passes_over_opposing_rows_without_asking_one_by_one(shared_conflicts: bool) -> None:
     pool = np.concatenate([opposing(1, 400), examples(3, 5)])
     # a core that most rows agree with, and examples that they oppose
-    settings = {"method": "g2is", "cross_component_conflicts": shared_conflicts}
+    settings: dict[str, Any] = {"method": "g2is", "cross_component_conflicts": shared_conflicts}
     found = apply(pool, {"t": examples(2)}, 5, **settings).record
     assert isinstance(found, Walk)
     assert sorted(found.rows.tolist()) == list(range(400, 405))

@@ -13,7 +13,22 @@ from g2is.store.files import as_json, read_json, write_json
 from g2is.store.given import inside, part
 from g2is.warmup.train import finished_warmup
 
-OUTSIDE = ["../../evil", "..", ".", "", "/etc/passwd", "a/../../b", "a//b", "a/", "a\0b", "\ud800", None, 3, ["a"], {}]
+OUTSIDE: list[Any] = [
+    "../../evil",
+    "..",
+    ".",
+    "",
+    "/etc/passwd",
+    "a/../../b",
+    "a//b",
+    "a/",
+    "a\0b",
+    "\ud800",
+    None,
+    3,
+    ["a"],
+    {},
+]
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
