@@ -3,6 +3,9 @@
 # make unit    the fast tests alone, in under a minute: what to run after each change
 # make check   formatter, linter, type checker (make lint) and tests: what CI runs
 # make bench   speed and memory, small, beside their goals in one table (10 minutes; CPU)
+# make faults  what a run survives (damage, kills, limits, hostile files, odd numbers) in one table; at most 45 minutes
+# make floors  the unit tests with the lowest versions that pyproject.toml allows, in an environment of its own
+# make audit   known vulnerabilities in the versions of constraints.txt, where their database can be reached
 # make cuda OUT=dir   tests and measurements that want a CUDA device, step by step; needs neither setup nor a network.
 #                     WHEELS=dir holds packages that are missing there, MODEL=dir a chat model; ONLY="walk design" names
 #                     some steps
@@ -18,11 +21,12 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALL := $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,$(PIP))
 STAMP := $(VENV)/.installed
 DEMO ?= demo-run
+FLOORS ?= .venv-floors
 
 # The environment of `make setup` if it is there, unless PYTHON is given.
 CUDA_PYTHON = $(if $(and $(filter file,$(origin PYTHON)),$(wildcard $(BIN)/python)),$(BIN)/python,$(PYTHON))
 
-.PHONY: setup demo test unit lint check bench cuda clean
+.PHONY: setup demo test unit lint check bench faults floors audit cuda clean
 
 setup: $(STAMP)
 
@@ -53,10 +57,25 @@ lint: setup
 bench: setup
 	$(BIN)/python benchmarks/speed/table.py
 
+faults: setup
+	$(BIN)/python benchmarks/faults
+
+floors:
+	test -x $(FLOORS)/bin/python || $(PYTHON) -m venv $(FLOORS)
+	$(PYTHON) scripts/floors.py > $(FLOORS)/floors.txt
+	$(FLOORS)/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' $(FLOORS)/floors.txt)"
+	grep -v '^torch==' $(FLOORS)/floors.txt > $(FLOORS)/constraints.txt
+	$(FLOORS)/bin/python -m pip install --quiet --disable-pip-version-check -c $(FLOORS)/constraints.txt -e '.[dev]'
+	$(FLOORS)/bin/python -m pytest -m "not slow" tests/unit tests/invariants tests/parity
+
+audit: setup
+	$(PIP) pip-audit
+	$(BIN)/python scripts/audit.py $(BIN)/pip-audit
+
 cuda:
 	@test -n "$(OUT)" || { echo "make cuda: expected OUT=dir, a folder for what is measured, found none" >&2; exit 2; }
 	$(CUDA_PYTHON) benchmarks/gpu --out '$(OUT)' $(if $(WHEELS),--wheels '$(WHEELS)') \
 		$(if $(MODEL),--model '$(MODEL)') $(if $(ONLY),--only $(ONLY))
 
 clean:
-	rm -rf $(VENV) $(DEMO) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(FLOORS) $(DEMO) .pytest_cache .mypy_cache .ruff_cache

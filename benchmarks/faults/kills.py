@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import forked  # found by the one before
+
 from faults.breaking import broken, heed_signals
-from faults.calm import COMMANDS, ROOT, Calm, Command, complete, contents, differences, forked, said
+from faults.calm import COMMANDS, ROOT, Calm, Command, complete, contents, differences, said
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 OF_EACH = 30  # moments of each signal and command, where there is time

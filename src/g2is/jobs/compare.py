@@ -41,7 +41,7 @@ from g2is.jobs.work_folder import WorkFolder, open_work
 from g2is.machine.environment import environment
 from g2is.methods import FULL, FULL_CUT, RANDOM, UNTUNED
 from g2is.progress import Reporter, Silent
-from g2is.store.digests import record_digests
+from g2is.store.digests import damaged_files, record_digests
 from g2is.store.draw import random_order
 from g2is.store.files import remove
 from g2is.store.fingerprint import Fingerprint, flatten
@@ -219,7 +219,13 @@ def _select(config: CompareConfig, trials: Trials, key: Key, reporter: Reporter)
 
 
 def _compared(config: CompareConfig, grid: Grid, trials: Trials) -> Comparison:
-    cells = [_read_own(config, path) for path in sorted((config.out / "cells").rglob("*.json"))]  # left out ones too
+    places = sorted((config.out / "cells").rglob("*.json"))  # left out ones too
+    if damaged := damaged_files(config.out, [place.relative_to(config.out).as_posix() for place in places]):
+        raise StoreError(
+            f"{config.out / damaged[0]}: expected what the comparison wrote, found it changed. Put it back, or make it"
+            f" anew with `g2is verify {config.out} --repair`"
+        )
+    cells = [_read_own(config, place) for place in places]
     settings = config.model_dump(mode="json", exclude={"command", "out"})
     comparison = compare_cells(cells, grid, len(trials.pool), settings, environment(), trials.remarks)
     write_comparison(config.out, comparison)

@@ -39,9 +39,10 @@ from g2is.selection.core import CoreKnowledge
 from g2is.selection.record import Picks, Walk
 from g2is.store.digests import record_digests
 from g2is.store.files import read_json, remove, write_json, write_json_lines
-from g2is.store.fingerprint import flatten
+from g2is.store.fingerprint import digest, flatten
 
 SUMMARY, _WALK, _PICKS, _SET_ASIDE = "summary.json", "walk.json", "picks.json", "set_aside.jsonl"
+RUN = "run"  # the key of summary.json that says whose it is
 CHOSEN = (SELECTION, SCORES, _WALK, _PICKS, _SET_ASIDE)  # what choosing rows writes
 _NOT_COMPARED = ("command", "execution.", "store", "out")  # how and where, not what; runs of before say no command
 _KEPT_SECONDS = 20.0  # that a killed stage loses at most
@@ -70,6 +71,7 @@ class RunFolder:
     reporter: Reporter
     earlier_sittings: Sequence[Mapping[str, Any]] = ()
     earlier_counts: Mapping[str, Any] = field(default_factory=dict)
+    identity: str = ""  # of the run, by which its summary is known from another's
     seconds: dict[str, float] = field(default_factory=dict)
     counts: dict[str, Any] = field(default_factory=dict)
     split_batches: Sequence[Mapping[str, int]] = ()  # of this sitting: rows and tokens of those too large for memory
@@ -150,7 +152,8 @@ class RunFolder:
         sitting = {"seconds": self.seconds, "peak_memory_bytes": peak}
         if self.split_batches:
             sitting["split_batches"] = list(self.split_batches)
-        write_json(self.path / SUMMARY, {**self.counts, "sittings": [*self.earlier_sittings, sitting]})
+        kept = {**self.counts, RUN: self.identity, "sittings": [*self.earlier_sittings, sitting]}
+        write_json(self.path / SUMMARY, kept)
         return {**self.counts, **sitting}
 
 
@@ -181,7 +184,14 @@ def open_run(path: Path, config: Section, reporter: Reporter, *, selects: bool =
             work.write_settings(config)
         summary = path / SUMMARY
         earlier = read_json(summary) if summary.exists() else {}
-        yield RunFolder(work, reporter, earlier.pop("sittings", []), earlier)
+        earlier.pop(RUN, None)
+        yield RunFolder(work, reporter, earlier.pop("sittings", []), earlier, run_identity(work.settings))
+
+
+def run_identity(settings: Path) -> str:
+    """A hash of what the run of these settings is about, wherever it lies and however it is executed."""
+    values = _compared(load(settings), (*_NOT_COMPARED, "model.revision"))  # which runs of before do not say
+    return digest(values)
 
 
 def selection_digest(settings: SelectionConfig, *parts: bytes | str) -> str:

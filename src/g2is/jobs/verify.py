@@ -6,6 +6,7 @@ digests.json of their folder, chunks of rows in their shard's marker.
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from g2is.evaluation.table import read_answers
 from g2is.jobs.compare import compare_methods
 from g2is.jobs.evaluate import ANSWERS, RESULT, evaluate
 from g2is.jobs.findings import Damage, Findings, Mend, remover
-from g2is.jobs.run_folder import CHOSEN, SUMMARY
+from g2is.jobs.run_folder import CHOSEN, RUN, SUMMARY, run_identity
 from g2is.jobs.select import run
 from g2is.jobs.select_matrices import walk_matrices
 from g2is.jobs.train import train
@@ -32,7 +33,7 @@ from g2is.outputs.tables import SCORES, SELECTION
 from g2is.progress import Progress, Reporter, Silent
 from g2is.store.check_table import CHANGED
 from g2is.store.digests import DIGESTS, noted_text, record_digests
-from g2is.store.files import remove, write_text
+from g2is.store.files import read_json, remove, write_text
 from g2is.store.lock import locked
 from g2is.training.tune import ADAPTER, TRAINING, damaged_adapter
 
@@ -172,7 +173,10 @@ def _check_noted(folder: Path, findings: Findings, mend: Mend | None = None) -> 
     """Check what a folder's digests.json notes, and its summary; `mend` is what makes it good, if it is one for all."""
     findings.noted(folder, _holds, partial(_mend, folder) if mend is None else lambda _: mend)
     summary, what = folder / SUMMARY, "counts and times"
-    findings.sealed(summary, what, mend or remover(summary))
+    is_sound = findings.sealed(summary, what, mend or remover(summary))
+    with suppress(G2isError):  # settings that cannot be read: said already
+        if is_sound and read_json(summary).get(RUN, of := run_identity(folder / SETTINGS)) != of:
+            findings.add(summary, "that of another run", what, mend=mend or remover(summary))
     if (folder / SELECTION).exists() and not summary.exists():
         findings.add(summary, "gone", what, mend=mend or remover(summary))
 

@@ -16,6 +16,7 @@ from g2is.store.digests import DIGESTS, digest_of
 from g2is.store.files import read_json, write_bytes
 from g2is.store.fingerprint import digest
 from g2is.store.manifest import GRADIENTS, MANIFEST, MANIFEST_COPY, TARGET_SHARD_ROWS
+from g2is.store.markers import markers_in
 from g2is.store.moments import adapter_digest
 from g2is.warmup.train import SAMPLE
 
@@ -88,7 +89,7 @@ class _Store:
         manifest = self._manifest(of_manifest, [name for names in under.values() for name in names], adapters)
         for kind in _KINDS:
             table = folder / kind
-            if not table.is_dir() or not under[kind]:
+            if not markers_in(table):
                 continue
             if manifest is None:
                 self.findings.add(
@@ -96,8 +97,8 @@ class _Store:
                 )
                 continue
             expected = _expected(manifest, adapters) if adapters is not None else None
-            told = expected if expected in under[kind] else under[kind][0]
-            if adapters is not None and expected not in under[kind]:
+            told = next(iter(under[kind]), "") if expected is None or expected not in under[kind] else expected
+            if adapters is not None and under[kind] and expected not in under[kind]:
                 self.findings.add(
                     table / "markers",
                     f"rows made under {told}, while manifest and warm-up say {expected}",
