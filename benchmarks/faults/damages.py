@@ -59,7 +59,7 @@ def draw_cases(made: Made, number: int, seed: int) -> list[Case]:
         name: [file for file in contents(made.folder(name)) if not file.endswith(".lock")] for name in made.expected
     }
     while len(cases) < number:
-        folder, kind = names[len(cases) % len(names)], KINDS[len(cases) // len(names) % len(KINDS)]
+        folder, kind = names[len(cases) % len(names)], KINDS[(len(cases) + len(cases) // len(names)) % len(KINDS)]
         cases.append(Case(folder, draw.choice(files[folder]), kind, draw.randrange(2**31)))
     return cases
 
