@@ -6,7 +6,8 @@
     ├── ModelError                 a model, tokenizer, template or adapter that cannot be used as asked
     ├── MatrixError                a gradient matrix or graph file that cannot be walked
     ├── StoreError                 a store or run folder that is damaged, in use, or not writable
-    │   └── FingerprintError       a store made with other settings; names each differing key
+    │   ├── FingerprintError       a store made with other settings; names each differing key
+    │   └── UnreachableError       object storage that does not answer, for now; what was stored stays
     ├── SelectionError             a selection that cannot be made from what was given
     └── TooLittleMemoryError       work that did not fit in memory after some of it was done; that is kept
 
@@ -43,6 +44,10 @@ class StoreError(G2isError):
 
 class FingerprintError(StoreError):
     """A store made with other settings than those asked for; the message names each differing key."""
+
+
+class UnreachableError(StoreError):
+    """Object storage that does not answer, for now; what was stored stays."""
 
 
 class SelectionError(G2isError):

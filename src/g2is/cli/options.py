@@ -59,7 +59,13 @@ Budget = Annotated[
         show_default=False,
     ),
 ]
-Store = Annotated[Path | None, typer.Option(help="where gradients are kept for other runs to use; default OUT/store")]
+Store = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PLACE",
+        help="where gradients are kept for other runs to use: a folder, or s3://…, gs://…, az://…; default OUT/store",
+    ),
+]
 Adapter = Annotated[
     Path | None,
     typer.Option(help="your own LoRA checkpoint-N folder with its optimizer, in place of the warm-up"),

@@ -81,7 +81,7 @@ def show_stage(config: "Config", stage: str) -> None:
     taken = f" (none: the adapter of {config.warmup.adapter})" if stage == "warmup" and config.warmup.adapter else ""
     say(
         [
-            f"{stage} done{taken}: {config.store / stage}",
+            f"{stage} done{taken}: {config.store}/{stage}",
             "  `g2is select` (or the next stage's command) with the same arguments goes on from here",
         ]
     )

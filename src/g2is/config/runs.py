@@ -20,7 +20,7 @@ from g2is.config.parts import (
     WarmupConfig,
 )
 from g2is.config.representation import RepresentationConfig, check_read
-from g2is.config.section import AbsolutePath, Locations, OptionalLocations, Section
+from g2is.config.section import AbsolutePath, Locations, OptionalLocations, Section, StorePlace
 from g2is.config.selection import SelectionConfig
 from g2is.config.targets import check_shares, files_by_name
 from g2is.methods import GRADIENT, METHODS, NONE, SELECTORS, asked_form, selector_kind
@@ -33,7 +33,7 @@ class Config(Section):
     pool: Locations
     targets: dict[str, Locations]  # by name, walked in this order
     out: AbsolutePath
-    store: AbsolutePath
+    store: StorePlace
     model: ModelConfig
     examples: ExamplesConfig = ExamplesConfig()
     warmup: WarmupConfig = WarmupConfig()
@@ -93,6 +93,12 @@ class Config(Section):
                 f" found {form!r} (given, or the method's own); add it there, or give another selection.form"
             )
         return self
+
+    @property
+    def store_folder(self) -> Path:
+        """The store's folder; that of a URL is here once it is reached (`store/reach.py`)."""
+        assert isinstance(self.store, Path), f"{self.store} is not reached yet"
+        return self.store
 
     @property
     def pool_form(self) -> GammaForm:

@@ -1,5 +1,6 @@
 """What every part of the configuration is made of: its base, and where files lie."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,8 +11,35 @@ from g2is.methods import Section as Section
 
 HUB = "hf:"  # begins the location of a hub dataset
 
+SCHEMES = {"s3": "s3://BUCKET/PREFIX", "gs": "gs://BUCKET/PREFIX", "az": "az://CONTAINER/PREFIX"}  # of object storage
+_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):/")
+
+
+def _absolute(path: Path) -> Path:
+    if _URL.match(str(path)):
+        raise ValueError(
+            f"expected a file or folder of this machine, found {path}, which looks like a URL; of what g2is writes only"
+            " the store (--store) may lie in object storage"
+        )
+    return path.expanduser().absolute()
+
+
+def _store_place(value: Any) -> Any:
+    """A folder as an absolute path, a URL as it is, without a slash at its end."""
+    url = _URL.match(str(value)) if isinstance(value, str | Path) else None
+    if url is None:
+        return _absolute(Path(value)) if isinstance(value, str | Path) else value
+    scheme, (bucket, _, prefix) = url["scheme"], str(value).partition("://")[2].rstrip("/").partition("/")
+    strange = any(part in ("", ".", "..") for part in prefix.split("/")) if prefix else False
+    if isinstance(value, Path) or scheme not in SCHEMES or not bucket or strange or re.search(r"[?#\s\\]", str(value)):
+        hint = "; give a URL as text: a Path makes one slash of two" if isinstance(value, Path) else ""
+        raise ValueError(f"expected a folder, or {', '.join(SCHEMES.values())}, found {str(value)!r}{hint}")
+    return str(value).rstrip("/")
+
+
 # config.yaml is replayed from any folder
-AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+StorePlace = Annotated[Path | str, BeforeValidator(_store_place)]  # a path, or the URL of object storage as text
 
 
 def _located(location: str) -> str:

@@ -77,7 +77,7 @@ def write_demo_sample(folder: Path) -> None:
 
 def read_tables(prepared: Prepared, out: Path) -> tuple[ExampleTable, TestRows]:
     """The sample's pool and test rows as tokens."""
-    config, renderer, cache = prepared.config, prepared.renderer, prepared.config.store / "examples"
+    config, renderer, cache = prepared.config, prepared.renderer, prepared.config.store_folder / "examples"
     pool, test = (str(out / "sample" / name) for name in (POOL_FILE, TEST_FILE))
     table = tokenize_files(find_sources([pool]), renderer, config.examples, cache)
     return table, read_test([test], config.examples, renderer, prepared.tokenizer, cache, Silent())

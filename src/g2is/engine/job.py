@@ -16,7 +16,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$
 class ShardJob:
     """One shard that is to be made and stored, for whoever has prepared for the same command, in any process.
 
-    `store` is the store's folder, `representation` (gradients or another's name) and `kind` the table in it, and
+    `store` is the store's folder or URL, `representation` (gradients or another's name) and `kind` the table in it, and
     `fingerprint` the digest that its shards carry. Gradients are taken under `checkpoints`, as the Γ `forms`; other
     representations know neither. `number` is the shard's in the table's plan, and `rows` are positions in the table of
     examples that the command has read: the pool without what was excluded, or all targets joined.

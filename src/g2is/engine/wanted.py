@@ -14,6 +14,7 @@ import numpy as np
 from g2is.engine.job import Engine, ShardJob
 from g2is.errors import StoreError
 from g2is.model.batches import Row
+from g2is.store.elsewhere import name_of
 from g2is.store.manifest import Kind
 from g2is.store.matrix import RowTable
 from g2is.store.plan import PlannedShard
@@ -92,7 +93,7 @@ class WantedRows:
     def _table(self) -> dict[str, Any]:
         """What all of the table's jobs say alike."""
         return {
-            "store": str(self.store),
+            "store": name_of(self.store),
             "representation": self.representation,
             "kind": self.kind,
             "fingerprint": self.table.fingerprint,

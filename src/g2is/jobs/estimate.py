@@ -22,6 +22,7 @@ from g2is.model.parameters import trainable_parameters
 from g2is.progress import Reporter
 from g2is.selection.budget import Budget
 from g2is.store.manifest import check_store
+from g2is.store.reach import looked_at
 from g2is.warmup.imported import read_checkpoint
 from g2is.warmup.train import sample_size
 
@@ -63,15 +64,16 @@ class Estimate:
 def estimate(config: Config, reporter: Reporter) -> Estimate:
     """Read both files and the model's settings. Raises what the run would raise of files, model, budget and store."""
     BUILT_IN_ONLY.check(config.selection)
-    prepared = prepare(config, reporter)
-    config = prepared.config
-    measures = config.selection.representation == GRADIENT
-    check_store(config.store, prepared.fingerprint if measures else None)
+    with looked_at(config.store) as store:
+        prepared = prepare(config.model_copy(update={"store": store}), reporter)
+        measures = config.selection.representation == GRADIENT
+        check_store(store, prepared.fingerprint if measures else None)
+        exists = store.exists()
     with tempfile.TemporaryDirectory() as scratch:
-        return _forecast(prepared, read_inputs(prepared, Path(scratch), reporter))
+        return _forecast(prepared, read_inputs(prepared, Path(scratch), reporter), exists)
 
 
-def _forecast(prepared: Prepared, examples: Examples) -> Estimate:
+def _forecast(prepared: Prepared, examples: Examples, store_exists: bool) -> Estimate:
     config, pool = prepared.config, examples.pool
     plan = plan_for(config.selection, examples)
     measures = config.selection.representation == GRADIENT
@@ -108,5 +110,5 @@ def _forecast(prepared: Prepared, examples: Examples) -> Estimate:
         dim=dim,
         gradient_bytes=num_rows * dim * _BYTES_A_COORDINATE * num_checkpoints,
         flops=4.0 * num_parameters * num_tokens * num_checkpoints if measures else 0.0,
-        store_exists=config.store.exists(),
+        store_exists=store_exists,
     )

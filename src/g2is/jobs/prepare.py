@@ -79,7 +79,7 @@ def _with_stored_forms(config: Config) -> Config:
 
     So a store made for some methods serves each of them. Forms that were asked for and that it lacks stay as they are.
     """
-    stored, gradients = stored_forms(config.store), config.gradients
+    stored, gradients = stored_forms(config.store_folder), config.gradients
     lacks = "forms" in gradients.model_fields_set and not set(gradients.forms) <= set(stored)
     if lacks or config.pool_form not in stored:
         return config

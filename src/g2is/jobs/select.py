@@ -50,6 +50,7 @@ from g2is.selection.plan import Plan
 from g2is.store.digests import damaged_files, record_digests
 from g2is.store.files import remove
 from g2is.store.manifest import Store, open_store
+from g2is.store.reach import reached
 from g2is.warmup.imported import adapter_notices, imported_summary, keep_checkpoint, read_checkpoint
 from g2is.warmup.train import Checkpoint, draw_rows, drawn_keys, finished_warmup, train_warmup
 
@@ -120,12 +121,12 @@ def _open(
     with ExitStack() as held:
         folder = held.enter_context(open_run(config.out, config, reporter or Silent(), selects=selects))
         with folder.removed_on_error():
-            prepared = prepare(config, folder)
+            path = held.enter_context(reached(config.store, folder))
+            prepared = prepare(config.model_copy(update={"store": path}), folder)
             made_with = prepared.fingerprint if measures else None
-            config = prepared.config
-            store = held.enter_context(open_store(config.store, made_with, config.execution.shard_rows))
+            store = held.enter_context(open_store(path, made_with, config.execution.shard_rows))
         if not store.writable:
-            folder.notice(f"{store.path}: read-only; it is used as it is, and nothing is written to it")
+            folder.notice(f"{store.name}: read-only; it is used as it is, and nothing is written to it")
         yield prepared, store, folder
 
 

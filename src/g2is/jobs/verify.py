@@ -157,14 +157,14 @@ def _check_work(path: Path, findings: Findings) -> None:
         _check_cell(cell, path, findings)
     for settings in sorted((path / "selections").rglob(SETTINGS)):
         _check_noted(settings.parent, findings, remover(settings.parent))  # its cell is there, or makes it anew
-    stores = sorted((path / "store").glob("seed-*"))
-    if isinstance(config, Config):
-        stores.append(_store_of(path, config))
-    for store in stores:
+    for store in sorted((path / "store").glob("seed-*")):
         check_store(store, findings)
+    store_of_run = _store_of(path, config) if isinstance(config, Config) else None
+    if isinstance(store_of_run, Path):
+        check_store(store_of_run, findings)
 
 
-def _store_of(path: Path, config: Config) -> Path:
+def _store_of(path: Path, config: Config) -> Path | str:
     """A run's store: in its folder, wherever that was moved to, or where its settings say."""
     return path / "store" if is_store(path / "store") else config.store
 

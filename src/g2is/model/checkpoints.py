@@ -16,6 +16,7 @@ import numpy as np
 from g2is.errors import StoreError, may_not_be_read
 from g2is.model.batches import Row
 from g2is.store.digests import digest_of
+from g2is.store.elsewhere import elsewhere, keep
 from g2is.store.files import fsync, read_json, remove, write_json
 
 COMPLETE = "complete"
@@ -35,7 +36,10 @@ def digest_of_rows(rows: Sequence[Row]) -> str:
 def seal(checkpoint: Path, rows_digest: str) -> None:
     """Make the checkpoint durable, and mark it as complete with the digests of its files and of its training's rows."""
     fsync(checkpoint)
+    keep(checkpoint, checkpoint)
     write_json(checkpoint / COMPLETE, {_ROWS: rows_digest, **_digests(checkpoint)})
+    if (of := elsewhere(checkpoint)) is not None:
+        of.forget_gone(checkpoint.parent)  # the Trainer removes older ones by itself
 
 
 def keep_sound(folder: Path, rows_digest: str, notice: Callable[[str], None]) -> Path | None:

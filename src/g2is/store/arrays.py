@@ -1,7 +1,7 @@
 """The Zarr v3 arrays of a table: a chunk is a shard, with crc32c and no compression, for gradients do not compress.
 
-An array is `zarr.json` and `c/NUMBER/0…`. Zarr writes each of these files under another name and renames it, so two
-processes that make an array at a time, each as long as the plan says, make the same one.
+An array is `zarr.json` and `c/NUMBER/0…`; in object storage, objects of these keys and bytes. Zarr writes each of these
+files under another name and renames it, so two processes that make an array at a time, each as long as the plan says, make the same one.
 """
 
 from pathlib import Path
@@ -13,6 +13,7 @@ from zarr.errors import ContainsArrayError
 
 from g2is.config.strict import special_kind
 from g2is.errors import StoreError, first_line, may_not_be_read, pass_on_too_little_memory
+from g2is.store.elsewhere import elsewhere, keep
 from g2is.store.files import fsync, fsync_folder
 
 METADATA = "zarr.json"
@@ -92,15 +93,19 @@ def write_chunk(array: zarr.Array, folder: Path, shard: int, rows: np.ndarray) -
     fsync(chunk)
     fsync_folder(chunk.parent)
     fsync(folder / METADATA)
+    keep(folder / METADATA, folder / METADATA)
+    for file in _files(chunk):
+        keep(file, file)
 
 
 def chunks_without(path: Path, shards: set[int]) -> list[Path]:
     """The chunks of all arrays below `path` that are of none of `shards`."""
     found = []
     for folder in arrays_below(path):
-        chunks = folder / "c"
-        if chunks.is_dir():
-            found += [chunk for chunk in chunks.iterdir() if chunk.name.isdigit() and int(chunk.name) not in shards]
+        chunks, of = folder / "c", elsewhere(folder)
+        names = {chunk.name for chunk in chunks.iterdir()} if chunks.is_dir() else set[str]()
+        names |= of.names(chunks) if of is not None else set()
+        found += [chunks / name for name in sorted(names) if name.isdigit() and int(name) not in shards]
     return found
 
 
@@ -108,3 +113,8 @@ def _resize(array: zarr.Array, folder: Path, length: int) -> None:
     array.resize((length, *array.shape[1:]))
     fsync(folder / METADATA)
     fsync_folder(folder)
+    keep(folder / METADATA, folder / METADATA)
+
+
+def _files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]

@@ -15,6 +15,7 @@ from typing import Any
 
 from g2is.config.strict import parse_json, read_text_file
 from g2is.errors import StoreError, may_not_be_read, pass_on_too_little_memory
+from g2is.store.elsewhere import elsewhere, keep
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DIGEST = "digest"
@@ -53,22 +54,23 @@ def _errno(error: Exception, path: Path) -> int | None:
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a temporary file (or folder) beside `path`, make it durable, then rename it into place.
 
-    If `write` fails, nothing is left. The caller holds the folder's lock: the temporary name is the same every time, so
+    If `write` fails, nothing is left. A store elsewhere has it before it has its name here. The caller holds the folder's lock: the temporary name is the same every time, so
     that a killed process's leftover is overwritten by the next. A folder of that name goes just before, for the system
     renames no folder onto a full one: a kill in between leaves none, and what calls this makes it again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.partial")
-    remove(temporary)
+    remove_here(temporary)
     try:
         with naming_full_disk(path):
             write(temporary)
             fsync(temporary)
             if path.is_dir():
                 remove(path)
+            keep(temporary, path)
             temporary.replace(path)
     except BaseException:
-        remove(temporary)
+        remove_here(temporary)
         raise
     fsync_folder(path.parent)
 
@@ -185,10 +187,17 @@ def fsync_folder(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or folder if it is there."""
+    """Remove a file or folder if it is there; of a store elsewhere, there first."""
+    if (of := elsewhere(path)) is not None:
+        of.forget(path)
+    remove_here(path)
+
+
+def remove_here(path: Path) -> None:
+    """Remove a file or folder of this machine if it is there."""
     if path.is_dir() and not path.is_symlink():
         for child in path.iterdir():
-            remove(child)
+            remove_here(child)
         path.rmdir()
     elif os.path.lexists(path):  # asked first: a read-only file system refuses to remove even what is not there
         path.unlink(missing_ok=True)

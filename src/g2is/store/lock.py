@@ -16,10 +16,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from g2is.errors import G2isError, StoreError, TooLittleMemoryError
+from g2is.errors import G2isError, StoreError, TooLittleMemoryError, UnreachableError
 from g2is.progress import Reporter
 from g2is.store.files import naming_full_disk, remove
 
@@ -38,6 +39,11 @@ def waiting(reporter: Reporter | None) -> Iterator[None]:
         yield
     finally:
         _waits.reset(before)
+
+
+def waits() -> bool:
+    """Whether a folder in use is waited for."""
+    return _waits.get() is not None
 
 
 @contextmanager
@@ -88,12 +94,12 @@ def locked(folder: Path, what: str) -> Iterator[bool]:
 def removed_on_error(folder: Path, new: bool) -> Iterator[None]:
     """Leave nothing of a new folder behind if what it was made for turns out to be unusable.
 
-    What too little memory stopped is not: where there is more, it goes on.
+    What too little memory or a lost connection stopped is not: it goes on when there is more, or it is back.
     """
     try:
         yield
     except G2isError as error:
-        if new and not isinstance(error, TooLittleMemoryError):
+        if new and not isinstance(error, TooLittleMemoryError | UnreachableError):
             remove(folder)
         raise
 
@@ -154,29 +160,67 @@ def _is_lock_of(folder: Path, handle: int) -> bool:
 
 
 def _say_who(handle: int) -> None:
-    program = Path(sys.argv[0]).name
-    command = " ".join(["g2is", *sys.argv[1:2]]) if program in ("g2is", "__main__.py") else program or "python"
-    since = datetime.now().astimezone().isoformat(" ", "seconds")
-    who = {"command": command, "pid": os.getpid(), "host": socket.gethostname(), "since": since}
     with suppress(OSError):  # a full disk: the lock holds all the same
         os.ftruncate(handle, 0)
-        os.pwrite(handle, (json.dumps(who) + "\n").encode(), 0)
+        os.pwrite(handle, (json.dumps(this_process()) + "\n").encode(), 0)
 
 
 def _holder(folder: Path) -> str:
     """Who holds a folder, in brackets; nothing where it is not known, or the file has the words of one that died."""
     try:
         with (folder / _LOCK).open("rb") as file:
-            who = json.loads(file.read(_MOST_WORDS))
-        command, pid, host, since = str(who["command"]), int(who["pid"]), str(who["host"]), str(who["since"])
-    except (OSError, ValueError, TypeError, LookupError, OverflowError):
+            holder = Holder.read(file.read(_MOST_WORDS))
+    except OSError:
         return ""
-    return f" ({command}, process {pid} on {host}, since {since})" if _may_live(pid, host) else ""
+    return "" if holder is None or (holder.host == socket.gethostname() and not _lives(holder.pid)) else f" ({holder})"
 
 
-def _may_live(pid: int, host: str) -> bool:
-    if host != socket.gethostname():
-        return True
+@dataclass(frozen=True)
+class Holder:
+    """Who says in a lock to hold it. `machine` is the running system and its table of processes, if it is said."""
+
+    command: str
+    pid: int
+    host: str
+    since: str
+    machine: str = ""
+
+    @staticmethod
+    def read(content: bytes) -> "Holder | None":
+        """Who a lock's `content` names; None if nobody, or it is not as `this_process` says it."""
+        try:
+            who = json.loads(content)
+            machine = str(who.get("machine", ""))
+            return Holder(str(who["command"]), int(who["pid"]), str(who["host"]), str(who["since"]), machine)
+        except (ValueError, TypeError, LookupError, AttributeError, OverflowError):
+            return None
+
+    def __str__(self) -> str:
+        return f"{self.command}, process {self.pid} on {self.host}, since {self.since}"
+
+    def is_dead(self) -> bool:
+        """Whether this machine, which would know the process, has none of that number."""
+        return bool(self.machine) and self.machine == this_machine() and not _lives(self.pid)
+
+
+def this_process() -> dict[str, str | int]:
+    """What a lock says of this process."""
+    program = Path(sys.argv[0]).name
+    command = " ".join(["g2is", *sys.argv[1:2]]) if program in ("g2is", "__main__.py") else program or "python"
+    since = datetime.now().astimezone().isoformat(" ", "seconds")
+    return {"command": command, "pid": os.getpid(), "host": socket.gethostname(), "since": since}
+
+
+def this_machine() -> str:
+    """What tells this running system and its table of processes from any other; nothing where that is not known."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"  # containers of one host number processes each for itself
+    except OSError:
+        return ""
+
+
+def _lives(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except PermissionError:  # another user's

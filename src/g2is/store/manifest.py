@@ -15,13 +15,14 @@ NAME/target/
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from g2is.config import ExecutionConfig
 from g2is.errors import StoreError
+from g2is.store.elsewhere import elsewhere, name_of
 from g2is.store.files import as_json, read_json, write_json
 from g2is.store.fingerprint import Fingerprint, check_same, digest
 from g2is.store.given import part
@@ -56,7 +57,7 @@ class Store:
     def check_writable(self, lacks: str) -> None:
         """Raise StoreError if the store cannot be written to: it `lacks` something that the command needs."""
         if not self.writable:
-            raise StoreError(f"{self.path}: expected {lacks} in a store that is read-only, found none. {TO_WRITE}")
+            raise StoreError(f"{self.name}: expected {lacks} in a store that is read-only, found none. {TO_WRITE}")
 
     def removed_on_error(self) -> AbstractContextManager[None]:
         """While the input is still being read: a store that was made for unusable input goes again."""
@@ -73,6 +74,11 @@ class Store:
             return self
         _write_manifest(self.path, {**read_json(self.path / MANIFEST), "shard_rows": most})
         return replace(self, shard_rows=most)
+
+    @property
+    def name(self) -> str:
+        """What people and other machines know it by: its folder, or its URL."""
+        return name_of(self.path)
 
     @property
     def examples(self) -> Path:
@@ -123,16 +129,17 @@ def open_store(path: Path, fingerprint: Fingerprint | None, shard_rows: int) -> 
 
     A store keeps the shard length it was started with: that is layout and changes no row. `fingerprint` None is for a
     run without gradients: those that the store may hold, and what they were made with, are left as they are. A store
-    whose folder this user cannot write to is opened to be read, and not held. Raises
+    whose folder this user cannot write to is opened to be read, and not held; one elsewhere whoever reached it holds
+    (`reach.py`). Raises
     FingerprintError naming each differing key if it holds work done with other settings, StoreError if it is in use or
     no store.
     """
     check_store(path, fingerprint)
-    manifest = path / MANIFEST
-    if manifest.exists() and not os.access(path, os.W_OK):
+    manifest, of = path / MANIFEST, elsewhere(path)
+    if manifest.exists() and not (os.access(path, os.W_OK) and (of is None or of.writable)):
         yield Store(path, fingerprint or {}, _shard_rows(manifest), new=False, writable=False)
         return
-    with locked(path, "store") as new:
+    with locked(path, "store") if of is None else nullcontext(of.new) as new:
         if _holds_work(path):
             check_store(path, fingerprint)  # again: now no other process can change it
             shard_rows = _shard_rows(manifest)

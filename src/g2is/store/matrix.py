@@ -19,7 +19,7 @@ says from its first shard on. So processes may write different shards of one pla
 but what each would write the same.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count, islice, pairwise
 from pathlib import Path
@@ -37,6 +37,7 @@ from g2is.store.arrays import (
     open_or_make_array,
     write_chunk,
 )
+from g2is.store.elsewhere import elsewhere
 from g2is.store.files import remove
 from g2is.store.markers import (
     Marker,
@@ -49,6 +50,7 @@ from g2is.store.markers import (
 )
 from g2is.store.plan import PLAN, PlannedShard, ShardPlan, cut_shards, missing_rows, read_plan, write_plan
 
+_FETCHED = 64  # chunks of a store elsewhere that are brought before they are read
 TO_WRITE = "Make the store one that can be written to, or copy it (cp -r) and name the copy as --store"
 
 
@@ -81,6 +83,8 @@ class RowTable:
         self._markers: dict[int, Marker] = {}
         self._checked: set[int] = set()  # shards with one checksum of all arrays, once that is found right
         self._planned: Mapping[int, np.ndarray] | None = None  # keys by number, once the plan is read or made
+        if (of := elsewhere(path)) is not None:
+            of.look(path)
         for marker in markers_in(path):
             if int(marker.stem) not in without:
                 self._markers[int(marker.stem)] = read_marker(marker, fingerprint, shard_rows)
@@ -108,6 +112,7 @@ class RowTable:
         if not self._markers:
             return {}
         array = open_array(self.path / "key")
+        self._fetch("key", self._markers, array.ndim)
         found: dict[bytes, int] = {}
         for shard, marker in sorted(self._markers.items()):
             for offset, key in enumerate(self.chunk("key", shard, array)[: marker.num_rows]):
@@ -225,6 +230,10 @@ class RowTable:
         order = np.argsort(shard_of, kind="stable")
         bounds = np.searchsorted(shard_of[order], np.arange(shard_of.max(initial=-1) + 2))
         for shard, (low, high) in enumerate(pairwise(bounds)):
+            if shard % _FETCHED == 0:
+                self._fetch(
+                    name, np.unique(shard_of[order[low : bounds[shard : shard + _FETCHED + 1][-1]]]), array.ndim
+                )
             if low < high:
                 wanted = order[low:high]
                 out[wanted] = self.chunk(name, shard, array)[positions[wanted] - shard * self.shard_rows]
@@ -234,9 +243,25 @@ class RowTable:
     def chunk(self, name: str, shard: int, array: zarr.Array | None = None) -> np.ndarray:
         """The rows (shard_rows, …) of a shard, which are those that were written. Raises StoreError if they are not.
 
-        `array` is that of the name, opened here if not given.
+        `array` is that of the name, opened here if not given. A damaged copy of one elsewhere is fetched again.
         """
         array = open_array(self.path / name) if array is None else array
+        if (of := elsewhere(self.path)) is None:
+            return self._chunk(name, shard, array)
+        place = self.chunk_place(name, shard, array.ndim)
+        of.fetch([place])
+        try:
+            return self._chunk(name, shard, array)
+        except StoreError:
+            of.fetch_again(place)
+            return self._chunk(name, shard, array)
+
+    def _fetch(self, name: str, shards: Iterable[int], num_dimensions: int) -> None:
+        """Bring chunks of a table that lies elsewhere here, several at once."""
+        if (of := elsewhere(self.path)) is not None:
+            of.fetch(self.chunk_place(name, int(shard), num_dimensions) for shard in shards)
+
+    def _chunk(self, name: str, shard: int, array: zarr.Array) -> np.ndarray:
         start = shard * self.shard_rows
         place = self.chunk_place(name, shard, array.ndim)
         try:

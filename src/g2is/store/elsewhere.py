@@ -1,0 +1,73 @@
+"""Folders of this machine that stand for a store elsewhere: what is kept in one is kept there first.
+
+A store in object storage has a folder here that mirrors it (`mirror.py`), so that all that works on a store works on
+files. What makes a file durable, or removes it, asks here whether it is such a folder's; for a store on a disk that is
+one look at an empty list.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+
+class Elsewhere(Protocol):
+    """What a folder `root` stands for; `new` if there was nothing, not `writable` if it may only be read."""
+
+    root: Path
+    url: str
+    new: bool
+    writable: bool
+
+    def keep(self, written: Path, place: Path) -> None:
+        """Store the file `written`, or all files of that folder, as what lies at `place`."""
+
+    def forget(self, place: Path) -> None:
+        """Remove the file, or all files of the folder, at `place`."""
+
+    def forget_gone(self, folder: Path) -> None:
+        """Remove what lies in `folder` there and no longer here."""
+
+    def look(self, folder: Path) -> None:
+        """Learn what others have stored in `folder` meanwhile."""
+
+    def fetch(self, places: Iterable[Path]) -> None:
+        """Bring those of the files at `places` here that are not here and exist."""
+
+    def fetch_again(self, place: Path) -> None:
+        """Bring the file at `place` here in place of the one that is here."""
+
+    def names(self, folder: Path) -> set[str]:
+        """What lies in `folder` there, as far as it was looked at."""
+
+
+_reached: list[Elsewhere] = []
+
+
+def elsewhere(path: Path) -> Elsewhere | None:
+    """What the folder that `path` lies in stands for; None if it is a folder of its own."""
+    return next((of for of in _reached if path.is_relative_to(of.root)), None) if _reached else None
+
+
+def add(reached: Elsewhere) -> None:
+    """From now on, files below the root of `reached` are kept there."""
+    _reached.append(reached)
+
+
+def remove(reached: Elsewhere) -> None:
+    """From now on they are not."""
+    _reached.remove(reached)
+
+
+def keep(written: Path, place: Path) -> None:
+    """Store `written` as what lies at `place`, where that stands for something elsewhere."""
+    if (of := elsewhere(place)) is not None:
+        of.keep(written, place)
+
+
+def name_of(path: Path) -> str:
+    """What people and other machines know the file or folder `path` by."""
+    of = elsewhere(path)
+    if of is None:
+        return str(path)
+    below = path.relative_to(of.root).as_posix()
+    return of.url if below == "." else f"{of.url}/{below}"

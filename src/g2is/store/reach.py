@@ -1,0 +1,122 @@
+"""Where a store is: a folder of this machine, or below a URL of object storage, with a folder here that mirrors it.
+
+CACHE = $G2IS_CACHE, else $XDG_CACHE_HOME/g2is, else ~/.cache/g2is    may be removed when no command runs
+"""
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from g2is.errors import G2isError, StoreError
+from g2is.progress import Reporter
+from g2is.store import elsewhere
+from g2is.store.lease import Lease
+from g2is.store.lock import locked, waits
+from g2is.store.manifest import MANIFEST, MANIFEST_COPY
+from g2is.store.mirror import Mirror
+from g2is.store.objects import ENDPOINTS, Bucket, NoLeaveError
+
+_LOOKED_AT = (MANIFEST, "warmup/sample.json", "warmup/complete.json")
+
+
+@contextmanager
+def reached(store: Path | str, reporter: Reporter) -> Iterator[Path]:
+    """The folder of a store; one of a URL is held for this process, and mirrored here until this ends.
+
+    One that this user may not write to is mirrored to be read, and not held. Raises StoreError if another process holds
+    it and it is not to be waited for, if it cannot be reached, or there are other objects than a store's.
+    """
+    if isinstance(store, Path):
+        yield store
+        return
+    bucket = Bucket(store)
+    folder = _folder_of(bucket)
+    lease, mirror = Lease(bucket), Mirror(bucket, folder, lambda: lease.check())
+    with ExitStack() as held, _named(mirror):
+        held.enter_context(locked(mirror.root, "store"))
+        held.callback(lambda: lease.release(remove=mirror.is_empty()))
+        try:
+            lease.take(reporter, waits())
+        except NoLeaveError:
+            if MANIFEST not in bucket.find():
+                raise
+            mirror.writable = False
+        _check_is_store(bucket.url, bucket.find())
+        with reporter.stage("fetch store", "bytes") as progress:
+            mirror.bring(progress, sweep=mirror.writable)
+        elsewhere.add(mirror)
+        held.callback(elsewhere.remove, mirror)
+        yield mirror.root
+
+
+@contextmanager
+def joined(store: Path | str, reporter: Reporter) -> Iterator[Path]:
+    """The folder of a store that another process holds, on whose behalf this one writes planned shards."""
+    if isinstance(store, Path):
+        yield store
+        return
+    bucket = Bucket(store)
+    mirror = Mirror(bucket, _folder_of(bucket), lambda: None)
+    with _named(mirror):
+        with reporter.stage("fetch store", "bytes") as progress:
+            mirror.bring(progress, sweep=False)
+        elsewhere.add(mirror)
+        try:
+            yield mirror.root
+        finally:
+            elsewhere.remove(mirror)
+
+
+@contextmanager
+def looked_at(store: Path | str) -> Iterator[Path]:
+    """A folder with what a store says it was made with, of one that is neither held nor written to."""
+    if isinstance(store, Path):
+        yield store
+        return
+    bucket = Bucket(store)
+    found = bucket.find()
+    _check_is_store(bucket.url, found)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "store"
+        for name in _LOOKED_AT:
+            if name in found:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                bucket.get_to(name, folder / name)
+        try:
+            yield folder
+        except G2isError as error:
+            error.args = (str(error).replace(str(folder), bucket.url),)
+            raise
+
+
+@contextmanager
+def _named(mirror: Mirror) -> Iterator[None]:
+    """Messages name the store, not the folder that mirrors it."""
+    try:
+        yield
+    except G2isError as error:
+        error.args = (str(error).replace(str(mirror.root), mirror.url),)
+        raise
+
+
+def _folder_of(bucket: Bucket) -> Path:
+    """Where the store of a URL is mirrored: one folder for each URL on each server."""
+    cache = os.environ.get("G2IS_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "g2is")
+    known_by = [bucket.url, *(os.environ.get(name, "") for name in ENDPOINTS)]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", bucket.url)[:80]
+    mark = hashlib.blake2b("\0".join(known_by).encode(), digest_size=8).hexdigest()
+    return Path(cache).expanduser().absolute() / "stores" / f"{name}-{mark}"
+
+
+def _check_is_store(url: str, found: Collection[str]) -> None:
+    """Before anything is fetched: a bucket may be large, and not a store."""
+    others = [key for key in found if not key.rpartition("/")[2].startswith(".")]
+    if others and not {MANIFEST, MANIFEST_COPY} & set(others):
+        raise StoreError(
+            f"{url}: expected a g2is store or nothing, found other objects ({others[0]}"
+            f"{f' and {len(others) - 1} more' if len(others) > 1 else ''}); name another --store"
+        )
