@@ -197,7 +197,7 @@ def _choose(config: CompareConfig, trials: Trials, key: Key, reporter: Reporter)
 def _select(config: CompareConfig, trials: Trials, key: Key, reporter: Reporter) -> _Chosen:
     """The selection of a cell, in a run folder of its own; a representation costs what it took when it was made."""
     of_cell = run_config(config, key, [key.target])
-    of_store = of_cell.store, of_cell.selection.representation
+    of_store = of_cell.store_folder, of_cell.selection.representation
     if of_store in trials.broken:
         raise trials.broken[of_store]
     try:
@@ -212,7 +212,7 @@ def _select(config: CompareConfig, trials: Trials, key: Key, reporter: Reporter)
     assert results.selection is not None
     taken = seconds_by_stage(of_cell.out)  # in a sitting that was stopped before the cell was made, too
     seconds = {"select": round(sum(taken.get(stage, 0.0) for stage in OF_SELECTING), 2)}
-    represent = trials.keep_cost(of_cell.store, of_cell.selection.representation, of_cell.out)
+    represent = trials.keep_cost(of_cell.store_folder, of_cell.selection.representation, of_cell.out)
     if represent is not None:
         seconds["represent"] = represent
     return _Chosen(np.sort(results.selection.rows), config.tuning.epochs, seconds)

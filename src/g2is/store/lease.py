@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from g2is.errors import G2isError, StoreError
 from g2is.progress import Reporter
 from g2is.store.lock import Holder, this_machine, this_process
-from g2is.store.objects import Bucket, Changed, Object
+from g2is.store.objects import Bucket, ChangedError, Object
 
 LOCK = ".lock"
 BEAT = 15.0  # seconds between two renewals
@@ -97,7 +97,7 @@ class Lease:
             return
         try:
             if self._held is not None and not self._lost:
-                with suppress(Changed, G2isError):
+                with suppress(ChangedError, G2isError):
                     self._bucket.put(LOCK, b"", over=self._held)
                     if remove:
                         self._bucket.delete([LOCK])
@@ -108,7 +108,7 @@ class Lease:
     def _put(self, over: Object | None) -> bool:
         try:
             self._held = self._bucket.put(LOCK, self._content(), over=over, new=over is None)
-        except Changed:
+        except ChangedError:
             return False
         self._renewed = time.monotonic()
         return True
@@ -119,7 +119,7 @@ class Lease:
                 try:
                     self._held = self._bucket.put(LOCK, self._content(), over=self._held)
                     self._renewed = time.monotonic()
-                except Changed:
+                except ChangedError:
                     self._look_who_has_it()
 
     def _look_who_has_it(self) -> None:

@@ -182,9 +182,9 @@ class Mirror:
         self._check_writable()
         digest = "" if _is_chunk(key) else digest_of(file)
         known, there = self._known.get(key), self._listed.get(key)
-        if known is not None and there is not None and digest and digest == known.digest:
-            if known.version == there.version:
-                return  # it is there
+        is_known = known is not None and there is not None and known.version == there.version
+        if is_known and digest and digest == known.digest:
+            return  # it is there
         of = self._bucket.put(key, file)
         self._note(key, of, digest)
 

@@ -34,7 +34,7 @@ _CREDENTIALS = {
 _NO_CREDENTIALS = ("169.254.169.254", "metadata.google.internal", "missing account", "account must be specified")
 
 
-class Changed(Exception):
+class ChangedError(Exception):
     """An object is there that was not to be, or another than was named."""
 
 
@@ -104,7 +104,7 @@ class Bucket:
     def put(self, key: str, content: bytes | Path, over: Object | None = None, new: bool = False) -> Object:
         """Store an object, whole or not at all.
 
-        Raises Changed if it is to be `new` and is there already, or is to be put `over` one that it no longer is.
+        Raises ChangedError if it is to be `new` and is there already, or is to be put `over` one that it no longer is.
         """
         options: dict[str, Any] = {}
         if new:
@@ -116,7 +116,7 @@ class Bucket:
             try:
                 done = self._obstore.put(self._store, key, content, **options)
             except (self._errors.AlreadyExistsError, self._errors.PreconditionError):
-                raise Changed(key) from None
+                raise ChangedError(key) from None
         return _object(done, len(content) if isinstance(content, bytes) else content.stat().st_size)
 
     def get(self, key: str) -> tuple[bytes, Object]:
@@ -156,7 +156,7 @@ class Bucket:
             if "NoSuchBucket" not in str(error):
                 raise
             raise self._no_bucket() from None
-        except (StoreError, Changed, OSError):  # an OSError is of a file of this machine
+        except (StoreError, ChangedError, OSError):  # an OSError is of a file of this machine
             raise
         except (self._errors.BaseError, ValueError, TypeError, ImportError, RuntimeError) as error:
             raise self._message(error, done, place) from None
