@@ -8,10 +8,12 @@ the plan, which names each row by its content.
 import json
 import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 
 import torch
 
@@ -62,28 +64,37 @@ def open_worker(
 
 
 class TableWorker:
-    """Makes the shards of any table of one command; what that needs is opened with the first job that asks for it."""
+    """Makes the shards of any table of one command; what that needs is opened with the first job that asks for it.
+
+    Where several threads make shards, one is computed at a time, while others are read or written.
+    """
 
     def __init__(self, prepared: Prepared, examples: Examples, notice: Notice, own: Representation | None) -> None:
         """Everything is found and read, but for the weights of a model."""
         self._prepared, self._examples, self._notice, self._own = prepared, examples, notice, own
         self._tables: dict[str, tuple[Mapping[Kind, WantedRows], WorkOf]] = {}
+        self._reading, self._writing = Lock(), Lock()
+        # all of it in one thread, for each that computes would have threads of its own for it
+        self._computing = ThreadPoolExecutor(1, "g2is shard", torch.set_num_threads, (torch.get_num_threads(),))
 
     def make(self, job: ShardJob, add: Callable[[int], None]) -> None:
         """As every `Worker`. Raises StoreError where the job is of another command."""
-        wanted, work_of = self._open(job)
+        with self._reading:
+            if job.representation not in self._tables:
+                self._tables[job.representation] = self._computing.submit(self._open, job.representation).result()
+            tables, work_of = self._tables[job.representation]
+        wanted = tables[job.kind]
         if wanted.table.marker_place(job.number).exists():
             add(int(wanted.examples.num_tokens[list(job.rows)].sum()) * max(1, len(job.checkpoints)))
             return
-        token_rows = wanted.read(job)
-        wanted.table.write(job.number, work_of(wanted, add)(job, token_rows))
+        with self._reading:
+            token_rows = wanted.read(job)
+        made = self._computing.submit(work_of(wanted, add), job, token_rows).result()
+        with self._writing:
+            wanted.table.write(job.number, made)
 
-    def _open(self, job: ShardJob) -> tuple[WantedRows, WorkOf]:
-        if job.representation not in self._tables:
-            opened = self._gradients() if job.representation == GRADIENTS else self._others(job.representation)
-            self._tables[job.representation] = opened
-        tables, work_of = self._tables[job.representation]
-        return tables[job.kind], work_of
+    def _open(self, representation: str) -> tuple[Mapping[Kind, WantedRows], WorkOf]:
+        return self._gradients() if representation == GRADIENTS else self._others(representation)
 
     def _gradients(self) -> tuple[Mapping[Kind, WantedRows], WorkOf]:
         config = self._prepared.config
