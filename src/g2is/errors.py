@@ -9,6 +9,7 @@
     │   ├── FingerprintError       a store made with other settings; names each differing key
     │   └── UnreachableError       object storage that does not answer, for now; what was stored stays
     ├── SelectionError             a selection that cannot be made from what was given
+    ├── WorkerError                worker processes that cannot work, or rows that none of them could make
     └── TooLittleMemoryError       work that did not fit in memory after some of it was done; that is kept
 
 Each message says what was expected, what was found, where (file:line, id), and what to do.
@@ -52,6 +53,10 @@ class UnreachableError(StoreError):
 
 class SelectionError(G2isError):
     """A selection that cannot be made from the rows, target or budget given."""
+
+
+class WorkerError(G2isError):
+    """Worker processes that cannot work, or rows that none of them could make; what was made is kept."""
 
 
 class TooLittleMemoryError(G2isError):
