@@ -26,6 +26,7 @@ from g2is.jobs.worker import WorkOf, open_worker
 from g2is.model.folder import resolve_device
 from g2is.progress import counter
 from g2is.representations.own import Representation
+from g2is.store.elsewhere import place_of
 
 EngineOf = Callable[[WantedRows, Callable[[int], None]], Engine]  # of a table, and who is told of tokens done
 _NAMED_ROWS = 8  # of a shard that failed
@@ -112,7 +113,7 @@ def _places(prepared: Prepared, num_processes: int, own: Representation | None) 
     kind = resolve_device(config.execution.device).type
     devices = torch.cuda.device_count() if kind == "cuda" else 0
     names = [f"cuda:{number % devices}" if devices else kind for number in range(num_processes)]
-    text = config.model_dump_json()
+    text = config.model_copy(update={"store": place_of(config.store_folder)}).model_dump_json()
     return [(partial(open_worker, text, name, threads, own=own), environment) for name in names]
 
 

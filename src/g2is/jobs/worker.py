@@ -34,6 +34,7 @@ from g2is.methods import OWN
 from g2is.progress import Silent
 from g2is.representations.own import Representation
 from g2is.store.manifest import GRADIENTS, Kind, join_store
+from g2is.store.reach import join
 from g2is.warmup.train import Checkpoint, finished_warmup
 
 WorkOf = Callable[[WantedRows, Callable[[int], None]], Work]  # of a table, and who is told of tokens done
@@ -51,14 +52,16 @@ def open_worker(
     torch.set_num_threads(threads)
     config: Config = parse(Config, json.loads(config_json), "the settings of a worker")
     kind = _only_device(device)
-    config = config.model_copy(update={"execution": config.execution.model_copy(update={"device": kind})})
+    execution, store = config.execution.model_copy(update={"device": kind}), join(config.store)
+    config = config.model_copy(update={"execution": execution, "store": store})
     prepared = prepare(config, Silent())  # whose notices the command itself has passed on
     with TemporaryDirectory(prefix="g2is-") as nothing:  # tokens are in the store: who made the plan has seen to it
-        examples = read_inputs(prepared, Path(nothing), Silent(), config.store / "examples")
+        examples = read_inputs(prepared, Path(nothing), Silent(), config.store_folder / "examples")
         if made_anew := sorted(path.name for path in Path(nothing).iterdir()):
             raise StoreError(
-                f"{config.store / 'examples'}: expected the tokens of pool and targets, as the command made them, found"
-                f" others wanted here ({made_anew[0]}). Give all processes the same files and versions of packages"
+                f"{config.store_folder / 'examples'}: expected the tokens of pool and targets, as the command made"
+                f" them, found others wanted here ({made_anew[0]}). Give all processes the same files and versions of"
+                " packages"
             )
     return TableWorker(prepared, examples, notice, own)
 
@@ -98,7 +101,7 @@ class TableWorker:
 
     def _gradients(self) -> tuple[Mapping[Kind, WantedRows], WorkOf]:
         config = self._prepared.config
-        store = join_store(config.store, self._prepared.fingerprint)
+        store = join_store(config.store_folder, self._prepared.fingerprint)
         extractor = load_extractor(
             self._prepared.model,
             {checkpoint.name: checkpoint.folder for checkpoint in self._checkpoints},
@@ -114,11 +117,11 @@ class TableWorker:
 
     @cached_property
     def _checkpoints(self) -> list[Checkpoint]:
-        found = finished_warmup(self._prepared.config.store / "warmup")
+        found = finished_warmup(self._prepared.config.store_folder / "warmup")
         if found is None:
             raise StoreError(
-                f"{self._prepared.config.store / 'warmup'}: expected a finished warm-up, found none. The command that"
-                " plans the shards makes it first"
+                f"{self._prepared.config.store_folder / 'warmup'}: expected a finished warm-up, found none. The command"
+                " that plans the shards makes it first"
             )
         for checkpoint in found:
             checkpoint.check()
@@ -128,7 +131,7 @@ class TableWorker:
         is_own = self._own is not None and self._own.name == name
         maker = maker_of(OWN + name if is_own else name, self._prepared, _Notices(self._notice), self._own)
         arrays_of = maker.open()
-        tables = wanted_rows(maker, join_store(self._prepared.config.store, None), self._examples)
+        tables = wanted_rows(maker, join_store(self._prepared.config.store_folder, None), self._examples)
         return {wanted.kind: wanted for wanted in tables}, lambda wanted, add: row_work(arrays_of, wanted, add)
 
 

@@ -1,9 +1,11 @@
 """The Zarr v3 arrays of a table: a chunk is a shard, with crc32c and no compression, for gradients do not compress.
 
 An array is `zarr.json` and `c/NUMBER/0…`; in object storage, objects of these keys and bytes. Zarr writes each of these
-files under another name and renames it, so two processes that make an array at a time, each as long as the plan says, make the same one.
+files under another name and renames it, so two processes that make an array at a time, each as long as the plan says,
+make the same one.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from zarr.errors import ContainsArrayError
 
 from g2is.config.strict import special_kind
 from g2is.errors import StoreError, first_line, may_not_be_read, pass_on_too_little_memory
-from g2is.store.elsewhere import elsewhere, keep
+from g2is.store.elsewhere import bring, elsewhere, keep
 from g2is.store.files import fsync, fsync_folder
 
 METADATA = "zarr.json"
@@ -96,6 +98,41 @@ def write_chunk(array: zarr.Array, folder: Path, shard: int, rows: np.ndarray) -
     keep(folder / METADATA, folder / METADATA)
     for file in _files(chunk):
         keep(file, file)
+
+
+def read_chunk(
+    array: zarr.Array,
+    place: Path,
+    start: int,
+    num_rows: int,
+    is_as_written: Callable[[np.ndarray], bool],
+    marker: Path,
+) -> np.ndarray:
+    """The rows (num_rows, …) of the chunk in the file `place`, which begins at row `start` of `array`.
+
+    Raises StoreError if they are not as they were written; removing its `marker` has them made anew.
+    """
+    try:
+        if not place.exists():  # zarr would answer zeros
+            raise FileNotFoundError("the chunk is missing")
+        rows = np.asarray(array[start : start + num_rows])
+        if not is_as_written(rows):
+            raise ValueError("these are not the bytes that were written")
+    except PermissionError:
+        raise may_not_be_read(place) from None
+    except (ValueError, OSError) as error:
+        raise StoreError(
+            f"{place}: expected shard {int(marker.stem)} as it was written, found it damaged ({error}). Remove {marker}"
+            " and run the same command again: only this shard is computed anew"
+        ) from None
+    return rows
+
+
+def chunks_of(path: Path, shard: int, shard_rows: int) -> dict[str, np.ndarray]:
+    """The chunks (shard_rows, …) of a shard in all arrays below `path`, by the arrays' names."""
+    arrays = {folder.relative_to(path).as_posix(): open_array(folder) for folder in arrays_below(path)}
+    bring(path / name / "c" / str(shard) / "/".join("0" * (of.ndim - 1)) for name, of in arrays.items())
+    return {name: np.asarray(of[shard * shard_rows :][:shard_rows]) for name, of in arrays.items()}
 
 
 def chunks_without(path: Path, shards: set[int]) -> list[Path]:

@@ -5,9 +5,13 @@ files. What makes a file durable, or removes it, asks here whether it is such a 
 one look at an empty list.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+from g2is.errors import StoreError
+
+_Read = TypeVar("_Read")
 
 
 class Elsewhere(Protocol):
@@ -58,10 +62,41 @@ def remove(reached: Elsewhere) -> None:
     _reached.remove(reached)
 
 
+def look(folder: Path) -> None:
+    """Learn what others have stored in `folder` meanwhile, where it lies elsewhere."""
+    if (of := elsewhere(folder)) is not None:
+        of.look(folder)
+
+
 def keep(written: Path, place: Path) -> None:
     """Store `written` as what lies at `place`, where that stands for something elsewhere."""
     if (of := elsewhere(place)) is not None:
         of.keep(written, place)
+
+
+def bring(places: Iterable[Path]) -> None:
+    """Bring files that lie elsewhere here, several at once; those that are here already stay."""
+    places = list(places) if _reached else []
+    if places and (of := elsewhere(places[0])) is not None:
+        of.fetch(places)
+
+
+def read_whole(place: Path, read: Callable[[], _Read]) -> _Read:
+    """What `read` makes of the file at `place`; where that is a damaged copy of one elsewhere, of another copy."""
+    if (of := elsewhere(place)) is None:
+        return read()
+    of.fetch([place])
+    try:
+        return read()
+    except StoreError:
+        of.fetch_again(place)
+        return read()
+
+
+def place_of(folder: Path) -> Path | str:
+    """Where another process finds the store in `folder`: that folder, or its URL."""
+    of = elsewhere(folder)
+    return folder if of is None else of.url
 
 
 def name_of(path: Path) -> str:

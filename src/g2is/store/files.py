@@ -54,9 +54,10 @@ def _errno(error: Exception, path: Path) -> int | None:
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a temporary file (or folder) beside `path`, make it durable, then rename it into place.
 
-    If `write` fails, nothing is left. A store elsewhere has it before it has its name here. The caller holds the folder's lock: the temporary name is the same every time, so
-    that a killed process's leftover is overwritten by the next. A folder of that name goes just before, for the system
-    renames no folder onto a full one: a kill in between leaves none, and what calls this makes it again.
+    If `write` fails, nothing is left. A store elsewhere has it before it has its name here. The caller holds the
+    folder's lock: the temporary name is the same every time, so that a killed process's leftover is overwritten by the
+    next. A folder of that name goes just before, for the system renames no folder onto a full one: a kill in between
+    leaves none, and what calls this makes it again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.partial")

@@ -1,6 +1,6 @@
-"""One process at a time on a store in object storage: an object `.lock` that only one can make, renewed while it lives.
+"""One process at a time on a store in object storage: an object `.lock` that one can make, and renews while it lives.
 
-    .lock    {"command": "g2is select", "pid": 4711, "host": "gpu-3", "since": …, "machine": …, "token": …, "renewed": 12}
+    .lock    {"command": "g2is select", "pid": 4711, "host": "gpu-3", "since":…, "machine": …, "token": …, "renewed": 7}
 
 Empty, nobody holds it. A process that dies leaves it full: who finds it unchanged for LEASE seconds by its own clock,
 or knows the process to be dead on this machine, takes it over. No two clocks are compared for that. Each change names

@@ -215,7 +215,9 @@ def this_machine() -> str:
     """What tells this running system and its table of processes from any other; nothing where that is not known."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"  # containers of one host number processes each for itself
+        return (
+            f"{boot} {Path('/proc/self/ns/pid').readlink()}"  # containers of one host number processes each for itself
+        )
     except OSError:
         return ""
 

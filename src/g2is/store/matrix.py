@@ -19,7 +19,7 @@ says from its first shard on. So processes may write different shards of one pla
 but what each would write the same.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from itertools import count, islice, pairwise
 from pathlib import Path
@@ -27,17 +27,18 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from g2is.errors import StoreError, may_not_be_read
+from g2is.errors import StoreError
 from g2is.store.arrays import (
-    arrays_below,
     check_fits,
+    chunks_of,
     chunks_without,
     fit_arrays,
     open_array,
     open_or_make_array,
+    read_chunk,
     write_chunk,
 )
-from g2is.store.elsewhere import elsewhere
+from g2is.store.elsewhere import bring, look, read_whole
 from g2is.store.files import remove
 from g2is.store.markers import (
     Marker,
@@ -83,8 +84,7 @@ class RowTable:
         self._markers: dict[int, Marker] = {}
         self._checked: set[int] = set()  # shards with one checksum of all arrays, once that is found right
         self._planned: Mapping[int, np.ndarray] | None = None  # keys by number, once the plan is read or made
-        if (of := elsewhere(path)) is not None:
-            of.look(path)
+        look(path)
         for marker in markers_in(path):
             if int(marker.stem) not in without:
                 self._markers[int(marker.stem)] = read_marker(marker, fingerprint, shard_rows)
@@ -112,7 +112,7 @@ class RowTable:
         if not self._markers:
             return {}
         array = open_array(self.path / "key")
-        self._fetch("key", self._markers, array.ndim)
+        bring(self.chunk_place("key", shard, array.ndim) for shard in self._markers)
         found: dict[bytes, int] = {}
         for shard, marker in sorted(self._markers.items()):
             for offset, key in enumerate(self.chunk("key", shard, array)[: marker.num_rows]):
@@ -231,9 +231,8 @@ class RowTable:
         bounds = np.searchsorted(shard_of[order], np.arange(shard_of.max(initial=-1) + 2))
         for shard, (low, high) in enumerate(pairwise(bounds)):
             if shard % _FETCHED == 0:
-                self._fetch(
-                    name, np.unique(shard_of[order[low : bounds[shard : shard + _FETCHED + 1][-1]]]), array.ndim
-                )
+                ahead = np.unique(shard_of[order[low : bounds[shard : shard + _FETCHED + 1][-1]]]).tolist()
+                bring(self.chunk_place(name, of, array.ndim) for of in ahead)
             if low < high:
                 wanted = order[low:high]
                 out[wanted] = self.chunk(name, shard, array)[positions[wanted] - shard * self.shard_rows]
@@ -246,38 +245,14 @@ class RowTable:
         `array` is that of the name, opened here if not given. A damaged copy of one elsewhere is fetched again.
         """
         array = open_array(self.path / name) if array is None else array
-        if (of := elsewhere(self.path)) is None:
-            return self._chunk(name, shard, array)
-        place = self.chunk_place(name, shard, array.ndim)
-        of.fetch([place])
-        try:
-            return self._chunk(name, shard, array)
-        except StoreError:
-            of.fetch_again(place)
-            return self._chunk(name, shard, array)
-
-    def _fetch(self, name: str, shards: Iterable[int], num_dimensions: int) -> None:
-        """Bring chunks of a table that lies elsewhere here, several at once."""
-        if (of := elsewhere(self.path)) is not None:
-            of.fetch(self.chunk_place(name, int(shard), num_dimensions) for shard in shards)
-
-    def _chunk(self, name: str, shard: int, array: zarr.Array) -> np.ndarray:
+        place, marker = self.chunk_place(name, shard, array.ndim), self.marker_place(shard)
         start = shard * self.shard_rows
-        place = self.chunk_place(name, shard, array.ndim)
-        try:
-            if not place.exists():  # zarr would answer zeros
-                raise FileNotFoundError("the chunk is missing")
-            rows = np.asarray(array[start : start + self.shard_rows])
-            if not self._is_as_written(name, shard, rows):
-                raise ValueError("these are not the bytes that were written")
-        except PermissionError:
-            raise may_not_be_read(place) from None
-        except (ValueError, OSError) as error:
-            raise StoreError(
-                f"{place}: expected shard {shard} as it was written, found it damaged ({error}). Remove"
-                f" {self.marker_place(shard)} and run the same command again: only this shard is computed anew"
-            ) from None
-        return rows
+        return read_whole(
+            place,
+            lambda: read_chunk(
+                array, place, start, self.shard_rows, lambda rows: self._is_as_written(name, shard, rows), marker
+            ),
+        )
 
     def _is_as_written(self, name: str, shard: int, rows: np.ndarray) -> bool:
         marker = self._markers[shard]
@@ -289,8 +264,7 @@ class RowTable:
                 of is not None and of.fits(rows) and of.checksum == chunk_checksum(self.fingerprint, shard, name, rows)
             )
         if shard not in self._checked:
-            arrays = {of.relative_to(self.path).as_posix(): open_array(of) for of in arrays_below(self.path)}
-            chunks = {name: np.asarray(of[shard * self.shard_rows :][: self.shard_rows]) for name, of in arrays.items()}
+            chunks = chunks_of(self.path, shard, self.shard_rows)
             if checksum_of_all(chunks) != marker.of_all:
                 return False
             self._checked.add(shard)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from g2is.errors import ConfigError, StoreError, UnreachableError, first_line
+from g2is.errors import ConfigError, StoreError, UnreachableError
 
 RETRIES = 8  # 0.1 s, 0.2 s … doubled: about half a minute, drawn at random around it
 LONGEST = timedelta(minutes=2)  # that a request is tried again
@@ -31,7 +31,11 @@ _CREDENTIALS = {
     "az": "AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN in the environment, or"
     " the identity of the machine",
 }
-_NO_CREDENTIALS = ("169.254.169.254", "metadata.google.internal", "missing account", "account must be specified")
+# Where obstore looks for a role when nothing else is there, and what it says of an account that is not named.
+_NO_CREDENTIALS = (
+    *("169.254.169.254", "/latest/api/token", "/latest/meta-data", "metadata.google.internal", "/metadata/identity"),
+    *("missingaccount", "account must be specified"),
+)
 
 
 class ChangedError(Exception):
@@ -173,7 +177,8 @@ class Bucket:
     def _message(self, error: Exception, done: str, place: str) -> StoreError:
         text = str(error)
         code = found.group(1) if (found := _CODE.search(text)) else ""
-        found_there = first_line(error).partition("<?xml")[0].rstrip(": ") + (f": {code}" if code else "")
+        told = " ".join(text.partition("Debug source")[0].partition("<?xml")[0].split())  # obstore adds pages to it
+        found_there = (told.rstrip(": ") or type(error).__name__) + (f": {code}" if code else "")
         lowered = text.lower()
         if any(words in lowered for words in _NO_CREDENTIALS) or "NoCredentials" in type(error).__name__:
             return StoreError(
@@ -182,7 +187,10 @@ class Bucket:
             )
         if "NoSuchBucket" in text or "The specified container does not exist" in text:
             return self._no_bucket()
-        if isinstance(error, self._errors.PermissionDeniedError | self._errors.UnauthenticatedError):
+        denied = isinstance(error, self._errors.PermissionDeniedError | self._errors.UnauthenticatedError)
+        if (
+            denied or "403 Forbidden" in told or "401 Unauthorized" in told
+        ):  # a list is refused without a type of its own
             return NoLeaveError(
                 f"{place}: expected leave for it to be {done}, found none ({found_there}). Check what the credentials"
                 f" may do ({_CREDENTIALS[self._scheme]}), or name another --store"

@@ -53,22 +53,16 @@ def reached(store: Path | str, reporter: Reporter) -> Iterator[Path]:
         yield mirror.root
 
 
-@contextmanager
-def joined(store: Path | str, reporter: Reporter) -> Iterator[Path]:
-    """The folder of a store that another process holds, on whose behalf this one writes planned shards."""
+def join(store: Path | str) -> Path:
+    """The folder of a store that another process holds, for this one, which makes shards of its plan until it ends."""
     if isinstance(store, Path):
-        yield store
-        return
+        return store
     bucket = Bucket(store)
     mirror = Mirror(bucket, _folder_of(bucket), lambda: None)
     with _named(mirror):
-        with reporter.stage("fetch store", "bytes") as progress:
-            mirror.bring(progress, sweep=False)
-        elsewhere.add(mirror)
-        try:
-            yield mirror.root
-        finally:
-            elsewhere.remove(mirror)
+        mirror.bring(lambda done, total: None, sweep=False)
+    elsewhere.add(mirror)
+    return mirror.root
 
 
 @contextmanager

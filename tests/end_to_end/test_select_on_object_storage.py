@@ -1,0 +1,144 @@
+"""`g2is select --store s3://…` against a real S3 server: the bytes of a store on a disk, from any machine."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from s3_server import Server, credentials, serving
+from small_run import MODEL, SMALL, set_flags
+
+from g2is.store import objects
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Server]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
+    for name, value in credentials(running).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("G2IS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(objects, "RETRIES", 1)
+    yield running
+    running.mend()
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {
+        of.relative_to(folder).as_posix(): of.read_bytes()
+        for of in folder.rglob("*")
+        if of.is_file() and of.name != ".lock"
+    }
+
+
+def arguments(sample: Path, url: object, out: Path, command: str = "select") -> list[object]:
+    budget = ["--budget", "10%"] if command == "select" else []
+    files = [sample / "pool.jsonl", sample / "target.jsonl", "--model", MODEL]
+    return [command, *files, *budget, "--out", out, "--store", url, *set_flags(SMALL)]
+
+
+def wait_for(server: Server, url: str, part: str, process: subprocess.Popen[bytes]) -> None:
+    begin = time.monotonic()
+    while not any(part in key for key in server.objects(url)):
+        assert process.poll() is None, "it ended before it was killed"
+        assert time.monotonic() - begin < 200
+        time.sleep(0.1)
+
+
+def test_a_run_killed_twice_goes_on_on_other_machines_to_the_bytes_of_a_store_on_a_disk(
+    server: Server, finished: Path, sample: Path, g2is: Command, tmp_path: Path
+) -> None:
+    url = server.url()
+    command = list(map(str, arguments(sample, url, tmp_path / "killed")))
+    for number, part in enumerate(("warmup/trainer/checkpoint", "pool/markers/000000")):
+        environment = {**os.environ, "G2IS_CACHE": str(tmp_path / f"machine-{number}")}
+        steps = ["--set", "execution.resume_steps=2"]
+        with subprocess.Popen([sys.executable, "-m", "g2is", *command, *steps], env=environment) as process:
+            wait_for(server, url, part, process)
+            process.kill()
+        shutil.rmtree(tmp_path / f"machine-{number}")
+    before = server.objects(url)
+    code, out, err = g2is(*arguments(sample, url, tmp_path / "run"))
+    assert code == 0, err
+    assert "its lock" in out + err
+    assert server.objects(url) == files_of(finished / "store")
+    kept = [key for key in before if "/markers/" in key or key.startswith("warmup/epoch")]
+    assert kept
+    assert (tmp_path / "run/selected.jsonl").read_bytes() == (finished / "selected.jsonl").read_bytes()
+    assert f"store: {url}\n" in (tmp_path / "run/config.yaml").read_text()
+
+
+def test_a_store_copied_to_a_bucket_or_from_it_serves_as_it_is(
+    server: Server, finished: Path, sample: Path, g2is: Command, tmp_path: Path
+) -> None:
+    url = server.url()
+    server.put(url, files_of(finished / "store"))
+    server.fail_writes(0, "403 Forbidden")  # nothing is made anew: nothing is written
+    code, out, err = g2is(*arguments(sample, url, tmp_path / "run"))
+    assert code == 0, err
+    assert f"{url}: read-only" in out + err
+    assert (tmp_path / "run/selected.jsonl").read_bytes() == (finished / "selected.jsonl").read_bytes()
+    server.mend()
+    for key, content in server.objects(url).items():
+        (tmp_path / "copy" / key).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "copy" / key).write_bytes(content)
+    before = files_of(tmp_path / "copy")
+    code, _, err = g2is(*arguments(sample, tmp_path / "copy", tmp_path / "again"))
+    assert code == 0, err
+    assert files_of(tmp_path / "copy") == before
+
+
+def test_a_lost_server_is_one_message_and_leaves_a_run_to_go_on(
+    server: Server, finished: Path, sample: Path, g2is: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    url = server.url()
+    server.put(url, files_of(finished / "store"))
+    server.gate = lambda method: "503 Slow Down"
+    code, out, err = g2is(*arguments(sample, url, tmp_path / "run"))
+    assert (code, err.count("error: ")) == (2, 1)
+    assert url in err
+    assert "which goes on from here" in " ".join(err.split())
+    assert "Traceback" not in out + err
+    server.mend()
+    code, out, err = g2is(*arguments(sample, url, tmp_path / "run"), "--dry-run")
+    assert code == 0, err
+    assert "exists: what it holds is used again" in out
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    code, out, err = g2is(*arguments(sample, url, tmp_path / "run"))
+    assert code == 2
+    assert "pip install 'g2is[cloud]'" in " ".join(err.split())
+
+
+@pytest.mark.parametrize(
+    ("flag", "place", "words"),
+    [
+        ("--store", "ftp://host/store", "expected a folder, or s3://BUCKET/PREFIX"),
+        ("--store", "S3://bucket/store", "expected a folder, or s3://BUCKET/PREFIX"),
+        ("--store", "s3:/bucket/store", "expected a folder, or s3://BUCKET/PREFIX"),
+        ("--store", "s3://", "expected a folder, or s3://BUCKET/PREFIX"),
+        ("--store", "s3://bucket/../other", "expected a folder, or s3://BUCKET/PREFIX"),
+        ("--store", "s3://bucket/a store", "expected a folder, or s3://BUCKET/PREFIX"),
+        ("--out", "s3://bucket/run", "only the store (--store) may lie in object storage"),
+        ("--adapter", "gs://bucket/checkpoint-3", "only the store (--store) may lie in object storage"),
+    ],
+)
+def test_a_place_that_no_store_can_be_is_refused(
+    flag: str, place: str, words: str, sample: Path, g2is: Command, tmp_path: Path
+) -> None:
+    given = {"--store": tmp_path / "store", "--out": tmp_path / "run", flag: place}
+    files = [sample / "pool.jsonl", sample / "target.jsonl", "--model", MODEL, "--budget", "10%"]
+    code, _, err = g2is("select", *files, *(part for pair in given.items() for part in pair))
+    assert code == 2
+    assert words in " ".join(err.split())
+    assert not any(tmp_path.iterdir())
+    assert not Path("s3:").exists()
