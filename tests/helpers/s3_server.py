@@ -46,8 +46,15 @@ class Server:
         from obstore.store import from_url
 
         store = from_url(url, client_options={"allow_http": True})
-        keys = [of["path"] for page in obstore.list(store) for of in page]
-        return {key: bytes(obstore.get(store, key).bytes()) for key in keys if key != ".lock"}
+        return {key: bytes(obstore.get(store, key).bytes()) for key in self.keys(url)}
+
+    def keys(self, url: str) -> list[str]:
+        """The keys of the objects below a URL, without the lock."""
+        import obstore
+        from obstore.store import from_url
+
+        store = from_url(url, client_options={"allow_http": True})
+        return [of["path"] for page in obstore.list(store) for of in page if of["path"] != ".lock"]
 
     def put(self, url: str, objects: dict[str, bytes]) -> None:
         """Store objects below a URL."""

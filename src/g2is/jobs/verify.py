@@ -71,7 +71,8 @@ def verify(path: Path, reporter: Reporter | None = None) -> Verified:
     if not path.is_dir() or not (is_store(path) or (path / SETTINGS).exists() or (path / DIGESTS).exists()):
         raise InputError(
             f"{path}: expected a store, or the folder of a run, training, evaluation or comparison, found"
-            f" {'another folder' if path.is_dir() else 'no folder'}; check the path"
+            f" {'another folder' if path.is_dir() else 'no folder'}; check the path (of a store in object storage, verify"
+            " a copy on a disk)"
         )
     with reporter.stage("verify", "bytes") as progress:
         if is_store(path):
@@ -82,7 +83,18 @@ def verify(path: Path, reporter: Reporter | None = None) -> Verified:
             with locked(path, "folder"):
                 findings = _findings(path, progress)
                 _check_work(path, findings)
+                _say_what_is_not_checked(path, reporter)
     return Verified(path, len(findings.checked), findings.num_bytes, findings.damages, findings.unknown())
+
+
+def _say_what_is_not_checked(path: Path, reporter: Reporter) -> None:
+    with suppress(G2isError):  # settings that cannot be read: a damage, said with the others
+        config = _settings(path)
+        if isinstance(config, Config) and isinstance(store := _store_of(path, config), str):
+            reporter.notice(
+                f"{store}: not checked, for it lies in object storage. Copy it to a folder and verify that; rows are"
+                " checked whenever they are read"
+            )
 
 
 def repair(found: Verified, reporter: Reporter | None = None) -> Verified:

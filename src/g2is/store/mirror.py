@@ -182,8 +182,7 @@ class Mirror:
         self._check_writable()
         digest = "" if _is_chunk(key) else digest_of(file)
         known, there = self._known.get(key), self._listed.get(key)
-        is_known = known is not None and there is not None and known.version == there.version
-        if is_known and digest and digest == known.digest:
+        if known and there and digest and (digest, there.version) == (known.digest, known.version):
             return  # it is there
         of = self._bucket.put(key, file)
         self._note(key, of, digest)

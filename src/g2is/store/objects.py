@@ -21,6 +21,7 @@ ENDPOINTS = (
     *("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
     *("AZURE_STORAGE_ENDPOINT", "AZURE_STORAGE_ACCOUNT_NAME"),
 )
+_GENERIC = re.compile(r"^Generic \w+ error: ")
 _CODE = re.compile("<Code>(.*?)</Code>")
 _CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment (AWS_SESSION_TOKEN, AWS_REGION,"
@@ -178,6 +179,7 @@ class Bucket:
         text = str(error)
         code = found.group(1) if (found := _CODE.search(text)) else ""
         told = " ".join(text.partition("Debug source")[0].partition("<?xml")[0].split())  # obstore adds pages to it
+        told = _GENERIC.sub("", told)
         found_there = (told.rstrip(": ") or type(error).__name__) + (f": {code}" if code else "")
         lowered = text.lower()
         if any(words in lowered for words in _NO_CREDENTIALS) or "NoCredentials" in type(error).__name__:
