@@ -89,6 +89,9 @@ def test_a_store_copied_to_a_bucket_or_from_it_serves_as_it_is(
     assert f"{url}: read-only" in out + err
     assert (tmp_path / "run/selected.jsonl").read_bytes() == (finished / "selected.jsonl").read_bytes()
     server.mend()
+    code, out, err = g2is("verify", tmp_path / "run")
+    assert code == 0, err
+    assert f"{url}: not checked, for it lies in object storage" in " ".join((out + err).split())
     for key, content in server.objects(url).items():
         (tmp_path / "copy" / key).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "copy" / key).write_bytes(content)
@@ -117,6 +120,20 @@ def test_a_lost_server_is_one_message_and_leaves_a_run_to_go_on(
     code, out, err = g2is(*arguments(sample, url, tmp_path / "run"))
     assert code == 2
     assert "pip install 'g2is[cloud]'" in " ".join(err.split())
+
+
+def test_unusable_input_leaves_nothing_of_a_new_store_behind(
+    server: Server, sample: Path, g2is: Command, tmp_path: Path
+) -> None:
+    url = server.url()
+    (tmp_path / "pool.jsonl").write_text('{"neither": "nor"}\n')
+    shutil.copy(sample / "target.jsonl", tmp_path)
+    code, _, err = g2is(*arguments(tmp_path, url, tmp_path / "run"))
+    assert code == 2, err
+    assert any("manifest.json" in of for of in server.asked)
+    assert not server.keys(url)
+    assert not server.keys(url.removesuffix("/store"))  # nor a lock
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -71,8 +71,8 @@ def verify(path: Path, reporter: Reporter | None = None) -> Verified:
     if not path.is_dir() or not (is_store(path) or (path / SETTINGS).exists() or (path / DIGESTS).exists()):
         raise InputError(
             f"{path}: expected a store, or the folder of a run, training, evaluation or comparison, found"
-            f" {'another folder' if path.is_dir() else 'no folder'}; check the path (of a store in object storage, verify"
-            " a copy on a disk)"
+            f" {'another folder' if path.is_dir() else 'no folder'}; check the path (of a store in object storage,"
+            " verify a copy on a disk)"
         )
     with reporter.stage("verify", "bytes") as progress:
         if is_store(path):
