@@ -179,11 +179,7 @@ def _make(root: Path, seed: int, names: tuple[str, ...]) -> None:
     if "evaluate" in names:
         api.evaluate(model=MODEL, out=root / "evaluate", test=test, evaluation={"max_new_tokens": 3})
     if "compare" in names:
-        shared: dict[str, Any] = {
-            "examples": settings["examples"],
-            "warmup": warmup,
-            "gradients": {"projection": {"dim": 64}},
-        }
+        shared: dict[str, Any] = {"examples": settings["examples"], "gradients": {"projection": {"dim": 64}}}
         api.compare(
             **what,
             test=test,

@@ -8,7 +8,7 @@ from pathlib import Path
 from g2is.errors import StoreError
 from g2is.progress import Progress
 from g2is.store.check_table import CHANGED
-from g2is.store.digests import DIGESTS, digest_of, noted_digests
+from g2is.store.digests import DIGESTS, digest_of, noted_digests, record_digests
 from g2is.store.files import as_json, read_json, remove
 
 Mend = Callable[[], None]
@@ -118,5 +118,16 @@ def remover(*paths: Path) -> Mend:
     def mend() -> None:
         for path in paths:
             remove(path)
+
+    return mend
+
+
+def forgetting(folder: Path, *names: str) -> Mend:
+    """What removes files of `folder`, and what its digests.json notes of them."""
+
+    def mend() -> None:
+        for name in names:
+            remove(folder / name)
+        record_digests(folder, names)
 
     return mend

@@ -5,7 +5,7 @@ digests.json of their folder, chunks of rows in their shard's marker.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,7 @@ from g2is.errors import G2isError, InputError, StoreError
 from g2is.evaluation.table import read_answers
 from g2is.jobs.compare import compare_methods
 from g2is.jobs.evaluate import ANSWERS, RESULT, evaluate
-from g2is.jobs.findings import Damage, Findings, Mend, remover
+from g2is.jobs.findings import Damage, Findings, Mend, forgetting, remover
 from g2is.jobs.run_folder import CHOSEN, RUN, SUMMARY, run_identity
 from g2is.jobs.select import run
 from g2is.jobs.select_matrices import walk_matrices
@@ -32,8 +32,8 @@ from g2is.outputs.examples import EXPORTED
 from g2is.outputs.tables import SCORES, SELECTION
 from g2is.progress import Progress, Reporter, Silent
 from g2is.store.check_table import CHANGED
-from g2is.store.digests import DIGESTS, noted_text, record_digests
-from g2is.store.files import read_json, remove, write_text
+from g2is.store.digests import DIGESTS, noted_text
+from g2is.store.files import read_json, write_text
 from g2is.store.lock import locked
 from g2is.training.tune import ADAPTER, TRAINING, damaged_adapter
 
@@ -175,10 +175,15 @@ def _check_noted(folder: Path, findings: Findings, mend: Mend | None = None) -> 
     summary, what = folder / SUMMARY, "counts and times"
     is_sound = findings.sealed(summary, what, mend or remover(summary))
     with suppress(G2isError):  # settings that cannot be read: said already
-        if is_sound and read_json(summary).get(RUN, of := run_identity(folder / SETTINGS)) != of:
+        if is_sound and not _is_of(read_json(summary), run_identity(folder / SETTINGS)):
             findings.add(summary, "that of another run", what, mend=mend or remover(summary))
     if (folder / SELECTION).exists() and not summary.exists():
         findings.add(summary, "gone", what, mend=mend or remover(summary))
+
+
+def _is_of(summary: Mapping[str, Any], run: str) -> bool:
+    """Whether a summary is of this run; older ones do not say whose they are."""
+    return "sittings" in summary and summary.get(RUN, run) == run
 
 
 def _check_tuned(folder: Path, findings: Findings) -> None:
@@ -204,14 +209,7 @@ def _check_tuned(folder: Path, findings: Findings) -> None:
 
 def _forget(folder: Path, name: str) -> Mend:
     """What clears away `name` of a comparison's tuning: a cell that asks for it makes it again."""
-    if name == DIGESTS:  # nothing it noted is vouched for
-        return remover(folder)
-
-    def mend() -> None:
-        remove(folder / name)
-        record_digests(folder, [name])
-
-    return mend
+    return remover(folder) if name == DIGESTS else forgetting(folder, name)  # notes that are gone vouch for nothing
 
 
 def _check_readable(answers: Path, findings: Findings) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from g2is.jobs.findings import Findings, Mend, is_sealed, remover
+from g2is.jobs.findings import Findings, Mend, forgetting, is_sealed, remover
 from g2is.model.checkpoints import NOT_COMPLETE, problem_of
 from g2is.store.check_table import CHANGED, check_table, fingerprints_of
 from g2is.store.digests import DIGESTS, digest_of
@@ -163,9 +163,8 @@ def check_tokens(folder: Path, findings: Findings) -> None:
     def without(name: str) -> Mend:
         if name == DIGESTS:  # nothing it noted is vouched for
             return remover(folder)
-        bad_rows = f"{Path(name).name.removesuffix('.parquet').removesuffix('.bad_rows.jsonl')}.bad_rows.jsonl"
-        whole = folder / bad_rows.replace(".bad_rows.jsonl", ".parquet")
-        return remover(folder / name, whole, folder / bad_rows)
+        table = name.removesuffix(".parquet").removesuffix(".bad_rows.jsonl")
+        return forgetting(folder, f"{table}.parquet", f"{table}.bad_rows.jsonl")
 
     findings.noted(folder, lambda name: _rows_of(folder / name), without)
     for file in sorted(folder.glob("*.parquet")):

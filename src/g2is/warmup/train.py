@@ -141,6 +141,12 @@ def finished_warmup(folder: Path) -> list[Checkpoint] | None:
         raise StoreError(
             f"{record}: expected at least one checkpoint, found none. Put a whole copy back, or name another --store"
         )
+    for checkpoint in checkpoints:
+        if not (checkpoint.folder / "adapter_model.safetensors").exists():
+            raise StoreError(
+                f"{checkpoint.folder}: expected the adapter that the warm-up kept, found none. Put it back, or train it"
+                f" again with `g2is verify {folder.parent} --repair` and the same command"
+            )
     if os.access(folder, os.W_OK):
         remove(folder / "trainer")  # if a kill left some of it
     return checkpoints
