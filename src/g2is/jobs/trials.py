@@ -170,7 +170,7 @@ class Trials:
         taken = read_json(folder / _SECONDS) if (folder / _SECONDS).exists() else {}
         write_json(folder / _SECONDS, {**taken, target: round(monotonic() - begin, 2)})
         write_answers(folder / f"{target}.parquet", test.table.rows, test.table.ids, evaluation)
-        record_digests(folder, [_SECONDS, f"{target}.parquet"])
+        record_digests(folder, [_SECONDS, f"{target}.parquet", TRAINING])
 
     def _tested(self, folder: Path, target: str, num_steps: int, tuned_for: float) -> Tested:
         seconds = {"tune": tuned_for, "evaluate": part(read_json(folder / _SECONDS), target, float, folder / _SECONDS)}

@@ -191,7 +191,7 @@ def _check_tuned(folder: Path, findings: Findings) -> None:
     if not any((folder / name).exists() for name in (TRAINING, ADAPTER, "trainer")) and folder.parent.name != "tuned":
         return
     again = remover(folder / ADAPTER, folder / TRAINING)
-    if folder.parent.name == "tuned" and any(folder.glob("*.parquet")):
+    if folder.parent.name == "tuned" and ((folder / DIGESTS).exists() or any(folder.glob("*.parquet"))):
         findings.noted(folder, _holds, partial(_forget, folder))
     check_checkpoints(folder / "trainer", "a stopped training", findings)
     is_whole = findings.sealed(folder / TRAINING, "how the training went", again)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from g2is.errors import StoreError
+from g2is.errors import StoreError, may_not_be_read
 from g2is.store.files import read_json, write_json
 from g2is.store.given import inside
 
@@ -65,6 +65,10 @@ def damaged_files(folder: Path, names: Iterable[str] | None = None) -> list[str]
 
 
 def digest_of(path: Path) -> str:
-    """A hash of a file's bytes, 32 hex digits."""
-    with path.open("rb") as file:
+    """A hash of a file's bytes, 32 hex digits. Raises StoreError if it may not be read."""
+    try:
+        file = path.open("rb")
+    except PermissionError:
+        raise may_not_be_read(path) from None
+    with file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
