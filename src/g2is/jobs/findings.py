@@ -37,6 +37,7 @@ class Findings:
     root: Path
     progress: Progress = lambda done, total: None
     damages: list[Damage] = field(default_factory=list)
+    unfinished: list[Path] = field(default_factory=list)  # what a stop left, and the next command takes away
     checked: set[Path] = field(default_factory=set)
     num_bytes: int = 0
     total: int = 0

@@ -53,13 +53,16 @@ _HOLDS = {
 
 @dataclass(frozen=True)
 class Verified:
-    """What was checked of a folder: files and bytes, what is damaged, and files that nothing vouches for."""
+    """What was checked of a folder: files and bytes, what is damaged, files that nothing vouches for, and what a
+    stop left unfinished, which the same command takes away.
+    """
 
     folder: Path
     num_files: int
     num_bytes: int
     damages: Sequence[Damage]
     unknown: Sequence[Path]
+    unfinished: Sequence[Path] = ()
 
 
 def verify(path: Path, reporter: Reporter | None = None) -> Verified:
@@ -82,7 +85,9 @@ def verify(path: Path, reporter: Reporter | None = None) -> Verified:
             with locked(path, "folder"):
                 findings = _findings(path, progress)
                 _check_work(path, findings)
-    return Verified(path, len(findings.checked), findings.num_bytes, findings.damages, findings.unknown())
+    return Verified(
+        path, len(findings.checked), findings.num_bytes, findings.damages, findings.unknown(), findings.unfinished
+    )
 
 
 def repair(found: Verified, reporter: Reporter | None = None) -> Verified:

@@ -11,10 +11,12 @@ import pyarrow.parquet as pq
 
 from g2is.jobs.findings import Findings, Mend, forgetting, is_sealed, remover
 from g2is.model.checkpoints import NOT_COMPLETE, problem_of
+from g2is.store.arrays import arrays_below
 from g2is.store.check_table import CHANGED, check_table, fingerprints_of
 from g2is.store.digests import DIGESTS, digest_of
 from g2is.store.files import read_json, write_bytes
 from g2is.store.fingerprint import digest
+from g2is.store.given import inside
 from g2is.store.manifest import GRADIENTS, MANIFEST, MANIFEST_COPY, TARGET_SHARD_ROWS
 from g2is.store.markers import markers_in
 from g2is.store.moments import adapter_digest
@@ -22,7 +24,7 @@ from g2is.warmup.train import SAMPLE
 
 _COMPLETE, _COSTS = "complete.json", "costs.json"
 _KINDS = ("pool", "target")
-_PAGES = "a tokenised file"
+_PAGES, _ROWS = "a tokenised file", "which rows the warm-up is trained on"
 
 
 def is_store(path: Path) -> bool:
@@ -57,7 +59,8 @@ class _Store:
         findings = self.findings
         check_checkpoints(folder / "trainer", "a stopped warm-up", findings)
         sample, complete = folder / SAMPLE, folder / _COMPLETE
-        findings.sealed(sample, "which rows the warm-up is trained on", remover(sample))
+        if findings.sealed(sample, _ROWS, remover(sample)) and "keys" not in read_json(sample):
+            findings.add(sample, CHANGED, _ROWS, mend=remover(sample))
         again = remover(*folder.glob("epoch-*"), complete, folder / "trainer")
         for epoch in sorted(folder.glob("epoch-*")):
             if (epoch / DIGESTS).exists():
@@ -67,21 +70,30 @@ class _Store:
         if not findings.sealed(complete, "which adapters the warm-up kept", remover(complete)):
             return None
         record = read_json(complete)
+        entries = record.get("checkpoints")
+        if not isinstance(entries, list) or not all(
+            isinstance(of, dict) and {"name", "digest"} <= of.keys() for of in entries
+        ):
+            findings.add(complete, CHANGED, "which adapters the warm-up kept", mend=remover(complete))
+            return None
         if "sample_digest" in record and not (sample.is_file() and digest_of(sample) == record["sample_digest"]):
             findings.add(sample, CHANGED if sample.is_file() else "gone", "the warm-up's rows", mend=remover(sample))
-        for kept in record["checkpoints"]:
-            adapter = folder / kept["name"]
-            if adapter_digest(adapter) == kept["digest"]:
-                for file in adapter.iterdir():
-                    findings.read(file)
-            elif not any(adapter in damage.path.parents for damage in findings.damages):
-                findings.add(
-                    adapter,
-                    "not the adapter and moments that were kept",
-                    "the warm-up's",
-                    mend=remover(adapter, complete),
-                )
-        return [kept["digest"] for kept in record["checkpoints"]]
+        fit = [self._check_adapter(folder, inside(folder, of["name"], str(complete)), of["digest"]) for of in entries]
+        return [of["digest"] for of in entries] if all(fit) else None
+
+    def _check_adapter(self, folder: Path, adapter: Path, expected: str) -> bool:
+        """Whether an adapter of the warm-up in `folder` is the one that its record names; says which is wrong."""
+        findings, complete = self.findings, folder / _COMPLETE
+        for file in adapter.glob("*"):
+            findings.read(file)
+        if adapter_digest(adapter) == expected:
+            return True
+        if (adapter / DIGESTS).exists() and not any(adapter in damage.path.parents for damage in findings.damages):
+            findings.add(complete, "other adapters than lie beside it", "what was kept", mend=remover(complete))
+        elif not any(adapter in damage.path.parents for damage in findings.damages):
+            anew = remover(adapter, complete)
+            findings.add(adapter, "not the adapter and moments that were kept", "the warm-up's", mend=anew)
+        return False
 
     def _check_rows(self, of_manifest: Path, folder: Path, adapters: list[str] | None) -> None:
         """Check the tables in `folder`, whose manifest lies in `of_manifest`; of gradients made with `adapters`."""
@@ -89,7 +101,7 @@ class _Store:
         manifest = self._manifest(of_manifest, [name for names in under.values() for name in names], adapters)
         for kind in _KINDS:
             table = folder / kind
-            if not markers_in(table):
+            if not table.is_dir() or not (markers_in(table) or arrays_below(table)):
                 continue
             if manifest is None:
                 self.findings.add(
@@ -115,6 +127,7 @@ class _Store:
         """The manifest of `folder`, or its copy where that alone is sound and fits the rows; says what is not."""
         places, what = [folder / name for name in (MANIFEST, MANIFEST_COPY)], "what rows are made under"
         sound = {place: read_json(place) for place in places if place.is_file() and is_sealed(place)}
+        sound = {place: of for place, of in sound.items() if isinstance(of.get("shard_rows"), int)}
         fitting = [
             place for place, of in sound.items() if not under or adapters is None or _expected(of, adapters) in under
         ]
@@ -124,8 +137,8 @@ class _Store:
             if right is None and place.exists():
                 self.findings.add(place, f"{CHANGED}, and there is no sound copy", what)
             elif right is not None and not (place.exists() and place.read_bytes() == right.read_bytes()):
-                if place.name == MANIFEST_COPY and not place.exists():
-                    continue  # an older version made none
+                if not place.exists() and not (self.path / "examples" / DIGESTS).exists():
+                    continue  # an older version made no copy
                 mend = partial(write_bytes, place, right.read_bytes())
                 self.findings.add(place, CHANGED if place.exists() else "gone", what, mend=mend)
         return None if right is None else sound[right]
@@ -151,7 +164,10 @@ def check_checkpoints(folder: Path, holds: str, findings: Findings) -> None:
     for checkpoint in sorted(folder.glob("checkpoint-*")):
         for file in (file for file in checkpoint.rglob("*") if file.is_file()):
             findings.read(file)
-        if (problem := problem_of(checkpoint)) and problem != NOT_COMPLETE:
+        problem = problem_of(checkpoint)
+        if problem == NOT_COMPLETE:
+            findings.unfinished.append(checkpoint)
+        elif problem:
             findings.add(checkpoint, problem, holds, mend=remover(checkpoint))
 
 
