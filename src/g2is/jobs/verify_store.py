@@ -13,13 +13,14 @@ from g2is.jobs.findings import Findings, Mend, forgetting, is_sealed, remover
 from g2is.model.checkpoints import NOT_COMPLETE, problem_of
 from g2is.store.arrays import arrays_below
 from g2is.store.check_table import CHANGED, check_table, fingerprints_of
-from g2is.store.digests import DIGESTS, digest_of
+from g2is.store.digests import DIGESTS, digest_of, record_digests
 from g2is.store.files import read_json, write_bytes
 from g2is.store.fingerprint import digest
 from g2is.store.given import inside
 from g2is.store.manifest import GRADIENTS, MANIFEST, MANIFEST_COPY, TARGET_SHARD_ROWS
 from g2is.store.markers import markers_in
 from g2is.store.moments import adapter_digest
+from g2is.warmup.imported import NAME as IMPORTED
 from g2is.warmup.train import SAMPLE
 
 _COMPLETE, _COSTS = "complete.json", "costs.json"
@@ -43,6 +44,11 @@ def check_store(path: Path, findings: Findings) -> None:
 class _Store:
     def __init__(self, path: Path, findings: Findings) -> None:
         self.path, self.findings = path, findings
+
+    @property
+    def _has_notes(self) -> bool:
+        """Whether a version made the store that notes what files hold."""
+        return (self.path / "examples" / DIGESTS).exists()
 
     def check(self) -> None:
         path, findings = self.path, self.findings
@@ -87,6 +93,12 @@ class _Store:
         for file in adapter.glob("*"):
             findings.read(file)
         if adapter_digest(adapter) == expected:
+            notes = adapter / DIGESTS
+            if self._has_notes and adapter.name != IMPORTED and not notes.exists():
+                names = sorted(file.name for file in adapter.iterdir())
+                findings.add(
+                    notes, "gone", "what the adapter's files held", mend=partial(record_digests, adapter, names)
+                )
             return True
         if (adapter / DIGESTS).exists() and not any(adapter in damage.path.parents for damage in findings.damages):
             findings.add(complete, "other adapters than lie beside it", "what was kept", mend=remover(complete))
@@ -137,7 +149,7 @@ class _Store:
             if right is None and place.exists():
                 self.findings.add(place, f"{CHANGED}, and there is no sound copy", what)
             elif right is not None and not (place.exists() and place.read_bytes() == right.read_bytes()):
-                if not place.exists() and not (self.path / "examples" / DIGESTS).exists():
+                if not place.exists() and not self._has_notes:
                     continue  # an older version made no copy
                 mend = partial(write_bytes, place, right.read_bytes())
                 self.findings.add(place, CHANGED if place.exists() else "gone", what, mend=mend)
