@@ -4,8 +4,8 @@
     python benchmarks/faults [--only damages-1 …] [--share 0.1] [--seed 0]
 
 Each part is a process of its own, two at a time, that stops when its share of the time is over: how many cases it came
-to is in the table. With --only the other parts of the file stay as they are. Exit code 1 if anything came out that must not: a damage that nobody saw, other bytes after a kill,
-a traceback, a hang.
+to is in the table. With --only the other parts of the file stay as they are. Exit code 1 if anything came out that must
+not: a damage that nobody saw, other bytes after a kill, a traceback, a hang.
 """
 
 import argparse
@@ -52,11 +52,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as two:
         done = list(two.map(lambda part: _in_a_process(part, given, Path(folder)), given.only))
     before = json.loads(given.out.read_text())["parts"] if given.out.exists() and given.only != list(BUDGETS) else {}
-    found = {**before, **dict(zip(given.only, done, strict=True))}
+    found: dict[str, Any] = {**before, **dict(zip(given.only, done, strict=True))}
     parts = {name: found[name] for name in BUDGETS if name in found}
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps({"parts": parts}, indent=1, ensure_ascii=False) + "\n")
-    rows = [row for part in parts.values() for row in part["rows"]]
+    rows: list[dict[str, Any]] = [row for part in parts.values() for row in part["rows"]]
     print(as_table(rows))
     print(f"\n{environment()['processor']}; {given.out}")
     if any(bad_outcomes(row) for row in rows):
