@@ -83,7 +83,7 @@ def _in_a_process(part: str, given: argparse.Namespace, folder: Path) -> dict[st
         env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"},
     )
     if done.returncode:
-        rows = [{"what": part, "tried": 0, "broke off": 1, "note": done.stdout[-2000:]}]
+        rows: list[dict[str, Any]] = [{"what": part, "tried": 0, "broke off": 1, "note": done.stdout[-2000:]}]
     else:
         rows = json.loads(to.read_text())
     minutes = round((time.monotonic() - begin) / 60, 1)
