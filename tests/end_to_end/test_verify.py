@@ -1,10 +1,14 @@
 """`g2is verify`: it sees each damaged file, says what it holds, and `--repair` makes that anew and nothing else."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import privileges
 import pytest
 import yaml
 
@@ -139,3 +143,26 @@ def test_a_folder_of_before_there_were_digests_is_said_to_have_none(run: Path) -
     assert [(damage.path.name, damage.found) for damage in found.damages] == [
         ("digests.json", "gone, or written by a version of g2is without it")
     ]
+
+
+@pytest.mark.slow
+def test_a_folder_that_may_not_be_written_to_is_checked_as_it_is(run: Path) -> None:
+    before = contents(run)
+    for path in (run, *run.rglob("*")):
+        path.chmod(path.stat().st_mode & ~0o222)
+    program = (
+        "import sys, privileges; privileges.heed_permissions()\n"
+        "from g2is.cli.app import main; sys.argv[0] = 'g2is'; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "verify", run],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(privileges.__file__).parent), *sys.path])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    for path in (run, *run.rglob("*")):
+        path.chmod(path.stat().st_mode | 0o200)
+    assert done.returncode == 0, done.stderr
+    assert "all as written" in done.stdout
+    assert contents(run) == before

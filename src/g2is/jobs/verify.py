@@ -5,8 +5,9 @@ digests.json of their folder, chunks of rows in their shard's marker.
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -76,15 +77,12 @@ def verify(path: Path, reporter: Reporter | None = None) -> Verified:
             f"{path}: expected a store, or the folder of a run, training, evaluation or comparison, found"
             f" {'another folder' if path.is_dir() else 'no folder'}; check the path"
         )
-    with reporter.stage("verify", "bytes") as progress:
-        if is_store(path):
-            with locked(path, "store"):
-                findings = _findings(path, progress)
-                check_store(path, findings)
-        else:
-            with locked(path, "folder"):
-                findings = _findings(path, progress)
-                _check_work(path, findings)
+    check, what = (check_store, "store") if is_store(path) else (_check_work, "folder")
+    # one that cannot be written to has no lock of its own: what counts in it does not change
+    held = locked(path, what) if os.access(path, os.W_OK) else nullcontext()
+    with reporter.stage("verify", "bytes") as progress, held:
+        findings = _findings(path, progress)
+        check(path, findings)
     return Verified(
         path, len(findings.checked), findings.num_bytes, findings.damages, findings.unknown(), findings.unfinished
     )
