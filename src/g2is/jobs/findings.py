@@ -8,7 +8,7 @@ from pathlib import Path
 from g2is.errors import StoreError
 from g2is.progress import Progress
 from g2is.store.check_table import CHANGED
-from g2is.store.digests import DIGESTS, digest_of, noted_digests, record_digests
+from g2is.store.digests import DIGESTS, is_as_noted, noted_digests, record_digests
 from g2is.store.files import as_json, read_json, remove
 
 Mend = Callable[[], None]
@@ -85,7 +85,7 @@ class Findings:
                 self.add(path, "gone", holds(name), mend=mend(name))
                 continue
             self.read(path)
-            if digest_of(path) != noted:
+            if not is_as_noted(path, noted):
                 self.add(path, CHANGED, holds(name), mend=mend(name))
         return True
 

@@ -37,7 +37,7 @@ from g2is.outputs.tables import SCORES, SELECTION
 from g2is.progress import Progress, Reporter
 from g2is.selection.core import CoreKnowledge
 from g2is.selection.record import Picks, Walk
-from g2is.store.digests import record_digests
+from g2is.store.digests import record_digests, record_presence
 from g2is.store.files import read_json, remove, write_json, write_json_lines
 from g2is.store.fingerprint import digest, flatten
 
@@ -154,6 +154,7 @@ class RunFolder:
             sitting["split_batches"] = list(self.split_batches)
         kept = {**self.counts, RUN: self.identity, "sittings": [*self.earlier_sittings, sitting]}
         write_json(self.path / SUMMARY, kept)
+        record_presence(self.path, SUMMARY)
         return {**self.counts, **sitting}
 
 

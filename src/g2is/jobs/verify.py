@@ -158,8 +158,9 @@ def _check_work(path: Path, findings: Findings) -> None:
             _check_readable(answers, findings)
     for cell in sorted((path / "cells").rglob("*.json")):
         _check_cell(cell, path, findings)
-    for settings in sorted((path / "selections").rglob(SETTINGS)):
-        _check_noted(settings.parent, findings, remover(settings.parent))  # its cell is there, or makes it anew
+    folders = {file.parent for name in (SETTINGS, DIGESTS) for file in (path / "selections").rglob(name)}
+    for folder in sorted(folders):
+        _check_noted(folder, findings, remover(folder))  # its cell is there, or makes it anew
     stores = sorted((path / "store").glob("seed-*"))
     if isinstance(config, Config):
         stores.append(_store_of(path, config))
