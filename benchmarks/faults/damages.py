@@ -149,7 +149,11 @@ def run(budget_s: float, seed: int, number: int = 1000, say: Callable[[str], Non
                 outcomes.append(outcome)
                 if len(outcomes) % 50 == 0:
                     say(f"{len(outcomes)} tried in {time.monotonic() - begin:.0f} s")
-                if outcome.undetected or "traceback" in (outcome.used, outcome.repaired):
+                if (
+                    outcome.undetected
+                    or outcome.repaired == "refused"
+                    or "traceback" in (outcome.used, outcome.repaired)
+                ):
                     say(f"{outcome.case}: {outcome}")
         return [_row(name, [of for of in outcomes if of.case.folder == name]) for name in NAMES] + [
             _row("damages in all", outcomes)

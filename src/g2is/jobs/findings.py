@@ -1,15 +1,13 @@
 """What is not as it was written in a folder, gathered file by file, and how each comes right."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from g2is.errors import StoreError
 from g2is.progress import Progress
 from g2is.store.check_table import CHANGED
 from g2is.store.digests import DIGESTS, is_as_noted, noted_digests, record_digests
-from g2is.store.files import as_json, read_json, remove
+from g2is.store.files import is_sealed, remove
 
 Mend = Callable[[], None]
 _PASSED_OVER = (".lock",)
@@ -99,18 +97,6 @@ class Findings:
             and path.name not in _PASSED_OVER
             and _LOGS not in path.relative_to(self.root).parts
         )
-
-
-def is_sealed(path: Path) -> bool:
-    """Whether a JSON file is byte for byte as g2is wrote it; of an older one without a digest, whether it can be read.
-
-    An older file has its keys alone: it is not known whether a digit of it is another.
-    """
-    try:
-        values = read_json(path)
-        return path.read_bytes() == as_json(values).encode() or "digest" not in json.loads(path.read_text())
-    except (StoreError, UnicodeDecodeError):
-        return False
 
 
 def remover(*paths: Path) -> Mend:

@@ -34,7 +34,7 @@ from g2is.outputs.tables import SCORES, SELECTION
 from g2is.progress import Progress, Reporter, Silent
 from g2is.store.check_table import CHANGED
 from g2is.store.digests import DIGESTS, noted_text
-from g2is.store.files import read_json, write_text
+from g2is.store.files import is_sealed, read_json, write_json, write_text
 from g2is.store.lock import locked
 from g2is.training.tune import ADAPTER, TRAINING, damaged_adapter
 
@@ -147,7 +147,7 @@ def _check_work(path: Path, findings: Findings) -> None:
         config = None
         findings.add(path / SETTINGS, CHANGED, _HOLDS[SETTINGS], mend=_mend(path, SETTINGS))
     _check_noted(path, findings)
-    findings.sealed(path / MANIFEST, _HOLDS[MANIFEST], remover(path / MANIFEST))
+    findings.sealed(path / MANIFEST, _HOLDS[MANIFEST], _mend(path, MANIFEST))
     findings.sealed(path / RESULT, _HOLDS[RESULT], _mend(path, RESULT))
     findings.sealed(path / "tasks.json", "results of tasks", remover(path / "tasks.json"))
     check_tokens(path / "examples", findings)
@@ -229,7 +229,8 @@ def _check_cell(cell: Path, out: Path, findings: Findings) -> None:
     findings.read(cell)
     try:
         found = read_cell(cell)
-        if "digest" in json.loads(cell.read_text()) and cell.read_text() != as_text(found):
+        text = as_text(found, cell.name)
+        if json.loads(cell.read_text()).get("digest") == json.loads(text)["digest"] and cell.read_text() != text:
             raise StoreError(CHANGED)
         if found.key.place(out / "cells").with_suffix(".json") != cell:
             findings.add(cell, f"another cell, {found.key}", "a cell", mend=remover(cell))
@@ -248,6 +249,11 @@ def _mend(folder: Path, name: str) -> Mend | None:
         return None if text is None else partial(write_text, folder / SETTINGS, text)
     if name == DIGESTS:  # nothing it noted is vouched for
         return remover(folder / DIGESTS, *(folder / of for of in (*CHOSEN, ANSWERS, RESULT)))
+    if name == MANIFEST and (folder / ANSWERS).exists():  # of an evaluation, whose result has it too
+        kept = read_json(folder / RESULT).get("made_from") if is_sealed(folder / RESULT) else None
+        if kept is not None:
+            return partial(write_json, folder / MANIFEST, kept)
+        return remover(folder / MANIFEST, folder / ANSWERS, folder / RESULT)
     if name == ANSWERS:
         return remover(folder / ANSWERS, folder / RESULT)
     return remover(folder / name)

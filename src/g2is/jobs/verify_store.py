@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from g2is.jobs.findings import Findings, Mend, forgetting, is_sealed, remover
+from g2is.jobs.findings import Findings, Mend, forgetting, remover
 from g2is.model.checkpoints import NOT_COMPLETE, problem_of
 from g2is.store.arrays import arrays_below
 from g2is.store.check_table import CHANGED, check_table, fingerprints_of
 from g2is.store.digests import DIGESTS, digest_of, record_digests
-from g2is.store.files import read_json, write_bytes
+from g2is.store.files import is_sealed, read_json, write_json
 from g2is.store.fingerprint import digest
 from g2is.store.given import inside
 from g2is.store.manifest import GRADIENTS, MANIFEST, MANIFEST_COPY, TARGET_SHARD_ROWS
@@ -148,10 +148,10 @@ class _Store:
             self.findings.read(place)
             if right is None and place.exists():
                 self.findings.add(place, f"{CHANGED}, and there is no sound copy", what)
-            elif right is not None and not (place.exists() and place.read_bytes() == right.read_bytes()):
+            elif right is not None and sound.get(place) != sound[right]:
                 if not place.exists() and not self._has_notes:
                     continue  # an older version made no copy
-                mend = partial(write_bytes, place, right.read_bytes())
+                mend = partial(write_json, place, sound[right])
                 self.findings.add(place, CHANGED if place.exists() else "gone", what, mend=mend)
         return None if right is None else sound[right]
 

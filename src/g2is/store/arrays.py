@@ -54,9 +54,21 @@ def open_or_make_array(folder: Path, like: np.ndarray, num_shards: int, shard_ro
         except ContainsArrayError:  # another process was faster
             check_fits(folder, like)
     array = open_array(folder, to_write=True)
+    expected = (shard_rows, *like.shape[1:])
+    if array.chunks != expected or not _has_plain_codecs(array):
+        raise StoreError(
+            f"{folder / METADATA}: expected an array of the store with chunks of shape {expected}, found a damaged file"
+            f" (chunks of {array.chunks}). `g2is verify --repair` of the store writes it anew"
+        )
     if array.shape[0] < num_shards * shard_rows:
         _resize(array, folder, num_shards * shard_rows)
     return array
+
+
+def _has_plain_codecs(array: zarr.Array) -> bool:
+    """Whether chunks are written as those of every array are: little-endian bytes, then their crc32c."""
+    names = [codec.to_dict().get("name") for codec in array.metadata.codecs]  # type: ignore[union-attr]
+    return names == ["bytes", "crc32c"]
 
 
 def check_fits(folder: Path, values: np.ndarray) -> None:

@@ -106,7 +106,7 @@ class Store:
             made_with = {"fingerprint": dict(fingerprint), "shard_rows": shard_rows}
             manifest = folder / MANIFEST
             # who is only handed jobs finds it there, and must not write beside others
-            made_already = manifest.exists() and manifest.read_bytes() == as_json(made_with).encode()
+            made_already = manifest.exists() and manifest.read_bytes() == as_json(made_with, MANIFEST).encode()
             if self.writable and not made_already:
                 _write_manifest(folder, made_with)
         kinds: tuple[Kind, ...] = ("target", "pool")
