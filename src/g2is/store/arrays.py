@@ -67,7 +67,7 @@ def open_or_make_array(folder: Path, like: np.ndarray, num_shards: int, shard_ro
 
 def _has_plain_codecs(array: zarr.Array) -> bool:
     """Whether chunks are written as those of every array are: little-endian bytes, then their crc32c."""
-    names = [codec.to_dict().get("name") for codec in array.metadata.codecs]  # type: ignore[union-attr]
+    names = [codec.to_dict().get("name") for codec in array.metadata.codecs]
     return names == ["bytes", "crc32c"]
 
 
