@@ -4,8 +4,8 @@
     tokenize           pool and targets to tokens and learned positions                              examples/
     filter             leave out what is excluded                                                    examples/filter.py
     warm_up            a short LoRA training, or the user's own: adapter and Adam's moments          warmup/
-    extract_gradients  Γ of every pool and target example, as unit rows                              gradients/ engine/
-    (represent         other rows in place of the last two, if the method looks at others            representation.py)
+    extract_gradients  Γ of every pool and target example, as unit rows                              store_rows.py
+    (store_rows        other rows in place of the last two, if the method looks at others            store_rows.py)
     select_rows        core knowledge and walk, or another selector                                  choose_rows.py
     export             the files a user takes away                                                   export.py outputs/
 
@@ -22,30 +22,29 @@ from typing import Any, Literal
 import numpy as np
 
 from g2is.config import Config
-from g2is.engine.local import LocalEngine
 from g2is.errors import ModelError
 from g2is.examples.dataset import Examples
 from g2is.examples.filter import EXCLUDED, Filtered, write_excluded
 from g2is.examples.keys import overlap
-from g2is.gradients.extract import Extractor, load_extractor
 from g2is.jobs.choose_rows import choose_rows
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
 from g2is.jobs.export import export, selection_in
-from g2is.jobs.gradient_rows import Gradients, gradient_work, read_gradient_rows, target_rows, wanted_gradients
+from g2is.jobs.gradient_rows import Gradients, read_gradient_rows, target_rows, wanted_gradients
 from g2is.jobs.lora_reach import say_reach
 from g2is.jobs.pinned import pin
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import count_examples, plan_for, read_inputs
-from g2is.jobs.representation import MadeBy, maker_of, represented_by, store_rows
+from g2is.jobs.representation import MadeBy, maker_of, represented_by
 from g2is.jobs.run_folder import CHOSEN, RunFolder, Selection, open_run, selection_digest
 from g2is.jobs.stages import Stage
+from g2is.jobs.store_rows import extract_gradients, store_rows
 from g2is.methods import GRADIENT, NONE
 from g2is.model.adapter import attach_adapter
 from g2is.model.folder import resolve_device
 from g2is.outputs.examples import remove_selected
 from g2is.outputs.lengths import compare_lengths, compare_sources
 from g2is.outputs.tables import SCORES, SELECTION, stored_metadata
-from g2is.progress import Reporter, Silent, counter
+from g2is.progress import Reporter, Silent
 from g2is.selection.plan import Plan
 from g2is.store.digests import damaged_files, record_digests
 from g2is.store.files import remove
@@ -53,7 +52,7 @@ from g2is.store.manifest import Store, open_store
 from g2is.warmup.imported import adapter_notices, imported_summary, keep_checkpoint, read_checkpoint
 from g2is.warmup.train import Checkpoint, draw_rows, drawn_keys, finished_warmup, train_warmup
 
-StageName = Literal["warmup", "gradients", "walk", "export"]
+StageName = Literal["warmup", "plan", "gradients", "walk", "export"]
 
 
 @dataclass(frozen=True)
@@ -100,11 +99,14 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None, own: 
         checkpoints = warm_up(prepared, store, examples.filtered, folder) if measures else []
         made_by: MadeBy = checkpoints if measures else None
         selection = None
-        if measures and last != "warmup":
+        if measures and last == "plan":  # for processes that make a part of it each (part.py)
+            for wanted in wanted_gradients(config, store, examples, checkpoints):
+                wanted.plan(folder.notice)
+        elif measures and last != "warmup":
             extract_gradients(prepared, store, examples, checkpoints, folder)
         elif not measures and config.selection.representation != NONE:
             made_by = maker_of(config.selection.representation, prepared, folder, own.representation)
-            store_rows(made_by, store, examples, folder)
+            store_rows(made_by, prepared, store, examples, folder, own.representation)
         if plan is not None:
             selection = select_rows(prepared, store, examples, plan, made_by, folder, own)
         if last == "export" and selection is not None:
@@ -179,32 +181,6 @@ def warm_up(prepared: Prepared, store: Store, filtered: Filtered, folder: RunFol
         except ModelError:
             remove(store.warmup)  # nothing in it serves: other settings may be tried on the same store
             raise
-
-
-def extract_gradients(
-    prepared: Prepared, store: Store, examples: Examples, checkpoints: Sequence[Checkpoint], folder: RunFolder
-) -> None:
-    """Store the gradient rows of every pool and target example that the store does not hold yet."""
-    config = prepared.config
-    extractor: Extractor | None = None
-    for wanted in wanted_gradients(config, store, examples, checkpoints):
-        planned = wanted.plan(folder.notice)
-        if not planned:
-            continue
-        if extractor is None:
-            for checkpoint in checkpoints:
-                checkpoint.check()
-            extractor = load_extractor(
-                prepared.model,
-                {checkpoint.name: checkpoint.folder for checkpoint in checkpoints},
-                config.gradients.projection,
-                config.execution,
-                folder.notice,
-            )
-            folder.split_batches = extractor.splits
-        with folder.stage(f"gradients of {wanted.kind}", "tokens", Stage(f"gradients of {wanted.kind}")) as progress:
-            add = counter(wanted.num_tokens(planned) * len(checkpoints), progress)
-            wanted.make(planned, LocalEngine(wanted, gradient_work(extractor, wanted, add)))
 
 
 def select_rows(
