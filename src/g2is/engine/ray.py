@@ -84,18 +84,22 @@ def open_actors(
 
     Those that find no place wait for one, and come to work when there is. `store` is held by this process.
     """
-    num_cpus, num_gpus, rest = resources.get("CPU", 0), resources.get("GPU", 0), {**resources}
     actor_class = ray.remote(
-        num_cpus=num_cpus,
-        num_gpus=num_gpus,
-        memory=rest.pop("memory", None),
-        resources={name: amount for name, amount in rest.items() if name not in ("CPU", "GPU")},
+        num_cpus=resources.get("CPU", 0),
+        num_gpus=resources.get("GPU", 0),
+        memory=resources.get("memory"),
+        resources={name: amount for name, amount in resources.items() if name not in ("CPU", "GPU", "memory")},
         max_restarts=-1,
         max_task_retries=0,  # of jobs: `Actors` says why
         concurrency_groups={"watch": 1},
     )(Actor)
     opens, held, expected = ray.cloudpickle.dumps(open_worker), words(store), versions()
-    members = [Member(actor_class.remote(opens, str(store), held, expected)) for _ in range(num_actors)]
+    try:
+        members = [Member(actor_class.remote(opens, str(store), held, expected)) for _ in range(num_actors)]
+    except ValueError as error:  # such as 1.5 GPUs
+        raise ConfigError(
+            f"execution.worker_resources: expected what Ray can give, found {dict(resources)}: {first_line(error)}"
+        ) from None
     actors = Actors(ray, node_id, members, notice)
     try:
         for member in members:

@@ -7,7 +7,7 @@ time: that is the back-pressure. The way to the driver and back takes millisecon
 """
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -62,7 +62,7 @@ class Actors:
         Raises FailedShardsError at the end where shards had to be given up, WorkerError where no actor can work,
         StoreError as soon as a shard cannot be stored.
         """
-        dealt = _Deal(jobs)
+        dealt = _Deal(jobs, self._is_there)
         while self._deal(dealt):
             if not self.calls:
                 raise self.refusal or WorkerError("expected an actor that works, found none left")
@@ -157,14 +157,11 @@ class Actors:
                 self.ray.kill(member.actor, no_restart=False)
                 self.place(member)
         except exceptions.RayError:
-            if self._is_there(member.node):
-                self._say(
-                    f"a worker on node {member.host} ended while it made a shard; Ray starts another in its place"
-                )
-                dealt.strike(job, "the worker that made it ended")
-            else:  # which is no shard's doing
-                self._say(f"node {member.host} is gone; its shard is made by another worker")
-                dealt.put_back(job)
+            self._say(
+                f"a worker on node {member.host} ended while it made a shard; another makes that, and Ray starts the"
+                " worker again where there is a place"
+            )
+            dealt.strike(job, "the worker that made it ended", member.node)
             self.place(member)
         add(-member.tokens)
         return False
@@ -196,10 +193,12 @@ class Actors:
 class _Deal:
     """The jobs that are still to be dealt; those that came back first."""
 
-    def __init__(self, jobs: Iterable[ShardJob]) -> None:
+    def __init__(self, jobs: Iterable[ShardJob], is_there: Callable[[str], bool]) -> None:
+        """Deal `jobs`; `is_there` says whether a node is still part of the cluster."""
         self._jobs = iter(jobs)
+        self._is_there = is_there
         self._back: deque[ShardJob] = deque()
-        self._strikes: Counter[ShardJob] = Counter()
+        self._strikes: dict[ShardJob, list[str]] = {}
         self.given_up: dict[ShardJob, str] = {}
         self._ahead()
 
@@ -214,14 +213,14 @@ class _Deal:
         self._ahead()
         return job
 
-    def put_back(self, job: ShardJob) -> None:
-        """Have a job dealt that came back through no fault of its own."""
-        self._back.appendleft(job)
+    def strike(self, job: ShardJob, reason: str, ended_on: str = "") -> None:
+        """Have a job dealt again that may have failed by itself, unless it did so too often.
 
-    def strike(self, job: ShardJob, reason: str) -> None:
-        """Have a job dealt that may have failed by itself, unless it did so too often."""
-        self._strikes[job] += 1
-        if self._strikes[job] >= _MOST_TRIES:
+        One whose worker `ended_on` a node that is gone since was not at fault; of the last one it may not be known yet.
+        """
+        strikes = self._strikes.setdefault(job, [])
+        strikes.append(ended_on)
+        if sum(not node or self._is_there(node) for node in strikes) >= _MOST_TRIES:
             self.given_up[job] = reason
         else:
             self._back.appendleft(job)
