@@ -283,6 +283,14 @@ class ExecutionConfig(Section):
         description="processes that make these rows, a model each; default: one for each visible CUDA device; on a CPU"
         " one, which is the command's own",
     )
+    address: str | None = Field(
+        None, description="host:port of the Ray cluster's head; default: auto (RAY_ADDRESS, or this machine's cluster)"
+    )
+    worker_resources: dict[str, Annotated[float, Field(gt=0)]] | None = Field(
+        None,
+        description="what a Ray worker takes of its node, such as {GPU: 1, CPU: 4}, memory in bytes; default: {GPU: 1}"
+        " where the cluster has any and device is not cpu, else {CPU: 1}",
+    )
     batch_tokens: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         "auto",
         description="padded tokens a batch holds at most; auto: 1024 on a CPU, whose cache they fit, 8192 on a GPU and"
@@ -295,6 +303,15 @@ class ExecutionConfig(Section):
     report_to: tuple[Literal["tensorboard", "wandb"], ...] = Field(
         (), description="also log trainings there: of `g2is train` below OUT/logs, of a warm-up below STORE/warmup/logs"
     )
+
+    @model_validator(mode="after")
+    def _only_ray_has_a_cluster(self) -> Self:
+        found = [name for name in ("address", "worker_resources") if getattr(self, name) is not None]
+        if found and self.engine != "ray":
+            raise ValueError(
+                f"{found[0]}: expected engine: ray beside it, found {self.engine}; add --engine ray, or leave it out"
+            )
+        return self
 
     @field_validator("report_to", mode="before")
     @classmethod

@@ -70,9 +70,9 @@ class Processes:
                     f"expected worker processes that work, found none left: {self.slots[-1].reason}. What is stored is"
                     " kept: the same command goes on from here"
                 )
-            processes = {slot.process.connection: slot for slot in self.slots if slot.process is not None}
-            for connection in wait(list(processes)):
-                yield from self._hear(processes[connection], dealt, add)
+            heard = wait([slot.process.connection for slot in self.slots if slot.process is not None])
+            for slot in [slot for slot in self.slots if slot.process is not None and slot.process.connection in heard]:
+                yield from self._hear(slot, dealt, add)
         if dealt.given_up:
             raise FailedShardsError(dealt.given_up)
 

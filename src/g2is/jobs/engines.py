@@ -19,8 +19,9 @@ from g2is.engine.part import Part
 from g2is.engine.processes import FailedShardsError, ProcessEngine, open_processes
 from g2is.engine.wanted import WantedRows
 from g2is.engine.worker import Open
-from g2is.errors import ConfigError, WorkerError
+from g2is.errors import WorkerError
 from g2is.examples.dataset import Examples
+from g2is.jobs.cluster import ray_engines
 from g2is.jobs.prepare import Prepared
 from g2is.jobs.stages import Stage
 from g2is.jobs.worker import WorkOf, open_worker
@@ -107,7 +108,9 @@ def _engines(
 ) -> Iterator[EngineOf]:
     execution = prepared.config.execution
     if execution.engine == "ray":
-        raise ConfigError("execution.engine: expected local, found ray, which this version of g2is does not have")
+        with ray_engines(prepared, num_shards, folder, own) as ray_engine:
+            yield lambda _, add: ray_engine(add)
+        return
     num_processes = min(num_workers(execution), num_shards)
     if num_processes > 1 and own is not None and not _can_be_sent(own):
         folder.notice(

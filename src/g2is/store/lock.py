@@ -210,3 +210,11 @@ def _may_live(pid: int, host: str) -> bool:
     except (OSError, OverflowError):
         return False
     return True
+
+
+def words(folder: Path) -> str:
+    """What the lock file of `folder` says: who holds it, or ""; two holders never say the same."""
+    try:
+        return (folder / _LOCK).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

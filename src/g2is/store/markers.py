@@ -82,7 +82,7 @@ def write_marker(path: Path, fingerprint: str, marker: Marker) -> None:
         name: {"dtype": of.dtype, "row_shape": list(of.row_shape), "checksum": of.checksum}
         for name, of in sorted(marker.arrays.items())
     }
-    text = as_json({"fingerprint": fingerprint, "num_rows": marker.num_rows, "arrays": arrays})
+    text = as_json({"fingerprint": fingerprint, "num_rows": marker.num_rows, "arrays": arrays}, path.name)
 
     def write(temporary: Path) -> None:
         temporary.write_text(text, encoding="utf-8")
