@@ -7,6 +7,7 @@ import typer
 from g2is.cli.session import quiet_libraries, reporter, working
 from g2is.cli.show import show_dry_run, show_matrix_dry_run, show_matrix_walk, show_selection, show_stage
 from g2is.cli.stopping import stoppable
+from g2is.machine.ranks import check_alone
 
 if TYPE_CHECKING:
     from g2is.config import Config, MatrixWalkConfig
@@ -44,6 +45,7 @@ def run_matrix_walk(config: "MatrixWalkConfig", dry_run: bool, wait: bool) -> No
     """Walk on matrices and print what came of it."""
     from g2is.jobs.select_matrices import check_matrices, walk_matrices
 
+    check_alone("g2is walk on matrices")
     if dry_run:
         with stoppable(None):
             show_matrix_dry_run(check_matrices(config))

@@ -175,7 +175,10 @@ def warm_up(prepared: Prepared, store: Store, filtered: Filtered, folder: RunFol
         rows = draw_rows(store.warmup, pool.keys, config.warmup.fraction, config.warmup.seed)
         sample = pool.token_rows(rows)
         try:
-            return train_warmup(model, sample, store.warmup, config.warmup, config.execution, progress, folder.notice)
+            return train_warmup(
+                *(model, sample, store.warmup, config.warmup, config.execution, progress, folder.notice),
+                base=prepared.model.config,
+            )
         except ModelError:
             remove(store.warmup)  # nothing in it serves: other settings may be tried on the same store
             raise
