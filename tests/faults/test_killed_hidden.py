@@ -13,8 +13,9 @@ from g2is.config.io import parse
 from g2is.demo.skills import write_pool, write_target
 from g2is.jobs.prepare import prepare
 from g2is.jobs.read_data import read_inputs
-from g2is.jobs.representation import maker_of, store_rows
+from g2is.jobs.representation import maker_of
 from g2is.jobs.run_folder import open_run
+from g2is.jobs.select import store_rows
 from g2is.progress import Silent
 from g2is.store.manifest import open_store
 
@@ -34,7 +35,7 @@ def store_hidden(folder: Path, name: str) -> None:
     with open_run(config.out, config, Silent()) as run, open_store(config.store, None, 8) as store:
         prepared = prepare(config, run)
         examples = read_inputs(prepared, store.examples, run)
-        store_rows(maker_of("hidden", prepared, run), store, examples, run)
+        store_rows(maker_of("hidden", prepared, run), prepared, store, examples, run)
 
 
 def test_killed_while_storing_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ _SELECTION = (
     *("core_mode", "core_fraction", "delta"),
 )
 _ONLY_EXAMPLES = (
-    *("files", "target", "model", "store", "device", "adapter", "schema", "column", "on_bad_row"),
+    *("files", "target", "model", "store", "device", "engine", "workers", "adapter", "schema", "column", "on_bad_row"),
     *("share", "quota", "include", "exclude", "exclude_overlap"),
 )
 
@@ -46,7 +46,7 @@ def run_config(command: str, flags: Mapping[str, Any]) -> Config:
         "examples": examples_settings(flags["schema"], flags["column"], flags["on_bad_row"]),
         "warmup": given_only({"adapter": flags["adapter"]}),
         "selection": given_only(selection),
-        "execution": given_only({"device": flags["device"]}),
+        "execution": given_only({name: flags.get(name) for name in ("device", "engine", "workers")}),
     }
     assign(values, flags["set_"] or [])
     _check_looked_at(flags, values["selection"])

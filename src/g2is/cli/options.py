@@ -69,6 +69,17 @@ MethodName = Annotated[
     typer.Option("--method", metavar="NAME", help="design (default), g2is, official, less, …: see `g2is methods`"),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; default: a GPU if there is one")]
+Workers = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N",
+        help="processes that make rows, a model each; default: one for each visible GPU; on a CPU the command's own",
+    ),
+]
+EngineName = Annotated[
+    str | None,
+    typer.Option("--engine", metavar="local|ray", help="who makes rows: this machine (default), or a Ray cluster"),
+]
 # text, so that one which is no number is reported with all other settings that cannot be used
 CoreFraction = Annotated[
     str | None, typer.Option(metavar="NUMBER", help="share of variance (or of k) that the core keeps")

@@ -274,6 +274,15 @@ class ExecutionConfig(Section):
     """
 
     device: str = Field("auto", description="auto, cpu or cuda")
+    engine: Literal["local", "ray"] = Field(
+        "local", description="who makes the rows of pool and targets: processes of this machine, or a Ray cluster"
+    )
+    workers: int | None = Field(
+        None,
+        ge=1,
+        description="processes that make these rows, a model each; default: one for each visible CUDA device; on a CPU"
+        " one, which is the command's own",
+    )
     batch_tokens: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         "auto",
         description="padded tokens a batch holds at most; auto: 1024 on a CPU, whose cache they fit, 8192 on a GPU and"

@@ -1,4 +1,4 @@
-"""Rows of other representations than gradients: into the store, and out of it for a selector.
+"""Rows of other representations than gradients: what is to be made of them, and what a selector reads.
 
 `select.py` calls these where `selection.representation` is not gradient; no warm-up is needed and none is bound.
 """
@@ -9,16 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from g2is.engine.local import LocalEngine, Work
+from g2is.engine.local import Work
 from g2is.engine.wanted import WantedRows
 from g2is.examples.dataset import Examples, Joined
 from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import TEXT_VERSION
 from g2is.jobs.prepare import Prepared
-from g2is.jobs.run_folder import RunFolder
-from g2is.jobs.stages import Stage
 from g2is.methods import OWN, REPRESENTATIONS, representation_kind
-from g2is.progress import Reporter, counter
+from g2is.progress import Reporter
 from g2is.representations.maker import ArraysOf, Maker, Materials
 from g2is.representations.own import Representation
 from g2is.store.manifest import Kind, Store
@@ -107,24 +105,6 @@ def wanted_rows(maker: Maker, store: Store, examples: Examples) -> list[WantedRo
 def row_work(arrays_of: ArraysOf, wanted: WantedRows, add: Callable[[int], None]) -> Work:
     """How the shards of `wanted` are made; `add` is told of tokens done."""
     return lambda job, token_rows: Shard(wanted.keys(job), arrays_of(token_rows, add))
-
-
-def store_rows(maker: Maker, store: Store, examples: Examples, folder: RunFolder) -> None:
-    """Store the rows of every pool and target example that the store does not hold yet.
-
-    Raises FingerprintError where the store holds such rows made otherwise, ModelError where a model cannot be used,
-    ConfigError where the user's own function gives no rows.
-    """
-    arrays_of: ArraysOf | None = None
-    for wanted in wanted_rows(maker, store, examples):
-        planned = wanted.plan(folder.notice)
-        if not planned:
-            continue
-        if arrays_of is None:
-            arrays_of = maker.open()
-        with folder.stage(f"{maker.what}s of {wanted.kind}", "tokens", Stage(f"rows of {wanted.kind}")) as progress:
-            add = counter(wanted.num_tokens(planned), progress)
-            wanted.make(planned, LocalEngine(wanted, row_work(arrays_of, wanted, add)))
 
 
 def read_pool_and_targets(

@@ -22,30 +22,33 @@ from typing import Any, Literal
 import numpy as np
 
 from g2is.config import Config
-from g2is.engine.local import LocalEngine
 from g2is.errors import ModelError
 from g2is.examples.dataset import Examples
 from g2is.examples.filter import EXCLUDED, Filtered, write_excluded
 from g2is.examples.keys import overlap
-from g2is.gradients.extract import Extractor, load_extractor
+from g2is.gradients.extract import load_extractor
 from g2is.jobs.choose_rows import choose_rows
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
+from g2is.jobs.engines import make_rows
 from g2is.jobs.export import export, selection_in
 from g2is.jobs.gradient_rows import Gradients, gradient_work, read_gradient_rows, target_rows, wanted_gradients
 from g2is.jobs.lora_reach import say_reach
 from g2is.jobs.pinned import pin
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import count_examples, plan_for, read_inputs
-from g2is.jobs.representation import MadeBy, maker_of, represented_by, store_rows
+from g2is.jobs.representation import MadeBy, maker_of, represented_by, row_work, wanted_rows
 from g2is.jobs.run_folder import CHOSEN, RunFolder, Selection, open_run, selection_digest
 from g2is.jobs.stages import Stage
+from g2is.jobs.worker import WorkOf
 from g2is.methods import GRADIENT, NONE
 from g2is.model.adapter import attach_adapter
 from g2is.model.folder import resolve_device
 from g2is.outputs.examples import remove_selected
 from g2is.outputs.lengths import compare_lengths, compare_sources
 from g2is.outputs.tables import SCORES, SELECTION, stored_metadata
-from g2is.progress import Reporter, Silent, counter
+from g2is.progress import Reporter, Silent
+from g2is.representations.maker import Maker
+from g2is.representations.own import Representation
 from g2is.selection.plan import Plan
 from g2is.store.digests import damaged_files, record_digests
 from g2is.store.files import remove
@@ -104,7 +107,7 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None, own: 
             extract_gradients(prepared, store, examples, checkpoints, folder)
         elif not measures and config.selection.representation != NONE:
             made_by = maker_of(config.selection.representation, prepared, folder, own.representation)
-            store_rows(made_by, store, examples, folder)
+            store_rows(made_by, prepared, store, examples, folder, own.representation)
         if plan is not None:
             selection = select_rows(prepared, store, examples, plan, made_by, folder, own)
         if last == "export" and selection is not None:
@@ -189,25 +192,47 @@ def extract_gradients(
 ) -> None:
     """Store the gradient rows of every pool and target example that the store does not hold yet."""
     config = prepared.config
-    extractor: Extractor | None = None
-    for wanted in wanted_gradients(config, store, examples, checkpoints):
-        planned = wanted.plan(folder.notice)
-        if not planned:
-            continue
-        if extractor is None:
-            for checkpoint in checkpoints:
-                checkpoint.check()
-            extractor = load_extractor(
-                prepared.model,
-                {checkpoint.name: checkpoint.folder for checkpoint in checkpoints},
-                config.gradients.projection,
-                config.execution,
-                folder.notice,
-            )
-            folder.split_batches = extractor.splits
-        with folder.stage(f"gradients of {wanted.kind}", "tokens", Stage(f"gradients of {wanted.kind}")) as progress:
-            add = counter(wanted.num_tokens(planned) * len(checkpoints), progress)
-            wanted.make(planned, LocalEngine(wanted, gradient_work(extractor, wanted, add)))
+
+    def work_here() -> WorkOf:
+        for checkpoint in checkpoints:
+            checkpoint.check()
+        extractor = load_extractor(
+            prepared.model,
+            {checkpoint.name: checkpoint.folder for checkpoint in checkpoints},
+            config.gradients.projection,
+            config.execution,
+            folder.notice,
+        )
+        folder.split_batches = extractor.splits
+        return lambda wanted, add: gradient_work(extractor, wanted, add)
+
+    tables = wanted_gradients(config, store, examples, checkpoints)
+    titles = [f"gradients of {wanted.kind}" for wanted in tables]
+    stages = [(title, Stage(title)) for title in titles]
+    make_rows(tables, stages, len(checkpoints), prepared, examples, folder, work_here)
+
+
+def store_rows(
+    maker: Maker,
+    prepared: Prepared,
+    store: Store,
+    examples: Examples,
+    folder: RunFolder,
+    own: Representation | None = None,
+) -> None:
+    """Store the rows of another representation, of every pool and target example that the store does not hold yet.
+
+    Raises FingerprintError where the store holds such rows made otherwise, ModelError where a model cannot be used,
+    ConfigError where the user's `own` function gives no rows.
+    """
+
+    def work_here() -> WorkOf:
+        arrays_of = maker.open()
+        return lambda wanted, add: row_work(arrays_of, wanted, add)
+
+    tables = wanted_rows(maker, store, examples)
+    stages = [(f"{maker.what}s of {wanted.kind}", Stage(f"rows of {wanted.kind}")) for wanted in tables]
+    make_rows(tables, stages, 1, prepared, examples, folder, work_here, own)
 
 
 def select_rows(

@@ -142,6 +142,21 @@ def open_store(path: Path, fingerprint: Fingerprint | None, shard_rows: int) -> 
         yield Store(path, fingerprint or {}, shard_rows, new)
 
 
+def join_store(path: Path, fingerprint: Fingerprint | None) -> Store:
+    """The store at `path` for a process that makes shards of a plan in it, while who made the plan holds the store.
+
+    Nothing of it is locked, planned or swept here. Raises StoreError if there is no store, FingerprintError naming each
+    differing key if it is of other settings; `fingerprint` as of `open_store`.
+    """
+    check_store(path, fingerprint)
+    if not (path / MANIFEST).exists():
+        raise StoreError(
+            f"{path}: expected the store in which the command planned its shards, found none here. Let all processes"
+            " see the same file system under the same path"
+        )
+    return Store(path, fingerprint or {}, _shard_rows(path / MANIFEST), new=False)
+
+
 def check_store(path: Path, fingerprint: Fingerprint | None) -> None:
     """Raise what `open_store` would raise of a store at `path`, without touching it."""
     manifest = path / MANIFEST

@@ -20,8 +20,9 @@ from g2is.errors import ConfigError, FingerprintError, StoreError
 from g2is.examples.dataset import Examples
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import read_inputs
-from g2is.jobs.representation import ScoresOf, UnitRowsOf, maker_of, read_pool_and_targets, store_rows
+from g2is.jobs.representation import ScoresOf, UnitRowsOf, maker_of, read_pool_and_targets
 from g2is.jobs.run_folder import RunFolder, open_run
+from g2is.jobs.select import store_rows
 from g2is.progress import Progress, Silent
 from g2is.representations.lexical import bm25_scores, term_lists, term_rows
 from g2is.representations.maker import Maker
@@ -85,7 +86,7 @@ class Opened:
     def compute(self, own: Representation | None = None) -> Any:
         """Store what is missing, then read all."""
         maker = self.maker(own)
-        store_rows(maker, self.store, self.examples, self.folder)
+        store_rows(maker, self.prepared, self.store, self.examples, self.folder)
         return read_pool_and_targets(maker, self.store, self.examples)
 
     def read(self, own: Representation | None = None) -> Any:

@@ -1,0 +1,138 @@
+"""Who makes a command's rows: this process, worker processes of this machine, or a cluster.
+
+`make_rows` is where shards of all kinds of rows are made. How many processes share it, and which, changes no byte.
+"""
+
+import gc
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+
+from g2is.config import ExecutionConfig
+from g2is.engine.job import Engine, ShardJob
+from g2is.engine.local import LocalEngine
+from g2is.engine.processes import FailedShardsError, ProcessEngine, open_processes
+from g2is.engine.wanted import WantedRows
+from g2is.engine.worker import Open
+from g2is.errors import ConfigError, WorkerError
+from g2is.examples.dataset import Examples
+from g2is.jobs.prepare import Prepared
+from g2is.jobs.run_folder import RunFolder
+from g2is.jobs.stages import Stage
+from g2is.jobs.worker import WorkOf, open_worker
+from g2is.model.folder import resolve_device
+from g2is.progress import counter
+from g2is.representations.own import Representation
+
+EngineOf = Callable[[WantedRows, Callable[[int], None]], Engine]  # of a table, and who is told of tokens done
+_NAMED_ROWS = 8  # of a shard that failed
+
+
+def make_rows(
+    tables: Sequence[WantedRows],
+    stages: Sequence[tuple[str, Stage]],
+    passes: int,
+    prepared: Prepared,
+    examples: Examples,
+    folder: RunFolder,
+    work_here: Callable[[], WorkOf],
+    own: Representation | None = None,
+) -> None:
+    """Plan and make all rows that the `tables` lack, each table in its stage of `stages` (title and id).
+
+    Every token is gone through `passes` times. `work_here` opens what this process needs if it does the work itself.
+    Raises what engines raise, and WorkerError naming the rows that no worker could make when all others are stored.
+    """
+    planned = [wanted.plan(folder.notice) for wanted in tables]
+    num_shards = sum(map(len, planned))
+    if not num_shards:
+        return
+    failed: list[str] = []
+    with _engines(prepared, num_shards, folder, work_here, own) as engine_of:
+        for wanted, shards, (title, stage) in zip(tables, planned, stages, strict=True):
+            if not shards:
+                continue
+            with folder.stage(title, "tokens", stage) as progress:
+                add = counter(wanted.num_tokens(shards) * passes, progress)
+                try:
+                    wanted.make(shards, engine_of(wanted, add))
+                except FailedShardsError as error:
+                    failed += [_describe(examples, job, reason) for job, reason in error.reasons.items()]
+    if failed:
+        raise WorkerError(
+            "expected every shard to be made, found some that failed each time they were tried; all others are stored."
+            " Mend or leave out (--exclude) the rows at fault and give the command again:\n" + "\n".join(failed)
+        )
+
+
+def num_workers(execution: ExecutionConfig) -> int:
+    """How many processes the settings ask for: unless they say it, one for each visible CUDA device, one on a CPU."""
+    if execution.workers is not None:
+        return execution.workers
+    return max(1, torch.cuda.device_count()) if resolve_device(execution.device).type == "cuda" else 1
+
+
+@contextmanager
+def _engines(
+    prepared: Prepared,
+    num_shards: int,
+    folder: RunFolder,
+    work_here: Callable[[], WorkOf],
+    own: Representation | None,
+) -> Iterator[EngineOf]:
+    execution = prepared.config.execution
+    if execution.engine == "ray":
+        raise ConfigError("execution.engine: expected local, found ray, which this version of g2is does not have")
+    num_processes = min(num_workers(execution), num_shards)
+    if num_processes > 1 and own is not None and not _can_be_sent(own):
+        folder.notice(
+            f"representation {own.name}: expected a function of a module that worker processes can import, found one"
+            " that they cannot; its rows are made in this process alone"
+        )
+        num_processes = 1
+    if num_processes == 1:
+        work_of = work_here()
+        yield lambda wanted, add: LocalEngine(wanted, work_of(wanted, add))
+        return
+    opens = _places(prepared, num_processes, own)
+    gc.collect()
+    torch.cuda.empty_cache()  # what the warm-up held on a device, a worker needs
+    with open_processes(opens, folder.notice) as processes:
+        yield lambda wanted, add: ProcessEngine(processes, add)
+
+
+def _places(prepared: Prepared, num_processes: int, own: Representation | None) -> list[tuple[Open, dict[str, str]]]:
+    """How each of several processes opens a worker, and its environment: a device each, an equal share of threads."""
+    config = prepared.config
+    threads = max(1, torch.get_num_threads() // num_processes)
+    environment = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    kind = resolve_device(config.execution.device).type
+    devices = torch.cuda.device_count() if kind == "cuda" else 0
+    names = [f"cuda:{number % devices}" if devices else kind for number in range(num_processes)]
+    text = config.model_dump_json()
+    return [(partial(open_worker, text, name, threads, own=own), environment) for name in names]
+
+
+def _can_be_sent(own: Representation) -> bool:
+    """Whether another process can be given the user's function: by name, from a module that is no script."""
+    try:
+        pickle.dumps(own)
+    except Exception:  # pickle and what it asks tell of it in many ways
+        return False
+    return getattr(own.rows, "__module__", None) != "__main__"
+
+
+def _describe(examples: Examples, job: ShardJob, reason: str) -> str:
+    """A shard that failed, by the ids of its rows."""
+    ids = (
+        examples.pool.ids
+        if job.kind == "pool"
+        else [of_row for table in examples.targets.values() for of_row in table.ids]
+    )
+    named = ", ".join(ids[row] for row in job.rows[:_NAMED_ROWS])
+    more = len(job.rows) - _NAMED_ROWS
+    rest = f" and {more} more after these" if more > 0 else ""
+    return f"shard {job.number} of the {job.kind}, rows {named}{rest}: {reason}"
