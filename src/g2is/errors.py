@@ -8,8 +8,7 @@
     ├── StoreError                 a store or run folder that is damaged, in use, or not writable
     │   └── FingerprintError       a store made with other settings; names each differing key
     ├── SelectionError             a selection that cannot be made from what was given
-    ├── LostProcessError           a process of several that work together is gone; what was done is kept
-    ├── WorkerError                worker processes that cannot work, or rows that none of them could make
+    ├── WorkerError                processes that cannot go on together, or rows that none of them could make
     └── TooLittleMemoryError       work that did not fit in memory after some of it was done; that is kept
 
 Each message says what was expected, what was found, where (file:line, id), and what to do.
@@ -51,12 +50,8 @@ class SelectionError(G2isError):
     """A selection that cannot be made from the rows, target or budget given."""
 
 
-class LostProcessError(G2isError):
-    """A process of several that work together on a command is gone; what was done is kept."""
-
-
 class WorkerError(G2isError):
-    """Worker processes that cannot work, or rows that none of them could make; what was made is kept."""
+    """Processes that cannot go on together, or rows that none of them could make; what was made is kept."""
 
 
 class TooLittleMemoryError(G2isError):

@@ -43,6 +43,7 @@ def _work_beside(others: Team) -> NoReturn:
     try:
         from g2is.jobs.beside import work_beside
 
+        others.live()
         quiet_libraries()
         work_beside(others)
     except KeyboardInterrupt as stopped:

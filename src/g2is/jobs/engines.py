@@ -13,6 +13,7 @@ import torch
 
 from g2is.config import ExecutionConfig
 from g2is.engine.job import Engine, ShardJob
+from g2is.engine.launched import LaunchedEngine
 from g2is.engine.local import LocalEngine
 from g2is.engine.processes import FailedShardsError, ProcessEngine, open_processes
 from g2is.engine.wanted import WantedRows
@@ -23,6 +24,7 @@ from g2is.jobs.prepare import Prepared
 from g2is.jobs.run_folder import RunFolder
 from g2is.jobs.stages import Stage
 from g2is.jobs.worker import WorkOf, open_worker
+from g2is.machine.ranks import check_device, team
 from g2is.model.folder import resolve_device
 from g2is.progress import counter
 from g2is.representations.own import Representation
@@ -75,6 +77,16 @@ def num_workers(execution: ExecutionConfig) -> int:
     return max(1, torch.cuda.device_count()) if resolve_device(execution.device).type == "cuda" else 1
 
 
+def check_not_shared_twice(execution: ExecutionConfig) -> None:
+    """Raise ConfigError where a launcher started several processes and the settings ask for others beside them."""
+    if (others := team()) is not None and (execution.workers is not None or execution.engine != "local"):
+        name = "engine" if execution.engine != "local" else "workers"
+        raise ConfigError(
+            f"execution.{name}: expected none beside torchrun, whose {others.place.count} processes make rows, found"
+            f" {getattr(execution, name)}. Leave it out, or start g2is without torchrun"
+        )
+
+
 @contextmanager
 def _engines(
     prepared: Prepared,
@@ -84,6 +96,15 @@ def _engines(
     own: Representation | None,
 ) -> Iterator[EngineOf]:
     execution = prepared.config.execution
+    if (others := team()) is not None:
+        check_device(resolve_device(execution.device))
+        device = resolve_device(execution.device).type
+        opening = {"config": prepared.config.model_dump_json(), "device": device}
+        work_of = work_here()
+        yield lambda wanted, add: LaunchedEngine(others, LocalEngine(wanted, work_of(wanted, add)), opening, add)
+        for text in dict.fromkeys(others.posted("notice", 0)):
+            folder.notice(text)
+        return
     if execution.engine == "ray":
         raise ConfigError("execution.engine: expected local, found ray, which this version of g2is does not have")
     num_processes = min(num_workers(execution), num_shards)

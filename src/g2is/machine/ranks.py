@@ -5,6 +5,8 @@ They talk through torch's key-value store, which torchrun keeps, or process 0 wh
     task/N     what process 0 hands out, JSON, in order
     ready/N/R  process R can begin with task N
     error/R    why process R gave up, JSON
+    alive/R    grows while process R lives
+    notice/…   what process 0 is to tell the user
     end        process 0 is done
 
 Only process 0 takes locks, writes what is kept and speaks to the user.
@@ -13,14 +15,15 @@ Only process 0 takes locks, writes what is kept and speaks to the user.
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from g2is import errors
-from g2is.errors import ConfigError, G2isError, LostProcessError, first_line, tells_of_memory
+from g2is.errors import ConfigError, G2isError, WorkerError, first_line, tells_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 _NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 _OTHERS_WAIT = timedelta(minutes=10)  # for one that is slow at a step; one that is gone shows at once
 _SECONDS_BETWEEN_LOOKS = 0.1
+_SECONDS_BETWEEN_SIGNS, _SECONDS_TO_LIVE = 5.0, 120.0  # signs of life, and how long one may be without
 _SECONDS_TO_HEAR = 5.0  # why another gave up, after its connection broke
 # What accelerate launch may say without changing what is computed; its settings of g2is are given to g2is.
 _HARMLESS = {
@@ -113,7 +117,9 @@ class Team:
     def __init__(self, place: Place, store: "torch.distributed.Store") -> None:
         self.place = place
         self.store = store
-        self._num_tasks = 0
+        self.next_number = 0  # of the task that is handed out next
+        self._others = range(1, place.count)
+        self._alive: dict[int, tuple[int, float]] = {}  # by rank: the last sign of life, and when it came
 
     @property
     def leads(self) -> bool:
@@ -122,9 +128,9 @@ class Team:
 
     def hand_out(self, task: Mapping[str, Any]) -> int:
         """Hand the others a task, by process 0; returns its number."""
-        number, self._num_tasks = self._num_tasks, self._num_tasks + 1
-        self.store.set(f"task/{number}", json.dumps(task))
-        return number
+        self.store.set(f"task/{self.next_number}", json.dumps(task))
+        self.next_number += 1
+        return self.next_number - 1
 
     def tasks(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """What process 0 hands out, each with its number, until it is done."""
@@ -143,15 +149,49 @@ class Team:
         self.store.set(f"ready/{number}/{self.place.rank}", "")
 
     def wait_until_ready(self, number: int) -> None:
-        """Wait until all others can begin with a task. Raises what one of them gave up for."""
-        self.wait_for(lambda: self.store.check([f"ready/{number}/{rank}" for rank in range(1, self.place.count)]))
+        """Wait until all others can begin with a task. Raises as `check`."""
+        while not self.store.check([f"ready/{number}/{rank}" for rank in self._others]):
+            self.pause()
 
-    def wait_for(self, done: Callable[[], bool]) -> None:
-        """Wait until something is `done` by the others. Raises what one of them gave up for."""
-        while not done():
-            if (error := self.error_of_another()) is not None:
-                raise error
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
+    def pause(self) -> None:
+        """Wait a moment for the others, by process 0. Raises as `check`."""
+        self.check()
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+    def check(self) -> None:
+        """Raise what another process gave up for, if one has, or WorkerError if one is gone."""
+        if (error := self.error_of_another()) is not None:
+            raise error
+        now = time.monotonic()
+        for rank in self._others:
+            alive = self.count(f"alive/{rank}", 0)
+            before, since = self._alive.get(rank, (-1, now))
+            self._alive[rank] = (alive, since if alive == before else now)
+            if now - self._alive[rank][1] > _SECONDS_TO_LIVE:
+                raise self._lost(f"process {rank} says nothing for {_SECONDS_TO_LIVE:.0f} s")
+
+    def live(self) -> None:
+        """From now on show that this process lives, by another than process 0."""
+
+        def show() -> None:
+            with suppress(RuntimeError):
+                while True:
+                    self.count(f"alive/{self.place.rank}", 1)
+                    time.sleep(_SECONDS_BETWEEN_SIGNS)
+
+        Thread(target=show, daemon=True).start()
+
+    def count(self, name: str, more: int) -> int:
+        """Add to a number that all processes share; returns what it then is."""
+        return int(self.store.add(name, more))
+
+    def post(self, channel: str, text: str) -> None:
+        """Leave a text for process 0."""
+        self.store.set(f"{channel}/{self.count(channel, 1)}", text)
+
+    def posted(self, channel: str, num_heard: int) -> list[str]:
+        """The texts of a channel, after the first `num_heard`."""
+        return [self.store.get(f"{channel}/{i}").decode() for i in range(num_heard + 1, self.count(channel, 0) + 1)]
 
     def end(self) -> None:
         """Let the others end, by process 0."""
@@ -178,7 +218,7 @@ class Team:
         last = time.monotonic() + within
         with suppress(RuntimeError):
             while True:
-                for rank in range(1, self.place.count):
+                for rank in self._others:
                     if self.store.check([f"error/{rank}"]):
                         return self._error(rank)
                 if time.monotonic() >= last:
@@ -194,9 +234,12 @@ class Team:
         given_up = self.error_of_another(within=_SECONDS_TO_HEAR if broken else 0.0)
         if given_up is not None or not broken:
             return given_up or error
-        return LostProcessError(
+        return self._lost(first_line(error))
+
+    def _lost(self, how: str) -> WorkerError:
+        return WorkerError(
             f"expected all {self.place.count} processes to go on together, found one gone: killed, out of memory, or"
-            f" its machine lost ({first_line(error)}). What was done is kept: the same command goes on from there"
+            f" its machine lost ({how}). What was done is kept: the same command goes on from there"
         )
 
     def _error(self, rank: int) -> Exception:
@@ -206,7 +249,7 @@ class Team:
         kind = getattr(errors, said["kind"], None)
         if isinstance(kind, type) and issubclass(kind, G2isError):
             return kind(f"{said['text']} (process {rank} of {self.place.count})")
-        return LostProcessError(
+        return WorkerError(
             f"expected all {self.place.count} processes to go on together, found that process {rank} ended with a bug"
             f" ({said['kind']}: {said['text']}), whose traceback it printed. What was done is kept"
         )
@@ -223,6 +266,12 @@ def team() -> Team | None:
 def num_processes() -> int:
     """How many processes work together."""
     return 1 if _team is None else _team.place.count
+
+
+def let_others_end() -> None:
+    """What follows is done by process 0 alone: the others, if there are any, end."""
+    if _team is not None:
+        _team.end()
 
 
 def check_alone(command: str) -> None:

@@ -37,7 +37,7 @@ class Training:
 def led(training: Training, device: torch.device) -> Iterator[None]:
     """Within this the steps of `training` are done: by process 0 of several, with the others, or by one alone.
 
-    Raises LostProcessError if another process is gone, and what another gave up for.
+    Raises WorkerError if another process is gone, and what another gave up for.
     """
     others = team()
     if others is None:

@@ -67,7 +67,7 @@ def train_adapter(
     Batch order, dropout and optimizer come out bit for bit as in an undisturbed run on the same machine, threads,
     versions and number of processes. Raises ModelError if the loss does not reach a trainable parameter, the training
     diverges, or a step does not fit in memory; TooLittleMemoryError if that step comes after a complete checkpoint;
-    LostProcessError if another process is gone; ConfigError as `check_reporting`.
+    WorkerError if another process is gone; ConfigError as `check_reporting`.
     """
     resume_from = keep_sound(folder, digest_of_rows(rows), notice)
     check_reporting(execution)

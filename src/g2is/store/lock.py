@@ -19,7 +19,7 @@ from contextvars import ContextVar
 from datetime import datetime
 from pathlib import Path
 
-from g2is.errors import G2isError, LostProcessError, StoreError, TooLittleMemoryError
+from g2is.errors import G2isError, StoreError, TooLittleMemoryError, WorkerError
 from g2is.progress import Reporter
 from g2is.store.files import naming_full_disk, remove
 
@@ -93,7 +93,7 @@ def removed_on_error(folder: Path, new: bool) -> Iterator[None]:
     try:
         yield
     except G2isError as error:
-        if new and not isinstance(error, TooLittleMemoryError | LostProcessError):
+        if new and not isinstance(error, TooLittleMemoryError | WorkerError):
             remove(folder)
         raise
 
