@@ -12,7 +12,7 @@ from g2is.cli.terminal import complain
 from g2is.errors import G2isError, tells_of_memory
 from g2is.machine.ranks import Team, is_broken_connection, join, place_in, starts_one_of_several
 
-_SECONDS_TO_END = 15.0  # that process 0 takes to end after something went wrong
+_SECONDS_TO_END = 10.0  # that process 0 takes to end after something went wrong
 _KEPT = "what was done before is kept: the same command goes on from here"
 
 

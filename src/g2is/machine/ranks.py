@@ -8,6 +8,7 @@ They talk through torch's key-value store, which torchrun keeps, or process 0 wh
     alive/R    grows while process R lives
     notice/…   what process 0 is to tell the user
     end        process 0 is done
+    left/R     process R has heard of it
 
 Only process 0 takes locks, writes what is kept and speaks to the user.
 """
@@ -32,6 +33,7 @@ _NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 _OTHERS_WAIT = timedelta(minutes=10)  # for one that is slow at a step; one that is gone shows at once
 _SECONDS_BETWEEN_LOOKS = 0.1
 _SECONDS_BETWEEN_SIGNS, _SECONDS_TO_LIVE = 5.0, 120.0  # signs of life, and how long one may be without
+_SECONDS_TO_LEAVE = 2.0  # that process 0 gives the others when it is done
 _SECONDS_TO_HEAR = 5.0  # why another gave up, after its connection broke
 # What accelerate launch may say without changing what is computed; its settings of g2is are given to g2is.
 _HARMLESS = {
@@ -139,7 +141,7 @@ class Team:
             if self.store.check([f"task/{number}"]):
                 yield number, json.loads(self.store.get(f"task/{number}"))
                 number += 1
-            elif self.store.check(["end"]):
+            elif self.has_ended():
                 return
             else:
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
@@ -194,9 +196,15 @@ class Team:
         return [self.store.get(f"{channel}/{i}").decode() for i in range(num_heard + 1, self.count(channel, 0) + 1)]
 
     def end(self) -> None:
-        """Let the others end, by process 0."""
+        """Let the others end, by process 0, and give them a moment to hear of it: it may be the one who keeps the store.
+
+        One that waits in torch for this process does not hear of it.
+        """
+        last = time.monotonic() + _SECONDS_TO_LEAVE
         with suppress(RuntimeError):  # the store is gone, and with it the others
             self.store.set("end", "")
+            while not self.store.check([f"left/{rank}" for rank in self._others]) and time.monotonic() < last:
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
 
     def has_ended(self, within: float = 0.0) -> bool:
         """Whether process 0 is done, or is so `within` some seconds."""
@@ -204,6 +212,8 @@ class Team:
         with suppress(RuntimeError):
             while not (ended := self.store.check(["end"])) and time.monotonic() < last:
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
+            if ended:
+                self.store.set(f"left/{self.place.rank}", "")
             return bool(ended)
         return False
 
@@ -269,9 +279,9 @@ def num_processes() -> int:
 
 
 def let_others_end() -> None:
-    """What follows is done by process 0 alone: the others, if there are any, end."""
+    """What follows is done by process 0 alone: the others, if there are any, end when they have done what they had."""
     if _team is not None:
-        _team.end()
+        _team.store.set("end", "")
 
 
 def check_alone(command: str) -> None:
