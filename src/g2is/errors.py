@@ -9,7 +9,7 @@
     │   ├── FolderInUseError       a store or run folder in which another process works
     │   └── FingerprintError       a store made with other settings; names each differing key
     ├── SelectionError             a selection that cannot be made from what was given
-    ├── WorkerError                worker processes that cannot work, or rows that none of them could make
+    ├── WorkerError                processes that cannot go on together, or rows that none of them could make
     └── TooLittleMemoryError       work that did not fit in memory after some of it was done; that is kept
 
 Each message says what was expected, what was found, where (file:line, id), and what to do.
@@ -56,7 +56,7 @@ class SelectionError(G2isError):
 
 
 class WorkerError(G2isError):
-    """Worker processes that cannot work, or rows that none of them could make; what was made is kept."""
+    """Processes that cannot go on together, or rows that none of them could make; what was made is kept."""
 
 
 class TooLittleMemoryError(G2isError):

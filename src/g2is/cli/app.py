@@ -24,6 +24,7 @@ from g2is.cli.train import run_training, train
 from g2is.cli.verify import verify
 from g2is.config.io import load, parse
 from g2is.errors import ConfigError
+from g2is.machine.ranks import check_alone
 
 app = typer.Typer(
     name="g2is",
@@ -52,13 +53,18 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+_IN_SEVERAL_PROCESSES = ("select", "warmup", "gradients", "walk", "train", "run")
+
+
 @app.callback()
 def _main(
+    context: typer.Context,
     version: Annotated[  # typer calls _version
         bool, typer.Option("--version", callback=_version, is_eager=True, help="show the version and exit")
     ] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand not in _IN_SEVERAL_PROCESSES:
+        check_alone(f"g2is {context.invoked_subcommand}")
 
 
 @app.command(cls=EachFlagOnce)

@@ -15,6 +15,7 @@ from g2is.cli.show import (
 )
 from g2is.cli.stopping import stoppable
 from g2is.errors import ConfigError
+from g2is.machine.ranks import check_alone
 
 if TYPE_CHECKING:
     from g2is.config import Config, MatrixWalkConfig
@@ -69,6 +70,7 @@ def run_matrix_walk(config: "MatrixWalkConfig", dry_run: bool, wait: bool) -> No
     """Walk on matrices and print what came of it."""
     from g2is.jobs.select_matrices import check_matrices, walk_matrices
 
+    check_alone("g2is walk on matrices")
     if dry_run:
         with stoppable(None):
             show_matrix_dry_run(check_matrices(config))

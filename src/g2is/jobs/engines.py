@@ -14,17 +14,19 @@ import torch
 
 from g2is.config import ExecutionConfig
 from g2is.engine.job import Engine, ShardJob
+from g2is.engine.launched import LaunchedEngine
 from g2is.engine.local import LocalEngine
 from g2is.engine.part import Part
 from g2is.engine.processes import FailedShardsError, ProcessEngine, open_processes
 from g2is.engine.wanted import WantedRows
 from g2is.engine.worker import Open
-from g2is.errors import WorkerError
+from g2is.errors import ConfigError, WorkerError
 from g2is.examples.dataset import Examples
 from g2is.jobs.cluster import ray_engines
 from g2is.jobs.prepare import Prepared
 from g2is.jobs.stages import Stage
 from g2is.jobs.worker import WorkOf, open_worker
+from g2is.machine.ranks import check_device, team
 from g2is.model.folder import resolve_device
 from g2is.progress import Progress, counter
 from g2is.representations.own import Representation
@@ -98,6 +100,16 @@ def num_workers(execution: ExecutionConfig) -> int:
     return max(1, torch.cuda.device_count()) if resolve_device(execution.device).type == "cuda" else 1
 
 
+def check_not_shared_twice(execution: ExecutionConfig) -> None:
+    """Raise ConfigError where a launcher started several processes and the settings ask for others beside them."""
+    if (others := team()) is not None and (execution.workers is not None or execution.engine != "local"):
+        name = "engine" if execution.engine != "local" else "workers"
+        raise ConfigError(
+            f"execution.{name}: expected none beside torchrun, whose {others.place.count} processes make rows, found"
+            f" {getattr(execution, name)}. Leave it out, or start g2is without torchrun"
+        )
+
+
 @contextmanager
 def _engines(
     prepared: Prepared,
@@ -107,6 +119,15 @@ def _engines(
     own: Representation | None,
 ) -> Iterator[EngineOf]:
     execution = prepared.config.execution
+    if (others := team()) is not None:
+        check_device(resolve_device(execution.device))
+        device = resolve_device(execution.device).type
+        opening = {"config": prepared.config.model_dump_json(), "device": device}
+        work_of = work_here()
+        yield lambda wanted, add: LaunchedEngine(others, LocalEngine(wanted, work_of(wanted, add)), opening, add)
+        for text in dict.fromkeys(others.posted("notice", 0)):
+            folder.notice(text)
+        return
     if execution.engine == "ray":
         with ray_engines(prepared, num_shards, folder, own) as ray_engine:
             yield lambda _, add: ray_engine(add)

@@ -28,6 +28,7 @@ from g2is.examples.filter import EXCLUDED, Filtered, write_excluded
 from g2is.examples.keys import overlap
 from g2is.jobs.choose_rows import choose_rows
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
+from g2is.jobs.engines import check_not_shared_twice
 from g2is.jobs.export import export, selection_in
 from g2is.jobs.gradient_rows import Gradients, read_gradient_rows, target_rows, wanted_gradients
 from g2is.jobs.lora_reach import say_reach
@@ -38,6 +39,7 @@ from g2is.jobs.representation import MadeBy, maker_of, represented_by
 from g2is.jobs.run_folder import CHOSEN, RunFolder, Selection, open_run, selection_digest
 from g2is.jobs.stages import Stage
 from g2is.jobs.store_rows import extract_gradients, store_rows
+from g2is.machine.ranks import let_others_end
 from g2is.methods import GRADIENT, NONE
 from g2is.model.adapter import attach_adapter
 from g2is.model.folder import resolve_device
@@ -77,6 +79,7 @@ def select(config: Config, reporter: Reporter | None = None, own: Own = BUILT_IN
 def run(config: Config, last: StageName, reporter: Reporter | None = None, own: Own = BUILT_IN_ONLY) -> Results:
     """Run every stage up to `last`. `own` holds what the settings name `own:NAME`."""
     own.check(config.selection)
+    check_not_shared_twice(config.execution)
     config = pin(config, reporter or Silent())
     selects = last in ("walk", "export")
     measures = not selects or config.selection.representation == GRADIENT
@@ -107,6 +110,7 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None, own: 
         elif not measures and config.selection.representation != NONE:
             made_by = maker_of(config.selection.representation, prepared, folder, own.representation)
             store_rows(made_by, prepared, store, examples, folder, own.representation)
+        let_others_end()
         if plan is not None:
             selection = select_rows(prepared, store, examples, plan, made_by, folder, own)
         if last == "export" and selection is not None:
@@ -177,7 +181,10 @@ def warm_up(prepared: Prepared, store: Store, filtered: Filtered, folder: RunFol
         rows = draw_rows(store.warmup, pool.keys, config.warmup.fraction, config.warmup.seed)
         sample = pool.token_rows(rows)
         try:
-            return train_warmup(model, sample, store.warmup, config.warmup, config.execution, progress, folder.notice)
+            return train_warmup(
+                *(model, sample, store.warmup, config.warmup, config.execution, progress, folder.notice),
+                base=prepared.model.config,
+            )
         except ModelError:
             remove(store.warmup)  # nothing in it serves: other settings may be tried on the same store
             raise

@@ -19,7 +19,7 @@ from contextvars import ContextVar
 from datetime import datetime
 from pathlib import Path
 
-from g2is.errors import FolderInUseError, G2isError, StoreError, TooLittleMemoryError
+from g2is.errors import FolderInUseError, G2isError, StoreError, TooLittleMemoryError, WorkerError
 from g2is.progress import Reporter
 from g2is.store.files import naming_full_disk, remove
 
@@ -114,12 +114,12 @@ def shared(folder: Path) -> Iterator[bool]:
 def removed_on_error(folder: Path, new: bool) -> Iterator[None]:
     """Leave nothing of a new folder behind if what it was made for turns out to be unusable.
 
-    What too little memory stopped is not: where there is more, it goes on.
+    What too little memory or a lost process stopped is not: it goes on.
     """
     try:
         yield
     except G2isError as error:
-        if new and not isinstance(error, TooLittleMemoryError):
+        if new and not isinstance(error, TooLittleMemoryError | WorkerError):
             remove(folder)
         raise
 
