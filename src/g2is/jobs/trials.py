@@ -46,13 +46,13 @@ from g2is.methods import GRADIENT, NONE, RANDOM
 from g2is.model.adapter import load_adapter, target_modules
 from g2is.model.folder import ModelFolder, resolve_device
 from g2is.progress import Reporter
-from g2is.store.digests import damaged_files, record_digests
+from g2is.store.digests import damaged_files, record_digests, record_presence
 from g2is.store.files import read_json, remove, write_json, write_json_lines
 from g2is.store.given import part
 from g2is.store.manifest import stored_forms
 from g2is.training.tune import ADAPTER, TRAINING, damaged_adapter, finished_tuning, tune
 
-_SECONDS = "seconds.json"
+_SECONDS, COSTS = "seconds.json", "costs.json"
 
 
 @dataclass(frozen=True)
@@ -129,12 +129,13 @@ class Trials:
 
     def keep_cost(self, store: Path, representation: str, run: Path) -> float | None:
         """Seconds that the rows of a representation took in `store`, by the run that made them; None if not known."""
-        costs = read_json(store / "costs.json") if (store / "costs.json").exists() else {}
+        costs = read_json(store / COSTS) if (store / COSTS).exists() else {}
         by_stage = seconds_by_stage(run)
         taken = sum(by_stage.get(stage, 0.0) for stage in OF_REPRESENTING)
         if taken > costs.get(representation, 0.0):
             costs[representation] = round(taken, 2)
-            write_json(store / "costs.json", costs)
+            write_json(store / COSTS, costs)
+            record_presence(self.config.out, (store / COSTS).relative_to(self.config.out).as_posix())
         return costs.get(representation, 0.0 if representation == NONE else None)
 
     def _digest(self, positions: np.ndarray, tuning: TuningConfig) -> str:

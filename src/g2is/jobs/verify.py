@@ -27,6 +27,7 @@ from g2is.jobs.run_folder import CHOSEN, RUN, SUMMARY, run_identity
 from g2is.jobs.select import run
 from g2is.jobs.select_matrices import walk_matrices
 from g2is.jobs.train import train
+from g2is.jobs.trials import COSTS
 from g2is.jobs.verify_store import check_checkpoints, check_store, check_tokens, is_store
 from g2is.jobs.work_folder import BAD_ROWS, MANIFEST
 from g2is.outputs.examples import EXPORTED
@@ -254,6 +255,8 @@ def _mend(folder: Path, name: str) -> Mend | None:
         if kept is not None:
             return partial(write_json, folder / MANIFEST, kept)
         return remover(folder / MANIFEST, folder / ANSWERS, folder / RESULT)
+    if Path(name).name == COSTS:
+        return forgetting(folder, name)  # times that nobody can tell again
     if name == ANSWERS:
         return remover(folder / ANSWERS, folder / RESULT)
     return remover(folder / name)

@@ -121,8 +121,9 @@ class _Store:
                 )
                 continue
             expected = _expected(manifest, adapters) if adapters is not None else None
-            told = next(iter(under[kind]), "") if expected is None or expected not in under[kind] else expected
-            if adapters is not None and under[kind] and expected not in under[kind]:
+            agrees = any(expected in names for names in under.values())
+            told = expected if expected is not None and (agrees or not under[kind]) else next(iter(under[kind]), "")
+            if expected is not None and under[kind] and not agrees:
                 self.findings.add(
                     table / "markers",
                     f"rows made under {told}, while manifest and warm-up say {expected}",
@@ -192,7 +193,7 @@ def check_tokens(folder: Path, findings: Findings) -> None:
         if name == DIGESTS:  # nothing it noted is vouched for
             return remover(folder)
         table = name.removesuffix(".parquet").removesuffix(".bad_rows.jsonl")
-        return forgetting(folder, f"{table}.parquet", f"{table}.bad_rows.jsonl")
+        return forgetting(folder, name, f"{table}.parquet", f"{table}.bad_rows.jsonl")
 
     findings.noted(folder, lambda name: _rows_of(folder / name), without)
     for file in sorted(folder.glob("*.parquet")):
