@@ -131,6 +131,11 @@ class MatrixWalkConfig(Section):
                 f"graph: only the {' and the '.join(follow)} follows one, found the selector {self.selection.selector};"
                 f" add method {method}"
             )
+        if self.graph is not None and self.selection.candidates is not None:
+            raise ValueError(
+                "graph: expected no selection.candidates beside it, for its lists name rows of the whole pool, found"
+                f" {self.selection.candidates}; leave one of the two out"
+            )
         return self
 
 

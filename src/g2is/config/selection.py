@@ -99,6 +99,16 @@ class SharedSelectionConfig(Section):
         )
 
     @model_validator(mode="after")
+    def _candidates_have_vectors(self) -> Self:
+        asked: int | None = getattr(self, "candidates", None)  # which selectors declare
+        if asked is not None and gives(self.representation) != "vectors":
+            raise ValueError(
+                f"selection.candidates: expected a representation that has vectors, found {self.representation}; use"
+                " gradient, hidden or embedding, or leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _nothing_is_passed_over(self) -> Self:
         values = {name: getattr(self, name) for name in type(self).model_fields}
         of_method = METHODS[self.method].settings

@@ -13,8 +13,9 @@ from g2is.errors import SelectionError
 from g2is.examples.dataset import Examples, Joined
 from g2is.examples.table import ExampleTable
 from g2is.gradients.extract import Extractor
-from g2is.gradients.rows import read_rows
+from g2is.gradients.rows import gradient_rows
 from g2is.store.manifest import GRADIENTS, Kind, Store
+from g2is.store.row_reader import RowReader
 from g2is.store.rows import StoredRows
 from g2is.warmup.train import Checkpoint
 
@@ -75,21 +76,22 @@ def read_gradient_rows(
     store: Store,
     examples: Examples,
     checkpoints: Sequence[Checkpoint],
-    progress: Callable[[int], None] = lambda _: None,
-) -> tuple[dict[str, StoredRows], StoredRows]:
-    """The stored rows of the targets, by name, and of the pool.
+) -> tuple[dict[str, StoredRows], RowReader]:
+    """The stored rows of the targets, by name, and those of the pool, still to be read.
 
-    `progress` is told of pool rows read, once for each checkpoint. Raises StoreError if some are missing or damaged.
+    Raises StoreError if some are missing, or those of the targets damaged.
     """
     digests = [checkpoint.digest for checkpoint in checkpoints]
     weights = [(checkpoint.name, checkpoint.weight) for checkpoint in checkpoints]
     of_targets, of_pool = store.table("target", digests), store.table("pool", digests)
     return (
         {
-            name: read_rows(of_targets, of_targets.positions_of(table.keys), weights, config.gradients.target_form)
+            name: gradient_rows(
+                of_targets, of_targets.positions_of(table.keys), weights, config.gradients.target_form
+            ).read()
             for name, table in examples.targets.items()
         },
-        read_rows(of_pool, of_pool.positions_of(examples.pool.keys), weights, config.pool_form, progress),
+        gradient_rows(of_pool, of_pool.positions_of(examples.pool.keys), weights, config.pool_form),
     )
 
 

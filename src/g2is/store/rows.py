@@ -1,10 +1,9 @@
-"""Unit rows: how vectors are stored, and what is read again for core knowledge and walk."""
+"""Unit rows: how vectors are stored, and what is read again (`row_reader.py`) for core knowledge and walk."""
 
 import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import numpy as np
 
 from g2is.machine.memory import fits_in_memory
 from g2is.store.files import naming_full_disk
-from g2is.store.matrix import RowTable
 
 
 @dataclass(frozen=True)
@@ -51,12 +49,14 @@ class StoredRows:
     """Rows read from a store, in the order asked for.
 
     `rows` is (N, C·k): float16 unit vectors, zeros where a row is set aside; `norm` (N, C) float32, one column a
-    checkpoint, or a single one. `what` names such a row in the reasons.
+    checkpoint, or a single one. `what` names such a row in the reasons. Where not all rows are held, `rows` (n, C·k)
+    are those at `places` (n,), ascending.
     """
 
     rows: np.ndarray
     norm: np.ndarray
     what: str = "gradient"
+    places: np.ndarray | None = None
 
     @property
     def usable(self) -> np.ndarray:
@@ -71,18 +71,12 @@ class StoredRows:
 
     def reasons(self) -> dict[int, str]:
         """Row -> why it is set aside."""
-        return {int(row): f"{_flaw(self.norm[row])} {self.what}" for row in np.flatnonzero(~self.usable)}
+        return reasons(self.norm, self.what)
 
 
-def read_unit_rows(
-    table: RowTable, positions: np.ndarray, what: str, progress: Callable[[int], None] = lambda _: None
-) -> StoredRows:
-    """Read the arrays `rows` and `norm` of `table` at `positions` (N,).
-
-    `progress` is told of rows read. Raises StoreError naming a damaged shard.
-    """
-    rows = room_for_rows((len(positions), table.width("rows")), table.path)
-    return StoredRows(table.read("rows", positions, rows, progress), table.read("norm", positions)[:, None], what)
+def reasons(norm: np.ndarray, what: str) -> dict[int, str]:
+    """Row -> why it is set aside, by `norm` (N, C); `what` is what has no direction."""
+    return {int(row): f"{_flaw(norm[row])} {what}" for row in np.flatnonzero(~has_direction(norm).all(1))}
 
 
 def room_for_rows(shape: tuple[int, int], folder: Path) -> np.ndarray:
