@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from g2is.config.parts import ExamplesConfig, GammaForm
+from g2is.config.gradients import GammaForm
+from g2is.config.parts import ExamplesConfig
 from g2is.config.passed_over import not_read, passed_over
 from g2is.config.section import OptionalLocations, OptionalPaths, composed
 from g2is.methods import (

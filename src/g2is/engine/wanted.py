@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from g2is.config import Storage
 from g2is.engine.job import Engine, ShardJob
 from g2is.errors import StoreError
 from g2is.model.batches import Row
@@ -34,6 +35,7 @@ class WantedRows:
     """All rows of `examples`, in the table `table` of a representation's rows of one kind in the store at `store`.
 
     Gradients are taken under `checkpoints` as the Γ `forms`; other representations have neither.
+    Whoever makes the rows makes them in the form `storage`.
     """
 
     store: Path
@@ -43,6 +45,7 @@ class WantedRows:
     table: RowTable
     checkpoints: tuple[str, ...] = ()
     forms: tuple[str, ...] = ()
+    storage: Storage = "float16"
 
     def plan(self, notice: Callable[[str], None]) -> list[PlannedShard]:
         """Sweep what a crash left, and write down which missing rows make which shards: these, by number.

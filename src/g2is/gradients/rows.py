@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from g2is.config import GammaForm
-from g2is.store.matrix import RowTable
+from g2is.config import GammaForm, Storage
+from g2is.store.matrix import RowTable, Shard
 from g2is.store.row_reader import RowReader
+from g2is.store.stored_as import encoded
 
 
 def gradient_rows(
@@ -18,3 +19,11 @@ def gradient_rows(
 ) -> RowReader:
     """The rows at `positions` (N,) under `checkpoints`, (name, weight) pairs whose weights sum to 1, to be read."""
     return RowReader(table, positions, [(f"{name}/{form}/", weight) for name, weight in checkpoints])
+
+
+def stored_as(shard: Shard, storage: Storage) -> Shard:
+    """The extracted `shard` with its rows in the form `storage`. Raises StoreError where that cannot hold them."""
+    arrays = {
+        name: encoded(values, storage) if name.endswith("/rows") else values for name, values in shard.arrays.items()
+    }
+    return Shard(shard.key, arrays)

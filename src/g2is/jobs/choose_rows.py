@@ -105,14 +105,14 @@ def _read(
                 f" a file in {store.path} for as long as this runs"
             )
         coarse = selector_kind(config.selection.selector).coarse
-        return found, _LookedAt(UnitRows(held.rows, progress=add, coarse=coarse), places)
+        return found, _LookedAt(UnitRows(held.rows, progress=add, coarse=coarse, usable=held.held_usable), places)
 
 
 def _candidates(found: UnitRowsOf, num: int, plan: Plan, progress: Callable[[int], None]) -> np.ndarray:
     """The places (n,) of the `num` pool rows nearest to each target, and of those that are in anyway."""
     nearest = Nearest(len(found.pool), {name: of.rows[of.usable] for name, of in found.targets.items()})
     for places, block in found.pool.blocks(progress=progress):
-        nearest.look(places, UnitRows(block, quantise=False))
+        nearest.look(places, UnitRows(block, quantise=False, usable=found.pool.usable[places]))
     return nearest.rows(num, plan.limits.included)
 
 

@@ -6,15 +6,18 @@ from typing import cast
 
 import numpy as np
 
-from g2is.config import Config, GammaForm
+from g2is.config import Config, GammaForm, Storage
+from g2is.engine.job import ShardJob
 from g2is.engine.local import Work
 from g2is.engine.wanted import WantedRows
 from g2is.errors import SelectionError
 from g2is.examples.dataset import Examples, Joined
 from g2is.examples.table import ExampleTable
 from g2is.gradients.extract import Extractor
-from g2is.gradients.rows import gradient_rows
+from g2is.gradients.rows import gradient_rows, stored_as
+from g2is.model.batches import Row
 from g2is.store.manifest import GRADIENTS, Kind, Store
+from g2is.store.matrix import Shard
 from g2is.store.row_reader import RowReader
 from g2is.store.rows import StoredRows
 from g2is.warmup.train import Checkpoint
@@ -24,8 +27,8 @@ from g2is.warmup.train import Checkpoint
 class Gradients:
     """The rows that a walk starts from, in the files' order.
 
-    `pool` (N, C·k) float16: unit rows (over C checkpoints, weighted by sqrt(w_i)), zeros where a row is set aside; rows
-    that were excluded are not among them. `targets`, by name (M, C·k): the same as float16 if
+    `pool` (N, C·k) float16: unit rows (over C checkpoints, weighted by sqrt(w_i)) of what is stored, zeros where a row
+    is set aside; rows that were excluded are not among them. `targets`, by name (M, C·k): the same as float16 if
     `selection.normalize_targets`, else float32 with their lengths; without the rows that are set aside.
     """
 
@@ -59,8 +62,9 @@ def wanted_gradients(
         "target": (examples.all_targets, (config.gradients.target_form,)),
         "pool": (examples.pool, config.gradients.forms),
     }
+    storage: dict[Kind, Storage] = {"target": "float16", "pool": config.gradients.storage}
     return [
-        WantedRows(store.path, GRADIENTS, kind, table, store.table(kind, digests), names, forms)
+        WantedRows(store.path, GRADIENTS, kind, table, store.table(kind, digests), names, forms, storage[kind])
         for kind, (table, forms) in kinds.items()
     ]
 
@@ -68,7 +72,11 @@ def wanted_gradients(
 def gradient_work(extractor: Extractor, wanted: WantedRows, add: Callable[[int], None]) -> Work:
     """How the shards of `wanted` are made; `add` is told of tokens done, once for each checkpoint."""
     forms = cast(Sequence[GammaForm], wanted.forms)  # of every job that is let in
-    return lambda job, token_rows: extractor.extract(token_rows, wanted.keys(job), forms, add)
+
+    def work(job: ShardJob, token_rows: list[Row]) -> Shard:
+        return stored_as(extractor.extract(token_rows, wanted.keys(job), forms, add), wanted.storage)
+
+    return work
 
 
 def read_gradient_rows(

@@ -5,17 +5,19 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import zarr
 
 from g2is.store.arrays import by_shard, open_array
 from g2is.store.matrix import RowTable
 from g2is.store.rows import StoredRows, has_direction, reasons, room_for_rows
+from g2is.store.stored_as import DTYPES, decoded, num_coordinates
 
 _Told = Callable[[int], None]
 
 
 @dataclass(frozen=True)
 class RowReader:
-    """The rows of a `table` at `positions` (N,), none of which is read yet.
+    """The rows of a `table` at `positions` (N,), none of which is read yet; they may lie in any form (`stored_as.py`).
 
     A row is the concatenation of its `parts`: under each name, which the arrays' names begin with, a unit row, times
     the root of the part's weight. `what` names such a row in reasons.
@@ -50,7 +52,7 @@ class RowReader:
         there is room for the rows neither in memory nor on the disk.
         """
         num_rows = len(self) if places is None else len(places)
-        rows = room_for_rows((num_rows, len(self.parts) * self._width), self.table.path)
+        rows = room_for_rows((num_rows, self._width), self.table.path, self._dtype)
         for at, block in self.blocks(places, progress):
             rows[at] = block
         return StoredRows(rows, self.norm, self.what, places)
@@ -58,26 +60,35 @@ class RowReader:
     def blocks(
         self, places: np.ndarray | None = None, progress: _Told = lambda _: None
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The same shard by shard: where the rows of a shard stand in what is asked for, (b,), and the rows (b, C·k).
+        """The same shard by shard: where the rows of a shard stand in what is asked for, (b,), and the rows (b, …).
 
-        A row without a direction in one part is zeros: it is not half a row in the others.
+        They are in the form in which they are stored, of several parts unit vectors in float16. A row without a
+        direction in one part is zeros: it is not half a row in the others.
         """
         positions, usable = (
             (self.positions, self.usable) if places is None else (self.positions[places], self.usable[places])
         )
-        arrays = [open_array(self.table.path / f"{name}rows") for name, _ in self.parts]
-        width = self._width
         for shard, at, inside in by_shard(positions, self.table.shard_rows):
-            block = np.empty((len(at), len(self.parts) * width), np.float16)
-            for i, ((name, weight), array) in enumerate(zip(self.parts, arrays, strict=True)):
-                part = block[:, i * width : (i + 1) * width]
-                part[:] = self.table.chunk(f"{name}rows", shard, array)[inside]
-                if weight != 1:
-                    part *= np.float16(weight**0.5)
+            parts = []
+            for (name, weight), array in zip(self.parts, self._arrays, strict=True):
+                part = self.table.chunk(f"{name}rows", shard, array)[inside]
+                if len(self.parts) > 1:
+                    part = decoded(part)
+                parts.append(part if weight == 1 else part * np.float16(weight**0.5))
                 progress(len(at))
+            block = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
             block[~usable[at]] = 0
             yield at, block
 
+    @cached_property
+    def _arrays(self) -> list[zarr.Array]:
+        return [open_array(self.table.path / f"{name}rows") for name, _ in self.parts]
+
+    @property
+    def _dtype(self) -> np.dtype:
+        return self._arrays[0].dtype if len(self.parts) == 1 else DTYPES["float16"]
+
     @property
     def _width(self) -> int:
-        return self.table.width(f"{self.parts[0][0]}rows")
+        width = self.table.width(f"{self.parts[0][0]}rows")
+        return width if len(self.parts) == 1 else len(self.parts) * num_coordinates(self._arrays[0].dtype, width)
