@@ -1,5 +1,6 @@
 """Rows to choose from, drawn and real, and how far two selections agree: for what makes choosing cheaper."""
 
+import gzip
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import g2is
-from common.places import BASE6M, target_file
-from common.small_pool import FORMS, TARGETS, draw
+from common.places import BASE6M, POOL, target_file
+from common.small_pool import TARGETS
 from common.synthetic import Clusters
 from g2is.config import SelectionConfig
 from g2is.selection.apply import apply_selector
@@ -33,20 +34,22 @@ def drawn_rows(num_rows: int, k: int = 1024) -> Rows:
 
 
 def real_rows(work: Path, num_rows: int) -> Rows:
-    """Gradients of base6m, momentum-free, of the first rows of the small pool; made in `work` once."""
+    """Gradients of base6m, momentum-free, of rows of the shared pool drawn with seed 0; made in `work` once."""
     work.mkdir(parents=True, exist_ok=True)
-    pool = work / f"pool-{num_rows}.jsonl"
-    if not pool.exists():
-        lines = draw(work).read_text(encoding="utf-8").splitlines(keepends=True)
-        pool.write_text("".join(lines[:num_rows]), encoding="utf-8")
+    pool = work / "pool.jsonl"
+    with gzip.open(POOL, "rt", encoding="utf-8") as file:
+        lines = file.readlines()
+    rows = np.sort(np.random.default_rng(0).choice(len(lines), num_rows, replace=False))
+    pool.write_text("".join(lines[row] for row in rows), encoding="utf-8")
     found = g2is.extract_gradients(
         pool=pool,
         target={name: target_file(name, "dev") for name in TARGETS},
         model=BASE6M,
-        out=work / f"run-{num_rows}",
+        out=work / "run",
+        store=work / "store",
         warmup={"learning_rate": 1e-3, "lora": {"rank": 32, "alpha": 128}},
-        gradients={"forms": list(FORMS), "projection": {"dim": 4096}},
-        selection={"form": "momentum-free"},
+        gradients={"projection": {"dim": 4096}},
+        execution={"batch_tokens": 1024},
     )
     return Rows(found.pool, found.targets)
 

@@ -88,13 +88,14 @@ def _row(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--small", action="store_true", help="2,000 rows a pool")
+    parser.add_argument("--small", action="store_true", help="2,000 drawn rows and 1,000 real ones")
     parser.add_argument("--work", type=Path, default=Path("/tmp/g2is-storage"), help="folder for the real gradients")
     parser.add_argument("--parts", nargs="+", choices=["storage", "candidates"], default=["storage", "candidates"])
     given = parser.parse_args()
-    pools = {"drawn": drawn_rows(2_000 if given.small else 20_000)}
+    pools = {"drawn": drawn_rows(2_000 if given.small else 10_000)}
+    num_real = 1_000 if given.small else 4_000
     if BASE6M.is_dir():
-        pools["real"] = real_rows(given.work, 2_000 if given.small else 5_000)
+        pools["real"] = real_rows(given.work / str(num_real), num_real)
     measures = {"storage": by_storage, "candidates": by_candidates}
     found = {part: {name: list(measures[part](rows)) for name, rows in pools.items()} for part in given.parts}
     figures = []
