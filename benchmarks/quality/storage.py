@@ -5,7 +5,7 @@
 Pools: drawn ones in clusters (`common/synthetic.py`), and gradients of base6m of real rows with four targets. For each
 method and budget: the share of the selected rows that the selection over float16 rows, or over all rows, selects too;
 and of the target examples' variance what each explains beside rows at random, as `design` counts (`told`), by the
-float16 rows whatever was looked at. Writes benchmarks/results/storage.json.
+float16 rows whatever was looked at. Writes benchmarks/results/storage.json and candidates.json.
 """
 
 import argparse
@@ -88,27 +88,27 @@ def _row(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--small", action="store_true", help="2,000 drawn rows and 1,000 real ones")
+    parser.add_argument("--small", action="store_true", help="1,000 rows a pool in place of 4,000")
     parser.add_argument("--work", type=Path, default=Path("/tmp/g2is-storage"), help="folder for the real gradients")
     parser.add_argument("--parts", nargs="+", choices=["storage", "candidates"], default=["storage", "candidates"])
     given = parser.parse_args()
-    pools = {"drawn": drawn_rows(2_000 if given.small else 10_000)}
-    num_real = 1_000 if given.small else 4_000
+    num_rows = 1_000 if given.small else 4_000
+    pools = {"drawn": drawn_rows(num_rows)}
     if BASE6M.is_dir():
-        pools["real"] = real_rows(given.work / str(num_real), num_real)
+        pools["real"] = real_rows(given.work / str(num_rows), num_rows)
     measures = {"storage": by_storage, "candidates": by_candidates}
-    found = {part: {name: list(measures[part](rows)) for name, rows in pools.items()} for part in given.parts}
-    figures = []
-    for part, of_pools in found.items():
-        for name, rows in of_pools.items():
+    for part in given.parts:
+        found = {name: list(measures[part](rows)) for name, rows in pools.items()}
+        figures = []
+        for name, rows in found.items():
             for method in METHODS:
                 for what in dict.fromkeys(row["what"] for row in rows):
                     ours = [row for row in rows if (row["method"], row["what"]) == (method, what)]
                     if ours:
                         values = [float(str(row["shared"])) for row in ours]
-                        about = f"{part}, {name} rows, {method}, {what}: rows selected by both"
+                        about = f"{name} rows, {method}, {what}: rows selected by both"
                         figures.append(Figure(about, median(values), None, False, "", (min(values), max(values))))
-    keep("storage", given.small, "quality/storage.py", figures, {"rows": found})
+        keep(part, given.small, f"quality/storage.py --parts {part}", figures, {"rows": found})
 
 
 if __name__ == "__main__":

@@ -11,13 +11,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from g2is.config import Storage
 from g2is.engine.job import Engine, ShardJob
 from g2is.errors import StoreError
 from g2is.model.batches import Row
 from g2is.store.manifest import Kind
 from g2is.store.matrix import RowTable
 from g2is.store.plan import PlannedShard
+from g2is.store.stored_as import Storage
 
 
 class TokenRows(Protocol):

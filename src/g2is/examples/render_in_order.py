@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -72,7 +72,7 @@ def num_processes(num_bytes: int) -> int:
 
 def rendered_in_order(
     batches: Iterator[list[Example]], later: LaterProblems, renderer: Renderer, num: int
-) -> Iterator[tuple[list[Example], list[BadRow | G2isError], Found]]:
+) -> Generator[tuple[list[Example], list[BadRow | G2isError], Found], None, None]:
     """Yield each batch, what was found wrong while it was read, and what its examples are rendered to.
 
     With `num` above 1 as many processes render, and at most that many batches and one more are held. What reading

@@ -1,6 +1,7 @@
 """Which rows of a pool are nearest to the target: one pass, block by block, whatever holds the pool."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -29,7 +30,7 @@ class Nearest:
         every = np.arange(block.num_rows)
         for name, examples in self._examples.items():
             check_k(block.k, examples.shape[1], f"target {name!r}")
-            best = block.over_units(every, lambda units, of=examples: (units @ of.T).max(axis=1)[:, None])[:, 0]
+            best = block.over_units(every, partial(_best, examples))[:, 0]
             self._best[name][places] = np.where(block.nodes, best, -np.inf)
 
     @property
@@ -44,6 +45,11 @@ class Nearest:
         for best in self._best.values():
             chosen[_highest(best, num)] = True
         return np.flatnonzero(chosen)
+
+
+def _best(examples: Floats, units: Floats) -> Floats:
+    """Each unit row's highest cosine with one of the `examples` (M, k), (n, 1)."""
+    return np.asarray((units @ examples.T).max(axis=1)[:, None])
 
 
 def _highest(values: Floats, num: int) -> Rows:

@@ -86,9 +86,11 @@ class RowReader:
 
     @property
     def _dtype(self) -> np.dtype:
-        return self._arrays[0].dtype if len(self.parts) == 1 else DTYPES["float16"]
+        return np.dtype(self._arrays[0].dtype) if len(self.parts) == 1 else DTYPES["float16"]
 
     @property
     def _width(self) -> int:
         width = self.table.width(f"{self.parts[0][0]}rows")
-        return width if len(self.parts) == 1 else len(self.parts) * num_coordinates(self._arrays[0].dtype, width)
+        return (
+            width if len(self.parts) == 1 else len(self.parts) * num_coordinates(np.dtype(self._arrays[0].dtype), width)
+        )

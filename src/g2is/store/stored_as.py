@@ -12,7 +12,7 @@ from typing import get_args
 
 import numpy as np
 
-from g2is.config import Storage
+from g2is.config import Storage as Storage
 from g2is.errors import StoreError
 
 DTYPES = {"float16": np.dtype(np.float16), "int8": np.dtype(np.int8), "sign": np.dtype(np.uint8)}
