@@ -19,6 +19,7 @@ from g2is.cli.part import find_part
 from g2is.cli.session import reporter, working
 from g2is.cli.show import show_selection
 from g2is.cli.stages import run_matrix_walk, run_part, run_selection, run_stages
+from g2is.cli.store import store_app
 from g2is.cli.terminal import say
 from g2is.cli.train import run_training, train
 from g2is.cli.verify import verify
@@ -297,6 +298,7 @@ app.command(cls=EachFlagOnce)(train)
 app.command(cls=EachFlagOnce)(evaluate)
 app.command(cls=EachFlagOnce)(inspect)
 app.command(cls=EachFlagOnce)(verify)
+app.add_typer(store_app, name="store")
 app.command(cls=EachFlagOnce)(demo)
 
 

@@ -1,4 +1,4 @@
-"""The parts of a run's settings, but for the selection: examples, model, warm-up, tuning, gradients, execution."""
+"""The parts of a run's settings, but for the selection and gradients: examples, model, warm-up, tuning, execution."""
 
 import datetime
 import difflib
@@ -9,9 +9,6 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import Field, field_validator, model_validator
 
 from g2is.config.section import AbsolutePath, Section
-
-GammaForm = Literal["less", "adam", "sgd", "normalized", "momentum-free"]
-
 
 Layout = Literal["messages", "sharegpt", "prompt/completion", "alpaca", "inputs/targets", "question/answer"]
 
@@ -231,39 +228,6 @@ class EvaluationConfig(Section):
                 f"metrics: expected loss alone with generate: false, found {', '.join(needing)}, which need the model's"
                 " answers; leave one of the two out"
             )
-        return self
-
-
-class ProjectionConfig(Section):
-    """How a gradient of D coordinates becomes a row of k (method.md step 4)."""
-
-    kind: Literal["sparse", "rademacher", "none"] = Field(
-        "sparse", description="sparse: sign sketch; rademacher: dense ±1/√k, slow, for reference"
-    )
-    dim: int = Field(8192, ge=1, description="k; no projection where the adapter has no more coordinates than this")
-    seed: int = Field(0, ge=0, lt=2**63, description="of signs and places")
-
-
-class GradientsConfig(Section):
-    """Which gradients are stored for each example (method.md steps 2-5)."""
-
-    forms: tuple[GammaForm, ...] = Field(
-        ("momentum-free", "less"),
-        min_length=1,
-        description="Γ forms of pool gradients, from one pass; another one that the method looks at takes their place",
-    )
-    target_form: GammaForm = Field("sgd", description="Γ form of target gradients; sgd: the plain gradient")
-    projection: ProjectionConfig = ProjectionConfig()
-
-    @field_validator("forms", mode="before")
-    @classmethod
-    def _one_form_may_stand_alone(cls, given: Any) -> Any:
-        return (given,) if isinstance(given, str) else given
-
-    @model_validator(mode="after")
-    def _forms_once(self) -> Self:
-        if len(set(self.forms)) != len(self.forms):
-            raise ValueError(f"each Γ form once, found {list(self.forms)}")
         return self
 
 

@@ -17,6 +17,7 @@ from g2is.model.batches import Row
 from g2is.store.manifest import Kind
 from g2is.store.matrix import RowTable
 from g2is.store.plan import PlannedShard, missing_rows, planned_shards
+from g2is.store.stored_as import Storage
 
 
 class TokenRows(Protocol):
@@ -34,6 +35,7 @@ class WantedRows:
     """All rows of `examples`, in the table `table` of a representation's rows of one kind in the store at `store`.
 
     Gradients are taken under `checkpoints` as the Γ `forms`; other representations have neither.
+    Whoever makes the rows makes them in the form `storage`.
     """
 
     store: Path
@@ -43,6 +45,7 @@ class WantedRows:
     table: RowTable
     checkpoints: tuple[str, ...] = ()
     forms: tuple[str, ...] = ()
+    storage: Storage = "float16"
 
     def plan(self, notice: Callable[[str], None]) -> list[PlannedShard]:
         """Sweep what a crash left, and write down which missing rows make which shards: these, by number.

@@ -247,7 +247,7 @@ def read_gradients(config: Config, reporter: Reporter | None = None) -> Gradient
         config, examples = prepared.config, tokenize(prepared, store, folder)
         of_targets, of_pool = read_gradient_rows(config, store, examples, finished_warmup(store.warmup) or [])
         return Gradients(
-            of_pool.rows,
+            of_pool.read().units(),
             {name: target_rows(config, rows) for name, rows in of_targets.items()},
             examples.pool.ids,
             {

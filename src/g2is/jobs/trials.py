@@ -36,7 +36,7 @@ from g2is.examples.how_read import how_read
 from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import make_renderer
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
-from g2is.jobs.made_from import as_selected, digest_of_rows, fingerprints
+from g2is.jobs.made_from import as_selected, as_stored, digest_of_rows, fingerprints
 from g2is.jobs.prepare import prepare
 from g2is.jobs.read_data import plan_for, read_inputs
 from g2is.jobs.stages import OF_REPRESENTING, stage_id
@@ -207,6 +207,7 @@ def open_trials(config: CompareConfig, reporter: Reporter, own: Own = BUILT_IN_O
         "warmup": config.warmup.model_dump(mode="json", exclude={"seed"}),
         "target_form": config.gradients.target_form,
         "projection": config.gradients.projection.model_dump(mode="json", exclude={"seed"}),
+        **as_stored(config),
         "rows": digest_of_rows(examples.filtered),
         **{
             key: value

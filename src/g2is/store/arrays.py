@@ -4,6 +4,8 @@ An array is `zarr.json` and `c/NUMBER/0…`. Zarr writes each of these files und
 processes that make an array at a time, each as long as the plan says, make the same one.
 """
 
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +71,19 @@ def _has_plain_codecs(array: zarr.Array) -> bool:
     """Whether chunks are written as those of every array are: little-endian bytes, then their crc32c."""
     names = [codec.to_dict().get("name") for codec in array.metadata.codecs]
     return names == ["bytes", "crc32c"]
+
+
+def by_shard(positions: np.ndarray, shard_rows: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Which of `positions` (n,) lie in which shard: its number, their indices (r,), and where in it they are, (r,).
+
+    Shards come in ascending order, each once.
+    """
+    shard_of = positions // shard_rows
+    order = np.argsort(shard_of, kind="stable")
+    bounds = np.searchsorted(shard_of[order], np.arange(shard_of.max(initial=-1) + 2))
+    for shard, (low, high) in enumerate(pairwise(bounds)):
+        if low < high:
+            yield shard, order[low:high], positions[order[low:high]] - shard * shard_rows
 
 
 def check_fits(folder: Path, values: np.ndarray) -> None:

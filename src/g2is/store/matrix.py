@@ -21,7 +21,7 @@ but what each would write the same.
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from itertools import count, islice, pairwise
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ import zarr
 from g2is.errors import StoreError, may_not_be_read
 from g2is.store.arrays import (
     arrays_below,
+    by_shard,
     check_fits,
     chunks_without,
     fit_arrays,
@@ -221,14 +222,9 @@ class RowTable:
         array = open_array(self.path / name)
         if out is None:
             out = np.empty((len(positions), *array.shape[1:]), array.dtype)
-        shard_of = positions // self.shard_rows
-        order = np.argsort(shard_of, kind="stable")
-        bounds = np.searchsorted(shard_of[order], np.arange(shard_of.max(initial=-1) + 2))
-        for shard, (low, high) in enumerate(pairwise(bounds)):
-            if low < high:
-                wanted = order[low:high]
-                out[wanted] = self.chunk(name, shard, array)[positions[wanted] - shard * self.shard_rows]
-                progress(len(wanted))
+        for shard, wanted, inside in by_shard(positions, self.shard_rows):
+            out[wanted] = self.chunk(name, shard, array)[inside]
+            progress(len(wanted))
         return out
 
     def chunk(self, name: str, shard: int, array: zarr.Array | None = None) -> np.ndarray:
