@@ -4,6 +4,7 @@
 """
 
 import gc
+import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -26,6 +27,7 @@ from g2is.jobs.cluster import ray_engines
 from g2is.jobs.prepare import Prepared
 from g2is.jobs.stages import Stage
 from g2is.jobs.worker import WorkOf, open_worker
+from g2is.machine.passive import passive
 from g2is.machine.ranks import check_device, team
 from g2is.model.folder import resolve_device
 from g2is.progress import Progress, counter
@@ -155,6 +157,7 @@ def _places(prepared: Prepared, num_processes: int, own: Representation | None) 
     config = prepared.config
     threads = max(1, torch.get_num_threads() // num_processes)
     environment = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    environment |= passive(os.environ)
     kind = resolve_device(config.execution.device).type
     devices = torch.cuda.device_count() if kind == "cuda" else 0
     names = [f"cuda:{number % devices}" if devices else kind for number in range(num_processes)]

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import zarr
@@ -87,8 +86,8 @@ class RowReader:
 
     @property
     def _dtype(self) -> np.dtype:
-        one: Any = self._arrays[0].dtype
-        return np.dtype(one) if len(self.parts) == 1 else DTYPES["float16"]
+        one: np.dtype = np.dtype(str(self._arrays[0].dtype))
+        return one if len(self.parts) == 1 else DTYPES["float16"]
 
     @property
     def _width(self) -> int:
