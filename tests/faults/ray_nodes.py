@@ -66,7 +66,7 @@ def wait_for(what: Callable[[], object], seconds: float = 240) -> None:
 def nodes_here() -> Iterator[Nodes]:
     """A cluster with two nodes beside its head, whose processes find this g2is."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_worker_niceness"] = "0"  # of 15: beside other tests an actor would not come to start
+    os.environ.update({"RAY_worker_niceness": "0"})  # of 15: beside other tests an actor would not come to start
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(SOURCE), *filter(None, [before])])
     from ray.cluster_utils import Cluster
