@@ -71,9 +71,9 @@ def test_a_worker_and_a_node_are_lost_and_another_node_joins_late(folder: Path, 
     first, second = nodes.cluster.worker_nodes
     (killed,) = workers_on(first)
     kill(killed)
-    late = nodes.add()
+    nodes.remove(second)  # nobody works now, until Ray has started one again
     before = markers(folder, "lost")
-    nodes.remove(second)
+    late = nodes.add()
     wait_for(lambda: workers_on(late))
     wait_for(lambda: not process.is_alive())
     assert forked.ended(process) == 0, errors.read_text()
