@@ -4,14 +4,17 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 _SMALL = {"object_store_memory": 80 * 2**20}
-SOURCE = Path(__file__).resolve().parents[2] / "src"
+TESTS, SOURCE = Path(__file__).resolve().parent, Path(__file__).resolve().parents[2] / "src"
+MARKED = "a row that no worker can make"
 
 
 @dataclass(frozen=True)
@@ -64,10 +67,11 @@ def wait_for(what: Callable[[], object], seconds: float = 240) -> None:
 
 @contextmanager
 def nodes_here() -> Iterator[Nodes]:
-    """A cluster with two nodes beside its head, whose processes find this g2is."""
+    """A cluster with two nodes beside its head, whose processes find this g2is and this module."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.update({"RAY_worker_niceness": "0"})  # of 15: beside other tests an actor would not come to start
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(SOURCE), *filter(None, [before])])
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(SOURCE), str(TESTS), *filter(None, [before])])
     from ray.cluster_utils import Cluster
 
     with tempfile.TemporaryDirectory(prefix="g2is-ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
@@ -97,3 +101,9 @@ def _processes() -> Iterator[tuple[int, int, str]]:
             except (OSError, IndexError):
                 continue
             yield int(folder.name), parent, name
+
+
+def shapeless_where_marked(texts: Sequence[str]) -> np.ndarray:
+    """Vectors of texts; not as many as there are texts where one is MARKED."""
+    rows = [[float(len(text)), 1.0] for text in texts if MARKED not in text]
+    return np.array(rows)

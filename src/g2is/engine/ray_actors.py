@@ -99,8 +99,8 @@ class Actors:
                     self.looks[member.actor.told.options(concurrency_group="watch").remote()] = member
         if now - self.began > _SECONDS_WITHOUT_A_PLACE and not any(member.node for member in self.members):
             self._say(
-                f"Ray has found no place for any of {len(self.members)} workers yet; `ray status` shows what they ask"
-                " for and what there is. It goes on as soon as one has a place"
+                f"none of {len(self.members)} workers runs yet: Ray has no place for them, or starts them still (`ray"
+                " status` shows what they ask for and what there is). It goes on as soon as one runs"
             )
         found, _ = self.ray.wait([*self.calls, *self.looks], timeout=_SECONDS_BETWEEN_LOOKS, fetch_local=False)
         return list(found)

@@ -23,7 +23,7 @@ def ray_engines(
     Raises ConfigError where there is no cluster to connect to, or its workers would have no device as asked for.
     """
     execution = prepared.config.execution
-    with connected(execution.address or "auto") as ray:
+    with connected("auto" if execution.address is None else execution.address) as ray:
         on_gpus = execution.device != "cpu" and has_gpus(ray)
         resources = execution.worker_resources or ({"GPU": 1.0} if on_gpus else {"CPU": 1.0})
         if execution.device.startswith("cuda") and not resources.get("GPU"):
