@@ -6,6 +6,7 @@
     ├── ModelError                 a model, tokenizer, template or adapter that cannot be used as asked
     ├── MatrixError                a gradient matrix or graph file that cannot be walked
     ├── StoreError                 a store or run folder that is damaged, in use, or not writable
+    │   ├── FolderInUseError       a store or run folder in which another process works
     │   └── FingerprintError       a store made with other settings; names each differing key
     ├── SelectionError             a selection that cannot be made from what was given
     ├── WorkerError                processes that cannot go on together, or rows that none of them could make
@@ -40,6 +41,10 @@ class MatrixError(G2isError):
 
 class StoreError(G2isError):
     """A store or run folder that is damaged, in use by another process, or not writable."""
+
+
+class FolderInUseError(StoreError):
+    """A store or run folder in which another process works: its end may be waited for."""
 
 
 class FingerprintError(StoreError):

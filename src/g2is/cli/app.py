@@ -15,9 +15,10 @@ from g2is.cli.evaluate import evaluate, run_evaluation
 from g2is.cli.failures import EachFlagOnce, run_app
 from g2is.cli.inspect import inspect
 from g2is.cli.methods import methods
+from g2is.cli.part import find_part
 from g2is.cli.session import reporter, working
 from g2is.cli.show import show_selection
-from g2is.cli.stages import run_matrix_walk, run_selection, run_stages
+from g2is.cli.stages import run_matrix_walk, run_part, run_selection, run_stages
 from g2is.cli.terminal import say
 from g2is.cli.train import run_training, train
 from g2is.cli.verify import verify
@@ -151,6 +152,7 @@ def gradients(
     device: options.Device = None,
     engine: options.EngineName = None,
     workers: options.Workers = None,
+    worker: options.Worker = None,
     schema: options.Schema = None,
     column: options.Columns = None,
     on_bad_row: options.OnBadRow = None,
@@ -161,8 +163,17 @@ def gradients(
     """Stage 2: store the gradient row of every example that the store does not hold yet (after the warm-up, if needed).
 
     Several Γ forms come from one pass: `--set 'gradients.forms=[less, momentum-free]'`.
+
+    With `--worker I/N` it makes one part of them, beside N-1 other processes on any machines that see the store. A task
+    of SLURM's srun is one by itself (docs/cluster.md).
     """
-    run_stages("gradients", context, "gradients", dry_run, wait)
+    part, taken = find_part(worker, os.environ)
+    if taken:
+        reporter().notice(taken)
+    if part is None:
+        run_stages("gradients", context, "gradients", dry_run, wait)
+    else:
+        run_part(part, context, dry_run)
 
 
 @app.command(cls=EachFlagOnce)

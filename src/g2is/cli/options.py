@@ -76,6 +76,13 @@ Workers = Annotated[
         help="processes that make rows, a model each; default: one for each visible GPU; on a CPU the command's own",
     ),
 ]
+Worker = Annotated[
+    str | None,
+    typer.Option(
+        metavar="I/N",
+        help="make the I-th of N parts alone; default: what srun, or RANK and WORLD_SIZE say, else all",
+    ),
+]
 EngineName = Annotated[
     str | None,
     typer.Option("--engine", metavar="local|ray", help="who makes rows: this machine (default), or a Ray cluster"),

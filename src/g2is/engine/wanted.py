@@ -16,7 +16,7 @@ from g2is.errors import StoreError
 from g2is.model.batches import Row
 from g2is.store.manifest import Kind
 from g2is.store.matrix import RowTable
-from g2is.store.plan import PlannedShard
+from g2is.store.plan import PlannedShard, missing_rows, planned_shards
 
 
 class TokenRows(Protocol):
@@ -52,6 +52,15 @@ class WantedRows:
         self.table.sweep()
         return self.table.plan(self.examples.keys, notice)
 
+    def planned(self, notice: Callable[[str], None]) -> list[PlannedShard] | None:
+        """The missing rows' shards, by number, as another process has planned them; None if its plan lacks any.
+
+        Nothing is written, and others may make shards meanwhile. `notice` as of `plan`.
+        """
+        keys = self.examples.keys
+        missing = missing_rows(keys, self.table.positions())
+        return planned_shards(keys, missing, self.table.unfinished(notice))
+
     def num_tokens(self, planned: Iterable[PlannedShard]) -> int:
         """The tokens of all rows of the `planned` shards."""
         return sum(int(self.examples.num_tokens[shard.rows].sum()) for shard in planned)
@@ -63,6 +72,14 @@ class WantedRows:
             left.remove(job.number)
         assert not left, f"the engine left out shards {sorted(left)}"
         self.table.end_plan()
+
+    def make_part(self, planned: Sequence[PlannedShard], engine: Engine) -> int:
+        """Have `engine` make these shards of a plan that others work on, too; returns how many of them it made.
+
+        Those that another process has stored meanwhile are passed over. The plan stays, for who has the store alone.
+        """
+        left = (self.job(shard) for shard in planned if not self.table.marker_place(shard.number).exists())
+        return sum(1 for _ in engine.run(left))
 
     def job(self, shard: PlannedShard) -> ShardJob:
         """The work that a planned shard is."""

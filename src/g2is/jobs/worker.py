@@ -50,17 +50,26 @@ def open_worker(
     """
     torch.set_num_threads(threads)
     config: Config = parse(Config, json.loads(config_json), "the settings of a worker")
-    kind = _only_device(device)
+    kind = only_device(device)
     config = config.model_copy(update={"execution": config.execution.model_copy(update={"device": kind})})
     prepared = prepare(config, Silent())  # whose notices the command itself has passed on
-    with TemporaryDirectory(prefix="g2is-") as nothing:  # tokens are in the store: who made the plan has seen to it
-        examples = read_inputs(prepared, Path(nothing), Silent(), config.store / "examples")
-        if made_anew := sorted(path.name for path in Path(nothing).iterdir()):
-            raise StoreError(
-                f"{config.store / 'examples'}: expected the tokens of pool and targets, as the command made them, found"
-                f" others wanted here ({made_anew[0]}). Give all processes the same files and versions of packages"
-            )
+    examples = read_as_planned(prepared)
+    if examples is None:
+        raise StoreError(
+            f"{config.store / 'examples'}: expected the tokens of pool and targets, as the command made them, found"
+            " none of what this process reads. Give all processes the same files and versions of packages"
+        )
     return TableWorker(prepared, examples, notice, own)
+
+
+def read_as_planned(prepared: Prepared) -> Examples | None:
+    """Pool and targets by the tokens that who planned has left in the store; None where some are not there.
+
+    Raises as `read_inputs`. Nothing is written to the store.
+    """
+    with TemporaryDirectory(prefix="g2is-") as nothing:
+        examples = read_inputs(prepared, Path(nothing), Silent(), prepared.config.store / "examples")
+        return None if any(Path(nothing).iterdir()) else examples
 
 
 class TableWorker:
@@ -143,7 +152,7 @@ class _Notices(Silent):
         self._pass_on(text)
 
 
-def _only_device(device: str) -> str:
+def only_device(device: str) -> str:
     """The kind of a device, which is then the only visible one if it has a number."""
     kind, colon, number = device.partition(":")
     if colon:

@@ -88,9 +88,11 @@ def fit_arrays(path: Path, length: int) -> None:
 def write_chunk(array: zarr.Array, folder: Path, shard: int, rows: np.ndarray) -> None:
     """Write shard number `shard` (shard_rows, …) to the array in `folder`, and make it durable."""
     array[shard * len(rows) : (shard + 1) * len(rows)] = rows
-    chunk = folder / "c" / str(shard)
-    fsync(chunk)
-    fsync_folder(chunk.parent)
+    chunk = folder / "c" / str(shard) / "/".join("0" * (array.ndim - 1))
+    fsync(chunk)  # and nothing beside it: another process may be writing the same
+    while chunk != folder:
+        chunk = chunk.parent
+        fsync_folder(chunk)
     fsync(folder / METADATA)
 
 

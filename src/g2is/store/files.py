@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from g2is.config.strict import parse_json, read_text_file
 from g2is.errors import StoreError, may_not_be_read, pass_on_too_little_memory
@@ -50,15 +51,17 @@ def _errno(error: Exception, path: Path) -> int | None:
     return None
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], None], *, alone: bool = True) -> None:
     """Let `write` fill a temporary file (or folder) beside `path`, make it durable, then rename it into place.
 
     If `write` fails, nothing is left. The caller holds the folder's lock: the temporary name is the same every time, so
     that a killed process's leftover is overwritten by the next. A folder of that name goes just before, for the system
     renames no folder onto a full one: a kill in between leaves none, and what calls this makes it again.
+
+    Where the caller is not `alone`, another process may be writing the same: then each has a temporary name of its own.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
+    temporary = path.with_name(f".{path.name}.partial" if alone else f".{path.name}.{uuid4().hex}.partial")
     remove(temporary)
     try:
         with naming_full_disk(path):

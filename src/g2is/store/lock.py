@@ -19,7 +19,7 @@ from contextvars import ContextVar
 from datetime import datetime
 from pathlib import Path
 
-from g2is.errors import G2isError, StoreError, TooLittleMemoryError, WorkerError
+from g2is.errors import FolderInUseError, G2isError, StoreError, TooLittleMemoryError, WorkerError
 from g2is.progress import Reporter
 from g2is.store.files import naming_full_disk, remove
 
@@ -59,7 +59,7 @@ def locked(folder: Path, what: str) -> Iterator[bool]:
         if found is None:
             reporter = _waits.get()
             if reporter is None:
-                raise StoreError(
+                raise FolderInUseError(
                     f"{folder}: this {what} is in use by another g2is process{_holder(folder)}. Wait for it to end"
                     " (--wait does), or name another folder"
                 )
@@ -81,6 +81,32 @@ def locked(folder: Path, what: str) -> Iterator[bool]:
         with suppress(OSError):
             os.ftruncate(handle, 0)
             fcntl.flock(handle, fcntl.LOCK_UN)  # processes forked from this one have the handle, too
+        os.close(handle)
+
+
+@contextmanager
+def shared(folder: Path) -> Iterator[bool]:
+    """Hold `folder` together with others that hold it so, and against whoever wants it for one process alone.
+
+    Yields whether it is held: not where there is no such folder, or one process has it alone. Whoever holds it so
+    writes only what a plan gave to it.
+    """
+    try:
+        handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            held = _is_lock_of(folder, handle)
+        except BlockingIOError:
+            held = False
+        if held:
+            _say_who(handle)  # the last one that came
+        with naming_full_disk(folder):
+            yield held
+    finally:
         os.close(handle)
 
 

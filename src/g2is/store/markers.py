@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from g2is.errors import StoreError, may_not_be_read
-from g2is.store.files import read_json, write_json
+from g2is.store.files import as_json, read_json, write_atomically
 
 _DIGEST_BYTES = 16
 
@@ -82,7 +82,12 @@ def write_marker(path: Path, fingerprint: str, marker: Marker) -> None:
         name: {"dtype": of.dtype, "row_shape": list(of.row_shape), "checksum": of.checksum}
         for name, of in sorted(marker.arrays.items())
     }
-    write_json(path, {"fingerprint": fingerprint, "num_rows": marker.num_rows, "arrays": arrays})
+    text = as_json({"fingerprint": fingerprint, "num_rows": marker.num_rows, "arrays": arrays})
+
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
+
+    write_atomically(path, write, alone=False)
 
 
 def read_marker(path: Path, fingerprint: str, shard_rows: int) -> Marker:

@@ -142,7 +142,7 @@ class RowTable:
                     f" missing. {TO_WRITE}"
                 )
             return []
-        unfinished = self._unfinished(notice)
+        unfinished = self.unfinished(notice)
         shards = cut_shards(keys, missing, unfinished, self.shard_rows, self.next_shards)
         if not shards:
             self.end_plan()
@@ -283,8 +283,8 @@ class RowTable:
             self._planned = found.keys
         return self._planned
 
-    def _unfinished(self, notice: Callable[[str], None]) -> Mapping[int, np.ndarray]:
-        """The shards of the plan that are not stored, as long as the plan holds."""
+    def unfinished(self, notice: Callable[[str], None]) -> Mapping[int, np.ndarray]:
+        """The keys of the shards of the plan that are not stored, as long as it holds; `notice` as of `plan`."""
         try:
             found = read_plan(self.path / PLAN)
         except StoreError as error:

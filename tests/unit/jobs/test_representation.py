@@ -22,7 +22,7 @@ from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import read_inputs
 from g2is.jobs.representation import ScoresOf, UnitRowsOf, maker_of, read_pool_and_targets
 from g2is.jobs.run_folder import RunFolder, open_run
-from g2is.jobs.select import store_rows
+from g2is.jobs.store_rows import store_rows
 from g2is.progress import Progress, Silent
 from g2is.representations.lexical import bm25_scores, term_lists, term_rows
 from g2is.representations.maker import Maker
