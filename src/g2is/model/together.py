@@ -10,7 +10,8 @@ import torch
 from torch import distributed
 
 from g2is.config import ExecutionConfig, ModelConfig, TuningConfig, WarmupConfig
-from g2is.machine.ranks import Team, alone, check_device, process_group, team
+from g2is.machine.places import alone
+from g2is.machine.ranks import Team, check_device, process_group, team
 from g2is.model.batches import Row
 
 TRAINING = "training"  # what `task["do"]` says

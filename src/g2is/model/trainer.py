@@ -1,10 +1,6 @@
 """The stock Trainer, as warm-up and tuning use it: quiet, and resumable after a kill at any moment."""
 
-import importlib.util
-import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -26,7 +22,6 @@ from transformers import (
 
 from g2is.config import ExecutionConfig, ModelConfig, TuningConfig, WarmupConfig
 from g2is.errors import (
-    ConfigError,
     G2isError,
     ModelError,
     StoreError,
@@ -39,12 +34,11 @@ from g2is.model.batches import Batch, Row, nothing_learned, pad_batch
 from g2is.model.checkpoints import digest_of_rows, keep_sound, processes_of, seal
 from g2is.model.losses import token_losses
 from g2is.model.parameters import trainable_parameters, without_gradient
+from g2is.model.reporting import check_reporting, logging_below
 from g2is.model.step_order import ShareOfSteps, StepOrder
 from g2is.model.together import Schedule, Training, led
 from g2is.progress import Progress
 from g2is.store.files import plain_json, read_json, write_text
-
-_LOG_FOLDERS = ("TENSORBOARD_LOGGING_DIR", "WANDB_DIR")
 
 
 def train_adapter(
@@ -79,7 +73,7 @@ def train_adapter(
     training = Training(base, rows, folder, config, schedule, execution, resume_from)
     try:
         with (
-            _logging_below(folder.parent / "logs", execution.report_to),
+            logging_below(folder.parent / "logs", execution.report_to),
             led(training, next(model.parameters()).device),
         ):
             return take_steps(training, model, progress, *callbacks)
@@ -127,35 +121,6 @@ def _too_little_memory(
         f"{found}. {checkpoint} is kept: where there is more memory, the same command goes on from it. Or lower"
         f" {lower}, with another {flag} ({first_line(error)})"
     )
-
-
-def check_reporting(execution: ExecutionConfig) -> None:
-    """Raise ConfigError if a package that the training is to log to is not there."""
-    for package in execution.report_to:
-        if importlib.util.find_spec(package) is None:
-            raise ConfigError(
-                f"execution.report_to: expected the package {package}, found it not installed; pip install {package},"
-                " or leave it out"
-            )
-
-
-@contextmanager
-def _logging_below(folder: Path, packages: Sequence[str]) -> Iterator[None]:
-    """The Trainer's callbacks take the place of their files from the environment, and from nowhere else."""
-    before = {name: os.environ.get(name) for name in _LOG_FOLDERS}
-    if packages:
-        folder.mkdir(parents=True, exist_ok=True)  # wandb goes elsewhere if it is not there
-        os.environ.update(dict.fromkeys(_LOG_FOLDERS, str(folder)))
-    try:
-        yield
-    finally:
-        if "wandb" in packages and (wandb := sys.modules.get("wandb")) is not None:
-            wandb.finish()  # else what it logged is written when the process ends, and the next training joins this run
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def save_adapter(model: PeftModel, folder: Path) -> None:
