@@ -86,7 +86,8 @@ class RowReader:
 
     @property
     def _dtype(self) -> np.dtype:
-        return np.dtype(self._arrays[0].dtype) if len(self.parts) == 1 else DTYPES["float16"]
+        stored: np.dtype = np.dtype(self._arrays[0].dtype)
+        return stored if len(self.parts) == 1 else DTYPES["float16"]
 
     @property
     def _width(self) -> int:
