@@ -10,7 +10,7 @@ import zarr
 from g2is.store.arrays import by_shard, open_array
 from g2is.store.matrix import RowTable
 from g2is.store.rows import StoredRows, has_direction, reasons, room_for_rows
-from g2is.store.stored_as import decoded, num_coordinates
+from g2is.store.stored_as import DTYPES, decoded, num_coordinates
 
 _Told = Callable[[int], None]
 
@@ -86,10 +86,8 @@ class RowReader:
 
     @property
     def _dtype(self) -> np.dtype:
-        found: np.dtype = np.dtype(np.float16)
-        if len(self.parts) == 1:
-            found = np.dtype(str(self._arrays[0].dtype))
-        return found
+        stored: np.dtype = np.dtype(self._arrays[0].dtype)
+        return stored if len(self.parts) == 1 else DTYPES["float16"]
 
     @property
     def _width(self) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 from g2is.config import Storage as Storage
 from g2is.errors import StoreError
 
-DTYPES = {"float16": np.dtype(np.float16), "int8": np.dtype(np.int8), "sign": np.dtype(np.uint8)}
+DTYPES: dict[str, np.dtype] = {"float16": np.dtype(np.float16), "int8": np.dtype(np.int8), "sign": np.dtype(np.uint8)}
 BITS = {"float16": 16, "int8": 8, "sign": 1}
 assert set(DTYPES) == set(BITS) == set(get_args(Storage))
 
