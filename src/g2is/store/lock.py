@@ -102,6 +102,10 @@ def shared(folder: Path) -> Iterator[bool]:
             held = _is_lock_of(folder, handle)
         except BlockingIOError:
             held = False
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            raise _without_locks(folder, error) from None
         if held:
             _say_who(handle)  # the last one that came
         with naming_full_disk(folder):
@@ -163,12 +167,15 @@ def _try_lock(folder: Path) -> tuple[int, bool] | None:
             os.close(handle)
             if error.errno not in _NO_LOCKS:
                 raise
-            raise StoreError(
-                f"{folder}: expected a file system that can lock files, so that no two processes write here at once,"
-                f" found: {error.strerror}. Name a folder on another, such as a local disk, or have it mounted with"
-                " locks"
-            ) from None
+            raise _without_locks(folder, error) from None
         os.close(handle)
+
+
+def _without_locks(folder: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"{folder}: expected a file system that can lock files, so that no two processes write here at once, found:"
+        f" {error.strerror}. Name a folder on another, such as a local disk, or have it mounted with locks"
+    )
 
 
 def _is_lock_of(folder: Path, handle: int) -> bool:

@@ -32,9 +32,8 @@ def test_the_part_is_what_was_given_or_the_scheduler_says(
 ) -> None:
     found, notice = find_part(given, environment)
     assert found == part
-    assert bool(notice) == (given is None and (part is not None or environment.get("SLURM_JOB_ID") is not None)) or (
-        given is None and "SLURM_STEP_NUM_TASKS" in environment and not notice
-    )
+    script = "SLURM_PROCID" in environment and "SLURM_JOB_ID" in environment and "SLURM_STEP_ID" not in environment
+    assert bool(notice) == (given is None and (part is not None or script))
 
 
 @pytest.mark.parametrize("given", ["0/8", "9/8", "3", "3/", "/8", "a/b", "-1/8", "3/8/9", "", "1.0/2", "3 of 8"])
