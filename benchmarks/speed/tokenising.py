@@ -43,7 +43,7 @@ def main() -> None:
 
         def tokenise(processes: int) -> None:
             nonlocal tokens
-            make_table.num_processes = lambda _: processes  # type: ignore[assignment]
+            vars(make_table)["num_processes"] = lambda _: processes
             with tempfile.TemporaryDirectory(dir=scratch) as cache:
                 table = make_table.tokenize_files(find_sources([str(pool)]), renderer, ExamplesConfig(), Path(cache))
                 tokens = int(table.num_tokens.sum())

@@ -16,7 +16,7 @@ from g2is.demo.skills import write_pool, write_target
 RECIPES = Path(__file__).resolve().parents[2] / "docs/cluster"
 ARRAY = [{"SLURM_ARRAY_TASK_ID": str(number), "SLURM_ARRAY_TASK_COUNT": "2", "SLURM_JOB_ID": "1"} for number in (2, 1)]
 JOB = {"SLURM_JOB_ID": "1", "SLURM_PROCID": "0", "SLURM_NTASKS": "2"}  # as in a batch script's own shell
-SCHEDULED = {
+SCHEDULED: dict[str, list[dict[str, str]]] = {
     "slurm_array.sh": ARRAY,
     "slurm_srun.sh": [JOB],
     "ssh.sh": [{}],

@@ -5,12 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Condition
 
 import pytest
-from torch.distributed import HashStore
+from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from g2is.engine.job import ShardJob
 from g2is.engine.launched import LaunchedEngine, make_beside
 from g2is.errors import ModelError
-from g2is.machine.ranks import Place, Team
+from g2is.machine.places import Place
+from g2is.machine.ranks import Team
 
 JOBS = [ShardJob("/store", "gradients", "pool", "f", ("epoch-1",), ("less",), number, (number,)) for number in range(9)]
 

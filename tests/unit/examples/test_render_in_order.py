@@ -14,6 +14,7 @@ from g2is.errors import InputError, ModelError
 from g2is.examples import make_table, render_in_order
 from g2is.examples import table as table_module
 from g2is.examples.make_table import tokenize_files
+from g2is.examples.read import ExampleReader
 from g2is.examples.render_in_order import LaterProblems, num_processes, rendered_in_order
 from g2is.examples.sources import find_sources
 from g2is.examples.tokenize import Renderer, make_renderer
@@ -91,7 +92,12 @@ def test_the_work_is_done_by_other_processes_and_by_this_one_if_they_die(
         return entered
 
     monkeypatch.setattr(render_in_order._Process, "__enter__", kept)
-    monkeypatch.setattr(Renderer, "render_many", lambda self, of: here.append(len(of)) or render_many(self, of))
+
+    def noted(self: Renderer, of: list[Any]) -> Any:
+        here.append(len(of))
+        return render_many(self, of)
+
+    monkeypatch.setattr(Renderer, "render_many", noted)
     assert made(pool, tmp_path / "several", renderer, monkeypatch, 2) == alone
     assert not here
     assert all(process.returncode is not None for process in processes)
@@ -108,7 +114,7 @@ def test_the_work_is_done_by_other_processes_and_by_this_one_if_they_die(
 
 def test_what_reading_raises_comes_after_the_rows_before_it(renderer: Renderer, pool: Path) -> None:
     later = LaterProblems()
-    reader = make_table.ExampleReader(find_sources([str(pool)]), ExamplesConfig(), later)
+    reader = ExampleReader(find_sources([str(pool)]), ExamplesConfig(), later)
 
     def batches() -> Iterator[list[Any]]:
         found = iter(reader)
@@ -138,7 +144,7 @@ def test_what_another_process_raises_is_raised_here(renderer: Renderer, pool: Pa
             raise AssertionError("not here")
 
     later = LaterProblems()
-    reader = make_table.ExampleReader(find_sources([str(pool)]), ExamplesConfig(), later)
+    reader = ExampleReader(find_sources([str(pool)]), ExamplesConfig(), later)
     with pytest.raises(ModelError, match="this template cannot be used"):
         list(rendered_in_order(iter([[next(iter(reader))]]), later, Breaks(), 2))  # type: ignore[arg-type]
 

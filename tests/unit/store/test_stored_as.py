@@ -139,7 +139,8 @@ def test_rows_under_several_checkpoints_are_weighted_unit_vectors_in_float16(sto
     names = ("epoch-1", "epoch-2")
     table = table_of(tmp_path, made, storage, names)
     read = gradient_rows(table, np.arange(40), [("epoch-1", 0.25), ("epoch-2", 0.75)], "less").read()
-    assert (read.rows.dtype, read.rows.shape) == (np.float16, (40, 2 * K))
+    assert read.rows.dtype == np.float16
+    assert read.rows.shape == (40, 2 * K)
     for place, weight in enumerate((0.25, 0.75)):
         unit = decoded(encoded(unit_rows(np.roll(made, place, axis=1)).rows, storage))
         np.testing.assert_allclose(read.rows[:, place * K : (place + 1) * K], unit * weight**0.5, atol=1e-3)
