@@ -1,18 +1,15 @@
 """The `g2is` command, and `python -m g2is`: signals are heeded before anything that takes time is imported."""
 
-import os
 import sys
 
 from g2is.cli.stopping import stop_at_once
 from g2is.cli.terminal import complain
 from g2is.errors import first_line, tells_of_memory
-from g2is.machine.passive import passive
 
 
 def main() -> None:
     """Run the command line and exit."""
     stop_at_once()
-    os.environ.update(passive(os.environ))
     try:
         from g2is.cli.app import main as run
     except (ImportError, MemoryError, OSError, RuntimeError) as error:

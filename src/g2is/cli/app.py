@@ -25,6 +25,7 @@ from g2is.cli.train import run_training, train
 from g2is.cli.verify import verify
 from g2is.config.io import load, parse
 from g2is.errors import ConfigError
+from g2is.machine.passive import passive
 from g2is.machine.ranks import check_alone
 
 app = typer.Typer(
@@ -305,4 +306,5 @@ app.command(cls=EachFlagOnce)(demo)
 def main() -> None:
     """Run the command: errors that a user can mend print one message and exit with 2, bugs keep their traceback."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    os.environ.update(passive(os.environ))
     run_app(app)

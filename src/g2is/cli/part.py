@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from g2is.engine.part import Part
+from g2is.config.part import Part
 from g2is.errors import ConfigError
 
 

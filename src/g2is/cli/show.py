@@ -9,7 +9,7 @@ from g2is.methods import GRADIENT
 
 if TYPE_CHECKING:
     from g2is.config import Config, MatrixWalkConfig
-    from g2is.engine.part import Part
+    from g2is.config.part import Part
     from g2is.jobs.estimate import Estimate
     from g2is.jobs.part import MadePart
     from g2is.jobs.run_folder import Selection

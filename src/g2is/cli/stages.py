@@ -19,7 +19,7 @@ from g2is.machine.ranks import check_alone
 
 if TYPE_CHECKING:
     from g2is.config import Config, MatrixWalkConfig
-    from g2is.engine.part import Part
+    from g2is.config.part import Part
     from g2is.jobs.select import StageName
 
 

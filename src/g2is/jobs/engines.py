@@ -14,10 +14,10 @@ from typing import Protocol
 import torch
 
 from g2is.config import ExecutionConfig
+from g2is.config.part import Part
 from g2is.engine.job import Engine, ShardJob
 from g2is.engine.launched import LaunchedEngine
 from g2is.engine.local import LocalEngine
-from g2is.engine.part import Part
 from g2is.engine.processes import FailedShardsError, ProcessEngine, open_processes
 from g2is.engine.wanted import WantedRows
 from g2is.engine.worker import Open

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from g2is.config import Config
-from g2is.engine.part import Part
+from g2is.config.part import Part
 from g2is.engine.wanted import WantedRows
 from g2is.errors import FolderInUseError
 from g2is.examples.dataset import Examples

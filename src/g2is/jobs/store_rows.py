@@ -5,7 +5,7 @@ Which rows are wanted say `gradient_rows.py` and `representation.py`; who makes 
 
 from collections.abc import Sequence
 
-from g2is.engine.part import Part
+from g2is.config.part import Part
 from g2is.examples.dataset import Examples
 from g2is.gradients.extract import load_extractor
 from g2is.jobs.engines import Course, make_rows

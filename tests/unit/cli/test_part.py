@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from g2is.cli.part import find_part
-from g2is.engine.part import Part
+from g2is.config.part import Part
 from g2is.errors import ConfigError
 from g2is.store.plan import PlannedShard
 

@@ -3,12 +3,20 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol, TypeVar
 
 from g2is.errors import ConfigError
 
-if TYPE_CHECKING:  # the command line reads which part it is before anything large is imported
-    from g2is.store.plan import PlannedShard
+
+class Numbered(Protocol):
+    """What has a number in a plan: a shard."""
+
+    @property
+    def number(self) -> int:
+        """From 0."""
+
+
+Shards = TypeVar("Shards", bound=Numbered)
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,6 @@ class Part:
     def __str__(self) -> str:
         return f"{self.number}/{self.count}"
 
-    def of(self, planned: "Iterable[PlannedShard]") -> "list[PlannedShard]":
+    def of(self, planned: Iterable[Shards]) -> list[Shards]:
         """Those of the shards of a plan that are this part's: by number, so that a stop and other parts change none."""
         return [shard for shard in planned if shard.number % self.count == self.number - 1]
