@@ -46,7 +46,7 @@ def actor(store: Path, opens: Any = Counting, held: str | None = None, **other: 
 
 
 def test_ray_that_is_not_installed_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ray", None)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"pip install 'g2is\[ray\]'"), connected("auto"):
         pass
 
