@@ -14,6 +14,7 @@ import numpy as np
 
 _SMALL = {"object_store_memory": 80 * 2**20}
 TESTS, SOURCE = Path(__file__).resolve().parent, Path(__file__).resolve().parents[2] / "src"
+PATHS = [str(SOURCE), str(TESTS)]
 MARKED = "a row that no worker can make"
 
 
@@ -71,7 +72,7 @@ def nodes_here() -> Iterator[Nodes]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.update({"RAY_worker_niceness": "0"})  # of 15: beside other tests an actor would not come to start
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(SOURCE), str(TESTS), *filter(None, [before])])
+    os.environ["PYTHONPATH"] = os.pathsep.join([*PATHS, *filter(None, [before])])
     from ray.cluster_utils import Cluster
 
     with tempfile.TemporaryDirectory(prefix="g2is-ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
