@@ -16,9 +16,13 @@ import torch
 from safetensors.torch import load_file
 from small_run import MODEL, SMALL, selected_ids, set_flags
 
-pytestmark = pytest.mark.skipif(
-    not (torch.distributed.is_available() and torch.distributed.is_gloo_available()), reason="this torch has no gloo"
-)
+pytestmark = [
+    pytest.mark.timeout(900),  # seconds of imports in each process: minutes, where a machine has others to serve
+    pytest.mark.skipif(
+        not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
+        reason="this torch has no gloo",
+    ),
+]
 G2is = Callable[..., tuple[int, str, str]]
 TORCHRUN = ["torch.distributed.run", "--nproc-per-node", "2"]
 ACCELERATE = [
@@ -34,7 +38,7 @@ TUNE = {
 
 def launched(launcher: list[str], *arguments: object) -> tuple[int, str, str]:
     command = [sys.executable, "-m", *launcher, "-m", "g2is", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
