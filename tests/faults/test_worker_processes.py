@@ -37,6 +37,7 @@ class Trial:
     def serve(self, processes: Processes) -> None:
         for job in processes.run(self.jobs(), self.add):
             self.stored.append(job.number)
+        table_in(self.store).sweep()  # as who planned does: one that was killed may have left a partial file
 
     def jobs(self) -> list[ShardJob]:
         return jobs_of(table_in(self.store), self.store)

@@ -14,6 +14,7 @@ import numpy as np
 from g2is.engine.job import Engine, ShardJob
 from g2is.errors import StoreError
 from g2is.model.batches import Row
+from g2is.store.files import remove
 from g2is.store.manifest import Kind
 from g2is.store.matrix import RowTable
 from g2is.store.plan import PlannedShard, missing_rows, planned_shards
@@ -74,6 +75,8 @@ class WantedRows:
         for job in engine.run(map(self.job, planned)):
             left.remove(job.number)
         assert not left, f"the engine left out shards {sorted(left)}"
+        for leftover in self.table.path.rglob("*.partial"):  # of processes that died while they wrote
+            remove(leftover)
         self.table.end_plan()
 
     def make_part(self, planned: Sequence[PlannedShard], engine: Engine) -> int:
