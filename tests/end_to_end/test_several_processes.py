@@ -78,6 +78,7 @@ def test_torchrun_selects_as_one_process_does_and_its_store_serves_one(
     assert made == {path: path.read_bytes() for path in sorted((store / "gradients").rglob("*")) if path.is_file()}
 
 
+@pytest.mark.long
 def test_accelerate_launch_trains_as_one_process_does(sample: Path, tmp_path: Path, g2is: G2is) -> None:
     rows = (sample / "pool.jsonl").read_text().splitlines(keepends=True)[:31]  # the last step has 7 rows: 4 and 3
     (tmp_path / "rows.jsonl").write_text("".join(rows))
@@ -92,6 +93,7 @@ def test_accelerate_launch_trains_as_one_process_does(sample: Path, tmp_path: Pa
     assert_close([folder / "adapter" for folder in outs], losses)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("command", "message"),
     [

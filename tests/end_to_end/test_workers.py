@@ -90,6 +90,7 @@ def test_two_workers_one_of_which_is_killed_make_the_same_bytes(
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_stopped_command_leaves_no_workers_and_goes_on_to_the_same_bytes(
@@ -136,6 +137,7 @@ def test_parts_in_any_order_and_twice_at_once_make_each_shard_once_and_the_same_
     assert {name: markers(store)[name] for name in of_third} == of_third
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_task_of_srun_makes_its_part_while_nobody_else_may_have_the_store_alone(folder: Path, store: Path) -> None:
     forked.run([*arguments(folder, store.name), "--worker", "7/8"], folder / "errors")  # makes the plan
@@ -159,6 +161,7 @@ def as_task(environment: dict[str, str], flags: list[str], errors: Path) -> None
     forked.command_here(flags, errors)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_rows_that_end_each_worker_are_named_and_all_others_stored(tmp_path: Path) -> None:
     rows = [{"id": f"row-{i}", "prompt": "POISON" if i == 9 else f"question {i}", "completion": "a"} for i in range(40)]

@@ -70,6 +70,7 @@ def test_one_that_is_killed_ends_the_first_with_a_message_and_the_same_command_g
     goes_on(folder, "second")
 
 
+@pytest.mark.long
 def test_the_first_killed_ends_the_others_with_a_message_and_the_same_command_goes_on(folder: Path) -> None:
     (first, _), (second, said) = run_in_two(folder, "first", rank=0, **IN_THE_FOURTH_STEP)
     assert first == -9
@@ -79,6 +80,7 @@ def test_the_first_killed_ends_the_others_with_a_message_and_the_same_command_go
     goes_on(folder, "first")
 
 
+@pytest.mark.long
 def test_one_alone_goes_on_from_what_two_did_and_says_what_that_changes(folder: Path) -> None:
     run_in_two(folder, "fewer", rank=1, raises=MemoryError, **IN_THE_FOURTH_STEP)
     said = told(folder)[0].read_text()
@@ -93,6 +95,7 @@ def test_one_alone_goes_on_from_what_two_did_and_says_what_that_changes(folder: 
     assert losses[0][:2] == losses[1][:2]
 
 
+@pytest.mark.long
 def test_a_bug_in_another_process_is_told_by_the_first_and_its_traceback_by_itself(folder: Path) -> None:
     (first, said), (second, traceback) = run_in_two(folder, "bug", rank=1, raises=KeyError, **IN_THE_FOURTH_STEP)
     assert (first, second) == (2, 0)

@@ -98,6 +98,7 @@ def test_what_fails_twice_is_made_the_third_time(trial: Trial, calm: dict[str, b
         assert any("ZeroDivisionError: of 3" in text and "fail_if_told" in text for text in trial.notices)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("how", "num_processes"), [("kill", 1), ("kill", 2), ("error", 2), ("bug", 1)])
 def test_a_shard_that_always_fails_is_given_up_and_named_when_all_others_are_stored(
     trial: Trial, calm: dict[str, bytes], how: str, num_processes: int
@@ -113,6 +114,7 @@ def test_a_shard_that_always_fails_is_given_up_and_named_when_all_others_are_sto
     assert forked.stored_bytes(trial.store) == without(calm, 0)
 
 
+@pytest.mark.long
 def test_shards_beside_one_that_kills_are_not_given_up(trial: Trial) -> None:
     plan: Plan = {number: Failing("kill") for number in (2, 3, 7)}
     with pytest.raises(FailedShardsError) as error:
@@ -121,6 +123,7 @@ def test_shards_beside_one_that_kills_are_not_given_up(trial: Trial) -> None:
     assert sorted(trial.stored) == [n for n in range(NUM_SHARDS) if n not in (2, 3, 7)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("num_processes", [1, 2])
 def test_processes_that_cannot_open_are_one_message_and_no_endless_loop(trial: Trial, num_processes: int) -> None:
     with pytest.raises(WorkerError, match=r"killed by SIGKILL"):
@@ -139,6 +142,7 @@ def test_a_process_that_dies_as_it_opens_is_replaced(trial: Trial, calm: dict[st
     assert forked.stored_bytes(trial.store) == calm
 
 
+@pytest.mark.long
 def test_where_every_shard_fails_it_ends_soon(trial: Trial) -> None:
     with pytest.raises(WorkerError, match="one after the other ends before it has stored any"):
         trial.run({number: Failing("kill") for number in range(NUM_SHARDS)}, 1)
