@@ -33,7 +33,7 @@ BUDGETS = {
     "hostile": 300,
     "models": 240,
     "limits": 300,
-    "numbers": 300,
+    "odd_numbers": 300,
 }
 
 
