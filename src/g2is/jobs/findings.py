@@ -6,7 +6,7 @@ from pathlib import Path
 
 from g2is.progress import Progress
 from g2is.store.check_table import CHANGED
-from g2is.store.digests import DIGESTS, is_as_noted, noted_digests, record_digests
+from g2is.store.digests import DIGESTS, is_as_noted, noted_digests, noted_path, record_digests
 from g2is.store.files import is_sealed, remove
 
 Mend = Callable[[], None]
@@ -53,9 +53,9 @@ class Findings:
         if all(damage.path != path for damage in self.damages):
             self.damages.append(Damage(path, found, holds, ids, mend))
 
-    def is_damaged(self, path: Path) -> bool:
-        """Whether a damage of the file `path` was noted."""
-        return any(damage.path == path for damage in self.damages)
+    def has_damage_in(self, folder: Path) -> bool:
+        """Whether a damage of a file below `folder` was noted."""
+        return any(folder in damage.path.parents for damage in self.damages)
 
     def sealed(self, path: Path, holds: str, mend: Mend | None) -> bool:
         """Check a JSON file that carries its own digest; whether it is there and sound."""
@@ -70,7 +70,7 @@ class Findings:
     def noted(self, folder: Path, holds: Callable[[str], str], mend: Callable[[str], Mend | None]) -> bool:
         """Check all that the digests.json of `folder` notes; whether that itself is there and sound.
 
-        Where it is not, `mend` is asked by its own name.
+        Where it is not, `mend` is asked by its own name. Raises StoreError for notes of files that are elsewhere.
         """
         notes = folder / DIGESTS
         if not self.sealed(notes, "what its folder's files held", mend(DIGESTS)):
@@ -78,7 +78,7 @@ class Findings:
                 self.add(notes, "gone, or written by a version of g2is without it", mend=mend(DIGESTS))
             return False
         for name, noted in noted_digests(folder).items():
-            path = folder / name
+            path = noted_path(folder, name)
             if not path.is_file():
                 self.add(path, "gone", holds(name), mend=mend(name))
                 continue

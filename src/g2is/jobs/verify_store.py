@@ -17,14 +17,21 @@ from g2is.store.digests import DIGESTS, digest_of, record_digests
 from g2is.store.files import is_sealed, read_json, write_json
 from g2is.store.fingerprint import digest
 from g2is.store.given import inside
-from g2is.store.manifest import GRADIENTS, MANIFEST, MANIFEST_COPY, TARGET_SHARD_ROWS
+from g2is.store.manifest import (
+    GRADIENTS,
+    MANIFEST,
+    MANIFEST_COPY,
+    Kind,
+    made_with_adapters,
+    shard_rows_of,
+)
 from g2is.store.markers import markers_in
 from g2is.store.moments import adapter_digest
 from g2is.warmup.imported import NAME as IMPORTED
 from g2is.warmup.train import SAMPLE
 
 _COMPLETE, _COSTS = "complete.json", "costs.json"
-_KINDS = ("pool", "target")
+_KINDS: tuple[Kind, ...] = ("pool", "target")
 _PAGES, _ROWS = "a tokenised file", "which rows the warm-up is trained on"
 
 
@@ -100,9 +107,11 @@ class _Store:
                     notes, "gone", "what the adapter's files held", mend=partial(record_digests, adapter, names)
                 )
             return True
-        if (adapter / DIGESTS).exists() and not any(adapter in damage.path.parents for damage in findings.damages):
+        if findings.has_damage_in(adapter):
+            return False
+        if (adapter / DIGESTS).exists():
             findings.add(complete, "other adapters than lie beside it", "what was kept", mend=remover(complete))
-        elif not any(adapter in damage.path.parents for damage in findings.damages):
+        else:
             anew = remover(adapter, complete)
             findings.add(adapter, "not the adapter and moments that were kept", "the warm-up's", mend=anew)
         return False
@@ -129,8 +138,7 @@ class _Store:
                     f"rows made under {told}, while manifest and warm-up say {expected}",
                     "all rows of the table",
                 )
-            shard_rows = int(manifest["shard_rows"])
-            most = shard_rows if kind == "pool" else min(shard_rows, TARGET_SHARD_ROWS)
+            most = shard_rows_of(kind, int(manifest["shard_rows"]))
             for flaw in check_table(table, told, most, self.findings.read):
                 ids = () if flaw.keys is None else self._ids_of(flaw.keys)
                 shard = "" if flaw.shard is None else f"shard {flaw.shard} of the {kind}'s rows"
@@ -220,9 +228,7 @@ def _rows_of(file: Path) -> str:
 
 
 def _expected(manifest: dict[str, Any], adapters: list[str] | None) -> str:
-    made_with = dict(manifest.get("fingerprint") or {})
-    made_with |= {f"adapter.{i}": name for i, name in enumerate(adapters or ())}
-    return digest(made_with)
+    return digest(made_with_adapters(manifest.get("fingerprint") or {}, adapters or ()))
 
 
 def _holding(shard: str, num_rows: int) -> str:

@@ -68,8 +68,13 @@ def damaged_files(folder: Path, names: Iterable[str] | None = None) -> list[str]
     except StoreError:
         return [DIGESTS]
     wanted = noted if names is None else [name for name in names if name in noted]
-    paths = {name: inside(folder, name, f"{folder / DIGESTS}: a key") for name in wanted}
+    paths = {name: noted_path(folder, name) for name in wanted}
     return [name for name, path in paths.items() if not path.is_file() or not is_as_noted(path, noted[name])]
+
+
+def noted_path(folder: Path, name: str) -> Path:
+    """Where the file lies that is noted as `name`. Raises StoreError if that is not in `folder`."""
+    return inside(folder, name, f"{folder / DIGESTS}: a key")
 
 
 def is_as_noted(path: Path, noted: str) -> bool:

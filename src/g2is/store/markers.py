@@ -76,6 +76,11 @@ def markers_in(table: Path) -> list[Path]:
     return sorted(entry for entry in entries if entry.suffix == ".json" and entry.stem.isdigit())
 
 
+def marker_place(table: Path, shard: int) -> Path:
+    """Where the marker of a shard of the table in the folder `table` lies."""
+    return table / "markers" / f"{shard:06d}.json"
+
+
 def write_marker(path: Path, fingerprint: str, marker: Marker) -> None:
     """Write `marker` to `path`, atomically; the shard counts from then on."""
     arrays = {

@@ -44,6 +44,7 @@ from g2is.store.markers import (
     StoredArray,
     checksum_of_all,
     chunk_checksum,
+    marker_place,
     markers_in,
     read_marker,
     write_marker,
@@ -303,4 +304,4 @@ class RowTable:
 
     def marker_place(self, shard: int) -> Path:
         """The file of a shard's marker."""
-        return self.path / "markers" / f"{shard:06d}.json"
+        return marker_place(self.path, shard)
