@@ -1,5 +1,6 @@
 # make demo    the whole job on a bundled sample, from nothing: sets up, selects, tunes and compares, on a CPU
 # make test    sets up and passes the tests
+# make long    the tests of several processes that `make test` skips, in some minutes
 # make unit    the fast tests alone, in under a minute: what to run after each change
 # make check   formatter, linter, type checker (make lint) and tests: what CI runs
 # make bench   speed and memory, small, beside their goals in one table (10 minutes; CPU)
@@ -26,7 +27,7 @@ FLOORS ?= .venv-floors
 # The environment of `make setup` if it is there, unless PYTHON is given.
 CUDA_PYTHON = $(if $(and $(filter file,$(origin PYTHON)),$(wildcard $(BIN)/python)),$(BIN)/python,$(PYTHON))
 
-.PHONY: setup demo test unit lint check bench faults floors audit cuda clean
+.PHONY: setup demo test long unit lint check bench faults floors audit cuda clean
 
 setup: $(STAMP)
 
@@ -43,6 +44,9 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+long: setup
+	G2IS_LONG=1 $(BIN)/python -m pytest -m long tests/end_to_end tests/faults
 
 unit: setup
 	$(BIN)/python -m pytest -m "not slow" tests/unit tests/invariants tests/parity

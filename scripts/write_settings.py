@@ -96,7 +96,7 @@ def values(kind: Any) -> str:
     if origin in (Union, UnionType):
         return ", ".join(values(part) for part in get_args(kind))
     if origin is dict:
-        return "mapping of text to text"
+        return f"mapping of text to {values(get_args(kind)[1])}"
     if origin is tuple:
         return f"list of {values(get_args(kind)[0])}"
     if kind is type(None):

@@ -4,7 +4,6 @@ What is NaN is null, as in JSON. Everything is recovered bit for bit: also the l
 computed again, and on another processor would be with other rounding.
 """
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from g2is.comparison.cells import Cell, Key, from_mapping, write_cell
+from g2is.store.files import read_json
 
 CELLS = "cells.parquet"
 _SPELLED = ("loss", "losses", "metrics")  # in which JSON has "inf" for an infinity
@@ -64,7 +64,7 @@ def keep_cells(path: Path, folder: Path) -> None:
     """Put the cells of a comparison's `folder` into the Parquet file; one that is there already is replaced."""
     kept = {_place(row): row for row in (read_cell_rows(path) if path.exists() else [])}
     for file in folder.rglob("*.json"):
-        cell = json.loads(file.read_text(encoding="utf-8"))
+        cell = read_json(file)
         kept[_place(cell)] = cell
     write_cell_rows(path, kept.values())
 

@@ -48,8 +48,9 @@ _SELECTING = (
 )
 _TUNING = ("tuning.learning_rate=2e-3", "tuning.lora.rank=4", "tuning.epochs=2", "tuning.batch_size=32")
 
-# What is not compared: how long something took and how much memory it had, and hashes of files that say that.
-TIMES = ("seconds", "sittings", "peak_memory_bytes", "digest", "versions", "environment")
+# What is not compared: how long something took and how much memory it had, hashes of files that say that, and of whole
+# paths.
+TIMES = ("seconds", "sittings", "peak_memory_bytes", "digest", "versions", "environment", "run")
 NOT_COMPARED = re.compile(r"(^|/)(\.lock|logs/.*|costs\.json|seconds\.json|comparison\.(md|csv))$")
 
 

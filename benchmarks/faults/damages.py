@@ -78,11 +78,12 @@ def try_case(case: Case, made: Made, scratch: Path, *, repairs: bool = True) -> 
     if not fresh():
         return None
     code, text = run_command("verify", folder)
-    seen = code == 2 and "Traceback" not in text
+    unfinished = f"{(folder / case.file).parent}: not finished" in text  # as a kill leaves it
+    seen = (code == 2 or unfinished) and "Traceback" not in text
     traceback = "Traceback" in text
     used, said = _use(case.folder, folder, made)
     repaired = "not tried"
-    if repairs and seen and case.folder != "stopped":  # whose repair is to go on
+    if repairs and code == 2 and case.folder != "stopped":  # whose repair is to go on
         fresh()
         code, mended = run_command("verify", folder, "--repair")
         if "Traceback" in mended:
@@ -146,7 +147,13 @@ def run(budget_s: float, seed: int, number: int = 1000, say: Callable[[str], Non
             outcome = try_case(case, made, scratch)
             if outcome is not None:
                 outcomes.append(outcome)
-                if outcome.undetected or "traceback" in (outcome.used, outcome.repaired):
+                if len(outcomes) % 50 == 0:
+                    say(f"{len(outcomes)} tried in {time.monotonic() - begin:.0f} s")
+                if (
+                    outcome.undetected
+                    or outcome.repaired == "refused"
+                    or "traceback" in (outcome.used, outcome.repaired)
+                ):
                     say(f"{outcome.case}: {outcome}")
         return [_row(name, [of for of in outcomes if of.case.folder == name]) for name in NAMES] + [
             _row("damages in all", outcomes)

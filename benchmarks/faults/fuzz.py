@@ -93,7 +93,7 @@ def run(budget_s: float, seed: int, targets: tuple[str, ...] = tuple(TARGETS)) -
         findings: dict[str, bytes] = {}
         with TemporaryDirectory() as folder:
             strategy, turn = _changes(target.corpus(Path(folder))), 0
-            while time.process_time() < until:
+            while not turn or time.process_time() < until:
                 turn += 1
                 _search(target.read, Path(folder), strategy, seed * 1000 + number * 100 + turn, until, counts, findings)
         rows.append(
@@ -122,7 +122,7 @@ def _search(
     import random
 
     def is_new(content: bytes) -> bool:
-        if time.process_time() > until:
+        if time.process_time() > until and any(counts.values()):
             return False
         found = outcome(read, folder, content)
         counts[found] = counts.get(found, 0) + 1

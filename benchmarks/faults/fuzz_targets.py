@@ -162,13 +162,12 @@ def _read_manifest(folder: Path, content: bytes) -> object:
         value = json.loads(content)
     except (ValueError, RecursionError):
         value = None
-    if isinstance(value, dict):
-        try:
-            content = as_json(value).encode()
-        except (ValueError, RecursionError):
-            value = None
     for name in ("complete.json", "manifest.json", "digests.json", "sample.json", "marker.json"):
-        _file(folder, f"store/{name}", content)
+        try:
+            sealed = as_json(value, name).encode() if isinstance(value, dict) else content
+        except (ValueError, RecursionError):
+            sealed = content
+        _file(folder, f"store/{name}", sealed)
     store, errors = folder / "store", []
     readers: list[Callable[[], object]] = [
         lambda: read_json(store / "complete.json"),

@@ -132,7 +132,10 @@ def run_command(*arguments: object) -> tuple[int, str]:
 @contextmanager
 def made_folders(names: tuple[str, ...] = NAMES) -> Iterator[tuple[Made, Path]]:
     """Make the folders, and give them and a folder for copies; both are gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="g2is-faults-") as place:
+    # in memory where there is such a place: what is damaged is files, not a disk that is slow to make them durable
+    memory = Path("/dev/shm")
+    where = memory if os.access(memory, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="g2is-faults-", dir=where) as place:
         root = Path(place).resolve()
         made = Made(root)
         write_target(root / "other_target.jsonl", num_rows=5, seed=7)
@@ -179,11 +182,7 @@ def _make(root: Path, seed: int, names: tuple[str, ...]) -> None:
     if "evaluate" in names:
         api.evaluate(model=MODEL, out=root / "evaluate", test=test, evaluation={"max_new_tokens": 3})
     if "compare" in names:
-        shared: dict[str, Any] = {
-            "examples": settings["examples"],
-            "warmup": warmup,
-            "gradients": {"projection": {"dim": 64}},
-        }
+        shared: dict[str, Any] = {"examples": settings["examples"], "gradients": {"projection": {"dim": 64}}}
         api.compare(
             **what,
             test=test,

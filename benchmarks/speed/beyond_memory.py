@@ -28,7 +28,7 @@ from g2is.selection.limits import Limits
 from g2is.selection.problem import TargetRows
 from g2is.selection.similarity import UnitRows
 from g2is.store.matrix import RowTable
-from g2is.store.rows import read_unit_rows
+from g2is.store.row_reader import RowReader
 
 NUM_ROWS, K, BUDGET = 200_000, 8192, 200
 NUM_TARGETS, OF_CLUSTERS = 64, 6
@@ -56,7 +56,7 @@ def main() -> None:
         table = RowTable(Path(scratch) / "store", "-", SHARD_ROWS)
         clusters.store(table, np.zeros((NUM_ROWS, 16), np.uint8), seed=1000)
         begin = time.perf_counter()
-        found = read_unit_rows(table, np.arange(NUM_ROWS), "row")
+        found = RowReader(table, np.arange(NUM_ROWS)).read()
         reading = time.perf_counter() - begin
         times: dict[str, list[float]] = {}
         picked: dict[str, list[list[int]]] = {}

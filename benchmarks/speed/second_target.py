@@ -30,7 +30,7 @@ from common.places import BASE6M, BUNDLED_MODEL, POOL, target_file
 from common.synthetic import Clusters
 from g2is.config import GammaForm, SelectionConfig
 from g2is.demo.skills import write_pool
-from g2is.gradients.rows import read_rows
+from g2is.gradients.rows import gradient_rows
 from g2is.selection.apply import apply_selector
 from g2is.selection.limits import Limits
 from g2is.selection.problem import TargetRows
@@ -60,8 +60,8 @@ def read_and_select(
     """What `g2is select` does with a full store; seconds of its two parts are added to `times`."""
     begin = time.perf_counter()
     pool, target = RowTable(place / "pool", "-", 1024), RowTable(place / "target", "-", NUM_TARGETS)
-    of_pool = read_rows(pool, pool.positions_of(keys[0]), CHECKPOINT, FORM)
-    of_target = read_rows(target, target.positions_of(keys[1]), CHECKPOINT, "sgd")
+    of_pool = gradient_rows(pool, pool.positions_of(keys[0]), CHECKPOINT, FORM).read()
+    of_target = gradient_rows(target, target.positions_of(keys[1]), CHECKPOINT, "sgd").read()
     read = time.perf_counter()
     targets = {"target": TargetRows(NUM_ROWS // 100, rows=of_target.rows)}
     apply_selector(NUM_ROWS, UnitRows(of_pool.rows), targets, SelectionConfig(method=method), Limits())

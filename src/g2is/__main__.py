@@ -3,6 +3,7 @@
 import sys
 
 from g2is.cli.stopping import stop_at_once
+from g2is.cli.terminal import complain
 from g2is.errors import first_line, tells_of_memory
 
 
@@ -16,10 +17,9 @@ def main() -> None:
         if not needs:
             raise
         what, limit = {"memory": ("memory", "ulimit -v"), "files": ("leave to open the files", "ulimit -n")}[needs]
-        print(
+        complain(
             f"error: expected {what} for the libraries that g2is uses, found too little ({first_line(error)}). Raise"
-            f" the limit (`{limit}`) and give the same command again",
-            file=sys.stderr,
+            f" the limit (`{limit}`) and give the same command again"
         )
         sys.exit(2)
     run()

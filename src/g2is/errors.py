@@ -6,10 +6,11 @@
     ├── ModelError                 a model, tokenizer, template or adapter that cannot be used as asked
     ├── MatrixError                a gradient matrix or graph file that cannot be walked
     ├── StoreError                 a store or run folder that is damaged, in use, or not writable
+    │   ├── FolderInUseError       a store or run folder in which another process works
     │   ├── FingerprintError       a store made with other settings; names each differing key
     │   └── UnreachableError       object storage that does not answer, for now; what was stored stays
     ├── SelectionError             a selection that cannot be made from what was given
-    ├── WorkerError                worker processes that cannot work, or rows that none of them could make
+    ├── WorkerError                processes that cannot go on together, or rows that none of them could make
     └── TooLittleMemoryError       work that did not fit in memory after some of it was done; that is kept
 
 Each message says what was expected, what was found, where (file:line, id), and what to do.
@@ -43,6 +44,10 @@ class StoreError(G2isError):
     """A store or run folder that is damaged, in use by another process, or not writable."""
 
 
+class FolderInUseError(StoreError):
+    """A store or run folder in which another process works: its end may be waited for."""
+
+
 class FingerprintError(StoreError):
     """A store made with other settings than those asked for; the message names each differing key."""
 
@@ -56,7 +61,7 @@ class SelectionError(G2isError):
 
 
 class WorkerError(G2isError):
-    """Worker processes that cannot work, or rows that none of them could make; what was made is kept."""
+    """Processes that cannot go on together, or rows that none of them could make; what was made is kept."""
 
 
 class TooLittleMemoryError(G2isError):

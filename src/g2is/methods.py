@@ -76,6 +76,17 @@ class OpposedSettings(Section):
     )
 
 
+class CandidateSettings(Section):
+    """How many rows a selector looks at that would go through all of them again and again."""
+
+    candidates: int | None = Field(
+        None,
+        ge=1,
+        description="look only at this many rows, those nearest to any example of the target (so many for each of"
+        " several), which one pass finds; default: at all",
+    )
+
+
 class NoSettings(Section):
     """The settings of what has none."""
 

@@ -1,13 +1,16 @@
 """A small real run: sample pool, bundled model, every stage."""
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from small_run import MODEL
 
 from g2is.demo.skills import write_pool, write_target
+from g2is.store.digests import record_digests
 
 
 @pytest.fixture(scope="session")
@@ -58,3 +61,15 @@ def finished(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         execution={"shard_rows": 64},
     )
     return out
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run, whose settings name the copy."""
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    values = yaml.safe_load((run / "config.yaml").read_text())
+    values |= {"out": str(run), "store": str(run / "store")}
+    (run / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    record_digests(run, ["config.yaml"], keep_text=True)
+    return run

@@ -263,6 +263,7 @@ def test_a_broken_file_beside_the_adapter_is_one_message(
 ) -> None:
     adapter = train(MODEL) / "adapter"
     (adapter / name).write_text(content)
+    (adapter / "digests.json").unlink()  # as for an adapter that was changed on purpose
     code, out, err = g2is(
         "evaluate", sample / "target.jsonl", "--model", MODEL, "--adapter", adapter, "--out", tmp_path / "out", *LOSS
     )
@@ -277,7 +278,7 @@ def test_an_adapter_of_before_is_tested_as_ever(
     g2is: Command, sample: Path, train: Callable[..., Path], tmp_path: Path
 ) -> None:
     tuned = train(MODEL)
-    for name in ("g2is_examples.json", *TOKENIZER):
+    for name in ("g2is_examples.json", "digests.json", *TOKENIZER):
         (tuned / "adapter" / name).unlink()
     test = ("evaluate", sample / "target.jsonl", "--model", MODEL, "--adapter", tuned, *LOSS)
     code, _, err = g2is(*test, "--out", tmp_path / "out")

@@ -1,29 +1,13 @@
 """A finished run whose files were damaged: the same command finds it, says it, and makes them anew."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 from small_run import MODEL
-
-from g2is.store.digests import record_digests
 
 Command = Callable[..., tuple[int, str, str]]
 FILES = ("selection.parquet", "scores.parquet", "picks.json", "selected.jsonl", "selected.messages.jsonl")
-
-
-@pytest.fixture
-def run(finished: Path, tmp_path: Path) -> Path:
-    """A copy of the finished run, whose settings name the copy."""
-    run = tmp_path / "run"
-    shutil.copytree(finished, run)
-    values = yaml.safe_load((run / "config.yaml").read_text())
-    values |= {"out": str(run), "store": str(run / "store")}
-    (run / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
-    record_digests(run, ["config.yaml"], keep_text=True)
-    return run
 
 
 @pytest.mark.parametrize("name", [*FILES, "digests.json"])

@@ -78,6 +78,7 @@ def test_a_commit_that_is_not_to_be_had_is_one_message(home: Path, sample: Path,
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_rows_of_a_hub_dataset_are_named_by_their_commit(home: Path, sample: Path, tmp_path: Path) -> None:
     import datasets

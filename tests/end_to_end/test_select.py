@@ -20,6 +20,7 @@ from small_run import MODEL, SMALL, selected_ids, set_flags
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import g2is as package
+from g2is.store.digests import record_digests
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -88,6 +89,7 @@ def test_a_config_of_before_which_does_not_say_its_command_replays_and_its_folde
     config = run / "config.yaml"
     said = config.read_text()
     config.write_text(said.removeprefix("command: select\n"))
+    (run / "digests.json").unlink()
     assert config.read_text() != said
     before = (run / "selection.parquet").stat().st_mtime_ns
     again = ("run", config, "--out", run)
@@ -308,6 +310,7 @@ def test_an_export_of_a_pool_that_changed_is_refused(
     pool.write_bytes(b"".join(reversed(lines)))
     config = (run / "config.yaml").read_text().replace(str(sample / "pool.jsonl"), str(pool))
     (run / "config.yaml").write_text(config)
+    record_digests(run, ["config.yaml"], keep_text=True)
     before = (run / "selected.jsonl").read_bytes()
     code, _, err = g2is("export", run)
     assert code == 2

@@ -1,30 +1,22 @@
 """`g2is verify`: it sees each damaged file, says what it holds, and `--repair` makes that anew and nothing else."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import privileges
 import pytest
 import yaml
 
 from g2is.jobs.verify import verify
-from g2is.store.digests import record_digests
+from g2is.store.files import read_json, write_json
 
 Command = Callable[..., tuple[int, str, str]]
 POOL = "store/gradients/pool"
-
-
-@pytest.fixture
-def run(finished: Path, tmp_path: Path) -> Path:
-    """A copy of the finished run, whose settings name the copy."""
-    run = tmp_path / "run"
-    shutil.copytree(finished, run)
-    values = yaml.safe_load((run / "config.yaml").read_text())
-    values |= {"out": str(run), "store": str(run / "store")}
-    (run / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
-    record_digests(run, ["config.yaml"], keep_text=True)
-    return run
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -139,3 +131,39 @@ def test_a_folder_of_before_there_were_digests_is_said_to_have_none(run: Path) -
     assert [(damage.path.name, damage.found) for damage in found.damages] == [
         ("digests.json", "gone, or written by a version of g2is without it")
     ]
+
+
+@pytest.mark.slow
+def test_a_folder_that_may_not_be_written_to_is_checked_as_it_is(run: Path) -> None:
+    before = contents(run)
+    for path in (run, *run.rglob("*")):
+        path.chmod(path.stat().st_mode & ~0o222)
+    program = (
+        "import sys, privileges; privileges.heed_permissions()\n"
+        "from g2is.cli.app import main; sys.argv[0] = 'g2is'; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "verify", run],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(privileges.__file__).parent), *sys.path])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    for path in (run, *run.rglob("*")):
+        path.chmod(path.stat().st_mode | 0o200)
+    assert done.returncode == 0, done.stderr
+    assert "all as written" in done.stdout
+    assert contents(run) == before
+
+
+def test_notes_of_files_that_are_elsewhere_are_refused_and_nothing_there_is_removed(
+    run: Path, tmp_path: Path, g2is: Command
+) -> None:
+    other = tmp_path / "other.jsonl"
+    other.write_text("mine\n")
+    notes = read_json(run / "digests.json") | {"../other.jsonl": "0" * 32}
+    write_json(run / "digests.json", notes)
+    code, _, err = g2is("verify", run, "--repair")
+    assert code == 2
+    assert "found '../other.jsonl'" in err
+    assert other.read_text() == "mine\n"

@@ -7,12 +7,14 @@ import importlib
 import multiprocessing
 import os
 import signal
+import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch reads it when it is imported, as g2is does it in several
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
@@ -36,12 +38,41 @@ def ended(process: BaseProcess) -> int:
     return process.exitcode
 
 
-def command(arguments: list[str], errors: Path, *, dies_before: str = "", calls: int = 0) -> BaseProcess:
+def command(
+    arguments: list[str],
+    errors: Path,
+    *,
+    dies_before: str = "",
+    calls: int = 0,
+    raises: type[Exception] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> BaseProcess:
     """Start `g2is ARGUMENTS`, with what it prints in the file `errors`.
 
-    It dies by SIGKILL when the function named `dies_before` is called for the n-th time, after `calls` calls.
+    It dies by SIGKILL when the function named `dies_before` is called for the n-th time, after `calls` calls; or
+    `raises` an error there. `environment` is what it has beside this process's own.
     """
-    return start(_main, arguments, errors, dies_before, calls)
+    return start(_main, arguments, errors, dies_before, calls, raises, environment or {})
+
+
+def commands(arguments: list[str], errors: list[Path], **dies: Any) -> list[BaseProcess]:
+    """Start `g2is ARGUMENTS` in as many processes as there are files of `errors`, as a launcher does that is none of
+    torch's: nobody ends one when another has died. What `dies` says is said of the process of `rank`.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(len(errors))}
+    which = dies.pop("rank", None)
+    return [
+        command(
+            arguments,
+            path,
+            environment={**place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            **(dies if rank == which else {}),
+        )
+        for rank, path in enumerate(errors)
+    ]
 
 
 def run(arguments: list[str], errors: Path) -> None:
@@ -61,9 +92,17 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _main(arguments: list[str], errors: Path, dies_before: str, calls: int) -> None:
+def _main(
+    arguments: list[str],
+    errors: Path,
+    dies_before: str,
+    calls: int,
+    raises: type[Exception] | None,
+    environment: Mapping[str, str],
+) -> None:
+    os.environ.update(environment)
     if dies_before:
-        _replace(dies_before, calls)
+        _replace(dies_before, calls, raises)
     command_here(arguments, errors)
 
 
@@ -78,7 +117,7 @@ def command_here(arguments: list[str], errors: Path) -> None:
     importlib.import_module("g2is.__main__").main()
 
 
-def _replace(path: str, calls: int) -> None:
+def _replace(path: str, calls: int, raises: type[Exception] | None) -> None:
     module, name = path.rsplit(".", 1)
     place = importlib.import_module(module)
     real, left = getattr(place, name), calls
@@ -87,6 +126,8 @@ def _replace(path: str, calls: int) -> None:
         nonlocal left
         left -= 1
         if left < 0:
+            if raises is not None:
+                raise raises("as the test wants it")
             die()
         return real(*arguments, **options)
 

@@ -18,7 +18,8 @@ from g2is.selection.core import core_knowledge
 from g2is.selection.similarity import UnitRows
 from g2is.selection.walk import walk
 from g2is.store.matrix import RowTable, Shard
-from g2is.store.rows import read_unit_rows, unit_rows
+from g2is.store.row_reader import RowReader
+from g2is.store.rows import unit_rows
 
 N, K, SHARD_ROWS = 50_000, 2_048, 1_024  # 195 MiB of float16
 LIMIT = 205 * 2**20  # a copy in 8 bits, 98 MiB, fits beside what reading takes
@@ -46,7 +47,7 @@ def walk_over_store(folder: Path, result: Path, group: Path | None) -> None:
     if group is not None:
         join(group)
     available = available_memory()
-    stored = read_unit_rows(RowTable(folder, "f", SHARD_ROWS), np.arange(N), "row")
+    stored = RowReader(RowTable(folder, "f", SHARD_ROWS), np.arange(N)).read()
     rows = UnitRows(stored.rows)
     assert isinstance(rows._screen, InMemory)
     told = {

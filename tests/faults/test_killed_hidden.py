@@ -15,7 +15,7 @@ from g2is.jobs.prepare import prepare
 from g2is.jobs.read_data import read_inputs
 from g2is.jobs.representation import maker_of
 from g2is.jobs.run_folder import open_run
-from g2is.jobs.select import store_rows
+from g2is.jobs.store_rows import store_rows
 from g2is.progress import Silent
 from g2is.store.manifest import open_store
 

@@ -20,7 +20,7 @@ def command(folder: Path, out: str) -> list[str]:
 
 def limited(arguments: list[str], errors: Path, kind: int, limit: int) -> None:
     resource.setrlimit(kind, (limit, limit))
-    forked._main(arguments, errors, "", 0)
+    forked.command_here(arguments, errors)
 
 
 @pytest.fixture(scope="module")

@@ -83,7 +83,7 @@ def test_a_signal_at_any_moment_of_a_run_loses_nothing(folder: Path, number: sig
 
 def test_a_run_killed_before_its_files_are_noted_notes_them_when_it_goes_on(folder: Path) -> None:
     arguments = [*command(folder, "noted"), "--budget", "10%"]
-    died = forked.command(arguments, folder / "errors", dies_before="g2is.jobs.select.record_digests")
+    died = forked.command(arguments, folder / "errors", dies_before="g2is.jobs.select.record_digests", calls=1)
     assert forked.ended(died) == -signal.SIGKILL
     assert (folder / "noted/selection.parquet").exists()
     forked.run(arguments, folder / "errors")

@@ -15,14 +15,18 @@ from g2is.cli.evaluate import evaluate, run_evaluation
 from g2is.cli.failures import EachFlagOnce, run_app
 from g2is.cli.inspect import inspect
 from g2is.cli.methods import methods
+from g2is.cli.part import find_part
 from g2is.cli.session import reporter, working
 from g2is.cli.show import show_selection
-from g2is.cli.stages import run_matrix_walk, run_selection, run_stages
+from g2is.cli.stages import run_matrix_walk, run_part, run_selection, run_stages
+from g2is.cli.store import store_app
 from g2is.cli.terminal import say
 from g2is.cli.train import run_training, train
 from g2is.cli.verify import verify
 from g2is.config.io import load, parse
 from g2is.errors import ConfigError
+from g2is.machine.passive import passive
+from g2is.machine.ranks import check_alone
 
 app = typer.Typer(
     name="g2is",
@@ -51,13 +55,18 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+_IN_SEVERAL_PROCESSES = ("select", "warmup", "gradients", "walk", "train", "run")
+
+
 @app.callback()
 def _main(
+    context: typer.Context,
     version: Annotated[  # typer calls _version
         bool, typer.Option("--version", callback=_version, is_eager=True, help="show the version and exit")
     ] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand not in _IN_SEVERAL_PROCESSES:
+        check_alone(f"g2is {context.invoked_subcommand}")
 
 
 @app.command(cls=EachFlagOnce)
@@ -79,6 +88,8 @@ def select(
     device: options.Device = None,
     engine: options.EngineName = None,
     workers: options.Workers = None,
+    address: options.Address = None,
+    worker_resources: options.WorkerResources = None,
     schema: options.Schema = None,
     column: options.Columns = None,
     on_bad_row: options.OnBadRow = None,
@@ -145,6 +156,9 @@ def gradients(
     device: options.Device = None,
     engine: options.EngineName = None,
     workers: options.Workers = None,
+    worker: options.Worker = None,
+    address: options.Address = None,
+    worker_resources: options.WorkerResources = None,
     schema: options.Schema = None,
     column: options.Columns = None,
     on_bad_row: options.OnBadRow = None,
@@ -155,8 +169,17 @@ def gradients(
     """Stage 2: store the gradient row of every example that the store does not hold yet (after the warm-up, if needed).
 
     Several Γ forms come from one pass: `--set 'gradients.forms=[less, momentum-free]'`.
+
+    With `--worker I/N` it makes one part of them, beside N-1 other processes on any machines that see the store. A task
+    of SLURM's srun is one by itself (docs/cluster.md).
     """
-    run_stages("gradients", context, "gradients", dry_run, wait)
+    part, taken = find_part(worker, os.environ)
+    if taken:
+        reporter().notice(taken)
+    if part is None:
+        run_stages("gradients", context, "gradients", dry_run, wait)
+    else:
+        run_part(part, context, dry_run)
 
 
 @app.command(cls=EachFlagOnce)
@@ -188,6 +211,8 @@ def walk(
     device: options.Device = None,
     engine: options.EngineName = None,
     workers: options.Workers = None,
+    address: options.Address = None,
+    worker_resources: options.WorkerResources = None,
     schema: options.Schema = None,
     column: options.Columns = None,
     on_bad_row: options.OnBadRow = None,
@@ -274,10 +299,12 @@ app.command(cls=EachFlagOnce)(train)
 app.command(cls=EachFlagOnce)(evaluate)
 app.command(cls=EachFlagOnce)(inspect)
 app.command(cls=EachFlagOnce)(verify)
+app.add_typer(store_app, name="store")
 app.command(cls=EachFlagOnce)(demo)
 
 
 def main() -> None:
     """Run the command: errors that a user can mend print one message and exit with 2, bugs keep their traceback."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    os.environ.update(passive(os.environ))
     run_app(app)

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from g2is.cli.options import assign, examples_settings, given_only
+from g2is.cli.options import assign, examples_settings, given_only, resources
 from g2is.config import Config, EvaluateConfig, InspectConfig, MatrixWalkConfig, SelectionConfig, TrainConfig
 from g2is.config.compare import CompareConfig
 from g2is.config.io import parse
@@ -22,7 +22,8 @@ _SELECTION = (
     *("core_mode", "core_fraction", "delta"),
 )
 _ONLY_EXAMPLES = (
-    *("files", "target", "model", "store", "device", "engine", "workers", "adapter", "schema", "column", "on_bad_row"),
+    *("files", "target", "model", "store", "device", "engine", "workers", "address", "worker_resources"),
+    *("adapter", "schema", "column", "on_bad_row"),
     *("share", "quota", "include", "exclude", "exclude_overlap"),
 )
 
@@ -46,7 +47,10 @@ def run_config(command: str, flags: Mapping[str, Any]) -> Config:
         "examples": examples_settings(flags["schema"], flags["column"], flags["on_bad_row"]),
         "warmup": given_only({"adapter": flags["adapter"]}),
         "selection": given_only(selection),
-        "execution": given_only({name: flags.get(name) for name in ("device", "engine", "workers")}),
+        "execution": given_only(
+            {name: flags.get(name) for name in ("device", "engine", "workers", "address")}
+            | {"worker_resources": resources(flags.get("worker_resources"))}
+        ),
     }
     assign(values, flags["set_"] or [])
     _check_looked_at(flags, values["selection"])

@@ -10,6 +10,7 @@ import typer
 from g2is.cli import options
 from g2is.cli.session import quiet_libraries, reporter, working
 from g2is.cli.terminal import console
+from g2is.machine.ranks import check_alone
 
 if TYPE_CHECKING:
     from g2is.config.compare import CompareConfig
@@ -55,6 +56,7 @@ def run_comparison(config: "CompareConfig", wait: bool) -> None:
     from g2is.comparison.terminal import show_comparison
     from g2is.jobs.compare import compare_methods
 
+    check_alone("g2is compare")
     quiet_libraries()
     with working(config.out, wait):
         show_comparison(compare_methods(config, reporter()), console())

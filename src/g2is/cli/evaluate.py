@@ -10,6 +10,7 @@ import typer
 from g2is.cli import options
 from g2is.cli.session import quiet_libraries, reporter, working
 from g2is.cli.terminal import say
+from g2is.machine.ranks import check_alone
 
 if TYPE_CHECKING:
     from g2is.config import EvaluateConfig
@@ -53,6 +54,7 @@ def run_evaluation(config: "EvaluateConfig", wait: bool) -> None:
     """Evaluate, or go on, and print what came of it."""
     from g2is.jobs.evaluate import evaluate as test
 
+    check_alone("g2is evaluate")
     quiet_libraries()
     if config.evaluation.tasks:
         from datasets import disable_progress_bars

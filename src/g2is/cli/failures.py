@@ -8,6 +8,7 @@ from typing import Any, NoReturn, final
 import typer
 from typer.core import TyperCommand
 
+from g2is.cli.several import in_its_place
 from g2is.cli.terminal import complain
 from g2is.errors import ConfigError, G2isError, first_line, tells_of_memory
 from g2is.store.files import NO_ROOM
@@ -39,7 +40,7 @@ class EachFlagOnce(TyperCommand):
 def run_app(app: typer.Typer) -> NoReturn:
     """Run the command line and exit: what a user can mend is one message, bugs keep their traceback."""
     try:
-        code = app(prog_name="g2is", standalone_mode=False)
+        code = in_its_place(lambda: app(prog_name="g2is", standalone_mode=False))
     except _UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # the help is printed by now
             sys.exit(2)

@@ -82,9 +82,28 @@ Workers = Annotated[
         help="processes that make rows, a model each; default: one for each visible GPU; on a CPU the command's own",
     ),
 ]
+Worker = Annotated[
+    str | None,
+    typer.Option(
+        metavar="I/N",
+        help="make the I-th of N parts alone; default: what srun, or RANK and WORLD_SIZE say, else all",
+    ),
+]
 EngineName = Annotated[
     str | None,
     typer.Option("--engine", metavar="local|ray", help="who makes rows: this machine (default), or a Ray cluster"),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT", help="the Ray cluster's head; default: auto, as RAY_ADDRESS or this machine says"
+    ),
+]
+WorkerResources = Annotated[
+    str | None,
+    typer.Option(
+        metavar="JSON", help="what a Ray worker takes of its node, such as '{\"GPU\": 1}', which is the default"
+    ),
 ]
 # text, so that one which is no number is reported with all other settings that cannot be used
 CoreFraction = Annotated[
@@ -156,3 +175,11 @@ def examples_settings(schema: str | None, columns: Sequence[str] | None, on_bad_
 def given_only(flags: dict[str, Any]) -> dict[str, Any]:
     """What was given; a flag that may be repeated is empty where it was not."""
     return {key: value for key, value in flags.items() if value is not None and value not in ((), [])}
+
+
+def resources(text: str | None) -> Any:
+    """What --worker-resources says, None where it is not given. Raises ConfigError if it is not JSON or YAML."""
+    try:
+        return None if text is None else parse_yaml(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--worker-resources: expected JSON such as '{{\"GPU\": 1}}', found {text!r}") from None

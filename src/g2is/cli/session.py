@@ -17,8 +17,8 @@ def reporter() -> Reporter:
 
 
 @contextmanager
-def working(keeps: Path, wait: bool) -> Iterator[None]:
-    """Do work in the folder `keeps` that a signal may stop; where others use it, or a store, `wait` for their end."""
+def working(keeps: Path | str, wait: bool) -> Iterator[None]:
+    """Do work in the folder or URL `keeps` that a signal may stop; where others use it, `wait` for their end."""
     with stoppable(keeps), waiting(reporter() if wait else None):
         yield
 

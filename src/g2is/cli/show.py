@@ -9,7 +9,9 @@ from g2is.methods import GRADIENT
 
 if TYPE_CHECKING:
     from g2is.config import Config, MatrixWalkConfig
+    from g2is.config.part import Part
     from g2is.jobs.estimate import Estimate
+    from g2is.jobs.part import MadePart
     from g2is.jobs.run_folder import Selection
     from g2is.jobs.select_matrices import Matrices
     from g2is.selection.record import Picks, Walk
@@ -83,6 +85,17 @@ def show_stage(config: "Config", stage: str) -> None:
         [
             f"{stage} done{taken}: {config.store}/{stage}",
             "  `g2is select` (or the next stage's command) with the same arguments goes on from here",
+        ]
+    )
+
+
+def show_part(config: "Config", part: "Part", made: "MadePart") -> None:
+    """Say what a worker made of its part, and what others have still to make."""
+    left = "none is missing now" if not made.num_left else f"{made.num_left} of the plan are still missing"
+    say(
+        [
+            f"worker {part} done: {made.num_made} shards made, {left}: {config.store}/gradients",
+            "  `g2is select` with the same arguments, when all workers have ended, makes what is missing and goes on",
         ]
     )
 

@@ -18,6 +18,7 @@ import typer
 from g2is.cli.terminal import complain
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_received: list[int] = []  # by this process: Ray, waiting, raises a KeyboardInterrupt of its own in place of ours
 _SHOW_CURSOR = "\x1b[?25h"
 
 
@@ -34,8 +35,8 @@ def stop_at_once() -> None:
 
 
 @contextmanager
-def stoppable(keeps: Path | None) -> Iterator[None]:
-    """Do work that a signal may stop; `keeps` is the folder where what is done stays, None if nothing is written."""
+def stoppable(keeps: Path | str | None) -> Iterator[None]:
+    """Do work that a signal may stop; `keeps` is where what is done stays, None if nothing is written."""
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     _handle(_raise)
     try:
@@ -45,7 +46,8 @@ def stoppable(keeps: Path | None) -> Iterator[None]:
             complain("stopped; nothing was written")
         else:
             complain(f"stopped; what is done is kept in {keeps}: the same command goes on from here")
-        raise typer.Exit(128 + getattr(stopped, "number", signal.SIGINT)) from None
+        number = getattr(stopped, "number", _received[-1] if _received else signal.SIGINT)
+        raise typer.Exit(128 + number) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -66,4 +68,5 @@ def _exit(number: int, _: FrameType | None) -> None:
 
 def _raise(number: int, _: FrameType | None) -> None:
     stop_at_once()
+    _received.append(number)
     raise _Stopped(number)

@@ -63,6 +63,7 @@ def _lines(found: "Verified", seconds: float) -> list[str]:
             f": {', '.join(damage.ids[:_MOST_IDS])}{' …' if len(damage.ids) > _MOST_IDS else ''}" if damage.ids else ""
         )
         lines.append(f"  {damage.path}: {damage.found}{holds}{ids}")
+    lines += [f"  {path}: not finished, as a stop leaves it" for path in found.unfinished]
     if found.unknown:
         named = ", ".join(str(path.relative_to(found.folder)) for path in found.unknown[:_MOST_IDS])
         more = " …" if len(found.unknown) > _MOST_IDS else ""
@@ -84,5 +85,6 @@ def _as_mapping(found: "Verified", damages: "Sequence[Damage]") -> dict[str, obj
         "num_bytes": found.num_bytes,
         "damaged": [{"path": str(d.path), "found": d.found, "holds": d.holds, "ids": list(d.ids)} for d in damages],
         "left": [str(damage.path) for damage in found.damages],
+        "unfinished": [str(path) for path in found.unfinished],
         "unknown": [str(path) for path in found.unknown],
     }

@@ -150,14 +150,14 @@ def from_mapping(values: Mapping[str, Any], where: Path) -> Cell:
 
 def write_cell(path: Path, cell: Cell) -> None:
     """Write `cell` as JSON with its digest, atomically, each of its values on a line of its own."""
-    write_text(path, as_text(cell))
+    write_text(path, as_text(cell, path.name))
 
 
-def as_text(cell: Cell) -> str:
-    """What `write_cell` writes."""
+def as_text(cell: Cell, name: str) -> str:
+    """What `write_cell` writes to a file of this name."""
     lines = (
-        f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}"
-        for name, value in sealed(as_mapping(cell)).items()
+        f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}"
+        for key, value in sealed(as_mapping(cell), name).items()
     )
     return "{\n" + ",\n".join(lines) + "\n}\n"
 

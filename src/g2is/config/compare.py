@@ -6,12 +6,11 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from g2is.config.gradients import GammaForm, GradientsConfig
 from g2is.config.parts import (
     EvaluationConfig,
     ExamplesConfig,
     ExecutionConfig,
-    GammaForm,
-    GradientsConfig,
     ModelConfig,
     TuningConfig,
     WarmupConfig,

@@ -1,4 +1,4 @@
-"""The parts of a run's settings, but for the selection: examples, model, warm-up, tuning, gradients, execution."""
+"""The parts of a run's settings, but for the selection and gradients: examples, model, warm-up, tuning, execution."""
 
 import datetime
 import difflib
@@ -9,9 +9,6 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import Field, field_validator, model_validator
 
 from g2is.config.section import AbsolutePath, Section
-
-GammaForm = Literal["less", "adam", "sgd", "normalized", "momentum-free"]
-
 
 Layout = Literal["messages", "sharegpt", "prompt/completion", "alpaca", "inputs/targets", "question/answer"]
 
@@ -234,39 +231,6 @@ class EvaluationConfig(Section):
         return self
 
 
-class ProjectionConfig(Section):
-    """How a gradient of D coordinates becomes a row of k (method.md step 4)."""
-
-    kind: Literal["sparse", "rademacher", "none"] = Field(
-        "sparse", description="sparse: sign sketch; rademacher: dense ±1/√k, slow, for reference"
-    )
-    dim: int = Field(8192, ge=1, description="k; no projection where the adapter has no more coordinates than this")
-    seed: int = Field(0, ge=0, lt=2**63, description="of signs and places")
-
-
-class GradientsConfig(Section):
-    """Which gradients are stored for each example (method.md steps 2-5)."""
-
-    forms: tuple[GammaForm, ...] = Field(
-        ("momentum-free", "less"),
-        min_length=1,
-        description="Γ forms of pool gradients, from one pass; another one that the method looks at takes their place",
-    )
-    target_form: GammaForm = Field("sgd", description="Γ form of target gradients; sgd: the plain gradient")
-    projection: ProjectionConfig = ProjectionConfig()
-
-    @field_validator("forms", mode="before")
-    @classmethod
-    def _one_form_may_stand_alone(cls, given: Any) -> Any:
-        return (given,) if isinstance(given, str) else given
-
-    @model_validator(mode="after")
-    def _forms_once(self) -> Self:
-        if len(set(self.forms)) != len(self.forms):
-            raise ValueError(f"each Γ form once, found {list(self.forms)}")
-        return self
-
-
 class ExecutionConfig(Section):
     """How the work is done. None of it changes what is computed, beyond float rounding.
 
@@ -283,6 +247,14 @@ class ExecutionConfig(Section):
         description="processes that make these rows, a model each; default: one for each visible CUDA device; on a CPU"
         " one, which is the command's own",
     )
+    address: str | None = Field(
+        None, description="host:port of the Ray cluster's head; default: auto (RAY_ADDRESS, or this machine's cluster)"
+    )
+    worker_resources: dict[str, Annotated[float, Field(gt=0)]] | None = Field(
+        None,
+        description="what a Ray worker takes of its node, such as {GPU: 1, CPU: 4}, memory in bytes; default: {GPU: 1}"
+        " where the cluster has any and device is not cpu, else {CPU: 1}",
+    )
     batch_tokens: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         "auto",
         description="padded tokens a batch holds at most; auto: 1024 on a CPU, whose cache they fit, 8192 on a GPU and"
@@ -295,6 +267,15 @@ class ExecutionConfig(Section):
     report_to: tuple[Literal["tensorboard", "wandb"], ...] = Field(
         (), description="also log trainings there: of `g2is train` below OUT/logs, of a warm-up below STORE/warmup/logs"
     )
+
+    @model_validator(mode="after")
+    def _only_ray_has_a_cluster(self) -> Self:
+        found = [name for name in ("address", "worker_resources") if getattr(self, name) is not None]
+        if found and self.engine != "ray":
+            raise ValueError(
+                f"{found[0]}: expected engine: ray beside it, found {self.engine}; add --engine ray, or leave it out"
+            )
+        return self
 
     @field_validator("report_to", mode="before")
     @classmethod

@@ -9,12 +9,11 @@ from typing import Any, Literal, Self
 
 from pydantic import field_validator, model_validator
 
+from g2is.config.gradients import GammaForm, GradientsConfig
 from g2is.config.parts import (
     EvaluationConfig,
     ExamplesConfig,
     ExecutionConfig,
-    GammaForm,
-    GradientsConfig,
     ModelConfig,
     TuningConfig,
     WarmupConfig,
@@ -136,6 +135,11 @@ class MatrixWalkConfig(Section):
             raise ValueError(
                 f"graph: only the {' and the '.join(follow)} follows one, found the selector {self.selection.selector};"
                 f" add method {method}"
+            )
+        if self.graph is not None and self.selection.candidates is not None:
+            raise ValueError(
+                "graph: expected no selection.candidates beside it, for its lists name rows of the whole pool, found"
+                f" {self.selection.candidates}; leave one of the two out"
             )
         return self
 

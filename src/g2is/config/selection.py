@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from g2is.config.parts import ExamplesConfig, GammaForm
+from g2is.config.gradients import GammaForm
+from g2is.config.parts import ExamplesConfig
 from g2is.config.passed_over import not_read, passed_over
 from g2is.config.section import OptionalLocations, OptionalPaths, composed
 from g2is.methods import (
@@ -97,6 +98,16 @@ class SharedSelectionConfig(Section):
             f"representation {self.representation}: expected the selector {_selectors_of_scores()}, for"
             f" {representation_kind(self.representation).scored_by} has scores and no vectors; found {asked_for}"
         )
+
+    @model_validator(mode="after")
+    def _candidates_have_vectors(self) -> Self:
+        asked: int | None = getattr(self, "candidates", None)  # which selectors declare
+        if asked is not None and gives(self.representation) != "vectors":
+            raise ValueError(
+                f"selection.candidates: expected a representation that has vectors, found {self.representation}; use"
+                " gradient, hidden or embedding, or leave it out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _nothing_is_passed_over(self) -> Self:

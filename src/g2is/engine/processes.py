@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
+from typing import Any
 
 from g2is.engine.child import IN_HAND
 from g2is.engine.job import ShardJob
@@ -70,9 +71,10 @@ class Processes:
                     f"expected worker processes that work, found none left: {self.slots[-1].reason}. What is stored is"
                     " kept: the same command goes on from here"
                 )
-            processes = {slot.process.connection: slot for slot in self.slots if slot.process is not None}
-            for connection in wait(list(processes)):
-                yield from self._hear(processes[connection], dealt, add)
+            slots = {slot.process.connection: slot for slot in self.slots if slot.process is not None}
+            told: list[Any] = wait(list(slots))
+            for connection in told:
+                yield from self._hear(slots[connection], dealt, add)
         if dealt.given_up:
             raise FailedShardsError(dealt.given_up)
 

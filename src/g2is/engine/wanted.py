@@ -15,9 +15,11 @@ from g2is.engine.job import Engine, ShardJob
 from g2is.errors import StoreError
 from g2is.model.batches import Row
 from g2is.store.elsewhere import name_of
+from g2is.store.files import remove
 from g2is.store.manifest import Kind
 from g2is.store.matrix import RowTable
-from g2is.store.plan import PlannedShard
+from g2is.store.plan import PlannedShard, missing_rows, planned_shards
+from g2is.store.stored_as import Storage
 
 
 class TokenRows(Protocol):
@@ -35,6 +37,7 @@ class WantedRows:
     """All rows of `examples`, in the table `table` of a representation's rows of one kind in the store at `store`.
 
     Gradients are taken under `checkpoints` as the Γ `forms`; other representations have neither.
+    Whoever makes the rows makes them in the form `storage`.
     """
 
     store: Path
@@ -44,6 +47,7 @@ class WantedRows:
     table: RowTable
     checkpoints: tuple[str, ...] = ()
     forms: tuple[str, ...] = ()
+    storage: Storage = "float16"
 
     def plan(self, notice: Callable[[str], None]) -> list[PlannedShard]:
         """Sweep what a crash left, and write down which missing rows make which shards: these, by number.
@@ -52,6 +56,15 @@ class WantedRows:
         """
         self.table.sweep()
         return self.table.plan(self.examples.keys, notice)
+
+    def planned(self, notice: Callable[[str], None]) -> list[PlannedShard] | None:
+        """The missing rows' shards, by number, as another process has planned them; None if its plan lacks any.
+
+        Nothing is written, and others may make shards meanwhile. `notice` as of `plan`.
+        """
+        keys = self.examples.keys
+        missing = missing_rows(keys, self.table.positions())
+        return planned_shards(keys, missing, self.table.unfinished(notice))
 
     def num_tokens(self, planned: Iterable[PlannedShard]) -> int:
         """The tokens of all rows of the `planned` shards."""
@@ -63,7 +76,17 @@ class WantedRows:
         for job in engine.run(map(self.job, planned)):
             left.remove(job.number)
         assert not left, f"the engine left out shards {sorted(left)}"
+        for leftover in self.table.path.rglob("*.partial"):  # of processes that died while they wrote
+            remove(leftover)
         self.table.end_plan()
+
+    def make_part(self, planned: Sequence[PlannedShard], engine: Engine) -> int:
+        """Have `engine` make these shards of a plan that others work on, too; returns how many of them it made.
+
+        Those that another process has stored meanwhile are passed over. The plan stays, for who has the store alone.
+        """
+        left = (self.job(shard) for shard in planned if not self.table.marker_place(shard.number).exists())
+        return sum(1 for _ in engine.run(left))
 
     def job(self, shard: PlannedShard) -> ShardJob:
         """The work that a planned shard is."""

@@ -45,7 +45,7 @@ def read_parquet(path: Path, progress: Progress | None = None, most: int = MAX_R
         if error.errno is not None:
             raise unreadable(path, error) from None
         raise _damaged(path, error) from None
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter of names and texts that are none
         pass_on_too_little_memory(error)
         raise _damaged(path, error) from None
 

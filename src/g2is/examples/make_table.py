@@ -8,6 +8,7 @@ again. Where bad rows are set aside, their list lies beside it.
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from g2is.examples.how_read import how_read
 from g2is.examples.keys import content_key
 from g2is.examples.problems import BadRow, Problems
 from g2is.examples.read import REMEDY, Example, ExampleReader
+from g2is.examples.render_in_order import LaterProblems, num_processes, pass_on, rendered_in_order
 from g2is.examples.sources import Source, describe, source_sha256
 from g2is.examples.table import GROUP_ROWS, SCHEMA, ExampleTable, MadeTable
 from g2is.examples.tokenize import Rendered, Renderer
@@ -52,8 +54,9 @@ def tokenize_files(
 
     One that lies in the folder `also_in` is opened there; nothing is written to it.
 
-    `progress(bytes_read, total)` counts bytes of the files on disk, compressed ones if they are compressed; at most
-    GROUP_ROWS examples of those are still to be rendered. Raises InputError or ModelError listing all rows that cannot
+    Large files are rendered by several processes, to the same table. `progress(bytes_read, total)` counts bytes of the
+    files on disk, compressed ones if they are compressed; a few times GROUP_ROWS examples of those are still to be
+    rendered. Raises InputError or ModelError listing all rows that cannot
     be used; where `config.on_bad_row` is skip, only if a file cannot be read or no row is left.
     """
     identity = {
@@ -159,12 +162,18 @@ def _write(
 ) -> None:
     numbers = {source.label: number for number, source in enumerate(sources)}
     problems = Problems(describe(sources), None if keep is None else lambda row: keep(_as_line(row, numbers)))
-    reader = ExampleReader(sources, config, problems, progress)
+    later = LaterProblems()
+    reader = ExampleReader(sources, config, later, progress)
+    num = num_processes(sum(source.size for source in sources))
+    in_order = rendered_in_order(batches(reader, GROUP_ROWS), later, renderer, num)
     schema = SCHEMA.with_metadata({"g2is": identity})
     num_written = num_left_out = 0
     first_left_out = ""
-    with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
-        for examples, rendered in _batches(reader, renderer, problems):
+    with (
+        closing(in_order),
+        pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer,
+    ):
+        for examples, rendered in _whole(in_order, problems):
             for example, item in zip(examples, rendered, strict=True):
                 if item.left_out:
                     num_left_out += 1
@@ -191,13 +200,14 @@ def _remedy(config: ExamplesConfig, reader: ExampleReader) -> str:
     return f"No row has the columns that examples.columns maps: {', '.join(absent)}. " if absent else ""
 
 
-def _batches(
-    reader: ExampleReader, renderer: Renderer, problems: Problems
+def _whole(
+    rendered: Iterator[tuple[list[Example], list[BadRow | G2isError], list[Rendered | G2isError]]], problems: Problems
 ) -> Iterator[tuple[list[Example], list[Rendered]]]:
-    """Yield batches of GROUP_ROWS examples (the last may be shorter) that could be rendered."""
+    """Yield batches of GROUP_ROWS examples (the last may be shorter) that could be read and rendered."""
     whole: list[tuple[Example, Rendered]] = []
-    for batch in batches(reader, GROUP_ROWS):
-        for example, result in zip(batch, renderer.render_many(batch), strict=True):
+    for batch, of_reading, results in rendered:
+        pass_on(of_reading, problems)
+        for example, result in zip(batch, results, strict=True):
             if isinstance(result, G2isError):
                 problems.add(BadRow(example.origin, example.line, example.id, example.raw, result))
             else:

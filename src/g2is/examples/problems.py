@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from g2is.errors import G2isError
 from g2is.examples.sources import Source
@@ -18,6 +19,16 @@ class BadRow:
     id: str | None
     raw: bytes
     problem: G2isError
+
+
+class NotesProblems(Protocol):
+    """What is told of rows and files that cannot be used."""
+
+    def add(self, row: BadRow, /) -> None:
+        """Note a bad row."""
+
+    def add_file(self, problem: G2isError, /) -> None:
+        """Note a file that cannot be read at all, or not to its end."""
 
 
 class Problems:

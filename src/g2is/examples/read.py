@@ -14,7 +14,7 @@ from g2is.examples.columns import Seen
 from g2is.examples.conversation import Conversation
 from g2is.examples.csv_text import read_csv
 from g2is.examples.json_text import read_json, read_json_lines
-from g2is.examples.problems import BadRow, Problems
+from g2is.examples.problems import BadRow, NotesProblems, Problems
 from g2is.examples.records import Record
 from g2is.examples.refused import check_pair
 from g2is.examples.schemas import (
@@ -90,7 +90,11 @@ class ExampleReader:
     """
 
     def __init__(
-        self, sources: Sequence[Source], config: ExamplesConfig, problems: Problems, progress: Progress | None = None
+        self,
+        sources: Sequence[Source],
+        config: ExamplesConfig,
+        problems: NotesProblems,
+        progress: Progress | None = None,
     ) -> None:
         self._config = config
         self._problems = problems

@@ -61,14 +61,13 @@ class Renderer:
         num_embeddings: int | None = None,
     ) -> None:
         self._tokenizer = tokenizer
+        self._config = config
+        self._rows = rows
         self._template = template
         self._template_name = str(
             config.chat_template or getattr(tokenizer, "name_or_path", None) or "the chat template"
         )
-        self._is_less = config.template == "less"
         self._learns_end = config.learn_end_of_turn in _LEARN_END_OF[rows]
-        self._truncation = config.truncation
-        self._merges_system = config.system == "merge"
         self.notices: tuple[str, ...] = () if template is None else template.notices
         self.max_length = max_length
         self._num_embeddings = num_embeddings
@@ -77,7 +76,7 @@ class Renderer:
         self._adds_bos = self._bos_id is not None and list(tokenizer("a")["input_ids"])[:1] == [self._bos_id]
         self.fingerprint: dict[str, str | int | None] = {
             "rendering_version": RENDERING_VERSION,
-            "template": ("less" if self._is_less else "plain") if template is None else "chat",
+            "template": ("less" if self._config.template == "less" else "plain") if template is None else "chat",
             "template_sha256": None if template is None else hashlib.sha256(template.source.encode()).hexdigest(),
             "tokenizer_sha256": tokenizer_digest(tokenizer),
             "max_length": max_length,
@@ -88,6 +87,9 @@ class Renderer:
             "append_eos": None if template is None else config.append_eos,
             "learns_end_of_turn": self._learns_end,
         }
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return make_renderer, (self._tokenizer, self._config, self.max_length, self._rows, self._num_embeddings)
 
     @property
     def template_source(self) -> str | None:
@@ -116,7 +118,7 @@ class Renderer:
         if self._template is not None:
             encoded = self._encode_chat(examples)
         else:
-            encoded = self._encode_less(examples) if self._is_less else self._encode_plain(examples)
+            encoded = self._encode_less(examples) if self._config.template == "less" else self._encode_plain(examples)
         return [item if isinstance(item, G2isError) else self._finish(*item) for item in encoded]
 
     def parts(self, rendered: Rendered) -> tuple[tuple[str, bool], ...]:
@@ -130,9 +132,8 @@ class Renderer:
 
     def text(self, input_ids: np.ndarray) -> str:
         """Return the tokens (T,) as text without the special ones: what representations of text are made from."""
-        ids: list[int] = input_ids.tolist()
-        text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return text
+        ids = input_ids.tolist()
+        return str(self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def _encode_chat(
         self, examples: Sequence[Example]
@@ -198,7 +199,7 @@ class Renderer:
             check_plain(conversation)
         except G2isError as problem:
             return problem
-        return (merge_systems(conversation) if self._merges_system else conversation).turns
+        return (merge_systems(conversation) if self._config.system == "merge" else conversation).turns
 
     def _encode_less(self, examples: Sequence[Example]) -> list[tuple[np.ndarray, np.ndarray] | G2isError]:
         rendered: list[LessText | G2isError] = []
@@ -240,7 +241,7 @@ class Renderer:
             label_mask = np.concatenate([np.array([False]), label_mask])
             has_bos = True
         label_mask[:1] = False  # nothing predicts the first token
-        ids, mask = shorten(input_ids, label_mask, self.max_length, self._truncation, keep_first=has_bos)
+        ids, mask = shorten(input_ids, label_mask, self.max_length, self._config.truncation, keep_first=has_bos)
         if len(ids) < len(input_ids):
             ids, mask = ids.copy(), mask.copy()  # a view would keep all of a long row
         if not mask.any():

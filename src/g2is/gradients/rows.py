@@ -4,35 +4,26 @@ Over several checkpoints a row is the concatenation of each one's unit row times
 (method.md, several checkpoints), so that a dot product of two rows is the weighted sum of their cosines.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from g2is.config import GammaForm
-from g2is.store.matrix import RowTable
-from g2is.store.rows import StoredRows, has_direction, room_for_rows
+from g2is.config import GammaForm, Storage
+from g2is.store.matrix import RowTable, Shard
+from g2is.store.row_reader import RowReader
+from g2is.store.stored_as import encoded
 
 
-def read_rows(
-    table: RowTable,
-    positions: np.ndarray,
-    checkpoints: Sequence[tuple[str, float]],
-    form: GammaForm,
-    progress: Callable[[int], None] = lambda _: None,
-) -> StoredRows:
-    """Read the rows at `positions` (N,) under `checkpoints`, (name, weight) pairs whose weights sum to 1.
+def gradient_rows(
+    table: RowTable, positions: np.ndarray, checkpoints: Sequence[tuple[str, float]], form: GammaForm
+) -> RowReader:
+    """The rows at `positions` (N,) under `checkpoints`, (name, weight) pairs whose weights sum to 1, to be read."""
+    return RowReader(table, positions, [(f"{name}/{form}/", weight) for name, weight in checkpoints])
 
-    `progress` is told of rows read, once for each checkpoint.
-    """
-    norm = np.stack([table.read(f"{name}/{form}/norm", positions) for name, _ in checkpoints], 1)
-    width = table.width(f"{checkpoints[0][0]}/{form}/rows")
-    rows = room_for_rows((len(positions), len(checkpoints) * width), table.path)
-    for i, (name, weight) in enumerate(checkpoints):
-        part = rows[:, i * width : (i + 1) * width]
-        table.read(f"{name}/{form}/rows", positions, part, progress)
-        if weight != 1:
-            part *= np.float16(weight**0.5)
-    usable = has_direction(norm).all(1)
-    if not usable.all():
-        rows[~usable] = 0  # a row without a direction under one checkpoint is not half a row under the others
-    return StoredRows(rows, norm)
+
+def stored_as(shard: Shard, storage: Storage) -> Shard:
+    """The extracted `shard` with its rows in the form `storage`. Raises StoreError where that cannot hold them."""
+    arrays = {
+        name: encoded(values, storage) if name.endswith("/rows") else values for name, values in shard.arrays.items()
+    }
+    return Shard(shard.key, arrays)

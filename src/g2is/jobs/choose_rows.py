@@ -1,6 +1,7 @@
 """A selection among a run's examples, from stored rows to tables (`select_matrices.py` does it for matrices)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,12 +18,22 @@ from g2is.outputs.tables import nearest_ids, write_tables
 from g2is.progress import counter
 from g2is.representations.maker import Maker
 from g2is.selection.apply import apply_selector
+from g2is.selection.narrowed import num_candidates
+from g2is.selection.nearest import Nearest
 from g2is.selection.plan import Plan
 from g2is.selection.problem import Selected, Selector, TargetRows
 from g2is.selection.similarity import UnitRows
 from g2is.store.manifest import Store
 
 Found = UnitRowsOf | ScoresOf | None  # nothing where nothing is looked at
+
+
+@dataclass(frozen=True)
+class _LookedAt:
+    """The pool's rows as the selectors take them: `unit` (n, k), which are those at `places` (n,); None: all."""
+
+    unit: UnitRows | None = None
+    places: np.ndarray | None = None
 
 
 def choose_rows(
@@ -42,52 +53,67 @@ def choose_rows(
     pool = examples.pool
     # zero rows are here because they were set aside: no nodes, whatever the method says of a matrix given by hand
     settings = config.selection.model_copy(update={"keep_zero_rows": False})
-    found, rows = _read(config, store, examples, made_by, folder)
-    _report_set_aside(folder, examples, found)
+    found, rows = _read(config, store, examples, plan, made_by, folder)
     stage = selector_kind(settings.selector).stage
     with folder.stage(stage, plan.budget.unit, Stage(stage)) as progress:
-        targets = _targets(config, examples, found, plan)
         selected = apply_selector(
             len(pool),
-            rows,
-            targets,
+            rows.unit,
+            _targets(config, examples, found, plan),
             settings,
             plan.limits,
             progress,
             own=own,
             usable=found.pool_usable if isinstance(found, ScoresOf) else None,
             keys=pool.keys,
+            places=rows.places,
         )
     _report(folder, plan, selected)
-    nearest = _nearest_ids(selected, examples, found)
+    nearest = _nearest_ids(selected, examples, found, rows)
     write_tables(folder.path, selected.record, pool.ids, pool.rows, selected.scored, nearest, made_from)
 
 
 def _read(
-    config: Config, store: Store, examples: Examples, made_by: MadeBy, folder: RunFolder
-) -> tuple[Found, UnitRows | None]:
-    """What is looked at, and the pool's rows of it as the selectors take them, if they are vectors."""
+    config: Config, store: Store, examples: Examples, plan: Plan, made_by: MadeBy, folder: RunFolder
+) -> tuple[Found, _LookedAt]:
+    """What is looked at, and the pool's rows of it, if they are vectors: all, or the candidates alone."""
     if made_by is None:
-        return None, None
+        return None, _LookedAt()
     title, stage, times = "read rows", Stage.READ_ROWS, 1
     if not isinstance(made_by, Maker):
         title, stage, times = "read gradients", Stage.READ_GRADIENTS, len(made_by)  # once for each checkpoint
     with folder.stage(title, "rows", stage) as progress:
-        add = counter(len(examples.pool) * (times + 1), progress)  # out of the store, and once more for their norms
         found: UnitRowsOf | ScoresOf
         if isinstance(made_by, Maker):
-            found = read_pool_and_targets(made_by, store, examples, add)
+            found = read_pool_and_targets(made_by, store, examples)
         else:
-            of_targets, of_pool = read_gradient_rows(config, store, examples, made_by, add)
+            of_targets, of_pool = read_gradient_rows(config, store, examples, made_by)
             found = UnitRowsOf(of_pool, of_targets)
+        _report_set_aside(folder, examples, found)
         if isinstance(found, ScoresOf):
-            return found, None
-        if isinstance(found.pool.rows, np.memmap):
+            return found, _LookedAt()
+        num_rows = len(examples.pool)
+        num = num_candidates(config.selection, num_rows)
+        most = num_rows if num is None else min(num_rows, num * len(found.targets) + len(plan.limits.included))
+        # out of the store, and once more for their norms; before that all of them, where candidates are to be found
+        add = counter(most * (times + 1) + (0 if num is None else num_rows * times), progress)
+        places = None if num is None else _candidates(found, num, plan, add)
+        held = found.pool.read(places, add)
+        if isinstance(held.rows, np.memmap):
             folder.notice(
-                f"the pool's rows, {found.pool.rows.nbytes / 2**30:.1f} GiB, do not fit into memory: they are read from"
+                f"the pool's rows, {held.rows.nbytes / 2**30:.1f} GiB, do not fit into memory: they are read from"
                 f" a file in {store.path} for as long as this runs"
             )
-        return found, UnitRows(found.pool.rows, progress=add, coarse=selector_kind(config.selection.selector).coarse)
+        coarse = selector_kind(config.selection.selector).coarse
+        return found, _LookedAt(UnitRows(held.rows, progress=add, coarse=coarse, usable=held.held_usable), places)
+
+
+def _candidates(found: UnitRowsOf, num: int, plan: Plan, progress: Callable[[int], None]) -> np.ndarray:
+    """The places (n,) of the `num` pool rows nearest to each target, and of those that are in anyway."""
+    nearest = Nearest(len(found.pool), {name: of.rows[of.usable] for name, of in found.targets.items()})
+    for places, block in found.pool.blocks(progress=progress):
+        nearest.look(places, UnitRows(block, quantise=False, usable=found.pool.usable[places]))
+    return nearest.rows(num, plan.limits.included)
 
 
 def _targets(config: Config, examples: Examples, found: Found, plan: Plan) -> dict[str, TargetRows]:
@@ -107,9 +133,7 @@ def _targets(config: Config, examples: Examples, found: Found, plan: Plan) -> di
     return targets
 
 
-def _report_set_aside(folder: RunFolder, examples: Examples, found: Found) -> None:
-    if found is None:
-        return
+def _report_set_aside(folder: RunFolder, examples: Examples, found: UnitRowsOf | ScoresOf) -> None:
     pool = examples.pool
     if isinstance(found, UnitRowsOf):
         reasons, of_targets = found.pool.reasons(), {name: rows.reasons() for name, rows in found.targets.items()}
@@ -152,11 +176,12 @@ def _report(folder: RunFolder, plan: Plan, selected: Selected) -> None:
     folder.write_record(record, selected.core)
 
 
-def _nearest_ids(selected: Selected, examples: Examples, found: Found) -> list[str | None]:
+def _nearest_ids(selected: Selected, examples: Examples, found: Found, rows: _LookedAt) -> list[str | None]:
     steps = selected.record.steps
     if isinstance(found, UnitRowsOf):
-        of_targets = {name: (rows.rows, examples.targets[name].ids) for name, rows in found.targets.items()}
-        return nearest_ids(steps, found.pool.rows, of_targets)
+        assert rows.unit is not None
+        of_targets = {name: (of.rows, examples.targets[name].ids) for name, of in found.targets.items()}
+        return nearest_ids(steps, rows.unit, of_targets, rows.places)
     if found is None:
         return [None] * len(steps)
     return [

@@ -4,32 +4,47 @@
 """
 
 import gc
+import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from typing import Protocol
 
 import torch
 
 from g2is.config import ExecutionConfig
+from g2is.config.part import Part
 from g2is.engine.job import Engine, ShardJob
+from g2is.engine.launched import LaunchedEngine
 from g2is.engine.local import LocalEngine
 from g2is.engine.processes import FailedShardsError, ProcessEngine, open_processes
 from g2is.engine.wanted import WantedRows
 from g2is.engine.worker import Open
 from g2is.errors import ConfigError, WorkerError
 from g2is.examples.dataset import Examples
+from g2is.jobs.cluster import ray_engines
 from g2is.jobs.prepare import Prepared
-from g2is.jobs.run_folder import RunFolder
 from g2is.jobs.stages import Stage
-from g2is.jobs.worker import WorkOf, open_worker
+from g2is.jobs.worker import WorkOf, as_settings, open_worker
+from g2is.machine.passive import passive
+from g2is.machine.ranks import check_device, team
 from g2is.model.folder import resolve_device
-from g2is.progress import counter
+from g2is.progress import Progress, counter
 from g2is.representations.own import Representation
-from g2is.store.elsewhere import place_of
 
 EngineOf = Callable[[WantedRows, Callable[[int], None]], Engine]  # of a table, and who is told of tokens done
 _NAMED_ROWS = 8  # of a shard that failed
+
+
+class Course(Protocol):
+    """Who is told of the course of a command: its run folder, or where it has none of its own, a reporter."""
+
+    def notice(self, text: str) -> None:
+        """Say something the user should know and need not act on."""
+
+    def stage(self, title: str, unit: str, stage: Stage | None = None) -> AbstractContextManager[Progress]:
+        """Open a stage, whose seconds may be kept under the id `stage`."""
 
 
 def make_rows(
@@ -38,19 +53,25 @@ def make_rows(
     passes: int,
     prepared: Prepared,
     examples: Examples,
-    folder: RunFolder,
+    folder: Course,
     work_here: Callable[[], WorkOf],
     own: Representation | None = None,
-) -> None:
+    part: Part | None = None,
+) -> int:
     """Plan and make all rows that the `tables` lack, each table in its stage of `stages` (title and id).
 
-    Every token is gone through `passes` times. `work_here` opens what this process needs if it does the work itself.
-    Raises what engines raise, and WorkerError naming the rows that no worker could make when all others are stored.
+    Where there is a `part`, another process has planned, and that part of the plan is made. Returns how many shards
+    were made. Every token is gone through `passes` times. `work_here` opens what this process needs if it does the work
+    itself. Raises what engines raise; WorkerError, when all others are stored, naming rows that no worker could make.
     """
-    planned = [wanted.plan(folder.notice) for wanted in tables]
+    if part is None:
+        planned = [wanted.plan(folder.notice) for wanted in tables]
+    else:
+        planned = [part.of(wanted.planned(folder.notice) or ()) for wanted in tables]
     num_shards = sum(map(len, planned))
     if not num_shards:
-        return
+        return 0
+    num_made = 0
     failed: list[str] = []
     with _engines(prepared, num_shards, folder, work_here, own) as engine_of:
         for wanted, shards, (title, stage) in zip(tables, planned, stages, strict=True):
@@ -59,7 +80,11 @@ def make_rows(
             with folder.stage(title, "tokens", stage) as progress:
                 add = counter(wanted.num_tokens(shards) * passes, progress)
                 try:
-                    wanted.make(shards, engine_of(wanted, add))
+                    if part is None:
+                        wanted.make(shards, engine_of(wanted, add))
+                        num_made += len(shards)
+                    else:
+                        num_made += wanted.make_part(shards, engine_of(wanted, add))
                 except FailedShardsError as error:
                     failed += [_describe(examples, job, reason) for job, reason in error.reasons.items()]
     if failed:
@@ -67,6 +92,7 @@ def make_rows(
             "expected every shard to be made, found some that failed each time they were tried; all others are stored."
             " Mend or leave out (--exclude) the rows at fault and give the command again:\n" + "\n".join(failed)
         )
+    return num_made
 
 
 def num_workers(execution: ExecutionConfig) -> int:
@@ -76,17 +102,38 @@ def num_workers(execution: ExecutionConfig) -> int:
     return max(1, torch.cuda.device_count()) if resolve_device(execution.device).type == "cuda" else 1
 
 
+def check_not_shared_twice(execution: ExecutionConfig) -> None:
+    """Raise ConfigError where a launcher started several processes and the settings ask for others beside them."""
+    if (others := team()) is not None and (execution.workers is not None or execution.engine != "local"):
+        name = "engine" if execution.engine != "local" else "workers"
+        raise ConfigError(
+            f"execution.{name}: expected none beside torchrun, whose {others.place.count} processes make rows, found"
+            f" {getattr(execution, name)}. Leave it out, or start g2is without torchrun"
+        )
+
+
 @contextmanager
 def _engines(
     prepared: Prepared,
     num_shards: int,
-    folder: RunFolder,
+    folder: Course,
     work_here: Callable[[], WorkOf],
     own: Representation | None,
 ) -> Iterator[EngineOf]:
     execution = prepared.config.execution
+    if (others := team()) is not None:
+        check_device(resolve_device(execution.device))
+        device = resolve_device(execution.device).type
+        opening = {"config": as_settings(prepared.config), "device": device}
+        work_of = work_here()
+        yield lambda wanted, add: LaunchedEngine(others, LocalEngine(wanted, work_of(wanted, add)), opening, add)
+        for text in dict.fromkeys(others.posted("notice", 0)):
+            folder.notice(text)
+        return
     if execution.engine == "ray":
-        raise ConfigError("execution.engine: expected local, found ray, which this version of g2is does not have")
+        with ray_engines(prepared, num_shards, folder, own) as ray_engine:
+            yield lambda _, add: ray_engine(add)
+        return
     num_processes = min(num_workers(execution), num_shards)
     if num_processes > 1 and own is not None and not _can_be_sent(own):
         folder.notice(
@@ -110,10 +157,11 @@ def _places(prepared: Prepared, num_processes: int, own: Representation | None) 
     config = prepared.config
     threads = max(1, torch.get_num_threads() // num_processes)
     environment = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    environment |= passive(os.environ)
     kind = resolve_device(config.execution.device).type
     devices = torch.cuda.device_count() if kind == "cuda" else 0
     names = [f"cuda:{number % devices}" if devices else kind for number in range(num_processes)]
-    text = config.model_copy(update={"store": place_of(config.store_folder)}).model_dump_json()
+    text = as_settings(config)
     return [(partial(open_worker, text, name, threads, own=own), environment) for name in names]
 
 

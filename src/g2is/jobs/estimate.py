@@ -23,10 +23,9 @@ from g2is.progress import Reporter
 from g2is.selection.budget import Budget
 from g2is.store.manifest import check_store
 from g2is.store.reach import looked_at
+from g2is.store.stored_as import BITS
 from g2is.warmup.imported import read_checkpoint
 from g2is.warmup.train import sample_size
-
-_BYTES_A_COORDINATE = 2  # rows are float16
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,8 @@ def _forecast(prepared: Prepared, examples: Examples, store_exists: bool) -> Est
     dim = sketch_dim(config.gradients.projection, num_coordinates)
     trained = measures and prepared.checkpoint is None
     num_checkpoints = config.warmup.epochs if trained and config.warmup.checkpoints == "each" else 1
-    num_rows = (len(pool) - pool.num_duplicates) * len(config.gradients.forms) + len(examples.all_targets)
+    num_of_pool = (len(pool) - pool.num_duplicates) * len(config.gradients.forms)
+    num_bits = num_of_pool * BITS[config.gradients.storage] + len(examples.all_targets) * BITS["float16"]
     num_tokens = int(pool.num_tokens.sum())
     return Estimate(
         representation=config.selection.representation,
@@ -108,7 +108,7 @@ def _forecast(prepared: Prepared, examples: Examples, store_exists: bool) -> Est
         num_parameters=num_parameters,
         num_coordinates=num_coordinates,
         dim=dim,
-        gradient_bytes=num_rows * dim * _BYTES_A_COORDINATE * num_checkpoints,
+        gradient_bytes=num_bits * dim // 8 * num_checkpoints,
         flops=4.0 * num_parameters * num_tokens * num_checkpoints if measures else 0.0,
         store_exists=store_exists,
     )

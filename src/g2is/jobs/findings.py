@@ -1,15 +1,13 @@
 """What is not as it was written in a folder, gathered file by file, and how each comes right."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from g2is.errors import StoreError
 from g2is.progress import Progress
 from g2is.store.check_table import CHANGED
-from g2is.store.digests import DIGESTS, digest_of, noted_digests
-from g2is.store.files import as_json, read_json, remove
+from g2is.store.digests import DIGESTS, is_as_noted, noted_digests, noted_path, record_digests
+from g2is.store.files import is_sealed, remove
 
 Mend = Callable[[], None]
 _PASSED_OVER = (".lock",)
@@ -37,6 +35,7 @@ class Findings:
     root: Path
     progress: Progress = lambda done, total: None
     damages: list[Damage] = field(default_factory=list)
+    unfinished: list[Path] = field(default_factory=list)  # what a stop left, and the next command takes away
     checked: set[Path] = field(default_factory=set)
     num_bytes: int = 0
     total: int = 0
@@ -54,9 +53,9 @@ class Findings:
         if all(damage.path != path for damage in self.damages):
             self.damages.append(Damage(path, found, holds, ids, mend))
 
-    def is_damaged(self, path: Path) -> bool:
-        """Whether a damage of the file `path` was noted."""
-        return any(damage.path == path for damage in self.damages)
+    def has_damage_in(self, folder: Path) -> bool:
+        """Whether a damage of a file below `folder` was noted."""
+        return any(folder in damage.path.parents for damage in self.damages)
 
     def sealed(self, path: Path, holds: str, mend: Mend | None) -> bool:
         """Check a JSON file that carries its own digest; whether it is there and sound."""
@@ -71,7 +70,7 @@ class Findings:
     def noted(self, folder: Path, holds: Callable[[str], str], mend: Callable[[str], Mend | None]) -> bool:
         """Check all that the digests.json of `folder` notes; whether that itself is there and sound.
 
-        Where it is not, `mend` is asked by its own name.
+        Where it is not, `mend` is asked by its own name. Raises StoreError for notes of files that are elsewhere.
         """
         notes = folder / DIGESTS
         if not self.sealed(notes, "what its folder's files held", mend(DIGESTS)):
@@ -79,12 +78,12 @@ class Findings:
                 self.add(notes, "gone, or written by a version of g2is without it", mend=mend(DIGESTS))
             return False
         for name, noted in noted_digests(folder).items():
-            path = folder / name
+            path = noted_path(folder, name)
             if not path.is_file():
                 self.add(path, "gone", holds(name), mend=mend(name))
                 continue
             self.read(path)
-            if digest_of(path) != noted:
+            if not is_as_noted(path, noted):
                 self.add(path, CHANGED, holds(name), mend=mend(name))
         return True
 
@@ -100,23 +99,22 @@ class Findings:
         )
 
 
-def is_sealed(path: Path) -> bool:
-    """Whether a JSON file is byte for byte as g2is wrote it; of an older one without a digest, whether it can be read.
-
-    An older file has its keys alone: it is not known whether a digit of it is another.
-    """
-    try:
-        values = read_json(path)
-        return path.read_bytes() == as_json(values).encode() or "digest" not in json.loads(path.read_text())
-    except (StoreError, UnicodeDecodeError):
-        return False
-
-
 def remover(*paths: Path) -> Mend:
     """What removes files and folders."""
 
     def mend() -> None:
         for path in paths:
             remove(path)
+
+    return mend
+
+
+def forgetting(folder: Path, *names: str) -> Mend:
+    """What removes files of `folder`, and what its digests.json notes of them."""
+
+    def mend() -> None:
+        for name in names:
+            remove(folder / name)
+        record_digests(folder, names)
 
     return mend

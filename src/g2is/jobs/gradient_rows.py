@@ -6,15 +6,19 @@ from typing import cast
 
 import numpy as np
 
-from g2is.config import Config, GammaForm
+from g2is.config import Config, GammaForm, Storage
+from g2is.engine.job import ShardJob
 from g2is.engine.local import Work
 from g2is.engine.wanted import WantedRows
 from g2is.errors import SelectionError
 from g2is.examples.dataset import Examples, Joined
 from g2is.examples.table import ExampleTable
 from g2is.gradients.extract import Extractor
-from g2is.gradients.rows import read_rows
+from g2is.gradients.rows import gradient_rows, stored_as
+from g2is.model.batches import Row
 from g2is.store.manifest import GRADIENTS, Kind, Store
+from g2is.store.matrix import Shard
+from g2is.store.row_reader import RowReader
 from g2is.store.rows import StoredRows
 from g2is.warmup.train import Checkpoint
 
@@ -23,8 +27,8 @@ from g2is.warmup.train import Checkpoint
 class Gradients:
     """The rows that a walk starts from, in the files' order.
 
-    `pool` (N, C·k) float16: unit rows (over C checkpoints, weighted by sqrt(w_i)), zeros where a row is set aside; rows
-    that were excluded are not among them. `targets`, by name (M, C·k): the same as float16 if
+    `pool` (N, C·k) float16: unit rows (over C checkpoints, weighted by sqrt(w_i)) of what is stored, zeros where a row
+    is set aside; rows that were excluded are not among them. `targets`, by name (M, C·k): the same as float16 if
     `selection.normalize_targets`, else float32 with their lengths; without the rows that are set aside.
     """
 
@@ -58,8 +62,9 @@ def wanted_gradients(
         "target": (examples.all_targets, (config.gradients.target_form,)),
         "pool": (examples.pool, config.gradients.forms),
     }
+    storage: dict[Kind, Storage] = {"target": "float16", "pool": config.gradients.storage}
     return [
-        WantedRows(store.path, GRADIENTS, kind, table, store.table(kind, digests), names, forms)
+        WantedRows(store.path, GRADIENTS, kind, table, store.table(kind, digests), names, forms, storage[kind])
         for kind, (table, forms) in kinds.items()
     ]
 
@@ -67,7 +72,11 @@ def wanted_gradients(
 def gradient_work(extractor: Extractor, wanted: WantedRows, add: Callable[[int], None]) -> Work:
     """How the shards of `wanted` are made; `add` is told of tokens done, once for each checkpoint."""
     forms = cast(Sequence[GammaForm], wanted.forms)  # of every job that is let in
-    return lambda job, token_rows: extractor.extract(token_rows, wanted.keys(job), forms, add)
+
+    def work(job: ShardJob, token_rows: list[Row]) -> Shard:
+        return stored_as(extractor.extract(token_rows, wanted.keys(job), forms, add), wanted.storage)
+
+    return work
 
 
 def read_gradient_rows(
@@ -75,21 +84,22 @@ def read_gradient_rows(
     store: Store,
     examples: Examples,
     checkpoints: Sequence[Checkpoint],
-    progress: Callable[[int], None] = lambda _: None,
-) -> tuple[dict[str, StoredRows], StoredRows]:
-    """The stored rows of the targets, by name, and of the pool.
+) -> tuple[dict[str, StoredRows], RowReader]:
+    """The stored rows of the targets, by name, and those of the pool, still to be read.
 
-    `progress` is told of pool rows read, once for each checkpoint. Raises StoreError if some are missing or damaged.
+    Raises StoreError if some are missing, or those of the targets damaged.
     """
     digests = [checkpoint.digest for checkpoint in checkpoints]
     weights = [(checkpoint.name, checkpoint.weight) for checkpoint in checkpoints]
     of_targets, of_pool = store.table("target", digests), store.table("pool", digests)
     return (
         {
-            name: read_rows(of_targets, of_targets.positions_of(table.keys), weights, config.gradients.target_form)
+            name: gradient_rows(
+                of_targets, of_targets.positions_of(table.keys), weights, config.gradients.target_form
+            ).read()
             for name, table in examples.targets.items()
         },
-        read_rows(of_pool, of_pool.positions_of(examples.pool.keys), weights, config.pool_form, progress),
+        gradient_rows(of_pool, of_pool.positions_of(examples.pool.keys), weights, config.pool_form),
     )
 
 

@@ -41,13 +41,20 @@ def as_selected(
     """What a method's selections depend on, beside budget and seed; lists of rows by what they came to."""
     settings = config.selection_of(name, config.budgets[0], 0)
     lists_and_places = {"budget", "seed", "include", "exclude", "exclude_overlap"}
-    found = settings.model_dump(mode="json", exclude=lists_and_places)
+    later = {"candidates"} if settings.candidates is None else set[str]()  # which cells of before do not say
+    found = settings.model_dump(mode="json", exclude=lists_and_places | later)
     if settings.representation == GRADIENT:
         found["form"] = settings.form or config.gradients.forms[0]
     found |= representations.get(settings.representation, {})
     if OWN in settings.selector + settings.representation:
         found["own"] = own.versions
     return {f"{of_method(name)}{setting}": value for setting, value in found.items()}
+
+
+def as_stored(config: CompareConfig) -> dict[str, Any]:
+    """In what form gradients are stored; float16 goes without saying, as in cells of before."""
+    storage = config.gradients.storage
+    return {} if storage == "float16" else {"storage": storage}
 
 
 def of_method(name: str) -> str:

@@ -62,7 +62,10 @@ def prepare(config: Config, reporter: Reporter) -> Prepared:
             "warmup": {**config.warmup.model_dump(mode="json", exclude={"adapter"}), "draw_version": draw.VERSION}
             if checkpoint is None
             else {"adapter": checkpoint.digest},
-            "gradients": config.gradients.model_dump(mode="json"),
+            # stores of before do not say how rows are stored: float16
+            "gradients": config.gradients.model_dump(
+                mode="json", exclude={"storage"} if config.gradients.storage == "float16" else None
+            ),
             "projection_version": projection.VERSION,
         }
     )

@@ -21,7 +21,8 @@ from g2is.representations.maker import ArraysOf, Maker, Materials
 from g2is.representations.own import Representation
 from g2is.store.manifest import Kind, Store
 from g2is.store.matrix import Shard
-from g2is.store.rows import StoredRows, read_unit_rows
+from g2is.store.row_reader import RowReader
+from g2is.store.rows import StoredRows
 from g2is.warmup.train import Checkpoint
 
 # What makes the rows that a selector looks at: the checkpoints whose gradients they are, or the maker of another
@@ -31,9 +32,9 @@ MadeBy = Sequence[Checkpoint] | Maker | None
 
 @dataclass(frozen=True)
 class UnitRowsOf:
-    """Unit rows in the files' order: the pool's N, and each target's by its name."""
+    """Unit rows in the files' order: the pool's N, still to be read, and each target's by its name."""
 
-    pool: StoredRows
+    pool: RowReader
     targets: Mapping[str, StoredRows]
 
 
@@ -107,15 +108,10 @@ def row_work(arrays_of: ArraysOf, wanted: WantedRows, add: Callable[[int], None]
     return lambda job, token_rows: Shard(wanted.keys(job), arrays_of(token_rows, add))
 
 
-def read_pool_and_targets(
-    maker: Maker,
-    store: Store,
-    examples: Examples,
-    progress: Callable[[int], None] = lambda _: None,
-) -> UnitRowsOf | ScoresOf:
+def read_pool_and_targets(maker: Maker, store: Store, examples: Examples) -> UnitRowsOf | ScoresOf:
     """The stored rows of pool and targets; of lexical ones their BM25 scores, computed now.
 
-    `progress` is told of pool rows read. Raises FingerprintError where the store holds such rows made otherwise,
+    Raises FingerprintError where the store holds such rows made otherwise,
     StoreError if some are missing or damaged.
     """
     tables = store.tables(maker.name, maker.fingerprint)
@@ -123,8 +119,8 @@ def read_pool_and_targets(
     of_targets = {name: tables["target"].positions_of(table.keys) for name, table in examples.targets.items()}
     if maker.score is None:
         return UnitRowsOf(
-            read_unit_rows(tables["pool"], of_pool, maker.what, progress),
-            {name: read_unit_rows(tables["target"], places, maker.what) for name, places in of_targets.items()},
+            RowReader(tables["pool"], of_pool, what=maker.what),
+            {name: RowReader(tables["target"], places, what=maker.what).read() for name, places in of_targets.items()},
         )
     pool = tables["pool"].read("terms", of_pool)
     targets = {name: tables["target"].read("terms", places) for name, places in of_targets.items()}

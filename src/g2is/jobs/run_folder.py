@@ -37,7 +37,7 @@ from g2is.outputs.tables import SCORES, SELECTION
 from g2is.progress import Progress, Reporter
 from g2is.selection.core import CoreKnowledge
 from g2is.selection.record import Picks, Walk
-from g2is.store.digests import record_digests
+from g2is.store.digests import record_digests, record_presence
 from g2is.store.files import read_json, remove, write_json, write_json_lines
 from g2is.store.fingerprint import digest, flatten
 
@@ -154,6 +154,7 @@ class RunFolder:
             sitting["split_batches"] = list(self.split_batches)
         kept = {**self.counts, RUN: self.identity, "sittings": [*self.earlier_sittings, sitting]}
         write_json(self.path / SUMMARY, kept)
+        record_presence(self.path, SUMMARY)
         return {**self.counts, **sitting}
 
 
@@ -188,6 +189,11 @@ def open_run(path: Path, config: Section, reporter: Reporter, *, selects: bool =
         yield RunFolder(work, reporter, earlier.pop("sittings", []), earlier, run_identity(work.settings))
 
 
+# Settings that came after identities of runs were first written down: at these values they are none of it.
+_LATER = {"selection.candidates": None, "gradients.storage": "float16"}
+_NOTHING = object()
+
+
 def run_identity(settings: Path) -> str:
     """A hash of what the run of these settings is about, wherever it lies and however it is executed."""
     values = _compared(load(settings), (*_NOT_COMPARED, "model.revision"))  # which runs of before do not say
@@ -205,6 +211,7 @@ def selection_digest(settings: SelectionConfig, *parts: bytes | str) -> str:
 def _compared(values: Mapping[str, Any], left_out: tuple[str, ...]) -> dict[str, Any]:
     values = without_passed_over(with_defaults(values))
     flat = {key: value for key, value in flatten(_as_text(values)).items() if not key.startswith(left_out)}
+    flat = {key: value for key, value in flat.items() if _LATER.get(key, _NOTHING) != value}
     if len(values.get("targets", ())) > 1:
         flat["targets (order)"] = ", ".join(values["targets"])  # they are walked in it
     return flat

@@ -4,8 +4,8 @@
     tokenize           pool and targets to tokens and learned positions                              examples/
     filter             leave out what is excluded                                                    examples/filter.py
     warm_up            a short LoRA training, or the user's own: adapter and Adam's moments          warmup/
-    extract_gradients  Γ of every pool and target example, as unit rows                              gradients/ engine/
-    (represent         other rows in place of the last two, if the method looks at others            representation.py)
+    extract_gradients  Γ of every pool and target example, as unit rows                              store_rows.py
+    (store_rows        other rows in place of the last two, if the method looks at others            store_rows.py)
     select_rows        core knowledge and walk, or another selector                                  choose_rows.py
     export             the files a user takes away                                                   export.py outputs/
 
@@ -26,20 +26,20 @@ from g2is.errors import ModelError
 from g2is.examples.dataset import Examples
 from g2is.examples.filter import EXCLUDED, Filtered, write_excluded
 from g2is.examples.keys import overlap
-from g2is.gradients.extract import load_extractor
 from g2is.jobs.choose_rows import choose_rows
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
-from g2is.jobs.engines import make_rows
+from g2is.jobs.engines import check_not_shared_twice
 from g2is.jobs.export import export, selection_in
-from g2is.jobs.gradient_rows import Gradients, gradient_work, read_gradient_rows, target_rows, wanted_gradients
+from g2is.jobs.gradient_rows import Gradients, read_gradient_rows, target_rows, wanted_gradients
 from g2is.jobs.lora_reach import say_reach
 from g2is.jobs.pinned import pin
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import count_examples, plan_for, read_inputs
-from g2is.jobs.representation import MadeBy, maker_of, represented_by, row_work, wanted_rows
+from g2is.jobs.representation import MadeBy, maker_of, represented_by
 from g2is.jobs.run_folder import CHOSEN, RunFolder, Selection, open_run, selection_digest
 from g2is.jobs.stages import Stage
-from g2is.jobs.worker import WorkOf
+from g2is.jobs.store_rows import extract_gradients, store_rows
+from g2is.machine.ranks import let_others_end
 from g2is.methods import GRADIENT, NONE
 from g2is.model.adapter import attach_adapter
 from g2is.model.folder import resolve_device
@@ -47,8 +47,6 @@ from g2is.outputs.examples import remove_selected
 from g2is.outputs.lengths import compare_lengths, compare_sources
 from g2is.outputs.tables import SCORES, SELECTION, stored_metadata
 from g2is.progress import Reporter, Silent
-from g2is.representations.maker import Maker
-from g2is.representations.own import Representation
 from g2is.selection.plan import Plan
 from g2is.store.digests import damaged_files, record_digests
 from g2is.store.files import remove
@@ -57,7 +55,7 @@ from g2is.store.reach import reached
 from g2is.warmup.imported import adapter_notices, imported_summary, keep_checkpoint, read_checkpoint
 from g2is.warmup.train import Checkpoint, draw_rows, drawn_keys, finished_warmup, train_warmup
 
-StageName = Literal["warmup", "gradients", "walk", "export"]
+StageName = Literal["warmup", "plan", "gradients", "walk", "export"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +80,7 @@ def select(config: Config, reporter: Reporter | None = None, own: Own = BUILT_IN
 def run(config: Config, last: StageName, reporter: Reporter | None = None, own: Own = BUILT_IN_ONLY) -> Results:
     """Run every stage up to `last`. `own` holds what the settings name `own:NAME`."""
     own.check(config.selection)
+    check_not_shared_twice(config.execution)
     config = pin(config, reporter or Silent())
     selects = last in ("walk", "export")
     measures = not selects or config.selection.representation == GRADIENT
@@ -104,11 +103,15 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None, own: 
         checkpoints = warm_up(prepared, store, examples.filtered, folder) if measures else []
         made_by: MadeBy = checkpoints if measures else None
         selection = None
-        if measures and last != "warmup":
+        if measures and last == "plan":  # for processes that make a part of it each (part.py)
+            for wanted in wanted_gradients(config, store, examples, checkpoints):
+                wanted.plan(folder.notice)
+        elif measures and last != "warmup":
             extract_gradients(prepared, store, examples, checkpoints, folder)
         elif not measures and config.selection.representation != NONE:
             made_by = maker_of(config.selection.representation, prepared, folder, own.representation)
             store_rows(made_by, prepared, store, examples, folder, own.representation)
+        let_others_end()
         if plan is not None:
             selection = select_rows(prepared, store, examples, plan, made_by, folder, own)
         if last == "export" and selection is not None:
@@ -179,58 +182,13 @@ def warm_up(prepared: Prepared, store: Store, filtered: Filtered, folder: RunFol
         rows = draw_rows(store.warmup, pool.keys, config.warmup.fraction, config.warmup.seed)
         sample = pool.token_rows(rows)
         try:
-            return train_warmup(model, sample, store.warmup, config.warmup, config.execution, progress, folder.notice)
+            return train_warmup(
+                *(model, sample, store.warmup, config.warmup, config.execution, progress, folder.notice),
+                base=prepared.model.config,
+            )
         except ModelError:
             remove(store.warmup)  # nothing in it serves: other settings may be tried on the same store
             raise
-
-
-def extract_gradients(
-    prepared: Prepared, store: Store, examples: Examples, checkpoints: Sequence[Checkpoint], folder: RunFolder
-) -> None:
-    """Store the gradient rows of every pool and target example that the store does not hold yet."""
-    config = prepared.config
-
-    def work_here() -> WorkOf:
-        for checkpoint in checkpoints:
-            checkpoint.check()
-        extractor = load_extractor(
-            prepared.model,
-            {checkpoint.name: checkpoint.folder for checkpoint in checkpoints},
-            config.gradients.projection,
-            config.execution,
-            folder.notice,
-        )
-        folder.split_batches = extractor.splits
-        return lambda wanted, add: gradient_work(extractor, wanted, add)
-
-    tables = wanted_gradients(config, store, examples, checkpoints)
-    titles = [f"gradients of {wanted.kind}" for wanted in tables]
-    stages = [(title, Stage(title)) for title in titles]
-    make_rows(tables, stages, len(checkpoints), prepared, examples, folder, work_here)
-
-
-def store_rows(
-    maker: Maker,
-    prepared: Prepared,
-    store: Store,
-    examples: Examples,
-    folder: RunFolder,
-    own: Representation | None = None,
-) -> None:
-    """Store the rows of another representation, of every pool and target example that the store does not hold yet.
-
-    Raises FingerprintError where the store holds such rows made otherwise, ModelError where a model cannot be used,
-    ConfigError where the user's `own` function gives no rows.
-    """
-
-    def work_here() -> WorkOf:
-        arrays_of = maker.open()
-        return lambda wanted, add: row_work(arrays_of, wanted, add)
-
-    tables = wanted_rows(maker, store, examples)
-    stages = [(f"{maker.what}s of {wanted.kind}", Stage(f"rows of {wanted.kind}")) for wanted in tables]
-    make_rows(tables, stages, 1, prepared, examples, folder, work_here, own)
 
 
 def select_rows(
@@ -290,7 +248,7 @@ def read_gradients(config: Config, reporter: Reporter | None = None) -> Gradient
         config, examples = prepared.config, tokenize(prepared, store, folder)
         of_targets, of_pool = read_gradient_rows(config, store, examples, finished_warmup(store.warmup) or [])
         return Gradients(
-            of_pool.rows,
+            of_pool.read().units(),
             {name: target_rows(config, rows) for name, rows in of_targets.items()},
             examples.pool.ids,
             {

@@ -5,23 +5,27 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from g2is.config import MatrixWalkConfig
+from g2is.config import MatrixWalkConfig, SelectionConfig
 from g2is.config.targets import TARGET
 from g2is.jobs.custom import BUILT_IN_ONLY
 from g2is.jobs.run_folder import CHOSEN, open_run
 from g2is.jobs.stages import Stage
 from g2is.methods import selector_kind
 from g2is.outputs.tables import nearest_ids, write_tables
-from g2is.progress import Reporter, Silent, counter
+from g2is.progress import Progress, Reporter, Silent, counter
 from g2is.selection.apply import apply_selector
 from g2is.selection.budget import parse_budget
 from g2is.selection.core import CoreKnowledge, core_knowledge
 from g2is.selection.files import check_pair, load_graph, load_matrix
 from g2is.selection.limits import Limits
+from g2is.selection.narrowed import check_enough, num_candidates
+from g2is.selection.nearest import Nearest
 from g2is.selection.problem import TargetRows
 from g2is.selection.record import Picks, Walk
 from g2is.selection.similarity import UnitRows
 from g2is.store.digests import record_digests
+
+_SCREENED_VALUES = 2**23  # compared with the target's at a time
 
 
 @dataclass(frozen=True)
@@ -71,10 +75,12 @@ def walk_matrices(config: MatrixWalkConfig, reporter: Reporter | None = None) ->
     with open_run(config.out, config, reporter or Silent()) as folder:
         folder.counts = {"pool": {"rows": len(pool)}, "target": {"rows": len(target)}}
         with folder.stage("read pool", "rows", Stage.READ_POOL) as progress:
-            rows = UnitRows(pool, progress=counter(len(pool), progress), coarse=kind.coarse)
+            rows, places, zero_rows = _looked_at(pool, target, settings, progress)
         with folder.stage(kind.stage, "rows", Stage(kind.stage)) as progress:
             of_target = {TARGET: TargetRows(budget, rows=target)}
-            selected = apply_selector(len(pool), rows, of_target, settings, Limits(), progress, found.graph)
+            selected = apply_selector(
+                len(pool), rows, of_target, settings, Limits(), progress, found.graph, places=places
+            )
         record = selected.record
         ids = [str(row) for row in range(len(pool))]
         for text in selected.told():
@@ -84,10 +90,32 @@ def walk_matrices(config: MatrixWalkConfig, reporter: Reporter | None = None) ->
         if num_zero_rows and (settings.normalize_targets or not jointly):
             folder.notice(f"{num_zero_rows} target rows are zero and left out")
         numbers = np.arange(len(pool))
-        folder.write_set_aside(numbers, ids, {int(row): "zero gradient" for row in np.flatnonzero(~rows.nodes)})
+        folder.write_set_aside(numbers, ids, {int(row): "zero gradient" for row in zero_rows})
         folder.write_record(record, selected.core)
-        nearest = nearest_ids(record.steps, pool, {TARGET: (target, [str(row) for row in range(len(target))])})
+        nearest = nearest_ids(record.steps, rows, {TARGET: (target, [str(row) for row in range(len(target))])}, places)
         write_tables(config.out, record, ids, numbers, selected.scored, nearest, {})
         record_digests(config.out, CHOSEN)
         folder.write_summary()
     return record
+
+
+def _looked_at(
+    pool: np.ndarray | torch.Tensor, target: np.ndarray, settings: SelectionConfig, progress: Progress
+) -> tuple[UnitRows, np.ndarray | None, np.ndarray]:
+    """The rows that the selector looks at, their places in the pool (None: all), and which rows of it are zero."""
+    num_rows, num = len(pool), num_candidates(settings, len(pool))
+    check_enough(settings, num_rows, {TARGET: parse_budget(settings.budget, num_rows)}, "rows")
+    add = counter(num_rows + (num or 0), progress)
+    coarse = selector_kind(settings.selector).coarse
+    if num is None:
+        rows = UnitRows(pool, progress=add, coarse=coarse)
+        return rows, None, np.flatnonzero(~rows.nodes)
+    nearest = Nearest(num_rows, {TARGET: target})
+    at_once = max(1, _SCREENED_VALUES // pool.shape[1])
+    for low in range(0, num_rows, at_once):
+        high = min(low + at_once, num_rows)
+        block = UnitRows(pool[low:high], what=f"pool gradients, rows from {low} on", quantise=False)
+        nearest.look(slice(low, high), block)
+        add(high - low)
+    places = nearest.rows(num)
+    return UnitRows(pool[places], progress=add, coarse=coarse), places, nearest.zero_rows

@@ -28,7 +28,7 @@ from g2is.jobs.model_identity import identify
 from g2is.jobs.pinned import pin
 from g2is.jobs.work_folder import BAD_ROWS, open_work
 from g2is.model.folder import find_model, resolve_device
-from g2is.model.trainer import check_reporting
+from g2is.model.reporting import check_reporting
 from g2is.outputs.examples import MESSAGES
 from g2is.progress import Reporter, Silent
 from g2is.store.digests import damaged_files, record_digests

@@ -36,7 +36,7 @@ from g2is.examples.how_read import how_read
 from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import make_renderer
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
-from g2is.jobs.made_from import as_selected, digest_of_rows, fingerprints
+from g2is.jobs.made_from import as_selected, as_stored, digest_of_rows, fingerprints
 from g2is.jobs.prepare import prepare
 from g2is.jobs.read_data import plan_for, read_inputs
 from g2is.jobs.stages import OF_REPRESENTING, stage_id
@@ -46,13 +46,13 @@ from g2is.methods import GRADIENT, NONE, RANDOM
 from g2is.model.adapter import load_adapter, target_modules
 from g2is.model.folder import ModelFolder, resolve_device
 from g2is.progress import Reporter
-from g2is.store.digests import damaged_files, record_digests
+from g2is.store.digests import damaged_files, record_digests, record_presence
 from g2is.store.files import read_json, remove, write_json, write_json_lines
 from g2is.store.given import part
 from g2is.store.manifest import stored_forms
 from g2is.training.tune import ADAPTER, TRAINING, damaged_adapter, finished_tuning, tune
 
-_SECONDS = "seconds.json"
+_SECONDS, COSTS = "seconds.json", "costs.json"
 
 
 @dataclass(frozen=True)
@@ -129,12 +129,13 @@ class Trials:
 
     def keep_cost(self, store: Path, representation: str, run: Path) -> float | None:
         """Seconds that the rows of a representation took in `store`, by the run that made them; None if not known."""
-        costs = read_json(store / "costs.json") if (store / "costs.json").exists() else {}
+        costs = read_json(store / COSTS) if (store / COSTS).exists() else {}
         by_stage = seconds_by_stage(run)
         taken = sum(by_stage.get(stage, 0.0) for stage in OF_REPRESENTING)
         if taken > costs.get(representation, 0.0):
             costs[representation] = round(taken, 2)
-            write_json(store / "costs.json", costs)
+            write_json(store / COSTS, costs)
+            record_presence(self.config.out, (store / COSTS).relative_to(self.config.out).as_posix())
         return costs.get(representation, 0.0 if representation == NONE else None)
 
     def _digest(self, positions: np.ndarray, tuning: TuningConfig) -> str:
@@ -170,7 +171,7 @@ class Trials:
         taken = read_json(folder / _SECONDS) if (folder / _SECONDS).exists() else {}
         write_json(folder / _SECONDS, {**taken, target: round(monotonic() - begin, 2)})
         write_answers(folder / f"{target}.parquet", test.table.rows, test.table.ids, evaluation)
-        record_digests(folder, [_SECONDS, f"{target}.parquet"])
+        record_digests(folder, [_SECONDS, f"{target}.parquet", TRAINING])
 
     def _tested(self, folder: Path, target: str, num_steps: int, tuned_for: float) -> Tested:
         seconds = {"tune": tuned_for, "evaluate": part(read_json(folder / _SECONDS), target, float, folder / _SECONDS)}
@@ -206,6 +207,7 @@ def open_trials(config: CompareConfig, reporter: Reporter, own: Own = BUILT_IN_O
         "warmup": config.warmup.model_dump(mode="json", exclude={"seed"}),
         "target_form": config.gradients.target_form,
         "projection": config.gradients.projection.model_dump(mode="json", exclude={"seed"}),
+        **as_stored(config),
         "rows": digest_of_rows(examples.filtered),
         **{
             key: value

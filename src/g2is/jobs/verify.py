@@ -5,8 +5,9 @@ digests.json of their folder, chunks of rows in their shard's marker.
 """
 
 import json
-from collections.abc import Sequence
-from contextlib import suppress
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,19 +22,20 @@ from g2is.errors import G2isError, InputError, StoreError
 from g2is.evaluation.table import read_answers
 from g2is.jobs.compare import compare_methods
 from g2is.jobs.evaluate import ANSWERS, RESULT, evaluate
-from g2is.jobs.findings import Damage, Findings, Mend, remover
+from g2is.jobs.findings import Damage, Findings, Mend, forgetting, remover
 from g2is.jobs.run_folder import CHOSEN, RUN, SUMMARY, run_identity
 from g2is.jobs.select import run
 from g2is.jobs.select_matrices import walk_matrices
 from g2is.jobs.train import train
+from g2is.jobs.trials import COSTS
 from g2is.jobs.verify_store import check_checkpoints, check_store, check_tokens, is_store
 from g2is.jobs.work_folder import BAD_ROWS, MANIFEST
 from g2is.outputs.examples import EXPORTED
 from g2is.outputs.tables import SCORES, SELECTION
 from g2is.progress import Progress, Reporter, Silent
 from g2is.store.check_table import CHANGED
-from g2is.store.digests import DIGESTS, noted_text, record_digests
-from g2is.store.files import read_json, remove, write_text
+from g2is.store.digests import DIGESTS, noted_text
+from g2is.store.files import is_sealed, read_json, write_json, write_text
 from g2is.store.lock import locked
 from g2is.training.tune import ADAPTER, TRAINING, damaged_adapter
 
@@ -53,13 +55,16 @@ _HOLDS = {
 
 @dataclass(frozen=True)
 class Verified:
-    """What was checked of a folder: files and bytes, what is damaged, and files that nothing vouches for."""
+    """What was checked of a folder: files and bytes, what is damaged, files that nothing vouches for, and what a
+    stop left unfinished, which the same command takes away.
+    """
 
     folder: Path
     num_files: int
     num_bytes: int
     damages: Sequence[Damage]
     unknown: Sequence[Path]
+    unfinished: Sequence[Path] = ()
 
 
 def verify(path: Path, reporter: Reporter | None = None) -> Verified:
@@ -74,17 +79,16 @@ def verify(path: Path, reporter: Reporter | None = None) -> Verified:
             f" {'another folder' if path.is_dir() else 'no folder'}; check the path (of a store in object storage,"
             " verify a copy on a disk)"
         )
-    with reporter.stage("verify", "bytes") as progress:
-        if is_store(path):
-            with locked(path, "store"):
-                findings = _findings(path, progress)
-                check_store(path, findings)
-        else:
-            with locked(path, "folder"):
-                findings = _findings(path, progress)
-                _check_work(path, findings)
-                _say_what_is_not_checked(path, reporter)
-    return Verified(path, len(findings.checked), findings.num_bytes, findings.damages, findings.unknown())
+    check, what = (check_store, "store") if is_store(path) else (_check_work, "folder")
+    # one that cannot be written to has no lock of its own: what counts in it does not change
+    held = locked(path, what) if os.access(path, os.W_OK) else nullcontext()
+    with reporter.stage("verify", "bytes") as progress, held:
+        findings = _findings(path, progress)
+        check(path, findings)
+    _say_what_is_not_checked(path, reporter)
+    return Verified(
+        path, len(findings.checked), findings.num_bytes, findings.damages, findings.unknown(), findings.unfinished
+    )
 
 
 def _say_what_is_not_checked(path: Path, reporter: Reporter) -> None:
@@ -156,7 +160,7 @@ def _check_work(path: Path, findings: Findings) -> None:
         config = None
         findings.add(path / SETTINGS, CHANGED, _HOLDS[SETTINGS], mend=_mend(path, SETTINGS))
     _check_noted(path, findings)
-    findings.sealed(path / MANIFEST, _HOLDS[MANIFEST], remover(path / MANIFEST))
+    findings.sealed(path / MANIFEST, _HOLDS[MANIFEST], _mend(path, MANIFEST))
     findings.sealed(path / RESULT, _HOLDS[RESULT], _mend(path, RESULT))
     findings.sealed(path / "tasks.json", "results of tasks", remover(path / "tasks.json"))
     check_tokens(path / "examples", findings)
@@ -167,13 +171,15 @@ def _check_work(path: Path, findings: Findings) -> None:
             _check_readable(answers, findings)
     for cell in sorted((path / "cells").rglob("*.json")):
         _check_cell(cell, path, findings)
-    for settings in sorted((path / "selections").rglob(SETTINGS)):
-        _check_noted(settings.parent, findings, remover(settings.parent))  # its cell is there, or makes it anew
-    for store in sorted((path / "store").glob("seed-*")):
-        check_store(store, findings)
-    store_of_run = _store_of(path, config) if isinstance(config, Config) else None
-    if isinstance(store_of_run, Path):
-        check_store(store_of_run, findings)
+    folders = {file.parent for name in (SETTINGS, DIGESTS) for file in (path / "selections").rglob(name)}
+    for folder in sorted(folders):
+        _check_noted(folder, findings, remover(folder))  # its cell is there, or makes it anew
+    stores: list[Path | str] = [*sorted((path / "store").glob("seed-*"))]
+    if isinstance(config, Config):
+        stores.append(_store_of(path, config))
+    for store in stores:
+        if isinstance(store, Path):
+            check_store(store, findings)
 
 
 def _store_of(path: Path, config: Config) -> Path | str:
@@ -187,10 +193,15 @@ def _check_noted(folder: Path, findings: Findings, mend: Mend | None = None) -> 
     summary, what = folder / SUMMARY, "counts and times"
     is_sound = findings.sealed(summary, what, mend or remover(summary))
     with suppress(G2isError):  # settings that cannot be read: said already
-        if is_sound and read_json(summary).get(RUN, of := run_identity(folder / SETTINGS)) != of:
+        if is_sound and not _is_of(read_json(summary), run_identity(folder / SETTINGS)):
             findings.add(summary, "that of another run", what, mend=mend or remover(summary))
     if (folder / SELECTION).exists() and not summary.exists():
         findings.add(summary, "gone", what, mend=mend or remover(summary))
+
+
+def _is_of(summary: Mapping[str, Any], run: str) -> bool:
+    """Whether a summary is of this run; older ones do not say whose they are."""
+    return "sittings" in summary and summary.get(RUN, run) == run
 
 
 def _check_tuned(folder: Path, findings: Findings) -> None:
@@ -198,7 +209,7 @@ def _check_tuned(folder: Path, findings: Findings) -> None:
     if not any((folder / name).exists() for name in (TRAINING, ADAPTER, "trainer")) and folder.parent.name != "tuned":
         return
     again = remover(folder / ADAPTER, folder / TRAINING)
-    if folder.parent.name == "tuned" and any(folder.glob("*.parquet")):
+    if folder.parent.name == "tuned" and ((folder / DIGESTS).exists() or any(folder.glob("*.parquet"))):
         findings.noted(folder, _holds, partial(_forget, folder))
     check_checkpoints(folder / "trainer", "a stopped training", findings)
     is_whole = findings.sealed(folder / TRAINING, "how the training went", again)
@@ -216,14 +227,7 @@ def _check_tuned(folder: Path, findings: Findings) -> None:
 
 def _forget(folder: Path, name: str) -> Mend:
     """What clears away `name` of a comparison's tuning: a cell that asks for it makes it again."""
-    if name == DIGESTS:  # nothing it noted is vouched for
-        return remover(folder)
-
-    def mend() -> None:
-        remove(folder / name)
-        record_digests(folder, [name])
-
-    return mend
+    return remover(folder) if name == DIGESTS else forgetting(folder, name)  # notes that are gone vouch for nothing
 
 
 def _check_readable(answers: Path, findings: Findings) -> None:
@@ -239,7 +243,8 @@ def _check_cell(cell: Path, out: Path, findings: Findings) -> None:
     findings.read(cell)
     try:
         found = read_cell(cell)
-        if "digest" in json.loads(cell.read_text()) and cell.read_text() != as_text(found):
+        text = as_text(found, cell.name)
+        if json.loads(cell.read_text()).get("digest") == json.loads(text)["digest"] and cell.read_text() != text:
             raise StoreError(CHANGED)
         if found.key.place(out / "cells").with_suffix(".json") != cell:
             findings.add(cell, f"another cell, {found.key}", "a cell", mend=remover(cell))
@@ -258,6 +263,13 @@ def _mend(folder: Path, name: str) -> Mend | None:
         return None if text is None else partial(write_text, folder / SETTINGS, text)
     if name == DIGESTS:  # nothing it noted is vouched for
         return remover(folder / DIGESTS, *(folder / of for of in (*CHOSEN, ANSWERS, RESULT)))
+    if name == MANIFEST and (folder / ANSWERS).exists():  # of an evaluation, whose result has it too
+        kept = read_json(folder / RESULT).get("made_from") if is_sealed(folder / RESULT) else None
+        if kept is not None:
+            return partial(write_json, folder / MANIFEST, kept)
+        return remover(folder / MANIFEST, folder / ANSWERS, folder / RESULT)
+    if Path(name).name == COSTS:
+        return forgetting(folder, name)  # times that nobody can tell again
     if name == ANSWERS:
         return remover(folder / ANSWERS, folder / RESULT)
     return remover(folder / name)

@@ -9,20 +9,30 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from g2is.jobs.findings import Findings, Mend, is_sealed, remover
+from g2is.jobs.findings import Findings, Mend, forgetting, remover
 from g2is.model.checkpoints import NOT_COMPLETE, problem_of
+from g2is.store.arrays import arrays_below
 from g2is.store.check_table import CHANGED, check_table, fingerprints_of
-from g2is.store.digests import DIGESTS, digest_of
-from g2is.store.files import read_json, write_bytes
+from g2is.store.digests import DIGESTS, digest_of, record_digests
+from g2is.store.files import is_sealed, read_json, write_json
 from g2is.store.fingerprint import digest
-from g2is.store.manifest import GRADIENTS, MANIFEST, MANIFEST_COPY, TARGET_SHARD_ROWS
+from g2is.store.given import inside
+from g2is.store.manifest import (
+    GRADIENTS,
+    MANIFEST,
+    MANIFEST_COPY,
+    Kind,
+    made_with_adapters,
+    shard_rows_of,
+)
 from g2is.store.markers import markers_in
 from g2is.store.moments import adapter_digest
+from g2is.warmup.imported import NAME as IMPORTED
 from g2is.warmup.train import SAMPLE
 
 _COMPLETE, _COSTS = "complete.json", "costs.json"
-_KINDS = ("pool", "target")
-_PAGES = "a tokenised file"
+_KINDS: tuple[Kind, ...] = ("pool", "target")
+_PAGES, _ROWS = "a tokenised file", "which rows the warm-up is trained on"
 
 
 def is_store(path: Path) -> bool:
@@ -42,6 +52,11 @@ class _Store:
     def __init__(self, path: Path, findings: Findings) -> None:
         self.path, self.findings = path, findings
 
+    @property
+    def _has_notes(self) -> bool:
+        """Whether a version made the store that notes what files hold."""
+        return (self.path / "examples" / DIGESTS).exists()
+
     def check(self) -> None:
         path, findings = self.path, self.findings
         check_tokens(path / "examples", findings)
@@ -57,7 +72,8 @@ class _Store:
         findings = self.findings
         check_checkpoints(folder / "trainer", "a stopped warm-up", findings)
         sample, complete = folder / SAMPLE, folder / _COMPLETE
-        findings.sealed(sample, "which rows the warm-up is trained on", remover(sample))
+        if findings.sealed(sample, _ROWS, remover(sample)) and "keys" not in read_json(sample):
+            findings.add(sample, CHANGED, _ROWS, mend=remover(sample))
         again = remover(*folder.glob("epoch-*"), complete, folder / "trainer")
         for epoch in sorted(folder.glob("epoch-*")):
             if (epoch / DIGESTS).exists():
@@ -67,21 +83,38 @@ class _Store:
         if not findings.sealed(complete, "which adapters the warm-up kept", remover(complete)):
             return None
         record = read_json(complete)
+        entries = record.get("checkpoints")
+        if not isinstance(entries, list) or not all(
+            isinstance(of, dict) and {"name", "digest"} <= of.keys() for of in entries
+        ):
+            findings.add(complete, CHANGED, "which adapters the warm-up kept", mend=remover(complete))
+            return None
         if "sample_digest" in record and not (sample.is_file() and digest_of(sample) == record["sample_digest"]):
             findings.add(sample, CHANGED if sample.is_file() else "gone", "the warm-up's rows", mend=remover(sample))
-        for kept in record["checkpoints"]:
-            adapter = folder / kept["name"]
-            if adapter_digest(adapter) == kept["digest"]:
-                for file in adapter.iterdir():
-                    findings.read(file)
-            elif not any(adapter in damage.path.parents for damage in findings.damages):
+        fit = [self._check_adapter(folder, inside(folder, of["name"], str(complete)), of["digest"]) for of in entries]
+        return [of["digest"] for of in entries] if all(fit) else None
+
+    def _check_adapter(self, folder: Path, adapter: Path, expected: str) -> bool:
+        """Whether an adapter of the warm-up in `folder` is the one that its record names; says which is wrong."""
+        findings, complete = self.findings, folder / _COMPLETE
+        for file in adapter.glob("*"):
+            findings.read(file)
+        if adapter_digest(adapter) == expected:
+            notes = adapter / DIGESTS
+            if self._has_notes and adapter.name != IMPORTED and not notes.exists():
+                names = sorted(file.name for file in adapter.iterdir())
                 findings.add(
-                    adapter,
-                    "not the adapter and moments that were kept",
-                    "the warm-up's",
-                    mend=remover(adapter, complete),
+                    notes, "gone", "what the adapter's files held", mend=partial(record_digests, adapter, names)
                 )
-        return [kept["digest"] for kept in record["checkpoints"]]
+            return True
+        if findings.has_damage_in(adapter):
+            return False
+        if (adapter / DIGESTS).exists():
+            findings.add(complete, "other adapters than lie beside it", "what was kept", mend=remover(complete))
+        else:
+            anew = remover(adapter, complete)
+            findings.add(adapter, "not the adapter and moments that were kept", "the warm-up's", mend=anew)
+        return False
 
     def _check_rows(self, of_manifest: Path, folder: Path, adapters: list[str] | None) -> None:
         """Check the tables in `folder`, whose manifest lies in `of_manifest`; of gradients made with `adapters`."""
@@ -89,7 +122,7 @@ class _Store:
         manifest = self._manifest(of_manifest, [name for names in under.values() for name in names], adapters)
         for kind in _KINDS:
             table = folder / kind
-            if not markers_in(table):
+            if not table.is_dir() or not (markers_in(table) or arrays_below(table)):
                 continue
             if manifest is None:
                 self.findings.add(
@@ -97,15 +130,15 @@ class _Store:
                 )
                 continue
             expected = _expected(manifest, adapters) if adapters is not None else None
-            told = next(iter(under[kind]), "") if expected is None or expected not in under[kind] else expected
-            if adapters is not None and under[kind] and expected not in under[kind]:
+            agrees = any(expected in names for names in under.values())
+            told = expected if expected is not None and (agrees or not under[kind]) else next(iter(under[kind]), "")
+            if expected is not None and under[kind] and not agrees:
                 self.findings.add(
                     table / "markers",
                     f"rows made under {told}, while manifest and warm-up say {expected}",
                     "all rows of the table",
                 )
-            shard_rows = int(manifest["shard_rows"])
-            most = shard_rows if kind == "pool" else min(shard_rows, TARGET_SHARD_ROWS)
+            most = shard_rows_of(kind, int(manifest["shard_rows"]))
             for flaw in check_table(table, told, most, self.findings.read):
                 ids = () if flaw.keys is None else self._ids_of(flaw.keys)
                 shard = "" if flaw.shard is None else f"shard {flaw.shard} of the {kind}'s rows"
@@ -115,6 +148,7 @@ class _Store:
         """The manifest of `folder`, or its copy where that alone is sound and fits the rows; says what is not."""
         places, what = [folder / name for name in (MANIFEST, MANIFEST_COPY)], "what rows are made under"
         sound = {place: read_json(place) for place in places if place.is_file() and is_sealed(place)}
+        sound = {place: of for place, of in sound.items() if isinstance(of.get("shard_rows"), int)}
         fitting = [
             place for place, of in sound.items() if not under or adapters is None or _expected(of, adapters) in under
         ]
@@ -123,10 +157,10 @@ class _Store:
             self.findings.read(place)
             if right is None and place.exists():
                 self.findings.add(place, f"{CHANGED}, and there is no sound copy", what)
-            elif right is not None and not (place.exists() and place.read_bytes() == right.read_bytes()):
-                if place.name == MANIFEST_COPY and not place.exists():
-                    continue  # an older version made none
-                mend = partial(write_bytes, place, right.read_bytes())
+            elif right is not None and sound.get(place) != sound[right]:
+                if not place.exists() and not self._has_notes:
+                    continue  # an older version made no copy
+                mend = partial(write_json, place, sound[right])
                 self.findings.add(place, CHANGED if place.exists() else "gone", what, mend=mend)
         return None if right is None else sound[right]
 
@@ -151,7 +185,10 @@ def check_checkpoints(folder: Path, holds: str, findings: Findings) -> None:
     for checkpoint in sorted(folder.glob("checkpoint-*")):
         for file in (file for file in checkpoint.rglob("*") if file.is_file()):
             findings.read(file)
-        if (problem := problem_of(checkpoint)) and problem != NOT_COMPLETE:
+        problem = problem_of(checkpoint)
+        if problem == NOT_COMPLETE:
+            findings.unfinished.append(checkpoint)
+        elif problem:
             findings.add(checkpoint, problem, holds, mend=remover(checkpoint))
 
 
@@ -163,9 +200,8 @@ def check_tokens(folder: Path, findings: Findings) -> None:
     def without(name: str) -> Mend:
         if name == DIGESTS:  # nothing it noted is vouched for
             return remover(folder)
-        bad_rows = f"{Path(name).name.removesuffix('.parquet').removesuffix('.bad_rows.jsonl')}.bad_rows.jsonl"
-        whole = folder / bad_rows.replace(".bad_rows.jsonl", ".parquet")
-        return remover(folder / name, whole, folder / bad_rows)
+        table = name.removesuffix(".parquet").removesuffix(".bad_rows.jsonl")
+        return forgetting(folder, name, f"{table}.parquet", f"{table}.bad_rows.jsonl")
 
     findings.noted(folder, lambda name: _rows_of(folder / name), without)
     for file in sorted(folder.glob("*.parquet")):
@@ -192,9 +228,7 @@ def _rows_of(file: Path) -> str:
 
 
 def _expected(manifest: dict[str, Any], adapters: list[str] | None) -> str:
-    made_with = dict(manifest.get("fingerprint") or {})
-    made_with |= {f"adapter.{i}": name for i, name in enumerate(adapters or ())}
-    return digest(made_with)
+    return digest(made_with_adapters(manifest.get("fingerprint") or {}, adapters or ()))
 
 
 def _holding(shard: str, num_rows: int) -> str:

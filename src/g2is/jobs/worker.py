@@ -33,11 +33,17 @@ from g2is.jobs.representation import maker_of, row_work, wanted_rows
 from g2is.methods import OWN
 from g2is.progress import Silent
 from g2is.representations.own import Representation
+from g2is.store.elsewhere import name_of, place_of
 from g2is.store.manifest import GRADIENTS, Kind, join_store
 from g2is.store.reach import join
 from g2is.warmup.train import Checkpoint, finished_warmup
 
 WorkOf = Callable[[WantedRows, Callable[[int], None]], Work]  # of a table, and who is told of tokens done
+
+
+def as_settings(config: Config) -> str:
+    """The settings of a command that has reached its store, for `open_worker` in any process that can reach it."""
+    return config.model_copy(update={"store": place_of(config.store_folder)}).model_dump_json()
 
 
 def open_worker(
@@ -51,19 +57,27 @@ def open_worker(
     """
     torch.set_num_threads(threads)
     config: Config = parse(Config, json.loads(config_json), "the settings of a worker")
-    kind = _only_device(device)
+    kind = only_device(device)
     execution, store = config.execution.model_copy(update={"device": kind}), join(config.store)
     config = config.model_copy(update={"execution": execution, "store": store})
     prepared = prepare(config, Silent())  # whose notices the command itself has passed on
-    with TemporaryDirectory(prefix="g2is-") as nothing:  # tokens are in the store: who made the plan has seen to it
-        examples = read_inputs(prepared, Path(nothing), Silent(), config.store_folder / "examples")
-        if made_anew := sorted(path.name for path in Path(nothing).iterdir()):
-            raise StoreError(
-                f"{config.store_folder / 'examples'}: expected the tokens of pool and targets, as the command made"
-                f" them, found others wanted here ({made_anew[0]}). Give all processes the same files and versions of"
-                " packages"
-            )
+    examples = read_as_planned(prepared)
+    if examples is None:
+        raise StoreError(
+            f"{name_of(store / 'examples')}: expected the tokens of pool and targets, as the command made them, found"
+            " none of what this process reads. Give all processes the same files and versions of packages"
+        )
     return TableWorker(prepared, examples, notice, own)
+
+
+def read_as_planned(prepared: Prepared) -> Examples | None:
+    """Pool and targets by the tokens that who planned has left in the store; None where some are not there.
+
+    Raises as `read_inputs`. Nothing is written to the store.
+    """
+    with TemporaryDirectory(prefix="g2is-") as nothing:
+        examples = read_inputs(prepared, Path(nothing), Silent(), prepared.config.store_folder / "examples")
+        return None if any(Path(nothing).iterdir()) else examples
 
 
 class TableWorker:
@@ -146,7 +160,7 @@ class _Notices(Silent):
         self._pass_on(text)
 
 
-def _only_device(device: str) -> str:
+def only_device(device: str) -> str:
     """The kind of a device, which is then the only visible one if it has a number."""
     kind, colon, number = device.partition(":")
     if colon:

@@ -6,11 +6,12 @@ from pathlib import Path
 import peft
 import torch
 from peft import PeftModel
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
 from g2is.config import LoraConfig
-from g2is.errors import ModelError, first_line, may_not_be_read, pass_on_too_little_memory
+from g2is.errors import ModelError, StoreError, first_line, may_not_be_read, pass_on_too_little_memory
 from g2is.model.folder import ModelFolder
 from g2is.model.layers import linear_layers, read_by_weight, token_mixing, without_text
 from g2is.model.parameters import canonical_name, trainable_parameters
@@ -188,12 +189,19 @@ def adapted_layers(adapter: Path) -> list[str]:
 
 
 def saved_parameters(adapter: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a saved adapter by canonical parameter name. Raises StoreError if they may not be read."""
+    """The tensors of a saved adapter by canonical parameter name. Raises StoreError if they cannot be read."""
     try:
         (adapter / _WEIGHTS).open("rb").close()  # safetensors would call it a file that is not there
     except PermissionError:
         raise may_not_be_read(adapter / _WEIGHTS) from None
-    return {canonical_name(name): tensor for name, tensor in load_file(adapter / _WEIGHTS).items()}
+    try:
+        return {canonical_name(name): tensor for name, tensor in load_file(adapter / _WEIGHTS).items()}
+    except SafetensorError as error:
+        pass_on_too_little_memory(error)
+        raise StoreError(
+            f"{adapter / _WEIGHTS}: expected the weights of an adapter, found a damaged file ({first_line(error)}). Put"
+            " a whole copy back"
+        ) from None
 
 
 def _other_shape(saved: Mapping[str, torch.Tensor], whole: Mapping[str, tuple[int, ...]]) -> str:

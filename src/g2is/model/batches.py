@@ -27,6 +27,12 @@ class Batch:
     labels: torch.Tensor
 
 
+def nothing_learned(row: Row) -> Row:
+    """The first token of a row, of which nothing is learned: what stands in where a batch must not be empty."""
+    ids, learned = row
+    return ids[:1], learned[:1] & False
+
+
 def plan_batches(lengths: np.ndarray, batch_tokens: int) -> list[np.ndarray]:
     """Cut rows, sorted by length, into batches of at most `batch_tokens` padded tokens.
 

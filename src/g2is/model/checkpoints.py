@@ -1,8 +1,8 @@
 """The Trainer's checkpoints: which of them a stopped training may go on from.
 
 The Trainer writes them in place. One counts only with the file `complete` in it, which is written last and holds the
-digest of every other file, and that of the rows that are trained on. The one before is kept until the next is complete,
-and longer: where the last is damaged, a training goes on from that one.
+digest of every other file, that of the rows that are trained on, and the number of processes that train. The one before
+is kept until the next is complete, and longer: where the last is damaged, a training goes on from that one.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from g2is.store.files import fsync, read_json, remove, write_json
 COMPLETE = "complete"
 NOT_COMPLETE = "not complete"
 _PREFIX = "checkpoint-"
-_ROWS = "rows"  # no file of a checkpoint is called so
+_ROWS, _PROCESSES = "rows", "processes"  # no file of a checkpoint is called so
 
 
 def digest_of_rows(rows: Sequence[Row]) -> str:
@@ -33,13 +33,19 @@ def digest_of_rows(rows: Sequence[Row]) -> str:
     return total.hexdigest()
 
 
-def seal(checkpoint: Path, rows_digest: str) -> None:
+def seal(checkpoint: Path, rows_digest: str, num_processes: int = 1) -> None:
     """Make the checkpoint durable, and mark it as complete with the digests of its files and of its training's rows."""
     fsync(checkpoint)
     keep(checkpoint, checkpoint)
-    write_json(checkpoint / COMPLETE, {_ROWS: rows_digest, **_digests(checkpoint)})
+    of_training = {_ROWS: rows_digest, _PROCESSES: num_processes}
+    write_json(checkpoint / COMPLETE, {**of_training, **_digests(checkpoint)})
     if (of := elsewhere(checkpoint)) is not None:
         of.forget_gone(checkpoint.parent)  # the Trainer removes older ones by itself
+
+
+def processes_of(checkpoint: Path) -> int:
+    """How many processes wrote a sound checkpoint together; older ones do not say it, and are of one."""
+    return int(read_json(checkpoint / COMPLETE).get(_PROCESSES, 1))
 
 
 def keep_sound(folder: Path, rows_digest: str, notice: Callable[[str], None]) -> Path | None:
@@ -76,7 +82,8 @@ def problem_of(checkpoint: Path, rows_digest: str | None = None) -> str | None:
     with suppress(StoreError, OSError):
         written, found = read_json(checkpoint / COMPLETE), _digests(checkpoint)
         rows = written.pop(_ROWS, None)
-        if written == found:
+        num_processes = written.pop(_PROCESSES, 1)
+        if written == found and isinstance(num_processes, int):
             same = rows is None or rows_digest in (None, rows)  # older ones do not say it
             return None if same else "expected a checkpoint of a training on these rows, found one on others"
         changed = sorted(name for name in written.keys() | found.keys() if written.get(name) != found.get(name))

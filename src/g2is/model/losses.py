@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from peft import PeftModel
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from g2is.model.batches import IGNORED_LABEL, Batch
 
@@ -25,7 +26,8 @@ def token_losses(model: nn.Module, batch: Batch) -> torch.Tensor:
     """
     targets = batch.labels[:, 1:]
     positions = (targets != IGNORED_LABEL).any(0).nonzero()[:, 0]
-    takes = forward_parameters(model.get_base_model() if isinstance(model, PeftModel) else model)
+    inner = model.module if isinstance(model, DistributedDataParallel) else model
+    takes = forward_parameters(inner.get_base_model() if isinstance(inner, PeftModel) else inner)
     arguments: dict[str, Any] = {
         "input_ids": batch.input_ids,
         "attention_mask": batch.attention_mask,

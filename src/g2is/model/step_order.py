@@ -31,3 +31,34 @@ class StepOrder(Sampler[int]):
         shuffled = np.random.default_rng([self._seed, self._epoch]).permutation(len(self._lengths))
         step = np.arange(len(shuffled)) // self._step_rows
         return iter(shuffled[np.lexsort((-self._lengths[shuffled], step))].tolist())
+
+
+class ShareOfSteps(Sampler[list[int]]):
+    """The batches of process `rank` of `count` that train together: of each step of `sampler` every `count`-th row.
+
+    So each has rows of like lengths, and all together have the step's rows, each once. Every process takes as many
+    batches of a step as the others, for they wait for each other at its end: one that has no row left takes the row
+    `filler`, of which nothing is learned.
+    """
+
+    def __init__(self, sampler: StepOrder, step_rows: int, batch_rows: int, rank: int, count: int, filler: int) -> None:
+        self.sampler = sampler  # by this name accelerate finds it, and tells it the epoch
+        self._step_rows, self._batch_rows = step_rows, batch_rows
+        self._rank, self._count = rank, count
+        self._filler = filler
+
+    def __len__(self) -> int:
+        steps, rest = divmod(len(self.sampler), self._step_rows)
+        return steps * self._num_batches(self._step_rows) + self._num_batches(rest)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = list(self.sampler)
+        for start in range(0, len(order), self._step_rows):
+            step = order[start : start + self._step_rows]
+            mine = step[self._rank :: self._count]
+            for batch in range(self._num_batches(len(step))):
+                yield mine[batch * self._batch_rows : (batch + 1) * self._batch_rows] or [self._filler]
+
+    def _num_batches(self, num_rows: int) -> int:
+        most = -(-num_rows // self._count)  # rows of the process that has most
+        return -(-most // self._batch_rows)

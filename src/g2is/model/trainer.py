@@ -1,30 +1,44 @@
 """The stock Trainer, as warm-up and tuning use it: quiet, and resumable after a kill at any moment."""
 
-import importlib.util
-import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
-from typing import Any, Literal
+from typing import Any
 
 import torch
+from accelerate.data_loader import prepare_data_loader
 from peft import PeftModel
-from torch import nn
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from torch import distributed, nn
+from torch.utils.data import DataLoader
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
 
-from g2is.config import ExecutionConfig, TuningConfig, WarmupConfig
-from g2is.errors import ConfigError, G2isError, ModelError, TooLittleMemoryError, first_line, tells_of_memory
-from g2is.model.batches import Batch, Row, pad_batch
-from g2is.model.checkpoints import digest_of_rows, keep_sound, seal
+from g2is.config import ExecutionConfig, ModelConfig, TuningConfig, WarmupConfig
+from g2is.errors import (
+    G2isError,
+    ModelError,
+    StoreError,
+    TooLittleMemoryError,
+    first_line,
+    tells_of_memory,
+)
+from g2is.machine.ranks import num_processes
+from g2is.model.batches import Batch, Row, nothing_learned, pad_batch
+from g2is.model.checkpoints import digest_of_rows, keep_sound, processes_of, seal
 from g2is.model.losses import token_losses
 from g2is.model.parameters import trainable_parameters, without_gradient
-from g2is.model.step_order import StepOrder
+from g2is.model.reporting import check_reporting, logging_below
+from g2is.model.step_order import ShareOfSteps, StepOrder
+from g2is.model.together import Schedule, Training, led
 from g2is.progress import Progress
 from g2is.store.files import plain_json, read_json, write_text
-
-_LOG_FOLDERS = ("TENSORBOARD_LOGGING_DIR", "WANDB_DIR")
 
 
 def train_adapter(
@@ -32,47 +46,69 @@ def train_adapter(
     rows: Sequence[Row],
     folder: Path,
     config: WarmupConfig | TuningConfig,
-    schedule: Literal["linear", "cosine", "constant_with_warmup"],
+    schedule: Schedule,
     execution: ExecutionConfig,
     progress: Progress,
     *callbacks: TrainerCallback,
     notice: Callable[[str], None],
+    base: ModelConfig | None = None,
 ) -> TrainerState:
     """Train the adapter of `model` on `rows`, from the last sound checkpoint in `folder` if there is one.
 
-    `notice` is told of checkpoints that are damaged.
+    `notice` is told of checkpoints that are damaged. Of several processes (`machine/ranks.py`) the others are handed
+    the same training, and find the model that `base` names; this one alone keeps anything.
 
-    Batch order, dropout and optimizer come out bit for bit as in an undisturbed run on the same machine, threads and
-    versions. Raises ModelError if the loss does not reach a trainable parameter, the training diverges, or a step does
-    not fit in memory; TooLittleMemoryError if that step comes after a complete checkpoint; ConfigError as
-    `check_reporting`.
+    Batch order, dropout and optimizer come out bit for bit as in an undisturbed run on the same machine, threads,
+    versions and number of processes. Raises ModelError if the loss does not reach a trainable parameter, the training
+    diverges, or a step does not fit in memory; TooLittleMemoryError if that step comes after a complete checkpoint;
+    WorkerError if another process is gone; ConfigError as `check_reporting`.
     """
-    rows_digest = digest_of_rows(rows)
-    resume_from = keep_sound(folder, rows_digest, notice)
+    resume_from = keep_sound(folder, digest_of_rows(rows), notice)
     check_reporting(execution)
-    with _logging_below(folder.parent / "logs", execution.report_to):
-        trainer = _SortedSteps(
-            model=model,
-            args=_arguments(folder, config, schedule, execution, next(model.parameters()), len(rows)),
-            train_dataset=list(rows),
-            data_collator=_collate,
-            callbacks=[_Watch(trainable_parameters(model), rows_digest, progress), *callbacks],
+    if resume_from is not None and (before := processes_of(resume_from)) != (now := num_processes()):
+        notice(
+            f"{resume_from}: written by {before} processes, and {now} go on: the same rows in the same steps, but sums"
+            " are rounded otherwise and dropout draws anew, so the adapter is not bit for bit that of either number"
         )
-        trainer.remove_callback(PrinterCallback)  # progress is ours to report
-        trainer.model_accepts_loss_kwargs = True  # else the step's tokens are not counted for every model
-        try:
-            trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
-        except Exception as error:
-            if not tells_of_memory(error):
-                raise
-            raise _too_little_memory(folder, config, trainer.args.train_batch_size, rows, error) from None
+    training = Training(base, rows, folder, config, schedule, execution, resume_from)
+    try:
+        with (
+            logging_below(folder.parent / "logs", execution.report_to),
+            led(training, next(model.parameters()).device),
+        ):
+            return take_steps(training, model, progress, *callbacks)
+    except Exception as error:
+        if not tells_of_memory(error):
+            raise
+        raise _too_little_memory(folder, config, rows, error) from None
+
+
+def take_steps(training: Training, model: PeftModel, progress: Progress, *callbacks: TrainerCallback) -> TrainerState:
+    """Do the optimizer steps of `training`; of several processes, this one's share of each."""
+    rows, config = training.rows, training.config
+    trainer = _SortedSteps(
+        config.batch_size,
+        model=model,
+        args=_arguments(
+            training.folder, config, training.schedule, training.execution, next(model.parameters()), len(rows)
+        ),
+        train_dataset=list(rows),
+        data_collator=_collate,
+        callbacks=[_Watch(trainable_parameters(model), digest_of_rows(rows), progress), *callbacks],
+    )
+    trainer.remove_callback(PrinterCallback)  # progress is ours to report
+    trainer.model_accepts_loss_kwargs = True  # else the step's tokens are not counted for every model
+    if trainer.args.process_index:
+        set_seed(config.seed + trainer.args.process_index)  # else dropout is the same in every process
+    trainer.train(resume_from_checkpoint=None if training.resume_from is None else str(training.resume_from))
     trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # else it goes on in mixed precision
     return trainer.state
 
 
 def _too_little_memory(
-    folder: Path, config: WarmupConfig | TuningConfig, device_batch: int, rows: Sequence[Row], error: Exception
+    folder: Path, config: WarmupConfig | TuningConfig, rows: Sequence[Row], error: Exception
 ) -> G2isError:
+    device_batch, _ = _batches_of_step(config, num_processes())
     section, flag = ("warmup", "--store") if isinstance(config, WarmupConfig) else ("tuning", "--out")
     longest = max(len(ids) for ids, _ in rows)
     found = (
@@ -85,35 +121,6 @@ def _too_little_memory(
         f"{found}. {checkpoint} is kept: where there is more memory, the same command goes on from it. Or lower"
         f" {lower}, with another {flag} ({first_line(error)})"
     )
-
-
-def check_reporting(execution: ExecutionConfig) -> None:
-    """Raise ConfigError if a package that the training is to log to is not there."""
-    for package in execution.report_to:
-        if importlib.util.find_spec(package) is None:
-            raise ConfigError(
-                f"execution.report_to: expected the package {package}, found it not installed; pip install {package},"
-                " or leave it out"
-            )
-
-
-@contextmanager
-def _logging_below(folder: Path, packages: Sequence[str]) -> Iterator[None]:
-    """The Trainer's callbacks take the place of their files from the environment, and from nowhere else."""
-    before = {name: os.environ.get(name) for name in _LOG_FOLDERS}
-    if packages:
-        folder.mkdir(parents=True, exist_ok=True)  # wandb goes elsewhere if it is not there
-        os.environ.update(dict.fromkeys(_LOG_FOLDERS, str(folder)))
-    try:
-        yield
-    finally:
-        if "wandb" in packages and (wandb := sys.modules.get("wandb")) is not None:
-            wandb.finish()  # else what it logged is written when the process ends, and the next training joins this run
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def save_adapter(model: PeftModel, folder: Path) -> None:
@@ -138,16 +145,44 @@ class _SortedSteps(Trainer):
 
     loss_is_scaled_for_ga = True
 
+    def __init__(self, step_rows: int, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._step_rows = step_rows
+
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """The stock loss, the mean over all learned tokens of the optimizer step, without logits for other tokens."""
-        return token_losses(model, Batch(**inputs)).sum() / num_items_in_batch
+        # gradients are averaged over processes, each of which has its share of the sum
+        return token_losses(model, Batch(**inputs)).sum() / num_items_in_batch * self.args.world_size
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """The stock loader; of several processes, one that gives this process its share of each step."""
+        if self.args.world_size == 1:
+            return super().get_train_dataloader()
+        rows = list(self.train_dataset)
+        batches = ShareOfSteps(
+            self._get_train_sampler(rows),
+            self._step_rows,
+            self.args.train_batch_size,
+            self.args.process_index,
+            self.args.world_size,
+            filler=len(rows),
+        )
+        loader: Any = DataLoader(
+            [*rows, nothing_learned(rows[0])],  # type: ignore[arg-type]  # a list serves as a dataset
+            batch_sampler=batches,
+            collate_fn=_collate,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        # the Trainer itself would deal whole batches, and rows twice where they do not come out even
+        return prepare_data_loader(
+            loader, self.args.device, num_processes=1, process_index=0, put_on_device=True, rng_types=[]
+        )
 
     def _get_train_sampler(self, train_dataset: Any = None) -> StepOrder:
         rows = self.train_dataset if train_dataset is None else train_dataset
-        step_rows = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return StepOrder([len(ids) for ids, _ in rows], step_rows, self.args.seed)
+        return StepOrder([len(ids) for ids, _ in rows], self._step_rows, self.args.seed)
 
 
 class _Watch(TrainerCallback):
@@ -170,7 +205,11 @@ class _Watch(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        seal(checkpoint, self._rows_digest)
+        if args.world_size > 1:
+            distributed.barrier()  # each has written the state of its random numbers
+            _check_all_wrote(checkpoint, args.world_size)
+        if args.process_index == 0:
+            seal(checkpoint, self._rows_digest, args.world_size)
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -183,6 +222,26 @@ class _Watch(TrainerCallback):
         self._progress(state.global_step, state.max_steps)
 
 
+def _check_all_wrote(checkpoint: Path, num_processes: int) -> None:
+    lacking = [rank for rank in range(num_processes) if not (checkpoint / f"rng_state_{rank}.pth").exists()]
+    if lacking:
+        raise StoreError(
+            f"{checkpoint}: expected a folder that all {num_processes} processes share, found nothing of process"
+            f" {lacking[0]}. Name one on a file system that all machines see"
+        )
+
+
+def _batches_of_step(config: WarmupConfig | TuningConfig, num_processes: int) -> tuple[int, int]:
+    """Rows a forward pass at most, and how many of these a process does in an optimizer step."""
+    if num_processes == 1:  # the largest batch within the limit that divides the step's examples
+        limit = min(config.batch_size, config.device_batch_size)
+        batch = max(size for size in range(1, limit + 1) if config.batch_size % size == 0)
+        return batch, config.batch_size // batch
+    most = -(-config.batch_size // num_processes)  # rows of the process that has most
+    num_batches = -(-most // config.device_batch_size)
+    return -(-most // num_batches), num_batches
+
+
 def _arguments(
     folder: Path,
     config: WarmupConfig | TuningConfig,
@@ -191,15 +250,12 @@ def _arguments(
     weight: torch.Tensor,
     num_rows: int,
 ) -> TrainingArguments:
-    # the largest batch within the limit that divides the optimizer step's examples
-    device_batch = max(
-        size for size in range(1, min(config.batch_size, config.device_batch_size) + 1) if config.batch_size % size == 0
-    )
+    device_batch, num_batches = _batches_of_step(config, num_processes())
     arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=config.epochs,
         per_device_train_batch_size=device_batch,
-        gradient_accumulation_steps=config.batch_size // device_batch,
+        gradient_accumulation_steps=num_batches,
         learning_rate=config.learning_rate,
         lr_scheduler_type=schedule,
         # below 1: a share of all steps. The first of these has a learning rate of 0, so a single step does without
@@ -211,6 +267,7 @@ def _arguments(
         optim="adamw_torch",
         bf16=weight.dtype == torch.bfloat16 or (isinstance(config, TuningConfig) and config.bf16),
         use_cpu=weight.device.type == "cpu",
+        ddp_backend="gloo" if num_processes() > 1 and weight.device.type == "cpu" else None,
         save_strategy="steps",
         save_steps=execution.resume_steps,
         save_total_limit=2,  # the one being written is not complete before the one before it may go

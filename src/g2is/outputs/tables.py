@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 
 from g2is.errors import StoreError, may_not_be_read
 from g2is.selection.record import Picks, Step, Walk
 from g2is.selection.scores import nearest_target
+from g2is.selection.similarity import UnitRows
 from g2is.store.files import write_atomically
 
 SELECTION, SCORES = "selection.parquet", "scores.parquet"
+_AT_ONCE = 1024  # rows compared with the target's at a time
 
 
 def write_tables(
@@ -61,20 +62,25 @@ def _scores(values: Sequence[float] | np.ndarray) -> pa.Array:
 
 def nearest_ids(
     steps: Sequence[Step],
-    pool: np.ndarray | torch.Tensor,
+    pool: UnitRows,
     targets: Mapping[str, tuple[np.ndarray, Sequence[str]]],
+    places: np.ndarray | None = None,
 ) -> list[str | None]:
     """For each step the id of the nearest row of its own target; `targets` are rows (M, k) and their ids, by name.
 
-    None for a zero row, which `official` may take and which is nearest to nothing, and for a row that serves no target.
+    `pool` holds the pool's rows, or those at `places` (n,) ascending. None for a zero row, which `official` may take
+    and which is nearest to nothing, and for a row that serves no target.
     """
     found: list[str | None] = [None] * len(steps)
     for name, (target, target_ids) in targets.items():
-        places = [place for place, step in enumerate(steps) if step.target == name]
-        if places:
-            nearest, _ = nearest_target(pool[[steps[place].row for place in places]], target)
-            for place, row in zip(places, nearest.tolist(), strict=True):
-                found[place] = target_ids[row] if row >= 0 else None
+        ours = [at for at, step in enumerate(steps) if step.target == name]
+        for low in range(0, len(ours), _AT_ONCE):
+            some = ours[low : low + _AT_ONCE]
+            rows = np.array([steps[at].row for at in some], np.intp)
+            rows = rows if places is None else np.searchsorted(places, rows)
+            nearest, _ = nearest_target(pool.over_units(rows, lambda units: units), target)
+            for at, row in zip(some, nearest.tolist(), strict=True):
+                found[at] = target_ids[row] if row >= 0 else None
     return found
 
 

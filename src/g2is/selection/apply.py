@@ -10,6 +10,7 @@ from g2is.errors import SelectionError
 from g2is.methods import selector_kind
 from g2is.progress import Progress
 from g2is.selection.limits import Limits
+from g2is.selection.narrowed import in_pool, limits_among
 from g2is.selection.opposed import Opposed
 from g2is.selection.pick import all_open, pick
 from g2is.selection.problem import Problem, Select, Selected, SelectJointly, Selector, TargetRows
@@ -29,15 +30,24 @@ def apply_selector(
     own: Selector | None = None,
     usable: np.ndarray | None = None,
     keys: np.ndarray | None = None,
+    places: np.ndarray | None = None,
 ) -> Selected:
     """Choose among `num_rows` rows of a pool, (N, k) `rows` if the representation has vectors, for each target.
 
     A target row of zeros is similar to nothing: only a selector that chooses for all targets at once is given it.
 
     `own` is the user's own selector, if `settings` name it. Rows that are not `usable` (N,) bool are not taken; unless
-    it is given, those are zero vectors. `keys` (N, 16) uint8 are the rows' contents, hashed. Raises SelectionError
+    it is given, those are zero vectors. `keys` (N, 16) uint8 are the rows' contents, hashed. Where `places` (n,) are
+    given, ascending, `rows` are those of the pool at these alone: no others are looked at; all else is of all rows.
+
+    Raises SelectionError
     where a target has no core knowledge, the selector needs vectors and there are none, or no row fits the budget.
     """
+    if places is not None:
+        among = limits_among(limits, places, targets)
+        keys = None if keys is None else keys[places]
+        selected = apply_selector(len(places), rows, targets, settings, among, progress, own=own, keys=keys)
+        return in_pool(selected, places, num_rows)
     kind = selector_kind(settings.selector)
     if kind.select_jointly is not None:
         assert rows is not None

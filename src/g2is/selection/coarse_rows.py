@@ -15,6 +15,32 @@ _COPIED_VALUES = 2**24  # copied to a GPU at a time
 _GROUP = 128  # neighbouring coordinates that share a scale in the 8-bit copy
 
 
+STORED = (torch.int8, torch.uint8)  # beside floats: multiples of unit vectors; signs, a bit each, the first the highest
+
+
+def width_of(tensor: torch.Tensor) -> int:
+    """k of the rows that `tensor` (N, …) holds."""
+    return tensor.shape[1] * (8 if tensor.dtype == torch.uint8 else 1)
+
+
+def values_of(rows: torch.Tensor) -> torch.Tensor:
+    """The values (n, k) of some `rows` as float64."""
+    if rows.dtype != torch.uint8:
+        return rows.double()
+    out = torch.empty(len(rows), width_of(rows), dtype=torch.float64, device=rows.device)
+    _put_signs(rows, out)
+    return out
+
+
+def _put_signs(rows: torch.Tensor, out: torch.Tensor) -> None:
+    """Write 1 for a bit of `rows` (n, k/8) that is set and -1 for one that is not into `out` (n, k), floats."""
+    table = _SIGNS.to(out.device, out.dtype)
+    torch.index_select(table, 0, rows.reshape(-1).int(), out=out.view(-1, 8))
+
+
+_SIGNS = 2 * ((torch.arange(256)[:, None] >> torch.arange(7, -1, -1)) & 1) - 1  # of each byte, (256, 8)
+
+
 class Source(Protocol):
     """Rows that can be had as float32.
 
@@ -54,7 +80,7 @@ class Stored:
     ) -> None:
         """`scale_first`: bring rows to unit length in float64, because float32 cannot hold them as they are."""
         self._tensor, self._mapped = tensor, mapped
-        self.num_rows, self.width = tensor.shape
+        self.num_rows, self.width = len(tensor), width_of(tensor)
         factors = torch.from_numpy(inverse_norms)
         self._first = factors if scale_first else None
         self.inverse_norms = None if scale_first else factors.float()
@@ -79,7 +105,10 @@ class Stored:
 
     def read(self, which: Which, out: torch.Tensor) -> None:
         rows = select(self._tensor, which)
-        out.copy_(rows if self._first is None else rows.double() * select(self._first, which)[:, None])
+        if rows.dtype == torch.uint8:
+            _put_signs(rows, out)
+        else:
+            out.copy_(rows if self._first is None else rows.double() * select(self._first, which)[:, None])
 
 
 class Quantised:

@@ -92,10 +92,14 @@ def check_graph(graph: np.ndarray, num_rows: int, place: str = "graph") -> None:
             )
 
 
-def as_tensor(matrix: Matrix, place: str) -> torch.Tensor:
-    """`matrix` as a torch tensor over the same memory. Raises MatrixError for a wrong type, shape or dtype."""
+def as_tensor(matrix: Matrix, place: str, *also: torch.dtype) -> torch.Tensor:
+    """`matrix` as a torch tensor over the same memory; its dtype is a float's, or among those that may be `also`.
+
+    Raises MatrixError for a wrong type, shape or dtype.
+    """
     if isinstance(matrix, np.ndarray):
-        if matrix.dtype.kind != "f" or matrix.dtype.itemsize > 8:
+        stored = bool(also) and matrix.dtype in (np.int8, np.uint8)
+        if not stored and (matrix.dtype.kind != "f" or matrix.dtype.itemsize > 8):
             raise MatrixError(
                 f"{place}: expected float16, float32 or float64 numbers, found dtype {matrix.dtype}; convert them"
             )
@@ -108,7 +112,7 @@ def as_tensor(matrix: Matrix, place: str) -> torch.Tensor:
         tensor = matrix.detach()
     if tensor.layout != torch.strided:
         raise MatrixError(f"{place}: expected a dense tensor, found a {tensor.layout} one; call .to_dense() on it")
-    if tensor.dtype not in _DTYPES:
+    if tensor.dtype not in (*_DTYPES, *also):
         names = ", ".join(str(dtype).removeprefix("torch.") for dtype in _DTYPES)
         raise MatrixError(f"{place}: expected a dtype of {names}, found {str(tensor.dtype).removeprefix('torch.')}")
     if tensor.ndim != 2 or 0 in tensor.shape:

@@ -19,6 +19,7 @@ from g2is.selection.copies import Copies
 from g2is.selection.limits import Limits, Tally
 from g2is.selection.problem import Problem, Select
 from g2is.selection.record import Picks, Role, Step
+from g2is.selection.shortfall import full_quotas
 
 
 def pick(problems: Sequence[Problem], select: Select, limits: Limits, progress: Progress | None = None) -> Picks:
@@ -37,7 +38,7 @@ def pick(problems: Sequence[Problem], select: Select, limits: Limits, progress: 
         if ran_out:
             shortfalls.append(
                 f"target {problem.target!r}: {budget - unspent} of {budget} {limits.unit}, because the selector"
-                f" {problem.settings.selector} found no further row{_opposed(problem)}{picker.full_quotas()}"
+                f" {problem.settings.selector} found no further row{_opposed(problem)}{full_quotas(picker.tally)}"
             )
         if silent := _unanswered(problem):
             unanswered.append(f"target {problem.target!r}: {silent}")
@@ -72,7 +73,7 @@ def _unanswered(problem: Problem) -> str:
 class _Picker:
     def __init__(self, problem: Problem, limits: Limits, progress: Progress | None, budget: int) -> None:
         self._limits = limits
-        self._tally = Tally(limits)
+        self.tally = Tally(limits)
         self._open = problem.open
         self._costs = problem.costs
         self._progress = progress
@@ -102,7 +103,7 @@ class _Picker:
                 self._open[row] = False
                 self._num_duplicates += 1
                 continue
-            if full := self._tally.refuses(row):
+            if full := self.tally.refuses(row):
                 self._open &= ~full.rows
                 continue
             cost = int(self._costs[row])
@@ -115,10 +116,6 @@ class _Picker:
                 return 0, False
         return left, True
 
-    def full_quotas(self) -> str:
-        full = [f"{quota.source} ({quota.most} {quota.unit})" for quota in self._tally.full]
-        return f"; closed because their quotas are full: {', '.join(full)}" if full else ""
-
     def picks(self, ran_out: str | None, unanswered: Sequence[str] = ()) -> Picks:
         return Picks(
             steps=tuple(self._steps),
@@ -128,7 +125,7 @@ class _Picker:
             num_zero_rows=self._num_zero_rows,
             num_duplicates=self._num_duplicates,
             num_included=len(self._limits.included),
-            full_quotas=tuple(quota.source for quota in self._tally.full),
+            full_quotas=tuple(quota.source for quota in self.tally.full),
             ran_out=ran_out,
             unanswered=tuple(unanswered),
         )
@@ -140,7 +137,7 @@ class _Picker:
         nan = math.nan
         self._steps.append(Step(row, len(self._steps), target, None, None, role, nan, nan, nan, score))
         self._spent += int(self._costs[row])
-        if full := self._tally.add(row):
+        if full := self.tally.add(row):
             self._open &= ~full.rows
         if self._progress is not None:
             self._progress(self._spent, self._budget)

@@ -11,6 +11,7 @@ from g2is.errors import SelectionError
 from g2is.methods import selector_kind
 from g2is.selection.budget import Budget, parse_quota, read_budget, share_budget
 from g2is.selection.limits import Limits, Quota
+from g2is.selection.narrowed import check_enough
 
 
 @dataclass(frozen=True)
@@ -84,4 +85,6 @@ def plan_selection(
         )
     shares = settings.shares or dict.fromkeys(targets, 1.0)
     dealt = share_budget(budget.amount - cost, [shares[name] for name in targets])
-    return Plan(budget, dict(zip(targets, dealt, strict=True)), limits)
+    budgets = dict(zip(targets, dealt, strict=True))
+    check_enough(settings, num_rows, budgets, budget.unit)
+    return Plan(budget, budgets, limits)

@@ -21,7 +21,7 @@ from g2is.machine.memory import fits_in_memory
 from g2is.machine.threads import over_stripes, single_threaded_torch
 from g2is.selection.arrays import GRAIN, MOST_AHEAD, Floats, Mask, Rows, Singles, dot_rows
 from g2is.selection.coarse import InMemory, OnDevice, Screen
-from g2is.selection.coarse_rows import Quantised, Stored
+from g2is.selection.coarse_rows import STORED, Quantised, Stored, values_of, width_of
 from g2is.selection.files import as_tensor, first_broken_rows
 from g2is.selection.mapped import mapped_rows, mapping_of
 
@@ -50,6 +50,7 @@ class UnitRows:
         device: str | None = None,
         progress: Callable[[int], None] = lambda _: None,
         coarse: bool = True,
+        usable: Mask | None = None,
     ) -> None:
         """Read `pool` (N, k) once, for its norms. float16, bfloat16, float32 or float64; a memory map stays one.
 
@@ -59,10 +60,13 @@ class UnitRows:
         screen will do, which it does not where errors add up from step to step; else in the matrix itself. None of this
         changes an exact value. `progress` is told of rows read, from any thread.
 
+        With `usable` (N,) bool, rows that are to count as zero where it is false, `pool` may be as a store holds it:
+        int8 too, or uint8 (N, k/8) of signs (`coarse_rows.py`).
+
         Raises MatrixError if the shape or dtype is another, or a row holds NaN or Inf.
         """
-        self._tensor = as_tensor(pool, what)
-        self.num_rows, self.k = self._tensor.shape
+        self._tensor = as_tensor(pool, what, *(() if usable is None else STORED))
+        self.num_rows, self.k = len(self._tensor), width_of(self._tensor)
         self._block_rows = max(1, block_values // self.k)
         num_bytes = self._tensor.numel() * self._tensor.element_size()
         on = _device_for(num_bytes) if device is None and quantise is None else device
@@ -73,6 +77,8 @@ class UnitRows:
             quantise = coarse and on is None and exceeds and copied < num_bytes and fits_in_memory(copied)
         copy = Quantised(self.num_rows, self.k) if quantise else None
         norms = self._norms(what, copy, progress)
+        if usable is not None:
+            norms *= usable
         self.nodes: Mask = norms > 0
         self._inverse_norms = np.divide(1.0, norms, out=np.zeros_like(norms), where=self.nodes)
         outside = self.nodes & ((norms < _SAFE_NORM[0]) | (norms > _SAFE_NORM[1]))
@@ -133,7 +139,7 @@ class UnitRows:
 
     def _units(self, rows: Rows) -> Floats:
         with single_threaded_torch():
-            stored = self._tensor.index_select(0, torch.from_numpy(rows)).double().numpy()
+            stored = values_of(self._tensor.index_select(0, torch.from_numpy(rows))).numpy()
         return stored * self._inverse_norms[rows, None]
 
     def _norms(self, what: str, copy: Quantised | None, progress: Callable[[int], None]) -> Floats:
@@ -144,7 +150,7 @@ class UnitRows:
             if self._mapped is not None:
                 self._mapped.fetch(slice(start, stop))
             for low in range(start, stop, block_rows):
-                block = self._tensor[low : min(low + block_rows, stop)].double().numpy()
+                block = values_of(self._tensor[low : min(low + block_rows, stop)]).numpy()
                 with np.errstate(over="ignore", under="ignore", invalid="ignore"):
                     ours = squares[low : low + len(block)] = dot_rows(block, block)
                     if copy is not None:  # rows that are refused below may be put as anything

@@ -10,15 +10,13 @@ the pool has run out. The next target begins when this one is done.
 A budget is one of costs (`limits.py`): rows, or tokens. A component takes rows as long as the next one fits what it was
 dealt; the first that does not ends its deal, for a search among shorter rows would favour short ones. What it could not
 spend for that goes to the next component, and from the last one of a target to the next target. With `exact_budget`
-dealing goes on until what is left is less than the next row of every component would cost. Among rows that all cost 1
-nothing of this ever happens.
+dealing goes on until less is left than the next row of any component costs. Rows that all cost 1 know nothing of this.
 
 Settled here, where method.md leaves it open:
 
 - Included rows come first. They are closed and their near-copies refused, but no row conflicts with them, and they are
   part of no trail.
-- A quota is full when nothing is left of it, or less than the row chosen next takes; then its source's rows are closed.
-
+- A quota is full when nothing is left of it, or less than the next row takes; then its source's rows are closed.
 - An anchor obeys no conflict or consistency rule, as in the authors' script, but is never a near-copy of a taken row.
 - `cross_component_conflicts`: one conflict set is shared by all components, earlier targets' included. Anchors obey it
   too (else they would bring in the very conflicts it is there to prevent), so a component may run dry before its first
@@ -47,6 +45,7 @@ from g2is.selection.conflicts import Conflicts
 from g2is.selection.core import CoreKnowledge
 from g2is.selection.files import check_graph, check_k
 from g2is.selection.limits import Limits, Tally
+from g2is.selection.narrowed import refuse_candidates
 from g2is.selection.opposed import Opposed
 from g2is.selection.record import Step, Walk, fraction
 from g2is.selection.rules import Rules, WalkSettings
@@ -90,6 +89,7 @@ def walk(
     cores = {"target": core} if isinstance(core, CoreKnowledge) else dict(core)
     if not cores:
         raise SelectionError("walk: expected the core knowledge of at least one target, found none")
+    refuse_candidates(settings)
     rows, limits = pool if isinstance(pool, UnitRows) else UnitRows(pool), limits or Limits()
     limits.check(rows.num_rows)
     left = budget - int(limits.costs(rows.num_rows)[list(limits.included)].sum())

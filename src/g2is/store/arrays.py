@@ -5,7 +5,8 @@ files under another name and renames it, so two processes that make an array at 
 make the same one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -57,9 +58,34 @@ def open_or_make_array(folder: Path, like: np.ndarray, num_shards: int, shard_ro
         except ContainsArrayError:  # another process was faster
             check_fits(folder, like)
     array = open_array(folder, to_write=True)
+    expected = (shard_rows, *like.shape[1:])
+    if array.chunks != expected or not _has_plain_codecs(array):
+        raise StoreError(
+            f"{folder / METADATA}: expected an array of the store with chunks of shape {expected}, found a damaged file"
+            f" (chunks of {array.chunks}). `g2is verify --repair` of the store writes it anew"
+        )
     if array.shape[0] < num_shards * shard_rows:
         _resize(array, folder, num_shards * shard_rows)
     return array
+
+
+def _has_plain_codecs(array: zarr.Array) -> bool:
+    """Whether chunks are written as those of every array are: little-endian bytes, then their crc32c."""
+    names = [codec.to_dict().get("name") for codec in array.metadata.codecs]
+    return names == ["bytes", "crc32c"]
+
+
+def by_shard(positions: np.ndarray, shard_rows: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Which of `positions` (n,) lie in which shard: its number, their indices (r,), and where in it they are, (r,).
+
+    Shards come in ascending order, each once.
+    """
+    shard_of = positions // shard_rows
+    order = np.argsort(shard_of, kind="stable")
+    bounds = np.searchsorted(shard_of[order], np.arange(shard_of.max(initial=-1) + 2))
+    for shard, (low, high) in enumerate(pairwise(bounds)):
+        if low < high:
+            yield shard, order[low:high], positions[order[low:high]] - shard * shard_rows
 
 
 def check_fits(folder: Path, values: np.ndarray) -> None:
@@ -91,13 +117,14 @@ def fit_arrays(path: Path, length: int) -> None:
 def write_chunk(array: zarr.Array, folder: Path, shard: int, rows: np.ndarray) -> None:
     """Write shard number `shard` (shard_rows, …) to the array in `folder`, and make it durable."""
     array[shard * len(rows) : (shard + 1) * len(rows)] = rows
-    chunk = folder / "c" / str(shard)
-    fsync(chunk)
-    fsync_folder(chunk.parent)
+    chunk = folder / "c" / str(shard) / "/".join("0" * (array.ndim - 1))
+    fsync(chunk)  # and nothing beside it: another process may be writing the same
+    for above in chunk.parents:
+        if above.is_relative_to(folder):
+            fsync_folder(above)
     fsync(folder / METADATA)
     keep(folder / METADATA, folder / METADATA)
-    for file in _files(chunk):
-        keep(file, file)
+    keep(chunk, chunk)
 
 
 def read_chunk(
@@ -151,7 +178,3 @@ def _resize(array: zarr.Array, folder: Path, length: int) -> None:
     fsync(folder / METADATA)
     fsync_folder(folder)
     keep(folder / METADATA, folder / METADATA)
-
-
-def _files(path: Path) -> list[Path]:
-    return [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]

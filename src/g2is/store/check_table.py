@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from zarr.storage import MemoryStore
 
 from g2is.errors import StoreError
 from g2is.store.arrays import METADATA, arrays_below, chunks_without, fit_arrays, open_or_make_array
-from g2is.store.files import as_json, read_json, remove
-from g2is.store.markers import Marker, StoredArray, chunk_checksum, read_marker
+from g2is.store.elsewhere import keep
+from g2is.store.files import is_sealed, read_json, remove
+from g2is.store.markers import Marker, StoredArray, chunk_checksum, marker_place, markers_in, read_marker
 from g2is.store.matrix import RowTable
 from g2is.store.plan import PLAN, read_plan, write_plan
 
@@ -53,7 +55,7 @@ class Flaw:
 def fingerprints_of(path: Path) -> list[str]:
     """What the markers of the table at `path` say it was made under, as far as they can be read, each once."""
     found: dict[str, None] = {}
-    for marker in sorted((path / "markers").glob("*.json")):
+    for marker in markers_in(path):
         try:
             found[str(read_json(marker).get("fingerprint"))] = None
         except StoreError:
@@ -66,11 +68,11 @@ def check_table(
 ) -> Iterator[Flaw]:
     """Yield what is not as it was written of the table at `path`; `checked` is told of each file that was read."""
     markers: dict[int, Marker] = {}
-    for file in sorted((path / "markers").glob("[0-9]*.json")):
+    for file in markers_in(path):
         checked(file)
         try:
             marker = read_marker(file, fingerprint, shard_rows)
-            if file.read_bytes() != as_json(read_json(file)).encode():
+            if not is_sealed(file):
                 raise StoreError(CHANGED)
             markers[int(file.stem)] = marker
         except (StoreError, ValueError) as error:
@@ -98,7 +100,7 @@ def check_table(
                 checked(file)
             if int(chunk.name) not in seen:
                 seen.add(int(chunk.name))
-                marker_file = path / "markers" / f"{int(chunk.name):06d}.json"
+                marker_file = marker_place(path, int(chunk.name))
                 mend = _Without(path, int(chunk.name), shard_rows)
                 yield Flaw(marker_file, "gone, with the chunks of its shard there", int(chunk.name), mend=mend)
 
@@ -172,8 +174,8 @@ class _Without:
     shard_rows: int
 
     def __call__(self) -> None:
-        remove(self.path / "markers" / f"{self.shard:06d}.json")
-        left = {int(file.stem) for file in (self.path / "markers").glob("[0-9]*.json")}
+        remove(marker_place(self.path, self.shard))
+        left = {int(file.stem) for file in markers_in(self.path)}
         if (self.path / PLAN).exists():
             return  # what goes on with it sweeps, and fits the arrays to it
         for chunk in chunks_without(self.path, left):
@@ -197,6 +199,7 @@ class _Metadata:
         remove(self.folder / METADATA)
         like = np.empty((0, *self.of.row_shape), self.of.dtype)
         open_or_make_array(self.folder, like, self.num_shards, self.shard_rows)
+        keep(self.folder / METADATA, self.folder / METADATA)
 
 
 def _planned(path: Path, checked: Callable[[Path], None]) -> tuple[set[int], Flaw | None]:
@@ -210,18 +213,14 @@ def _planned(path: Path, checked: Callable[[Path], None]) -> tuple[set[int], Fla
         with tempfile.TemporaryDirectory() as folder:
             write_plan(Path(folder) / PLAN, plan)
             same = (Path(folder) / PLAN).read_bytes() == path.read_bytes()
-        return set(plan.keys), None if same else Flaw(path, CHANGED, mend=_remover(path))
+        return set(plan.keys), None if same else Flaw(path, CHANGED, mend=partial(remove, path))
     except StoreError as error:
-        return set(), Flaw(path, _first(error), mend=_remover(path))
+        return set(), Flaw(path, _first(error), mend=partial(remove, path))
 
 
 def _all_but(path: Path, markers: Mapping[int, Marker]) -> set[int]:
     """Shards whose marker cannot be gone by."""
-    return {int(file.stem) for file in (path / "markers").glob("[0-9]*.json")} - markers.keys()
-
-
-def _remover(path: Path) -> Callable[[], None]:
-    return lambda: remove(path)
+    return {int(file.stem) for file in markers_in(path)} - markers.keys()
 
 
 def _first(error: Exception) -> str:

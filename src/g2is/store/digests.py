@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from g2is.errors import StoreError
+from g2is.errors import StoreError, may_not_be_read
 from g2is.store.files import read_json, write_json
 from g2is.store.given import inside
 
 DIGESTS = "digests.json"
+CARRIED = "in the file"  # noted in place of a digest
 _TEXT_OF = "text of "
 
 
@@ -33,6 +34,13 @@ def record_digests(folder: Path, names: Iterable[str], *, keep_text: bool = Fals
             if keep_text:
                 noted[_TEXT_OF + name] = (folder / name).read_text(encoding="utf-8")
     write_json(folder / DIGESTS, dict(sorted(noted.items())))
+
+
+def record_presence(folder: Path, name: str) -> None:
+    """Note that `folder` has the JSON file `name`, which changes now and then and carries a digest of its own."""
+    noted = read_json(folder / DIGESTS) if (folder / DIGESTS).exists() else {}
+    if noted.get(name) != CARRIED:
+        write_json(folder / DIGESTS, dict(sorted({**noted, name: CARRIED}.items())))
 
 
 def noted_digests(folder: Path) -> dict[str, str]:
@@ -60,11 +68,25 @@ def damaged_files(folder: Path, names: Iterable[str] | None = None) -> list[str]
     except StoreError:
         return [DIGESTS]
     wanted = noted if names is None else [name for name in names if name in noted]
-    paths = {name: inside(folder, name, f"{folder / DIGESTS}: a key") for name in wanted}
-    return [name for name, path in paths.items() if not path.is_file() or digest_of(path) != noted[name]]
+    paths = {name: noted_path(folder, name) for name in wanted}
+    return [name for name, path in paths.items() if not path.is_file() or not is_as_noted(path, noted[name])]
+
+
+def noted_path(folder: Path, name: str) -> Path:
+    """Where the file lies that is noted as `name`. Raises StoreError if that is not in `folder`."""
+    return inside(folder, name, f"{folder / DIGESTS}: a key")
+
+
+def is_as_noted(path: Path, noted: str) -> bool:
+    """Whether the file at `path` is what was noted of it; of one that carries its digest its reader looks."""
+    return noted == CARRIED or digest_of(path) == noted
 
 
 def digest_of(path: Path) -> str:
-    """A hash of a file's bytes, 32 hex digits."""
-    with path.open("rb") as file:
+    """A hash of a file's bytes, 32 hex digits. Raises StoreError if it may not be read."""
+    try:
+        file = path.open("rb")
+    except PermissionError:
+        raise may_not_be_read(path) from None
+    with file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from g2is.config.strict import parse_json, read_text_file
 from g2is.errors import StoreError, may_not_be_read, pass_on_too_little_memory
@@ -51,16 +52,18 @@ def _errno(error: Exception, path: Path) -> int | None:
     return None
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], None], *, alone: bool = True) -> None:
     """Let `write` fill a temporary file (or folder) beside `path`, make it durable, then rename it into place.
 
     If `write` fails, nothing is left. A store elsewhere has it before it has its name here. The caller holds the
     folder's lock: the temporary name is the same every time, so that a killed process's leftover is overwritten by the
     next. A folder of that name goes just before, for the system renames no folder onto a full one: a kill in between
     leaves none, and what calls this makes it again.
+
+    Where the caller is not `alone`, another process may be writing the same: then each has a temporary name of its own.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
+    temporary = path.with_name(f".{path.name}.partial" if alone else f".{path.name}.{uuid4().hex}.partial")
     remove_here(temporary)
     try:
         with naming_full_disk(path):
@@ -93,19 +96,19 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write `value` atomically, keys in the order given, so that equal values are equal bytes.
 
-    A last key, `digest`, is a hash of all others, by which `read_json` tells damage.
+    A last key, `digest`, is a hash of all others and of the file's name, by which `read_json` tells damage.
     """
-    write_text(path, as_json(value))
+    write_text(path, as_json(value, path.name))
 
 
-def as_json(value: Mapping[str, Any]) -> str:
-    """What `write_json` writes."""
-    return plain_json(sealed(value))
+def as_json(value: Mapping[str, Any], name: str) -> str:
+    """What `write_json` writes to a file of this name."""
+    return plain_json(sealed(value, name))
 
 
-def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
-    """`value` and its digest, which `read_json` looks for."""
-    return {**value, _DIGEST: _digest_of(value)}
+def sealed(value: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """`value` and the digest that `read_json` looks for in a file of this name."""
+    return {**value, _DIGEST: _digest_of(value, name)}
 
 
 def plain_json(value: Mapping[str, Any]) -> str:
@@ -145,7 +148,7 @@ def read_json(path: Path) -> dict[str, Any]:
         ) from None
     if not isinstance(value, dict):
         raise StoreError(f"{path}: expected a JSON object, found {type(value).__name__}")
-    if not _is_as_sealed(value):
+    if not _is_as_sealed(value, path.name):
         raise StoreError(
             f"{path}: expected the file as g2is wrote it, found it changed or damaged (its digest is another). Put a"
             " whole copy back, or name another folder"
@@ -153,18 +156,36 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _is_as_sealed(value: dict[str, Any]) -> bool:
+def is_sealed(path: Path) -> bool:
+    """Whether a JSON file is byte for byte as g2is wrote it; of an older one without such a digest, if it can be read.
+
+    An older file has its values alone: it is not known whether a space of it is another.
+    """
+    try:
+        values, text = read_json(path), path.read_text(encoding="utf-8")
+    except (StoreError, UnicodeDecodeError):
+        return False
+    is_older = json.loads(text).get(_DIGEST) != _digest_of(values, path.name)
+    return is_older or text == as_json(values, path.name)
+
+
+def _is_as_sealed(value: dict[str, Any], name: str) -> bool:
     """Whether a value is what its digest, which is taken out of it, was made of; one without may be an older file."""
     if _DIGEST in value:
-        return bool(value.pop(_DIGEST) == _digest_of(value))
+        return value.pop(_DIGEST) in _digests_of(value, name)
     last = next(reversed(value), None)  # the digest itself, under a damaged name?
-    return last is None or value[last] != _digest_of({name: of for name, of in value.items() if name != last})
+    return last is None or value[last] not in _digests_of({key: of for key, of in value.items() if key != last}, name)
 
 
-def _digest_of(value: Mapping[str, Any]) -> str:
+def _digests_of(value: Mapping[str, Any], name: str) -> tuple[str, str]:
+    """The digest of a value in a file of this name, and the one of before, which had no name in it."""
+    return _digest_of(value, name), _digest_of(value, "")
+
+
+def _digest_of(value: Mapping[str, Any], name: str) -> str:
     # what JSON makes of it, so that tuples and numbers are those that are read back
     text = json.dumps(json.loads(json.dumps(value)), sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(f"{text}{name}".encode(), digest_size=16).hexdigest()
 
 
 def fsync(path: Path) -> None:

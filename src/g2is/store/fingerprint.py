@@ -14,6 +14,7 @@ Value = str | int | float | bool | None
 Fingerprint = Mapping[str, Value]
 
 _LONGEST_SHOWN = 80
+_UNSAID: Fingerprint = {"gradients.storage": "float16"}  # what a fingerprint means that does not say it
 
 
 def digest(fingerprint: Fingerprint) -> str:
@@ -40,8 +41,7 @@ def check_same(stored: Fingerprint, asked: Fingerprint, expected: str, otherwise
     FingerprintError naming each key that differs, with both values. Keys that end in "version" are of what g2is does,
     and no setting to go back to.
     """
-    absent = "(absent)"
-    pairs = {key: (stored.get(key, absent), asked.get(key, absent)) for key in sorted(stored.keys() | asked.keys())}
+    pairs = {key: (_of(stored, key), _of(asked, key)) for key in sorted(stored.keys() | asked.keys())}
     differing = [f"{key}: there {_show(a)}, asked for {_show(b)}" for key, (a, b) in pairs.items() if a != b]
     if differing:
         raise FingerprintError(
@@ -49,6 +49,10 @@ def check_same(stored: Fingerprint, asked: Fingerprint, expected: str, otherwise
             + "\n  ".join(differing)
             + f"\n{_remedy(stored, asked, otherwise)}"
         )
+
+
+def _of(fingerprint: Fingerprint, key: str) -> Value:
+    return fingerprint.get(key, _UNSAID.get(key, "(absent)"))
 
 
 def _remedy(stored: Fingerprint, asked: Fingerprint, otherwise: str) -> str:

@@ -15,7 +15,7 @@ import uuid
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from g2is.errors import G2isError, StoreError
+from g2is.errors import FolderInUseError, G2isError, StoreError
 from g2is.progress import Reporter
 from g2is.store.lock import Holder, this_machine, this_process
 from g2is.store.objects import Bucket, ChangedError, Object
@@ -44,7 +44,7 @@ class Lease:
     def take(self, reporter: Reporter, wait: bool) -> None:
         """Hold the lock, or, with `wait`, wait until nobody does.
 
-        Raises StoreError naming who holds it, NoLeaveError if nothing may be written there.
+        Raises FolderInUseError naming who holds it, NoLeaveError if nothing may be written there.
         """
         said, seen, since = None, "", 0.0
         while not self._put(None):
@@ -68,7 +68,7 @@ class Lease:
                     break
                 continue
             if not wait and (lives or _age(there) < LEASE):
-                raise StoreError(
+                raise FolderInUseError(
                     f"{self._bucket.url}: this store is in use by another g2is process{who}, whose last sign of life"
                     f" was {max(_age(there), 0.0):.0f} s ago. Wait for it to end (--wait does; a dead one's lock is"
                     f" taken over {LEASE:.0f} s after its last sign of life), or name another --store"
@@ -150,6 +150,14 @@ class Lease:
         with suppress(ValueError, TypeError, LookupError):
             return bool(json.loads(content)["token"] == self._token)
         return False
+
+
+def words_in(bucket: Bucket) -> str:
+    """What the lock of the store in `bucket` says of its holder, the same at each renewal; nothing if nobody has it."""
+    with suppress(FileNotFoundError, ValueError, AttributeError):
+        said = json.loads(bucket.get(LOCK)[0])
+        return json.dumps({name: of for name, of in said.items() if name != "renewed"})
+    return ""
 
 
 def _dead(content: bytes, holder: Holder | None, unchanged: float) -> str | None:

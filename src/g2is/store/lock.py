@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from g2is.errors import G2isError, StoreError, TooLittleMemoryError, UnreachableError
+from g2is.errors import FolderInUseError, G2isError, StoreError, TooLittleMemoryError, UnreachableError, WorkerError
 from g2is.progress import Reporter
 from g2is.store.files import naming_full_disk, remove
 
@@ -65,7 +65,7 @@ def locked(folder: Path, what: str) -> Iterator[bool]:
         if found is None:
             reporter = _waits.get()
             if reporter is None:
-                raise StoreError(
+                raise FolderInUseError(
                     f"{folder}: this {what} is in use by another g2is process{_holder(folder)}. Wait for it to end"
                     " (--wait does), or name another folder"
                 )
@@ -91,15 +91,45 @@ def locked(folder: Path, what: str) -> Iterator[bool]:
 
 
 @contextmanager
+def shared(folder: Path) -> Iterator[bool]:
+    """Hold `folder` together with others that hold it so, and against whoever wants it for one process alone.
+
+    Yields whether it is held: not where there is no such folder, or one process has it alone. Whoever holds it so
+    writes only what a plan gave to it.
+    """
+    try:
+        handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            held = _is_lock_of(folder, handle)
+        except BlockingIOError:
+            held = False
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            raise _without_locks(folder, error) from None
+        if held:
+            _say_who(handle)  # the last one that came
+        with naming_full_disk(folder):
+            yield held
+    finally:
+        os.close(handle)
+
+
+@contextmanager
 def removed_on_error(folder: Path, new: bool) -> Iterator[None]:
     """Leave nothing of a new folder behind if what it was made for turns out to be unusable.
 
-    What too little memory or a lost connection stopped is not: it goes on when there is more, or it is back.
+    What too little memory, a lost process or a lost connection stopped is not: it goes on.
     """
     try:
         yield
     except G2isError as error:
-        if new and not isinstance(error, TooLittleMemoryError | UnreachableError):
+        if new and not isinstance(error, TooLittleMemoryError | WorkerError | UnreachableError):
             remove(folder)
         raise
 
@@ -143,12 +173,15 @@ def _try_lock(folder: Path) -> tuple[int, bool] | None:
             os.close(handle)
             if error.errno not in _NO_LOCKS:
                 raise
-            raise StoreError(
-                f"{folder}: expected a file system that can lock files, so that no two processes write here at once,"
-                f" found: {error.strerror}. Name a folder on another, such as a local disk, or have it mounted with"
-                " locks"
-            ) from None
+            raise _without_locks(folder, error) from None
         os.close(handle)
+
+
+def _without_locks(folder: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"{folder}: expected a file system that can lock files, so that no two processes write here at once, found:"
+        f" {error.strerror}. Name a folder on another, such as a local disk, or have it mounted with locks"
+    )
 
 
 def _is_lock_of(folder: Path, handle: int) -> bool:
@@ -230,3 +263,11 @@ def _lives(pid: int) -> bool:
     except (OSError, OverflowError):
         return False
     return True
+
+
+def words(folder: Path) -> str:
+    """What the lock file of `folder` says: who holds it, or ""; two holders never say the same."""
+    try:
+        return (folder / _LOCK).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -93,7 +93,7 @@ class Store:
     def table(self, kind: Kind, adapter_digests: Sequence[str]) -> RowTable:
         """The gradient rows of one kind, made with the adapters and moments that `adapter_digests` name."""
         assert self.fingerprint, "the store was opened for no gradients"
-        made_with = {**self.fingerprint, **{f"adapter.{i}": name for i, name in enumerate(adapter_digests)}}
+        made_with = made_with_adapters(self.fingerprint, adapter_digests)
         return self._table(self.path / GRADIENTS, kind, made_with, self.shard_rows)
 
     def tables(self, name: str, fingerprint: Fingerprint) -> dict[Kind, RowTable]:
@@ -112,15 +112,24 @@ class Store:
             made_with = {"fingerprint": dict(fingerprint), "shard_rows": shard_rows}
             manifest = folder / MANIFEST
             # who is only handed jobs finds it there, and must not write beside others
-            made_already = manifest.exists() and manifest.read_bytes() == as_json(made_with).encode()
+            made_already = manifest.exists() and manifest.read_bytes() == as_json(made_with, MANIFEST).encode()
             if self.writable and not made_already:
                 _write_manifest(folder, made_with)
         kinds: tuple[Kind, ...] = ("target", "pool")
         return {kind: self._table(folder, kind, fingerprint, shard_rows) for kind in kinds}
 
     def _table(self, folder: Path, kind: Kind, made_with: Fingerprint, shard_rows: int) -> RowTable:
-        most = shard_rows if kind == "pool" else min(shard_rows, TARGET_SHARD_ROWS)
-        return RowTable(folder / kind, digest(made_with), most, self.writable)
+        return RowTable(folder / kind, digest(made_with), shard_rows_of(kind, shard_rows), self.writable)
+
+
+def made_with_adapters(fingerprint: Fingerprint, adapter_digests: Sequence[str]) -> Fingerprint:
+    """What gradient rows are made under: the store's fingerprint, and the adapters and moments they are made with."""
+    return {**fingerprint, **{f"adapter.{i}": name for i, name in enumerate(adapter_digests)}}
+
+
+def shard_rows_of(kind: Kind, shard_rows: int) -> int:
+    """How many rows a shard of a table of this kind has, in a store whose pool's shards have `shard_rows`."""
+    return shard_rows if kind == "pool" else min(shard_rows, TARGET_SHARD_ROWS)
 
 
 @contextmanager

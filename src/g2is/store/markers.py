@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from g2is.errors import StoreError, may_not_be_read
-from g2is.store.files import read_json, write_json
+from g2is.store.files import as_json, read_json, write_atomically
 
 _DIGEST_BYTES = 16
 
@@ -76,13 +76,23 @@ def markers_in(table: Path) -> list[Path]:
     return sorted(entry for entry in entries if entry.suffix == ".json" and entry.stem.isdigit())
 
 
+def marker_place(table: Path, shard: int) -> Path:
+    """Where the marker of a shard of the table in the folder `table` lies."""
+    return table / "markers" / f"{shard:06d}.json"
+
+
 def write_marker(path: Path, fingerprint: str, marker: Marker) -> None:
     """Write `marker` to `path`, atomically; the shard counts from then on."""
     arrays = {
         name: {"dtype": of.dtype, "row_shape": list(of.row_shape), "checksum": of.checksum}
         for name, of in sorted(marker.arrays.items())
     }
-    write_json(path, {"fingerprint": fingerprint, "num_rows": marker.num_rows, "arrays": arrays})
+    text = as_json({"fingerprint": fingerprint, "num_rows": marker.num_rows, "arrays": arrays}, path.name)
+
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
+
+    write_atomically(path, write, alone=False)
 
 
 def read_marker(path: Path, fingerprint: str, shard_rows: int) -> Marker:

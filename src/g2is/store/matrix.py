@@ -19,9 +19,10 @@ says from its first shard on. So processes may write different shards of one pla
 but what each would write the same.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import count, islice, pairwise
+from functools import partial
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ import zarr
 
 from g2is.errors import StoreError
 from g2is.store.arrays import (
+    by_shard,
     check_fits,
     chunks_of,
     chunks_without,
@@ -45,6 +47,7 @@ from g2is.store.markers import (
     StoredArray,
     checksum_of_all,
     chunk_checksum,
+    marker_place,
     markers_in,
     read_marker,
     write_marker,
@@ -147,7 +150,7 @@ class RowTable:
                     f" missing. {TO_WRITE}"
                 )
             return []
-        unfinished = self._unfinished(notice)
+        unfinished = self.unfinished(notice)
         shards = cut_shards(keys, missing, unfinished, self.shard_rows, self.next_shards)
         if not shards:
             self.end_plan()
@@ -226,18 +229,19 @@ class RowTable:
         array = open_array(self.path / name)
         if out is None:
             out = np.empty((len(positions), *array.shape[1:]), array.dtype)
-        shard_of = positions // self.shard_rows
-        order = np.argsort(shard_of, kind="stable")
-        bounds = np.searchsorted(shard_of[order], np.arange(shard_of.max(initial=-1) + 2))
-        for shard, (low, high) in enumerate(pairwise(bounds)):
-            if shard % _FETCHED == 0:
-                ahead = np.unique(shard_of[order[low : bounds[shard : shard + _FETCHED + 1][-1]]]).tolist()
-                bring(self.chunk_place(name, of, array.ndim) for of in ahead)
-            if low < high:
-                wanted = order[low:high]
-                out[wanted] = self.chunk(name, shard, array)[positions[wanted] - shard * self.shard_rows]
-                progress(len(wanted))
+        for shard, wanted, inside in self.by_shard(positions, {name: array}):
+            out[wanted] = self.chunk(name, shard, array)[inside]
+            progress(len(wanted))
         return out
+
+    def by_shard(
+        self, positions: np.ndarray, arrays: Mapping[str, zarr.Array]
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """As `by_shard` of `arrays.py`; chunks of `arrays`, by name, that lie elsewhere come a few shards ahead."""
+        shards = by_shard(positions, self.shard_rows)
+        while ahead := list(islice(shards, _FETCHED)):
+            bring(self.chunk_place(name, shard, of.ndim) for shard, _, _ in ahead for name, of in arrays.items())
+            yield from ahead
 
     def chunk(self, name: str, shard: int, array: zarr.Array | None = None) -> np.ndarray:
         """The rows (shard_rows, …) of a shard, which are those that were written. Raises StoreError if they are not.
@@ -246,13 +250,8 @@ class RowTable:
         """
         array = open_array(self.path / name) if array is None else array
         place, marker = self.chunk_place(name, shard, array.ndim), self.marker_place(shard)
-        start = shard * self.shard_rows
-        return read_whole(
-            place,
-            lambda: read_chunk(
-                array, place, start, self.shard_rows, lambda rows: self._is_as_written(name, shard, rows), marker
-            ),
-        )
+        start, as_written = shard * self.shard_rows, partial(self._is_as_written, name, shard)
+        return read_whole(place, lambda: read_chunk(array, place, start, self.shard_rows, as_written, marker))
 
     def _is_as_written(self, name: str, shard: int, rows: np.ndarray) -> bool:
         marker = self._markers[shard]
@@ -282,8 +281,8 @@ class RowTable:
             self._planned = found.keys
         return self._planned
 
-    def _unfinished(self, notice: Callable[[str], None]) -> Mapping[int, np.ndarray]:
-        """The shards of the plan that are not stored, as long as the plan holds."""
+    def unfinished(self, notice: Callable[[str], None]) -> Mapping[int, np.ndarray]:
+        """The keys of the shards of the plan that are not stored, as long as it holds; `notice` as of `plan`."""
         try:
             found = read_plan(self.path / PLAN)
         except StoreError as error:
@@ -306,4 +305,4 @@ class RowTable:
 
     def marker_place(self, shard: int) -> Path:
         """The file of a shard's marker."""
-        return self.path / "markers" / f"{shard:06d}.json"
+        return marker_place(self.path, shard)

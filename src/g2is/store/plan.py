@@ -76,6 +76,14 @@ def cut_shards(
     return sorted(kept + new, key=lambda shard: shard.number)
 
 
+def planned_shards(
+    keys: np.ndarray, missing: np.ndarray, planned: Mapping[int, np.ndarray]
+) -> list[PlannedShard] | None:
+    """The shards, by number, in which the plan has all rows `missing` (n,) of `keys` (N, 16); None if it lacks any."""
+    kept = _kept_shards(keys, missing, planned)
+    return sorted(kept, key=lambda shard: shard.number) if sum(len(of.rows) for of in kept) == len(missing) else None
+
+
 def _kept_shards(keys: np.ndarray, missing: np.ndarray, planned: Mapping[int, np.ndarray]) -> list[PlannedShard]:
     row_of = {keys[row].tobytes(): row for row in missing.tolist()}
     kept = []

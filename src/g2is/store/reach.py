@@ -14,8 +14,8 @@ from pathlib import Path
 from g2is.errors import G2isError, StoreError
 from g2is.progress import Reporter
 from g2is.store import elsewhere
-from g2is.store.lease import Lease
-from g2is.store.lock import locked, waits
+from g2is.store.lease import Lease, words_in
+from g2is.store.lock import locked, waits, words
 from g2is.store.manifest import MANIFEST, MANIFEST_COPY
 from g2is.store.mirror import Mirror
 from g2is.store.objects import ENDPOINTS, Bucket, NoLeaveError
@@ -63,6 +63,11 @@ def join(store: Path | str) -> Path:
         mirror.bring(lambda done, total: None, sweep=False)
     elsewhere.add(mirror)
     return mirror.root
+
+
+def words_of(store: Path | str) -> str:
+    """What a store's lock says of who holds it, or ""; two holders never say the same."""
+    return words(store) if isinstance(store, Path) else words_in(Bucket(store))
 
 
 @contextmanager

@@ -1,10 +1,9 @@
-"""Unit rows: how vectors are stored, and what is read again for core knowledge and walk."""
+"""Unit rows: how vectors are stored, and what is read again (`row_reader.py`) for core knowledge and walk."""
 
 import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from g2is.machine.memory import fits_in_memory
 from g2is.store.files import naming_full_disk
-from g2is.store.matrix import RowTable
+from g2is.store.stored_as import decoded
 
 
 @dataclass(frozen=True)
@@ -50,51 +49,62 @@ def has_direction(norm: np.ndarray) -> np.ndarray:
 class StoredRows:
     """Rows read from a store, in the order asked for.
 
-    `rows` is (N, C·k): float16 unit vectors, zeros where a row is set aside; `norm` (N, C) float32, one column a
-    checkpoint, or a single one. `what` names such a row in the reasons.
+    `rows` is (N, C·k): float16 unit vectors, zeros where a row is set aside; where C is 1 in the form in which they are
+    stored (`stored_as.py`), which may be another. `norm` (N, C) float32, one column a checkpoint, or a single one.
+    `what` names such a row in the reasons. Where not all rows are held, `rows` are those at `places` (n,), ascending.
     """
 
     rows: np.ndarray
     norm: np.ndarray
     what: str = "gradient"
+    places: np.ndarray | None = None
 
     @property
     def usable(self) -> np.ndarray:
         """Which rows can be nodes, (N,) bool: those with a direction under every checkpoint."""
         return np.asarray(has_direction(self.norm).all(1))
 
+    @property
+    def held_usable(self) -> np.ndarray:
+        """The same of those that `rows` are."""
+        return self.usable if self.places is None else self.usable[self.places]
+
+    def units(self) -> np.ndarray:
+        """The rows as unit vectors (n, C·k) float16, zeros where one is set aside."""
+        units = decoded(self.rows)
+        if units is not self.rows:
+            units[~self.held_usable] = 0
+        return units
+
     def unnormalized(self) -> np.ndarray:
-        """The usable rows with the lengths of their vectors, (U, C·k) float32; sqrt(w_i) stays in."""
+        """The usable rows with the lengths of their vectors, (U, C·k) float32; sqrt(w_i) stays in.
+
+        All of them are held, as float16.
+        """
         num_rows, num_checkpoints = self.norm.shape
         by_checkpoint = self.rows.reshape(num_rows, num_checkpoints, -1)[self.usable].astype(np.float32)
         return (by_checkpoint * self.norm[self.usable][:, :, None]).reshape(len(by_checkpoint), -1)
 
     def reasons(self) -> dict[int, str]:
         """Row -> why it is set aside."""
-        return {int(row): f"{_flaw(self.norm[row])} {self.what}" for row in np.flatnonzero(~self.usable)}
+        return reasons(self.norm, self.what)
 
 
-def read_unit_rows(
-    table: RowTable, positions: np.ndarray, what: str, progress: Callable[[int], None] = lambda _: None
-) -> StoredRows:
-    """Read the arrays `rows` and `norm` of `table` at `positions` (N,).
-
-    `progress` is told of rows read. Raises StoreError naming a damaged shard.
-    """
-    rows = room_for_rows((len(positions), table.width("rows")), table.path)
-    return StoredRows(table.read("rows", positions, rows, progress), table.read("norm", positions)[:, None], what)
+def reasons(norm: np.ndarray, what: str) -> dict[int, str]:
+    """Row -> why it is set aside, by `norm` (N, C); `what` is what has no direction."""
+    return {int(row): f"{_flaw(norm[row])} {what}" for row in np.flatnonzero(~has_direction(norm).all(1))}
 
 
-def room_for_rows(shape: tuple[int, int], folder: Path) -> np.ndarray:
-    """Room for float16 rows: in memory if they fit, else a memory map of a file in `folder`, gone with this process.
+def room_for_rows(shape: tuple[int, int], folder: Path, dtype: np.dtype | type = np.float16) -> np.ndarray:
+    """Room for rows of `dtype`: in memory if they fit, else a memory map of a file in `folder`, gone with this process.
 
     Where nothing can be written to `folder`, the file is one of the system's temporary ones.
 
     Raises OSError where the disk has no room for them either.
     """
-    num_bytes = 2 * shape[0] * shape[1]
+    num_bytes = np.dtype(dtype).itemsize * shape[0] * shape[1]
     if fits_in_memory(num_bytes):
-        return np.empty(shape, np.float16)
+        return np.empty(shape, dtype)
     if not os.access(folder, os.W_OK):  # of a store that is read alone
         folder = Path(tempfile.gettempdir())
     # Writing to a map on a disk that is full kills a process: room is looked for, and taken where the system can.
@@ -103,7 +113,7 @@ def room_for_rows(shape: tuple[int, int], folder: Path) -> np.ndarray:
     with naming_full_disk(folder), tempfile.TemporaryFile(dir=folder) as file:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, num_bytes)
-        return np.memmap(file, np.float16, "w+", shape=shape)
+        return np.memmap(file, dtype, "w+", shape=shape)
 
 
 def _flaw(norms: np.ndarray) -> str:

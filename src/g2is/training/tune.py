@@ -9,7 +9,7 @@ Folder layout:
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from peft import PeftModel
@@ -19,6 +19,7 @@ from g2is.errors import StoreError
 from g2is.model.adapter import attach_adapter
 from g2is.model.batches import Row
 from g2is.model.folder import ModelFolder
+from g2is.model.together import Schedule
 from g2is.model.trainer import save_adapter, train_adapter
 from g2is.progress import Progress
 from g2is.store.digests import DIGESTS, damaged_files, digest_of, record_digests
@@ -27,7 +28,7 @@ from g2is.store.files import read_json, remove, write_atomically, write_json
 ADAPTER = "adapter"
 TRAINING = "training.json"
 _DIGEST = "adapter_digest"
-_SCHEDULES: dict[str, Literal["linear", "cosine", "constant_with_warmup"]] = {
+_SCHEDULES: dict[str, Schedule] = {
     "linear": "linear",
     "cosine": "cosine",
     "constant": "constant_with_warmup",
@@ -79,7 +80,9 @@ def tune(
     adapted = attach_adapter(model.load(device), config.lora, config.seed, "tuning")
     trainer_folder = folder / "trainer"
     state = train_adapter(
-        adapted, rows, trainer_folder, config, _SCHEDULES[config.schedule], execution, progress, notice=notice
+        *(adapted, rows, trainer_folder, config, _SCHEDULES[config.schedule], execution, progress),
+        notice=notice,
+        base=model.config,
     )
     by_step = [entry for entry in state.log_history if "learning_rate" in entry]
 

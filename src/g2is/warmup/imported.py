@@ -20,10 +20,9 @@ import peft
 import torch
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer
-from safetensors import SafetensorError
 
 from g2is.config.strict import parse_json, read_text_file
-from g2is.errors import ModelError, pass_on_too_little_memory
+from g2is.errors import ModelError, StoreError, pass_on_too_little_memory
 from g2is.model.adapter import saved_parameters
 from g2is.model.folder import ModelFolder
 from g2is.model.layers import is_linear
@@ -262,7 +261,7 @@ def _check_weights(files: CheckpointFiles, adapter: PeftModel, model: ModelFolde
     place = files.folder / _WEIGHTS
     try:
         saved = saved_parameters(files.folder)
-    except (SafetensorError, OSError) as error:
+    except (StoreError, OSError) as error:
         raise ModelError(f"{place}: expected the adapter's weights, found a damaged file: {error}") from None
     shapes = {name: tuple(parameter.shape) for name, parameter in trainable_parameters(adapter).items()}
     for name in sorted(shapes.keys() | saved.keys()):

@@ -20,7 +20,7 @@ import numpy as np
 from peft import PeftModel
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from g2is.config import ExecutionConfig, WarmupConfig
+from g2is.config import ExecutionConfig, ModelConfig, WarmupConfig
 from g2is.errors import StoreError
 from g2is.model.batches import Row
 from g2is.model.parameters import trainable_parameters
@@ -141,6 +141,12 @@ def finished_warmup(folder: Path) -> list[Checkpoint] | None:
         raise StoreError(
             f"{record}: expected at least one checkpoint, found none. Put a whole copy back, or name another --store"
         )
+    for checkpoint in checkpoints:
+        if not (checkpoint.folder / "adapter_model.safetensors").exists():
+            raise StoreError(
+                f"{checkpoint.folder}: expected the adapter that the warm-up kept, found none. Put it back, or train it"
+                f" again with `g2is verify {folder.parent} --repair` and the same command"
+            )
     if os.access(folder, os.W_OK):
         remove(folder / "trainer")  # if a kill left some of it
     return checkpoints
@@ -154,11 +160,13 @@ def train_warmup(
     execution: ExecutionConfig,
     progress: Progress,
     notice: Callable[[str], None],
+    base: ModelConfig | None = None,
 ) -> list[Checkpoint]:
     """Train the adapter of `model` on `rows` and keep it, with Adam's moments, for the last epoch or each.
 
-    Goes on from the last sound checkpoint in `folder`; `notice` is told of damaged ones. Batch order,
-    dropout and optimizer come out bit for bit as in an undisturbed run on the same machine, threads and versions.
+    `base` names the model without the adapter, for the others of several processes. Goes on from the last sound
+    checkpoint in `folder`; `notice` is told of damaged ones. Batch order, dropout and optimizer come out bit for bit
+    as in an undisturbed run on the same machine, threads, versions and number of processes.
     """
     trainer_folder = folder / "trainer"
     _check_kept(folder, notice)
@@ -173,6 +181,7 @@ def train_warmup(
         progress,
         _Keeper(folder, model, keep_each),
         notice=notice,
+        base=base,
     )
     history = [entry for entry in state.log_history if "learning_rate" in entry]
     names = [f"epoch-{epoch}" for epoch in range(1, config.epochs + 1)]

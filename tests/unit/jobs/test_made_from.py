@@ -9,6 +9,8 @@ from g2is.config.compare import CompareConfig
 from g2is.config.io import parse
 from g2is.errors import FingerprintError
 from g2is.jobs.compare import _made_from
+from g2is.jobs.custom import Own
+from g2is.jobs.made_from import as_selected, as_stored
 from g2is.jobs.work_folder import open_work
 from g2is.store.fingerprint import Fingerprint
 
@@ -45,3 +47,20 @@ def test_a_setting_that_a_method_reads_does(config: CompareConfig) -> None:
         work.bind(flat(delta=0.7), config)
         with pytest.raises(FingerprintError, match=r"methods: g2is: delta: there 0.7, asked for 0.9"):
             _made_from(work, config, flat())
+
+
+def test_cells_say_how_gradients_are_stored_and_which_candidates_where_it_is_not_as_ever(config: CompareConfig) -> None:
+    def with_(storage: str, candidates: int | None) -> tuple[set[str], dict[str, Any]]:
+        values = config.model_dump(mode="json") | {
+            "gradients": {"storage": storage},
+            "methods": {"g2is": {"selector": "walk", "candidates": candidates}},
+        }
+        found: CompareConfig = parse(CompareConfig, values, "x")
+        return set(as_selected(found, "g2is", Own(), {})), as_stored(found)
+
+    keys, stored = with_("float16", None)
+    assert "methods: g2is: candidates" not in keys
+    assert stored == {}
+    keys, stored = with_("sign", 50)
+    assert "methods: g2is: candidates" in keys
+    assert stored == {"storage": "sign"}

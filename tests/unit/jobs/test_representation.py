@@ -22,7 +22,7 @@ from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import read_inputs
 from g2is.jobs.representation import ScoresOf, UnitRowsOf, maker_of, read_pool_and_targets
 from g2is.jobs.run_folder import RunFolder, open_run
-from g2is.jobs.select import store_rows
+from g2is.jobs.store_rows import store_rows
 from g2is.progress import Progress, Silent
 from g2is.representations.lexical import bm25_scores, term_lists, term_rows
 from g2is.representations.maker import Maker
@@ -128,11 +128,11 @@ def test_hidden_states_are_stored_once_and_read_in_the_files_order(place: Path) 
         tokens = sum(map(len, (row.input_ids for row in run.examples.pool.take(range(11)))))  # the 12th is a duplicate
         assert list(run.listener.stages) == ["hidden states of target", "hidden states of pool"]
         assert run.listener.stages["hidden states of pool"] == (tokens, tokens)
-        assert found.pool.rows.shape == (12, 128)
-        assert found.pool.rows.dtype == np.float16
+        assert found.pool.read().rows.shape == (12, 128)
+        assert found.pool.read().rows.dtype == np.float16
         assert found.pool.usable.all()
         assert [len(rows.rows) for rows in found.targets.values()] == [2, 3]
-        assert np.array_equal(found.pool.rows[11], found.pool.rows[0])
+        assert np.array_equal(found.pool.read().rows[11], found.pool.read().rows[0])
         assert np.array_equal(found.targets["one"].rows[1], found.targets["two"].rows[1])
     assert num_stored(place / "store/hidden/pool") == {"000000.json": 4, "000001.json": 4, "000002.json": 3}
     assert sum(num_stored(place / "store/hidden/target").values()) == 4
@@ -142,7 +142,7 @@ def test_hidden_states_are_stored_once_and_read_in_the_files_order(place: Path) 
     with opened(place) as run:
         again = run.compute()
         assert not run.listener.stages
-        assert np.array_equal(again.pool.rows, found.pool.rows)
+        assert np.array_equal(again.pool.read().rows, found.pool.read().rows)
     assert {path: path.read_bytes() for path in (place / "store/hidden").rglob("*") if path.is_file()} == before
 
 
@@ -158,7 +158,7 @@ def test_a_pool_that_grew_computes_only_what_is_new(place: Path) -> None:
     with opened(place, "own:words", pool="grown.jsonl") as run:
         after = run.compute(Representation("words", 1, second.rows))
     assert [text.splitlines()[1] for text in second.seen] == ["a new house", "a new goat"]
-    assert np.array_equal(after.pool.rows[3:], before.pool.rows)
+    assert np.array_equal(after.pool.read().rows[3:], before.pool.read().rows)
 
 
 def test_scores_of_terms_are_bm25_of_the_pool_as_it_is(place: Path) -> None:
@@ -219,7 +219,7 @@ def test_another_embedding_model_in_the_same_store_is_refused_before_anything_is
     with opened(place, "embedding", embedding_model=str(other)) as run:
         found = run.compute()
         assert list(run.listener.stages) == ["check embedding model", "embeddings of target", "embeddings of pool"]
-        assert found.pool.rows.shape == (12, 384)
+        assert found.pool.read().rows.shape == (12, 384)
     with opened(place, "embedding", embedding_model=str(minilm)) as run:  # the same files in another place
         run.compute()
         assert list(run.listener.stages) == ["check embedding model"]
@@ -244,7 +244,7 @@ def test_rows_without_a_direction_are_set_aside_with_the_reason(place: Path) -> 
         **dict.fromkeys((5, 6), "infinite mine row"),
         **dict.fromkeys((9, 10), "NaN mine row"),
     }
-    assert not found.pool.rows[~found.pool.usable].any()
+    assert not found.pool.read().rows[~found.pool.usable].any()
     assert found.targets["two"].reasons() == {0: "NaN mine row"}
 
 

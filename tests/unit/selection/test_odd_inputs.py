@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from faults.numbers import outcome
 from faults.odd_inputs import METHODS, ODD, Odd
+from faults.odd_numbers import outcome
 
 NAMES = [odd.name for odd in ODD]
 
@@ -34,8 +34,8 @@ def test_the_command_on_files_does_the_same_and_writes_no_nan(place: int, tmp_pa
 
 
 def test_the_check_above_would_see_a_wrong_selection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("faults.numbers._by_function", lambda *_: [1, 0])
+    monkeypatch.setattr("faults.odd_numbers._by_function", lambda *_: [1, 0])
     assert outcome(ODD[0], METHODS[0], 0)[0] == "differs"
     assert outcome(next(odd for odd in ODD if odd.refused), METHODS[0], 0)[0] == "undetected"
-    monkeypatch.setattr("faults.numbers._by_function", lambda *_: 1 // 0)
+    monkeypatch.setattr("faults.odd_numbers._by_function", lambda *_: 1 // 0)
     assert outcome(ODD[0], METHODS[0], 0)[0] == "traceback"

@@ -6,7 +6,8 @@ import pytest
 
 from g2is.machine import memory
 from g2is.store.matrix import RowTable, Shard
-from g2is.store.rows import StoredRows, has_direction, read_unit_rows, room_for_rows, unit_rows
+from g2is.store.row_reader import RowReader
+from g2is.store.rows import StoredRows, has_direction, room_for_rows, unit_rows
 
 
 def test_rows_without_a_direction_become_zeros_and_keep_their_norm() -> None:
@@ -35,7 +36,7 @@ def test_rows_are_read_back_with_the_reason_why_each_is_set_aside(tmp_path: Path
     vectors = np.array([[3, 4], [0, 0], [np.nan, 1], [np.inf, 1]], np.float32)
     table = RowTable(tmp_path, "f", shard_rows=8)
     table.write(0, Shard(np.arange(64, dtype=np.uint8).reshape(4, 16), unit_rows(vectors).arrays()))
-    read = read_unit_rows(table, np.array([3, 0, 1, 2]), "hidden state")
+    read = RowReader(table, np.array([3, 0, 1, 2]), what="hidden state").read()
     assert read.usable.tolist() == [False, True, False, False]
     assert read.reasons() == {0: "infinite hidden state", 2: "zero hidden state", 3: "NaN hidden state"}
     np.testing.assert_allclose(
@@ -52,9 +53,9 @@ def test_rows_that_do_not_fit_into_memory_are_mapped_from_a_file_that_nobody_see
     for number, low in enumerate(range(0, 20, 8)):
         table.write(number, Shard(keys[low : low + 8], unit_rows(vectors[low : low + 8]).arrays()))
     order, files = np.array([19, 3, 0, 17, 4]), sorted(tmp_path.rglob("*"))
-    calm = read_unit_rows(table, order, "row")
+    calm = RowReader(table, order).read()
     monkeypatch.setattr(memory, "available_memory", lambda: 100)
-    mapped = read_unit_rows(table, order, "row")
+    mapped = RowReader(table, order).read()
     assert not isinstance(calm.rows, np.memmap)
     assert isinstance(mapped.rows, np.memmap)
     assert mapped.rows.tolist() == calm.rows.tolist()

@@ -261,7 +261,7 @@ BAD_OPTIMIZERS: dict[str, tuple[Callable[[dict[str, Any]], Any], tuple[str, ...]
     ),
     "no number as step": (
         lambda s: state_of(s).update(step=torch.ones(2)),
-        ("the step of model.layers.0", "found ten"),
+        ("the step of model.layers.0", "found a Tensor that is none"),
     ),
     "maximize": (lambda s: s["param_groups"][0].update(maximize=True), ("maximize=True",)),
     "no optimizer": (lambda s: {"model": s["state"]}, ("`state` and `param_groups`, found model",)),

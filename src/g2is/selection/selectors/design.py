@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from g2is.methods import OpposedSettings, Section, SelectorKind
+from g2is.methods import CandidateSettings, OpposedSettings, Section, SelectorKind
 from g2is.selection.arrays import Floats, Rows
 from g2is.selection.problem import Choice, Problem
 from g2is.selection.selectors.greedy import Ahead, take_best, watched
@@ -150,6 +150,6 @@ DESIGN = SelectorKind(
     source="g2is, after Yu et al., ICML 2006, and arXiv 2410.08020",
     needs=lambda _: "vectors",
     settings=DesignSettings,
-    shared={OpposedSettings: lambda _: True},
+    shared={OpposedSettings: lambda _: True, CandidateSettings: lambda _: True},
     select=design,
 )

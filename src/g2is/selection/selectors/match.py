@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g2is.errors import SelectionError
-from g2is.methods import OpposedSettings, SelectorKind
+from g2is.methods import CandidateSettings, OpposedSettings, SelectorKind
 from g2is.selection.arrays import Floats, Rows, dot_rows
 from g2is.selection.problem import Choice, Problem
 from g2is.selection.selectors.greedy import Ahead, take_best, watched
@@ -102,6 +102,6 @@ MATCH = SelectorKind(
     line="again and again the row that turns the sum of those taken most towards the target's mean",
     source="g2is",
     needs=lambda _: "vectors",
-    shared={OpposedSettings: lambda _: True},
+    shared={OpposedSettings: lambda _: True, CandidateSettings: lambda _: True},
     select=match,
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from g2is.errors import SelectionError
-from g2is.methods import OpposedSettings, Section, SelectorKind
+from g2is.methods import CandidateSettings, OpposedSettings, Section, SelectorKind
 from g2is.progress import Progress
 from g2is.selection.core import CoreKnowledge, CoreSettings, core_knowledge
 from g2is.selection.limits import Limits
@@ -54,7 +54,7 @@ WALK = SelectorKind(
     source="Zhao et al., ACL 2025, arXiv 2502.11062",
     needs=lambda _: "vectors",
     settings=WalkSettings,
-    shared={CoreSettings: lambda _: True, OpposedSettings: lambda _: True},
+    shared={section: lambda _: True for section in (CoreSettings, OpposedSettings, CandidateSettings)},
     select_jointly=walk_from_core,
     stage="walk",
     coarse=True,

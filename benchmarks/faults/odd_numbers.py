@@ -1,6 +1,6 @@
 """Numbers (part of `make faults`): odd matrices through every selector, and one selection by many ways of computing it.
 
-    python benchmarks/faults/numbers.py [--budget SECONDS] [--seed N]
+    python benchmarks/faults/odd_numbers.py [--budget SECONDS] [--seed N]
 
 An odd matrix is either chosen from as a plain float64 program does (`plain_selectors.py`), or refused by one clear
 error. `same` counts the former, `refused` the latter; `differs`, `undetected` (chosen from, though it must be refused)

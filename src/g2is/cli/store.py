@@ -1,0 +1,102 @@
+"""`g2is store`: what a store holds, and clearing away what serves nobody."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from g2is.cli.failures import EachFlagOnce
+from g2is.cli.stopping import stoppable
+from g2is.cli.terminal import say
+
+if TYPE_CHECKING:
+    from g2is.jobs.store_folder import Contents, Table
+
+store_app = typer.Typer(no_args_is_help=True, help="what a store holds, and clearing away what serves nobody")
+Place = Annotated[Path, typer.Argument(metavar="STORE", help="such as runs/first/store")]
+
+
+@store_app.command("ls", cls=EachFlagOnce)
+def list_store(
+    store: Place,
+    as_json: Annotated[bool, typer.Option("--json", help="print it as JSON")] = False,
+) -> None:
+    """List what a store holds: rows by representation, adapters, tokenised files, work that was not finished."""
+    from g2is.jobs.store_folder import contents
+
+    with stoppable(None):
+        found = contents(store)
+    say([json.dumps(_as_mapping(found), ensure_ascii=False, indent=1)] if as_json else _lines(found))
+
+
+@store_app.command("gc", cls=EachFlagOnce)
+def collect_garbage(
+    store: Place,
+    yes: Annotated[bool, typer.Option("--yes", help="remove it; without this it is only listed")] = False,
+) -> None:
+    """List, or with `--yes` remove, what stops left behind and nobody goes on from.
+
+    These are partial files, shards that were cut short, plans that are done, and the checkpoints of a finished warm-up.
+    What was written within the last hour stays: another process may be at it.
+    """
+    from g2is.jobs.store_folder import collect, contents
+
+    with stoppable(None if not yes else store):
+        found = collect(store) if yes else contents(store).leftovers
+    lines = [f"  {path.relative_to(store)}: {_bytes(num)}" for path, num in found.items()]
+    what = f"{len(found)} leftovers, {_bytes(sum(found.values()))}"
+    if not found:
+        lines = [f"{store}: nothing to remove"]
+    elif yes:
+        lines.insert(0, f"{store}: removed {what}")
+    else:
+        lines = [f"{store}: {what}", *lines, "nothing was removed; --yes removes them"]
+    say(lines)
+
+
+def _lines(found: "Contents") -> list[str]:
+    lines = [f"{found.path}: {_bytes(found.num_bytes)}"]
+    lines += [_of_table(table) for table in found.tables]
+    adapters = ", ".join(found.adapters) or "none kept"
+    if found.warmup != "none":
+        lines.append(f"  warm-up: {found.warmup}; adapters {adapters}, {_bytes(sum(found.adapters.values()))}")
+    for name, (num_rows, num_bytes) in found.tokenised.items():
+        rows = "cannot be read" if num_rows is None else f"{num_rows:,} rows"
+        lines.append(f"  tokenised {name}: {rows}, {_bytes(num_bytes)}")
+    if found.leftovers:
+        told = _bytes(sum(found.leftovers.values()))
+        lines.append(f"  {len(found.leftovers)} leftovers, {told}: `g2is store gc` lists and removes them")
+    return lines
+
+
+def _of_table(table: "Table") -> str:
+    rows = [f"{name.removesuffix('/rows')} {of}" for name, of in table.arrays.items() if name.endswith("rows")]
+    unfinished = f"; {table.num_planned} shards planned and not made yet" if table.num_planned else ""
+    return (
+        f"  {table.representation} of {table.kind}: {table.num_rows:,} rows in {table.num_shards} shards,"
+        f" {_bytes(table.num_bytes)}{': ' if rows else ''}{', '.join(rows)}{unfinished}"
+    )
+
+
+def _as_mapping(found: "Contents") -> dict[str, object]:
+    return {
+        "store": str(found.path),
+        "num_bytes": found.num_bytes,
+        "tables": [asdict(table) for table in found.tables],
+        "warmup": found.warmup,
+        "adapters": found.adapters,
+        "tokenised": {
+            name: {"num_rows": num_rows, "num_bytes": num_bytes}
+            for name, (num_rows, num_bytes) in found.tokenised.items()
+        },
+        "leftovers": {str(path.relative_to(found.path)): num for path, num in found.leftovers.items()},
+    }
+
+
+def _bytes(num: int) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if num >= size:
+            return f"{num / size:.1f} {unit}"
+    return f"{num} bytes"

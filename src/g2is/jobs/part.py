@@ -1,0 +1,142 @@
+"""`g2is gradients --worker I/N`: one part of the plan, by a process that a batch scheduler started with N-1 others.
+
+Whichever comes first plans: it reads the files, makes the warm-up and writes down which rows make which shard, and has
+the store alone meanwhile. The others wait for that. Then each holds the store together with the others and makes the
+shards of its part, in any order and at any time; `g2is select` finds what is missing, and makes that.
+"""
+
+import time
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+
+import torch
+
+from g2is.config import Config
+from g2is.config.part import Part
+from g2is.engine.wanted import WantedRows
+from g2is.errors import ConfigError, FolderInUseError
+from g2is.examples.dataset import Examples
+from g2is.jobs.gradient_rows import wanted_gradients
+from g2is.jobs.pinned import pin
+from g2is.jobs.prepare import Prepared, prepare
+from g2is.jobs.select import run
+from g2is.jobs.stages import Stage
+from g2is.jobs.store_rows import extract_gradients
+from g2is.jobs.worker import only_device, read_as_planned
+from g2is.model.folder import resolve_device
+from g2is.progress import Progress, Reporter, Silent
+from g2is.store.lock import shared, waiting
+from g2is.store.manifest import GRADIENTS, Store, join_store
+from g2is.store.markers import markers_in
+from g2is.store.plan import PLAN
+from g2is.warmup.train import finished_warmup
+
+_SECONDS_BETWEEN_LOOKS = 1.0
+
+
+@dataclass(frozen=True)
+class MadePart:
+    """What came of a part: shards made now, and shards of other parts that are not stored yet."""
+
+    num_made: int
+    num_left: int
+
+
+@dataclass
+class _Course:
+    """A reporter in place of a run folder: a part keeps no summary, for others may use the folder."""
+
+    reporter: Reporter
+
+    def stage(self, title: str, unit: str, stage: Stage | None = None) -> AbstractContextManager[Progress]:
+        del stage  # under which a run keeps its seconds
+        return self.reporter.stage(title, unit)
+
+    def notice(self, text: str) -> None:
+        self.reporter.notice(text)
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """A command prepared in a store that it shares with others, whose plan has all rows that are missing."""
+
+    prepared: Prepared
+    store: Store
+    examples: Examples
+
+    def tables(self) -> list[WantedRows]:
+        """The tables, with what is stored by now."""
+        checkpoints = finished_warmup(self.store.warmup) or []
+        return wanted_gradients(self.prepared.config, self.store, self.examples, checkpoints)
+
+    def num_missing(self) -> int:
+        """Shards of the plan that are not stored yet."""
+        return sum(len(wanted.planned(lambda _: None) or []) for wanted in self.tables())
+
+
+def make_part(config: Config, part: Part, reporter: Reporter | None = None) -> MadePart:
+    """Store the gradient rows of one part of the plan, making the plan first if no other process does.
+
+    Raises a G2isError for everything a user can mend.
+    """
+    if isinstance(config.store, str):
+        raise ConfigError(
+            f"--worker {part}: expected a store in a folder that all workers see, for they hold it together by its file"
+            f" system's locks, found {config.store}. Name such a folder, or have one command make all rows: with"
+            " --workers N on one machine, with --engine ray on several (--worker 1/1 under a scheduler)"
+        )
+    reporter = reporter or Silent()
+    config = pin(_on_own_device(config, part), reporter)
+    with ExitStack() as wait:
+        said = ""
+        while True:
+            with shared(config.store_folder) as held:
+                joined = _join(config, reporter) if held and _is_begun(config) else None
+                if joined is not None:
+                    wait.close()
+                    return _make(joined, part, reporter)
+            try:
+                with waiting(None):
+                    run(config, "plan", reporter)
+            except FolderInUseError as error:
+                if not said:
+                    wait.enter_context(reporter.stage("wait for the plan", ""))
+                if said != (said := str(error).partition(" Wait for")[0]):
+                    reporter.notice(f"{said} Worker {part} begins when tokens, warm-up and plan are there")
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+
+def _is_begun(config: Config) -> bool:
+    """Whether it is worth a look if a plan has all that is missing: a look reads pool and targets."""
+    pool = config.store_folder / GRADIENTS / "pool"
+    return finished_warmup(config.store_folder / "warmup") is not None and (
+        (pool / PLAN).exists() or bool(markers_in(pool))
+    )
+
+
+def _join(config: Config, reporter: Reporter) -> _Joined | None:
+    """The command prepared as who planned has; None where the plan or tokens lack something that it wants."""
+    prepared = prepare(config, reporter)
+    store = join_store(config.store_folder, prepared.fingerprint)
+    examples = read_as_planned(prepared)
+    if examples is None:
+        return None
+    joined = _Joined(prepared, store, examples)
+    return joined if all(of.planned(reporter.notice) is not None for of in joined.tables()) else None
+
+
+def _make(joined: _Joined, part: Part, reporter: Reporter) -> MadePart:
+    checkpoints = finished_warmup(joined.store.warmup) or []
+    course = _Course(reporter)
+    num_made = extract_gradients(joined.prepared, joined.store, joined.examples, checkpoints, course, part)
+    return MadePart(num_made, joined.num_missing())
+
+
+def _on_own_device(config: Config, part: Part) -> Config:
+    """Where a scheduler started several processes on this machine, each has a device of those they all see."""
+    execution = config.execution
+    if part.place is None or execution.workers is not None or resolve_device(execution.device).type != "cuda":
+        return config
+    if (num_devices := torch.cuda.device_count()) > 1:
+        only_device(f"cuda:{part.place % num_devices}")
+    return config
