@@ -65,6 +65,13 @@ class Server:
         for key, content in objects.items():
             obstore.put(store, key, content)
 
+    def delete(self, url: str, keys: list[str]) -> None:
+        """Remove objects below a URL."""
+        import obstore
+        from obstore.store import from_url
+
+        obstore.delete(from_url(url, client_options={"allow_http": True}), keys)
+
 
 @contextmanager
 def serving() -> Iterator[Server]:

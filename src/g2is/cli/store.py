@@ -2,12 +2,12 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from g2is.cli.failures import EachFlagOnce
+from g2is.cli.session import reporter
 from g2is.cli.stopping import stoppable
 from g2is.cli.terminal import say
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from g2is.jobs.store_folder import Contents, Table
 
 store_app = typer.Typer(no_args_is_help=True, help="what a store holds, and clearing away what serves nobody")
-Place = Annotated[Path, typer.Argument(metavar="STORE", help="such as runs/first/store")]
+Place = Annotated[str, typer.Argument(metavar="STORE", help="such as runs/first/store, or s3://…")]
 
 
 @store_app.command("ls", cls=EachFlagOnce)
@@ -24,10 +24,11 @@ def list_store(
     as_json: Annotated[bool, typer.Option("--json", help="print it as JSON")] = False,
 ) -> None:
     """List what a store holds: rows by representation, adapters, tokenised files, work that was not finished."""
+    from g2is.config.section import read_place
     from g2is.jobs.store_folder import contents
 
     with stoppable(None):
-        found = contents(store)
+        found = contents(read_place(store))
     say([json.dumps(_as_mapping(found), ensure_ascii=False, indent=1)] if as_json else _lines(found))
 
 
@@ -41,11 +42,12 @@ def collect_garbage(
     These are partial files, shards that were cut short, plans that are done, and the checkpoints of a finished warm-up.
     What was written within the last hour stays: another process may be at it.
     """
+    from g2is.config.section import read_place
     from g2is.jobs.store_folder import collect, contents
 
     with stoppable(None if not yes else store):
-        found = collect(store) if yes else contents(store).leftovers
-    lines = [f"  {path.relative_to(store)}: {_bytes(num)}" for path, num in found.items()]
+        found = collect(read_place(store), reporter()) if yes else contents(read_place(store)).leftovers
+    lines = [f"  {name}: {_bytes(num)}" for name, num in found.items()]
     what = f"{len(found)} leftovers, {_bytes(sum(found.values()))}"
     if not found:
         lines = [f"{store}: nothing to remove"]
@@ -57,7 +59,7 @@ def collect_garbage(
 
 
 def _lines(found: "Contents") -> list[str]:
-    lines = [f"{found.path}: {_bytes(found.num_bytes)}"]
+    lines = [f"{found.place}: {_bytes(found.num_bytes)}"]
     lines += [_of_table(table) for table in found.tables]
     adapters = ", ".join(found.adapters) or "none kept"
     if found.warmup != "none":
@@ -82,7 +84,7 @@ def _of_table(table: "Table") -> str:
 
 def _as_mapping(found: "Contents") -> dict[str, object]:
     return {
-        "store": str(found.path),
+        "store": str(found.place),
         "num_bytes": found.num_bytes,
         "tables": [asdict(table) for table in found.tables],
         "warmup": found.warmup,
@@ -91,7 +93,7 @@ def _as_mapping(found: "Contents") -> dict[str, object]:
             name: {"num_rows": num_rows, "num_bytes": num_bytes}
             for name, (num_rows, num_bytes) in found.tokenised.items()
         },
-        "leftovers": {str(path.relative_to(found.path)): num for path, num in found.leftovers.items()},
+        "leftovers": found.leftovers,
     }
 
 

@@ -2,7 +2,6 @@
 
 import json
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,7 +21,7 @@ _DAMAGED = 2  # exit code
 
 
 def verify(
-    folder: Annotated[Path, typer.Argument(help="a run, store, training, evaluation or comparison")],
+    folder: Annotated[str, typer.Argument(help="a run, store (s3://… too), training, evaluation or comparison")],
     repair: Annotated[bool, typer.Option("--repair", help="make anew what is damaged, and nothing else")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print what was found as JSON")] = False,
 ) -> None:
@@ -32,17 +31,21 @@ def verify(
     `--repair` what is damaged is cleared away and made again by the command that made the folder; of a store by itself,
     by the next command that uses it.
     """
-    from g2is.jobs import verify as job
+    from g2is.config.section import read_place
+    from g2is.jobs.verify import repair as repair_folder
+    from g2is.jobs.verify_elsewhere import repair_store, verify_place
 
     quiet_libraries()
-    with stoppable(folder):
+    place = read_place(folder)
+    with stoppable(place):
         begin = time.monotonic()
-        found = job.verify(folder, reporter())
+        found = verify_place(place, reporter())
         damages = found.damages
         if not as_json:
             say(_lines(found, time.monotonic() - begin))
         if repair and damages:
-            found = job.repair(found, reporter())
+            shown = reporter()
+            found = repair_store(place, found, shown) if isinstance(place, str) else repair_folder(found, shown)
             if not as_json:
                 say(_repaired(found))
         if as_json:
@@ -53,17 +56,18 @@ def verify(
 
 def _lines(found: "Verified", seconds: float) -> list[str]:
     megabytes = f"{found.num_bytes / 1e6:.1f} MB"
+    place = found.place or found.folder
     if not found.damages:
-        lines = [f"{found.folder}: {found.num_files} files, {megabytes}, checked in {seconds:.1f} s: all as written"]
+        lines = [f"{place}: {found.num_files} files, {megabytes}, checked in {seconds:.1f} s: all as written"]
     else:
-        lines = [f"{found.folder}: {len(found.damages)} of {found.num_files} files ({megabytes}) are damaged"]
+        lines = [f"{place}: {len(found.damages)} of {found.num_files} files ({megabytes}) are damaged"]
     for damage in found.damages:
         holds = f"; holds {damage.holds}" if damage.holds else ""
         ids = (
             f": {', '.join(damage.ids[:_MOST_IDS])}{' …' if len(damage.ids) > _MOST_IDS else ''}" if damage.ids else ""
         )
-        lines.append(f"  {damage.path}: {damage.found}{holds}{ids}")
-    lines += [f"  {path}: not finished, as a stop leaves it" for path in found.unfinished]
+        lines.append(f"  {found.name(damage.path)}: {damage.found}{holds}{ids}")
+    lines += [f"  {found.name(path)}: not finished, as a stop leaves it" for path in found.unfinished]
     if found.unknown:
         named = ", ".join(str(path.relative_to(found.folder)) for path in found.unknown[:_MOST_IDS])
         more = " …" if len(found.unknown) > _MOST_IDS else ""
@@ -72,19 +76,22 @@ def _lines(found: "Verified", seconds: float) -> list[str]:
 
 
 def _repaired(found: "Verified") -> list[str]:
+    place = found.place or found.folder
     if not found.damages:
-        return [f"{found.folder}: repaired; {found.num_files} files are as they were written"]
-    left = [f"  {damage.path}: {damage.found}" for damage in found.damages]
-    return [f"{found.folder}: {len(left)} files are damaged still", *left]
+        return [f"{place}: repaired; {found.num_files} files are as they were written"]
+    left = [f"  {found.name(damage.path)}: {damage.found}" for damage in found.damages]
+    return [f"{place}: {len(left)} files are damaged still", *left]
 
 
 def _as_mapping(found: "Verified", damages: "Sequence[Damage]") -> dict[str, object]:
     return {
-        "folder": str(found.folder),
+        "folder": found.place or str(found.folder),
         "num_files": found.num_files,
         "num_bytes": found.num_bytes,
-        "damaged": [{"path": str(d.path), "found": d.found, "holds": d.holds, "ids": list(d.ids)} for d in damages],
-        "left": [str(damage.path) for damage in found.damages],
-        "unfinished": [str(path) for path in found.unfinished],
-        "unknown": [str(path) for path in found.unknown],
+        "damaged": [
+            {"path": found.name(d.path), "found": d.found, "holds": d.holds, "ids": list(d.ids)} for d in damages
+        ],
+        "left": [found.name(damage.path) for damage in found.damages],
+        "unfinished": [found.name(path) for path in found.unfinished],
+        "unknown": [found.name(path) for path in found.unknown],
     }

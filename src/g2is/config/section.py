@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model
 
+from g2is.errors import ConfigError
 from g2is.methods import Section as Section
 
 HUB = "hf:"  # begins the location of a hub dataset
@@ -35,6 +36,19 @@ def _store_place(value: Any) -> Any:
         hint = "; give a URL as text: a Path makes one slash of two" if isinstance(value, Path) else ""
         raise ValueError(f"expected a folder, or {', '.join(SCHEMES.values())}, found {str(value)!r}{hint}")
     return str(value).rstrip("/")
+
+
+def read_place(text: str) -> Path | str:
+    """What a command was given as a folder of this machine, or as the URL of a store in object storage.
+
+    Raises ConfigError for another URL.
+    """
+    if not _URL.match(text):
+        return Path(text)
+    try:
+        return str(_store_place(text))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 # config.yaml is replayed from any folder

@@ -1,8 +1,9 @@
 """What a store holds (`g2is store ls`), and what in it serves nobody any more (`g2is store gc`)."""
 
+import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,12 +12,16 @@ import pyarrow.parquet as pq
 
 from g2is.errors import InputError, StoreError
 from g2is.jobs.verify_store import is_store
+from g2is.progress import Reporter, Silent
 from g2is.store.arrays import arrays_below, chunks_without
+from g2is.store.elsewhere import elsewhere
 from g2is.store.files import read_json, remove
 from g2is.store.lock import locked
 from g2is.store.manifest import GRADIENTS, MANIFEST
 from g2is.store.markers import markers_in
+from g2is.store.outline import outlined
 from g2is.store.plan import PLAN, read_plan
+from g2is.store.reach import reached
 
 IN_WORK = 3600.0  # seconds: what was written since may be in the hands of a process that holds no lock
 _KINDS = ("pool", "target")
@@ -44,49 +49,70 @@ class Contents:
     """What lies in a store; `num_bytes` of all, the rest by what it is. `adapters` are the warm-up's, by name.
 
     `tokenised` are rows and bytes of each tokenised file by its name, None rows where it cannot be read; `leftovers`
-    what `collect` would remove, with its bytes.
+    what `collect` would remove, by its path in the store, with its bytes.
     """
 
-    path: Path
+    place: Path | str
     num_bytes: int
     tables: Sequence[Table]
     adapters: dict[str, int]
     warmup: str
     tokenised: dict[str, tuple[int | None, int]]
-    leftovers: dict[Path, int]
+    leftovers: dict[str, int]
 
 
-def contents(path: Path) -> Contents:
-    """List the store at `path` without locking or changing it. Raises InputError if there is none."""
-    check_is_store(path)
-    folders = sorted({path / GRADIENTS, *(of.parent for of in path.glob(f"*/{MANIFEST}"))})
-    tables = [_table(folder, kind) for folder in folders for kind in _KINDS if (folder / kind).is_dir()]
-    warmup = path / "warmup"
-    finished = (warmup / "complete.json").exists()
-    return Contents(
-        path,
-        _size(path),
-        [table for table in tables if table.num_bytes],
-        {epoch.name: _size(epoch) for epoch in sorted(warmup.glob("epoch-*"))},
-        "finished" if finished else "unfinished" if warmup.is_dir() else "none",
-        {file.name: (_num_rows(file), _size(file)) for file in sorted((path / "examples").glob("*.parquet"))},
-        {leftover: _size(leftover) for leftover in _leftovers(path)},
-    )
+def contents(place: Path | str) -> Contents:
+    """List the store at `place`, a folder or URL, without locking or changing it.
+
+    Raises InputError if there is none, StoreError if it cannot be reached.
+    """
+    with outlined(place) as path:
+        check_is_store(path)
+        folders = sorted({path / GRADIENTS, *(of.parent for of in path.glob(f"*/{MANIFEST}"))})
+        tables = [_table(folder, kind) for folder in folders for kind in _KINDS if (folder / kind).is_dir()]
+        warmup = path / "warmup"
+        finished = (warmup / "complete.json").exists()
+        return Contents(
+            place,
+            _size(path),
+            [table for table in tables if table.num_bytes],
+            {epoch.name: _size(epoch) for epoch in sorted(warmup.glob("epoch-*"))},
+            "finished" if finished else "unfinished" if warmup.is_dir() else "none",
+            {file.name: (_num_rows(file), _size(file)) for file in sorted((path / "examples").glob("*.parquet"))},
+            _leftovers(path),
+        )
 
 
-def collect(path: Path) -> dict[Path, int]:
-    """Remove what serves nobody of the store at `path`; what was removed, with its bytes.
+def collect(place: Path | str, reporter: Reporter | None = None) -> dict[str, int]:
+    """Remove what serves nobody of the store at `place`; what was removed, by its path there, with its bytes.
 
     These are partial files, shards that a stop cut short, plans all of whose shards are stored, and the checkpoints of
     a warm-up that is finished. Nothing that was written within the last hour goes, and nothing that took computing to
-    finish. Raises InputError if there is no store, StoreError if it is in use or may not be written to.
+    finish. Raises InputError if there is no store, StoreError if it is in use, or may not be written to or reached.
     """
-    check_is_store(path)
-    with locked(path, "store"):
-        found = {leftover: _size(leftover) for leftover in _leftovers(path)}
-        for leftover in found:
-            remove(leftover)
-    return found
+    with outlined(place) as path:
+        check_is_store(path)
+        before = _leftovers(path)
+    with _held(place, reporter or Silent()) as path, outlined(place) as seen:
+        found = _leftovers(seen)
+        for name in found:
+            remove(path / name)
+        # what the others left half of in a bucket is gone as soon as the store is held
+        return {name: size for name, size in before.items() if not os.path.lexists(seen / name)} | found
+
+
+@contextmanager
+def _held(place: Path | str, reporter: Reporter) -> Iterator[Path]:
+    """The store's folder, held for this process, to write to."""
+    if isinstance(place, Path):
+        with locked(place, "store"):
+            yield place
+        return
+    with reached(place, reporter) as path:
+        of = elsewhere(path)
+        if of is None or not of.writable:
+            raise StoreError(f"{place}: expected a store that can be written to, found one that may only be read")
+        yield path
 
 
 def check_is_store(path: Path) -> None:
@@ -97,12 +123,14 @@ def check_is_store(path: Path) -> None:
     raise InputError(f"{path}: expected a store, found {'another folder' if path.is_dir() else 'no folder'}{inside}")
 
 
-def _leftovers(path: Path) -> Iterator[Path]:
-    """What serves nobody, but for what was written within the last hour."""
+def _leftovers(path: Path) -> dict[str, int]:
+    """What serves nobody, but for what was written within the last hour: by its path in the store, with its bytes."""
+    leftovers = {}
     for found in sorted({*_unserving(path)}):
         with suppress(FileNotFoundError):
             if time.time() - _newest(found) > IN_WORK:
-                yield found
+                leftovers[found.relative_to(path).as_posix()] = _size(found)
+    return leftovers
 
 
 def _unserving(path: Path) -> Iterator[Path]:

@@ -56,7 +56,7 @@ _HOLDS = {
 @dataclass(frozen=True)
 class Verified:
     """What was checked of a folder: files and bytes, what is damaged, files that nothing vouches for, and what a
-    stop left unfinished, which the same command takes away.
+    stop left unfinished, which the same command takes away. `place` is the URL that `folder` stands for, if any.
     """
 
     folder: Path
@@ -65,6 +65,11 @@ class Verified:
     damages: Sequence[Damage]
     unknown: Sequence[Path]
     unfinished: Sequence[Path] = ()
+    place: str = ""
+
+    def name(self, path: Path) -> str:
+        """What people know the file or folder `path` by."""
+        return f"{self.place}/{path.relative_to(self.folder).as_posix()}" if self.place else str(path)
 
 
 def verify(path: Path, reporter: Reporter | None = None) -> Verified:
@@ -76,14 +81,13 @@ def verify(path: Path, reporter: Reporter | None = None) -> Verified:
     if not path.is_dir() or not (is_store(path) or (path / SETTINGS).exists() or (path / DIGESTS).exists()):
         raise InputError(
             f"{path}: expected a store, or the folder of a run, training, evaluation or comparison, found"
-            f" {'another folder' if path.is_dir() else 'no folder'}; check the path (of a store in object storage,"
-            " verify a copy on a disk)"
+            f" {'another folder' if path.is_dir() else 'no folder'}; check the path"
         )
     check, what = (check_store, "store") if is_store(path) else (_check_work, "folder")
     # one that cannot be written to has no lock of its own: what counts in it does not change
     held = locked(path, what) if os.access(path, os.W_OK) else nullcontext()
     with reporter.stage("verify", "bytes") as progress, held:
-        findings = _findings(path, progress)
+        findings = findings_in(path, progress)
         check(path, findings)
     _say_what_is_not_checked(path, reporter)
     return Verified(
@@ -96,8 +100,7 @@ def _say_what_is_not_checked(path: Path, reporter: Reporter) -> None:
         config = _settings(path)
         if isinstance(config, Config) and isinstance(store := _store_of(path, config), str):
             reporter.notice(
-                f"{store}: not checked, for it lies in object storage. Copy it to a folder and verify that; rows are"
-                " checked whenever they are read"
+                f"{store}: not checked with the run, for it lies in object storage; `g2is verify {store}` checks it"
             )
 
 
@@ -109,12 +112,7 @@ def repair(found: Verified, reporter: Reporter | None = None) -> Verified:
     """
     reporter = reporter or Silent()
     path = found.folder
-    if lost := [damage for damage in found.damages if damage.mend is None]:
-        named = "".join(f"\n  {damage.path}: {damage.found}" for damage in lost)
-        raise StoreError(
-            f"{path}: expected damage that can be made good, found {len(lost)} files of which there is no second copy."
-            f" Put these back first:{named}"
-        )
+    check_mendable(path, found)
     with locked(path, "folder"):
         for damage in found.damages:
             assert damage.mend is not None
@@ -122,6 +120,16 @@ def repair(found: Verified, reporter: Reporter | None = None) -> Verified:
     if not is_store(path):
         _again(_settings(path), path, reporter)
     return verify(path, reporter)
+
+
+def check_mendable(place: Path | str, found: Verified) -> None:
+    """Raise StoreError naming what of `place` is damaged and can only be put back."""
+    if lost := [damage for damage in found.damages if damage.mend is None]:
+        named = "".join(f"\n  {found.name(damage.path)}: {damage.found}" for damage in lost)
+        raise StoreError(
+            f"{place}: expected damage that can be made good, found {len(lost)} files of which there is no second copy."
+            f" Put these back first:{named}"
+        )
 
 
 def _again(config: Any, path: Path, reporter: Reporter) -> None:
@@ -146,7 +154,8 @@ def _settings(path: Path) -> Any:
     return parse(COMMANDS[command_of(values, str(settings))], values, str(settings))
 
 
-def _findings(path: Path, progress: Progress) -> Findings:
+def findings_in(path: Path, progress: Progress) -> Findings:
+    """What is found of the folder at `path`: nothing yet."""
     files = [file.stat().st_size for file in path.rglob("*") if file.is_file()]
     return Findings(path, progress, total=sum(files))
 

@@ -5,7 +5,7 @@ files. What makes a file durable, or removes it, asks here whether it is such a 
 one look at an empty list.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -15,12 +15,16 @@ _Read = TypeVar("_Read")
 
 
 class Elsewhere(Protocol):
-    """What a folder `root` stands for; `new` if there was nothing, not `writable` if it may only be read."""
+    """What a folder `root` stands for; `new` if there was nothing, not `writable` if it may only be read.
+
+    `halves` are folders that a stop left there neither whole nor absent, and that are not here.
+    """
 
     root: Path
     url: str
     new: bool
     writable: bool
+    halves: Sequence[Path]
 
     def keep(self, written: Path, place: Path) -> None:
         """Store the file `written`, or all files of that folder, as what lies at `place`."""

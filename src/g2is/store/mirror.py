@@ -28,7 +28,7 @@ from g2is.store.objects import Bucket, Object
 
 _CHUNK = re.compile(r"(?:.*/)?c/\d+(?:/\d+)*")
 _PARTIAL = re.compile(r"(?P<folder>(?:.*/)?)\.(?P<name>[^/]+)\.partial")
-_AT_ONCE = 16  # requests
+_REQUESTS = 16  # requests
 _Value = TypeVar("_Value")
 
 
@@ -56,14 +56,20 @@ class Mirror:
         self._writing = threading.Lock()
         self._listed: dict[str, Object] = {}
         self._known: dict[str, _Known] = {}
+        self.halves: Sequence[Path] = ()
 
-    def bring(self, progress: Progress, sweep: bool) -> None:
+    def bring(self, progress: Progress, sweep: bool, whole: bool = False) -> None:
         """Make the folder what the bucket is, without chunks of rows that are not here.
 
-        With `sweep`, which takes that no other process writes, what a kill left is removed on both sides.
+        With `sweep`, which takes that no other process writes, what a kill left is removed on both sides. If it is to
+        be `whole`, every object is brought, and nothing that is here is taken for one.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        self._look("", progress, sweep)
+        if whole:
+            for entry in self.root.iterdir():
+                if entry.name != ".lock":
+                    remove_here(entry)
+        self._look("", progress, sweep, whole)
         self.new = not self._listed
         if sweep:
             lines = (_line(key, of) for key, of in sorted(self._known.items()) if key in self._listed)
@@ -89,7 +95,7 @@ class Mirror:
             return
         files = sorted(path for path in written.rglob("*") if path.is_file())
         with self._whole_or_absent(key):
-            _at_once(lambda file: self._put(file, f"{key}/{file.relative_to(written).as_posix()}"), files)
+            at_once(lambda file: self._put(file, f"{key}/{file.relative_to(written).as_posix()}"), files)
 
     def forget(self, place: Path) -> None:
         """Remove the object, or all objects of the folder, at `place`."""
@@ -111,7 +117,7 @@ class Mirror:
 
     def fetch(self, places: Iterable[Path]) -> None:
         """Bring those of the files at `places` here that are not here and exist."""
-        _at_once(self._get, [key for place in places if not place.exists() and (key := self._key(place))])
+        at_once(self._get, [key for place in places if not place.exists() and (key := self._key(place))])
 
     def fetch_again(self, place: Path) -> None:
         """Bring the file at `place` here in place of the one that is here."""
@@ -131,7 +137,7 @@ class Mirror:
         parts = place.relative_to(self.root).parts
         return None if any(part.startswith(".") for part in parts) else "/".join(parts)
 
-    def _look(self, below: str, progress: Progress, sweep: bool) -> None:
+    def _look(self, below: str, progress: Progress, sweep: bool, whole: bool = False) -> None:
         known = self._read_journal()  # first: what another process brings while this lists is not taken for gone
         found = self._list(f"{below}/" if below else "", sweep)
         self._listed = {key: of for key, of in self._listed.items() if not _is_in(key, below)} | found
@@ -145,7 +151,7 @@ class Mirror:
                     remove_here(path)
             elif (sweep or key in known) and (key not in found or (_is_chunk(key) and not self._is_same(key, known))):
                 remove_here(path)
-        wanted = [key for key in found if not _is_chunk(key) and not self._is_same(key, known, read=sweep)]
+        wanted = [key for key in found if whole or not (_is_chunk(key) or self._is_same(key, known, read=sweep))]
         total, done = sum(found[key].size for key in wanted), 0
 
         def bring(key: str) -> None:
@@ -156,16 +162,17 @@ class Mirror:
                 progress(done, total)
 
         self._known |= {key: of for key, of in known.items() if key not in self._known}
-        _at_once(bring, wanted)
+        at_once(bring, wanted)
 
     def _list(self, below: str, sweep: bool = False) -> dict[str, Object]:
         """The objects in a folder, without those of folders that are not whole, which `sweep` removes."""
         found = self._bucket.find(below)
-        partial = {key: f"{of['folder']}{of['name']}/" for key in found if (of := _PARTIAL.fullmatch(key))}
-        halves = [key for key in found if key.startswith(tuple(partial.values()))]
+        partial, halves = split_halves(found)
         if sweep:
-            self._delete(halves)
+            self._delete(list(halves))
             self._delete(list(partial))
+        if not below:
+            self.halves = [self.root / folder for folder in partial.values() if not sweep]
         hidden = {*halves, *(key for key in found if any(part.startswith(".") for part in PurePosixPath(key).parts))}
         return {key: of for key, of in found.items() if key not in hidden}
 
@@ -241,17 +248,33 @@ class Mirror:
         return known
 
 
-def _at_once(do: Callable[[_Value], None], values: Sequence[_Value]) -> None:
+def at_once(do: Callable[[_Value], None], values: Sequence[_Value]) -> None:
+    """Do it for each of `values`, several at a time."""
     if len(values) == 1:
         do(values[0])
     elif values:
-        with ThreadPoolExecutor(min(_AT_ONCE, len(values))) as threads:
+        with ThreadPoolExecutor(min(_REQUESTS, len(values))) as threads:
             try:
                 for done in [threads.submit(do, value) for value in values]:
                     done.result()
             except BaseException:  # the first failure is told at once: the others would each take as long
                 threads.shutdown(wait=False, cancel_futures=True)
                 raise
+
+
+def split_halves(found: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Of the keys `found`, those of objects that say that a folder is not whole, with it, and of what lies in those.
+
+    The latter with the keys that they would have in a store on a disk, whose folder has another name until it is whole.
+    """
+    partial = {key: f"{of['folder']}{of['name']}" for key in found if (of := _PARTIAL.fullmatch(key))}
+    halves = {
+        key: f"{marker}/{key.removeprefix(f'{folder}/')}"
+        for marker, folder in partial.items()
+        for key in found
+        if key.startswith(f"{folder}/")
+    }
+    return partial, halves
 
 
 def _is_chunk(key: str) -> bool:

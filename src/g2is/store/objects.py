@@ -34,9 +34,12 @@ _CREDENTIALS = {
 }
 # Where obstore looks for a role when nothing else is there, and what it says of an account that is not named.
 _NO_CREDENTIALS = (
-    *("169.254.169.254", "/latest/api/token", "/latest/meta-data", "metadata.google.internal", "/metadata/identity"),
+    *("169.254.169.254", "/latest/api/token", "/latest/meta-data", "computemetadata", "/metadata/identity"),
     *("missingaccount", "account must be specified"),
 )
+
+
+_MADE_READY = "made ready"
 
 
 class ChangedError(Exception):
@@ -81,7 +84,7 @@ class Bucket:
         if any(value.startswith("http://") for value in (os.environ.get(name, "") for name in ENDPOINTS)):
             settings["client_options"]["allow_http"] = True  # as the endpoint says
         settings |= self._profile()
-        with self._told("reached"):
+        with self._told(_MADE_READY):
             self._store: Any = from_url(self.url, **settings)
 
     @property
@@ -145,6 +148,11 @@ class Bucket:
             )
         return of
 
+    def get_part(self, key: str, start: int, length: int) -> bytes:
+        """So many bytes of an object from `start` on. Raises FileNotFoundError if there is none."""
+        with self._told("read", key):
+            return bytes(self._obstore.get_range(self._store, key, start=start, length=length))
+
     def delete(self, keys: list[str]) -> None:
         """Remove objects; one that is gone already is none to remove."""
         with self._told("removed", keys[0] if keys else ""), suppress(FileNotFoundError):
@@ -182,7 +190,12 @@ class Bucket:
         told = _GENERIC.sub("", told)
         found_there = (told.rstrip(": ") or type(error).__name__) + (f": {code}" if code else "")
         lowered = text.lower()
-        if any(words in lowered for words in _NO_CREDENTIALS) or "NoCredentials" in type(error).__name__:
+        # before anything is asked of a server, all that can be wrong are settings of the environment
+        if (
+            done == _MADE_READY
+            or any(words in lowered for words in _NO_CREDENTIALS)
+            or "NoCredentials" in type(error).__name__
+        ):
             return StoreError(
                 f"{self.url}: expected credentials, found none that serve ({found_there}). What is looked for:"
                 f" {_CREDENTIALS[self._scheme]}"

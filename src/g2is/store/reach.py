@@ -24,9 +24,10 @@ _LOOKED_AT = (MANIFEST, "warmup/sample.json", "warmup/complete.json")
 
 
 @contextmanager
-def reached(store: Path | str, reporter: Reporter) -> Iterator[Path]:
+def reached(store: Path | str, reporter: Reporter, *, whole: bool = False) -> Iterator[Path]:
     """The folder of a store; one of a URL is held for this process, and mirrored here until this ends.
 
+    If it is to be `whole`, all that lies there is brought anew, and nothing there is swept: so it can be checked.
     One that this user may not write to is mirrored to be read, and not held. Raises StoreError if another process holds
     it and it is not to be waited for, if it cannot be reached, or there are other objects than a store's.
     """
@@ -45,9 +46,9 @@ def reached(store: Path | str, reporter: Reporter) -> Iterator[Path]:
             if MANIFEST not in bucket.find():
                 raise
             mirror.writable = False
-        _check_is_store(bucket.url, bucket.find())
+        check_is_store(bucket.url, bucket.find())
         with reporter.stage("fetch store", "bytes") as progress:
-            mirror.bring(progress, sweep=mirror.writable)
+            mirror.bring(progress, sweep=mirror.writable and not whole, whole=whole)
         elsewhere.add(mirror)
         held.callback(elsewhere.remove, mirror)
         yield mirror.root
@@ -78,7 +79,7 @@ def looked_at(store: Path | str) -> Iterator[Path]:
         return
     bucket = Bucket(store)
     found = bucket.find()
-    _check_is_store(bucket.url, found)
+    check_is_store(bucket.url, found)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "store"
         for name in _LOOKED_AT:
@@ -111,8 +112,8 @@ def _folder_of(bucket: Bucket) -> Path:
     return Path(cache).expanduser().absolute() / "stores" / f"{name}-{mark}"
 
 
-def _check_is_store(url: str, found: Collection[str]) -> None:
-    """Before anything is fetched: a bucket may be large, and not a store."""
+def check_is_store(url: str, found: Collection[str]) -> None:
+    """Raise StoreError if what was found at the URL is no store; before anything is fetched, for it may be large."""
     others = [key for key in found if not key.rpartition("/")[2].startswith(".")]
     if others and not {MANIFEST, MANIFEST_COPY} & set(others):
         raise StoreError(
