@@ -3,17 +3,23 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from s3_server import Server, credentials, serving
 from small_run import MODEL, SMALL, set_flags
 
 from g2is.jobs import store_folder
 from g2is.progress import Silent
 from g2is.store import objects
+from g2is.store.lease import Lease
+from g2is.store.objects import Bucket
 from g2is.store.reach import reached
 
 Command = Callable[..., tuple[int, str, str]]
@@ -236,3 +242,50 @@ def test_worker_processes_write_to_the_bucket_what_one_process_does(
     code, _, err = g2is("select", *files, "--out", tmp_path / "run", "--store", url, *set_flags(SMALL))
     assert code == 0, err
     assert server.objects(url) == files_of(finished / "store")
+
+
+def test_wait_goes_on_when_the_holder_gives_the_store_back(
+    server: Server, store: Path, sample: Path, finished: Path, g2is: Command, tmp_path: Path
+) -> None:
+    url = server.url()
+    server.put(url, files_of(store))
+    files = [sample / "pool.jsonl", sample / "target.jsonl", "--model", MODEL, "--budget", "10%"]
+    command = ["select", *files, "--out", tmp_path / "run", "--store", url, *set_flags(SMALL)]
+    lease = Lease(Bucket(url))
+    lease.take(Silent(), wait=False)
+    code, _, err = g2is(*command)
+    assert code == 2
+    assert "(--wait does" in " ".join(err.split())
+    ending = threading.Timer(3, lambda: lease.release(remove=False))
+    ending.start()
+    code, out, err = g2is(*command, "--wait")
+    assert ending.finished.is_set()
+    assert code == 0, err
+    assert f"process {os.getpid()} on" in " ".join((out + err).split())
+    assert (tmp_path / "run/selected.jsonl").read_bytes() == (finished / "selected.jsonl").read_bytes()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)  # seconds of imports in each process
+@pytest.mark.skipif(
+    not (torch.distributed.is_available() and torch.distributed.is_gloo_available()), reason="this torch has no gloo"
+)
+def test_processes_of_torchrun_write_to_the_bucket_what_one_process_does(
+    server: Server, sample: Path, g2is: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    url = server.url()
+    files = [sample / "pool.jsonl", sample / "target.jsonl", "--model", MODEL, "--budget", "10%", "--device", "cpu"]
+    flags = set_flags({**SMALL, "execution.shard_rows": "16"})
+    command = ["select", *files, "--out", tmp_path / "run", "--store", url, *flags]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "g2is"]
+    done = subprocess.run([*launcher, *map(str, command)], capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    code, out, err = g2is("verify", url)
+    assert code == 0, out + err
+    made = server.objects(url)
+    server.delete(url, [key for key in made if key.startswith("gradients/")])
+    monkeypatch.setenv("G2IS_CACHE", str(tmp_path / "another machine's"))
+    code, _, err = g2is("select", *files, "--out", tmp_path / "again", "--store", url, *flags)
+    assert code == 0, err
+    assert server.objects(url) == made
+    assert (tmp_path / "again/selected.jsonl").read_bytes() == (tmp_path / "run/selected.jsonl").read_bytes()
