@@ -89,7 +89,7 @@ COMMANDS = (
     Command(
         "compare",
         (
-            *("compare", *_FILES, "--test", "test.jsonl", "--out", "compared", "--methods", "less-rr,bm25"),
+            *("compare", *_FILES, "--test", "test.jsonl", "--out", "compared", "--methods", "less-rr"),
             *("--budgets", "20%", "--seeds", "1", *_sets(*_SELECTING, *_TUNING, "evaluation.generate=false")),
         ),
         ("pool.jsonl", "target.jsonl", "test.jsonl"),
@@ -113,7 +113,7 @@ class Calm:
         self._number = 0
         inputs = place / "inputs"
         inputs.mkdir(parents=True)
-        write_pool(inputs / "pool.jsonl", num_rows=60)
+        write_pool(inputs / "pool.jsonl", num_rows=40)
         write_target(inputs / "target.jsonl", num_rows=4)
         write_target(inputs / "test.jsonl", num_rows=4, seed=5)
         rng = np.random.default_rng(0)
