@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import forked  # found by the one before
+import forked
 
+from faults import ROOT
 from faults.breaking import broken, heed_signals
-from faults.calm import COMMANDS, ROOT, Calm, Command, complete, contents, differences, said
+from faults.calm import COMMANDS, Calm, Command, complete, contents, differences, said
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 OF_EACH = 15  # moments of each signal and command in each of the two parts, where there is time
