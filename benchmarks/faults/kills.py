@@ -138,7 +138,7 @@ def run_trials(
     A command that ended before it could be stopped is no trial: another moment is drawn for it.
     """
     found: dict[str, list[Outcome]] = {what: [] for what in trials}
-    for _ in range(2 * of_each):
+    for _ in range(4 * of_each):
         for what, drawn in trials.items():
             if len(found[what]) < of_each and time.monotonic() < until and (outcome := next(drawn)()) is not None:
                 found[what].append(outcome)
