@@ -20,7 +20,8 @@ from g2is.progress import Progress
 
 _HEAD = 1 << 20  # characters looked at to tell the shape
 _CUT = 16  # an error so near the end of the buffer may be that of a value cut there
-_STRING = r'"(?:[^"\\]++|\\.)*+"'  # which keeps no place to go back to for each character
+# which keeps no place to go back to for each character
+_STRING = r'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"'
 _SCALAR = rf"(?:{_STRING}|-?\d[\d.eE+-]*|true|false|null)"
 _WRAPPED = re.compile(rf"\{{\s*(?:{_STRING}\s*:\s*{_SCALAR}\s*,\s*)*(?P<key>{_STRING})\s*:\s*(?=\[\s*\{{)")
 _AFTER_WRAPPED = re.compile(rf"\s*(?:,\s*{_STRING}\s*:\s*{_SCALAR}\s*)*\}}\s*")

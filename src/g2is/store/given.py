@@ -8,6 +8,7 @@ from g2is.errors import StoreError
 
 Kind = TypeVar("Kind")
 _BACK = "g2is did not write it. Put a whole copy back, or name another folder"
+_LONGEST_NAME, _LONGEST_PATH = 255, 2048  # bytes, as file systems have it; a folder has its own path before
 _NAMES = {int: "a whole number", float: "a number", str: "a text", list: "a list", dict: "keys with values"}
 
 
@@ -24,20 +25,20 @@ def part(values: Mapping[str, Any], key: str, kind: type[Kind], path: Path) -> K
 def inside(folder: Path, name: Any, where: str) -> Path:
     """The path of `name`, a file or folder within `folder`; `where` is what gives the name: file and key.
 
-    Raises StoreError for anything else than names below names: `..`, an absolute path, an empty name, no text. Links
-    that lead out of a folder are the user's own matter: a store may lie on another disk.
+    Raises StoreError for anything else than names below names: `..`, an absolute path, an empty name, no text, more
+    than a file system takes. Links that lead out of a folder are the user's own matter: a store may lie elsewhere.
     """
-    parts = name.split("/") if isinstance(name, str) else [""]
-    if any(of_path in ("", ".", "..") or "\0" in of_path for of_path in parts) or not _is_text(name):
-        raise StoreError(
-            f"{where}: expected the name of what lies in {folder}, found {name!r}, which does not: {_BACK}"
-        )
-    return folder.joinpath(*parts)
+    if not _is_name(name):
+        found = f"{name!r:.80}"
+        raise StoreError(f"{where}: expected the name of what lies in {folder}, found {found}, which does not: {_BACK}")
+    return folder.joinpath(*name.split("/"))
 
 
-def _is_text(name: str) -> bool:
+def _is_name(name: Any) -> bool:
     try:
-        name.encode()
-    except UnicodeEncodeError:
+        parts = name.encode().split(b"/")
+    except (AttributeError, UnicodeEncodeError):
         return False
-    return True
+    if any(of_path in (b"", b".", b"..") or b"\0" in of_path for of_path in parts):
+        return False
+    return max(map(len, parts)) <= _LONGEST_NAME and sum(map(len, parts)) + len(parts) <= _LONGEST_PATH

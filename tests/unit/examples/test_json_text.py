@@ -132,3 +132,12 @@ def test_an_array_under_the_suffix_of_lines_is_named(tmp_path: Path) -> None:
     for text in (json.dumps(ROWS, indent=1), '[{"a": 1},\n{"a": 2}]'):
         with pytest.raises(InputError, match=r"found a JSON array; rename it to end in \.json"):
             list(read_json_lines(write(tmp_path / "rows.jsonl", text)))
+
+
+@pytest.mark.parametrize("key", ["da\nta", "da\x01ta", "da\\qta", "da\\u12ta"])
+def test_a_key_that_json_does_not_allow_is_told_and_not_raised(key: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.json", f'{{"{key}": [{{"prompt": "q", "completion": "a"}}]}}')
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(path.read_text())
+    with pytest.raises(InputError, match="expected a JSON object, found bad JSON"):
+        values(path)
