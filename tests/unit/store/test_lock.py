@@ -184,7 +184,14 @@ def test_ctrl_c_while_waiting_is_one_line_on_the_command_line(tmp_path: Path) ->
     out = tmp_path / "run"
     with holder(out):
         arguments = [sys.executable, "-m", "g2is", "demo", "--out", str(out), "--wait"]
-        process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "1000"})
+        process = subprocess.Popen(
+            arguments,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "COLUMNS": "1000"},
+            # as in the foreground: a shell's jobs in the background, as tests may be, are told to ignore Ctrl-C
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
         assert process.stderr is not None
         line = process.stderr.readline()
         assert "in use by another g2is process" in line
