@@ -67,6 +67,7 @@ def prepared(folder: Path, name: str, process: str, representation: str) -> Prep
     config = configuration(folder, name, METHODS[representation])
     with open_run(folder / f"{process}-run", config, Silent()) as held:
         ready = prepare(config, held)
+        assert isinstance(config.store, Path)
         examples = read_inputs(ready, config.store / "examples", held)
     if representation != "gradients":
         store = Store(config.store, {}, SHARD_ROWS, new=False)

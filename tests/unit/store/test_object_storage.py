@@ -17,7 +17,7 @@ from g2is.progress import Silent
 from g2is.store import lease, objects
 from g2is.store.elsewhere import elsewhere
 from g2is.store.files import read_json, remove, write_atomically, write_json
-from g2is.store.lock import waiting
+from g2is.store.lock import Holder, waiting
 from g2is.store.manifest import open_store
 from g2is.store.matrix import RowTable, Shard
 from g2is.store.reach import join, looked_at, reached
@@ -161,8 +161,8 @@ def test_a_write_that_fails_at_any_moment_is_one_message_and_the_next_goes_on_fr
     server: Server, expected: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(objects, "RETRIES", 0)
-    monkeypatch.setattr(lease.Holder, "is_dead", lambda self: True)  # of one whose lock could not be given back
-    stops = []
+    monkeypatch.setattr(Holder, "is_dead", lambda self: True)  # of one whose lock could not be given back
+    stops: list[str] = []
     while not stops or stops[-1]:
         url, after = server.url(), 1 + 2 * len(stops)
         server.fail_writes(after)
@@ -220,7 +220,8 @@ def test_waiting_for_a_holder_ends_when_it_gives_the_store_back(
     assert held.wait(10)
     monkeypatch.setenv("G2IS_CACHE", str(tmp_path / "another machine's"))
     with waiting(heard), reached(url, heard):
-        assert not holder.is_alive() or holder.join(1) is None
+        holder.join(1)
+        assert not holder.is_alive()
     assert [f"process {os.getpid()}" in of and "waiting for its end" in of for of in heard.notices] == [True]
 
 
@@ -245,7 +246,7 @@ def test_the_lock_of_a_killed_process_is_taken_over_at_once_here_and_after_a_whi
             assert process.stdout.readline() == "held\n"
             process.kill()
         if elsewhere_too:
-            monkeypatch.setattr(lease.Holder, "is_dead", lambda self: False)  # another machine cannot know
+            monkeypatch.setattr(Holder, "is_dead", lambda self: False)  # another machine cannot know
             with pytest.raises(StoreError, match=f"process {process.pid} on .* taken over 2 s after its last sign"):
                 reach(url, heard)
             time.sleep(2)
