@@ -18,7 +18,7 @@ from g2is.config.part import Part
 from g2is.engine.job import Engine, ShardJob
 from g2is.engine.launched import LaunchedEngine
 from g2is.engine.local import LocalEngine
-from g2is.engine.processes import FailedShardsError, ProcessEngine, open_processes
+from g2is.engine.processes import FailedJobsError, ProcessEngine, open_processes
 from g2is.engine.wanted import WantedRows
 from g2is.engine.worker import Open
 from g2is.errors import ConfigError, WorkerError
@@ -33,7 +33,7 @@ from g2is.model.folder import resolve_device
 from g2is.progress import Progress, counter
 from g2is.representations.own import Representation
 
-EngineOf = Callable[[WantedRows, Callable[[int], None]], Engine]  # of a table, and who is told of tokens done
+EngineOf = Callable[[WantedRows, Callable[[int], None]], Engine[ShardJob]]  # of a table, and who is told of tokens done
 _NAMED_ROWS = 8  # of a shard that failed
 
 
@@ -85,7 +85,7 @@ def make_rows(
                         num_made += len(shards)
                     else:
                         num_made += wanted.make_part(shards, engine_of(wanted, add))
-                except FailedShardsError as error:
+                except FailedJobsError as error:
                     failed += [_describe(examples, job, reason) for job, reason in error.reasons.items()]
     if failed:
         raise WorkerError(
