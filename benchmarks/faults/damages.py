@@ -136,7 +136,7 @@ def _damage(path: Path, case: Case, made: Made) -> None:
             path.write_bytes(b"")
 
 
-def run(budget_s: float, seed: int, number: int = 1000, say: Callable[[str], None] = lambda _: None) -> list[Row]:
+def run(budget_s: float, seed: int, number: int = 500, say: Callable[[str], None] = lambda _: None) -> list[Row]:
     """Try `number` damages, or as many as `budget_s` seconds allow; a row for each folder and one for all."""
     begin = time.monotonic()
     outcomes: list[Outcome] = []
@@ -155,7 +155,7 @@ def run(budget_s: float, seed: int, number: int = 1000, say: Callable[[str], Non
                     or "traceback" in (outcome.used, outcome.repaired)
                 ):
                     say(f"{outcome.case}: {outcome}")
-        return [_row(name, [of for of in outcomes if of.case.folder == name]) for name in NAMES] + [
+        return [_row(f"damage: {name}", [of for of in outcomes if of.case.folder == name]) for name in NAMES] + [
             _row("damages in all", outcomes)
         ]
 
@@ -163,7 +163,12 @@ def run(budget_s: float, seed: int, number: int = 1000, say: Callable[[str], Non
 def _row(what: str, outcomes: Sequence[Outcome]) -> Row:
     used = [outcome.used for outcome in outcomes]
     repaired = [outcome.repaired for outcome in outcomes]
-    return {
+    wrong = [
+        of
+        for of in outcomes
+        if of.undetected or "differs" in (of.used, of.repaired) or "traceback" in (of.used, of.repaired)
+    ]
+    row = {
         "what": what,
         "tried": len(outcomes),
         "seen by verify": sum(outcome.seen for outcome in outcomes),
@@ -175,3 +180,4 @@ def _row(what: str, outcomes: Sequence[Outcome]) -> Row:
         "traceback": used.count("traceback") + repaired.count("traceback"),
         "undetected": sum(outcome.undetected for outcome in outcomes),
     }
+    return row | ({"note": "\n".join(f"{of.case}: {of.text[-500:]}" for of in wrong)} if wrong else {})

@@ -13,14 +13,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests/faults"), str(ROOT / "tests/end_to_end")]
+from hostile_cases import HOSTILE, RAN
+from small_run import MODEL, SMALL, set_flags
+from wrong_input import Place, check_one_message, listing
 
-from hostile_cases import HOSTILE, RAN  # noqa: E402
-from small_run import MODEL, SMALL, set_flags  # noqa: E402
-from wrong_input import Place, check_one_message, listing  # noqa: E402
-
-from g2is.demo.skills import write_pool, write_target  # noqa: E402
+from faults import ROOT
+from g2is.demo.skills import write_pool, write_target
 
 _TIMEOUT = 120.0  # seconds: starting takes some of them on a busy machine
 OUTCOMES = ("refused", "accepted", "traceback", "hang", "escaped")

@@ -1,6 +1,7 @@
 """Stop every command at a random moment, give it again, and compare every byte with a run that nobody disturbed.
 
 A few are processes as a user starts them, stopped while they start; the others begin where everything is imported.
+Each of `make faults`' two parts makes half of the trials.
 """
 
 import os
@@ -12,18 +13,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import forked  # found by the one before
+import forked
 
+from faults import ROOT
 from faults.breaking import broken, heed_signals
-from faults.calm import COMMANDS, ROOT, Calm, Command, complete, contents, differences, said
+from faults.calm import COMMANDS, Calm, Command, complete, contents, differences, said
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-OF_EACH = 30  # moments of each signal and command, where there is time
+OF_EACH = 15  # moments of each signal and command in each of the two parts, where there is time
 
 
 @dataclass(frozen=True)
@@ -132,19 +133,15 @@ def started(calm: Calm, command: Command, number: signal.Signals, seconds: float
 def run_trials(
     trials: Mapping[str, Iterator[Callable[[], Outcome | None]]], of_each: int, until: float
 ) -> list[dict[str, Any]]:
-    """Make `of_each` trials of every row in turn, two at a time, until the time is over; a row for each."""
+    """Make `of_each` trials of every row in turn, until the time is over; a row for each.
+
+    A command that ended before it could be stopped is no trial: another moment is drawn for it.
+    """
     found: dict[str, list[Outcome]] = {what: [] for what in trials}
-
-    def one(what: str) -> tuple[str, Outcome | None]:
-        return what, next(trials[what])() if time.monotonic() < until else None
-
-    with ThreadPoolExecutor(2) as beside:
-        for _ in range(of_each):
-            for what, outcome in beside.map(one, trials):
-                if outcome is not None:
-                    found[what].append(outcome)
-            if time.monotonic() > until:
-                break
+    for _ in range(2 * of_each):
+        for what, drawn in trials.items():
+            if len(found[what]) < of_each and time.monotonic() < until and (outcome := next(drawn)()) is not None:
+                found[what].append(outcome)
     return [_row(what, outcomes) for what, outcomes in found.items()]
 
 
@@ -155,16 +152,24 @@ def _row(what: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     return row | ({"note": "\n".join(wrong)[:6000]} if wrong else {})
 
 
-def run_all(
-    budget_s: float, seed: int, calm: Calm, commands: Sequence[Command] = COMMANDS, of_each: int = OF_EACH
+def run_signals(
+    until: float, seed: int, calm: Calm, commands: Sequence[Command] = COMMANDS, of_each: int = OF_EACH
 ) -> list[dict[str, Any]]:
-    """Rows of commands that are stopped at any moment of their own work."""
-    until = time.monotonic() + budget_s
+    """Rows of commands that a signal stops at any moment of their own work."""
     trials: dict[str, Iterator[Callable[[], Outcome | None]]] = {}
     for command in commands:
         for number in SIGNALS:
             draw = random.Random(f"{seed} {command.name} {number}")
             trials[f"{command.name} × {number.name}"] = _at_random(calm, command, number, draw, 1)
+    return run_trials(trials, of_each, until)
+
+
+def run_steps(
+    until: float, seed: int, calm: Calm, commands: Sequence[Command] = COMMANDS, of_each: int = OF_EACH
+) -> list[dict[str, Any]]:
+    """Rows of commands that are killed three times, or between two steps of the disk, or whose disk is full there."""
+    trials: dict[str, Iterator[Callable[[], Outcome | None]]] = {}
+    for command in commands:
         draw = random.Random(f"{seed} {command.name}")
         trials[f"{command.name} × three SIGKILL in a row"] = _at_random(calm, command, signal.SIGKILL, draw, 3)
         for how, name in (("die", "SIGKILL at a durable step"), ("full", "disk full from a durable step on")):
@@ -186,9 +191,9 @@ def _at_steps(calm: Calm, command: Command, how: str, draw: random.Random) -> It
         yield lambda share=share: broken_at(calm, command, how, int(share * calm.of(command)[2]))  # type: ignore[misc]
 
 
-def run_started(budget_s: float, seed: int, calm: Calm, of_each: int = OF_EACH) -> list[dict[str, Any]]:
+def run_started(until: float, seed: int, calm: Calm, of_each: int = OF_EACH) -> list[dict[str, Any]]:
     """Rows of commands that are stopped in their first second, as a user starts them."""
-    until, trials = time.monotonic() + budget_s, {}
+    trials = {}
     for number in SIGNALS:
         draw = random.Random(f"{seed} started {number}")
 
@@ -205,10 +210,15 @@ def run(budget_s: float, seed: int) -> list[dict[str, Any]]:
     """A row for each command and way to stop it: tried, and how many ended in the same bytes, otherwise, or failed.
 
     `unclear` counts the stopped ones that did not say in one line what is kept. Takes up to `budget_s` seconds: fewer
-    moments than 30 of each where that is too little, which `tried` says.
+    moments of each where that is too little, which `tried` says.
     """
+    begin = time.monotonic()
     # in memory where there is such a place: it is processes that are killed, not the machine
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as place:
         calm = Calm(Path(place) / "trials")
-        return run_all(0.85 * budget_s, seed, calm) + run_started(0.15 * budget_s, seed, calm)
+        return [
+            *run_signals(begin + 0.75 * budget_s, seed, calm),
+            *run_started(begin + 0.88 * budget_s, seed, calm),
+            *run_steps(begin + budget_s, seed, calm),
+        ]

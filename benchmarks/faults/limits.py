@@ -65,7 +65,7 @@ def _commands(folder: Path) -> dict[str, list[str]]:
     return {
         "inspect": ["inspect", pool, "--model", model],
         "select": [*select, "--out", "OUT"],
-        "report": ["report", str(folder / "done")],
+        "verify": ["verify", str(folder / "done")],
         "train": ["train", str(folder / "done"), "--out", "OUT", "--set", "tuning.lora.rank=4"],
         "evaluate": ["evaluate", target, "--model", model, "--out", "OUT", "--set", "evaluation.max_new_tokens=4"],
     }

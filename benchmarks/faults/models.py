@@ -17,8 +17,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests/faults"))
-
 MOST_BYTES = 1 << 30  # of memory beyond what was there when everything had been imported
 SECONDS = 60  # of processor time
 _SETTINGS = ("warmup.lora.rank=4", "warmup.fraction=0.2", "warmup.epochs=1", "gradients.projection.dim=64")

@@ -1,6 +1,6 @@
 """Numbers (part of `make faults`): odd matrices through every selector, and one selection by many ways of computing it.
 
-    python benchmarks/faults/odd_numbers.py [--budget SECONDS] [--seed N]
+    PYTHONPATH=src:benchmarks python -m faults.odd_numbers [--budget SECONDS] [--seed N]
 
 An odd matrix is either chosen from as a plain float64 program does (`plain_selectors.py`), or refused by one clear
 error. `same` counts the former, `refused` the latter; `differs`, `undetected` (chosen from, though it must be refused)
@@ -10,7 +10,6 @@ and `traceback` (warnings of numpy's included) must be 0.
 import argparse
 import itertools
 import json
-import sys
 import tempfile
 import time
 import warnings
@@ -19,25 +18,23 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2] / "tests/invariants")]
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+from reference_walk import ReferenceWalk
 
-import numpy as np  # noqa: E402
-import pyarrow.compute as pc  # noqa: E402
-import pyarrow.parquet as pq  # noqa: E402
-import torch  # noqa: E402
-from reference_walk import ReferenceWalk  # noqa: E402
-
-from faults.odd_inputs import METHODS, ODD, Odd  # noqa: E402
-from faults.plain_selectors import plain_selection  # noqa: E402
-from g2is.api import walk_matrices  # noqa: E402
-from g2is.config import SelectionConfig  # noqa: E402
-from g2is.errors import G2isError  # noqa: E402
-from g2is.selection.apply import apply_selector  # noqa: E402
-from g2is.selection.budget import parse_budget  # noqa: E402
-from g2is.selection.core import core_knowledge  # noqa: E402
-from g2is.selection.limits import Limits  # noqa: E402
-from g2is.selection.problem import TargetRows  # noqa: E402
-from g2is.selection.similarity import UnitRows  # noqa: E402
+from faults.odd_inputs import METHODS, ODD, Odd
+from faults.plain_selectors import plain_selection
+from g2is.api import walk_matrices
+from g2is.config import SelectionConfig
+from g2is.errors import G2isError
+from g2is.selection.apply import apply_selector
+from g2is.selection.budget import parse_budget
+from g2is.selection.core import core_knowledge
+from g2is.selection.limits import Limits
+from g2is.selection.problem import TargetRows
+from g2is.selection.similarity import UnitRows
 
 OUTCOMES = ("same", "refused", "differs", "undetected", "traceback")
 # The authors' walk has zero rows as nodes and components of arbitrary sign, so that it chooses from these.

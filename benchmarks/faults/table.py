@@ -16,6 +16,19 @@ def bad_outcomes(row: Mapping[str, Any]) -> dict[str, int]:
     return {name: of for name, of in row.items() if name not in (*FINE, *_WORDS) and isinstance(of, int) and of}
 
 
+def merged(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each `what`: the counts of parts that tried the same added, their notes one after the other."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        so_far = found.setdefault(row["what"], {"what": row["what"]})
+        for name, of in row.items():
+            if isinstance(of, int):
+                so_far[name] = so_far.get(name, 0) + of
+            elif name == "note" and of:
+                so_far["note"] = "\n".join(note for note in (so_far.get("note"), of) if note)
+    return list(found.values())
+
+
 def as_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows as Markdown, in their order; what must not be stands in a column of its own."""
     lines = ["| what | tried | came out | must not be |", "|---|---:|---|---|"]

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,11 +36,12 @@ def nodes() -> Iterator[Nodes]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Files, and the store that one process made of them."""
+    """Files, and the store that one process made of them: with one thread, as Ray's workers have here."""
     folder = tmp_path_factory.mktemp("ray")
     write_pool(folder / "pool.jsonl", num_rows=NUM_SHARDS * 32)
     write_target(folder / "target.jsonl", num_rows=8)
-    forked.run(gradients(folder, "calm"), folder / "errors")
+    command = [sys.executable, "-m", "g2is", *gradients(folder, "calm")]
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     return folder
 
 

@@ -16,7 +16,7 @@ from g2is.engine.processes import FailedJobsError
 pytest.importorskip("ray", reason="ray is not installed: pip install 'g2is[ray]'")
 from ray_worker import BAD, DEADLY, make_files  # after the skip: with ray alone is it of use
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]  # `make test` does it with a real model: test_ray.py
 
 NUM_SHARDS = 24
 
