@@ -1,6 +1,7 @@
 """A comparison whose cells are made by two worker processes: the bytes of one process, whatever dies or fails."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from pathlib import Path
 import failing_trials
 import forked
 import pytest
+from ray_nodes import kill, nodes_here, wait_for
+from ray_nodes import workers_of as workers_of_nodes
 
 from faults.calm import contents, differences
 from g2is.demo.skills import write_pool, write_target
@@ -19,6 +22,7 @@ SETTINGS = (
     *("tuning.learning_rate=2e-3", "tuning.lora.rank=4", "tuning.epochs=2", "tuning.batch_size=8"),
     *("execution.resume_steps=1", "execution.device=cpu", "evaluation.generate=false"),
 )
+_WHO = re.compile(rb'"?(workers|engine|address)"?: ("[^"]*"|[^\s,}]*)')  # settings in YAML and JSON
 NUM_CELLS, NUM_TUNINGS = 10, 5  # of two targets, which share all but what bm25 selects
 
 pytestmark = pytest.mark.slow
@@ -43,12 +47,8 @@ def begun(folder: Path) -> Path:
 
 
 def made(folder: Path) -> dict[str, bytes]:
-    """Every file of the comparison, without times, and without how many workers there were."""
-    found = contents(folder)
-    return {
-        name: content.replace(b"workers: 2", b"workers: null").replace(b'"workers": 2', b'"workers": null')
-        for name, content in found.items()
-    }
+    """Every file of the comparison, without times, and without who made it."""
+    return {name: _WHO.sub(rb"", content) for name, content in contents(folder).items()}
 
 
 @pytest.fixture(scope="module")
@@ -153,4 +153,19 @@ def test_a_killed_command_takes_its_workers_along_and_goes_on(folder: Path, calm
     assert len(cells(folder)) < NUM_CELLS
     forked.run(command(folder, "--workers", "2"), errors)
     assert {name: when for name, when in cells(folder).items() if name in before} == before
+    assert not differences(made(folder), calm)
+
+
+@pytest.mark.long
+def test_a_cluster_that_loses_a_worker_makes_the_bytes_of_one_process(folder: Path, calm: dict[str, bytes]) -> None:
+    pytest.importorskip("ray", reason="ray is not installed: pip install 'g2is[ray]'")
+    errors = folder.with_name("errors")
+    with nodes_here() as nodes:
+        on_cluster = ["--engine", "ray", "--address", nodes.address, "--workers", "2"]
+        process = forked.command(command(folder, *on_cluster), errors)
+        wait_until(lambda: in_the_midst(folder), process, errors)
+        kill(workers_of_nodes(nodes)[0])
+        assert forked.ended(process) == 0, errors.read_text()
+        wait_for(lambda: not workers_of_nodes(nodes))
+    assert "ended while it was at work" in said(errors)
     assert not differences(made(folder), calm)

@@ -37,6 +37,8 @@ from g2is.representations.own import Representation
 
 EngineOf = Callable[[WantedRows, Callable[[int], None]], Engine[ShardJob]]  # of a table, and who is told of tokens done
 _NAMED_ROWS = 8  # of a shard that failed
+# A process's last words are to say why it ended, not what a library said of something else.
+_QUIET = {"PYTHONWARNINGS": "ignore", "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
 
 class Course(Protocol):
@@ -175,7 +177,7 @@ def _places(execution: ExecutionConfig, num_processes: int, open_on: OpenOn) -> 
     """How each of several processes opens a worker, and its environment: a device each, an equal share of threads."""
     threads = max(1, torch.get_num_threads() // num_processes)
     environment = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    environment |= passive(os.environ)
+    environment |= passive(os.environ) | _QUIET
     kind = resolve_device(execution.device).type
     devices = torch.cuda.device_count() if kind == "cuda" else 0
     names = [f"cuda:{number % devices}" if devices else kind for number in range(num_processes)]
