@@ -18,8 +18,8 @@ from g2is.comparison.evidence import Comparison
 from g2is.comparison.notes import notes
 from g2is.demo.skills import write_pool, write_target
 from g2is.errors import ModelError
-from g2is.jobs.trials import Trials
-from g2is.progress import Progress
+from g2is.jobs.trial import Bench, TrialJob
+from g2is.progress import Progress, Reporter
 from g2is.selection.problem import Choice, Problem
 
 Command = Callable[..., tuple[int, str, str]]
@@ -165,14 +165,14 @@ def test_a_full_pool_that_cannot_be_tuned_on_does_not_keep_the_others_from_being
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = shutil.copytree(place, tmp_path / "place", ignore=shutil.ignore_patterns("out", "other"))
-    tune = Trials.tune_and_test
+    make = Bench.make
 
-    def diverging(bench: Trials, positions: np.ndarray, *more: Any) -> Any:
-        if len(positions) == len(bench.pool):
+    def diverging(bench: Bench, job: TrialJob, reporter: Reporter) -> None:
+        if job.seed is not None and job.rows is None:
             raise ModelError("it diverged")  # which takes more steps than a small pool has
-        return tune(bench, positions, *more)
+        make(bench, job, reporter)
 
-    monkeypatch.setattr(Trials, "tune_and_test", diverging)
+    monkeypatch.setattr(Bench, "make", diverging)
     with pytest.raises(package.G2isError, match=r"found 2 that cannot be(.|\n)*full on target, seed 0.*seed 1: it div"):
         compare(folder, methods=["bm25"], num_seeds=2)
     assert len(list(folder.glob("out/cells/bm25/**/seed-1.json"))) == 1

@@ -84,7 +84,7 @@ def test_a_worker_and_a_node_are_lost_and_another_node_joins_late(folder: Path, 
     assert 1 <= len(before) < NUM_SHARDS, "too fast or too slow to lose anything"
     assert markers(folder, "lost").items() >= before.items(), "what was stored is not made again"
     said = errors.read_text()
-    assert said.replace("\n", " ").count("ended while it made a shard") == 1, said  # notices are given once
+    assert said.replace("\n", " ").count("ended while it was at work") == 1, said  # notices are given once
     assert "raylet" not in said
     assert "Traceback" not in said
     wait_for(lambda: not workers_of(nodes))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from ray_nodes import PATHS, Nodes, kill, nodes_here, wait_for, workers_of, workers_on
 
-from g2is.engine.processes import FailedShardsError
+from g2is.engine.processes import FailedJobsError
 
 pytest.importorskip("ray", reason="ray is not installed: pip install 'g2is[ray]'")
 from ray_worker import BAD, DEADLY, make_files  # after the skip: with ray alone is it of use
@@ -93,7 +93,7 @@ def test_shards_that_always_fail_or_end_their_worker_are_given_up_and_the_rest_i
     nodes: Nodes, tmp_path: Path
 ) -> None:
     store, notes = tmp_path / "store", list[str]()
-    with pytest.raises(FailedShardsError) as raised:
+    with pytest.raises(FailedJobsError) as raised:
         make_files(nodes.address, store, 10, 2, 0.02, True, notes.append)
     assert {job.number: reason for job, reason in raised.value.reasons.items()} == {
         BAD: "row 6 is bad",

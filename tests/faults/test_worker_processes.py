@@ -15,7 +15,7 @@ import pytest
 from toy_worker import NUM_SHARDS, Failing, Plan, jobs_of, open_toy, shard_of, table_in, tokens_of
 
 from g2is.engine.job import ShardJob
-from g2is.engine.processes import FailedShardsError, Processes, open_processes
+from g2is.engine.processes import FailedJobsError, Processes, open_processes
 from g2is.errors import ModelError, StoreError, WorkerError
 
 
@@ -103,7 +103,7 @@ def test_what_fails_twice_is_made_the_third_time(trial: Trial, calm: dict[str, b
 def test_a_shard_that_always_fails_is_given_up_and_named_when_all_others_are_stored(
     trial: Trial, calm: dict[str, bytes], how: str, num_processes: int
 ) -> None:
-    with pytest.raises(FailedShardsError) as error:
+    with pytest.raises(FailedJobsError) as error:
         trial.run({0: Failing(how)}, num_processes)
     assert [job.number for job in error.value.reasons] == [0]
     reason = {"kill": "killed by SIGKILL", "error": "expected better of 0", "bug": "of 0"}[how]
@@ -117,7 +117,7 @@ def test_a_shard_that_always_fails_is_given_up_and_named_when_all_others_are_sto
 @pytest.mark.long
 def test_shards_beside_one_that_kills_are_not_given_up(trial: Trial) -> None:
     plan: Plan = {number: Failing("kill") for number in (2, 3, 7)}
-    with pytest.raises(FailedShardsError) as error:
+    with pytest.raises(FailedJobsError) as error:
         trial.run(plan, 3, seconds=0.05)
     assert sorted(job.number for job in error.value.reasons) == [2, 3, 7]
     assert sorted(trial.stored) == [n for n in range(NUM_SHARDS) if n not in (2, 3, 7)]

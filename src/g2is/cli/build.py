@@ -47,10 +47,7 @@ def run_config(command: str, flags: Mapping[str, Any]) -> Config:
         "examples": examples_settings(flags["schema"], flags["column"], flags["on_bad_row"]),
         "warmup": given_only({"adapter": flags["adapter"]}),
         "selection": given_only(selection),
-        "execution": given_only(
-            {name: flags.get(name) for name in ("device", "engine", "workers", "address")}
-            | {"worker_resources": resources(flags.get("worker_resources"))}
-        ),
+        "execution": _execution(flags),
     }
     assign(values, flags["set_"] or [])
     _check_looked_at(flags, values["selection"])
@@ -99,7 +96,7 @@ def compare_config(flags: Mapping[str, Any]) -> CompareConfig:
         "budgets": flags["budgets"],
         "num_seeds": flags["seeds"],
         "examples": examples_settings(flags["schema"], flags["column"], flags["on_bad_row"]),
-        "execution": given_only({"device": flags["device"]}),
+        "execution": _execution(flags),
     }
     assign(values, flags["set_"] or [])
     config: CompareConfig = parse(CompareConfig, values, _ORIGIN)
@@ -186,6 +183,12 @@ def _check_looked_at(flags: Mapping[str, Any], given: Mapping[str, Any]) -> None
     if found := passed_over(given):
         called = {name: _flag(name) if flags.get(name) is not None else f"selection.{name}" for name in found}
         raise ConfigError(not_read(given, called))
+
+
+def _execution(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given of how the work is shared."""
+    shared = {name: flags.get(name) for name in ("device", "engine", "workers", "address")}
+    return given_only(shared | {"worker_resources": resources(flags.get("worker_resources"))})
 
 
 def _flag(name: str) -> str:

@@ -79,7 +79,7 @@ Workers = Annotated[
     str | None,
     typer.Option(
         metavar="N",
-        help="processes that make rows, a model each; default: one for each visible GPU; on a CPU the command's own",
+        help="processes that share the work, a model each; default: one a visible GPU; on a CPU the command's own",
     ),
 ]
 Worker = Annotated[
@@ -91,7 +91,7 @@ Worker = Annotated[
 ]
 EngineName = Annotated[
     str | None,
-    typer.Option("--engine", metavar="local|ray", help="who makes rows: this machine (default), or a Ray cluster"),
+    typer.Option("--engine", metavar="local|ray", help="who does the work: this machine (default), or a Ray cluster"),
 ]
 Address = Annotated[
     str | None,

@@ -239,13 +239,15 @@ class ExecutionConfig(Section):
 
     device: str = Field("auto", description="auto, cpu or cuda")
     engine: Literal["local", "ray"] = Field(
-        "local", description="who makes the rows of pool and targets: processes of this machine, or a Ray cluster"
+        "local",
+        description="who makes the rows of pool and targets, and tunes and tests for a comparison: processes of this"
+        " machine, or a Ray cluster",
     )
     workers: int | None = Field(
         None,
         ge=1,
-        description="processes that make these rows, a model each; default: one for each visible CUDA device; on a CPU"
-        " one, which is the command's own",
+        description="how many processes do that, a model each; default: one for each visible CUDA device; on a CPU one,"
+        " which is the command's own",
     )
     address: str | None = Field(
         None, description="host:port of the Ray cluster's head; default: auto (RAY_ADDRESS, or this machine's cluster)"

@@ -1,11 +1,11 @@
-"""What a worker process does: open a worker, make the shards of the jobs that it is sent, and tell of them.
+"""What a worker process does: open a worker, do the jobs that it is sent, and tell of them.
 
-It reads pickled Open, and then jobs as JSON, from the connection whose handle it is started with; it sends tuples:
+It reads a pickled Open, and then pickled jobs, from the connection whose handle it is started with; it sends tuples:
 
     ("ready",)                          it can be sent jobs
-    ("tokens", number, n)               n more tokens of a shard are done
-    ("stored", number)                  a shard is stored
-    ("failed", number, error, trace)    a shard, or None for the opening, raised `error`
+    ("tokens", number, n)               n more tokens of a job are done
+    ("stored", number)                  what a job makes is stored
+    ("failed", number, error, trace)    a job, or None for the opening, raised `error`
     ("notice", text)                    what the user should know
 
 Where nobody is at the other end any more, the process ends at once. What it was making does not count then.
@@ -21,15 +21,17 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any
 
-from g2is.engine.job import ShardJob
+from g2is.engine.job import Job
 from g2is.engine.worker import Worker
 
-IN_HAND = 2  # shards: one is read or written while another one is computed
 _SECONDS_BETWEEN_TOLD = 0.2
 
 
-def main(handle: int) -> None:
-    """Serve the process that holds the other end of the connection `handle`, until it goes."""
+def main(handle: int, at_once: int) -> None:
+    """Serve the process that holds the other end of the connection `handle`, until it goes.
+
+    So many jobs are done `at_once`, in threads.
+    """
     connection = Connection(handle)
     sending = Lock()
 
@@ -40,9 +42,9 @@ def main(handle: int) -> None:
         except OSError:
             os._exit(1)
 
-    jobs: SimpleQueue[ShardJob] = SimpleQueue()
+    jobs: SimpleQueue[Job] = SimpleQueue()
     try:
-        worker: Worker = pickle.loads(connection.recv_bytes())(lambda text: tell("notice", text))
+        worker: Worker[Any] = pickle.loads(connection.recv_bytes())(lambda text: tell("notice", text))
     except EOFError:
         return
     except Exception as error:
@@ -50,16 +52,16 @@ def main(handle: int) -> None:
         connection.recv_bytes()  # until the end: what was told is read first
         return
     tell("ready")
-    for _ in range(IN_HAND):
+    for _ in range(at_once):
         Thread(target=_make_all, args=(worker, jobs, tell), daemon=True).start()
     try:
         while True:
-            jobs.put(ShardJob.from_json(connection.recv_bytes().decode()))
+            jobs.put(connection.recv())
     except (EOFError, OSError):
         os._exit(0)
 
 
-def _make_all(worker: Worker, jobs: "SimpleQueue[ShardJob]", tell: Callable[..., None]) -> None:
+def _make_all(worker: Worker[Any], jobs: "SimpleQueue[Job]", tell: Callable[..., None]) -> None:
     while True:
         job = jobs.get()
         try:
@@ -72,9 +74,9 @@ def _make_all(worker: Worker, jobs: "SimpleQueue[ShardJob]", tell: Callable[...,
 
 
 class _Tokens:
-    """Tokens done of a shard, told now and then."""
+    """Tokens done of a job, told now and then."""
 
-    def __init__(self, job: ShardJob, tell: Callable[..., None]) -> None:
+    def __init__(self, job: Job, tell: Callable[..., None]) -> None:
         self._number, self._tell = job.number, tell
         self._untold, self._last = 0, time.monotonic()
 

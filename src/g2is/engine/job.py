@@ -1,7 +1,7 @@
-"""What an engine is given and gives back: a shard's work as plain data."""
+"""What an engine is given and gives back: work as plain data."""
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, TypeVar
 
 from pydantic import ConfigDict, Field, NonNegativeInt, StringConstraints, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -14,7 +14,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$
 
 @dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class ShardJob:
-    """One shard that is to be made and stored, for whoever has prepared for the same command, in any process.
+    """A `Job`: one shard that is to be made and stored, for whoever has prepared for the same command, in any process.
 
     `store` is the store's folder or URL, `representation` (gradients or another's name) and `kind` the table in it, and
     `fingerprint` the digest that its shards carry. Gradients are taken under `checkpoints`, as the Γ `forms`; other
@@ -30,6 +30,9 @@ class ShardJob:
     forms: tuple[Name, ...]
     number: NonNegativeInt
     rows: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
+
+    def __str__(self) -> str:
+        return f"shard {self.number}"
 
     def to_json(self) -> str:
         """This job as one line of JSON."""
@@ -52,12 +55,25 @@ class ShardJob:
 _JOBS = TypeAdapter(ShardJob)
 
 
-class Engine(Protocol):
-    """Who makes shards: this process, others on this machine, or a cluster."""
+class Job(Protocol):
+    """A piece of work: plain data that can be hashed and pickled. As text it is what messages call it.
 
-    def run(self, jobs: Iterable[ShardJob]) -> Iterator[ShardJob]:
-        """Make and store the shard of each of `jobs`, in any order; yields each job when its shard is stored.
+    What comes of it is a function of the job alone, so order, engine and process change no byte of it.
+    """
 
-        A shard is a function of its job alone, so order, engine and process change no byte of it. Raises what making
-        or storing one raises; those stored before stay.
+    @property
+    def number(self) -> int:
+        """Which of those that an engine is given at once."""
+
+
+AnyJob = TypeVar("AnyJob", bound=Job)
+
+
+class Engine(Protocol[AnyJob]):
+    """Who makes shards, or whatever else jobs are of: this process, others on this machine, or a cluster."""
+
+    def run(self, jobs: Iterable[AnyJob]) -> Iterator[AnyJob]:
+        """Make and store what each of `jobs` says, in any order; yields each job when all of it is stored.
+
+        Raises what making or storing it raises; what was stored before stays.
         """

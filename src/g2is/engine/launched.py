@@ -30,7 +30,7 @@ class LaunchedEngine:
     """
 
     others: Team
-    here: Engine
+    here: Engine[ShardJob]
     opening: dict[str, Any]
     add: Callable[[int], None]
 
@@ -60,7 +60,7 @@ class LaunchedEngine:
             yield from hear()
 
 
-def make_beside(others: Team, number: int, task: dict[str, Any], worker: Worker) -> None:
+def make_beside(others: Team, number: int, task: dict[str, Any], worker: Worker[ShardJob]) -> None:
     """Make shards of the jobs of task `number` by `worker`, in another process than 0, until none is left.
 
     Raises what making or storing one raises.

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
-from g2is.engine.job import ShardJob
+from g2is.engine.job import Job
 from g2is.engine.worker import Open
 
 # Not multiprocessing's own start: that runs the user's script once more, which need not be written for it.
 _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
-    "from g2is.engine.child import main; main(int(sys.argv[1]))"
+    "from g2is.engine.child import main; main(int(sys.argv[1]), int(sys.argv[3]))"
 )
 _SIGNALS = {signal.SIGINT, signal.SIGTERM}
 _MOST_WORDS = 4096
@@ -28,7 +28,7 @@ _MOST_WORDS = 4096
 
 @dataclass
 class Process:
-    """A running process; `in_hand` are the jobs that it was sent and has not told the end of, by shard number.
+    """A running process; `in_hand` are the jobs that it was sent and has not told the end of, by number.
 
     `tokens` are those done of each.
     """
@@ -37,16 +37,16 @@ class Process:
     connection: Connection
     words: Any  # a file: what it prints
     ready: bool = False
-    in_hand: dict[int, ShardJob] = field(default_factory=dict)
+    in_hand: dict[int, Job] = field(default_factory=dict)
     tokens: dict[int, int] = field(default_factory=dict)
 
-    def send(self, job: ShardJob) -> None:
+    def send(self, job: Job) -> None:
         """Hand a job over. One that died meanwhile is found out by whoever waits for what it tells."""
         self.in_hand[job.number], self.tokens[job.number] = job, 0
         with suppress(OSError):
-            self.connection.send_bytes(job.to_json().encode())
+            self.connection.send(job)
 
-    def done(self, number: int) -> ShardJob:
+    def done(self, number: int) -> Any:
         """Take a job out of its hands."""
         del self.tokens[number]
         return self.in_hand.pop(number)
@@ -71,8 +71,8 @@ class Process:
         return self.end()
 
 
-def start(open_worker: Open, environment: Mapping[str, str]) -> Process:
-    """Start a process that opens a worker, with `environment` beside this process's own.
+def start(open_worker: Open, environment: Mapping[str, str], at_once: int) -> Process:
+    """Start a process that opens a worker, with `environment` beside this process's own; it does jobs `at_once`.
 
     Ctrl-C and SIGTERM, which a terminal and schedulers send to all processes of a command, do not reach it: the one
     that started it ends it.
@@ -82,7 +82,7 @@ def start(open_worker: Open, environment: Mapping[str, str]) -> Process:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # which a child inherits
     try:
         popen = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, str(theirs.fileno()), json.dumps(sys.path)],
+            [sys.executable, "-c", _PROGRAM, str(theirs.fileno()), json.dumps(sys.path), str(at_once)],
             env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
             stdout=words,

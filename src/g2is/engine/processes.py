@@ -5,24 +5,23 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
-from typing import Any
+from typing import Any, Generic
 
-from g2is.engine.child import IN_HAND
-from g2is.engine.job import ShardJob
+from g2is.engine.job import AnyJob
 from g2is.engine.process import Process, start
 from g2is.engine.worker import Notice, Open
 from g2is.errors import G2isError, StoreError, WorkerError, first_line
 
-_MOST_TRIES = 3  # of a shard, and of a process that ends before it has made any
-_MOST_IN_A_ROW = 10  # shards of a process's share that fail one after the other: then it is no longer the shards
+_MOST_TRIES = 3  # of a job, and of a process that ends before it has done any
+_MOST_IN_A_ROW = 10  # jobs of a process's share that fail one after the other: then it is no longer the jobs
 
 
-class FailedShardsError(WorkerError):
-    """Shards that failed whenever they were tried, with the reasons, when all others of the run are stored."""
+class FailedJobsError(WorkerError):
+    """Jobs that failed whenever they were tried, with the reasons, when all others of the run are stored."""
 
-    def __init__(self, reasons: dict[ShardJob, str]) -> None:
+    def __init__(self, reasons: dict[Any, str]) -> None:
         """`reasons` by job."""
-        super().__init__("; ".join(f"shard {job.number}: {reason}" for job, reason in reasons.items()))
+        super().__init__("; ".join(f"{job}: {reason}" for job, reason in reasons.items()))
         self.reasons = reasons
 
 
@@ -33,7 +32,7 @@ class _Slot:
     open: Open
     environment: dict[str, str]
     process: Process | None = None
-    vain: int = 0  # processes in a row that ended with no shard in hand and none stored
+    vain: int = 0  # processes in a row that ended with no job in hand and none stored
     reason: str = ""  # of the last one's end
 
 
@@ -41,24 +40,25 @@ class _Slot:
 class Processes:
     """Worker processes that serve one run of jobs after the other.
 
-    Each has one shard that it computes and one that it reads or writes meanwhile, so one that dies loses at most these
-    two. It is replaced, and its shards are dealt again. A shard in hand at three deaths, or that raised three errors,
-    is given up: from its first failure on it is dealt alone, so that it is known whose doing it was.
+    Each has as many jobs in hand as it does `at_once`, so one that dies loses at most these. It is replaced, and its
+    jobs are dealt again. A job in hand at three deaths, or that raised three errors, is given up: from its first
+    failure on it is dealt alone, so that it is known whose doing it was.
     """
 
     slots: list[_Slot]
     notice: Notice
-    stored: bool = False  # any shard, by any process
-    failures: int = 0  # of shards and processes, since one was stored
+    at_once: int
+    stored: bool = False  # anything, by any process
+    failures: int = 0  # of jobs and processes, since something was stored
     said: set[str] = field(default_factory=set)
 
-    def run(self, jobs: Iterable[ShardJob], add: Callable[[int], None]) -> Iterator[ShardJob]:
+    def run(self, jobs: Iterable[AnyJob], add: Callable[[int], None]) -> Iterator[AnyJob]:
         """As every `Engine`; `add` is told of tokens done, and of fewer than none where some were lost.
 
-        Raises FailedShardsError at the end where shards had to be given up, WorkerError where no process can work,
-        StoreError as soon as a shard cannot be stored.
+        Raises FailedJobsError at the end where jobs had to be given up, WorkerError where no process can work,
+        StoreError as soon as something cannot be stored.
         """
-        dealt = _Deal(jobs, len(self.slots))
+        dealt = _Deal(jobs, len(self.slots), self.at_once)
         while True:
             for slot in self.slots:
                 self._fill(slot, dealt)
@@ -76,19 +76,19 @@ class Processes:
             for connection in told:
                 yield from self._hear(slots[connection], dealt, add)
         if dealt.given_up:
-            raise FailedShardsError(dealt.given_up)
+            raise FailedJobsError(dealt.given_up)
 
-    def _fill(self, slot: _Slot, dealt: "_Deal") -> None:
+    def _fill(self, slot: _Slot, dealt: "_Deal[AnyJob]") -> None:
         """See to it that there is a process with enough in hand, as far as there are jobs."""
         if slot.vain >= _MOST_TRIES or (slot.process is None and dealt.is_empty):
             return
         if slot.process is None:
-            slot.process = start(slot.open, slot.environment)
+            slot.process = start(slot.open, slot.environment, self.at_once)
         process = slot.process
         while process.ready and (job := dealt.next(process)) is not None:
             process.send(job)
 
-    def _hear(self, slot: _Slot, dealt: "_Deal", add: Callable[[int], None]) -> Iterator[ShardJob]:
+    def _hear(self, slot: _Slot, dealt: "_Deal[AnyJob]", add: Callable[[int], None]) -> Iterator[AnyJob]:
         process = slot.process
         assert process is not None
         try:
@@ -113,15 +113,15 @@ class Processes:
             self._failed(slot, dealt, add, *what)
 
     def _failed(
-        self, slot: _Slot, dealt: "_Deal", add: Callable[[int], None], number: int, error: Exception, trace: str
+        self, slot: _Slot, dealt: "_Deal[AnyJob]", add: Callable[[int], None], number: int, error: Exception, trace: str
     ) -> None:
-        """A shard raised an error."""
+        """A job raised an error."""
         process = slot.process
         assert process is not None
         if not isinstance(error, G2isError):
             error.add_note(f"in a worker process:\n{trace}")
         if isinstance(error, StoreError | OSError):
-            raise error  # what keeps one shard from being stored keeps all
+            raise error  # what keeps one from being stored keeps all
         add(-process.tokens[number])
         dealt.strike(process.done(number), first_line(error))
         self._count(error, dealt)
@@ -130,12 +130,11 @@ class Processes:
             self._take_back(slot, dealt, add)
             process.end()
 
-    def _died(self, slot: _Slot, how: str, dealt: "_Deal", add: Callable[[int], None]) -> None:
+    def _died(self, slot: _Slot, how: str, dealt: "_Deal[AnyJob]", add: Callable[[int], None]) -> None:
         process = slot.process
         assert process is not None
         in_hand = list(process.in_hand.values())
-        numbers = " and ".join(str(job.number) for job in in_hand)
-        what = f"while it made shard {numbers}" if in_hand else "before it had a shard to make"
+        what = f"while it made {' and '.join(map(str, in_hand))}" if in_hand else "before it had anything to make"
         self._say(f"a worker process ended {what} ({how}); another one takes its place")
         for job in in_hand:
             add(-process.tokens[job.number])
@@ -144,13 +143,14 @@ class Processes:
         slot.vain += not in_hand
         self._count(
             WorkerError(
-                f"expected worker processes that make shards, found that one after the other ends before it has stored"
-                f" any ({how}). Where memory is short, give fewer --workers; with --workers 1 this process works alone"
+                f"expected worker processes that work, found that one after the other ends before it has"
+                f" stored anything ({how}). Where memory is short, give fewer --workers; with --workers 1 this process"
+                " works alone"
             ),
             dealt,
         )
 
-    def _cannot_open(self, slot: _Slot, dealt: "_Deal", error: Exception, trace: str) -> None:
+    def _cannot_open(self, slot: _Slot, dealt: "_Deal[AnyJob]", error: Exception, trace: str) -> None:
         assert slot.process is not None
         slot.process.end()
         slot.process, slot.reason = None, str(error)
@@ -162,7 +162,7 @@ class Processes:
         self._say(f"a worker process could not begin: {error if isinstance(error, G2isError) else trace}")
         self._count(error, dealt)
 
-    def _take_back(self, slot: _Slot, dealt: "_Deal", add: Callable[[int], None]) -> None:
+    def _take_back(self, slot: _Slot, dealt: "_Deal[AnyJob]", add: Callable[[int], None]) -> None:
         process = slot.process
         assert process is not None
         for number in list(process.in_hand):
@@ -170,7 +170,7 @@ class Processes:
             dealt.put_back(process.done(number))
         slot.process = None
 
-    def _count(self, error: Exception, dealt: "_Deal") -> None:
+    def _count(self, error: Exception, dealt: "_Deal[AnyJob]") -> None:
         """Give up with `error` where whatever is tried fails, although each for the first time."""
         self.failures += 1
         most = _MOST_IN_A_ROW if self.stored else _MOST_TRIES
@@ -190,16 +190,16 @@ class Processes:
                 slot.process = None
 
 
-class _Deal:
+class _Deal(Generic[AnyJob]):
     """The jobs that are still to be dealt: those that failed before come last, and alone."""
 
-    def __init__(self, jobs: Iterable[ShardJob], num_processes: int) -> None:
+    def __init__(self, jobs: Iterable[AnyJob], num_processes: int, at_once: int) -> None:
         self._jobs = iter(jobs)
-        self._num_processes = num_processes
-        self._ahead: deque[ShardJob] = deque()
-        self._again: deque[ShardJob] = deque()
+        self._num_processes, self._at_once = num_processes, at_once
+        self._ahead: deque[AnyJob] = deque()
+        self._again: deque[AnyJob] = deque()
         self._strikes: Counter[int] = Counter()
-        self.given_up: dict[ShardJob, str] = {}
+        self.given_up: dict[AnyJob, str] = {}
         self._look_ahead()
 
     @property
@@ -212,13 +212,13 @@ class _Deal:
         """Whether some are left that never failed."""
         return bool(self._ahead)
 
-    def next(self, process: Process) -> ShardJob | None:
+    def next(self, process: Process) -> AnyJob | None:
         """A job for a process that is ready; None where it has enough, or others should have what is left."""
         if not process.in_hand:
             if not self._ahead:
                 return self._again.popleft() if self._again else None
         elif (
-            len(process.in_hand) >= IN_HAND
+            len(process.in_hand) >= self._at_once
             or len(self._ahead) <= self._num_processes  # the last are for those who have none
             or any(self._strikes[number] for number in process.in_hand)
         ):
@@ -227,11 +227,11 @@ class _Deal:
         self._look_ahead()
         return job
 
-    def put_back(self, job: ShardJob) -> None:
+    def put_back(self, job: AnyJob) -> None:
         """Have a job dealt that came back through no fault of its own."""
         (self._again if self._strikes[job.number] else self._ahead).append(job)
 
-    def strike(self, job: ShardJob, reason: str) -> None:
+    def strike(self, job: AnyJob, reason: str) -> None:
         """Have a job dealt that may have failed by itself, unless it did so too often."""
         self._strikes[job.number] += 1
         if self._strikes[job.number] >= _MOST_TRIES:
@@ -249,23 +249,26 @@ class _Deal:
 
 @dataclass(frozen=True)
 class ProcessEngine:
-    """Makes shards in `processes`; `add` is told of tokens done."""
+    """Does jobs in `processes`; `add` is told of tokens done."""
 
     processes: Processes
     add: Callable[[int], None]
 
-    def run(self, jobs: Iterable[ShardJob]) -> Iterator[ShardJob]:
+    def run(self, jobs: Iterable[AnyJob]) -> Iterator[AnyJob]:
         """As `Processes.run`."""
         return self.processes.run(jobs, self.add)
 
 
 @contextmanager
-def open_processes(opens: Sequence[tuple[Open, dict[str, str]]], notice: Notice) -> Iterator[Processes]:
+def open_processes(
+    opens: Sequence[tuple[Open, dict[str, str]]], notice: Notice, at_once: int = 2
+) -> Iterator[Processes]:
     """Processes that open as `opens` say, each with an environment beside this one's; started with the first jobs.
 
-    `notice` is told, once, what each has to say. They end with this context, whatever they are at.
+    `notice` is told, once, what each has to say. Each does so many jobs `at_once`: of shards two, one of which is read
+    or written while the other is computed. They end with this context, whatever they are at.
     """
-    processes = Processes([_Slot(*of) for of in opens], notice)
+    processes = Processes([_Slot(*of) for of in opens], notice, at_once)
     try:
         yield processes
     finally:

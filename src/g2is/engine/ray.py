@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from g2is.engine.job import ShardJob
+from g2is.engine.job import AnyJob
 from g2is.engine.ray_actor import Actor, versions
 from g2is.engine.ray_actors import Actors, Member
 from g2is.engine.worker import Notice, Open
@@ -28,12 +28,12 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(frozen=True)
 class RayEngine:
-    """Makes shards by `actors`; `add` is told of tokens done."""
+    """Does jobs by `actors`; `add` is told of tokens done."""
 
     actors: Actors
     add: Callable[[int], None]
 
-    def run(self, jobs: Iterable[ShardJob]) -> Iterator[ShardJob]:
+    def run(self, jobs: Iterable[AnyJob]) -> Iterator[AnyJob]:
         """As `Actors.run`."""
         return self.actors.run(jobs, self.add)
 
@@ -78,12 +78,13 @@ def connected(address: str) -> Iterator[Any]:
 
 @contextmanager
 def open_actors(
-    ray: Any, open_worker: Open, store: Path | str, num_actors: int, resources: Mapping[str, float], notice: Notice
+    ray: Any, open_worker: Open, place: Path | str, num_actors: int, resources: Mapping[str, float], notice: Notice
 ) -> Iterator[Actors]:
     """So many actors that open with `open_worker`, each with the `resources` of a node; they end with this context.
 
-    Those that find no place wait for one, and come to work when there is. `store`, a folder or URL, this process
-    holds.
+    Those that find no place wait for one, and come to work when there is.
+
+    This process holds the command's `place`: its store, a folder or URL, or a comparison's folder.
     """
     actor_class = ray.remote(
         num_cpus=resources.get("CPU", 0),
@@ -94,9 +95,9 @@ def open_actors(
         max_task_retries=0,  # of jobs: `Actors` says why
         concurrency_groups={"watch": 1},
     )(Actor)
-    opens, held, expected = ray.cloudpickle.dumps(open_worker), words_of(store), versions()
+    opens, held, expected = ray.cloudpickle.dumps(open_worker), words_of(place), versions()
     try:
-        members = [Member(actor_class.remote(opens, store, held, expected)) for _ in range(num_actors)]
+        members = [Member(actor_class.remote(opens, place, held, expected)) for _ in range(num_actors)]
     except ValueError as error:  # such as 1.5 GPUs
         raise ConfigError(
             f"execution.worker_resources: expected what Ray can give, found {dict(resources)}: {first_line(error)}"

@@ -1,4 +1,4 @@
-"""What runs on a node of a cluster: a worker, and what is checked before it may touch the store."""
+"""What runs on a node of a cluster: a worker, and what is checked before it may write anything."""
 
 import os
 import pickle
@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-from g2is.engine.job import ShardJob
+from g2is.engine.job import Job
 from g2is.engine.worker import Open, Worker
 from g2is.errors import ConfigError, G2isError, StoreError
 from g2is.store.reach import words_of
 
-Told = tuple[int, int, list[str]]  # a shard's number, the tokens of it that are done, notices not told before
+Told = tuple[int, int, list[str]]  # a job's number, the tokens of it that are done, notices not told before
 
 _COMPUTE = ("torch", "transformers", "peft", "numpy")  # another version may round otherwise
 _SECONDS_BETWEEN_CHECKS = 1.0
@@ -28,13 +29,14 @@ def versions() -> dict[str, str]:
 class Actor:
     """One worker, in a process that a cluster started."""
 
-    def __init__(self, opens: bytes, store: Path | str, held: str, expected: Mapping[str, str]) -> None:
+    def __init__(self, opens: bytes, place: Path | str, held: str, expected: Mapping[str, str]) -> None:
         """To open with `opens`, a pickled `Open`, once this node is found to be as the command's own is.
 
-        `expected` are the command's own `versions`, and `held` what the lock of its store, a folder or URL, says.
+        `expected` are the command's own `versions`, and `held` what the lock of its `place` says: its store, a folder
+        or URL, or a comparison's folder.
         """
-        self._opens, self._store, self._held, self._expected = opens, store, held, expected
-        self._worker: Worker | None = None
+        self._opens, self._place, self._held, self._expected = opens, place, held, expected
+        self._worker: Worker[Any] | None = None
         self._number, self._tokens, self._checked = -1, 0, 0.0
         self._notices: list[str] = []
         self._telling = threading.Lock()
@@ -46,8 +48,8 @@ class Actor:
     def open(self) -> Told:
         """Open the worker, if this node is as the command's own is.
 
-        Raises ConfigError where g2is is of another version here, StoreError where the store's folder is not the one
-        that the command holds, and what opening raises.
+        Raises ConfigError where g2is is of another version here, StoreError where the folder is not the one that the
+        command holds, and what opening raises.
         """
         found, node = versions(), socket.gethostname()
         if found["g2is"] != self._expected["g2is"]:
@@ -61,10 +63,10 @@ class Actor:
                     f"node {node} has {name} {found[name]}, the command {self._expected[name]}: its rows may differ in"
                     " the last digits"
                 )
-        if isinstance(self._store, Path) and not self._store.is_dir():
+        if isinstance(self._place, Path) and not self._place.is_dir():
             raise StoreError(
-                f"node {node}: expected the store's folder {self._store}, found none. Name a --store on a file system"
-                " that all nodes have under the same path"
+                f"node {node}: expected the command's folder {self._place}, found none. Name one on a file system that"
+                " all nodes have under the same path"
             )
         self._check_held()
         try:
@@ -74,8 +76,8 @@ class Actor:
             raise type(error)(f"node {node}: {error}") from None
         return self.told()
 
-    def make(self, job: ShardJob) -> Told:
-        """Have the shard of `job` made and stored. Raises what that raises, StoreError once the command has ended."""
+    def make(self, job: Job) -> Told:
+        """Have `job` done and stored. Raises what that raises, StoreError once the command has ended."""
         assert self._worker is not None, "an actor opens before it works"
         with self._telling:
             self._number, self._tokens = job.number, 0
@@ -83,7 +85,7 @@ class Actor:
         return self.told()
 
     def told(self) -> Told:
-        """How far the shard at work is, from another thread; notices once."""
+        """How far the job at work is, from another thread; notices once."""
         with self._telling:
             notices, self._notices = self._notices, []
             return self._number, self._tokens, notices
@@ -96,15 +98,15 @@ class Actor:
             self._check_held()
 
     def _check_held(self) -> None:
-        """Raise StoreError if the command that this works for does not hold the store, or not the one seen here.
+        """Raise StoreError if the command that this works for does not hold its folder, or not the one seen here.
 
-        A node that was cut off may work on for a while when its command has ended; another then has the store.
+        A node that was cut off may work on for a while when its command has ended; another then has the folder.
         """
-        if words_of(self._store) != self._held:
+        if words_of(self._place) != self._held:
             raise StoreError(
-                f"node {socket.gethostname()}: expected {self._store} to be the store that the command holds"
-                f" ({self._held.strip()}), found another folder there, or a command that has ended. Name a --store on a"
-                " file system that all nodes have under the same path"
+                f"node {socket.gethostname()}: expected {self._place} to be the folder that the command holds"
+                f" ({self._held.strip()}), found another there, or a command that has ended. Name one on a file system"
+                " that all nodes have under the same path"
             )
 
 

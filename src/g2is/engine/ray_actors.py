@@ -3,7 +3,7 @@
 Ray starts an actor again that ended, on another node if need be. Its own retries of calls (`max_task_retries`) serve
 where it only says where it runs: a job that was tied to an actor would wait for a place until there is a node again,
 while others have nothing to do. So a job whose actor ended goes to whoever is free first, and each has one job at a
-time: that is the back-pressure. The way to the driver and back takes milliseconds, a shard seconds or minutes.
+time: that is the back-pressure. The way to the driver and back takes milliseconds, a job seconds or hours.
 """
 
 import time
@@ -11,15 +11,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic
 
-from g2is.engine.job import ShardJob
-from g2is.engine.processes import FailedShardsError
+from g2is.engine.job import AnyJob
+from g2is.engine.processes import FailedJobsError
 from g2is.engine.ray_actor import Told
 from g2is.engine.worker import Notice
 from g2is.errors import G2isError, StoreError, WorkerError, first_line
 
-_MOST_TRIES = 3  # of a shard, and of opening an actor
+_MOST_TRIES = 3  # of a job, and of opening an actor
 _SECONDS_BETWEEN_LOOKS = 2.0  # at the tokens done
 _SECONDS_WITHOUT_A_PLACE = 30.0  # until it is said that no actor has one
 _SECONDS_TO_END = 10.0
@@ -33,7 +33,7 @@ class Member:
     node: str = ""  # Ray's id of it, "" until it is placed
     host: str = ""
     ready: bool = False
-    job: ShardJob | None = None
+    job: Any = None
     tokens: int = 0  # of the job, that were told of
     vain: int = 0  # times in a row that it ended while it opened
 
@@ -56,11 +56,11 @@ class Actors:
     began: float = field(default_factory=time.monotonic)
     looked: float = 0.0
 
-    def run(self, jobs: Iterable[ShardJob], add: Callable[[int], None]) -> Iterator[ShardJob]:
+    def run(self, jobs: Iterable[AnyJob], add: Callable[[int], None]) -> Iterator[AnyJob]:
         """As every `Engine`; `add` is told of tokens done, and of fewer than none where some were lost.
 
-        Raises FailedShardsError at the end where shards had to be given up, WorkerError where no actor can work,
-        StoreError as soon as a shard cannot be stored.
+        Raises FailedJobsError at the end where jobs had to be given up, WorkerError where no actor can work,
+        StoreError as soon as something cannot be stored.
         """
         dealt = _Deal(jobs, self._is_there)
         while self._deal(dealt):
@@ -78,9 +78,9 @@ class Actors:
                     job, member.job = member.job, None
                     yield job
         if dealt.given_up:
-            raise FailedShardsError(dealt.given_up)
+            raise FailedJobsError(dealt.given_up)
 
-    def _deal(self, dealt: "_Deal") -> bool:
+    def _deal(self, dealt: "_Deal[AnyJob]") -> bool:
         """Give each actor that has none a job; whether there is anything left to wait for."""
         for member in self.members:
             if member.ready and member.job is None and (job := dealt.next()) is not None:
@@ -138,8 +138,8 @@ class Actors:
         if self.members:
             self._say(f"a worker is left out: {reason if isinstance(reason, G2isError) else first_line(reason)}")
 
-    def _is_made(self, member: Member, call: Any, dealt: "_Deal", add: Callable[[int], None]) -> bool:
-        """Whether the shard is stored; if not, it is dealt again or given up."""
+    def _is_made(self, member: Member, call: Any, dealt: "_Deal[AnyJob]", add: Callable[[int], None]) -> bool:
+        """Whether the job is done and stored; if not, it is dealt again or given up."""
         job, exceptions = member.job, self.ray.exceptions
         assert job is not None
         try:
@@ -148,7 +148,7 @@ class Actors:
         except exceptions.RayTaskError as error:
             cause = error.cause
             if isinstance(cause, StoreError | OSError):
-                raise cause from None  # what keeps one shard from being stored keeps all
+                raise cause from None  # what keeps one from being stored keeps all
             dealt.strike(job, first_line(cause))
             if isinstance(cause, G2isError):
                 member.job = None
@@ -158,7 +158,7 @@ class Actors:
                 self.place(member)
         except exceptions.RayError:
             self._say(
-                f"a worker on node {member.host} ended while it made a shard; another makes that, and Ray starts the"
+                f"a worker on node {member.host} ended while it was at work; another does that, and Ray starts the"
                 " worker again where there is a place"
             )
             dealt.strike(job, "the worker that made it ended", member.node)
@@ -190,16 +190,16 @@ class Actors:
             self.ray.wait(at_work, num_returns=len(at_work), timeout=_SECONDS_TO_END, fetch_local=False)
 
 
-class _Deal:
+class _Deal(Generic[AnyJob]):
     """The jobs that are still to be dealt; those that came back first."""
 
-    def __init__(self, jobs: Iterable[ShardJob], is_there: Callable[[str], bool]) -> None:
+    def __init__(self, jobs: Iterable[AnyJob], is_there: Callable[[str], bool]) -> None:
         """Deal `jobs`; `is_there` says whether a node is still part of the cluster."""
         self._jobs = iter(jobs)
         self._is_there = is_there
-        self._back: deque[ShardJob] = deque()
-        self._strikes: dict[ShardJob, list[str]] = {}
-        self.given_up: dict[ShardJob, str] = {}
+        self._back: deque[AnyJob] = deque()
+        self._strikes: dict[AnyJob, list[str]] = {}
+        self.given_up: dict[AnyJob, str] = {}
         self._ahead()
 
     @property
@@ -207,13 +207,13 @@ class _Deal:
         """Whether none is left."""
         return not self._back
 
-    def next(self) -> ShardJob | None:
+    def next(self) -> AnyJob | None:
         """The next job, if there is one left."""
         job = self._back.popleft() if self._back else None
         self._ahead()
         return job
 
-    def strike(self, job: ShardJob, reason: str, ended_on: str = "") -> None:
+    def strike(self, job: AnyJob, reason: str, ended_on: str = "") -> None:
         """Have a job dealt again that may have failed by itself, unless it did so too often.
 
         One whose worker `ended_on` a node that is gone since was not at fault; of the last one it may not be known yet.

@@ -70,7 +70,7 @@ class WantedRows:
         """The tokens of all rows of the `planned` shards."""
         return sum(int(self.examples.num_tokens[shard.rows].sum()) for shard in planned)
 
-    def make(self, planned: Sequence[PlannedShard], engine: Engine) -> None:
+    def make(self, planned: Sequence[PlannedShard], engine: Engine[ShardJob]) -> None:
         """Have `engine` make all shards of the plan, which then has served."""
         left = {shard.number for shard in planned}
         for job in engine.run(map(self.job, planned)):
@@ -80,7 +80,7 @@ class WantedRows:
             remove(leftover)
         self.table.end_plan()
 
-    def make_part(self, planned: Sequence[PlannedShard], engine: Engine) -> int:
+    def make_part(self, planned: Sequence[PlannedShard], engine: Engine[ShardJob]) -> int:
         """Have `engine` make these shards of a plan that others work on, too; returns how many of them it made.
 
         Those that another process has stored meanwhile are passed over. The plan stays, for who has the store alone.

@@ -4,6 +4,7 @@ from functools import cache
 
 import torch
 
+from g2is.engine.job import ShardJob
 from g2is.engine.launched import SHARDS, make_beside
 from g2is.engine.worker import Worker
 from g2is.jobs.worker import open_worker
@@ -16,7 +17,7 @@ def work_beside(others: Team) -> None:
     """Do what process 0 hands out until it is done. Raises what a task cannot be done for."""
 
     @cache
-    def worker(config: str, device: str) -> Worker:
+    def worker(config: str, device: str) -> Worker[ShardJob]:
         return open_worker(config, device, torch.get_num_threads(), lambda text: others.post("notice", text))
 
     for number, task in others.tasks():

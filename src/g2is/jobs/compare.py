@@ -4,17 +4,15 @@ OUT/config.yaml        every setting
 OUT/manifest.json      what all cells were made from; methods, budgets and seeds may be added later
 OUT/store/seed-S/      the stores: warm-up sample and projection differ by seed. What has no seed lies in seed-0
 OUT/selections/        a run folder for each selection: METHOD/TARGET/BUDGET/seed-S
-OUT/tuned/             tunings and their tests, by content: selections of the same rows share one
+OUT/tuned/             tunings and their tests, by content: selections of the same rows share one (`trial.py`)
 OUT/cells/             a file for each finished cell: METHOD/TARGET/BUDGET/seed-S.json
 OUT/comparison.*       the table of the cells so far: Markdown, CSV, JSON
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import closing
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from g2is.comparison.cells import Cell, Key, key_of, read_cell, write_cell
 from g2is.comparison.evidence import Comparison, compare_cells
@@ -22,38 +20,18 @@ from g2is.comparison.files import TABLES, write_comparison
 from g2is.comparison.grid import Grid
 from g2is.config.compare import CompareConfig
 from g2is.config.passed_over import passed_over
-from g2is.errors import (
-    ConfigError,
-    FingerprintError,
-    G2isError,
-    InputError,
-    ModelError,
-    SelectionError,
-    StoreError,
-)
+from g2is.errors import G2isError, StoreError
+from g2is.jobs.cells import make_cells
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
 from g2is.jobs.made_from import OF_METHODS, of_method
 from g2is.jobs.pinned import pin
-from g2is.jobs.select import run
-from g2is.jobs.stages import OF_SELECTING
-from g2is.jobs.trials import Tested, Trials, open_trials, run_config, seconds_by_stage
+from g2is.jobs.trials import Trials, open_trials
 from g2is.jobs.work_folder import WorkFolder, open_work
 from g2is.machine.environment import environment
-from g2is.methods import FULL, FULL_CUT, RANDOM, UNTUNED
+from g2is.methods import FULL, RANDOM
 from g2is.progress import Reporter, Silent
 from g2is.store.digests import damaged_files, record_digests
-from g2is.store.draw import random_order
-from g2is.store.files import remove
 from g2is.store.fingerprint import Fingerprint, flatten
-
-
-@dataclass(frozen=True)
-class _Chosen:
-    """Rows to tune on: `rows` (n,) int64 record numbers, None for no tuning; the passes over them; seconds by stage."""
-
-    rows: np.ndarray | None
-    epochs: int
-    seconds: dict[str, float]
 
 
 def compare_methods(config: CompareConfig, reporter: Reporter | None = None, own: Own = BUILT_IN_ONLY) -> Comparison:
@@ -71,19 +49,14 @@ def compare_methods(config: CompareConfig, reporter: Reporter | None = None, own
         work.bind(made_from, config)
         grid = Grid(tuple(config.all_methods), tuple(config.targets), config.budgets, tuple(range(config.num_seeds)))
         comparison = _compared(config, grid, trials)
-        planned, failed = list(_in_order(config)), {}
-        for number, key in enumerate(planned, start=1):
-            if not _path(config, key).exists():
-                reporter.notice(f"cell {number} of {len(planned)}: {key}")
-                try:
-                    cell = _cell(config, trials, key, reporter)
-                except (ConfigError, InputError, ModelError, SelectionError) as error:
-                    if key.method in (UNTUNED, RANDOM):  # each table needs these; what they cannot do no method can
-                        raise type(error)(f"{key}: {error}") from None
-                    failed[key] = error
-                    reporter.notice(f"{key}: not done, going on without it: {error}")
+        planned, failed = list(_in_order(config)), dict[Key, str]()
+        missing = {number: key for number, key in enumerate(planned, start=1) if not _path(config, key).exists()}
+        with closing(make_cells(trials, missing, len(planned), reporter)) as cells:
+            for key, made in cells:
+                if isinstance(made, str):
+                    failed[key] = made
                     continue
-                write_cell(_path(config, key), cell)
+                write_cell(_path(config, key), made)
                 record_digests(config.out, [_path(config, key).relative_to(config.out).as_posix()])
                 comparison = _compared(config, grid, trials)
         if failed:
@@ -119,11 +92,11 @@ def _passed_over(made_from: Fingerprint, of_methods: Sequence[str]) -> set[str]:
     return found
 
 
-def _describe(failed: Mapping[Key, G2isError], out: Path) -> str:
+def _describe(failed: Mapping[Key, str], out: Path) -> str:
     """One message for all cells that failed, each reason once."""
     keys: dict[str, list[Key]] = {}
-    for key, error in failed.items():
-        keys.setdefault(str(error), []).append(key)
+    for key, reason in failed.items():
+        keys.setdefault(reason, []).append(key)
     reasons = [f"{', '.join(map(str, of_reason))}: {reason}" for reason, of_reason in keys.items()]
     return (
         f"{out}: expected every cell to be made, found {len(failed)} that cannot be; {out / 'comparison.md'} has all"
@@ -147,77 +120,6 @@ def _in_order(config: CompareConfig) -> Iterator[Key]:
                             yield key
 
 
-def _cell(config: CompareConfig, trials: Trials, key: Key, reporter: Reporter) -> Cell:
-    chosen = _choose(config, trials, key, reporter)
-    if chosen.rows is None:
-        tested, num_tokens = trials.test_untuned(key.target, reporter), 0
-    else:
-        assert key.seed is not None
-        positions = np.searchsorted(trials.pool.rows, chosen.rows)
-        tuning = config.tuning.model_copy(update={"seed": key.seed, "epochs": chosen.epochs})
-        # what is not chosen for a target is tested on all while the model is there
-        targets = list(config.targets) if key.method in (RANDOM, FULL, FULL_CUT) else [key.target]
-        tested = trials.tune_and_test(positions, tuning, targets, reporter)[key.target]
-        num_tokens = int(trials.pool.num_tokens[positions].sum())
-    return _as_cell(key, tested, None if key.method == FULL else chosen.rows, num_tokens, chosen.seconds)
-
-
-def _as_cell(key: Key, tested: Tested, rows: np.ndarray | None, num_tokens: int, seconds: dict[str, float]) -> Cell:
-    return Cell(
-        *key,
-        losses=tested.evaluation.losses,
-        num_learned=tested.evaluation.num_learned,
-        metrics=tested.evaluation.metrics,
-        rows=rows,
-        num_tokens=num_tokens,
-        num_steps=tested.num_steps,
-        seconds={**seconds, **tested.seconds},
-    )
-
-
-def _choose(config: CompareConfig, trials: Trials, key: Key, reporter: Reporter) -> _Chosen:
-    epochs = config.tuning.epochs
-    if key.method == UNTUNED:
-        return _Chosen(None, epochs, {})
-    if key.method == FULL:
-        return _Chosen(trials.pool.rows, epochs, {})
-    assert key.seed is not None
-    assert key.budget is not None
-    if key.method == FULL_CUT:
-        # the first steps of a pass over the full pool in random order: a draw of as many rows, each seen once
-        like = _select(config, trials, key._replace(method=RANDOM), reporter).rows
-        assert like is not None
-        num_steps = epochs * -(-len(like) // config.tuning.batch_size)
-        num_drawn = min(len(trials.pool), num_steps * config.tuning.batch_size)
-        drawn = random_order(trials.pool.keys, key.seed, FULL_CUT)[:num_drawn]
-        return _Chosen(trials.pool.rows[np.sort(drawn)], 1, {})
-    return _select(config, trials, key, reporter)
-
-
-def _select(config: CompareConfig, trials: Trials, key: Key, reporter: Reporter) -> _Chosen:
-    """The selection of a cell, in a run folder of its own; a representation costs what it took when it was made."""
-    of_cell = run_config(config, key, [key.target])
-    of_store = of_cell.store_folder, of_cell.selection.representation
-    if of_store in trials.broken:
-        raise trials.broken[of_store]
-    try:
-        try:
-            results = run(of_cell, "walk", reporter, trials.own)
-        except FingerprintError:
-            remove(of_cell.out)  # of a method that has no cell yet, and was given other settings since
-            results = run(of_cell, "walk", reporter, trials.own)
-    except ModelError as error:  # a warm-up that diverges would do so for hours again, cell by cell
-        trials.broken[of_store] = error
-        raise
-    assert results.selection is not None
-    taken = seconds_by_stage(of_cell.out)  # in a sitting that was stopped before the cell was made, too
-    seconds = {"select": round(sum(taken.get(stage, 0.0) for stage in OF_SELECTING), 2)}
-    represent = trials.keep_cost(of_cell.store_folder, of_cell.selection.representation, of_cell.out)
-    if represent is not None:
-        seconds["represent"] = represent
-    return _Chosen(np.sort(results.selection.rows), config.tuning.epochs, seconds)
-
-
 def _compared(config: CompareConfig, grid: Grid, trials: Trials) -> Comparison:
     places = sorted((config.out / "cells").rglob("*.json"))  # left out ones too
     if damaged := damaged_files(config.out, [place.relative_to(config.out).as_posix() for place in places]):
@@ -227,7 +129,7 @@ def _compared(config: CompareConfig, grid: Grid, trials: Trials) -> Comparison:
         )
     cells = [_read_own(config, place) for place in places]
     settings = config.model_dump(mode="json", exclude={"command", "out"})
-    comparison = compare_cells(cells, grid, len(trials.pool), settings, environment(), trials.remarks)
+    comparison = compare_cells(cells, grid, len(trials.bench.pool), settings, environment(), trials.remarks)
     write_comparison(config.out, comparison)
     record_digests(config.out, TABLES)
     return comparison

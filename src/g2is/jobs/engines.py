@@ -1,6 +1,7 @@
-"""Who makes a command's rows: this process, worker processes of this machine, or a cluster.
+"""Who does a command's jobs: this process, worker processes of this machine, or a cluster.
 
 `make_rows` is where shards of all kinds of rows are made. How many processes share it, and which, changes no byte.
+`open_engines` has the processes and clusters of whatever jobs.
 """
 
 import gc
@@ -9,7 +10,8 @@ import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 
@@ -18,12 +20,12 @@ from g2is.config.part import Part
 from g2is.engine.job import Engine, ShardJob
 from g2is.engine.launched import LaunchedEngine
 from g2is.engine.local import LocalEngine
-from g2is.engine.processes import FailedShardsError, ProcessEngine, open_processes
+from g2is.engine.processes import FailedJobsError, ProcessEngine, open_processes
 from g2is.engine.wanted import WantedRows
-from g2is.engine.worker import Open
+from g2is.engine.worker import Notice, Open
 from g2is.errors import ConfigError, WorkerError
 from g2is.examples.dataset import Examples
-from g2is.jobs.cluster import ray_engines
+from g2is.jobs.cluster import OpenOn, ray_engines, with_dtype
 from g2is.jobs.prepare import Prepared
 from g2is.jobs.stages import Stage
 from g2is.jobs.worker import WorkOf, as_settings, open_worker
@@ -32,9 +34,12 @@ from g2is.machine.ranks import check_device, team
 from g2is.model.folder import resolve_device
 from g2is.progress import Progress, counter
 from g2is.representations.own import Representation
+from g2is.store.elsewhere import place_of
 
-EngineOf = Callable[[WantedRows, Callable[[int], None]], Engine]  # of a table, and who is told of tokens done
+EngineOf = Callable[[WantedRows, Callable[[int], None]], Engine[ShardJob]]  # of a table, and who is told of tokens done
 _NAMED_ROWS = 8  # of a shard that failed
+# A process's last words are to say why it ended, not what a library said of something else.
+_QUIET = {"PYTHONWARNINGS": "ignore", "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
 
 class Course(Protocol):
@@ -85,7 +90,7 @@ def make_rows(
                         num_made += len(shards)
                     else:
                         num_made += wanted.make_part(shards, engine_of(wanted, add))
-                except FailedShardsError as error:
+                except FailedJobsError as error:
                     failed += [_describe(examples, job, reason) for job, reason in error.reasons.items()]
     if failed:
         raise WorkerError(
@@ -130,39 +135,53 @@ def _engines(
         for text in dict.fromkeys(others.posted("notice", 0)):
             folder.notice(text)
         return
-    if execution.engine == "ray":
-        with ray_engines(prepared, num_shards, folder, own) as ray_engine:
-            yield lambda _, add: ray_engine(add)
-        return
+    is_local = execution.engine == "local"
     num_processes = min(num_workers(execution), num_shards)
-    if num_processes > 1 and own is not None and not _can_be_sent(own):
+    if is_local and num_processes > 1 and own is not None and not _can_be_sent(own):
         folder.notice(
             f"representation {own.name}: expected a function of a module that worker processes can import, found one"
             " that they cannot; its rows are made in this process alone"
         )
         num_processes = 1
-    if num_processes == 1:
+    if is_local and num_processes == 1:
         work_of = work_here()
         yield lambda wanted, add: LocalEngine(wanted, work_of(wanted, add))
         return
-    opens = _places(prepared, num_processes, own)
+    config = with_dtype(prepared.config, prepared.identity)
+    open_on, store = partial(open_worker, as_settings(config), own=own), place_of(config.store_folder)
+    with open_engines(execution, open_on, store, num_shards, folder.notice, at_once=2) as engine_of:
+        yield lambda wanted, add: engine_of(add)
+
+
+@contextmanager
+def open_engines(
+    execution: ExecutionConfig, open_on: OpenOn, place: Path | str, num_jobs: int, notice: Notice, at_once: int
+) -> Iterator[Callable[[Callable[[int], None]], Engine[Any]]]:
+    """Processes of this machine, or a cluster, for so many jobs: what gives an engine, by who is told of tokens done.
+
+    Each opens with `open_on`; one of this machine does jobs `at_once`. The command holds its `place`, a folder or URL,
+    below which they write.
+    """
+    if execution.engine == "ray":
+        with ray_engines(execution, open_on, place, num_jobs, notice) as engine_of:
+            yield engine_of
+        return
     gc.collect()
-    torch.cuda.empty_cache()  # what the warm-up held on a device, a worker needs
-    with open_processes(opens, folder.notice) as processes:
-        yield lambda wanted, add: ProcessEngine(processes, add)
+    torch.cuda.empty_cache()  # what this process held on a device, a worker needs
+    opens = _places(execution, min(num_workers(execution), num_jobs), open_on)
+    with open_processes(opens, notice, at_once) as processes:
+        yield lambda add: ProcessEngine(processes, add)
 
 
-def _places(prepared: Prepared, num_processes: int, own: Representation | None) -> list[tuple[Open, dict[str, str]]]:
+def _places(execution: ExecutionConfig, num_processes: int, open_on: OpenOn) -> list[tuple[Open, dict[str, str]]]:
     """How each of several processes opens a worker, and its environment: a device each, an equal share of threads."""
-    config = prepared.config
     threads = max(1, torch.get_num_threads() // num_processes)
     environment = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    environment |= passive(os.environ)
-    kind = resolve_device(config.execution.device).type
+    environment |= passive(os.environ) | _QUIET
+    kind = resolve_device(execution.device).type
     devices = torch.cuda.device_count() if kind == "cuda" else 0
     names = [f"cuda:{number % devices}" if devices else kind for number in range(num_processes)]
-    text = as_settings(config)
-    return [(partial(open_worker, text, name, threads, own=own), environment) for name in names]
+    return [(partial(open_on, name, threads), environment) for name in names]
 
 
 def _can_be_sent(own: Representation) -> bool:

@@ -20,7 +20,7 @@ from g2is.examples.read import REMEDY
 from g2is.examples.references import RightAnswer, read_references
 from g2is.examples.sources import describe, find_sources
 from g2is.examples.table import ExampleTable
-from g2is.examples.tokenize import Renderer
+from g2is.examples.tokenize import Renderer, make_renderer
 from g2is.jobs.prepare import Prepared
 from g2is.jobs.read_data import keys_in_pool
 from g2is.progress import Reporter
@@ -38,18 +38,36 @@ class TestRows:
     made_from: Mapping[str, Any]
 
 
+def read_tests(
+    config: CompareConfig, prepared: Prepared, cache: Path, reporter: Reporter, also_in: Path | None = None
+) -> dict[str, TestRows]:
+    """Read the test files of a comparison, by target, with its model's tokenizer. Raises as `read_test`."""
+    model, tokenizer = prepared.model, prepared.tokenizer
+    renderer = make_renderer(tokenizer, prepared.config.examples, model.context_length, "test", model.num_embeddings)
+    return {
+        name: read_test(files, config.examples, renderer, tokenizer, cache, reporter, also_in)
+        for name, files in config.tests.items()
+    }
+
+
 def read_test(
-    files: Sequence[str], config: ExamplesConfig, renderer: Renderer, tokenizer: Any, cache: Path, reporter: Reporter
+    files: Sequence[str],
+    config: ExamplesConfig,
+    renderer: Renderer,
+    tokenizer: Any,
+    cache: Path,
+    reporter: Reporter,
+    also_in: Path | None = None,
 ) -> TestRows:
     """Read and tokenise the test files at the locations `files`; the tokens are kept in `cache`.
 
-    `tokenizer` is the one of `renderer`.
+    Those that are `also_in` another folder are not made anew. `tokenizer` is the one of `renderer`.
 
     Raises InputError listing all rows that cannot be used; if these are to be skipped, only where none is left.
     """
     sources = find_sources(files)
     with reporter.stage("read test", "bytes") as progress:
-        table = tokenize_files(sources, renderer, config, cache, progress)
+        table = tokenize_files(sources, renderer, config, cache, progress, also_in)
     check_columns(config.columns, [table.seen], TEST_COLUMNS)
     also_read = {*TEST_COLUMNS, config.columns.get("answer", "answer")}
     for loss in describe_losses("test", table, config.truncation, also_read):

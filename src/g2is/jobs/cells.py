@@ -1,0 +1,190 @@
+"""Makes the cells of a comparison: chooses rows, has them tuned on and tested, and reads what came of it.
+
+In one process a cell is made after the other. Where several work, all rows are chosen first; then each tuning and its
+tests is a job (`trial.py`), and whoever is free does the next. Both make the same cells.
+"""
+
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from g2is.comparison.cells import Cell, Key
+from g2is.config.compare import CompareConfig
+from g2is.engine.job import Engine
+from g2is.engine.processes import FailedJobsError
+from g2is.errors import ConfigError, FingerprintError, InputError, ModelError, SelectionError
+from g2is.jobs.cluster import with_dtype
+from g2is.jobs.engines import num_workers, open_engines
+from g2is.jobs.select import run
+from g2is.jobs.stages import OF_SELECTING
+from g2is.jobs.trial import TrialJob
+from g2is.jobs.trial_worker import open_trial_worker
+from g2is.jobs.trials import Trials, run_config, seconds_by_stage
+from g2is.methods import FULL, FULL_CUT, RANDOM, UNTUNED
+from g2is.progress import Reporter, counter
+from g2is.store.draw import random_order
+from g2is.store.files import remove
+
+_OF_A_METHOD = (ConfigError, InputError, ModelError, SelectionError)  # what keeps no other from being compared
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """Rows to tune on: `rows` (n,) int64 record numbers, None for no tuning; the passes over them; seconds by stage."""
+
+    rows: np.ndarray | None
+    epochs: int
+    seconds: dict[str, float]
+
+
+def make_cells(
+    trials: Trials, missing: Mapping[int, Key], num_planned: int, reporter: Reporter
+) -> Generator[tuple[Key, Cell | str], None, None]:
+    """Make the cells that are `missing`, by their number of `num_planned`: each as it is made, or why it cannot be.
+
+    Raises what keeps all methods from being compared.
+    """
+    execution = trials.config.execution
+    by_workers = execution.engine != "local" or min(num_workers(execution), len(missing)) > 1
+    make = _make_by_workers if by_workers else _make_here
+    yield from make(trials, missing, num_planned, reporter)
+
+
+def _make_here(
+    trials: Trials, missing: Mapping[int, Key], num_planned: int, reporter: Reporter
+) -> Generator[tuple[Key, Cell | str], None, None]:
+    for number, key in missing.items():
+        reporter.notice(f"cell {number} of {num_planned}: {key}")
+        try:
+            chosen = _choose(trials, key, reporter)
+            job = _job(trials, number, key, chosen)
+            trials.bench.make(job, reporter)
+        except _OF_A_METHOD as error:
+            yield key, _reason(key, error, reporter)
+        else:
+            yield key, _cell(trials, key, chosen, job)
+
+
+def _make_by_workers(
+    trials: Trials, missing: Mapping[int, Key], num_planned: int, reporter: Reporter
+) -> Generator[tuple[Key, Cell | str], None, None]:
+    jobs: dict[str, TrialJob] = {}
+    served: dict[str, list[tuple[int, Key, _Chosen]]] = {}
+    for number, key in missing.items():
+        reporter.notice(f"choosing rows for cell {number} of {num_planned}: {key}")
+        try:
+            chosen = _choose(trials, key, reporter)
+        except _OF_A_METHOD as error:
+            yield key, _reason(key, error, reporter)
+            continue
+        job = _job(trials, number, key, chosen)
+        if (same := jobs.get(job.folder)) is not None:  # no two processes may work in one folder
+            targets = tuple(dict.fromkeys((*same.targets, *job.targets)))
+            job = replace(same, targets=targets, cells=f"{same.cells}; {job.cells}")
+        jobs[job.folder] = job
+        served.setdefault(job.folder, []).append((number, key, chosen))
+    if not jobs:
+        return
+    total = sum(sum(trials.bench.tokens(job).values()) for job in jobs.values())
+    with _workers(trials, len(jobs), reporter) as engine, reporter.stage("tune and test", "tokens") as progress:
+        try:
+            for job in engine(counter(total, progress)).run(jobs.values()):
+                for number, key, chosen in served[job.folder]:
+                    reporter.notice(f"cell {number} of {num_planned} is made: {key}")
+                    yield key, _cell(trials, key, chosen, job)
+        except FailedJobsError as error:
+            for job, reason in error.reasons.items():
+                for _, key, _ in served[job.folder]:
+                    reporter.notice(f"{key}: not done, going on without it: {reason}")
+                    yield key, reason
+
+
+@contextmanager
+def _workers(
+    trials: Trials, num_jobs: int, reporter: Reporter
+) -> Iterator[Callable[[Callable[[int], None]], Engine[TrialJob]]]:
+    """Processes or a cluster for so many jobs: what gives the engine, by who is told of tokens done."""
+    config = trials.config
+    text = with_dtype(config, trials.bench.prepared.identity).model_dump_json()
+    open_on = partial(open_trial_worker, text)
+    with open_engines(config.execution, open_on, config.out, num_jobs, reporter.notice, at_once=1) as engine_of:
+        yield engine_of
+
+
+def _reason(key: Key, error: Exception, reporter: Reporter) -> str:
+    """Why a cell cannot be made; where none could be without it, `error` is raised."""
+    if key.method in (UNTUNED, RANDOM):  # each table needs these; what they cannot do no method can
+        raise type(error)(f"{key}: {error}") from None
+    reporter.notice(f"{key}: not done, going on without it: {error}")
+    return str(error)
+
+
+def _choose(trials: Trials, key: Key, reporter: Reporter) -> _Chosen:
+    config = trials.config
+    epochs = config.tuning.epochs
+    if key.method == UNTUNED:
+        return _Chosen(None, epochs, {})
+    if key.method == FULL:
+        return _Chosen(trials.bench.pool.rows, epochs, {})
+    assert key.seed is not None
+    assert key.budget is not None
+    if key.method == FULL_CUT:
+        # the first steps of a pass over the full pool in random order: a draw of as many rows, each seen once
+        like, pool = _select(config, trials, key._replace(method=RANDOM), reporter).rows, trials.bench.pool
+        assert like is not None
+        num_steps = epochs * -(-len(like) // config.tuning.batch_size)
+        num_drawn = min(len(pool), num_steps * config.tuning.batch_size)
+        drawn = random_order(pool.keys, key.seed, FULL_CUT)[:num_drawn]
+        return _Chosen(pool.rows[np.sort(drawn)], 1, {})
+    return _select(config, trials, key, reporter)
+
+
+def _select(config: CompareConfig, trials: Trials, key: Key, reporter: Reporter) -> _Chosen:
+    """The selection of a cell, in a run folder of its own; a representation costs what it took when it was made."""
+    of_cell = run_config(config, key, [key.target])
+    of_store = of_cell.store_folder, of_cell.selection.representation
+    if of_store in trials.broken:
+        raise trials.broken[of_store]
+    try:
+        try:
+            results = run(of_cell, "walk", reporter, trials.own)
+        except FingerprintError:
+            remove(of_cell.out)  # of a method that has no cell yet, and was given other settings since
+            results = run(of_cell, "walk", reporter, trials.own)
+    except ModelError as error:  # a warm-up that diverges would do so for hours again, cell by cell
+        trials.broken[of_store] = error
+        raise
+    assert results.selection is not None
+    taken = seconds_by_stage(of_cell.out)  # in a sitting that was stopped before the cell was made, too
+    seconds = {"select": round(sum(taken.get(stage, 0.0) for stage in OF_SELECTING), 2)}
+    represent = trials.keep_cost(of_cell.store_folder, of_cell.selection.representation, of_cell.out)
+    if represent is not None:
+        seconds["represent"] = represent
+    return _Chosen(np.sort(results.selection.rows), config.tuning.epochs, seconds)
+
+
+def _job(trials: Trials, number: int, key: Key, chosen: _Chosen) -> TrialJob:
+    # what is not chosen for a target is tested on all while the model is there
+    targets = tuple(trials.config.targets) if key.method in (RANDOM, FULL, FULL_CUT) else (key.target,)
+    if chosen.rows is None:
+        return trials.bench.job(number, str(key), targets, None, chosen.epochs, None)
+    rows = None if key.method == FULL else np.searchsorted(trials.bench.pool.rows, chosen.rows)
+    return trials.bench.job(number, str(key), targets, rows, chosen.epochs, key.seed)
+
+
+def _cell(trials: Trials, key: Key, chosen: _Chosen, job: TrialJob) -> Cell:
+    tested, pool = trials.bench.tested(job, key.target), trials.bench.pool
+    num_tokens = 0 if chosen.rows is None else int(pool.num_tokens[np.searchsorted(pool.rows, chosen.rows)].sum())
+    return Cell(
+        *key,
+        losses=tested.evaluation.losses,
+        num_learned=tested.evaluation.num_learned,
+        metrics=tested.evaluation.metrics,
+        rows=None if key.method == FULL else chosen.rows,
+        num_tokens=num_tokens,
+        num_steps=tested.num_steps,
+        seconds={**chosen.seconds, **tested.seconds},
+    )
