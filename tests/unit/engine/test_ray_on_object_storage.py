@@ -52,11 +52,11 @@ def test_a_worker_works_while_its_command_holds_the_store_and_stops_when_it_does
         working.make(JOB)
     assert words_of(url) == ""
     working._checked = 0.0
-    with pytest.raises(StoreError, match=f"expected {url} to be the store that the command holds .* has ended"):
+    with pytest.raises(StoreError, match=f"expected {url} to be what the command holds .* has ended"):
         working.make(JOB)
     with reached(url, Silent()):
         assert words_of(url) != held
-        with pytest.raises(StoreError, match="that the command holds"):
+        with pytest.raises(StoreError, match="what the command holds"):
             Actor(pickle.dumps(Counting), url, held, versions()).open()
 
 
