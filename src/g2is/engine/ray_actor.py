@@ -105,8 +105,8 @@ class Actor:
         if words_of(self._place) != self._held:
             raise StoreError(
                 f"node {socket.gethostname()}: expected {self._place} to be what the command holds"
-                f" ({self._held.strip()}), found another there, or a command that has ended. Name a folder on a file system"
-                " that all nodes have under the same path"
+                f" ({self._held.strip()}), found another there, or a command that has ended. Name a folder on a file"
+                " system that all nodes have under the same path"
             )
 
 

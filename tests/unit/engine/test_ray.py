@@ -89,7 +89,7 @@ def test_a_node_with_another_g2is_is_refused_before_anything_of_the_command_is_r
 def test_a_node_without_the_store_or_with_another_one_there_is_refused(store: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"node .*: expected the command's folder .*elsewhere, found none"):
         actor(tmp_path / "elsewhere").open()
-    with pytest.raises(StoreError, match=r"node .*: expected .*store to be the folder that the command holds"):
+    with pytest.raises(StoreError, match=r"node .*: expected .*store to be what the command holds"):
         actor(store, held='{"pid": 1}\n').open()
 
 
