@@ -21,6 +21,7 @@ from g2is.config.io import load, parse
 from g2is.errors import G2isError, InputError, StoreError
 from g2is.evaluation.table import read_answers
 from g2is.jobs.compare import compare_methods
+from g2is.jobs.compared_rows import damaged_stores, make_rows_again
 from g2is.jobs.evaluate import ANSWERS, RESULT, evaluate
 from g2is.jobs.findings import Damage, Findings, Mend, forgetting, remover
 from g2is.jobs.run_folder import CHOSEN, RUN, SUMMARY, run_identity
@@ -50,6 +51,7 @@ _HOLDS = {
     EXPORTED[1]: "the selected rows",
     ANSWERS: "the answers to all test rows",
     RESULT: "the means over all test rows",
+    COSTS: "what making rows took",
 }
 
 
@@ -108,11 +110,11 @@ def repair(found: Verified, reporter: Reporter | None = None) -> Verified:
             assert damage.mend is not None
             damage.mend()
     if not is_store(path):
-        _again(_settings(path), path, reporter)
+        _again(_settings(path), path, [damage.path for damage in found.damages], reporter)
     return verify(path, reporter)
 
 
-def _again(config: Any, path: Path, reporter: Reporter) -> None:
+def _again(config: Any, path: Path, damaged: list[Path], reporter: Reporter) -> None:
     config = config.model_copy(update={"out": path})
     match config:
         case Config():
@@ -126,6 +128,8 @@ def _again(config: Any, path: Path, reporter: Reporter) -> None:
             evaluate(config, reporter)
         case CompareConfig():
             compare_methods(config, reporter)
+            for store in damaged_stores(path, damaged):
+                make_rows_again(config, store, reporter)
 
 
 def _settings(path: Path) -> Any:
@@ -163,6 +167,8 @@ def _check_work(path: Path, findings: Findings) -> None:
     for folder in sorted(folders):
         _check_noted(folder, findings, remover(folder))  # its cell is there, or makes it anew
     stores = sorted((path / "store").glob("seed-*"))
+    for store in stores:
+        findings.sealed(store / COSTS, _HOLDS[COSTS], _mend(path, (store / COSTS).relative_to(path).as_posix()))
     if isinstance(config, Config):
         stores.append(_store_of(path, config))
     for store in stores:
