@@ -7,15 +7,17 @@ import pytest
 from faults.made import contents, made_folders, run_command
 
 WARMUP = "store/seed-0/warmup"
-# by file: whether it is another comparison's that takes its place; else it is emptied
-CASES = {
-    "digests.json": True,
-    f"{WARMUP}/sample.json": False,
-    f"{WARMUP}/complete.json": False,
-    f"{WARMUP}/epoch-2/moments.safetensors": False,
-    "store/seed-0/gradients/pool/epoch-2/less/rows/c/1/0": True,
-    "store/seed-0/costs.json": False,
-}
+COSTS = "store/seed-0/costs.json"
+# file, and whether it is another comparison's that takes its place; else it is emptied
+CASES = [
+    ("digests.json", True),
+    (f"{WARMUP}/sample.json", False),
+    (f"{WARMUP}/complete.json", False),
+    (f"{WARMUP}/epoch-2/moments.safetensors", False),
+    ("store/seed-0/gradients/pool/epoch-2/less/rows/c/1/0", True),
+    (COSTS, False),
+    (COSTS, True),
+]
 _SAY_TIMES = ("costs.json", "seconds.json", "summary.json", "digests.json", "comparison.md")
 
 
@@ -24,7 +26,7 @@ _SAY_TIMES = ("costs.json", "seconds.json", "summary.json", "digests.json", "com
 def test_a_damaged_file_of_a_finished_comparison_is_named_and_made_anew() -> None:
     with made_folders(("compare",)) as (made, scratch):
         folder = scratch / "damaged"
-        for file, of_another in CASES.items():
+        for file, of_another in CASES:
             made.copy("compare", folder)
             before = contents(folder)
             if of_another:
@@ -37,7 +39,7 @@ def test_a_damaged_file_of_a_finished_comparison_is_named_and_made_anew() -> Non
             code, text = run_command("verify", folder, "--repair")
             assert code == 0, f"{file}: {text}"
             after = contents(folder)
-            gone = {"store/seed-0/costs.json"} & {file}  # times that nobody can tell again
+            gone = {COSTS} & {file}  # times that nobody can tell again
             assert before.keys() - after.keys() == gone, file
             assert made.use("compare", folder)[2] == made.expected["compare"], file
             settings = folder / "config.yaml"

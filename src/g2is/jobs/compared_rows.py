@@ -15,7 +15,9 @@ _STORES = "seed-"
 
 def damaged_stores(out: Path, damaged: list[Path]) -> list[Path]:
     """The stores of the comparison in `out` in which one of the `damaged` files lies."""
-    return [store for store in sorted((out / "store").glob(f"{_STORES}*")) if any(store in of.parents for of in damaged)]
+    return [
+        store for store in sorted((out / "store").glob(f"{_STORES}*")) if any(store in of.parents for of in damaged)
+    ]
 
 
 def make_rows_again(config: CompareConfig, store: Path, reporter: Reporter) -> None:

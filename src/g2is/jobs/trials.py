@@ -36,7 +36,7 @@ from g2is.examples.how_read import how_read
 from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import make_renderer
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
-from g2is.jobs.made_from import as_selected, as_stored, digest_of_rows, fingerprints
+from g2is.jobs.made_from import as_selected, as_stored, digest_of_rows, fingerprints, store_identity
 from g2is.jobs.prepare import prepare
 from g2is.jobs.read_data import plan_for, read_inputs
 from g2is.jobs.stages import OF_REPRESENTING, stage_id
@@ -48,11 +48,13 @@ from g2is.model.folder import ModelFolder, resolve_device
 from g2is.progress import Reporter
 from g2is.store.digests import damaged_files, record_digests, record_presence
 from g2is.store.files import read_json, remove, write_json, write_json_lines
+from g2is.store.fingerprint import flatten
 from g2is.store.given import part
 from g2is.store.manifest import stored_forms
 from g2is.training.tune import ADAPTER, TRAINING, damaged_adapter, finished_tuning, tune
 
 _SECONDS, COSTS = "seconds.json", "costs.json"
+OF = "of"  # the key of costs.json that says whose it is
 
 
 @dataclass(frozen=True)
@@ -129,14 +131,19 @@ class Trials:
 
     def keep_cost(self, store: Path, representation: str, run: Path) -> float | None:
         """Seconds that the rows of a representation took in `store`, by the run that made them; None if not known."""
-        costs = read_json(store / COSTS) if (store / COSTS).exists() else {}
+        costs, whose = read_json(store / COSTS) if (store / COSTS).exists() else {}, self._identity(store)
+        if costs.pop(OF, whose) != whose:  # another comparison's; those of before do not say whose they are
+            costs = {}
         by_stage = seconds_by_stage(run)
         taken = sum(by_stage.get(stage, 0.0) for stage in OF_REPRESENTING)
         if taken > costs.get(representation, 0.0):
             costs[representation] = round(taken, 2)
-            write_json(store / COSTS, costs)
+            write_json(store / COSTS, {**costs, OF: whose})
             record_presence(self.config.out, (store / COSTS).relative_to(self.config.out).as_posix())
         return costs.get(representation, 0.0 if representation == NONE else None)
+
+    def _identity(self, store: Path) -> str:
+        return store_identity(flatten(self.made_from), store.name)
 
     def _digest(self, positions: np.ndarray, tuning: TuningConfig) -> str:
         shared = {key: self.made_from[key] for key in ("model", "examples", "evaluation")}

@@ -24,11 +24,12 @@ from g2is.jobs.compare import compare_methods
 from g2is.jobs.compared_rows import damaged_stores, make_rows_again
 from g2is.jobs.evaluate import ANSWERS, RESULT, evaluate
 from g2is.jobs.findings import Damage, Findings, Mend, forgetting, remover
+from g2is.jobs.made_from import store_identity
 from g2is.jobs.run_folder import CHOSEN, RUN, SUMMARY, run_identity
 from g2is.jobs.select import run
 from g2is.jobs.select_matrices import walk_matrices
 from g2is.jobs.train import train
-from g2is.jobs.trials import COSTS
+from g2is.jobs.trials import COSTS, OF
 from g2is.jobs.verify_store import check_checkpoints, check_store, check_tokens, is_store
 from g2is.jobs.work_folder import BAD_ROWS, MANIFEST
 from g2is.outputs.examples import EXPORTED
@@ -168,7 +169,7 @@ def _check_work(path: Path, findings: Findings) -> None:
         _check_noted(folder, findings, remover(folder))  # its cell is there, or makes it anew
     stores = sorted((path / "store").glob("seed-*"))
     for store in stores:
-        findings.sealed(store / COSTS, _HOLDS[COSTS], _mend(path, (store / COSTS).relative_to(path).as_posix()))
+        _check_costs(path, store, findings)
     if isinstance(config, Config):
         stores.append(_store_of(path, config))
     for store in stores:
@@ -190,6 +191,16 @@ def _check_noted(folder: Path, findings: Findings, mend: Mend | None = None) -> 
             findings.add(summary, "that of another run", what, mend=mend or remover(summary))
     if (folder / SELECTION).exists() and not summary.exists():
         findings.add(summary, "gone", what, mend=mend or remover(summary))
+
+
+def _check_costs(path: Path, store: Path, findings: Findings) -> None:
+    """Check the times of a comparison's store, which are of that store alone."""
+    costs, forget = store / COSTS, forgetting(path, (store / COSTS).relative_to(path).as_posix())
+    is_sound = findings.sealed(costs, _HOLDS[COSTS], forget)
+    if is_sound and is_sealed(path / MANIFEST):
+        whose = store_identity(read_json(path / MANIFEST), store.name)
+        if read_json(costs).get(OF, whose) != whose:
+            findings.add(costs, "those of another store", _HOLDS[COSTS], mend=forget)
 
 
 def _is_of(summary: Mapping[str, Any], run: str) -> bool:
