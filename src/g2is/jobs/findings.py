@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from g2is.errors import StoreError
 from g2is.progress import Progress
 from g2is.store.check_table import CHANGED
-from g2is.store.digests import DIGESTS, is_as_noted, noted_digests, noted_path, record_digests
+from g2is.store.digests import DIGESTS, are_of_another, is_as_noted, noted_digests, noted_path, record_digests
 from g2is.store.files import is_sealed, remove
 
 Mend = Callable[[], None]
@@ -72,12 +73,20 @@ class Findings:
 
         Where it is not, `mend` is asked by its own name. Raises StoreError for notes of files that are elsewhere.
         """
-        notes = folder / DIGESTS
-        if not self.sealed(notes, "what its folder's files held", mend(DIGESTS)):
+        notes, what = folder / DIGESTS, "what its folder's files held"
+        if not self.sealed(notes, what, mend(DIGESTS)):
             if not notes.is_file():
                 self.add(notes, "gone, or written by a version of g2is without it", mend=mend(DIGESTS))
             return False
-        for name, noted in noted_digests(folder).items():
+        try:
+            all_noted = noted_digests(folder)
+        except StoreError:
+            self.add(notes, CHANGED, what, mend=mend(DIGESTS))
+            return False
+        if are_of_another(folder, all_noted):
+            self.add(notes, "what the files of another folder held", what, mend=mend(DIGESTS))
+            return False
+        for name, noted in all_noted.items():
             path = noted_path(folder, name)
             if not path.is_file():
                 self.add(path, "gone", holds(name), mend=mend(name))

@@ -12,8 +12,17 @@ from g2is.jobs.prepare import Prepared
 from g2is.jobs.representation import maker_of
 from g2is.methods import GRADIENT, OWN, REPRESENTATIONS
 from g2is.progress import Silent
+from g2is.store.fingerprint import Fingerprint, digest
 
 OF_METHODS = "methods: "  # begins the keys of `made_from` that belong to one method alone
+
+
+_OF_ROWS = ("model.", "examples.", "pool_sha256", "warmup.", "projection.", "storage")
+
+
+def store_identity(made_from: Fingerprint, store: str) -> str:
+    """A hash of what the rows in the store of this name are made from, out of what all cells are `made_from`."""
+    return digest({key: value for key, value in made_from.items() if key.startswith(_OF_ROWS)} | {"store": store})
 
 
 def digest_of_rows(filtered: Filtered) -> str:

@@ -15,7 +15,7 @@ from g2is.config.targets import titled
 from g2is.errors import ModelError, SelectionError
 from g2is.examples.dataset import Examples
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
-from g2is.jobs.made_from import as_selected, as_stored, digest_of_rows, fingerprints
+from g2is.jobs.made_from import as_selected, as_stored, digest_of_rows, fingerprints, store_identity
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import plan_for, read_inputs
 from g2is.jobs.stages import OF_REPRESENTING, stage_id
@@ -27,10 +27,12 @@ from g2is.model.adapter import target_modules
 from g2is.progress import Reporter
 from g2is.store.digests import record_digests, record_presence
 from g2is.store.files import read_json, write_json, write_json_lines
+from g2is.store.fingerprint import flatten
 from g2is.store.given import part
 from g2is.store.manifest import stored_forms
 
 COSTS = "costs.json"
+OF = "of"  # the key of costs.json that says whose it is
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,19 @@ class Trials:
 
     def keep_cost(self, store: Path, representation: str, run: Path) -> float | None:
         """Seconds that the rows of a representation took in `store`, by the run that made them; None if not known."""
-        costs = read_json(store / COSTS) if (store / COSTS).exists() else {}
+        costs, whose = read_json(store / COSTS) if (store / COSTS).exists() else {}, self._identity(store)
+        if costs.pop(OF, whose) != whose:  # another comparison's; those of before do not say whose they are
+            costs = {}
         by_stage = seconds_by_stage(run)
         taken = sum(by_stage.get(stage, 0.0) for stage in OF_REPRESENTING)
         if taken > costs.get(representation, 0.0):
             costs[representation] = round(taken, 2)
-            write_json(store / COSTS, costs)
+            write_json(store / COSTS, {**costs, OF: whose})
             record_presence(self.config.out, (store / COSTS).relative_to(self.config.out).as_posix())
         return costs.get(representation, 0.0 if representation == NONE else None)
+
+    def _identity(self, store: Path) -> str:
+        return store_identity(flatten(self.made_from), store.name)
 
 
 def open_trials(config: CompareConfig, reporter: Reporter, own: Own = BUILT_IN_ONLY) -> Trials:

@@ -21,13 +21,15 @@ from g2is.config.io import load, parse
 from g2is.errors import G2isError, InputError, StoreError
 from g2is.evaluation.table import read_answers
 from g2is.jobs.compare import compare_methods
+from g2is.jobs.compared_rows import damaged_stores, make_rows_again
 from g2is.jobs.evaluate import ANSWERS, RESULT, evaluate
 from g2is.jobs.findings import Damage, Findings, Mend, forgetting, remover
+from g2is.jobs.made_from import store_identity
 from g2is.jobs.run_folder import CHOSEN, RUN, SUMMARY, run_identity
 from g2is.jobs.select import run
 from g2is.jobs.select_matrices import walk_matrices
 from g2is.jobs.train import train
-from g2is.jobs.trials import COSTS
+from g2is.jobs.trials import COSTS, OF
 from g2is.jobs.verify_store import check_checkpoints, check_store, check_tokens, is_store
 from g2is.jobs.work_folder import BAD_ROWS, MANIFEST
 from g2is.outputs.examples import EXPORTED
@@ -50,6 +52,7 @@ _HOLDS = {
     EXPORTED[1]: "the selected rows",
     ANSWERS: "the answers to all test rows",
     RESULT: "the means over all test rows",
+    COSTS: "what making rows took",
 }
 
 
@@ -118,7 +121,7 @@ def repair(found: Verified, reporter: Reporter | None = None) -> Verified:
             assert damage.mend is not None
             damage.mend()
     if not is_store(path):
-        _again(_settings(path), path, reporter)
+        _again(_settings(path), path, [damage.path for damage in found.damages], reporter)
     return verify(path, reporter)
 
 
@@ -132,7 +135,7 @@ def check_mendable(place: Path | str, found: Verified) -> None:
         )
 
 
-def _again(config: Any, path: Path, reporter: Reporter) -> None:
+def _again(config: Any, path: Path, damaged: list[Path], reporter: Reporter) -> None:
     config = config.model_copy(update={"out": path})
     match config:
         case Config():
@@ -146,6 +149,8 @@ def _again(config: Any, path: Path, reporter: Reporter) -> None:
             evaluate(config, reporter)
         case CompareConfig():
             compare_methods(config, reporter)
+            for store in damaged_stores(path, damaged):
+                make_rows_again(config, store, reporter)
 
 
 def _settings(path: Path) -> Any:
@@ -183,12 +188,11 @@ def _check_work(path: Path, findings: Findings) -> None:
     folders = {file.parent for name in (SETTINGS, DIGESTS) for file in (path / "selections").rglob(name)}
     for folder in sorted(folders):
         _check_noted(folder, findings, remover(folder))  # its cell is there, or makes it anew
-    stores: list[Path | str] = [*sorted((path / "store").glob("seed-*"))]
-    if isinstance(config, Config):
-        stores.append(_store_of(path, config))
-    for store in stores:
-        if isinstance(store, Path):
-            check_store(store, findings)
+    for store in sorted((path / "store").glob("seed-*")):
+        _check_costs(path, store, findings)
+        check_store(store, findings)
+    if isinstance(config, Config) and isinstance(of_run := _store_of(path, config), Path):
+        check_store(of_run, findings)
 
 
 def _store_of(path: Path, config: Config) -> Path | str:
@@ -206,6 +210,16 @@ def _check_noted(folder: Path, findings: Findings, mend: Mend | None = None) -> 
             findings.add(summary, "that of another run", what, mend=mend or remover(summary))
     if (folder / SELECTION).exists() and not summary.exists():
         findings.add(summary, "gone", what, mend=mend or remover(summary))
+
+
+def _check_costs(path: Path, store: Path, findings: Findings) -> None:
+    """Check the times of a comparison's store, which are of that store alone."""
+    costs, forget = store / COSTS, forgetting(path, (store / COSTS).relative_to(path).as_posix())
+    is_sound = findings.sealed(costs, _HOLDS[COSTS], forget)
+    if is_sound and is_sealed(path / MANIFEST):
+        whose = store_identity(read_json(path / MANIFEST), store.name)
+        if read_json(costs).get(OF, whose) != whose:
+            findings.add(costs, "those of another store", _HOLDS[COSTS], mend=forget)
 
 
 def _is_of(summary: Mapping[str, Any], run: str) -> bool:

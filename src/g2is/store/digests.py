@@ -4,10 +4,12 @@ It is written after the files it names, and read before any of them is taken for
 """
 
 import hashlib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from g2is.config.commands import SETTINGS
 from g2is.errors import StoreError, may_not_be_read
 from g2is.store.files import read_json, write_json
 from g2is.store.given import inside
@@ -15,6 +17,7 @@ from g2is.store.given import inside
 DIGESTS = "digests.json"
 CARRIED = "in the file"  # noted in place of a digest
 _TEXT_OF = "text of "
+_A_DIGEST = re.compile("[0-9a-f]{32}")
 
 
 def record_digests(folder: Path, names: Iterable[str], *, keep_text: bool = False) -> None:
@@ -23,9 +26,8 @@ def record_digests(folder: Path, names: Iterable[str], *, keep_text: bool = Fals
     With `keep_text` their text is noted as well: small files that nothing else could tell again.
     """
     noted: dict[str, str] = {}
-    if (folder / DIGESTS).exists():
-        with suppress(StoreError):  # damaged notes are written anew
-            noted = read_json(folder / DIGESTS)
+    with suppress(StoreError):  # damaged notes are written anew
+        noted = _notes(folder)
     for name in names:
         noted.pop(name, None)
         noted.pop(_TEXT_OF + name, None)
@@ -38,22 +40,47 @@ def record_digests(folder: Path, names: Iterable[str], *, keep_text: bool = Fals
 
 def record_presence(folder: Path, name: str) -> None:
     """Note that `folder` has the JSON file `name`, which changes now and then and carries a digest of its own."""
-    noted = read_json(folder / DIGESTS) if (folder / DIGESTS).exists() else {}
+    noted = _notes(folder)
     if noted.get(name) != CARRIED:
         write_json(folder / DIGESTS, dict(sorted({**noted, name: CARRIED}.items())))
 
 
 def noted_digests(folder: Path) -> dict[str, str]:
-    """What was noted of the files of `folder`, by name; none where nothing was. Raises StoreError for damaged notes."""
-    if not (folder / DIGESTS).exists():
-        return {}
-    return {name: str(of) for name, of in read_json(folder / DIGESTS).items() if not name.startswith(_TEXT_OF)}
+    """What was noted of the files of `folder`, by name; none where nothing was.
+
+    Raises StoreError for notes that are damaged, or are another JSON file.
+    """
+    return {name: of for name, of in _notes(folder).items() if not name.startswith(_TEXT_OF)}
+
+
+def _notes(folder: Path) -> dict[str, str]:
+    """The digests.json of `folder`, empty where there is none; raises as `noted_digests`."""
+    notes = read_json(folder / DIGESTS) if (folder / DIGESTS).exists() else {}
+    for name, of in notes.items():
+        if not (isinstance(of, str) and (of == CARRIED or name.startswith(_TEXT_OF) or _A_DIGEST.fullmatch(of))):
+            raise StoreError(
+                f"{folder / DIGESTS}: expected what each file of its folder held, found {name!r} with"
+                f" {str(of)[:80]!r}: it is another file. Put a whole copy back, or name another folder"
+            )
+    return notes
+
+
+def are_of_another(folder: Path, noted: Mapping[str, str]) -> bool:
+    """Whether `noted`, in the notes of `folder`, is of another folder: most files here are others, its settings too.
+
+    Notes and settings vouch for each other alone; which of the two was changed only the rest can tell.
+    """
+    paths = {name: noted_path(folder, name) for name, of in noted.items() if of != CARRIED}
+    otherwise = {name for name, path in paths.items() if not path.is_file() or not is_as_noted(path, noted[name])}
+    has_own_settings = (folder / SETTINGS).is_file() and SETTINGS in paths.keys() - otherwise
+    return len(paths) > 1 and 2 * len(otherwise) > len(paths) and not has_own_settings
 
 
 def noted_text(folder: Path, name: str) -> str | None:
-    """The text that was noted of a file; None where none was, or the notes are damaged."""
+    """The text that was noted of a file; None where none was, or the notes are damaged or of another folder."""
     with suppress(StoreError):
-        return read_json(folder / DIGESTS).get(_TEXT_OF + name)
+        if not are_of_another(folder, noted_digests(folder)):
+            return _notes(folder).get(_TEXT_OF + name)
     return None
 
 

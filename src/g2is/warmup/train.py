@@ -100,10 +100,14 @@ def draw_rows(folder: Path, keys: np.ndarray, fraction: float, seed: int) -> np.
 def drawn_keys(folder: Path, keys: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     """The content keys of the rows that the warm-up in `folder` was trained on, (n, 16) uint8; none if it was given.
 
-    Where their list was lost they are drawn again, from the pool of `keys` (N, 16) uint8.
+    Where their list was lost they are drawn again, from the pool of `keys` (N, 16) uint8; none where that pool is
+    another one than was drawn from.
     """
-    if not (folder / SAMPLE).exists() and "sample_digest" in read_json(folder / _COMPLETE):
+    expected = None if (folder / SAMPLE).exists() else read_json(folder / _COMPLETE).get("sample_digest")
+    if expected is not None:
         draw_rows(folder, keys, fraction, seed)
+        if digest_of(folder / SAMPLE) != expected:
+            remove(folder / SAMPLE)
     drawn = _keys(folder / SAMPLE) if (folder / SAMPLE).exists() else []
     return np.frombuffer(bytes.fromhex("".join(drawn)), np.uint8).reshape(len(drawn), 16)
 

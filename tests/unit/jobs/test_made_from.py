@@ -10,7 +10,7 @@ from g2is.config.io import parse
 from g2is.errors import FingerprintError
 from g2is.jobs.compare import _made_from
 from g2is.jobs.custom import Own
-from g2is.jobs.made_from import as_selected, as_stored
+from g2is.jobs.made_from import as_selected, as_stored, store_identity
 from g2is.jobs.work_folder import open_work
 from g2is.store.fingerprint import Fingerprint
 
@@ -64,3 +64,17 @@ def test_cells_say_how_gradients_are_stored_and_which_candidates_where_it_is_not
     keys, stored = with_("sign", 50)
     assert "methods: g2is: candidates" in keys
     assert stored == {"storage": "sign"}
+
+
+def test_a_store_is_known_by_what_its_rows_are_made_from() -> None:
+    made_from: Fingerprint = {
+        "model.weights": "a",
+        "pool_sha256": "b",
+        "warmup.epochs": 2,
+        "tuning.epochs": 1,
+        "methods: less.k": 1,
+    }
+    identity = store_identity(made_from, "seed-0")
+    assert identity == store_identity({**made_from, "tuning.epochs": 3, "methods: other.k": 2}, "seed-0")
+    assert identity != store_identity(made_from, "seed-1")
+    assert identity != store_identity({**made_from, "pool_sha256": "c"}, "seed-0")

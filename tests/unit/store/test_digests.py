@@ -2,7 +2,15 @@ from pathlib import Path
 
 import pytest
 
-from g2is.store.digests import DIGESTS, damaged_files, record_digests
+from g2is.errors import StoreError
+from g2is.store.digests import (
+    DIGESTS,
+    are_of_another,
+    damaged_files,
+    noted_digests,
+    noted_text,
+    record_digests,
+)
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "delete", "other"])
@@ -36,3 +44,44 @@ def test_damaged_notes_are_damage_and_are_written_anew(tmp_path: Path) -> None:
     assert damaged_files(tmp_path, ["one"]) == [DIGESTS]
     record_digests(tmp_path, ["one"])
     assert damaged_files(tmp_path, ["one"]) == []
+
+
+def _folder(path: Path, name: str) -> Path:
+    folder = path / name
+    folder.mkdir()
+    for file in ("config.yaml", "manifest.json", "table"):
+        (folder / file).write_text(f"{file} of {name}")
+    (folder / "alike").write_text("the same in both")
+    record_digests(folder, ["manifest.json", "table", "alike"])
+    record_digests(folder, ["config.yaml"], keep_text=True)
+    return folder
+
+
+def test_notes_of_another_folder_give_no_settings(tmp_path: Path) -> None:
+    one, other = _folder(tmp_path, "one"), _folder(tmp_path, "other")
+    assert not are_of_another(one, noted_digests(one))
+    (one / DIGESTS).write_bytes((other / DIGESTS).read_bytes())
+    assert are_of_another(one, noted_digests(one))
+    assert noted_text(one, "config.yaml") is None
+
+
+@pytest.mark.parametrize("changed", [["config.yaml"], ["manifest.json", "table"], ["manifest.json", "table", "alike"]])
+def test_notes_are_a_folders_own_where_its_settings_or_most_files_are_as_noted(
+    changed: list[str], tmp_path: Path
+) -> None:
+    folder = _folder(tmp_path, "one")
+    for name in changed:
+        (folder / name).write_text("damaged")
+    assert not are_of_another(folder, noted_digests(folder))
+    assert noted_text(folder, "config.yaml") == "config.yaml of one"
+    assert sorted(damaged_files(folder)) == sorted(changed)
+
+
+def test_another_json_file_in_place_of_notes_is_damage(tmp_path: Path) -> None:
+    folder = _folder(tmp_path, "one")
+    (folder / DIGESTS).write_text('{"shape": [96, 64], "zarr_format": 3}')  # of another program: no digest of its own
+    with pytest.raises(StoreError, match="another file"):
+        noted_digests(folder)
+    assert damaged_files(folder, ["table"]) == [DIGESTS]
+    record_digests(folder, ["table"])
+    assert list(noted_digests(folder)) == ["table"]
