@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from g2is.comparison.cells import as_text, read_cell
+from g2is.comparison.files import JSON
 from g2is.config import Config, EvaluateConfig, MatrixWalkConfig, TrainConfig
 from g2is.config.commands import COMMANDS, SETTINGS, command_of, updated
 from g2is.config.compare import CompareConfig
@@ -36,7 +37,7 @@ from g2is.outputs.examples import EXPORTED
 from g2is.outputs.tables import SCORES, SELECTION
 from g2is.progress import Progress, Reporter, Silent
 from g2is.store.check_table import CHANGED
-from g2is.store.digests import DIGESTS, noted_text
+from g2is.store.digests import DIGESTS, damaged_files, noted_text
 from g2is.store.files import is_sealed, read_json, write_json, write_text
 from g2is.store.lock import locked
 from g2is.training.tune import ADAPTER, TRAINING, damaged_adapter
@@ -283,6 +284,8 @@ def _mend(folder: Path, name: str) -> Mend | None:
     """What makes room for the folder's command to make `name` anew; None for what no command knows by itself."""
     if name == SETTINGS:
         text = noted_text(folder, SETTINGS)
+        if damaged_files(folder, [MANIFEST, JSON]):  # both say the settings too: they may be right, and the notes wrong
+            return None
         return None if text is None else partial(write_text, folder / SETTINGS, text)
     if name == DIGESTS:  # nothing it noted is vouched for
         return remover(folder / DIGESTS, *(folder / of for of in (*CHOSEN, ANSWERS, RESULT)))

@@ -72,8 +72,10 @@ def are_of_another(folder: Path, noted: Mapping[str, str]) -> bool:
     """
     paths = {name: noted_path(folder, name) for name, of in noted.items() if of != CARRIED}
     otherwise = {name for name, path in paths.items() if not path.is_file() or not is_as_noted(path, noted[name])}
-    has_own_settings = (folder / SETTINGS).is_file() and SETTINGS in paths.keys() - otherwise
-    return len(paths) > 1 and 2 * len(otherwise) > len(paths) and not has_own_settings
+    has_settings = (folder / SETTINGS).is_file()
+    if 2 * len(otherwise) <= len(paths) or (has_settings and SETTINGS in paths.keys() - otherwise):
+        return False
+    return len(paths) > 1 or (has_settings and SETTINGS not in paths)
 
 
 def noted_text(folder: Path, name: str) -> str | None:

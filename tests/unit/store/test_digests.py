@@ -63,6 +63,13 @@ def test_notes_of_another_folder_give_no_settings(tmp_path: Path) -> None:
     (one / DIGESTS).write_bytes((other / DIGESTS).read_bytes())
     assert are_of_another(one, noted_digests(one))
     assert noted_text(one, "config.yaml") is None
+    inner = _folder(tmp_path, "inner")
+    (inner / "config.yaml").unlink()
+    (inner / DIGESTS).unlink()
+    record_digests(inner, ["table"])
+    (one / "table").unlink()
+    (one / DIGESTS).write_bytes((inner / DIGESTS).read_bytes())  # says nothing of the settings that are there
+    assert are_of_another(one, noted_digests(one))
 
 
 @pytest.mark.parametrize("changed", [["config.yaml"], ["manifest.json", "table"], ["manifest.json", "table", "alike"]])
