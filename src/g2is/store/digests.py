@@ -38,6 +38,18 @@ def record_digests(folder: Path, names: Iterable[str], *, keep_text: bool = Fals
     write_json(folder / DIGESTS, dict(sorted(noted.items())))
 
 
+def record_missing(folder: Path, names: Iterable[str]) -> None:
+    """Note those files of `folder` by these names that are there and were never noted.
+
+    A kill may have come between a file's name, which it gets when it is whole, and its note.
+    """
+    with suppress(StoreError):  # damaged notes are told where they matter
+        noted = _notes(folder)
+        found = {name: digest_of(folder / name) for name in names if name not in noted and (folder / name).is_file()}
+        if found:
+            write_json(folder / DIGESTS, dict(sorted({**noted, **found}.items())))
+
+
 def record_presence(folder: Path, name: str) -> None:
     """Note that `folder` has the JSON file `name`, which changes now and then and carries a digest of its own."""
     noted = _notes(folder)

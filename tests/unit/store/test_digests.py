@@ -10,6 +10,7 @@ from g2is.store.digests import (
     noted_digests,
     noted_text,
     record_digests,
+    record_missing,
 )
 
 
@@ -92,3 +93,16 @@ def test_another_json_file_in_place_of_notes_is_damage(tmp_path: Path) -> None:
     assert damaged_files(folder, ["table"]) == [DIGESTS]
     record_digests(folder, ["table"])
     assert list(noted_digests(folder)) == ["table"]
+
+
+def test_what_was_never_noted_is_noted_and_what_was_stays(tmp_path: Path) -> None:
+    folder = _folder(tmp_path, "one")
+    before = noted_digests(folder)
+    (folder / "new").write_text("whole")
+    (folder / "table").write_text("damaged since")
+    record_missing(folder, ["new", "table", "not there"])
+    assert damaged_files(folder) == ["table"]
+    assert noted_digests(folder).keys() == before.keys() | {"new"}
+    (folder / DIGESTS).write_text("{")
+    record_missing(folder, ["new"])
+    assert (folder / DIGESTS).read_text() == "{", "damage is for its readers to tell"
