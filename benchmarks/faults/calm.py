@@ -10,13 +10,12 @@ import io
 import json
 import re
 import shutil
-import threading
 import time
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import checkpoints
 import forked
@@ -102,7 +101,6 @@ class Calm:
 
     def __init__(self, place: Path) -> None:
         self.place = place
-        self._lock = threading.RLock()
         self._known: dict[str, tuple[float, dict[str, bytes], int]] = {}
         self._number = 0
         inputs = place / "inputs"
@@ -120,22 +118,20 @@ class Calm:
         trained.folder.rename(inputs / "own")
 
     def of(self, command: Command) -> tuple[float, dict[str, bytes], int]:
-        """Seconds that the command takes, every file that it leaves, and its durable steps."""
-        with self._lock:
-            if command.name not in self._known:
-                if "run" in command.begins_with and not (self.place / "inputs/run").exists():
-                    folder = self.folder(COMMANDS[0])
-                    complete(folder, COMMANDS[0])
-                    shutil.move(folder / "run", self.place / "inputs/run")
-                self._known[command.name] = self._measure(command)
-            return self._known[command.name]
+        """Seconds of a command from when it heeds signals on, every file that it leaves, and its durable steps."""
+        if command.name not in self._known:
+            if "run" in command.begins_with and not (self.place / "inputs/run").exists():
+                folder = self.folder(COMMANDS[0])
+                complete(folder, COMMANDS[0])
+                shutil.move(folder / "run", self.place / "inputs/run")
+            self._known[command.name] = self._measure(command)
+        return self._known[command.name]
 
     def _measure(self, command: Command) -> tuple[float, dict[str, bytes], int]:
         left: list[dict[str, bytes]] = []
         for how in ("count", None):
-            folder, begin = self.folder(command), time.monotonic()
-            complete(folder, command, how)
-            seconds = time.monotonic() - begin
+            folder = self.folder(command)
+            seconds = complete(folder, command, how)
             left.append(contents(folder))
             if how == "count":
                 steps = int(folder.with_suffix(".steps").read_text())
@@ -145,9 +141,8 @@ class Calm:
 
     def folder(self, command: Command) -> Path:
         """A new folder with what the command begins with."""
-        with self._lock:
-            self._number += 1
-            folder = self.place / f"trial-{self._number}"
+        self._number += 1
+        folder = self.place / f"trial-{self._number}"
         folder.mkdir()
         for name in command.begins_with:
             source = self.place / "inputs" / name
@@ -155,12 +150,13 @@ class Calm:
         return folder
 
 
-def complete(folder: Path, command: Command, how: str | None = None, step: int = 0) -> int:
-    """Run a command to its end; its exit code, which must be 0 unless it is broken."""
-    process = forked.start(broken, folder, list(command.arguments), folder.with_suffix(".err"), how, step)
-    code = forked.ended(process)
-    assert code == 0 or how in ("die", "full"), said(folder)
-    return code
+def complete(folder: Path, command: Command, how: Literal["count"] | None = None) -> float:
+    """Run a command to its end, which must be a good one; the seconds from when it heeds signals on."""
+    process = forked.start(broken, folder, list(command.arguments), folder.with_suffix(".err"), how, 0)
+    forked.wait_until_heeded(process)
+    begin = time.monotonic()
+    assert forked.ended(process) == 0, said(folder)
+    return time.monotonic() - begin
 
 
 def said(folder: Path) -> str:

@@ -34,13 +34,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def heeds(process: int, number: signal.Signals) -> bool:
-    """Whether a process has a handler of its own for a signal."""
-    status = Path(f"/proc/{process}/status").read_text().splitlines()
-    caught = next(int(line.split()[1], 16) for line in status if line.startswith("SigCgt:"))
-    return bool(caught >> (number - 1) & 1)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("seconds", [0.0, 1.5])
 def test_a_signal_while_the_command_starts_is_one_line(folder: Path, number: signal.Signals, seconds: float) -> None:
@@ -48,7 +41,7 @@ def test_a_signal_while_the_command_starts_is_one_line(folder: Path, number: sig
     arguments = [sys.executable, "-m", "g2is", *command(folder, out), "--budget", "10%"]
     heed = lambda: [signal.signal(one, signal.SIG_DFL) for one in (signal.SIGINT, signal.SIGTERM)]  # noqa: E731
     process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, preexec_fn=heed, env=dict(os.environ))
-    while not heeds(process.pid, signal.SIGTERM):  # Python itself needs a moment before any line of ours runs
+    while not forked.heeds(process.pid, signal.SIGTERM):  # Python itself needs a moment before any line of ours runs
         assert process.poll() is None
         time.sleep(0.01)
     time.sleep(seconds)
