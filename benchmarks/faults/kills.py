@@ -208,7 +208,7 @@ def run(budget_s: float, seed: int) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as place:
         calm = Calm(Path(place) / "trials")
         return [
-            *run_signals(begin + 0.75 * budget_s, seed, calm),
-            *run_started(begin + 0.88 * budget_s, seed, calm),
+            *run_signals(begin + 0.8 * budget_s, seed, calm),
+            *run_started(begin + 0.91 * budget_s, seed, calm),
             *run_steps(begin + budget_s, seed, calm),
         ]
