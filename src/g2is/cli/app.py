@@ -16,6 +16,7 @@ from g2is.cli.failures import EachFlagOnce, run_app
 from g2is.cli.inspect import inspect
 from g2is.cli.methods import methods
 from g2is.cli.part import find_part
+from g2is.cli.report import report
 from g2is.cli.session import reporter, working
 from g2is.cli.show import show_selection
 from g2is.cli.stages import run_matrix_walk, run_part, run_selection, run_stages
@@ -299,6 +300,7 @@ app.command(cls=EachFlagOnce)(train)
 app.command(cls=EachFlagOnce)(evaluate)
 app.command(cls=EachFlagOnce)(inspect)
 app.command(cls=EachFlagOnce)(verify)
+app.command(cls=EachFlagOnce)(report)
 app.add_typer(store_app, name="store")
 app.command(cls=EachFlagOnce)(demo)
 
