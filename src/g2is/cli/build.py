@@ -50,6 +50,7 @@ def run_config(command: str, flags: Mapping[str, Any]) -> Config:
         "execution": given_only(
             {name: flags.get(name) for name in ("device", "engine", "workers", "address")}
             | {"worker_resources": resources(flags.get("worker_resources"))}
+            | {"report": False if flags.get("no_report") else None}
         ),
     }
     assign(values, flags["set_"] or [])

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from g2is.config import Config
 from g2is.config.commands import SETTINGS, command_of, updated
+from g2is.config.compare import CompareConfig
 from g2is.config.io import load, parse
 from g2is.errors import InputError, StoreError
 from g2is.examples.sources import describe, find_sources, source_sha256
 from g2is.jobs.prepare import prepare
 from g2is.jobs.read_data import read_inputs
 from g2is.jobs.report import AT_LEISURE, write_report
+from g2is.jobs.report_comparison import report_comparison
 from g2is.jobs.representation import MadeBy, maker_of
 from g2is.methods import GRADIENT, NONE, OWN
 from g2is.outputs.tables import SELECTION, stored_metadata
@@ -23,7 +25,7 @@ from g2is.warmup.train import finished_warmup
 
 
 def report_run(path: Path, out: Path | None = None, method: Method = "tsne", reporter: Reporter | None = None) -> Path:
-    """Write the page of the selection in the run folder `path`; returns where it lies.
+    """Write the page of the selection or comparison in the folder `path`; returns where it lies.
 
     `out` is another place than report.html in that folder. The run's summary stays as it is: so the same run gives the
     same page. Raises StoreError if the folder holds no selection of examples or is in use, InputError if the pool has
@@ -32,6 +34,8 @@ def report_run(path: Path, out: Path | None = None, method: Method = "tsne", rep
     reporter = reporter or Silent()
     check_method(method)
     config = _settings(path)
+    if isinstance(config, CompareConfig):
+        return report_comparison(config, path, out, reporter)
     pool = find_sources(config.pool)
     if stored_metadata(path / SELECTION).get("pool_sha256") != source_sha256(pool):
         raise InputError(
@@ -60,17 +64,25 @@ def report_run(path: Path, out: Path | None = None, method: Method = "tsne", rep
         return write_report(*(config, store, examples, made_by, path, reporter, AT_LEISURE, method, out, notes))
 
 
-def _settings(path: Path) -> Config:
-    """The settings of the selection in the folder `path`, wherever that was moved to. Raises StoreError for another."""
+def _settings(path: Path) -> Config | CompareConfig:
+    """The settings of the work in the folder `path`, wherever that was moved to. Raises StoreError for other work."""
     record, table = path / SETTINGS, path / SELECTION
-    values = load(record) if record.exists() and table.exists() else None
-    command = None if values is None else command_of(values, str(record))
-    if values is None or command != "select":
-        found = "none such" if values is None else "a walk on matrices, whose rows have no texts"
+    values = load(record) if record.exists() else {}
+    command = command_of(values, str(record)) if values else None
+    values = updated(values, str(record))[0] if values else values
+    if command == "compare":
+        comparison: CompareConfig = parse(CompareConfig, values, str(record))
+        return comparison
+    if command != "select" or not table.exists():
+        found = {
+            None: "no such folder",
+            "select": "a run that has selected nothing yet",
+            "walk": "a walk on matrices, whose rows have no texts",
+        }.get(command, f"the folder of `g2is {command}`")
         raise StoreError(
-            f"{path}: expected a run folder with config.yaml and {SELECTION} as `g2is select` and `g2is walk POOL"
-            f" TARGET` write them, or a comparison's, found {found}"
+            f"{path}: expected the folder of a selection (`g2is select`, or `g2is walk POOL TARGET`) or of a"
+            f" comparison (`g2is compare`), found {found}"
         )
-    config: Config = parse(Config, updated(values, str(record))[0], str(record))
+    config: Config = parse(Config, values, str(record))
     store = path / "store" if (path / "store" / MANIFEST).exists() else config.store
     return config.model_copy(update={"out": path, "store": store})

@@ -1,7 +1,6 @@
 """What a report shows of pool and targets: texts, sources, categories, lengths."""
 
 import json
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -34,7 +33,7 @@ def read_shown(config: Config, examples: Examples, places: np.ndarray) -> tuple[
             continue
         categories[place] = _category(example)
         if place in wanted:
-            turns[place] = _turns(example.conversation)
+            turns[place] = turns_of(example.conversation)
     if len(turns) < len(wanted):
         raise InputError(
             f"{describe(sources)}: expected the pool that was selected from, found {len(wanted) - len(turns)} of its"
@@ -60,7 +59,8 @@ def read_examples_of_targets(config: Config, examples: Examples) -> list[TargetE
     found: list[TargetExample] = []
     for name, table in examples.targets.items():
         texts = {
-            of.row: _turns(of.conversation) for of in read_examples(find_sources(config.targets[name]), config.examples)
+            of.row: turns_of(of.conversation)
+            for of in read_examples(find_sources(config.targets[name]), config.examples)
         }
         found += [
             TargetExample(id_, name, texts.get(int(row), ())) for id_, row in zip(table.ids, table.rows, strict=True)
@@ -68,7 +68,8 @@ def read_examples_of_targets(config: Config, examples: Examples) -> list[TargetE
     return found
 
 
-def _turns(conversation: Conversation) -> Sequence[tuple[str, str]]:
+def turns_of(conversation: Conversation) -> Turns:
+    """Role and text of each turn; what an assistant thought and the tools it called are part of it."""
     found = []
     for turn in conversation.turns:
         thought = f"{turn.reasoning}\n\n" if turn.reasoning else ""

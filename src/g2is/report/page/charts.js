@@ -44,7 +44,7 @@ function histogram({ title, bins, series, tick, mark = null }) {
   });
   if (mark !== null && mark > bins[low] && mark < bins[high + 1]) {
     const x = LEFT + ((mark - bins[low]) / (bins[high + 1] - bins[low])) * (W - LEFT);
-    figure.append(svg("line", { class: "axis", x1: x, x2: x, y1: TOP, y2: H - BOTTOM, "stroke-dasharray": "3 3" }));
+    figure.append(svg("line", { class: "mark", x1: x, x2: x, y1: TOP, y2: H - BOTTOM, "stroke-dasharray": "3 3" }));
   }
   return make("div", {}, figure, series.length > 1 ? key(series) : null);
 }
@@ -64,16 +64,13 @@ function along({ title, values, color: paint }) {
   const stride = Math.ceil(values.length / 3000);
   values.forEach((value, i) => { if (value !== null && i % stride === 0) dots.append(svg("circle", { cx: x(i).toFixed(1), cy: y(value).toFixed(1), r: 1.8 })); });
   figure.append(dots);
-  const width = Math.max(1, Math.round(values.length / 25));
-  let path = "", sum = 0;
-  const kept = [];
-  values.forEach((value, i) => {
-    if (value === null) return;
-    kept.push(value);
-    sum += value;
-    if (kept.length > width) sum -= kept[kept.length - 1 - width];
-    path += `${path ? "L" : "M"}${x(i).toFixed(1)} ${y(sum / Math.min(kept.length, width)).toFixed(1)}`;
-  });
+  const half = Math.round(values.length / 40), sums = [0], counts = [0]; // the mean of as many before as after
+  values.forEach((value, i) => { sums.push(sums[i] + (value || 0)); counts.push(counts[i] + (value !== null)); });
+  let path = "";
+  for (let i = 0; i < values.length; i += stride) {
+    const reach = Math.min(half, i, values.length - 1 - i), num = counts[i + reach + 1] - counts[i - reach];
+    if (num) path += `${path ? "L" : "M"}${x(i).toFixed(1)} ${y((sums[i + reach + 1] - sums[i - reach]) / num).toFixed(1)}`;
+  }
   const line = svg("path", { d: path, fill: "none", "stroke-width": 1.6 });
   line.style.stroke = paint;
   figure.append(line);
@@ -85,6 +82,7 @@ function shareBars(parts, numPool, numChosen) {
   const most = Math.max(...parts.map((of) => Math.max(of.pool / numPool, of.chosen / (numChosen || 1))));
   const bar = (share, paint) => {
     const found = make("div", { class: "bar", color: paint });
+    found.hidden = !share;
     found.style.width = `${(100 * share) / most}%`;
     return found;
   };

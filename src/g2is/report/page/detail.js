@@ -43,8 +43,8 @@ class Detail {
     if (place >= 0) {
       badge(`selected as number ${count(place + 1)}`, true);
       if (data.groups.length > 1) badge(data.groups[data.chosen.group[place]].name);
-      if (data.chosen.role) badge(`taken as ${data.chosen.role[place]}`);
-      for (const { title, values, what } of data.chosen.numbers) if (values[place] !== null) badges.push(make("span", { class: "badge", title: what }, `${title} ${fixed(values[place])}`));
+      if (data.chosen.role && data.chosen.role[place] !== "picked") badge(`taken as ${data.chosen.role[place]}`);
+      for (const { title, values, what } of data.chosen.numbers) if (values[place] !== null) badges.push(make("span", { class: "badge", title: what }, `${title} ${shown(values[place])}`));
     } else badge("not selected");
     badge(rows.sourceOf(i));
     if (rows.category) badge(rows.categoryOf(i));

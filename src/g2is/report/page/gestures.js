@@ -96,8 +96,8 @@ function mapControls(view) {
   const first = make("output", {}, `all ${count(total)}`);
   const range = make("input", { type: "range", min: 1, max: Math.max(total, 1), value: total, "aria-label": "how many of the selected rows are drawn, in their order",
     oninput: () => { view.most = Number(range.value); emptied(first, view.most === total ? `all ${count(total)}` : `first ${count(view.most)}`); view.paint(); } });
-  const toggle = (title, name, change) => {
-    const button = make("button", { type: "button", "aria-pressed": "false", title: name, onclick: () => {
+  const toggle = (title, name, pressed, change) => {
+    const button = make("button", { type: "button", "aria-pressed": String(pressed), title: name, onclick: () => {
       const on = button.getAttribute("aria-pressed") !== "true";
       button.setAttribute("aria-pressed", String(on));
       change(on);
@@ -106,7 +106,7 @@ function mapControls(view) {
   };
   return make("div", { class: "controls" }, make("label", {}, "colour by", ways),
     make("label", {}, "selected", range, first),
-    toggle("order", "draw the order of choice", (on) => { view.drawsOrder = on; view.paint(); }),
-    toggle("lasso", "encircle rows by dragging", (on) => { view.encircles = on; view.canvas.classList.toggle("lasso", on); }),
+    toggle("order", "draw the order of choice as a line", view.drawsOrder, (on) => { view.drawsOrder = on; view.paint(); }),
+    toggle("lasso", "encircle rows by dragging", false, (on) => { view.encircles = on; view.canvas.classList.toggle("lasso", on); }),
     make("div", { class: "grow" }, sought), told);
 }

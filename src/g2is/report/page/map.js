@@ -1,7 +1,7 @@
 // The map: what is drawn, what the mouse, fingers and keys do with it.
 class MapView {
   constructor(rows, open) {
-    Object.assign(this, { rows, open, camera: new Camera(), hidden: new Set(), marked: null, now: -1, most: rows.at.length, dirty: true });
+    Object.assign(this, { rows, open, camera: new Camera(), hidden: new Set(), marked: null, now: -1, most: rows.at.length, drawsOrder: rows.at.length <= 400 });
     const xy = unpacked(rows.data.map.xy);
     this.xy = Float32Array.from(xy, (value) => value / 65535);
     this.numAll = this.xy.length / 2;

@@ -19,11 +19,11 @@ function overview(data) {
       data.record.budget ? tile(`${count(data.record.spent)} / ${count(data.record.budget)}`, `${unit} of the budget spent`) : null,
       ratio ? tile(`×${ratio.toFixed(2)}`, "median answer, selection to pool") : null,
       tile(count(data.examples.length), `target example${data.examples.length === 1 ? "" : "s"}`)),
-    make("div", { class: "grid" }, card("From what, by what", facts(data.facts)),
-      card("Budget by target and component", plainTable(titles, groups, "Budget")),
-      data.refusals.length ? card("What kept rows out", plainTable([{ title: "rule" }, { title: "rows", number: true }, { title: "what it means" }], data.refusals.map((of) => [of.rule, count(of.rows), of.told]), "Rules")) : null,
-      data.sources.length ? card("Sources", shareBars(data.sources, data.num_pool_rows, data.num_chosen)) : null,
-      data.categories.length ? card("Categories", shareBars(data.categories, data.num_pool_rows, data.num_chosen)) : null),
+    make("div", { class: "grid halves" },
+      make("div", { class: "stack" }, card("From what, by what", facts(data.facts)), card("Budget by target and component", plainTable(titles, groups, "Budget")),
+        data.refusals.length ? card("What kept rows out", plainTable([{ title: "rule" }, { title: "rows", number: true }, { title: "what it means" }], data.refusals.map((of) => [of.rule, count(of.rows), of.told]), "Rules")) : null),
+      make("div", { class: "stack" }, data.sources.length ? card("Sources", shareBars(data.sources, data.num_pool_rows, data.num_chosen)) : null,
+      data.categories.length ? card("Categories", shareBars(data.categories, data.num_pool_rows, data.num_chosen)) : null)),
     data.notes.length ? make("ul", { class: "notes" }, data.notes.map((note) => make("li", {}, note))) : null);
 }
 
@@ -44,7 +44,7 @@ function chosenSection(rows, open) {
     { title: "text", kind: "text", value: (i) => rows.text(i), cell: textCell(rows, open) }, { title: "id", value: (i) => rows.ids[i] }];
   if (data.groups.length > 1) columns.push({ title: "for", value: (i) => data.groups[chosen.group[place(i)]].name });
   if (chosen.role && new Set(chosen.role).size > 1) columns.push({ title: "role", value: (i) => chosen.role[place(i)], what: "how it was taken: anchor, step, fallback, refill, picked or included" });
-  chosen.numbers.forEach(({ title, what, values }) => columns.push({ title, what, number: true, value: (i) => values[place(i)], text: (i) => fixed(values[place(i)]) }));
+  chosen.numbers.forEach(({ title, what, values }) => columns.push({ title, what, number: true, value: (i) => values[place(i)], text: (i) => shown(values[place(i)]) }));
   if (rows.links.target) columns.push({ title: "likeness", what: "cosine with the nearest target example", number: true, value: (i) => rows.similarity(i), text: (i) => fixed(rows.similarity(i)) });
   if (chosen.nearest_target) columns.push({ title: "nearest example", value: (i) => chosen.nearest_target[place(i)] || "–" });
   columns.push({ title: "source", value: (i) => rows.sourceOf(i) }, { title: "tokens", number: true, value: (i) => rows.tokens[i], text: (i) => count(rows.tokens[i]) });
@@ -61,7 +61,7 @@ function missSection(rows, open) {
   const worth = data.relations.is_worth ? ["worth more", "what it would still say of the target's examples, after all that was taken"] : ["likeness", "mean cosine with the target's examples"];
   const of = (i) => rows.missOf.get(i);
   const columns = [{ title: "text", kind: "text", value: (i) => rows.text(i), cell: textCell(rows, open) }, { title: "id", value: (i) => rows.ids[i] },
-    { title: worth[0], what: worth[1], number: true, value: (i) => of(i).worth, text: (i) => fixed(of(i).worth) },
+    { title: worth[0], what: worth[1], number: true, value: (i) => of(i).worth, text: (i) => shown(of(i).worth) },
     { title: "rule", value: (i) => of(i).rule }, { title: "why", value: (i) => of(i).told },
     { title: "which row", value: (i) => (of(i).other < 0 ? "" : rows.ids[of(i).other]), cell: (i) => (of(i).other < 0 ? "–" : make("button", { type: "button", class: "plain", onclick: () => open(of(i).other) }, rows.ids[of(i).other])) },
     { title: "source", value: (i) => rows.sourceOf(i) }];
