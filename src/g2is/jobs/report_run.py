@@ -18,13 +18,13 @@ from g2is.jobs.representation import MadeBy, maker_of
 from g2is.methods import GRADIENT, NONE, OWN
 from g2is.outputs.tables import SELECTION, stored_metadata
 from g2is.progress import Reporter, Silent
-from g2is.report.plane import Method, check_method
+from g2is.report.plane import check_method
 from g2is.store.lock import locked
 from g2is.store.manifest import MANIFEST, open_store
 from g2is.warmup.train import finished_warmup
 
 
-def report_run(path: Path, out: Path | None = None, method: Method = "tsne", reporter: Reporter | None = None) -> Path:
+def report_run(path: Path, out: Path | None = None, method: str = "tsne", reporter: Reporter | None = None) -> Path:
     """Write the page of the selection or comparison in the folder `path`; returns where it lies.
 
     `out` is another place than report.html in that folder. The run's summary stays as it is: so the same run gives the
@@ -32,7 +32,7 @@ def report_run(path: Path, out: Path | None = None, method: Method = "tsne", rep
     changed since, ConfigError if `method` is not installed.
     """
     reporter = reporter or Silent()
-    check_method(method)
+    layout = check_method(method)
     config = _settings(path)
     if isinstance(config, CompareConfig):
         return report_comparison(config, path, out, reporter)
@@ -61,7 +61,7 @@ def report_run(path: Path, out: Path | None = None, method: Method = "tsne", rep
             notes.append(f"The rows of {representation} are known to Python alone: `g2is.select` draws their map.")
         elif representation != NONE:
             made_by = maker_of(representation, prepared, reporter)
-        return write_report(*(config, store, examples, made_by, path, reporter, AT_LEISURE, method, out, notes))
+        return write_report(*(config, store, examples, made_by, path, reporter, AT_LEISURE, layout, out, notes))
 
 
 def _settings(path: Path) -> Config | CompareConfig:

@@ -7,7 +7,7 @@ the same plane.
 
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,10 +45,13 @@ class Plane:
         return np.asarray(np.einsum("nm,nmd->nd", weights, self.xy[nearest]), np.float32)
 
 
-def check_method(method: Method) -> None:
-    """Raise ConfigError if the package that lays out is not installed."""
+def check_method(method: str) -> Method:
+    """The method of that name. Raises ConfigError if there is none, or its package is not installed."""
+    if method not in get_args(Method):
+        raise ConfigError(f"--layout: expected tsne or umap, found {method!r}")
     if method == "umap" and find_spec("umap") is None:
         raise ConfigError("--layout umap: expected the package umap-learn, found none; pip install umap-learn, or tsne")
+    return cast(Method, method)
 
 
 def fit_plane(rows: NDArray[np.float32], method: Method, num_steps: int) -> Plane | None:
@@ -57,7 +60,7 @@ def fit_plane(rows: NDArray[np.float32], method: Method, num_steps: int) -> Plan
         return None
     from sklearn.decomposition import PCA
 
-    with threadpool_limits(1):
+    with threadpool_limits(1), np.errstate(invalid="ignore"):  # rows that are all equal have no variance
         num_axes = min(_AXES, len(rows) - 1, rows.shape[1])
         reducer = PCA(num_axes, svd_solver="randomized" if num_axes < min(rows.shape) // 2 else "full", random_state=0)
         reduced = reducer.fit_transform(rows).astype(np.float32)

@@ -118,6 +118,7 @@ class Relating:
         self._count("chosen with chosen", between[np.isfinite(between)])
         self._chosen[at], self._chosen_cosine[at] = best_of_rows(others, self._chosen.shape[1])
         self._near.add(others.T, at)
+        others[is_chosen, ours[is_chosen]] = np.inf  # nor in conflict with itself
         self._conflicts.add(-others.T, at)
 
     def _gather_groups(self, at: NDArray[np.int64], with_chosen: Floats, with_targets: Floats) -> None:
