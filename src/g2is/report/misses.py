@@ -92,8 +92,8 @@ def _miss(
         lowest = float(found.against_cosine[row])
         return Miss(row, group, worth, "conflict", f"it conflicts with a row taken: cosine {lowest:.3f}", against)
     if found.worth is not None:
-        last = f", the last row taken was worth {last_worth:.3g}" if np.isfinite(last_worth) else ""
-        told = f"said already by rows taken: worth {worth:.3g} more{last}"
+        last = f"; the last row taken was worth {last_worth:.3g}" if np.isfinite(last_worth) else ""
+        told = f"rows taken say most of it already{last}"
         return Miss(row, group, worth, "covered", told, near)
     if walks:
         return Miss(row, group, worth, "not reached", "no trail came to it before the budget was spent", near)

@@ -76,7 +76,7 @@ class Relating:
         self._near = Tops(len(chosen), NEAR_ROWS)
         self._conflicts = Tops(len(chosen), NEAR_ROWS // 2)
         self._similarity = np.zeros((num_rows, self._num_groups), np.float32)
-        self._opposed = np.zeros((num_rows, self._num_groups), bool)
+        self._opposed = np.zeros((num_rows, self._num_groups), np.bool_)
         self._worth = None if noise is None else np.zeros((num_rows, self._num_groups), np.float32)
         self._posteriors = [] if noise is None else self._explained_by(chosen, targets, chosen_group, noise)
         self._noise = noise
@@ -89,11 +89,11 @@ class Relating:
         """For each group: its chosen rows, the inverse of their covariance, and theirs with its examples through it."""
         found = []
         for group in range(self._num_groups):
-            ours = np.flatnonzero(chosen_group == group)
+            ours = np.asarray(np.flatnonzero(chosen_group == group), np.int64)
             units = chosen[ours].astype(np.float64)
             inverse = np.linalg.inv(units @ units.T + noise * np.eye(len(ours)))
             through = targets[self._group_of == group].astype(np.float64) @ units.T @ inverse
-            found.append((ours, inverse, through))
+            found.append((ours, np.asarray(inverse, np.float64), np.asarray(through, np.float64)))
         return found
 
     def look(self, at: NDArray[np.int64], rows: Floats) -> None:
@@ -138,9 +138,22 @@ class Relating:
 
     def found(self) -> Relations:
         """What was gathered."""
-        opposed, of_opposed = self._conflicts.found()
+        near, near_cosine = self._near.found()
+        conflicts, against = self._conflicts.found()
         return Relations(
-            *(self._target, self._target_cosine, self._chosen, self._chosen_cosine),
-            *(self._against, self._against_cosine, *self._near.found(), opposed, -of_opposed),
-            *(self._similarity, self._opposed, self._worth, self._histograms, _BINS),
+            target=self._target,
+            target_cosine=self._target_cosine,
+            chosen=self._chosen,
+            chosen_cosine=self._chosen_cosine,
+            against=self._against,
+            against_cosine=self._against_cosine,
+            near=near,
+            near_cosine=near_cosine,
+            conflicts=conflicts,
+            conflict_cosine=-against,
+            similarity=self._similarity,
+            opposed=self._opposed,
+            worth=self._worth,
+            histograms=self._histograms,
+            bins=_BINS,
         )

@@ -28,7 +28,7 @@ function wordTable({ columns, rows, title }) {
   const kinds = { better: "good", worse: "bad", baseline: "muted" };
   return make("div", { class: "scroll" }, make("table", { class: "cards", "aria-label": title },
     make("thead", {}, make("tr", {}, columns.map((column) => make("th", { scope: "col", class: WORDS.has(column) ? null : "number" }, column)))),
-    make("tbody", {}, rows.map(([cells, kind]) => make("tr", { class: kinds[kind] || null }, cells.map((cell, i) => make("td", { class: WORDS.has(columns[i]) ? null : "number", "data-label": columns[i] }, cell)))))));
+    make("tbody", {}, rows.map(([cells, kind]) => make("tr", { class: kinds[kind] || null }, cells.map((cell, i) => make("td", { class: WORDS.has(columns[i]) ? "word" : "number", "data-label": columns[i] }, cell)))))));
 }
 
 // A value with its interval for each method.

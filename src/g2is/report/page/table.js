@@ -18,7 +18,7 @@ class DataTable {
     this.before = make("button", { type: "button", onclick: () => this.turn(-1) }, "← before");
     this.after = make("button", { type: "button", onclick: () => this.turn(1) }, "next →");
     this.root = make("div", {},
-      make("div", { class: "controls" }, this.search(), filters.map((filter, i) => this.filter(filter, i))),
+      make("div", { class: "controls" }, this.search(), filters.map((filter, i) => this.filter(filter, i)), this.sorter()),
       make("div", { class: "scroll" }, make("table", { class: "cards", "aria-label": name },
         make("thead", {}, make("tr", {}, this.heads)), this.body)),
       make("div", { class: "pager" }, this.before, this.after, this.told));
@@ -44,10 +44,18 @@ class DataTable {
       make("option", { value: "" }, "all"), names.map((name) => make("option", { value: name }, `${shortened(name, 40)} (${count(tally.get(name))})`))));
   }
 
+  // On a narrow screen rows are cards, and there are no titles to click.
+  sorter() {
+    this.sorts = make("select", { onchange: (event) => { if (event.target.value !== "") this.sortBy(Number(event.target.value)); } },
+      make("option", { value: "" }, "as given"), this.columns.map((column, i) => make("option", { value: i }, column.title)));
+    return make("label", { class: "narrow" }, "sort by", this.sorts, make("button", { type: "button", "aria-label": "turn the order round", onclick: () => { if (this.sort) this.sortBy(this.sort.column); } }, "⇅"));
+  }
+
   sortBy(column) {
     const down = this.sort && this.sort.column === column ? !this.sort.down : Boolean(this.columns[column].number);
     this.sort = { column, down };
     this.page = 0;
+    this.sorts.value = column;
     this.show();
   }
 
@@ -76,7 +84,7 @@ class DataTable {
       else head.removeAttribute("aria-sort");
     });
     emptied(this.body, some.map((row) => make("tr", {}, this.columns.map((column) => make("td",
-      { class: [column.number ? "number" : "", column.kind || ""].join(" ").trim() || null, "data-label": column.title },
+      { class: [column.number ? "number" : "", column.kind || (String(column.value(row)).length <= 28 ? "word" : "")].join(" ").trim() || null, "data-label": column.title },
       column.cell ? column.cell(row) : column.text ? column.text(row) : column.value(row))))));
     this.before.disabled = this.page === 0;
     this.after.disabled = this.page >= pages - 1;
