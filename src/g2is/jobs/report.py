@@ -28,6 +28,7 @@ from g2is.store.manifest import Store
 
 REPORT, MAP = REPORTED = "report.html", "map.parquet"
 MOST_SHOWN = 40_000  # rows on a page: of a larger pool some are drawn
+MOST_CHOSEN = 20_000  # of them, selected ones
 _SEED = 0
 _AT_ONCE = 1024  # rows placed at a time
 
@@ -64,6 +65,8 @@ def write_report(
     page = run / REPORT if out is None else out
     table = run / MAP if out is None else out.with_suffix(".map.parquet")
     pool, columns = examples.pool, read_reasons(run / SELECTION)
+    num_chosen = len(columns["row"])
+    columns = {name: values[:MOST_CHOSEN] for name, values in columns.items()}
     chosen_places = np.searchsorted(pool.rows, np.array(columns["row"], np.int64))
     with reporter.stage("report", "rows") as progress, threadpool_limits(1):
         looked = looked_at(config, store, examples, made_by)
@@ -71,19 +74,21 @@ def write_report(
         at = np.searchsorted(places, chosen_places)
         shown, whole = read_shown(config, examples, places)
         targets = read_examples_of_targets(config, examples)
-        about = about_run(config, run, examples, looked, places, (*notes, *_notes(len(pool), len(places), looked)))
+        about = about_run(
+            config, run, examples, looked, places, (*notes, *_notes(len(pool), len(places), num_chosen, looked))
+        )
         relations, drawn = None, None
         if looked is not None:
             relations, drawn = _compared(config, looked, examples, places, at, columns, effort, method, progress)
         chosen = Chosen(at, columns)
         data, _ = selection_data(shown, chosen, targets, whole, relations, drawn, about)
-        write_text(page, as_page(data))
         if relations is not None and drawn is not None:
             groups = [data["groups"][group]["name"] for group in data["chosen"]["group"]]
             made_from, xy = stored_metadata(run / SELECTION), drawn.xy
             write_atomically(table, lambda path: write_map(path, shown, xy, at, groups, relations, made_from))
         else:
             remove(table)
+        write_text(page, as_page(data))  # last: where it is, all is
     if out is None:
         record_digests(run, REPORTED)
     return page
@@ -110,7 +115,7 @@ def _drawn(num_rows: int, chosen: NDArray[np.int64], scores: Mapping[str, np.nda
     """The places of the rows on the page, ascending: all; of a large pool those chosen, the nearest, and a draw."""
     if num_rows <= MOST_SHOWN:
         return np.arange(num_rows)
-    wanted = [chosen[:MOST_SHOWN]]
+    wanted = [chosen]
     for column in scores.values():
         wanted.append(np.argsort(-np.nan_to_num(column, nan=-np.inf), kind="stable")[: MOST_SHOWN // 20])
     first = np.unique(np.concatenate(wanted))
@@ -120,7 +125,9 @@ def _drawn(num_rows: int, chosen: NDArray[np.int64], scores: Mapping[str, np.nda
     return np.sort(np.concatenate([first, drawn]))
 
 
-def _notes(num_rows: int, num_shown: int, looked: Looked | None) -> Iterator[str]:
+def _notes(num_rows: int, num_shown: int, num_chosen: int, looked: Looked | None) -> Iterator[str]:
+    if num_chosen > MOST_CHOSEN:
+        yield f"{num_chosen:,} rows are selected. This page shows the first {MOST_CHOSEN:,} of them."
     if num_shown < num_rows:
         yield (
             f"The pool has {num_rows:,} rows. This page shows {num_shown:,} of them: those selected, those nearest to"

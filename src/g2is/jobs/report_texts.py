@@ -82,7 +82,7 @@ def turns_of(conversation: Conversation) -> Turns:
 def _category(example: Example) -> str | None:
     for field in _CATEGORIES:
         if field in example.raw:
-            value = json.loads(example.raw).get(json.loads(field))
+            value = json.loads(example.raw).get(json.loads(field))  # an object: its row was read
             if isinstance(value, str) and value:
                 return value
     return None

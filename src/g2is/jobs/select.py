@@ -36,7 +36,7 @@ from g2is.jobs.lora_reach import say_reach
 from g2is.jobs.pinned import pin
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import count_examples, plan_for, read_inputs
-from g2is.jobs.report import is_there, remove_report, write_report
+from g2is.jobs.report import REPORTED, is_there, remove_report, write_report
 from g2is.jobs.representation import MadeBy, maker_of, represented_by
 from g2is.jobs.run_folder import CHOSEN, RunFolder, Selection, open_run, selection_digest
 from g2is.jobs.stages import Stage
@@ -120,6 +120,7 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None, own: 
             folder.write_summary()  # which the page shows
             if config.execution.report and not is_there(config.out):
                 write_report(config, store, examples, made_by, config.out, folder)
+            record_digests(folder.path, REPORTED)  # in any case, as above
         return Results(checkpoints, selection, folder.write_summary())
 
 

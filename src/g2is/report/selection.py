@@ -93,7 +93,6 @@ def selection_data(
     groups, group_of = _groups(chosen, names)
     near = [] if relations is None else relations.near.ravel(order="F").tolist()
     texts = whole_texts(shown.turns, [*chosen.at.tolist(), *(miss.row for miss in misses), *near])
-    positions = {int(row): place for place, row in enumerate(chosen.at.tolist())}
     is_chosen = np.zeros(len(shown), bool)
     is_chosen[chosen.at] = True
     data: dict[str, Any] = {
@@ -108,7 +107,8 @@ def selection_data(
         "summary": about.summary,
         "record": about.record,
         "num_pool_rows": shown.num_rows,
-        "num_chosen": len(positions),
+        "num_chosen": len(chosen.at),
+        "num_selected": about.record.get("num_selected", len(chosen.at)),
         "targets": names,
         "groups": groups,
         "left_out": about.left_out,

@@ -14,7 +14,7 @@ function overview(data) {
   const titles = data.record.components ? [{ title: "target" }, ...["component", `budget (${unit})`, "taken", "trails", "ran dry"].map((title) => ({ title, number: true }))]
     : [{ title: data.groups.some((of) => of.component !== null) ? "component" : "target" }, { title: "rows taken", number: true }];
   return section("overview", "What was selected", null,
-    make("div", { class: "tiles" }, tile(count(data.num_chosen), `rows selected of ${count(data.num_pool_rows)} (${percent(data.num_chosen, data.num_pool_rows)})`),
+    make("div", { class: "tiles" }, tile(count(data.num_selected), `rows selected of ${count(data.num_pool_rows)} (${percent(data.num_selected, data.num_pool_rows)})`),
       tile(count(chosen.tokens), `tokens, of which ${count(chosen.answer_tokens)} are learned`),
       data.record.budget ? tile(`${count(data.record.spent)} / ${count(data.record.budget)}`, `${unit} of the budget spent`) : null,
       ratio ? tile(`×${ratio.toFixed(2)}`, "median answer, selection to pool") : null,
