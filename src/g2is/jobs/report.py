@@ -70,7 +70,8 @@ def write_report(
     chosen_places = np.searchsorted(pool.rows, np.array(columns["row"], np.int64))
     with reporter.stage("report", "rows") as progress, threadpool_limits(1):
         looked = looked_at(config, store, examples, made_by)
-        places = _drawn(len(pool), chosen_places, read_scores(run / SCORES))
+        scores = read_scores(run / SCORES)
+        places = _drawn(len(pool), chosen_places, scores)
         at = np.searchsorted(places, chosen_places)
         shown, whole = read_shown(config, examples, places)
         targets = read_examples_of_targets(config, examples)
@@ -80,7 +81,7 @@ def write_report(
         relations, drawn = None, None
         if looked is not None:
             relations, drawn = _compared(config, looked, examples, places, at, columns, effort, method, progress)
-        chosen = Chosen(at, columns)
+        chosen = Chosen(at, columns, _scored(scores, list(examples.targets), places))
         data, _ = selection_data(shown, chosen, targets, whole, relations, drawn, about)
         if relations is not None and drawn is not None:
             groups = [data["groups"][group]["name"] for group in data["chosen"]["group"]]
@@ -123,6 +124,19 @@ def _drawn(num_rows: int, chosen: NDArray[np.int64], scores: Mapping[str, np.nda
     num_more = max(0, MOST_SHOWN - len(first))
     drawn = np.random.default_rng(_SEED).choice(others, num_more, replace=False)
     return np.sort(np.concatenate([first, drawn]))
+
+
+def _scored(scores: Mapping[str, np.ndarray], names: Sequence[str], places: NDArray[np.int64]) -> np.ndarray | None:
+    """What the method itself scored the shown rows for each target (P, G); None where it scored none."""
+    columns = [
+        next(
+            (of for kind in ("similarity", "similarity_to_core") if (of := scores.get(f"{kind}.{name}")) is not None),
+            None,
+        )
+        for name in names
+    ]
+    known = [column[places] for column in columns if column is not None]
+    return np.stack(known, 1) if known and len(known) == len(names) else None
 
 
 def _notes(num_rows: int, num_shown: int, num_chosen: int, looked: Looked | None) -> Iterator[str]:
@@ -194,7 +208,7 @@ def _landmarks(places: NDArray[np.int64], at: NDArray[np.int64], most: int) -> N
     """Which shown rows are laid out themselves: all, or the first chosen ones for a half, and others drawn."""
     if len(places) <= most:
         return np.arange(len(places))
-    first = at[: most // 2]
+    first = at[: most // 4]
     others = np.setdiff1d(np.arange(len(places)), first)
     drawn = np.random.default_rng(_SEED).choice(others, most - len(first), replace=False)
     return np.sort(np.concatenate([first, drawn]))

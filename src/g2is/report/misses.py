@@ -49,13 +49,19 @@ def near_misses(
     sources: Sequence[str],
     rules: Rules,
     walks: bool,
+    scored: np.ndarray | None = None,
 ) -> list[Miss]:
     """The rows that came closest, the closest first, of every target equally many.
+
+    Closest by what they were still worth, where that is known; else by what the method `scored` them (P, G), or by
+    their mean cosine with the target's examples.
 
     `is_chosen` and `is_closed` (P,) bool: rows that were taken, and such as could not be looked at. `chosen_worth` (G,)
     is what the last row taken for each target was worth, NaN where the selector does not say.
     """
-    worth = found.similarity if found.worth is None else found.worth
+    worth = found.worth
+    if worth is None:
+        worth = found.similarity if scored is None else np.nan_to_num(scored, nan=-np.inf)
     num_groups = worth.shape[1]
     misses: dict[int, Miss] = {}
     for group in range(num_groups):
@@ -63,7 +69,9 @@ def near_misses(
         order = candidates[np.argsort(-worth[candidates, group], kind="stable")]
         wanted = [row for row in order.tolist() if row not in misses][: max(1, MOST // num_groups)]
         for row in wanted:
-            misses[row] = _miss(found, row, group, chosen_at, float(chosen_worth[group]), sources, rules, walks)
+            value, last = float(worth[row, group]), float(chosen_worth[group])
+            if np.isfinite(value):
+                misses[row] = _miss(found, row, group, value, chosen_at, last, sources, rules, walks)
     return sorted(misses.values(), key=lambda miss: (-miss.worth, miss.row))
 
 
@@ -71,13 +79,13 @@ def _miss(
     found: Relations,
     row: int,
     group: int,
+    worth: float,
     chosen_at: np.ndarray,
     last_worth: float,
     sources: Sequence[str],
     rules: Rules,
     walks: bool,
 ) -> Miss:
-    worth = float((found.similarity if found.worth is None else found.worth)[row, group])
     nearest = int(found.chosen[row, 0]) if found.chosen.shape[1] else -1
     cosine = float(found.chosen_cosine[row, 0]) if nearest >= 0 else 0.0
     near = int(chosen_at[nearest]) if nearest >= 0 else -1

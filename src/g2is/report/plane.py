@@ -1,8 +1,8 @@
 """Places rows on a plane so that near ones lie near: t-SNE or UMAP of some, and the others beside their nearest.
 
 t-SNE of 40,000 rows takes minutes. So only some rows, the landmarks, are laid out; any other row comes to the mean of
-the landmarks nearest to it, weighted by how near they are. All runs in one thread and from one seed: the same rows,
-the same plane.
+the landmarks nearest to it that lie together, or beside the nearest one. All runs in one thread and from one seed: the
+same rows, the same plane.
 """
 
 from dataclasses import dataclass
@@ -24,9 +24,12 @@ _FEWEST = 8  # rows that a layout can say something of
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """Landmarks on the plane: `xy` (L, 2), their rows `reduced` (L, a); `mean` (k,) and `axes` (k, a) reduce others."""
+    """Landmarks on the plane: `xy` (L, 2), how far they are from others there, `spacing` (L,), and their rows `reduced`
+    (L, a); `mean` (k,) and `axes` (k, a) reduce others.
+    """
 
     xy: NDArray[np.float32]
+    spacing: NDArray[np.float32]
     reduced: NDArray[np.float32]
     mean: NDArray[np.float32]
     axes: NDArray[np.float32]
@@ -35,14 +38,39 @@ class Plane:
         """Where `rows` (n, k) lie: (n, 2)."""
         reduced = (rows - self.mean) @ self.axes
         squares = np.square(reduced).sum(1)[:, None] + np.square(self.reduced).sum(1) - 2 * reduced @ self.reduced.T
-        distances = np.sqrt(np.maximum(squares, 0))
         num = min(_NEIGHBOURS, len(self.xy))
-        nearest = np.argpartition(distances, num - 1, axis=1)[:, :num]
-        of_nearest = np.take_along_axis(distances, nearest, axis=1)
-        scale = np.maximum(of_nearest.mean(1, keepdims=True), 1e-12)
-        weights = np.exp(-4 * (of_nearest - of_nearest.min(1, keepdims=True)) / scale)
+        nearest = np.argpartition(squares, num - 1, axis=1)[:, :num]
+        of_nearest = np.take_along_axis(squares, nearest, axis=1)
+        order = np.argsort(of_nearest, axis=1, kind="stable")
+        nearest, of_nearest = np.take_along_axis(nearest, order, 1), np.take_along_axis(of_nearest, order, 1)
+        first, reach = nearest[:, 0], self.spacing[nearest[:, 0]]
+        # a mean of landmarks that lie far apart would be a place between them, like none of them
+        apart = np.linalg.norm(self.xy[nearest] - self.xy[first][:, None], axis=2)
+        weights = np.where(apart <= 3 * reach[:, None], 1 / (1e-6 + np.maximum(of_nearest, 0)), 0)
         weights /= weights.sum(1, keepdims=True)
-        return np.asarray(np.einsum("nm,nmd->nd", weights, self.xy[nearest]), np.float32)
+        middle = np.einsum("nm,nmd->nd", weights, self.xy[nearest])
+        return np.asarray(middle + reach[:, None] * _scattered(reduced), np.float32)
+
+
+def _scattered(reduced: NDArray[np.float32]) -> NDArray[np.float64]:
+    """A place (n, 2) about 0 for each row, decided by the row alone, so that rows do not hide each other: most lie
+    within the unit disc, the more the nearer to its middle.
+    """
+    bits = np.ascontiguousarray(reduced[:, :4]).view(np.uint32).astype(np.uint64)
+    mixed = np.zeros(len(reduced), np.uint64)
+    for column in bits.T:
+        mixed = (mixed ^ column) * np.uint64(0x9E3779B97F4A7C15)
+        mixed ^= mixed >> np.uint64(29)
+    share = (mixed >> np.uint64(32)).astype(np.float64) / 2**32
+    angle = (mixed & np.uint64(0xFFFFFFFF)).astype(np.float64) / 2**32 * 2 * np.pi
+    return 0.6 * np.sqrt(-np.log1p(-0.99 * share))[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
+
+
+def _spacing(xy: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How far each landmark (L, 2) is from its third nearest, but for outliers: those lie no farther than most."""
+    squares = np.square(xy).sum(1)[:, None] + np.square(xy).sum(1) - 2 * xy @ xy.T
+    third = np.sqrt(np.maximum(np.partition(squares, 3, axis=1)[:, 3], 0))
+    return np.asarray(np.minimum(third, 1.5 * np.median(third)), np.float32)
 
 
 def check_method(method: str) -> Method:
@@ -65,7 +93,7 @@ def fit_plane(rows: NDArray[np.float32], method: Method, num_steps: int) -> Plan
         reducer = PCA(num_axes, svd_solver="randomized" if num_axes < min(rows.shape) // 2 else "full", random_state=0)
         reduced = reducer.fit_transform(rows).astype(np.float32)
         xy = _laid_out(reduced, method, num_steps)
-    return Plane(xy, reduced, reducer.mean_.astype(np.float32), reducer.components_.T.astype(np.float32))
+    return Plane(xy, _spacing(xy), reduced, reducer.mean_.astype(np.float32), reducer.components_.T.astype(np.float32))
 
 
 def _laid_out(reduced: NDArray[np.float32], method: Method, num_steps: int) -> NDArray[np.float32]:

@@ -25,10 +25,14 @@ _NUMBERS = {
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """The n chosen rows in order: `at` (n,) index among the shown rows, and the columns of selection.parquet."""
+    """The n chosen rows in order: `at` (n,) index among the shown rows, and the columns of selection.parquet.
+
+    `scored` (P, G) is what the method scored every shown row for each target, NaN or None where it did not.
+    """
 
     at: NDArray[np.int64]
     columns: Mapping[str, Sequence[Any]]
+    scored: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +133,7 @@ def selection_data(
             "answer_tokens": lengths(pool.num_answer_tokens, shown.num_answer_tokens[chosen.at]),
         },
         "map": None if drawn is None else _map(drawn),
-        "relations": None if relations is None else _relations(relations, about.conflict),
+        "relations": None if relations is None else _relations(relations, about.conflict, chosen.scored is not None),
         **about.extra,
     }
     return plain(data), misses
@@ -145,7 +149,7 @@ def _misses(relations: Relations, shown: Shown, chosen: Chosen, names: Sequence[
             last[target] = np.nan if score is None else score
     return near_misses(
         *(relations, is_chosen, is_closed, chosen.at, [last[name] for name in names], shown.sources),
-        *(about.rules, about.walks),
+        *(about.rules, about.walks, chosen.scored),
     )
 
 
@@ -220,7 +224,7 @@ def _map(drawn: Map) -> dict[str, Any]:
     return {"xy": packed_places(together), "num_targets": len(drawn.target_xy), "told": drawn.told}
 
 
-def _relations(found: Relations, conflict: float | None) -> dict[str, Any]:
+def _relations(found: Relations, conflict: float | None, is_scored: bool) -> dict[str, Any]:
     def pairs(places: np.ndarray, cosines: np.ndarray) -> dict[str, Any]:
         return {"width": places.shape[1], "at": packed(places, "i4"), "cosine": packed_cosines(cosines)}
 
@@ -236,4 +240,5 @@ def _relations(found: Relations, conflict: float | None) -> dict[str, Any]:
         "bins": found.bins,
         "histograms": found.histograms,
         "is_worth": found.worth is not None,
+        "is_scored": is_scored,
     }

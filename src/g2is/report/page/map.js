@@ -1,7 +1,7 @@
 // The map: what is drawn, what the mouse, fingers and keys do with it.
 class MapView {
   constructor(rows, open) {
-    Object.assign(this, { rows, open, camera: new Camera(), hidden: new Set(), marked: null, now: -1, most: rows.at.length, drawsOrder: rows.at.length <= 400 });
+    Object.assign(this, { rows, open, camera: new Camera(), hidden: new Set(), marked: null, now: -1, most: rows.at.length, drawsOrder: rows.at.length <= 150 });
     const xy = unpacked(rows.data.map.xy);
     this.xy = Float32Array.from(xy, (value) => value / 65535);
     this.numAll = this.xy.length / 2;
@@ -84,7 +84,7 @@ class MapView {
     const layer = { kind: "lines", count: num, xy: new Float32Array(2 * num), rgba: new Uint8Array(4 * num) };
     steps.forEach((i, k) => {
       layer.xy.set([this.xy[2 * i], this.xy[2 * i + 1]], 2 * k);
-      layer.rgba.set([...colours.accent, Math.round(30 + 170 * Math.max(0, 1 - (num - 1 - k) / 25))], 4 * k);
+      layer.rgba.set([...colours.accent, Math.round(20 + 180 * Math.max(0, 1 - (num - 1 - k) / 25))], 4 * k);
     });
     return [layer];
   }

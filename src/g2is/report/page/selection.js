@@ -58,7 +58,7 @@ function chosenSection(rows, open) {
 function missSection(rows, open) {
   const { data } = rows;
   if (!data.misses.length) return null;
-  const worth = data.relations.is_worth ? ["worth more", "what it would still say of the target's examples, after all that was taken"] : ["likeness", "mean cosine with the target's examples"];
+  const worth = data.relations.is_worth ? ["worth more", "what it would still say of the target's examples, after all that was taken"] : data.relations.is_scored ? ["scored", "the method's own mean score with the target's examples, as in scores.parquet"] : ["likeness", "mean cosine with the target's examples"];
   const of = (i) => rows.missOf.get(i);
   const columns = [{ title: "text", kind: "text", value: (i) => rows.text(i), cell: textCell(rows, open) }, { title: "id", value: (i) => rows.ids[i] },
     { title: worth[0], what: worth[1], number: true, value: (i) => of(i).worth, text: (i) => shown(of(i).worth) },
