@@ -12,12 +12,13 @@ from g2is.cli import options
 from g2is.cli.compare import compare, run_comparison
 from g2is.cli.demo import demo
 from g2is.cli.evaluate import evaluate, run_evaluation
+from g2is.cli.export import export
 from g2is.cli.failures import EachFlagOnce, run_app
 from g2is.cli.inspect import inspect
 from g2is.cli.methods import methods
 from g2is.cli.part import find_part
-from g2is.cli.session import reporter, working
-from g2is.cli.show import show_selection
+from g2is.cli.report import report
+from g2is.cli.session import reporter
 from g2is.cli.stages import run_matrix_walk, run_part, run_selection, run_stages
 from g2is.cli.store import store_app
 from g2is.cli.terminal import say
@@ -94,6 +95,7 @@ def select(
     column: options.Columns = None,
     on_bad_row: options.OnBadRow = None,
     set_: options.Set = None,
+    no_report: options.NoReport = False,
     wait: options.Wait = False,
     dry_run: options.DryRun = False,
 ) -> None:
@@ -104,7 +106,7 @@ def select(
     completion, inputs and targets, or question and answer; which, is seen from their columns (`g2is inspect FILE`).
 
     The run folder gets `selected.jsonl` (the original lines), `selected.messages.jsonl`, `selection.parquet` (why each
-    row was taken), `scores.parquet` and `config.yaml`.
+    row was taken), `scores.parquet`, `config.yaml` and `report.html`, which shows all of it in a browser.
 
     Several targets, selected for together: `--target math=a.jsonl --target med=b.jsonl` in place of TARGET. Each has a
     core of its own and an equal share of the budget, or that of `--share`.
@@ -242,17 +244,6 @@ def walk(
     run_stages("walk", context, "walk", dry_run, wait)
 
 
-@app.command(cls=EachFlagOnce)
-def export(
-    run: Annotated[Path, typer.Argument(help="a run folder with a selection in it")], wait: options.Wait = False
-) -> None:
-    """Stage 4: write the selected examples of a run again, as original lines and as messages."""
-    from g2is.jobs.export import export_run
-
-    with working(run, wait):
-        show_selection(export_run(run, reporter()))
-
-
 _WITHOUT_DRY_RUN = {"train": "a training", "evaluate": "an evaluation", "compare": "a comparison"}
 
 
@@ -293,12 +284,14 @@ def replay(
             run_comparison(comparison, wait)
 
 
+app.command(cls=EachFlagOnce)(export)
 app.command(cls=EachFlagOnce)(methods)
 app.command(cls=EachFlagOnce)(compare)
 app.command(cls=EachFlagOnce)(train)
 app.command(cls=EachFlagOnce)(evaluate)
 app.command(cls=EachFlagOnce)(inspect)
 app.command(cls=EachFlagOnce)(verify)
+app.command(cls=EachFlagOnce)(report)
 app.add_typer(store_app, name="store")
 app.command(cls=EachFlagOnce)(demo)
 

@@ -41,9 +41,9 @@ from g2is.store.digests import record_digests, record_presence
 from g2is.store.files import read_json, remove, write_json, write_json_lines
 from g2is.store.fingerprint import digest, flatten
 
-SUMMARY, _WALK, _PICKS, _SET_ASIDE = "summary.json", "walk.json", "picks.json", "set_aside.jsonl"
+SUMMARY, WALK, PICKS, SET_ASIDE = "summary.json", "walk.json", "picks.json", "set_aside.jsonl"
 RUN = "run"  # the key of summary.json that says whose it is
-CHOSEN = (SELECTION, SCORES, _WALK, _PICKS, _SET_ASIDE)  # what choosing rows writes
+CHOSEN = (SELECTION, SCORES, WALK, PICKS, SET_ASIDE)  # what choosing rows writes
 _NOT_COMPARED = ("command", "execution.", "store", "out")  # how and where, not what; runs of before say no command
 _KEPT_SECONDS = 20.0  # that a killed stage loses at most
 
@@ -131,14 +131,14 @@ class RunFolder:
                 for name, knowledge in core.items()
             },
         }
-        name, other = (_WALK, _PICKS) if isinstance(record, Walk) else (_PICKS, _WALK)
+        name, other = (WALK, PICKS) if isinstance(record, Walk) else (PICKS, WALK)
         write_json(self.path / name, _without_nan(report))
         remove(self.path / other)
 
     def write_set_aside(self, rows: Sequence[int] | np.ndarray, ids: Sequence[str], reasons: Mapping[int, str]) -> None:
         """List the rows that cannot be nodes, by position: record number and id are `rows[i]` and `ids[i]`."""
         write_json_lines(
-            self.path / _SET_ASIDE, ({"row": int(rows[i]), "id": ids[i], "reason": reasons[i]} for i in reasons)
+            self.path / SET_ASIDE, ({"row": int(rows[i]), "id": ids[i], "reason": reasons[i]} for i in reasons)
         )
 
     def write_bad_rows(self, rows: Iterable[Mapping[str, Any]]) -> None:

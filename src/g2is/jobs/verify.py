@@ -26,6 +26,7 @@ from g2is.jobs.compared_rows import damaged_stores, make_rows_again
 from g2is.jobs.evaluate import ANSWERS, RESULT, evaluate
 from g2is.jobs.findings import Damage, Findings, Mend, forgetting, remover
 from g2is.jobs.made_from import store_identity
+from g2is.jobs.report import MAP, REPORT, REPORTED
 from g2is.jobs.run_folder import CHOSEN, RUN, SUMMARY, run_identity
 from g2is.jobs.select import run
 from g2is.jobs.select_matrices import walk_matrices
@@ -54,6 +55,8 @@ _HOLDS = {
     ANSWERS: "the answers to all test rows",
     RESULT: "the means over all test rows",
     COSTS: "what making rows took",
+    REPORT: "the page that shows what was made",
+    MAP: "the map of the page, as a table",
 }
 
 
@@ -296,6 +299,8 @@ def _mend(folder: Path, name: str) -> Mend | None:
         return remover(folder / MANIFEST, folder / ANSWERS, folder / RESULT)
     if Path(name).name == COSTS:
         return forgetting(folder, name)  # times that nobody can tell again
+    if name in REPORTED:
+        return forgetting(folder, *REPORTED)  # `select` writes them again where it is to, else `g2is report` does
     if name == ANSWERS:
         return remover(folder / ANSWERS, folder / RESULT)
     return remover(folder / name)
