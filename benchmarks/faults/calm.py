@@ -93,6 +93,7 @@ COMMANDS = (
         ("pool.npy", "target.npy"),
     ),
     Command("export", ("export", "run"), ("pool.jsonl", "target.jsonl", "run")),
+    Command("report", ("report", "run"), ("run",)),  # of the pool and the store that the run names
 )
 
 
@@ -176,14 +177,17 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def _compared(path: Path, folder: Path) -> bytes:
     content = path.read_bytes()
-    if path.suffix not in (".json", ".yaml"):
+    if path.suffix not in (".json", ".yaml", ".html"):
         return content
     content = content.replace(f"{folder}".encode(), b".")  # settings have whole paths
+    if path.suffix == ".html":  # its data, without the times that it shows
+        _, _, data = content.partition(b'<script type="application/json" id="data">')
+        return json.dumps(_strip(json.loads(data.partition(b"</script>")[0])), sort_keys=True).encode()
     if path.suffix == ".yaml":
         return content
     value = _strip(json.loads(content))
     if path.name == "digests.json":  # of the files that are compared byte by byte
-        value = {name: digest for name, digest in value.items() if not name.endswith((".json", ".yaml"))}
+        value = {name: digest for name, digest in value.items() if not name.endswith((".json", ".yaml", ".html"))}
     return json.dumps(value, sort_keys=True).encode()
 
 

@@ -19,9 +19,9 @@ def packed(values: np.ndarray, dtype: str) -> dict[str, str]:
 
 
 def packed_cosines(values: np.ndarray) -> dict[str, str]:
-    """Cosines as ten-thousandths, i2; one that is NaN as -32768."""
-    scaled = np.where(np.isnan(values), _NONE, np.rint(np.nan_to_num(values) * COSINE))
-    return packed(scaled, "i2")
+    """Cosines as ten-thousandths, i2; what is no finite number as -32768."""
+    known = np.isfinite(values)
+    return packed(np.where(known, np.rint(np.where(known, values, 0) * COSINE), _NONE), "i2")
 
 
 def packed_places(xy: np.ndarray) -> dict[str, str]:
