@@ -159,7 +159,7 @@ def test_the_map_can_be_used_by_mouse_and_by_keys(reported: Path, open_page: Cal
     assert "150 rows encircled" in panel(page)
     assert "15 of them selected" in panel(page)
     page.get_by_label("Find a text or id on the map").fill(NAME[:5])
-    page.wait_for_function("document.querySelector('#map .panel').innerText.includes('1 row with')")
+    page.locator("#map .panel h3", has_text="1 row with").wait_for()
 
 
 def test_a_click_opens_the_point_under_it_and_hovering_names_it(reported: Path, open_page: Callable[..., Any]) -> None:

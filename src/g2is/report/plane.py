@@ -36,7 +36,7 @@ class Plane:
 
     def place(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Where `rows` (n, k) lie: (n, 2)."""
-        reduced = (rows - self.mean) @ self.axes
+        reduced = np.asarray((rows - self.mean) @ self.axes, np.float32)
         squares = np.square(reduced).sum(1)[:, None] + np.square(self.reduced).sum(1) - 2 * reduced @ self.reduced.T
         num = min(_NEIGHBOURS, len(self.xy))
         nearest = np.argpartition(squares, num - 1, axis=1)[:, :num]

@@ -47,7 +47,7 @@ function chosenSection(rows, open) {
   chosen.numbers.forEach(({ title, what, values }) => columns.push({ title, what, number: true, value: (i) => values[place(i)], text: (i) => shown(values[place(i)]) }));
   if (rows.links.target) columns.push({ title: "likeness", what: "cosine with the nearest target example", number: true, value: (i) => rows.similarity(i), text: (i) => fixed(rows.similarity(i)) });
   if (chosen.nearest_target) columns.push({ title: "nearest example", value: (i) => chosen.nearest_target[place(i)] || "–" });
-  columns.push({ title: "source", value: (i) => rows.sourceOf(i) }, { title: "tokens", number: true, value: (i) => rows.tokens[i], text: (i) => count(rows.tokens[i]) });
+  columns.push({ title: "source", value: (i) => rows.sourceOf(i), text: (i) => shortened(rows.sourceOf(i), 40) }, { title: "tokens", number: true, value: (i) => rows.tokens[i], text: (i) => count(rows.tokens[i]) });
   const filters = [{ title: "for", value: (i) => data.groups[chosen.group[place(i)]].name }, { title: "source", value: (i) => rows.sourceOf(i) }];
   if (rows.category) filters.push({ title: "category", value: (i) => rows.categoryOf(i) });
   if (chosen.role) filters.push({ title: "role", value: (i) => chosen.role[place(i)] });
