@@ -217,6 +217,7 @@ def test_a_part_of_a_plan_is_refused_with_what_to_do_instead(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_worker_processes_write_to_the_bucket_what_one_process_does(
     server: Server, sample: Path, finished: Path, g2is: Command, tmp_path: Path
 ) -> None:
