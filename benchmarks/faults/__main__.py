@@ -24,7 +24,8 @@ from common.places import RESULTS
 from faults.table import as_table, bad_outcomes, merged
 from g2is.machine.environment import environment
 
-# Seconds of each part; two run at a time. A name with a number is one of several parts, with a seed of its own.
+# Seconds of each part; two run at a time, in this order. A name with a number is one of several parts, with a seed of
+# its own.
 BUDGETS = {
     "kills-1": 960,
     "kills-2": 960,
@@ -32,10 +33,10 @@ BUDGETS = {
     "damages-2": 720,
     "fuzz-1": 600,
     "fuzz-2": 600,
+    "odd_numbers": 320,
     "hostile": 150,
-    "models": 150,
     "limits": 200,
-    "odd_numbers": 200,
+    "models": 100,
 }
 
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ import forked
 import numpy as np
 
 from faults import ROOT
-from faults.breaking import broken
+from faults.breaking import How, broken
 from g2is.cli.session import quiet_libraries
 from g2is.config import ModelConfig
 from g2is.demo.skills import write_pool, write_target
@@ -151,9 +152,14 @@ class Calm:
         return folder
 
 
+def start(folder: Path, command: Command, how: How | None = None, step: int = 0) -> BaseProcess:
+    """Start a command in `folder`, to be broken as `how` and `step` say; what it prints is in a file beside that."""
+    return forked.start(broken, folder, list(command.arguments), folder.with_suffix(".err"), how, step)
+
+
 def complete(folder: Path, command: Command, how: Literal["count"] | None = None) -> float:
     """Run a command to its end, which must be a good one; the seconds from when it heeds signals on."""
-    process = forked.start(broken, folder, list(command.arguments), folder.with_suffix(".err"), how, 0)
+    process = start(folder, command, how)
     forked.wait_until_heeded(process)
     begin = time.monotonic()
     assert forked.ended(process) == 0, said(folder)

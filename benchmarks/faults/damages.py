@@ -48,6 +48,12 @@ class Outcome:
     def undetected(self) -> bool:
         return not self.seen or self.used == "differs"
 
+    @property
+    def wrong(self) -> bool:
+        """Whether it came out as it must not."""
+        ends = (self.used, self.repaired)
+        return self.undetected or "differs" in ends or "traceback" in ends
+
 
 def draw_cases(made: Made, number: int, seed: int) -> list[Case]:
     """`number` cases: each kind alike often, folders by their shares, files by chance."""
@@ -149,11 +155,7 @@ def run(budget_s: float, seed: int, number: int = 500, say: Callable[[str], None
                 outcomes.append(outcome)
                 if len(outcomes) % 50 == 0:
                     say(f"{len(outcomes)} tried in {time.monotonic() - begin:.0f} s")
-                if (
-                    outcome.undetected
-                    or outcome.repaired == "refused"
-                    or "traceback" in (outcome.used, outcome.repaired)
-                ):
+                if outcome.wrong or outcome.repaired == "refused":
                     say(f"{outcome.case}: {outcome}")
         return [_row(f"damage: {name}", [of for of in outcomes if of.case.folder == name]) for name in NAMES] + [
             _row("damages in all", outcomes)
@@ -163,11 +165,7 @@ def run(budget_s: float, seed: int, number: int = 500, say: Callable[[str], None
 def _row(what: str, outcomes: Sequence[Outcome]) -> Row:
     used = [outcome.used for outcome in outcomes]
     repaired = [outcome.repaired for outcome in outcomes]
-    wrong = [
-        of
-        for of in outcomes
-        if of.undetected or "differs" in (of.used, of.repaired) or "traceback" in (of.used, of.repaired)
-    ]
+    wrong = [outcome for outcome in outcomes if outcome.wrong]
     row = {
         "what": what,
         "tried": len(outcomes),

@@ -20,10 +20,11 @@ from typing import Any
 import forked
 
 from faults import ROOT
-from faults.breaking import broken, heed_signals
-from faults.calm import COMMANDS, Calm, Command, contents, differences, said
+from faults.breaking import How, heed_signals
+from faults.calm import COMMANDS, Calm, Command, contents, differences, said, start
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+_BREAKS: dict[How, str] = {"die": "SIGKILL at a durable step", "full": "disk full from a durable step on"}
 OF_EACH = 15  # moments of each signal and command in each of the two parts, where there is time
 
 
@@ -48,7 +49,7 @@ def stopped_at(calm: Calm, command: Command, number: signal.Signals, shares: Seq
     seconds, expected, _ = calm.of(command)
     folder, clear, detail, hit = calm.folder(command), True, "", 0
     for share in shares:
-        process = forked.start(broken, folder, list(command.arguments), folder.with_suffix(".err"), None, 0)
+        process = start(folder, command)
         assert process.pid is not None
         forked.wait_until_heeded(process)
         process.join(share * seconds)
@@ -65,11 +66,11 @@ def stopped_at(calm: Calm, command: Command, number: signal.Signals, shares: Seq
     return _ended(command, folder, expected, clear, f"{shares}: {detail}")
 
 
-def broken_at(calm: Calm, command: Command, how: str, step: int) -> Outcome | None:
+def broken_at(calm: Calm, command: Command, how: How, step: int) -> Outcome | None:
     """Kill a command at a durable step, or let its disk be full from there on; then let it end."""
     _, expected, _ = calm.of(command)
     folder = calm.folder(command)
-    process = forked.start(broken, folder, list(command.arguments), folder.with_suffix(".err"), how, step)
+    process = start(folder, command, how, step)
     code, text = forked.ended(process), said(folder)
     if code == 0:
         return None
@@ -78,7 +79,7 @@ def broken_at(calm: Calm, command: Command, how: str, step: int) -> Outcome | No
 
 
 def _ended(command: Command, folder: Path, expected: Mapping[str, bytes], clear: bool, detail: str) -> Outcome:
-    process = forked.start(broken, folder, list(command.arguments), folder.with_suffix(".err"), None, 0)
+    process = start(folder, command)
     if forked.ended(process):
         return Outcome("failed", clear, f"{detail}\nthen, given again: {said(folder)[-1500:]}")
     found = differences(expected, contents(folder))
@@ -162,7 +163,7 @@ def run_steps(
     for command in commands:
         draw = random.Random(f"{seed} {command.name}")
         trials[f"{command.name} × three SIGKILL in a row"] = _at_random(calm, command, signal.SIGKILL, draw, 3)
-        for how, name in (("die", "SIGKILL at a durable step"), ("full", "disk full from a durable step on")):
+        for how, name in _BREAKS.items():
             trials[f"{command.name} × {name}"] = _at_steps(calm, command, how, random.Random(f"{seed} {how}"))
     return run_trials(trials, of_each, until)
 
@@ -175,7 +176,7 @@ def _at_random(
         yield lambda shares=shares: stopped_at(calm, command, number, shares)  # type: ignore[misc]
 
 
-def _at_steps(calm: Calm, command: Command, how: str, draw: random.Random) -> Iterator[Callable[[], Outcome | None]]:
+def _at_steps(calm: Calm, command: Command, how: How, draw: random.Random) -> Iterator[Callable[[], Outcome | None]]:
     while True:
         share = draw.random()
         yield lambda share=share: broken_at(calm, command, how, int(share * calm.of(command)[2]))  # type: ignore[misc]

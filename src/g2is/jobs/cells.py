@@ -4,15 +4,14 @@ In one process a cell is made after the other. Where several work, all rows are 
 tests is a job (`trial.py`), and whoever is free does the next. Both make the same cells.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
 from g2is.comparison.cells import Cell, Key
-from g2is.config.compare import CompareConfig
 from g2is.engine.job import Engine
 from g2is.engine.processes import FailedJobsError
 from g2is.errors import ConfigError, FingerprintError, InputError, ModelError, SelectionError
@@ -102,16 +101,14 @@ def _make_by_workers(
                     yield key, reason
 
 
-@contextmanager
 def _workers(
     trials: Trials, num_jobs: int, reporter: Reporter
-) -> Iterator[Callable[[Callable[[int], None]], Engine[TrialJob]]]:
+) -> AbstractContextManager[Callable[[Callable[[int], None]], Engine[TrialJob]]]:
     """Processes or a cluster for so many jobs: what gives the engine, by who is told of tokens done."""
     config = trials.config
     text = with_dtype(config, trials.bench.prepared.identity).model_dump_json()
     open_on = partial(open_trial_worker, text)
-    with open_engines(config.execution, open_on, config.out, num_jobs, reporter.notice, at_once=1) as engine_of:
-        yield engine_of
+    return open_engines(config.execution, open_on, config.out, num_jobs, reporter.notice, at_once=1)
 
 
 def _reason(key: Key, error: Exception, reporter: Reporter) -> str:
@@ -133,18 +130,18 @@ def _choose(trials: Trials, key: Key, reporter: Reporter) -> _Chosen:
     assert key.budget is not None
     if key.method == FULL_CUT:
         # the first steps of a pass over the full pool in random order: a draw of as many rows, each seen once
-        like, pool = _select(config, trials, key._replace(method=RANDOM), reporter).rows, trials.bench.pool
+        like, pool = _select(trials, key._replace(method=RANDOM), reporter).rows, trials.bench.pool
         assert like is not None
         num_steps = epochs * -(-len(like) // config.tuning.batch_size)
         num_drawn = min(len(pool), num_steps * config.tuning.batch_size)
         drawn = random_order(pool.keys, key.seed, FULL_CUT)[:num_drawn]
         return _Chosen(pool.rows[np.sort(drawn)], 1, {})
-    return _select(config, trials, key, reporter)
+    return _select(trials, key, reporter)
 
 
-def _select(config: CompareConfig, trials: Trials, key: Key, reporter: Reporter) -> _Chosen:
+def _select(trials: Trials, key: Key, reporter: Reporter) -> _Chosen:
     """The selection of a cell, in a run folder of its own; a representation costs what it took when it was made."""
-    of_cell = run_config(config, key, [key.target])
+    of_cell = run_config(trials.config, key, [key.target])
     of_store = of_cell.store_folder, of_cell.selection.representation
     if of_store in trials.broken:
         raise trials.broken[of_store]
@@ -163,7 +160,7 @@ def _select(config: CompareConfig, trials: Trials, key: Key, reporter: Reporter)
     represent = trials.keep_cost(of_cell.store_folder, of_cell.selection.representation, of_cell.out)
     if represent is not None:
         seconds["represent"] = represent
-    return _Chosen(np.sort(results.selection.rows), config.tuning.epochs, seconds)
+    return _Chosen(np.sort(results.selection.rows), trials.config.tuning.epochs, seconds)
 
 
 def _job(trials: Trials, number: int, key: Key, chosen: _Chosen) -> TrialJob:
@@ -176,15 +173,14 @@ def _job(trials: Trials, number: int, key: Key, chosen: _Chosen) -> TrialJob:
 
 
 def _cell(trials: Trials, key: Key, chosen: _Chosen, job: TrialJob) -> Cell:
-    tested, pool = trials.bench.tested(job, key.target), trials.bench.pool
-    num_tokens = 0 if chosen.rows is None else int(pool.num_tokens[np.searchsorted(pool.rows, chosen.rows)].sum())
+    tested = trials.bench.tested(job, key.target)
     return Cell(
         *key,
         losses=tested.evaluation.losses,
         num_learned=tested.evaluation.num_learned,
         metrics=tested.evaluation.metrics,
         rows=None if key.method == FULL else chosen.rows,
-        num_tokens=num_tokens,
+        num_tokens=trials.bench.tokens_tuned_on(job),
         num_steps=tested.num_steps,
         seconds={**chosen.seconds, **tested.seconds},
     )

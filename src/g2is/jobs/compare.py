@@ -47,7 +47,7 @@ def compare_methods(config: CompareConfig, reporter: Reporter | None = None, own
             trials = open_trials(config, reporter, own)
             made_from = _made_from(work, config, flatten(trials.made_from))
         work.bind(made_from, config)
-        grid = Grid(tuple(config.all_methods), tuple(config.targets), config.budgets, tuple(range(config.num_seeds)))
+        grid = grid_of(config)
         comparison = _compared(config, grid, trials)
         planned, failed = list(_in_order(config)), dict[Key, str]()
         missing = {number: key for number, key in enumerate(planned, start=1) if not _path(config, key).exists()}
@@ -57,7 +57,7 @@ def compare_methods(config: CompareConfig, reporter: Reporter | None = None, own
                     failed[key] = made
                     continue
                 write_cell(_path(config, key), made)
-                record_digests(config.out, [_path(config, key).relative_to(config.out).as_posix()])
+                record_digests(config.out, _names(config.out, [_path(config, key)]))
                 comparison = _compared(config, grid, trials)
         if failed:
             raise G2isError(_describe(failed, config.out))
@@ -120,15 +120,29 @@ def _in_order(config: CompareConfig) -> Iterator[Key]:
                             yield key
 
 
-def _compared(config: CompareConfig, grid: Grid, trials: Trials) -> Comparison:
-    places = sorted((config.out / "cells").rglob("*.json"))  # left out ones too
-    names = [place.relative_to(config.out).as_posix() for place in places]
-    if damaged := damaged_files(config.out, names):
+def grid_of(config: CompareConfig) -> Grid:
+    """The cells that a comparison is to have."""
+    return Grid(tuple(config.all_methods), tuple(config.targets), config.budgets, tuple(range(config.num_seeds)))
+
+
+def cells_in(out: Path) -> list[Path]:
+    """The files of all cells in `out` that are finished, left out ones too. Raises StoreError if one changed."""
+    places = sorted((out / "cells").rglob("*.json"))
+    if damaged := damaged_files(out, _names(out, places)):
         raise StoreError(
-            f"{config.out / damaged[0]}: expected what the comparison wrote, found it changed. Put it back, or make it"
-            f" anew with `g2is verify {config.out} --repair`"
+            f"{out / damaged[0]}: expected what the comparison wrote, found it changed. Put it back, or make it"
+            f" anew with `g2is verify {out} --repair`"
         )
-    record_missing(config.out, names)
+    return places
+
+
+def _names(out: Path, places: Sequence[Path]) -> list[str]:
+    return [place.relative_to(out).as_posix() for place in places]
+
+
+def _compared(config: CompareConfig, grid: Grid, trials: Trials) -> Comparison:
+    places = cells_in(config.out)
+    record_missing(config.out, _names(config.out, places))
     cells = [_read_own(config, place) for place in places]
     settings = config.model_dump(mode="json", exclude={"command", "out"})
     comparison = compare_cells(cells, grid, len(trials.bench.pool), settings, environment(), trials.remarks)

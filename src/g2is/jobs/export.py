@@ -42,17 +42,22 @@ def export_run(path: Path, reporter: Reporter | None = None) -> Selection:
             f" TARGET` write them, found {found}"
         )
     config: Config = parse(Config, updated(values, str(record))[0], str(record))
+    check_pool(config, table)
+    with open_run(path, config, reporter or Silent()) as folder:
+        folder.counts |= folder.earlier_counts  # this sitting reads nothing that could be counted
+        selection = selection_in(path)
+        export(config, selection, folder)
+    return selection
+
+
+def check_pool(config: Config, table: Path) -> None:
+    """Raise InputError if the pool is not the one that the selection in the file `table` was made from."""
     pool = find_sources(config.pool)
     if stored_metadata(table).get("pool_sha256") != source_sha256(pool):
         raise InputError(
             f"{describe(pool)}: expected the pool that {table} was selected from, found the file changed. Put the old"
             " one back, or select again with another --out"
         )
-    with open_run(path, config, reporter or Silent()) as folder:
-        folder.counts |= folder.earlier_counts  # this sitting reads nothing that could be counted
-        selection = selection_in(path)
-        export(config, selection, folder)
-    return selection
 
 
 def selection_in(folder: Path) -> Selection:

@@ -7,7 +7,7 @@ from pathlib import Path
 from g2is.errors import StoreError
 from g2is.progress import Progress
 from g2is.store.check_table import CHANGED
-from g2is.store.digests import DIGESTS, are_of_another, is_as_noted, noted_digests, noted_path, record_digests
+from g2is.store.digests import DIGESTS, are_of_another, changed_files, noted_digests, noted_path, record_digests
 from g2is.store.files import is_sealed, remove
 
 Mend = Callable[[], None]
@@ -83,16 +83,17 @@ class Findings:
         except StoreError:
             self.add(notes, CHANGED, what, mend=mend(DIGESTS))
             return False
-        if are_of_another(folder, all_noted):
+        changed = changed_files(folder, all_noted)
+        if are_of_another(folder, all_noted, changed):
             self.add(notes, "what the files of another folder held", what, mend=mend(DIGESTS))
             return False
-        for name, noted in all_noted.items():
+        for name in all_noted:
             path = noted_path(folder, name)
             if not path.is_file():
                 self.add(path, "gone", holds(name), mend=mend(name))
                 continue
             self.read(path)
-            if not is_as_noted(path, noted):
+            if name in changed:
                 self.add(path, CHANGED, holds(name), mend=mend(name))
         return True
 

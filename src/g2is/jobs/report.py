@@ -1,6 +1,8 @@
 """`g2is report`, and the last stage of `g2is select`: the page that shows a selection, and its map as a table."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from g2is.config import Config
+from g2is.errors import StoreError
 from g2is.examples.dataset import Examples
 from g2is.jobs.report_about import about_run
 from g2is.jobs.report_rows import Looked, looked_at
@@ -24,6 +27,7 @@ from g2is.report.relations import Relating, Relations
 from g2is.report.selection import Chosen, Map, selection_data
 from g2is.store.digests import damaged_files, record_digests
 from g2is.store.files import remove, write_atomically, write_text
+from g2is.store.lock import locked
 from g2is.store.manifest import Store
 
 REPORT, MAP = REPORTED = "report.html", "map.parquet"
@@ -95,6 +99,22 @@ def write_report(
     return page
 
 
+@contextmanager
+def held(path: Path, what: str, out: Path | None) -> Iterator[None]:
+    """Hold the folder `path` while its page is written, there or to `out`.
+
+    One that cannot be written to does not change: it is not held, and its page goes elsewhere. Raises StoreError if it
+    is to go there all the same, or another process works in the folder.
+    """
+    if os.access(path, os.W_OK):
+        with locked(path, what):
+            yield
+        return
+    if out is None:
+        raise StoreError(f"{path}: expected a folder that can be written to, found none; name a place with --out")
+    yield
+
+
 def is_there(run: Path) -> bool:
     """Whether the folder has an undamaged page of the very selection that is in it."""
     page = run / REPORT
@@ -128,13 +148,7 @@ def _drawn(num_rows: int, chosen: NDArray[np.int64], scores: Mapping[str, np.nda
 
 def _scored(scores: Mapping[str, np.ndarray], names: Sequence[str], places: NDArray[np.int64]) -> np.ndarray | None:
     """What the method itself scored the shown rows for each target (P, G); None where it scored none."""
-    columns = [
-        next(
-            (of for kind in ("similarity", "similarity_to_core") if (of := scores.get(f"{kind}.{name}")) is not None),
-            None,
-        )
-        for name in names
-    ]
+    columns = [scores.get(f"similarity.{name}", scores.get(f"similarity_to_core.{name}")) for name in names]
     known = [column[places] for column in columns if column is not None]
     return np.stack(known, 1) if known and len(known) == len(names) else None
 

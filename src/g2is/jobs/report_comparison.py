@@ -1,16 +1,13 @@
 """`g2is report` of a comparison: the page of its tables, its losses, and the rows that only one method took."""
 
-import os
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
-from g2is.comparison.cells import Cell, read_cell
+from g2is.comparison.cells import read_cell
 from g2is.comparison.evidence import Comparison, compare_cells
 from g2is.comparison.files import JSON
-from g2is.comparison.grid import Grid
 from g2is.comparison.overlap import mean_overlap
 from g2is.comparison.table import (
     Block,
@@ -28,16 +25,16 @@ from g2is.config.compare import CompareConfig
 from g2is.errors import StoreError
 from g2is.examples.read import read_examples
 from g2is.examples.sources import find_sources
-from g2is.jobs.report import REPORT
+from g2is.jobs.compare import cells_in, grid_of
+from g2is.jobs.report import REPORT, held
 from g2is.jobs.report_texts import turns_of
 from g2is.methods import FULL, FULL_CUT, RANDOM, UNTUNED
 from g2is.progress import Reporter
 from g2is.report.comparison import MOST_ALONE, Alike, Alone, Compared, Losses, Table, alone, comparison_data
 from g2is.report.page import as_page
 from g2is.report.shown import Turns
-from g2is.store.digests import damaged_files, record_digests
+from g2is.store.digests import record_digests
 from g2is.store.files import read_json, write_text
-from g2is.store.lock import locked
 
 _UNCHOSEN = (UNTUNED, RANDOM, FULL, FULL_CUT)
 
@@ -48,11 +45,7 @@ def report_comparison(config: CompareConfig, path: Path, out: Path | None, repor
     Raises StoreError where there is no finished cell, or one is damaged.
     """
     page = path / REPORT if out is None else out
-    with ExitStack() as held:
-        if os.access(path, os.W_OK):
-            held.enter_context(locked(path, "comparison"))
-        elif out is None:
-            raise StoreError(f"{path}: expected a folder that can be written to, found none; name a place with --out")
+    with held(path, "comparison", out):
         with reporter.stage("report", "rows") as progress:
             comparison, remarks = _comparison(config, path)
             found = _compared(config, path, comparison, remarks)
@@ -70,18 +63,11 @@ def report_comparison(config: CompareConfig, path: Path, out: Path | None, repor
 
 def _comparison(config: CompareConfig, path: Path) -> tuple[Comparison, list[str]]:
     """The comparison of the cells that are there, and what its own tables say of it."""
-    places = sorted((path / "cells").rglob("*.json"))
-    if not places or not (path / JSON).exists():
+    if not (path / JSON).exists() or not (places := cells_in(path)):
         raise StoreError(f"{path}: expected a comparison with a finished cell, found none; give `g2is compare` again")
-    if damaged := damaged_files(path, [place.relative_to(path).as_posix() for place in places]):
-        raise StoreError(
-            f"{path / damaged[0]}: expected what the comparison wrote, found it changed. Put it back, or make it"
-            f" anew with `g2is verify {path} --repair`"
-        )
     kept = read_json(path / JSON)
-    grid = Grid(tuple(config.all_methods), tuple(config.targets), config.budgets, tuple(range(config.num_seeds)))
-    cells: list[Cell] = [read_cell(place) for place in places]
-    comparison = compare_cells(cells, grid, kept["num_pool_rows"], kept["settings"], kept["environment"])
+    cells = [read_cell(place) for place in places]
+    comparison = compare_cells(cells, grid_of(config), kept["num_pool_rows"], kept["settings"], kept["environment"])
     return comparison, kept["notes"]
 
 

@@ -1,6 +1,5 @@
 """`g2is report RUN`: the page of a finished selection, from what lies in its folder and store."""
 
-import os
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -8,18 +7,17 @@ from g2is.config import Config
 from g2is.config.commands import SETTINGS, command_of, updated
 from g2is.config.compare import CompareConfig
 from g2is.config.io import load, parse
-from g2is.errors import InputError, StoreError
-from g2is.examples.sources import describe, find_sources, source_sha256
+from g2is.errors import StoreError
+from g2is.jobs.export import check_pool
 from g2is.jobs.prepare import prepare
 from g2is.jobs.read_data import read_inputs
-from g2is.jobs.report import AT_LEISURE, write_report
+from g2is.jobs.report import AT_LEISURE, held, write_report
 from g2is.jobs.report_comparison import report_comparison
 from g2is.jobs.representation import MadeBy, maker_of
 from g2is.methods import GRADIENT, NONE, OWN
-from g2is.outputs.tables import SELECTION, stored_metadata
+from g2is.outputs.tables import SELECTION
 from g2is.progress import Reporter, Silent
 from g2is.report.plane import check_method
-from g2is.store.lock import locked
 from g2is.store.manifest import MANIFEST, open_store
 from g2is.store.reach import reached
 from g2is.warmup.train import finished_warmup
@@ -37,22 +35,13 @@ def report_run(path: Path, out: Path | None = None, method: str = "tsne", report
     config = _settings(path)
     if isinstance(config, CompareConfig):
         return report_comparison(config, path, out, reporter)
-    pool = find_sources(config.pool)
-    if stored_metadata(path / SELECTION).get("pool_sha256") != source_sha256(pool):
-        raise InputError(
-            f"{describe(pool)}: expected the pool that {path / SELECTION} was selected from, found the file changed."
-            " Put the old one back, or select again with another --out"
-        )
-    with ExitStack() as held:
-        if os.access(path, os.W_OK):  # one that cannot be written to does not change, and the page goes elsewhere
-            held.enter_context(locked(path, "run"))
-        elif out is None:
-            raise StoreError(f"{path}: expected a folder that can be written to, found none; name a place with --out")
-        folder = held.enter_context(reached(config.store, reporter))
+    check_pool(config, path / SELECTION)
+    with held(path, "run", out), ExitStack() as opened:
+        folder = opened.enter_context(reached(config.store, reporter))
         prepared = prepare(config.model_copy(update={"store": folder}), reporter)
         config, representation = prepared.config, prepared.config.selection.representation
         fingerprint = prepared.fingerprint if representation == GRADIENT else None
-        store = held.enter_context(open_store(folder, fingerprint, config.execution.shard_rows))
+        store = opened.enter_context(open_store(folder, fingerprint, config.execution.shard_rows))
         cache = store.examples if store.writable else path / "examples"
         examples = read_inputs(prepared, cache, reporter, store.examples)
         made_by: MadeBy = None

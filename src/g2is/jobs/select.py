@@ -121,7 +121,8 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None, own: 
             folder.write_summary()  # which the page shows
             if config.execution.report and not is_there(config.out):
                 write_report(config, store, examples, made_by, config.out, folder)
-            record_digests(folder.path, REPORTED)  # in any case, as above
+            else:
+                record_digests(folder.path, REPORTED)  # a kill may have come before
         return Results(checkpoints, selection, folder.write_summary())
 
 

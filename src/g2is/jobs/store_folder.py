@@ -14,14 +14,13 @@ from g2is.errors import InputError, StoreError
 from g2is.jobs.verify_store import is_store
 from g2is.progress import Reporter, Silent
 from g2is.store.arrays import arrays_below, chunks_without
-from g2is.store.elsewhere import elsewhere
 from g2is.store.files import read_json, remove
 from g2is.store.lock import locked
 from g2is.store.manifest import GRADIENTS, MANIFEST
 from g2is.store.markers import markers_in
 from g2is.store.outline import outlined
 from g2is.store.plan import PLAN, read_plan
-from g2is.store.reach import reached
+from g2is.store.reach import reached_to_write
 
 IN_WORK = 3600.0  # seconds: what was written since may be in the hands of a process that holds no lock
 _KINDS = ("pool", "target")
@@ -108,10 +107,7 @@ def _held(place: Path | str, reporter: Reporter) -> Iterator[Path]:
         with locked(place, "store"):
             yield place
         return
-    with reached(place, reporter) as path:
-        of = elsewhere(path)
-        if of is None or not of.writable:
-            raise StoreError(f"{place}: expected a store that can be written to, found one that may only be read")
+    with reached_to_write(place, reporter) as path:
         yield path
 
 

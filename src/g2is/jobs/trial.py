@@ -119,10 +119,13 @@ class Bench:
     def tokens(self, job: TrialJob) -> dict[str, int]:
         """The tokens that each stage of a job goes through."""
         tests = {testing(target): int(self.tests[target].table.num_tokens.sum()) for target in job.targets}
+        return tests if job.seed is None else {TUNING: self.tokens_tuned_on(job) * job.epochs, **tests}
+
+    def tokens_tuned_on(self, job: TrialJob) -> int:
+        """The tokens of the rows that a job tunes on, each once."""
         if job.seed is None:
-            return tests
-        rows = slice(None) if job.rows is None else list(job.rows)
-        return {TUNING: int(self.pool.num_tokens[rows].sum()) * job.epochs, **tests}
+            return 0
+        return int(self.pool.num_tokens[slice(None) if job.rows is None else list(job.rows)].sum())
 
     def make(self, job: TrialJob, reporter: Reporter) -> None:
         """Tune and test as `job` says; what is there already is not done again. Raises ModelError if it diverges."""

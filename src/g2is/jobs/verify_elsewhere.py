@@ -6,7 +6,7 @@ Nothing that is here already is taken for what is there. It takes as much room a
 from dataclasses import replace
 from pathlib import Path
 
-from g2is.errors import InputError, StoreError
+from g2is.errors import InputError
 from g2is.jobs.findings import Findings
 from g2is.jobs.verify import Verified, check_mendable, findings_in, verify
 from g2is.jobs.verify_store import check_store, is_store
@@ -14,7 +14,7 @@ from g2is.progress import Reporter, Silent
 from g2is.store.elsewhere import elsewhere
 from g2is.store.objects import Bucket
 from g2is.store.outline import check_there_is_one
-from g2is.store.reach import reached
+from g2is.store.reach import reached, reached_to_write
 
 
 def verify_place(place: Path | str, reporter: Reporter | None = None) -> Verified:
@@ -43,10 +43,7 @@ def repair_store(url: str, found: Verified, reporter: Reporter | None = None) ->
     """
     reporter = reporter or Silent()
     check_mendable(url, found)
-    with reached(url, reporter) as path:
-        of = elsewhere(path)
-        if of is None or not of.writable:
-            raise StoreError(f"{url}: expected a store that can be written to, found one that may only be read")
+    with reached_to_write(url, reporter):
         for damage in found.damages:
             assert damage.mend is not None
             damage.mend()

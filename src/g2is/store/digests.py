@@ -5,7 +5,7 @@ It is written after the files it names, and read before any of them is taken for
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from contextlib import suppress
 from pathlib import Path
 
@@ -77,17 +77,24 @@ def _notes(folder: Path) -> dict[str, str]:
     return notes
 
 
-def are_of_another(folder: Path, noted: Mapping[str, str]) -> bool:
+def changed_files(folder: Path, noted: Mapping[str, str]) -> set[str]:
+    """Which of the `noted` files of `folder` are gone or hold other bytes. Raises StoreError for one not in it."""
+    paths = {name: noted_path(folder, name) for name in noted}
+    return {name for name, path in paths.items() if not path.is_file() or not _is_as_noted(path, noted[name])}
+
+
+def are_of_another(folder: Path, noted: Mapping[str, str], changed: Set[str] | None = None) -> bool:
     """Whether `noted`, in the notes of `folder`, is of another folder: most files here are others, its settings too.
 
-    Notes and settings vouch for each other alone; which of the two was changed only the rest can tell.
+    Notes and settings vouch for each other alone; which of the two was changed only the rest can tell. `changed` are
+    the `changed_files`, found here if they are not given.
     """
-    paths = {name: noted_path(folder, name) for name, of in noted.items() if of != CARRIED}
-    otherwise = {name for name, path in paths.items() if not path.is_file() or not is_as_noted(path, noted[name])}
+    told = {name for name, of in noted.items() if of != CARRIED}
+    otherwise = told & (changed_files(folder, noted) if changed is None else changed)
     has_settings = (folder / SETTINGS).is_file()
-    if 2 * len(otherwise) <= len(paths) or (has_settings and SETTINGS in paths.keys() - otherwise):
+    if 2 * len(otherwise) <= len(told) or (has_settings and SETTINGS in told - otherwise):
         return False
-    return len(paths) > 1 or (has_settings and SETTINGS not in paths)
+    return len(told) > 1 or (has_settings and SETTINGS not in told)
 
 
 def noted_text(folder: Path, name: str) -> str | None:
@@ -109,8 +116,8 @@ def damaged_files(folder: Path, names: Iterable[str] | None = None) -> list[str]
     except StoreError:
         return [DIGESTS]
     wanted = noted if names is None else [name for name in names if name in noted]
-    paths = {name: noted_path(folder, name) for name in wanted}
-    return [name for name, path in paths.items() if not path.is_file() or not is_as_noted(path, noted[name])]
+    changed = changed_files(folder, {name: noted[name] for name in wanted})
+    return [name for name in wanted if name in changed]
 
 
 def noted_path(folder: Path, name: str) -> Path:
@@ -118,7 +125,7 @@ def noted_path(folder: Path, name: str) -> Path:
     return inside(folder, name, f"{folder / DIGESTS}: a key")
 
 
-def is_as_noted(path: Path, noted: str) -> bool:
+def _is_as_noted(path: Path, noted: str) -> bool:
     """Whether the file at `path` is what was noted of it; of one that carries its digest its reader looks."""
     return noted == CARRIED or digest_of(path) == noted
 

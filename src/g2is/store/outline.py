@@ -4,7 +4,6 @@ What lists a store, or finds what in it serves nobody, looks at no more than nam
 """
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from g2is.errors import InputError
 from g2is.store.mirror import at_once, split_halves
 from g2is.store.objects import Bucket, Object
-from g2is.store.reach import check_is_store, named
+from g2is.store.reach import check_is_store, standing_for
 
 _SMALL = (".json", ".npz")  # manifests, markers, plans
 _TABLE, _TAIL = ".parquet", 8  # a table ends in what it holds, four bytes of the length of that, and PAR1
@@ -33,15 +32,13 @@ def outlined(store: Path | str) -> Iterator[Path]:
     found = bucket.find()
     check_there_is_one(bucket.url, found)
     partial, halves = split_halves(found)
-    with tempfile.TemporaryDirectory(prefix="g2is-") as scratch:
-        folder = Path(scratch) / "store"
+    with standing_for(bucket.url) as folder:
 
         def draw(key: str) -> None:
             _draw(bucket, key, found[key], folder / halves.get(key, key))
 
         at_once(draw, [key for key in found if key not in partial and key.rpartition("/")[2] != ".lock"])
-        with named(folder, bucket.url):
-            yield folder
+        yield folder
 
 
 def check_there_is_one(url: str, found: dict[str, Object]) -> None:

@@ -37,7 +37,7 @@ def reached(store: Path | str, reporter: Reporter, *, whole: bool = False) -> It
     bucket = Bucket(store)
     folder = _folder_of(bucket)
     lease, mirror = Lease(bucket), Mirror(bucket, folder, lambda: lease.check())
-    with ExitStack() as held, named(mirror.root, mirror.url):
+    with ExitStack() as held, _named(mirror.root, mirror.url):
         held.enter_context(locked(mirror.root, "store"))
         held.callback(lambda: lease.release(remove=mirror.is_empty()))
         try:
@@ -54,13 +54,23 @@ def reached(store: Path | str, reporter: Reporter, *, whole: bool = False) -> It
         yield mirror.root
 
 
+@contextmanager
+def reached_to_write(url: str, reporter: Reporter) -> Iterator[Path]:
+    """As `reached`, of the store at a URL. Raises StoreError if it may only be read."""
+    with reached(url, reporter) as path:
+        of = elsewhere.elsewhere(path)
+        if of is None or not of.writable:
+            raise StoreError(f"{url}: expected a store that can be written to, found one that may only be read")
+        yield path
+
+
 def join(store: Path | str) -> Path:
     """The folder of a store that another process holds, for this one, which makes shards of its plan until it ends."""
     if isinstance(store, Path):
         return store
     bucket = Bucket(store)
     mirror = Mirror(bucket, _folder_of(bucket), lambda: None)
-    with named(mirror.root, mirror.url):
+    with _named(mirror.root, mirror.url):
         mirror.bring(lambda done, total: None, sweep=False)
     elsewhere.add(mirror)
     return mirror.root
@@ -80,18 +90,23 @@ def looked_at(store: Path | str) -> Iterator[Path]:
     bucket = Bucket(store)
     found = bucket.find()
     check_is_store(bucket.url, found)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "store"
+    with standing_for(bucket.url) as folder:
         for name in _LOOKED_AT:
             if name in found:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 bucket.get_to(name, folder / name)
-        with named(folder, bucket.url):
-            yield folder
+        yield folder
 
 
 @contextmanager
-def named(folder: Path, url: str) -> Iterator[None]:
+def standing_for(url: str) -> Iterator[Path]:
+    """The place of a folder that stands for a store at a URL until this ends; it is not made yet."""
+    with tempfile.TemporaryDirectory(prefix="g2is-") as scratch, _named(Path(scratch) / "store", url):
+        yield Path(scratch) / "store"
+
+
+@contextmanager
+def _named(folder: Path, url: str) -> Iterator[None]:
     """Messages name the store by its URL, not the folder that stands for it here."""
     try:
         yield
