@@ -34,6 +34,7 @@ def run_command(
     from g2is.cli.app import main
 
     monkeypatch.setattr(sys, "argv", ["g2is", *map(str, arguments)])
+    monkeypatch.setenv("COLUMNS", "1000")  # notices stay on their line, however long the path of a test's folder is
     capsys.readouterr()
     code = 0
     try:

@@ -34,8 +34,7 @@ with locked(Path(sys.argv[1]), "run"):
 
 
 @pytest.fixture
-def place(sample: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    monkeypatch.setenv("COLUMNS", "1000")  # notices stay on their line
+def place(sample: Path, finished: Path, tmp_path: Path) -> Place:
     return Place(tmp_path, sample / "pool.jsonl", sample / "target.jsonl", finished)
 
 

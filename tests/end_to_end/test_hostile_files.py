@@ -15,7 +15,6 @@ _SECONDS = 60
 
 @pytest.fixture
 def place(sample: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    monkeypatch.setenv("COLUMNS", "1000")
     monkeypatch.chdir(tmp_path)
     return Place(tmp_path, sample / "pool.jsonl", sample / "target.jsonl", finished)
 
