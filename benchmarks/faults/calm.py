@@ -40,11 +40,14 @@ _SELECTING = (
         "execution.resume_steps=1",
     ),
 )
-_TUNING = ("tuning.learning_rate=2e-3", "tuning.lora.rank=4", "tuning.epochs=2", "tuning.batch_size=32")
+_TUNING = ("tuning.learning_rate=2e-3", "tuning.lora.rank=4", "tuning.batch_size=32")
+_OFTEN = ("tuning.epochs=2", "execution.resume_steps=1")
+_ONCE = ("tuning.epochs=1", "warmup.epochs=1", "evaluation.generate=false")  # five trainings take their time
 
 # What is not compared: how long something took and how much memory it had, hashes of files that say that, and of whole
 # paths.
 TIMES = ("seconds", "sittings", "peak_memory_bytes", "digest", "versions", "environment", "run")
+TOLD = ("tables",)  # of a comparison's page: text that has times in it, of what is compared as numbers in other files
 NOT_COMPARED = re.compile(r"(^|/)(\.lock|logs/.*|costs\.json|seconds\.json|comparison\.(md|csv))$")
 
 
@@ -67,12 +70,12 @@ COMMANDS = (
     Command("select", ("select", *_SELECT, "--budget", "10%"), ("pool.jsonl", "target.jsonl")),
     Command(
         "select --adapter",
-        ("select", *_SELECT, "--budget", "10%", "--adapter", "own"),
+        ("select", *_SELECT, "--budget", "10%", "--adapter", "own", "--no-report"),
         ("pool.jsonl", "target.jsonl", "own"),
     ),
     Command(
         "train",
-        ("train", "pool.jsonl", "--model", MODEL, "--out", "tuned", *_sets(*_TUNING, "execution.resume_steps=1")),
+        ("train", "pool.jsonl", "--model", MODEL, "--out", "tuned", *_sets(*_TUNING, *_OFTEN)),
         ("pool.jsonl",),
     ),
     Command(
@@ -84,7 +87,7 @@ COMMANDS = (
         "compare",
         (
             *("compare", *_FILES, "--test", "test.jsonl", "--out", "compared", "--methods", "less-rr"),
-            *("--budgets", "20%", "--seeds", "1", *_sets(*_SELECTING, *_TUNING, "evaluation.generate=false")),
+            *("--budgets", "20%", "--seeds", "1", *_sets(*_SELECTING, *_TUNING, *_ONCE)),
         ),
         ("pool.jsonl", "target.jsonl", "test.jsonl"),
     ),
@@ -188,7 +191,8 @@ def _compared(path: Path, folder: Path) -> bytes:
     content = content.replace(f"{folder}".encode(), b".")  # settings have whole paths
     if path.suffix == ".html":  # its data, without the times that it shows
         _, _, data = content.partition(b'<script type="application/json" id="data">')
-        return json.dumps(_strip(json.loads(data.partition(b"</script>")[0])), sort_keys=True).encode()
+        told = {key: part for key, part in json.loads(data.partition(b"</script>")[0]).items() if key not in TOLD}
+        return json.dumps(_strip(told), sort_keys=True).encode()
     if path.suffix == ".yaml":
         return content
     value = _strip(json.loads(content))

@@ -1,6 +1,6 @@
 """Tokens a second of one and two workers, each with one thread, and what the engine of processes costs over none.
 
-    OMP_NUM_THREADS=1 python benchmarks/speed/scale.py [--rows 4000] [--times 3] [--small]
+    OMP_NUM_THREADS=1 python benchmarks/speed/scale.py [--rows 2500] [--times 3] [--small]
 
 Gradients of a generated pool under the bundled model, by the engines as `g2is select` uses them: in this process, in
 one worker process, in two. Each engine makes the targets' rows first, so that its workers have begun; then the pool's
@@ -46,7 +46,7 @@ EngineOf = Callable[[WantedRows], Engine]
 
 def main() -> None:
     command_line = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    command_line.add_argument("--rows", type=int, default=4000)
+    command_line.add_argument("--rows", type=int, default=2500)
     command_line.add_argument("--times", type=int, default=3)
     command_line.add_argument("--small", action="store_true", help="400 rows, once")
     given = command_line.parse_args()

@@ -4,7 +4,6 @@ The public names, each imported when it is first used, so that `import g2is` cos
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -65,6 +64,8 @@ __all__ = sorted(_HOME)
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
+        from importlib.metadata import version
+
         return version("g2is")
     if name not in _HOME:
         raise AttributeError(f"module 'g2is' has no attribute {name!r}")

@@ -1,9 +1,13 @@
 """The `g2is` command, and `python -m g2is`: signals are heeded before anything that takes time is imported."""
 
+from g2is.cli.at_once import stop_at_once
+
+if __name__ == "__main__":
+    stop_at_once()  # a stop may come while the next lines are imported
+
 import resource
 import sys
 
-from g2is.cli.stopping import stop_at_once
 from g2is.cli.terminal import complain
 from g2is.errors import first_line, tells_of_memory
 

@@ -68,7 +68,10 @@ class TooLittleMemoryError(G2isError):
     """Work that did not fit in memory after some of it was done; what was done is kept."""
 
 
-_NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "failed to map segment", "bad_alloc", "os error 12")
+_NO_MEMORY = (
+    *("can't allocate memory", "cannot allocate memory", "failed to map segment", "bad_alloc", "os error 12"),
+    "can't start new thread",  # its stack has no room, or the number of processes is limited
+)
 
 
 def tells_of_memory(error: BaseException) -> bool:

@@ -1,9 +1,8 @@
 """report.html in a browser: what it shows, what can be done with it, and that a stranger's text stays text."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 import pytest
@@ -14,20 +13,6 @@ from g2is.demo.skills import write_pool, write_target
 Command = Callable[..., tuple[int, str, str]]
 HOSTILE = "</script><script>window.hurt = 1</script><img src=x onerror='window.hurt = 2'>\u2028<!--<script>"
 NAME = 'a<b>"bold"</b>&amp;'
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = which("chromium") or which("chromium-browser")
-    if chromium is None:
-        pytest.skip("chromium is not installed: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--enable-unsafe-swiftshader", "--use-angle=swiftshader"]
-        )
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
@@ -57,31 +42,6 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         execution={"shard_rows": 64},
     )
     return folder / "run"
-
-
-@pytest.fixture
-def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
-    """Open a page; at the end it must have said nothing wrong and asked for nothing."""
-    complaints: list[str] = []
-    contexts = []
-
-    def opened(path: Path, **options: Any) -> Any:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda told: complaints.append(told.text) if told.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on(
-            "request", lambda asked: None if asked.url.startswith(("file:", "data:")) else complaints.append(asked.url)
-        )
-        page.goto(path.as_uri())
-        page.wait_for_selector("html[data-ready]")
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert complaints == []
 
 
 def panel(page: Any) -> str:

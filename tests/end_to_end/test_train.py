@@ -13,6 +13,8 @@ from peft import PeftModel
 from small_run import MODEL, set_flags
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
+from g2is.store.digests import record_digests
+
 Command = Callable[..., tuple[int, str, str]]
 WILD = set_flags({"tuning.learning_rate": "1e30", "tuning.max_grad_norm": "1e30", "tuning.epochs": "4"})
 QUICK = set_flags({"tuning.lora.rank": "4", "tuning.epochs": "1", "tuning.learning_rate": "2e-3"})
@@ -137,6 +139,7 @@ def copy_with(run: Path, place: Path, **examples: object) -> Path:
     record = yaml.safe_load((run / "config.yaml").read_text())
     record["examples"] |= examples
     (place / "config.yaml").write_text(yaml.safe_dump(record))
+    record_digests(place, ["selected.messages.jsonl"])
     return place
 
 

@@ -20,7 +20,8 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
         *("g2is.cli.app", "g2is.jobs.select", "g2is.jobs.compare", "g2is.jobs.train", "g2is.jobs.evaluate"),
-        *("g2is.jobs.select_matrices", "g2is.engine.local", "transformers.trainer"),
+        *("g2is.jobs.select_matrices", "g2is.jobs.report_run", "g2is.engine.local"),
+        *("transformers.trainer", "sklearn.manifold"),
     ]
 )
 

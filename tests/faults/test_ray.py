@@ -1,22 +1,18 @@
 """A run on a Ray cluster loses workers, nodes and its own process, and ends in the bytes of the local engine."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import forked
 import pytest
-from forked import stored_bytes
 from ray_nodes import MARKED, Nodes, kill, nodes_here, shapeless_where_marked, wait_for, workers_of, workers_on
-from small_run import MODEL, SMALL, set_flags
+from ray_runs import NUM_SHARDS, gradients, make_calm, markers, on, other_files, run_until
+from small_run import MODEL
 
 from g2is.config import Config
 from g2is.config.io import parse
-from g2is.demo.skills import write_pool, write_target
 from g2is.errors import WorkerError
 from g2is.jobs.custom import Own
 from g2is.jobs.select import run
@@ -24,8 +20,6 @@ from g2is.representations.own import Representation
 
 pytest.importorskip("ray", reason="ray is not installed: pip install 'g2is[ray]'")
 pytestmark = pytest.mark.slow
-
-NUM_SHARDS = 25
 
 
 @pytest.fixture(scope="module")
@@ -36,35 +30,10 @@ def nodes() -> Iterator[Nodes]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Files, and the store that one process made of them: with one thread, as Ray's workers have here."""
+    """Files, and the store that nobody disturbed."""
     folder = tmp_path_factory.mktemp("ray")
-    write_pool(folder / "pool.jsonl", num_rows=NUM_SHARDS * 32)
-    write_target(folder / "target.jsonl", num_rows=8)
-    command = [sys.executable, "-m", "g2is", *gradients(folder, "calm")]
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    make_calm(folder)
     return folder
-
-
-def gradients(folder: Path, name: str, *flags: str) -> list[str]:
-    files = [str(folder / "pool.jsonl"), str(folder / "target.jsonl"), "--model", str(MODEL), "--device", "cpu"]
-    settings = set_flags({**SMALL, "execution.shard_rows": "32", "warmup.fraction": "0.05"})
-    return ["gradients", *files, "--out", str(folder / name), *settings, *flags]
-
-
-def on(nodes: Nodes, *flags: str) -> list[str]:
-    return ["--engine", "ray", "--address", nodes.address, *flags]
-
-
-def markers(folder: Path, name: str) -> dict[str, int]:
-    """The pool's shards that are stored, and when they were."""
-    stored = (folder / name / "store/gradients/pool/markers").glob("*.json")
-    return {path.name: path.stat().st_mtime_ns for path in stored}
-
-
-def assert_same_store(folder: Path, name: str) -> None:
-    expected, found = stored_bytes(folder / "calm/store"), stored_bytes(folder / name / "store")
-    assert found.keys() == expected.keys()
-    assert not [file for file in expected if found[file] != expected[file]]
 
 
 def test_a_worker_and_a_node_are_lost_and_another_node_joins_late(folder: Path, nodes: Nodes) -> None:
@@ -80,7 +49,7 @@ def test_a_worker_and_a_node_are_lost_and_another_node_joins_late(folder: Path, 
     wait_for(lambda: workers_on(late))
     wait_for(lambda: not process.is_alive())
     assert forked.ended(process) == 0, errors.read_text()
-    assert_same_store(folder, "lost")
+    assert other_files(folder, "lost") == []
     assert 1 <= len(before) < NUM_SHARDS, "too fast or too slow to lose anything"
     assert markers(folder, "lost").items() >= before.items(), "what was stored is not made again"
     said = errors.read_text()
@@ -88,16 +57,6 @@ def test_a_worker_and_a_node_are_lost_and_another_node_joins_late(folder: Path, 
     assert "raylet" not in said
     assert "Traceback" not in said
     wait_for(lambda: not workers_of(nodes))
-
-
-def run_until(arguments: list[str], errors: Path, moment: Callable[[], bool], number: int) -> int:
-    """Run until `moment`, and send the signal; its exit code."""
-    process = forked.command(arguments, errors)
-    wait_for(lambda: moment() or not process.is_alive())
-    assert process.is_alive(), errors.read_text()
-    assert process.pid is not None
-    os.kill(process.pid, number)
-    return forked.ended(process)
 
 
 def test_the_command_is_killed_then_stopped_and_goes_on(folder: Path, nodes: Nodes) -> None:
@@ -117,7 +76,7 @@ def test_the_command_is_killed_then_stopped_and_goes_on(folder: Path, nodes: Nod
     assert when_killed.items() <= when_stopped.items()
     assert len(when_stopped) < NUM_SHARDS
     forked.run(arguments, errors)
-    assert_same_store(folder, "killed")
+    assert other_files(folder, "killed") == []
     assert when_stopped.items() <= markers(folder, "killed").items(), "what was stored is not made again"
 
 

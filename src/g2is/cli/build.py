@@ -47,7 +47,7 @@ def run_config(command: str, flags: Mapping[str, Any]) -> Config:
         "examples": examples_settings(flags["schema"], flags["column"], flags["on_bad_row"]),
         "warmup": given_only({"adapter": flags["adapter"]}),
         "selection": given_only(selection),
-        "execution": _execution(flags) | given_only({"report": False if flags.get("no_report") else None}),
+        "execution": _execution(flags),
     }
     assign(values, flags["set_"] or [])
     _check_looked_at(flags, values["selection"])
@@ -186,9 +186,10 @@ def _check_looked_at(flags: Mapping[str, Any], given: Mapping[str, Any]) -> None
 
 
 def _execution(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """What was given of how the work is shared."""
+    """What was given of how the work is shared, and whether a page of it is wanted."""
     shared = {name: flags.get(name) for name in ("device", "engine", "workers", "address")}
-    return given_only(shared | {"worker_resources": resources(flags.get("worker_resources"))})
+    report = False if flags.get("no_report") else None
+    return given_only(shared | {"worker_resources": resources(flags.get("worker_resources")), "report": report})
 
 
 def _flag(name: str) -> str:

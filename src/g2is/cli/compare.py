@@ -9,12 +9,16 @@ import typer
 
 from g2is.cli import options
 from g2is.cli.session import quiet_libraries, reporter, working
-from g2is.cli.terminal import console
+from g2is.cli.terminal import console, say
 from g2is.machine.ranks import check_alone
 
 if TYPE_CHECKING:
     from g2is.config.compare import CompareConfig
 
+_WRITTEN = (
+    ("comparison.md", "the same tables, also as comparison.csv and comparison.json"),
+    ("report.html", "the same and more as a page: open it in a browser"),
+)
 _METHODS = "names of `g2is methods`, separated by commas"
 
 
@@ -39,6 +43,7 @@ def compare(
     schema: options.Schema = None,
     column: options.Columns = None,
     on_bad_row: options.OnBadRow = None,
+    no_report: options.NoReport = False,
     set_: options.Set = None,
     wait: options.Wait = False,
 ) -> None:
@@ -47,8 +52,8 @@ def compare(
     Always among them: the untuned model, a random selection, the full pool, and the full pool for as many optimizer
     steps as a selection gets (full-cut).
 
-    OUT gets comparison.md, comparison.csv and comparison.json, written anew after each cell. Methods, budgets and seeds
-    can be added later: finished cells stay.
+    OUT gets comparison.md, comparison.csv and comparison.json, written anew after each cell, and report.html at the
+    end. Methods, budgets and seeds can be added later: finished cells stay.
     """
     from g2is.cli.build import compare_config
 
@@ -64,3 +69,4 @@ def run_comparison(config: "CompareConfig", wait: bool) -> None:
     quiet_libraries()
     with working(config.out, wait):
         show_comparison(compare_methods(config, reporter()), console())
+        say([f"{config.out / name}  ({what})" for name, what in _WRITTEN if (config.out / name).exists()])

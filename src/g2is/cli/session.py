@@ -30,5 +30,6 @@ def quiet_libraries() -> None:
     from transformers.utils import logging
 
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
+    warnings.filterwarnings("ignore", category=UserWarning, module="joblib")  # of limits that g2is does not meet
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from g2is.config import ExamplesConfig
-from g2is.errors import G2isError, StoreError, may_not_be_read, pass_on_too_little_memory
+from g2is.errors import G2isError, InputError, StoreError, may_not_be_read, pass_on_too_little_memory
 from g2is.examples.batches import batches
 from g2is.examples.columns import describe_unread
 from g2is.examples.conversation import Conversation
@@ -81,7 +81,16 @@ def tokenize_files(
     if table is None:
         cache_dir.mkdir(parents=True, exist_ok=True)
         write = partial(_write, identity=text, sources=sources, config=config, renderer=renderer, progress=progress)
-        _make(cached, bad_rows, write)
+
+        def write_unchanged(path: Path, keep: Keep | None) -> None:
+            write(path, keep)
+            if source_sha256(sources) != identity["source_sha256"]:
+                raise InputError(
+                    f"{describe(sources)}: expected a file that stays as it is while it is read, found it changed"
+                    " meanwhile. Give the same command again when it is whole"
+                )
+
+        _make(cached, bad_rows, write_unchanged)
         record_digests(cache_dir, names)
         table = _open(cached, bad_rows, text, sources)
         if table is None:

@@ -7,6 +7,7 @@ OUT/selections/        a run folder for each selection: METHOD/TARGET/BUDGET/see
 OUT/tuned/             tunings and their tests, by content: selections of the same rows share one (`trial.py`)
 OUT/cells/             a file for each finished cell: METHOD/TARGET/BUDGET/seed-S.json
 OUT/comparison.*       the table of the cells so far: Markdown, CSV, JSON
+OUT/report.html        its page, of the cells that were there when the command ended
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,13 +19,16 @@ from g2is.comparison.cells import Cell, Key, key_of, read_cell, write_cell
 from g2is.comparison.evidence import Comparison, compare_cells
 from g2is.comparison.files import TABLES, write_comparison
 from g2is.comparison.grid import Grid
+from g2is.comparison.notes import notes
 from g2is.config.compare import CompareConfig
 from g2is.config.passed_over import passed_over
 from g2is.errors import G2isError, StoreError
 from g2is.jobs.cells import make_cells
+from g2is.jobs.comparison_page import write_comparison_page
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
 from g2is.jobs.made_from import OF_METHODS, of_method
 from g2is.jobs.pinned import pin
+from g2is.jobs.report import REPORT
 from g2is.jobs.trials import Trials, open_trials
 from g2is.jobs.work_folder import WorkFolder, open_work
 from g2is.machine.environment import environment
@@ -35,7 +39,8 @@ from g2is.store.fingerprint import Fingerprint, flatten
 
 
 def compare_methods(config: CompareConfig, reporter: Reporter | None = None, own: Own = BUILT_IN_ONLY) -> Comparison:
-    """Make every cell that is not there yet, and return the comparison of all. The table is written after each cell.
+    """Make every cell that is not there yet, and return the comparison of all. The table is written after each cell,
+    its page at the end.
 
     A method that cannot select, or whose tuning diverges, `full` too, does not keep the others from being compared.
     Raises a G2isError for everything a user can mend, of such methods when all else is done; finished cells stay.
@@ -59,6 +64,9 @@ def compare_methods(config: CompareConfig, reporter: Reporter | None = None, own
                 write_cell(_path(config, key), made)
                 record_digests(config.out, _names(config.out, [_path(config, key)]))
                 comparison = _compared(config, grid, trials)
+        if config.execution.report and comparison.cells:
+            write_comparison_page(config.out / REPORT, config, config.out, comparison, notes(comparison), reporter)
+            record_digests(config.out, [REPORT])
         if failed:
             raise G2isError(_describe(failed, config.out))
         return comparison

@@ -14,7 +14,7 @@ from g2is.jobs.stages import Stage
 from g2is.outputs.examples import EXPORTED, write_selected
 from g2is.outputs.tables import SELECTION, read_selection, stored_metadata
 from g2is.progress import Reporter, Silent
-from g2is.store.digests import record_digests
+from g2is.store.digests import damaged_files, record_digests
 
 
 def export(config: Config, selection: Selection, folder: RunFolder) -> None:
@@ -22,6 +22,7 @@ def export(config: Config, selection: Selection, folder: RunFolder) -> None:
     rows = selection.rows.tolist()
     targets = dict(zip(rows, selection.targets, strict=True)) if len(config.targets) > 1 else None
     with folder.stage("export", "bytes", Stage.EXPORT) as progress:
+        check_pool(config, folder.path / SELECTION)  # it may have been replaced since it was read
         ids = dict(zip(rows, selection.ids, strict=True))
         write_selected(find_sources(config.pool), config.examples, ids, folder.path, progress, targets)
         record_digests(folder.path, EXPORTED)
@@ -43,7 +44,7 @@ def export_run(path: Path, reporter: Reporter | None = None) -> Selection:
         )
     config: Config = parse(Config, updated(values, str(record))[0], str(record))
     check_pool(config, table)
-    with open_run(path, config, reporter or Silent()) as folder:
+    with open_run(path, config, reporter or Silent(), selects=False) as folder:
         folder.counts |= folder.earlier_counts  # this sitting reads nothing that could be counted
         selection = selection_in(path)
         export(config, selection, folder)
@@ -51,7 +52,15 @@ def export_run(path: Path, reporter: Reporter | None = None) -> Selection:
 
 
 def check_pool(config: Config, table: Path) -> None:
-    """Raise InputError if the pool is not the one that the selection in the file `table` was made from."""
+    """Raise InputError if the pool is not the one that the selection in the file `table` was made from.
+
+    Raises StoreError if that file is not as it was written.
+    """
+    if damaged := damaged_files(table.parent, [table.name]):
+        raise StoreError(
+            f"{table.parent / damaged[0]}: expected what the run wrote, found it damaged; make it anew with"
+            f" `g2is verify {table.parent} --repair`"
+        )
     pool = find_sources(config.pool)
     if stored_metadata(table).get("pool_sha256") != source_sha256(pool):
         raise InputError(

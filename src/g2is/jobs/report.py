@@ -25,7 +25,7 @@ from g2is.report.page import as_page
 from g2is.report.plane import Method, fit_plane
 from g2is.report.relations import Relating, Relations
 from g2is.report.selection import Chosen, Map, selection_data
-from g2is.store.digests import damaged_files, record_digests
+from g2is.store.digests import damaged_files, record_digests, unnoted_files
 from g2is.store.files import remove, write_atomically, write_text
 from g2is.store.lock import locked
 from g2is.store.manifest import Store
@@ -118,7 +118,7 @@ def held(path: Path, what: str, out: Path | None) -> Iterator[None]:
 def is_there(run: Path) -> bool:
     """Whether the folder has an undamaged page of the very selection that is in it."""
     page = run / REPORT
-    if not page.is_file() or damaged_files(run, REPORTED):
+    if not page.is_file() or damaged_files(run, REPORTED) or unnoted_files(run, REPORTED):
         return False
     with page.open(encoding="utf-8") as text:
         return f'content="{stored_metadata(run / SELECTION).get("digest")}"' in text.read(2000)  # in its head

@@ -50,7 +50,7 @@ from g2is.outputs.lengths import compare_lengths, compare_sources
 from g2is.outputs.tables import SCORES, SELECTION, stored_metadata
 from g2is.progress import Reporter, Silent
 from g2is.selection.plan import Plan
-from g2is.store.digests import damaged_files, record_digests
+from g2is.store.digests import damaged_files, record_digests, unnoted_files
 from g2is.store.files import remove
 from g2is.store.manifest import Store, open_store
 from g2is.store.reach import reached
@@ -230,6 +230,12 @@ def select_rows(
     damaged = damaged_files(folder.path, CHOSEN)
     if damaged:
         folder.notice(f"{folder.path}: found {', '.join(damaged)} damaged; the selection is made anew from stored rows")
+    elif unvouched := unnoted_files(folder.path, CHOSEN):
+        damaged = unvouched
+        folder.notice(
+            f"{folder.path}: found no word in digests.json of what {', '.join(unvouched)} held; the selection is made"
+            " anew from stored rows"
+        )
     if damaged or not all(stored_metadata(folder.path / name) == made_from for name in (SELECTION, SCORES)):
         remove_selected(folder.path)
         remove_report(folder.path)

@@ -31,7 +31,7 @@ from g2is.model.folder import find_model, resolve_device
 from g2is.model.reporting import check_reporting
 from g2is.outputs.examples import MESSAGES
 from g2is.progress import Reporter, Silent
-from g2is.store.digests import damaged_files, record_digests
+from g2is.store.digests import damaged_files, record_digests, unnoted_files
 from g2is.store.files import remove, write_json_lines
 from g2is.store.fingerprint import flatten
 from g2is.training.tune import ADAPTER, damaged_adapter, finished_tuning, tune
@@ -142,6 +142,12 @@ def selected_examples(location: str) -> str:
             raise InputError(
                 f"{folder / MESSAGES}: expected the selection as it was written, found another content. Write it again"
                 f" with `g2is export {folder}`, or name the file itself to train on what it holds"
+            )
+        if record.is_file() and unnoted_files(folder, [MESSAGES]):
+            raise InputError(
+                f"{folder / MESSAGES}: expected it to be noted in digests.json what the selection held when it was"
+                f" written, found no such note. Write it again with `g2is export {folder}`, or name the file itself to"
+                " train on what it holds"
             )
         return str(folder / MESSAGES)
     if record.is_file():

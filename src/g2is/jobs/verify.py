@@ -96,19 +96,22 @@ def verify(path: Path, reporter: Reporter | None = None) -> Verified:
     with reporter.stage("verify", "bytes") as progress, held:
         findings = findings_in(path, progress)
         check(path, findings)
-    _say_what_is_not_checked(path, reporter)
+    _say_where_the_store_is(path, reporter)
     return Verified(
         path, len(findings.checked), findings.num_bytes, findings.damages, findings.unknown(), findings.unfinished
     )
 
 
-def _say_what_is_not_checked(path: Path, reporter: Reporter) -> None:
+def _say_where_the_store_is(path: Path, reporter: Reporter) -> None:
     with suppress(G2isError):  # settings that cannot be read: a damage, said with the others
         config = _settings(path)
-        if isinstance(config, Config) and isinstance(store := _store_of(path, config), str):
+        store = _store_of(path, config) if isinstance(config, Config) else path
+        if isinstance(store, str):
             reporter.notice(
                 f"{store}: not checked with the run, for it lies in object storage; `g2is verify {store}` checks it"
             )
+        elif path.resolve() not in (store.resolve(), *store.resolve().parents):
+            reporter.notice(f"{store}: the store that the run's settings name, checked with it")
 
 
 def repair(found: Verified, reporter: Reporter | None = None) -> Verified:

@@ -27,6 +27,7 @@ from g2is.store.manifest import (
 )
 from g2is.store.markers import markers_in
 from g2is.store.moments import adapter_digest
+from g2is.store.only_files import check_only_files
 from g2is.warmup.imported import NAME as IMPORTED
 from g2is.warmup.train import SAMPLE
 
@@ -44,7 +45,11 @@ def is_store(path: Path) -> bool:
 
 
 def check_store(path: Path, findings: Findings) -> None:
-    """Add to `findings` what of the store at `path` is not as it was written."""
+    """Add to `findings` what of the store at `path` is not as it was written.
+
+    Raises StoreError if it holds what is neither file nor folder.
+    """
+    check_only_files(path)
     _Store(path, findings).check()
 
 

@@ -152,7 +152,7 @@ def _read(path: Path, place: str) -> Matrix:
         if path.is_dir():
             return _read_zarr(path, place)
         if path.suffix == ".npy":
-            return np.load(path, mmap_mode="r", allow_pickle=False)
+            return _read_npy(path, place)
         if path.suffix == ".safetensors":
             return _read_safetensors(path, place)
         if path.suffix in {".pt", ".pth"}:
@@ -168,6 +168,17 @@ def _read(path: Path, place: str) -> Matrix:
         f"{place}: expected a .npy, .safetensors or .pt file or a Zarr array's folder, found"
         f" {path.suffix or 'no suffix'}; save it as one of these"
     )
+
+
+def _read_npy(path: Path, place: str) -> np.ndarray:
+    matrix = np.load(path, mmap_mode="r", allow_pickle=False)
+    expected = matrix.offset + matrix.nbytes
+    if (size := path.stat().st_size) != expected:
+        raise MatrixError(
+            f"{place}: expected {expected:,} bytes, as its head of shape {matrix.shape} and dtype {matrix.dtype} says,"
+            f" found {size:,}; write the file again"
+        )
+    return matrix
 
 
 def _read_safetensors(path: Path, place: str) -> torch.Tensor:

@@ -120,6 +120,16 @@ def damaged_files(folder: Path, names: Iterable[str] | None = None) -> list[str]
     return [name for name in wanted if name in changed]
 
 
+def unnoted_files(folder: Path, names: Iterable[str]) -> list[str]:
+    """Which of these files are in `folder` and were never noted: nothing vouches for them.
+
+    A kill may have come before the note; or the notes were lost, and what was written since began them anew. Raises
+    as `noted_digests`.
+    """
+    noted = noted_digests(folder)
+    return [name for name in names if name not in noted and (folder / name).is_file()]
+
+
 def noted_path(folder: Path, name: str) -> Path:
     """Where the file lies that is noted as `name`. Raises StoreError if that is not in `folder`."""
     return inside(folder, name, f"{folder / DIGESTS}: a key")

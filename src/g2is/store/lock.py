@@ -98,7 +98,7 @@ def shared(folder: Path) -> Iterator[bool]:
     writes only what a plan gave to it.
     """
     try:
-        handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = _open_lock(folder)
     except FileNotFoundError:
         yield False
         return
@@ -157,7 +157,7 @@ def _try_lock(folder: Path) -> tuple[int, bool] | None:
                 raise
             made = False
         try:
-            handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+            handle = _open_lock(folder)
         except FileNotFoundError:  # who had the folder removed it at this moment
             continue
         try:
@@ -175,6 +175,18 @@ def _try_lock(folder: Path) -> tuple[int, bool] | None:
                 raise
             raise _without_locks(folder, error) from None
         os.close(handle)
+
+
+def _open_lock(folder: Path) -> int:
+    """The lock file, made if there is none. A link is not followed: words are written into the file."""
+    try:
+        return os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        if error.errno == errno.ELOOP and (folder / _LOCK).is_symlink():
+            raise StoreError(
+                f"{folder / _LOCK}: expected the lock file of its folder, found a link to another place; remove it"
+            ) from None
+        raise
 
 
 def _without_locks(folder: Path, error: OSError) -> StoreError:

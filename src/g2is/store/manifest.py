@@ -29,6 +29,7 @@ from g2is.store.given import part
 from g2is.store.lock import locked, removed_on_error
 from g2is.store.markers import markers_in
 from g2is.store.matrix import TO_WRITE, RowTable
+from g2is.store.only_files import check_only_files
 
 FORMAT = 1
 MANIFEST, MANIFEST_COPY = "manifest.json", "manifest.copy.json"
@@ -146,9 +147,11 @@ def open_store(path: Path, fingerprint: Fingerprint | None, shard_rows: int) -> 
     check_store(path, fingerprint)
     manifest, of = path / MANIFEST, elsewhere(path)
     if manifest.exists() and not (os.access(path, os.W_OK) and (of is None or of.writable)):
+        check_only_files(path)
         yield Store(path, fingerprint or {}, _shard_rows(manifest), new=False, writable=False)
         return
     with locked(path, "store") if of is None else nullcontext(of.new) as new:
+        check_only_files(path)
         if _holds_work(path):
             check_store(path, fingerprint)  # again: now no other process can change it
             shard_rows = _shard_rows(manifest)

@@ -145,6 +145,12 @@ def finished_warmup(folder: Path) -> list[Checkpoint] | None:
         raise StoreError(
             f"{record}: expected at least one checkpoint, found none. Put a whole copy back, or name another --store"
         )
+    weights = [checkpoint.weight for checkpoint in checkpoints]
+    if not (all(weight >= 0 for weight in weights) and abs(sum(weights) - 1) < 1e-6):  # NaN is neither
+        raise StoreError(
+            f"{record}: expected weights of checkpoints that are at least 0 and come to 1, found {weights}. Put a whole"
+            " copy back, or name another --store"
+        )
     for checkpoint in checkpoints:
         if not (checkpoint.folder / "adapter_model.safetensors").exists():
             raise StoreError(

@@ -11,6 +11,7 @@ from g2is.errors import InputError
 from g2is.examples import make_table
 from g2is.examples import table as table_module
 from g2is.examples.make_table import describe_losses, tokenize_files
+from g2is.examples.read import ExampleReader
 from g2is.examples.sources import find_sources
 from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import Renderer
@@ -149,3 +150,19 @@ def test_cut_answers_are_told(write_rows: Make, renderer: Renderer, tmp_path: Pa
     (text,) = describe_losses("pool", table, "answer-end")
     assert text.startswith("pool: 1 of 2 examples are longer")
     assert text.endswith("1 of them lose part of an answer")
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_refused_and_not_kept(
+    write_rows: Make, renderer: Renderer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_rows(*[{**QA, "id": f"n{n}"} for n in range(5)])
+    before = path.read_bytes()
+
+    def replaced(*arguments: Any) -> ExampleReader:
+        path.write_bytes(before.replace(b'"q"', b'"p"'))
+        return ExampleReader(*arguments)
+
+    monkeypatch.setattr("g2is.examples.make_table.ExampleReader", replaced)
+    with pytest.raises(InputError, match="found it changed meanwhile"):
+        tokenize(renderer, tmp_path / "cache", path)
+    assert not list((tmp_path / "cache").glob("*.parquet"))

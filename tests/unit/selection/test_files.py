@@ -197,3 +197,17 @@ def test_a_missing_chunk_is_refused_and_not_read_as_zeros(tmp_path: Path, option
     chunk.unlink()
     assert not np.asarray(zarr.open_array(tmp_path / "m", mode="r")[:]).all()  # what a naive reader takes
     assert "missing, which would be read as 0.0" in refused(tmp_path / "m")
+
+
+@pytest.mark.parametrize("change", ["fewer rows in the head", "more bytes", "fewer bytes"])
+def test_an_npy_file_whose_head_and_length_disagree_is_refused(tmp_path: Path, change: str) -> None:
+    np.save(tmp_path / "m.npy", np.ones((200, 4), np.float32))
+    content = (tmp_path / "m.npy").read_bytes()
+    changed = {
+        "fewer rows in the head": content.replace(b"(200, 4)", b"(100, 4)"),
+        "more bytes": content + b"more",
+        "fewer bytes": content[:-4],
+    }
+    assert changed[change] != content
+    (tmp_path / "m.npy").write_bytes(changed[change])
+    refused(tmp_path / "m.npy")

@@ -217,3 +217,18 @@ def test_python_functions_wait_too(tmp_path: Path) -> None:
         found = g2is.walk_matrices(**files, out=tmp_path / "run", budget=5, reporter=heard, wait=True)
     assert len(found.steps) == 5
     assert heard.stages[0] == "wait for run"
+
+
+def test_a_link_in_the_lock_s_place_is_refused_and_what_it_leads_to_stays(tmp_path: Path) -> None:
+    victim, folder = tmp_path / "victim", tmp_path / "folder"
+    victim.write_text("keep")
+    folder.mkdir()
+    (folder / ".lock").symlink_to(victim)
+    with pytest.raises(StoreError, match="found a link to another place"), locked(folder, "store"):
+        pass
+    assert victim.read_text() == "keep"
+    (folder / ".lock").unlink()
+    (folder / ".lock").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(StoreError, match="found a link to another place"), locked(folder, "store"):
+        pass
+    assert not (tmp_path / "nowhere").exists()
