@@ -11,6 +11,7 @@ import typer
 from g2is.cli import options
 from g2is.cli.compare import compare, run_comparison
 from g2is.cli.demo import demo
+from g2is.cli.export import export
 from g2is.cli.evaluate import evaluate, run_evaluation
 from g2is.cli.failures import EachFlagOnce, run_app
 from g2is.cli.inspect import inspect
@@ -242,17 +243,6 @@ def walk(
     run_stages("walk", context, "walk", dry_run, wait)
 
 
-@app.command(cls=EachFlagOnce)
-def export(
-    run: Annotated[Path, typer.Argument(help="a run folder with a selection in it")], wait: options.Wait = False
-) -> None:
-    """Stage 4: write the selected examples of a run again, as original lines and as messages."""
-    from g2is.jobs.export import export_run
-
-    with working(run, wait):
-        show_selection(export_run(run, reporter()))
-
-
 _WITHOUT_DRY_RUN = {"train": "a training", "evaluate": "an evaluation", "compare": "a comparison"}
 
 
@@ -293,6 +283,7 @@ def replay(
             run_comparison(comparison, wait)
 
 
+app.command(cls=EachFlagOnce)(export)
 app.command(cls=EachFlagOnce)(methods)
 app.command(cls=EachFlagOnce)(compare)
 app.command(cls=EachFlagOnce)(train)
