@@ -11,14 +11,14 @@ import typer
 from g2is.cli import options
 from g2is.cli.compare import compare, run_comparison
 from g2is.cli.demo import demo
-from g2is.cli.export import export
 from g2is.cli.evaluate import evaluate, run_evaluation
+from g2is.cli.explain import explain
+from g2is.cli.export import export
 from g2is.cli.failures import EachFlagOnce, run_app
 from g2is.cli.inspect import inspect
 from g2is.cli.methods import methods
 from g2is.cli.part import find_part
-from g2is.cli.session import reporter, working
-from g2is.cli.show import show_selection
+from g2is.cli.session import reporter
 from g2is.cli.stages import run_matrix_walk, run_part, run_selection, run_stages
 from g2is.cli.store import store_app
 from g2is.cli.terminal import say
@@ -284,6 +284,7 @@ def replay(
 
 
 app.command(cls=EachFlagOnce)(export)
+app.command(cls=EachFlagOnce)(explain)
 app.command(cls=EachFlagOnce)(methods)
 app.command(cls=EachFlagOnce)(compare)
 app.command(cls=EachFlagOnce)(train)

@@ -1,7 +1,7 @@
 """`g2is export`: the selected examples again, for another trainer, or for the hub."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -10,9 +10,6 @@ from g2is.cli.session import quiet_libraries, reporter, working
 from g2is.cli.show import show_selection
 from g2is.cli.terminal import say
 from g2is.errors import ConfigError
-
-if TYPE_CHECKING:
-    from g2is.outputs.trainers.handover import HandedOver
 
 
 def export(
@@ -56,7 +53,7 @@ def export(
         quiet_libraries()
         disable_progress_bars()
         with working(run, wait):
-            _show(to, hand_over(run, for_, to, reporter()))
+            say([str(to), f"  {hand_over(run, for_, to, reporter()).command}"])
     elif push_to_hub is not None:
         from g2is.jobs.publish import publish
 
@@ -68,9 +65,3 @@ def export(
 
         with working(run, wait):
             show_selection(export_run(run, reporter()))
-
-
-def _show(to: Path, given: "HandedOver") -> None:
-    for notice in given.notices:
-        reporter().notice(notice)
-    say([str(to), f"  {given.command}"])

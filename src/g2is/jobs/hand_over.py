@@ -51,6 +51,8 @@ def hand_over(run: Path, trainer: str, to: Path, reporter: Reporter | None = Non
     with reporter.stage(f"write for {trainer}", "rows") as progress:
         write_atomically(to, write)
         progress(len(handover.rows), len(handover.rows))
+    for notice in given[0].notices:
+        reporter.notice(notice)
     return given[0]
 
 

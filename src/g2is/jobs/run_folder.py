@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,7 +33,8 @@ from g2is.config.passed_over import without_passed_over
 from g2is.config.selection import deciding, with_defaults
 from g2is.jobs.stages import Stage
 from g2is.jobs.work_folder import BAD_ROWS, WorkFolder, open_work
-from g2is.outputs.tables import SCORES, SELECTION
+from g2is.outputs.messages import read_messages
+from g2is.outputs.tables import SCORES, SELECTION, read_table
 from g2is.progress import Progress, Reporter
 from g2is.selection.core import CoreKnowledge
 from g2is.selection.record import Picks, Walk
@@ -41,9 +42,13 @@ from g2is.store.digests import record_digests, record_presence
 from g2is.store.files import read_json, remove, write_json, write_json_lines
 from g2is.store.fingerprint import digest, flatten
 
-SUMMARY, _WALK, _PICKS, _SET_ASIDE = "summary.json", "walk.json", "picks.json", "set_aside.jsonl"
+SUMMARY, WALK, PICKS, SET_ASIDE = "summary.json", "walk.json", "picks.json", "set_aside.jsonl"
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from pandas import DataFrame
+
 RUN = "run"  # the key of summary.json that says whose it is
-CHOSEN = (SELECTION, SCORES, _WALK, _PICKS, _SET_ASIDE)  # what choosing rows writes
+CHOSEN = (SELECTION, SCORES, WALK, PICKS, SET_ASIDE)  # what choosing rows writes
 _NOT_COMPARED = ("command", "execution.", "store", "out")  # how and where, not what; runs of before say no command
 _KEPT_SECONDS = 20.0  # that a killed stage loses at most
 
@@ -61,6 +66,14 @@ class Selection:
     ids: Sequence[str]
     targets: Sequence[str | None]
     components: Sequence[int | None]
+
+    def to_dataset(self) -> "Dataset":
+        """The selected examples as a `datasets.Dataset`, in order: id, messages, and tools and target if there are."""
+        return read_messages(self.folder)
+
+    def to_pandas(self) -> "DataFrame":
+        """The table selection.parquet: a row for each selected one, in order, with the reasons it was taken for."""
+        return read_table(self.folder / SELECTION).to_pandas()
 
 
 @dataclass
@@ -131,14 +144,14 @@ class RunFolder:
                 for name, knowledge in core.items()
             },
         }
-        name, other = (_WALK, _PICKS) if isinstance(record, Walk) else (_PICKS, _WALK)
+        name, other = (WALK, PICKS) if isinstance(record, Walk) else (PICKS, WALK)
         write_json(self.path / name, _without_nan(report))
         remove(self.path / other)
 
     def write_set_aside(self, rows: Sequence[int] | np.ndarray, ids: Sequence[str], reasons: Mapping[int, str]) -> None:
         """List the rows that cannot be nodes, by position: record number and id are `rows[i]` and `ids[i]`."""
         write_json_lines(
-            self.path / _SET_ASIDE, ({"row": int(rows[i]), "id": ids[i], "reason": reasons[i]} for i in reasons)
+            self.path / SET_ASIDE, ({"row": int(rows[i]), "id": ids[i], "reason": reasons[i]} for i in reasons)
         )
 
     def write_bad_rows(self, rows: Iterable[Mapping[str, Any]]) -> None:

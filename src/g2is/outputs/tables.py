@@ -97,6 +97,11 @@ def read_selection(path: Path) -> dict[str, list[Any]]:
     return _open(path).read(["row", "id", "target", "component"]).to_pydict()
 
 
+def read_table(path: Path) -> pa.Table:
+    """A table of ours. Raises StoreError if it cannot be read."""
+    return _open(path).read()
+
+
 def _open(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)

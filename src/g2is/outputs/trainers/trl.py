@@ -1,7 +1,8 @@
 """TRL's `trl sft`: conversations with `assistant_only_loss`, or tokens with labels where these would differ.
 
 TRL learns what the template marks with {% generation %}. Whether that is what the run learned is seen here, row by
-row, by the call that TRL makes. It cannot leave an answer out, nor learn only the end of one, and it cuts long rows at one end.
+row, by the call that TRL makes. It cannot leave an answer out, nor learn only the end of one, and it cuts long rows at
+one end.
 """
 
 import json
