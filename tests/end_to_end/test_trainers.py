@@ -1,6 +1,9 @@
 """`g2is export --for`: what each trainer makes of it, by the trainers themselves where they are installed."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from g2is.store.digests import record_digests
 
 Command = Callable[..., tuple[int, str, str]]
 Learned = tuple[list[int], list[int]]  # input_ids, labels
+SOURCES = os.environ.get("G2IS_TRAINERS", "")
 TRAINERS = ("trl", "llama-factory", "axolotl", "open-instruct", "ms-swift")
 QUESTION, ANSWER = {"role": "user", "content": "What is 2 + 2?"}, {"role": "assistant", "content": "2 + 2 = 4."}
 MARKED = [
@@ -96,24 +100,33 @@ def test_tokens_hold_every_mark_and_cut(trainer: str, g2is: Command, run: Path, 
     assert [(row["input_ids"], row["labels"]) for row in rows] == own
 
 
-@pytest.mark.parametrize(
-    ("trainer", "found"),
-    [
-        ("open-instruct", "found 2 with answers that are context only (context, begun)"),
-        ("ms-swift", None),
-    ],
-)
-def test_what_a_trainer_cannot_express_is_refused_by_name_and_nothing_is_written(
-    trainer: str, found: str | None, g2is: Command, run: Path, tmp_path: Path
+def test_what_open_instruct_cannot_express_is_refused_by_name_and_nothing_is_written(
+    g2is: Command, run: Path, tmp_path: Path
 ) -> None:
     select_instead(run, MARKED)
-    code, _, err = g2is("export", run, "--for", trainer, "--to", tmp_path / "to")
-    if found is None:
-        assert code == 0, err
-        return
+    code, _, err = g2is("export", run, "--for", "open-instruct", "--to", tmp_path / "to")
     assert code == 2
-    assert found in " ".join(err.split())
+    assert "found 2 with answers that are context only (context, begun)" in " ".join(err.split())
     assert list(tmp_path.iterdir()) == [run]
+
+
+@pytest.mark.skipif(not SOURCES, reason="G2IS_TRAINERS names no folder of unpacked trainers (tests/helpers)")
+@pytest.mark.parametrize("trainer", ["axolotl", "llama-factory", "ms-swift"])
+def test_a_trainer_s_own_source_makes_the_run_s_tokens_of_it(
+    trainer: str, g2is: Command, run: Path, tmp_path: Path
+) -> None:
+    own = select_instead(run, MARKED)
+    assert g2is("export", run, "--for", trainer, "--to", tmp_path / "to")[0] == 0
+    script = Path(__file__).parents[1] / "helpers/by_own_source.py"
+    done = subprocess.run(
+        [sys.executable, str(script), trainer, str(tmp_path / "to"), SOURCES],
+        env=os.environ | {"HF_HOME": str(tmp_path / "hf")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert [tuple(row) for row in json.loads(done.stdout.splitlines()[-1])] == own
 
 
 @pytest.mark.parametrize("trainer", TRAINERS)

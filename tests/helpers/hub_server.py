@@ -46,7 +46,8 @@ def serve_hub() -> Iterator[Hub]:
                     entry = json.loads(line)
                     if entry["key"] == "file":
                         hub.files[entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
-                made = {"commitUrl": f"{hub.address}/commit/abc", "commitOid": "abc", "hookOutput": ""}
+                of = self.path.removeprefix("/api/").partition("/commit/")[0]
+                made = {"commitUrl": f"{hub.address}/{of}/commit/abc", "commitOid": "abc", "hookOutput": ""}
                 return self._answer(200, made | {"success": True})
             return self._answer(404, {"error": self.path})
 

@@ -18,6 +18,7 @@ from g2is.selection.limits import Limits
 from g2is.selection.similarity import UnitRows
 
 _NEIGHBOURS = 5
+_ADDS_NOTHING = "it adds nothing to the rows that were taken"
 _MOST_REPLAYED = 4096  # taken rows among which is chosen once more
 
 
@@ -133,6 +134,8 @@ def _worth(
     if "conflict_tolerance" in record:
         return _nearest_step(with_taken, taken)
     score, why = replay.score(unit)
+    if why == _ADDS_NOTHING:
+        return {"rule": f"the selector {replay.selector} does not take it even when all others are taken"}
     if score is None:
         row["unknown"] = [f"what it was worth when the budget ended: {why}"]
         return {}
@@ -164,6 +167,7 @@ class _Replay:
     def __init__(self, vectors: Vectors, stored: Stored, taken: Taken, places: np.ndarray) -> None:
         self._vectors, self._stored, self._taken, self._places = vectors, stored, taken, places
         self._units: np.ndarray | None = None
+        self.selector = vectors.config.selection.selector
 
     def score(self, unit: np.ndarray) -> tuple[float | None, str]:
         """What the selector would take the row for after all others; None, and why that is not known."""
@@ -187,7 +191,10 @@ class _Replay:
             steps = apply_selector(num + 1, rows, {name: target}, settings, Limits(included=included)).record.steps
         except G2isError as error:
             return None, str(error).partition("\n")[0]
-        if [step.row for step in steps] != list(range(num + 1)):
+        chosen = [step.row for step in steps]
+        if chosen == list(range(num)):
+            return None, _ADDS_NOTHING
+        if chosen != list(range(num + 1)):
             return None, "chosen among these rows alone, others come first"
         return (steps[-1].score, "") if np.isfinite(steps[-1].score) else (None, "the selector says no scores")
 
@@ -202,7 +209,8 @@ def _reason(row: dict[str, Any], record: dict[str, Any], found: dict[str, Any]) 
     if "rule" in found and "conflicts_with" in found:
         return "it conflicts with a taken row in every component"
     if "rule" in found:
-        return "it opposes every example of the target"
+        opposes = all(of["opposes_all"] for of in row["nearest_target"])
+        return "it opposes every example of the target" if opposes else _ADDS_NOTHING
     if not row["scores"] and row.get("scores") is not None and "unknown" not in row:
         return "it was not looked at (selection.candidates), or the method scores no rows"
     return "others were worth more until the budget was spent"
