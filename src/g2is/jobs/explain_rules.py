@@ -104,7 +104,7 @@ def _against_taken(
         return {}
     # a trail refuses what conflicts with a row of its component: it is refused everywhere if it does in each of them
     components = {(step["target"], step["component"]) for step in taken.steps.values() if step["component"] is not None}
-    conflicts = {}
+    conflicts: dict[tuple[str | None, int | None], dict[str, Any]] = {}
     for at, id_ in enumerate(taken.ids):
         step = taken.steps[id_]
         if with_taken[at] < -tolerance - GRAIN:

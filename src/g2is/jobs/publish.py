@@ -49,6 +49,8 @@ def publish(run: Path, name: str, reporter: Reporter | None = None) -> str:
     with (run / ORIGINAL).open("rb") as lines:
         card = dataset_card(name, config, _method(config), version("g2is"), lines, selection.targets, _rows_read(run))
     api = huggingface_hub.HfApi(token=token)
+    # the errors of the HTTP library, another by the client's version; a ValueError: a card that is refused
+    refusals: tuple[type[Exception], ...] = (*HfHubHTTPError.__bases__, ValueError)  # type: ignore[assignment]
     with tempfile.TemporaryDirectory() as made, reporter.stage("upload", "files") as progress:
         folder = Path(made)
         (folder / CARD).write_text(card, encoding="utf-8")
@@ -62,8 +64,7 @@ def publish(run: Path, name: str, reporter: Reporter | None = None) -> str:
                 folder_path=folder,
                 commit_message=f"Selection of {len(selection.ids)} rows by g2is {version('g2is')}",
             )
-        # the errors of the HTTP library, another by the client's version; a ValueError: a card that is refused
-        except (*HfHubHTTPError.__bases__, ValueError) as error:
+        except refusals as error:
             raise StoreError(
                 f"--push-to-hub: expected to write to the dataset {name}, but the hub at {api.endpoint} refused or did"
                 f" not answer: {first_line(error)}. See that the token may write there, and give the command again"
