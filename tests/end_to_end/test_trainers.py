@@ -27,7 +27,7 @@ Learned = tuple[list[int], list[int]]  # input_ids, labels
 SOURCES = os.environ.get("G2IS_TRAINERS", "")
 TRAINERS = ("trl", "llama-factory", "axolotl", "open-instruct", "ms-swift")
 QUESTION, ANSWER = {"role": "user", "content": "What is 2 + 2?"}, {"role": "assistant", "content": "2 + 2 = 4."}
-MARKED = [
+MARKED: list[dict[str, Any]] = [
     {"id": "context", "messages": [QUESTION, {**ANSWER, "train": False}, QUESTION, ANSWER]},
     {"id": "begun", "messages": [QUESTION, {**ANSWER, "prefill": "2 + "}]},
     {"id": "long", "messages": [{"role": "user", "content": "again and " * 300}, ANSWER]},
@@ -206,8 +206,6 @@ def select_instead(run: Path, rows: list[dict[str, Any]]) -> list[Learned]:
 def trained_by_trl(settings: Path) -> list[Learned]:
     """Train a step as `trl sft --config` does; returns the tokens and labels that it learned, in the file's order."""
     trl = pytest.importorskip("trl", reason="TRL is not installed")
-    from trl import get_dataset, get_peft_config
-
     parser = trl.TrlParser((trl.ScriptArguments, trl.SFTConfig, trl.ModelConfig, trl.DatasetMixtureConfig))
     one_step = ["--max_steps", "1", "--use_cpu", "True", "--save_strategy", "no", "--dataset_num_proc", "1"]
     _, training, model, data = parser.parse_args_and_config(
@@ -216,8 +214,8 @@ def trained_by_trl(settings: Path) -> list[Learned]:
     trainer = trl.SFTTrainer(
         model=model.model_name_or_path,
         args=training,
-        train_dataset=get_dataset(data)["train"],
-        peft_config=get_peft_config(model),
+        train_dataset=trl.get_dataset(data)["train"],
+        peft_config=trl.get_peft_config(model),
     )
     rows = trainer.train_dataset
     batch = next(iter(trainer.get_train_dataloader()))

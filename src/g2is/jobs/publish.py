@@ -50,7 +50,7 @@ def publish(run: Path, name: str, reporter: Reporter | None = None) -> str:
         card = dataset_card(name, config, _method(config), version("g2is"), lines, selection.targets, _rows_read(run))
     api = huggingface_hub.HfApi(token=token)
     # the errors of the HTTP library, another by the client's version; a ValueError: a card that is refused
-    refusals: tuple[type[Exception], ...] = (*HfHubHTTPError.__bases__, ValueError)  # type: ignore[assignment]
+    refusals: tuple[type[Exception], ...] = (*HfHubHTTPError.__bases__, ValueError)
     with tempfile.TemporaryDirectory() as made, reporter.stage("upload", "files") as progress:
         folder = Path(made)
         (folder / CARD).write_text(card, encoding="utf-8")

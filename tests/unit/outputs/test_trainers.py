@@ -76,7 +76,7 @@ def test_trl_is_given_tokens_where_it_would_not_learn_the_run_s(
 
 def test_open_instruct_says_what_it_learns_beside_and_saves_the_run_s_template(tmp_path: Path) -> None:
     said, folder = written("open-instruct", handover(tmp_path, PLAIN, chat_template=CHATML))
-    assert "open-instruct also learns 1 tokens of 1 rows" in said or "also learns" in said
+    assert "open-instruct also learns 1 tokens of 1 rows" in said
     assert AutoTokenizer.from_pretrained(folder / "tokenizer").chat_template == CHATML
     assert yaml.safe_load((folder / "finetune.yaml").read_text())["max_seq_length"] == 256
 
@@ -121,7 +121,7 @@ def test_llama_factory_has_calls_and_tools_in_its_own_layout_and_tells_what_has_
     )
     turns = [QUESTION, {"role": "assistant", "content": "", "tool_calls": [CALL]}]
     turns += [{"role": "tool", "content": "2"}, ANSWER]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"id": "calls", "messages": turns, "tools": [TOOL]},
         {"id": "two users", "messages": [QUESTION, QUESTION, ANSWER]},
     ]
