@@ -1,9 +1,14 @@
 """Paths and environment that every test shares."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from s3_server import Server
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test needs a network
 if "PYTEST_XDIST_WORKER" in os.environ:  # one worker a core: more threads would only wait for each other
@@ -18,6 +23,30 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"{SHARED} is absent: it lies beside the project only where g2is is developed")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def _s3() -> Iterator["Server"]:
+    from s3_server import serving
+
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def server(_s3: "Server", monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator["Server"]:
+    """A real S3-compatible server that answers everything, credentials for it, and an empty cache."""
+    from s3_server import credentials
+
+    from g2is.store import objects
+
+    for name, value in credentials(_s3).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("G2IS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(objects, "RETRIES", 1)
+    _s3.asked.clear()
+    yield _s3
+    _s3.mend()
 
 
 # They take minutes each; last, one worker would be at them when the others are done.

@@ -26,10 +26,10 @@ from g2is.machine.environment import environment
 
 # Seconds of each part; two run at a time. A name with a number is one of several parts, with a seed of its own.
 BUDGETS = {
-    "kills-1": 1000,
-    "kills-2": 1000,
-    "damages-1": 600,
-    "damages-2": 600,
+    "kills-1": 960,
+    "kills-2": 960,
+    "damages-1": 720,
+    "damages-2": 720,
     "fuzz-1": 600,
     "fuzz-2": 600,
     "hostile": 150,

@@ -10,13 +10,12 @@ import io
 import json
 import re
 import shutil
-import threading
 import time
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import checkpoints
 import forked
@@ -94,6 +93,7 @@ COMMANDS = (
         ("pool.npy", "target.npy"),
     ),
     Command("export", ("export", "run"), ("pool.jsonl", "target.jsonl", "run")),
+    Command("report", ("report", "run"), ("run",)),  # of the pool and the store that the run names
 )
 
 
@@ -102,7 +102,6 @@ class Calm:
 
     def __init__(self, place: Path) -> None:
         self.place = place
-        self._lock = threading.RLock()
         self._known: dict[str, tuple[float, dict[str, bytes], int]] = {}
         self._number = 0
         inputs = place / "inputs"
@@ -120,22 +119,20 @@ class Calm:
         trained.folder.rename(inputs / "own")
 
     def of(self, command: Command) -> tuple[float, dict[str, bytes], int]:
-        """Seconds that the command takes, every file that it leaves, and its durable steps."""
-        with self._lock:
-            if command.name not in self._known:
-                if "run" in command.begins_with and not (self.place / "inputs/run").exists():
-                    folder = self.folder(COMMANDS[0])
-                    complete(folder, COMMANDS[0])
-                    shutil.move(folder / "run", self.place / "inputs/run")
-                self._known[command.name] = self._measure(command)
-            return self._known[command.name]
+        """Seconds of a command from when it heeds signals on, every file that it leaves, and its durable steps."""
+        if command.name not in self._known:
+            if "run" in command.begins_with and not (self.place / "inputs/run").exists():
+                folder = self.folder(COMMANDS[0])
+                complete(folder, COMMANDS[0])
+                shutil.move(folder / "run", self.place / "inputs/run")
+            self._known[command.name] = self._measure(command)
+        return self._known[command.name]
 
     def _measure(self, command: Command) -> tuple[float, dict[str, bytes], int]:
         left: list[dict[str, bytes]] = []
         for how in ("count", None):
-            folder, begin = self.folder(command), time.monotonic()
-            complete(folder, command, how)
-            seconds = time.monotonic() - begin
+            folder = self.folder(command)
+            seconds = complete(folder, command, how)
             left.append(contents(folder))
             if how == "count":
                 steps = int(folder.with_suffix(".steps").read_text())
@@ -145,9 +142,8 @@ class Calm:
 
     def folder(self, command: Command) -> Path:
         """A new folder with what the command begins with."""
-        with self._lock:
-            self._number += 1
-            folder = self.place / f"trial-{self._number}"
+        self._number += 1
+        folder = self.place / f"trial-{self._number}"
         folder.mkdir()
         for name in command.begins_with:
             source = self.place / "inputs" / name
@@ -155,12 +151,13 @@ class Calm:
         return folder
 
 
-def complete(folder: Path, command: Command, how: str | None = None, step: int = 0) -> int:
-    """Run a command to its end; its exit code, which must be 0 unless it is broken."""
-    process = forked.start(broken, folder, list(command.arguments), folder.with_suffix(".err"), how, step)
-    code = forked.ended(process)
-    assert code == 0 or how in ("die", "full"), said(folder)
-    return code
+def complete(folder: Path, command: Command, how: Literal["count"] | None = None) -> float:
+    """Run a command to its end, which must be a good one; the seconds from when it heeds signals on."""
+    process = forked.start(broken, folder, list(command.arguments), folder.with_suffix(".err"), how, 0)
+    forked.wait_until_heeded(process)
+    begin = time.monotonic()
+    assert forked.ended(process) == 0, said(folder)
+    return time.monotonic() - begin
 
 
 def said(folder: Path) -> str:
@@ -180,14 +177,17 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def _compared(path: Path, folder: Path) -> bytes:
     content = path.read_bytes()
-    if path.suffix not in (".json", ".yaml"):
+    if path.suffix not in (".json", ".yaml", ".html"):
         return content
     content = content.replace(f"{folder}".encode(), b".")  # settings have whole paths
+    if path.suffix == ".html":  # its data, without the times that it shows
+        _, _, data = content.partition(b'<script type="application/json" id="data">')
+        return json.dumps(_strip(json.loads(data.partition(b"</script>")[0])), sort_keys=True).encode()
     if path.suffix == ".yaml":
         return content
     value = _strip(json.loads(content))
     if path.name == "digests.json":  # of the files that are compared byte by byte
-        value = {name: digest for name, digest in value.items() if not name.endswith((".json", ".yaml"))}
+        value = {name: digest for name, digest in value.items() if not name.endswith((".json", ".yaml", ".html"))}
     return json.dumps(value, sort_keys=True).encode()
 
 

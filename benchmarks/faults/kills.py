@@ -21,7 +21,7 @@ import forked
 
 from faults import ROOT
 from faults.breaking import broken, heed_signals
-from faults.calm import COMMANDS, Calm, Command, complete, contents, differences, said
+from faults.calm import COMMANDS, Calm, Command, contents, differences, said
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 OF_EACH = 15  # moments of each signal and command in each of the two parts, where there is time
@@ -50,8 +50,7 @@ def stopped_at(calm: Calm, command: Command, number: signal.Signals, shares: Seq
     for share in shares:
         process = forked.start(broken, folder, list(command.arguments), folder.with_suffix(".err"), None, 0)
         assert process.pid is not None
-        while process.is_alive() and not heeds(process.pid, signal.SIGTERM):
-            time.sleep(0.001)
+        forked.wait_until_heeded(process)
         process.join(share * seconds)
         if process.is_alive():
             os.kill(process.pid, number)
@@ -70,7 +69,8 @@ def broken_at(calm: Calm, command: Command, how: str, step: int) -> Outcome | No
     """Kill a command at a durable step, or let its disk be full from there on; then let it end."""
     _, expected, _ = calm.of(command)
     folder = calm.folder(command)
-    code, text = complete(folder, command, how, step), said(folder)
+    process = forked.start(broken, folder, list(command.arguments), folder.with_suffix(".err"), how, step)
+    code, text = forked.ended(process), said(folder)
     if code == 0:
         return None
     clear = how == "die" or (code == 2 and "Traceback" not in text and text.count("error: ") == 1)
@@ -86,16 +86,6 @@ def _ended(command: Command, folder: Path, expected: Mapping[str, bytes], clear:
     if found:
         return Outcome("otherwise", clear, f"{detail}\nother bytes in {found}")
     return Outcome("same", clear, "" if clear else detail)
-
-
-def heeds(process: int, number: signal.Signals) -> bool:
-    """Whether a process has a handler of its own for a signal."""
-    try:
-        status = Path(f"/proc/{process}/status").read_text().splitlines()
-    except OSError:
-        return False
-    caught = next((int(line.split()[1], 16) for line in status if line.startswith("SigCgt:")), 0)
-    return bool(caught >> (number - 1) & 1)
 
 
 def is_one_line(text: str, code: int, number: signal.Signals) -> bool:
@@ -118,7 +108,7 @@ def started(calm: Calm, command: Command, number: signal.Signals, seconds: float
             preexec_fn=heed_signals,
             env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
         )
-        while process.poll() is None and not heeds(process.pid, signal.SIGTERM):
+        while process.poll() is None and not forked.heeds(process.pid, signal.SIGTERM):
             time.sleep(0.002)
         time.sleep(seconds)
         process.send_signal(number)
@@ -218,7 +208,7 @@ def run(budget_s: float, seed: int) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as place:
         calm = Calm(Path(place) / "trials")
         return [
-            *run_signals(begin + 0.75 * budget_s, seed, calm),
-            *run_started(begin + 0.88 * budget_s, seed, calm),
+            *run_signals(begin + 0.8 * budget_s, seed, calm),
+            *run_started(begin + 0.91 * budget_s, seed, calm),
             *run_steps(begin + budget_s, seed, calm),
         ]

@@ -1,15 +1,20 @@
 """The `g2is` command, and `python -m g2is`: signals are heeded before anything that takes time is imported."""
 
+import resource
 import sys
 
 from g2is.cli.stopping import stop_at_once
 from g2is.cli.terminal import complain
 from g2is.errors import first_line, tells_of_memory
 
+# Of address space. With less some libraries neither load nor say so: OpenBLAS tries for ever, Python itself may abort.
+_LEAST = 2 << 30
+
 
 def main() -> None:
     """Run the command line and exit."""
     stop_at_once()
+    _check_address_space()
     try:
         from g2is.cli.app import main as run
     except (ImportError, MemoryError, OSError, RuntimeError) as error:
@@ -23,6 +28,17 @@ def main() -> None:
         )
         sys.exit(2)
     run()
+
+
+def _check_address_space() -> None:
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if "torch" in sys.modules or limit == resource.RLIM_INFINITY or limit >= _LEAST:
+        return
+    complain(
+        f"error: expected {_LEAST >> 30} GiB of address space for the libraries that g2is uses, found a limit of"
+        f" {limit / 2**30:.2f} GiB. Raise it (`ulimit -v`) and give the same command again"
+    )
+    sys.exit(2)
 
 
 if __name__ == "__main__":

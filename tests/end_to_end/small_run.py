@@ -11,6 +11,7 @@ SMALL = {
     "warmup.epochs": "1",
     "gradients.projection.dim": "512",
     "execution.shard_rows": "64",
+    "execution.report": "false",  # its own tests ask for it
 }
 
 

@@ -7,38 +7,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from s3_server import Server, credentials, serving
+from s3_server import Server
 from small_run import MODEL, SMALL, set_flags
 
 from g2is.jobs import store_folder
 from g2is.progress import Silent
-from g2is.store import objects
 from g2is.store.lease import Lease
 from g2is.store.objects import Bucket
 from g2is.store.reach import reached
 
 Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Server]:
-    with serving() as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
-    for name, value in credentials(running).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("G2IS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(objects, "RETRIES", 1)
-    yield running
-    running.mend()
 
 
 @pytest.fixture
@@ -234,6 +217,7 @@ def test_a_part_of_a_plan_is_refused_with_what_to_do_instead(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_worker_processes_write_to_the_bucket_what_one_process_does(
     server: Server, sample: Path, finished: Path, g2is: Command, tmp_path: Path
 ) -> None:

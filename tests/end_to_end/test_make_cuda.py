@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -19,6 +21,7 @@ def make(target: str, **variables: object) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_a_step_runs_small_where_there_is_no_device_and_is_not_run_again(tmp_path: Path) -> None:
     code, said = make("cuda", OUT=tmp_path, ONLY="tests")
     record = tmp_path / "steps/tests.json"

@@ -140,6 +140,7 @@ def test_what_is_not_read_or_does_not_fit_is_refused(
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.long
 def test_a_comparison_takes_it_among_its_methods(folder: Path, sample: Path, tmp_path: Path) -> None:
     done = run(folder, COMPARISON, sample, MODEL, tmp_path / "compared")
     assert done.returncode == 0, done.stderr

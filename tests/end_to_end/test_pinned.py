@@ -51,6 +51,7 @@ def revision(run: Path) -> object:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_run_takes_the_same_commit_when_main_has_moved_on(home: Path, sample: Path, tmp_path: Path) -> None:
     code, err = g2is(home, *select(sample, tmp_path / "run"))
     assert code == 0, err

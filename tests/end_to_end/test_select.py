@@ -185,7 +185,7 @@ def test_a_finished_run_given_again_changes_nothing(finished: Path, g2is: Comman
     code, _, err = g2is(
         *("select", *config["pool"], *config["targets"]["target"]),
         *("--model", MODEL, "--out", finished, "--budget", "10%"),
-        *set_flags(SMALL),
+        *set_flags(SMALL | {"execution.report": "true"}),
     )
     assert code == 0, err
     assert "select " not in err

@@ -5,32 +5,14 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from s3_server import Server, credentials, serving
+from s3_server import Server
 from small_run import MODEL, SMALL, set_flags
 
-from g2is.store import objects
-
 Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Server]:
-    with serving() as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
-    for name, value in credentials(running).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("G2IS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(objects, "RETRIES", 1)
-    yield running
-    running.mend()
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

@@ -23,7 +23,7 @@ def commands(page: Path) -> list[str]:
     return [block for block in kept if block.strip()]
 
 
-@pytest.mark.timeout(540)
+@pytest.mark.timeout(800)
 def test_every_command_of_tutorial_and_readme_works(tmp_path: Path) -> None:
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Mapping
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -36,6 +37,23 @@ def ended(process: BaseProcess) -> int:
     process.join()
     assert process.exitcode is not None
     return process.exitcode
+
+
+def heeds(process: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler of its own for a signal."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return False
+    caught = next((int(line.split()[1], 16) for line in status if line.startswith("SigCgt:")), 0)
+    return bool(caught >> (number - 1) & 1)
+
+
+def wait_until_heeded(process: BaseProcess) -> None:
+    """Wait until a process that was started here would heed a stop, or has ended."""
+    assert process.pid is not None
+    while process.is_alive() and not heeds(process.pid, signal.SIGTERM):
+        time.sleep(0.001)
 
 
 def command(

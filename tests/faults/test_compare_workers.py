@@ -115,7 +115,8 @@ def test_two_workers_one_of_which_is_killed_while_it_tunes_make_the_bytes_of_one
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
 
 
-@pytest.mark.parametrize("how", ["error", pytest.param("kill", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("how", ["error", "kill"])
 def test_a_cell_that_fails_three_times_is_named_and_made_alone_when_the_command_is_given_again(
     how: str, folder: Path, calm: dict[str, bytes]
 ) -> None:

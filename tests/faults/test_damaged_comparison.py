@@ -22,6 +22,7 @@ _SAY_TIMES = ("costs.json", "seconds.json", "summary.json", "digests.json", "com
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_damaged_file_of_a_finished_comparison_is_named_and_made_anew() -> None:
     with made_folders(("compare",)) as (made, scratch):

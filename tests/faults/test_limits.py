@@ -1,6 +1,8 @@
 """Limits of the system on one process: one message that says which, exit code 2, and the same command goes on after."""
 
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import forked
@@ -51,3 +53,18 @@ def test_a_limit_is_one_message_and_nothing_is_lost(folder: Path, name: str) -> 
     assert text.count("error: ") == 1
     assert found in text
     forked.run(command(folder, out), errors)
+
+
+@pytest.mark.parametrize("size", [400, 970, 1025])  # MiB; with 1,025 OpenBLAS tried for ever, with 970 Python aborted
+def test_too_little_address_space_for_the_libraries_is_told_before_they_are_loaded(size: int, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "g2is", "select", "a", "b", "--model", "m", "--out", str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(AS, (size << 20, size << 20)),
+    )
+    assert done.returncode == 2
+    assert " ".join(done.stderr.split()).startswith("error: expected 2 GiB of address space")
+    assert not (tmp_path / "run").exists()

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,13 +34,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def heeds(process: int, number: signal.Signals) -> bool:
-    """Whether a process has a handler of its own for a signal."""
-    status = Path(f"/proc/{process}/status").read_text().splitlines()
-    caught = next(int(line.split()[1], 16) for line in status if line.startswith("SigCgt:"))
-    return bool(caught >> (number - 1) & 1)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("seconds", [0.0, 1.5])
 def test_a_signal_while_the_command_starts_is_one_line(folder: Path, number: signal.Signals, seconds: float) -> None:
@@ -47,7 +41,7 @@ def test_a_signal_while_the_command_starts_is_one_line(folder: Path, number: sig
     arguments = [sys.executable, "-m", "g2is", *command(folder, out), "--budget", "10%"]
     heed = lambda: [signal.signal(one, signal.SIG_DFL) for one in (signal.SIGINT, signal.SIGTERM)]  # noqa: E731
     process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, preexec_fn=heed, env=dict(os.environ))
-    while not heeds(process.pid, signal.SIGTERM):  # Python itself needs a moment before any line of ours runs
+    while not forked.heeds(process.pid, signal.SIGTERM):  # Python itself needs a moment before any line of ours runs
         assert process.poll() is None
         time.sleep(0.01)
     time.sleep(seconds)
@@ -81,12 +75,38 @@ def test_a_signal_at_any_moment_of_a_run_loses_nothing(folder: Path, number: sig
         assert (folder / out / name).read_bytes() == (folder / "calm" / name).read_bytes()
 
 
-def test_a_run_killed_before_its_files_are_noted_notes_them_when_it_goes_on(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("where", "notes"),
+    [("jobs.select", "noted/digests.json"), ("examples.make_table", "noted-store/examples/digests.json")],
+)
+def test_a_run_killed_before_its_files_are_noted_notes_them_when_it_goes_on(
+    folder: Path, where: str, notes: str
+) -> None:
+    shutil.rmtree(folder / "noted", ignore_errors=True)
+    shutil.rmtree(folder / "noted-store", ignore_errors=True)
     arguments = [*command(folder, "noted"), "--budget", "10%"]
-    died = forked.command(arguments, folder / "errors", dies_before="g2is.jobs.select.record_digests", calls=1)
+    died = forked.command(arguments, folder / "errors", dies_before=f"g2is.{where}.record_digests", calls=1)
     assert forked.ended(died) == -signal.SIGKILL
-    assert (folder / "noted/selection.parquet").exists()
     forked.run(arguments, folder / "errors")
-    found, calm = (read_json(folder / name / "digests.json") for name in ("noted", "calm"))
+    found, calm = read_json(folder / notes), read_json(folder / notes.replace("noted", "calm"))
     assert found.keys() == calm.keys()
-    assert found["selection.parquet"] == calm["selection.parquet"]
+    of_tables = [name for name in found if name.endswith(".parquet")]
+    assert of_tables
+    assert [found[name] for name in of_tables] == [calm[name] for name in of_tables]
+
+
+@pytest.mark.parametrize("calls", [1, 2])  # before the answers are noted, and before the result is
+def test_so_does_an_evaluation(folder: Path, calls: int) -> None:
+    def arguments(out: str) -> list[str]:
+        files = [str(folder / "target.jsonl"), "--model", str(MODEL)]
+        return ["evaluate", *files, "--out", str(folder / out), "--set", "evaluation.max_new_tokens=4"]
+
+    if not (folder / "calm-test").exists():
+        forked.run(arguments("calm-test"), folder / "errors")
+    out = f"test-{calls}"
+    name = "g2is.jobs.evaluate.record_digests"
+    assert forked.ended(forked.command(arguments(out), folder / "errors", dies_before=name, calls=calls)) == -9
+    forked.run(arguments(out), folder / "errors")
+    found, calm = read_json(folder / out / "digests.json"), read_json(folder / "calm-test/digests.json")
+    assert found.keys() == calm.keys()
+    assert found["answers.parquet"] == calm["answers.parquet"]

@@ -17,7 +17,7 @@ SOURCE = Path(g2is.__file__).parent
 # none knows another; what they share lies below them, and what puts them together above.
 FLOORS = (
     {"errors", "progress", "methods"},
-    {"config", "machine"},
+    {"config", "machine", "report"},
     {"store"},
     {"model"},
     {"examples", "comparison"},
@@ -56,9 +56,9 @@ def test_a_stage_on_arrays_knows_no_examples(stage: str, graph: dict[str, set[st
 def test_the_house_is_as_small_as_it_was_drawn(graph: dict[str, set[str]]) -> None:
     # Before it was drawn anew: 42 rooms, 13 floors, 278 arrows, a circle of model and store.
     assert not find_circles(graph)
-    assert len(graph) <= 23
+    assert len(graph) <= 24
     assert max(find_floors(graph).values()) <= 11
-    assert sum(map(len, graph.values())) <= 120
+    assert sum(map(len, graph.values())) <= 122
 
 
 def test_there_is_no_utils_and_no_file_grows_past_about_300_lines() -> None:

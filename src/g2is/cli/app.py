@@ -18,6 +18,7 @@ from g2is.cli.failures import EachFlagOnce, run_app
 from g2is.cli.inspect import inspect
 from g2is.cli.methods import methods
 from g2is.cli.part import find_part
+from g2is.cli.report import report
 from g2is.cli.session import reporter
 from g2is.cli.stages import run_matrix_walk, run_part, run_selection, run_stages
 from g2is.cli.store import store_app
@@ -95,6 +96,7 @@ def select(
     column: options.Columns = None,
     on_bad_row: options.OnBadRow = None,
     set_: options.Set = None,
+    no_report: options.NoReport = False,
     wait: options.Wait = False,
     dry_run: options.DryRun = False,
 ) -> None:
@@ -105,7 +107,7 @@ def select(
     completion, inputs and targets, or question and answer; which, is seen from their columns (`g2is inspect FILE`).
 
     The run folder gets `selected.jsonl` (the original lines), `selected.messages.jsonl`, `selection.parquet` (why each
-    row was taken), `scores.parquet` and `config.yaml`.
+    row was taken), `scores.parquet`, `config.yaml` and `report.html`, which shows all of it in a browser.
 
     Several targets, selected for together: `--target math=a.jsonl --target med=b.jsonl` in place of TARGET. Each has a
     core of its own and an equal share of the budget, or that of `--share`.
@@ -291,6 +293,7 @@ app.command(cls=EachFlagOnce)(train)
 app.command(cls=EachFlagOnce)(evaluate)
 app.command(cls=EachFlagOnce)(inspect)
 app.command(cls=EachFlagOnce)(verify)
+app.command(cls=EachFlagOnce)(report)
 app.add_typer(store_app, name="store")
 app.command(cls=EachFlagOnce)(demo)
 

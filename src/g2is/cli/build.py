@@ -47,7 +47,7 @@ def run_config(command: str, flags: Mapping[str, Any]) -> Config:
         "examples": examples_settings(flags["schema"], flags["column"], flags["on_bad_row"]),
         "warmup": given_only({"adapter": flags["adapter"]}),
         "selection": given_only(selection),
-        "execution": _execution(flags),
+        "execution": _execution(flags) | given_only({"report": False if flags.get("no_report") else None}),
     }
     assign(values, flags["set_"] or [])
     _check_looked_at(flags, values["selection"])

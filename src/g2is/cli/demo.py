@@ -50,6 +50,7 @@ def show_demo(demo: "Demo", seconds: float) -> None:
     console.print(
         f"\n{seconds:.0f} s in all. The selection: {demo.selection.folder / 'selected.jsonl'}\n"
         f"Why each row was taken: {demo.selection.folder / 'selection.parquet'}\n"
+        f"To look at, in a browser: {demo.selection.folder / 'report.html'}\n"
         f"Next, with your own files: g2is select POOL TARGET --model MODEL --budget 1% --out OUT\n"
     )
 

@@ -119,6 +119,7 @@ Set = Annotated[
 Wait = Annotated[
     bool, typer.Option("--wait", help="where another g2is process uses the folder or store, wait until it ends")
 ]
+NoReport = Annotated[bool, typer.Option("--no-report", help="leave out report.html; `g2is report` writes it later")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would be done, and do and write nothing")]
 
 

@@ -32,6 +32,7 @@ def show_selection(selection: "Selection", summary: dict[str, Any] | None = None
         ("selected.jsonl", "the examples, as they stood in the pool"),
         ("selected.messages.jsonl", "the same as messages"),
         ("selection.parquet", "why each row was taken"),
+        ("report.html", "the same and more as a page: open it in a browser"),
         ("set_aside.jsonl", "rows without a usable gradient"),
         ("excluded.jsonl", "rows that were left out, and why"),
         ("bad_rows.jsonl", "rows that cannot be used"),

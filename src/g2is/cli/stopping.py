@@ -39,9 +39,13 @@ def stoppable(keeps: Path | str | None) -> Iterator[None]:
     """Do work that a signal may stop; `keeps` is where what is done stays, None if nothing is written."""
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     _handle(_raise)
+    heard = len(_received)
     try:
         yield
-    except KeyboardInterrupt as stopped:
+    except BaseException as stopped:
+        # safetensors makes an error of its own of a stop that comes while it opens a tensor, and others may
+        if not isinstance(stopped, KeyboardInterrupt) and len(_received) == heard:
+            raise
         if keeps is None:
             complain("stopped; nothing was written")
         else:

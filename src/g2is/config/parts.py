@@ -266,6 +266,7 @@ class ExecutionConfig(Section):
         1024, ge=1, description="rows a shard, of a new store: the unit of work, of storage and of loss at a crash"
     )
     resume_steps: int = Field(50, ge=1, description="optimizer steps between points a killed warm-up goes on from")
+    report: bool = Field(True, description="whether `g2is select` ends by writing report.html (`--no-report`)")
     report_to: tuple[Literal["tensorboard", "wandb"], ...] = Field(
         (), description="also log trainings there: of `g2is train` below OUT/logs, of a warm-up below STORE/warmup/logs"
     )

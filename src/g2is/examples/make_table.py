@@ -32,7 +32,7 @@ from g2is.examples.sources import Source, describe, source_sha256
 from g2is.examples.table import GROUP_ROWS, SCHEMA, ExampleTable, MadeTable
 from g2is.examples.tokenize import Rendered, Renderer
 from g2is.progress import Progress
-from g2is.store.digests import damaged_files, record_digests
+from g2is.store.digests import damaged_files, record_digests, record_missing
 from g2is.store.files import write_atomically
 
 _TABLE_VERSION = 3
@@ -72,14 +72,17 @@ def tokenize_files(
         return folder / f"{name}.parquet", folder / f"{name}.bad_rows.jsonl" if config.on_bad_row == "skip" else None
 
     cached, bad_rows = place(cache_dir)
+    names = [path.name for path in (cached, bad_rows) if path is not None]
     table = _open(cached, bad_rows, text, sources)
+    if table is not None:
+        record_missing(cache_dir, names)
     if table is None and also_in is not None and also_in != cache_dir:
         table = _open(*place(also_in), text, sources)
     if table is None:
         cache_dir.mkdir(parents=True, exist_ok=True)
         write = partial(_write, identity=text, sources=sources, config=config, renderer=renderer, progress=progress)
         _make(cached, bad_rows, write)
-        record_digests(cache_dir, [path.name for path in (cached, bad_rows) if path is not None])
+        record_digests(cache_dir, names)
         table = _open(cached, bad_rows, text, sources)
         if table is None:
             raise StoreError(f"{cached}: expected the table just written, found it unreadable; check the disk")

@@ -30,7 +30,7 @@ from g2is.jobs.work_folder import WorkFolder, open_work
 from g2is.machine.environment import environment
 from g2is.methods import FULL, RANDOM
 from g2is.progress import Reporter, Silent
-from g2is.store.digests import damaged_files, record_digests
+from g2is.store.digests import damaged_files, record_digests, record_missing
 from g2is.store.fingerprint import Fingerprint, flatten
 
 
@@ -122,11 +122,13 @@ def _in_order(config: CompareConfig) -> Iterator[Key]:
 
 def _compared(config: CompareConfig, grid: Grid, trials: Trials) -> Comparison:
     places = sorted((config.out / "cells").rglob("*.json"))  # left out ones too
-    if damaged := damaged_files(config.out, [place.relative_to(config.out).as_posix() for place in places]):
+    names = [place.relative_to(config.out).as_posix() for place in places]
+    if damaged := damaged_files(config.out, names):
         raise StoreError(
             f"{config.out / damaged[0]}: expected what the comparison wrote, found it changed. Put it back, or make it"
             f" anew with `g2is verify {config.out} --repair`"
         )
+    record_missing(config.out, names)
     cells = [_read_own(config, place) for place in places]
     settings = config.model_dump(mode="json", exclude={"command", "out"})
     comparison = compare_cells(cells, grid, len(trials.bench.pool), settings, environment(), trials.remarks)

@@ -35,7 +35,7 @@ from g2is.model.adapter import check_adapter, find_adapter, load_adapter
 from g2is.model.folder import ModelFolder, find_model, resolve_device
 from g2is.model.settings_file import GENERATION_CONFIG, read_settings
 from g2is.progress import Reporter, Silent
-from g2is.store.digests import DIGESTS, damaged_files, record_digests
+from g2is.store.digests import DIGESTS, damaged_files, record_digests, record_missing
 from g2is.store.files import read_json, remove, write_json, write_json_lines
 from g2is.store.fingerprint import Fingerprint, flatten
 from g2is.store.given import part
@@ -150,6 +150,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
             write_json(config.out / RESULT, {**evaluation.summary, "made_from": made_from, "versions": _versions()})
             record_digests(config.out, [RESULT])
             remove(config.out / _TASKS)
+        record_missing(config.out, [ANSWERS, RESULT])
     return replace(evaluation, tasks=part(read_json(config.out / RESULT), "tasks", dict, config.out / RESULT))
 
 

@@ -42,11 +42,11 @@ from g2is.store.digests import record_digests, record_presence
 from g2is.store.files import read_json, remove, write_json, write_json_lines
 from g2is.store.fingerprint import digest, flatten
 
-SUMMARY, WALK, PICKS, SET_ASIDE = "summary.json", "walk.json", "picks.json", "set_aside.jsonl"
 if TYPE_CHECKING:
     from datasets import Dataset
     from pandas import DataFrame
 
+SUMMARY, WALK, PICKS, SET_ASIDE = "summary.json", "walk.json", "picks.json", "set_aside.jsonl"
 RUN = "run"  # the key of summary.json that says whose it is
 CHOSEN = (SELECTION, SCORES, WALK, PICKS, SET_ASIDE)  # what choosing rows writes
 _NOT_COMPARED = ("command", "execution.", "store", "out")  # how and where, not what; runs of before say no command

@@ -8,6 +8,7 @@
     (store_rows        other rows in place of the last two, if the method looks at others            store_rows.py)
     select_rows        core knowledge and walk, or another selector                                  choose_rows.py
     export             the files a user takes away                                                   export.py outputs/
+    report             the page that shows the selection                                             report.py report/
 
 Every stage keeps what it makes in the store or the run folder and, called again, goes on from there. `run` is all
 stages up to the one asked for, so a stage's own command can be given at any time.
@@ -35,6 +36,7 @@ from g2is.jobs.lora_reach import say_reach
 from g2is.jobs.pinned import pin
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import count_examples, plan_for, read_inputs
+from g2is.jobs.report import REPORTED, is_there, remove_report, write_report
 from g2is.jobs.representation import MadeBy, maker_of, represented_by
 from g2is.jobs.run_folder import CHOSEN, RunFolder, Selection, open_run, selection_digest
 from g2is.jobs.stages import Stage
@@ -116,6 +118,10 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None, own: 
             selection = select_rows(prepared, store, examples, plan, made_by, folder, own)
         if last == "export" and selection is not None:
             export(config, selection, folder)
+            folder.write_summary()  # which the page shows
+            if config.execution.report and not is_there(config.out):
+                write_report(config, store, examples, made_by, config.out, folder)
+            record_digests(folder.path, REPORTED)  # in any case, as above
         return Results(checkpoints, selection, folder.write_summary())
 
 
@@ -225,6 +231,7 @@ def select_rows(
         folder.notice(f"{folder.path}: found {', '.join(damaged)} damaged; the selection is made anew from stored rows")
     if damaged or not all(stored_metadata(folder.path / name) == made_from for name in (SELECTION, SCORES)):
         remove_selected(folder.path)
+        remove_report(folder.path)
         choose_rows(config, store, examples, plan, made_by, made_from, folder, own.selector)
     record_digests(folder.path, CHOSEN)  # in any case: a kill may have come just before
     selection = selection_in(folder.path)

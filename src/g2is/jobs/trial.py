@@ -35,7 +35,7 @@ from g2is.jobs.test_rows import TestRows, how_judged
 from g2is.model.adapter import load_adapter
 from g2is.model.folder import resolve_device
 from g2is.progress import Reporter
-from g2is.store.digests import damaged_files, record_digests
+from g2is.store.digests import damaged_files, record_digests, record_missing
 from g2is.store.files import read_json, remove, write_json
 from g2is.store.given import part
 from g2is.training.tune import ADAPTER, TRAINING, damaged_adapter, finished_tuning, tune
@@ -194,7 +194,10 @@ class Bench:
             reporter.notice(f"{folder}: found {', '.join(damaged)} damaged; {titled(target)} is tested again")
         for name in damaged:
             remove(folder / name)
-        return not damaged and target in read_json(folder / _SECONDS)
+        if damaged or target not in read_json(folder / _SECONDS):
+            return False
+        record_missing(folder, [answers, _SECONDS, TRAINING])
+        return True
 
     def _folder(self, job: TrialJob) -> Path:
         return self.config.out / TUNED / job.folder

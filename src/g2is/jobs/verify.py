@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from g2is.comparison.cells import as_text, read_cell
+from g2is.comparison.files import JSON
 from g2is.config import Config, EvaluateConfig, MatrixWalkConfig, TrainConfig
 from g2is.config.commands import COMMANDS, SETTINGS, command_of, updated
 from g2is.config.compare import CompareConfig
@@ -25,6 +26,7 @@ from g2is.jobs.compared_rows import damaged_stores, make_rows_again
 from g2is.jobs.evaluate import ANSWERS, RESULT, evaluate
 from g2is.jobs.findings import Damage, Findings, Mend, forgetting, remover
 from g2is.jobs.made_from import store_identity
+from g2is.jobs.report import MAP, REPORT, REPORTED
 from g2is.jobs.run_folder import CHOSEN, RUN, SUMMARY, run_identity
 from g2is.jobs.select import run
 from g2is.jobs.select_matrices import walk_matrices
@@ -36,7 +38,7 @@ from g2is.outputs.examples import EXPORTED
 from g2is.outputs.tables import SCORES, SELECTION
 from g2is.progress import Progress, Reporter, Silent
 from g2is.store.check_table import CHANGED
-from g2is.store.digests import DIGESTS, noted_text
+from g2is.store.digests import DIGESTS, damaged_files, noted_text
 from g2is.store.files import is_sealed, read_json, write_json, write_text
 from g2is.store.lock import locked
 from g2is.training.tune import ADAPTER, TRAINING, damaged_adapter
@@ -53,6 +55,8 @@ _HOLDS = {
     ANSWERS: "the answers to all test rows",
     RESULT: "the means over all test rows",
     COSTS: "what making rows took",
+    REPORT: "the page that shows what was made",
+    MAP: "the map of the page, as a table",
 }
 
 
@@ -283,6 +287,8 @@ def _mend(folder: Path, name: str) -> Mend | None:
     """What makes room for the folder's command to make `name` anew; None for what no command knows by itself."""
     if name == SETTINGS:
         text = noted_text(folder, SETTINGS)
+        if damaged_files(folder, [MANIFEST, JSON]):  # both say the settings too: they may be right, and the notes wrong
+            return None
         return None if text is None else partial(write_text, folder / SETTINGS, text)
     if name == DIGESTS:  # nothing it noted is vouched for
         return remover(folder / DIGESTS, *(folder / of for of in (*CHOSEN, ANSWERS, RESULT)))
@@ -293,6 +299,8 @@ def _mend(folder: Path, name: str) -> Mend | None:
         return remover(folder / MANIFEST, folder / ANSWERS, folder / RESULT)
     if Path(name).name == COSTS:
         return forgetting(folder, name)  # times that nobody can tell again
+    if name in REPORTED:
+        return forgetting(folder, *REPORTED)  # `select` writes them again where it is to, else `g2is report` does
     if name == ANSWERS:
         return remover(folder / ANSWERS, folder / RESULT)
     return remover(folder / name)

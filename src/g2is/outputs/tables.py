@@ -102,6 +102,19 @@ def read_table(path: Path) -> pa.Table:
     return _open(path).read()
 
 
+def read_reasons(path: Path) -> dict[str, list[Any]]:
+    """All columns of a selection.parquet, in order."""
+    return _open(path).read().to_pydict()
+
+
+def read_scores(path: Path) -> dict[str, np.ndarray]:
+    """The columns (N,) of scores of a scores.parquet, by name; NaN where a row has none. None of it, where none is."""
+    if not path.exists():
+        return {}
+    table = _open(path).read()
+    return {name: table[name].to_numpy() for name in table.column_names if name not in ("row", "id")}
+
+
 def _open(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)

@@ -38,6 +38,18 @@ def record_digests(folder: Path, names: Iterable[str], *, keep_text: bool = Fals
     write_json(folder / DIGESTS, dict(sorted(noted.items())))
 
 
+def record_missing(folder: Path, names: Iterable[str]) -> None:
+    """Note those files of `folder` by these names that are there and were never noted.
+
+    A kill may have come between a file's name, which it gets when it is whole, and its note.
+    """
+    with suppress(StoreError):  # damaged notes are told where they matter
+        noted = _notes(folder)
+        found = {name: digest_of(folder / name) for name in names if name not in noted and (folder / name).is_file()}
+        if found:
+            write_json(folder / DIGESTS, dict(sorted({**noted, **found}.items())))
+
+
 def record_presence(folder: Path, name: str) -> None:
     """Note that `folder` has the JSON file `name`, which changes now and then and carries a digest of its own."""
     noted = _notes(folder)
@@ -72,8 +84,10 @@ def are_of_another(folder: Path, noted: Mapping[str, str]) -> bool:
     """
     paths = {name: noted_path(folder, name) for name, of in noted.items() if of != CARRIED}
     otherwise = {name for name, path in paths.items() if not path.is_file() or not is_as_noted(path, noted[name])}
-    has_own_settings = (folder / SETTINGS).is_file() and SETTINGS in paths.keys() - otherwise
-    return len(paths) > 1 and 2 * len(otherwise) > len(paths) and not has_own_settings
+    has_settings = (folder / SETTINGS).is_file()
+    if 2 * len(otherwise) <= len(paths) or (has_settings and SETTINGS in paths.keys() - otherwise):
+        return False
+    return len(paths) > 1 or (has_settings and SETTINGS not in paths)
 
 
 def noted_text(folder: Path, name: str) -> str | None:

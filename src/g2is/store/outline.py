@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from g2is.errors import G2isError, InputError
+from g2is.errors import InputError
 from g2is.store.mirror import at_once, split_halves
 from g2is.store.objects import Bucket, Object
-from g2is.store.reach import check_is_store
+from g2is.store.reach import check_is_store, named
 
 _SMALL = (".json", ".npz")  # manifests, markers, plans
 _TABLE, _TAIL = ".parquet", 8  # a table ends in what it holds, four bytes of the length of that, and PAR1
@@ -40,11 +40,8 @@ def outlined(store: Path | str) -> Iterator[Path]:
             _draw(bucket, key, found[key], folder / halves.get(key, key))
 
         at_once(draw, [key for key in found if key not in partial and key.rpartition("/")[2] != ".lock"])
-        try:
+        with named(folder, bucket.url):
             yield folder
-        except G2isError as error:
-            error.args = (str(error).replace(str(folder), bucket.url),)
-            raise
 
 
 def check_there_is_one(url: str, found: dict[str, Object]) -> None:

@@ -37,7 +37,7 @@ def reached(store: Path | str, reporter: Reporter, *, whole: bool = False) -> It
     bucket = Bucket(store)
     folder = _folder_of(bucket)
     lease, mirror = Lease(bucket), Mirror(bucket, folder, lambda: lease.check())
-    with ExitStack() as held, _named(mirror):
+    with ExitStack() as held, named(mirror.root, mirror.url):
         held.enter_context(locked(mirror.root, "store"))
         held.callback(lambda: lease.release(remove=mirror.is_empty()))
         try:
@@ -60,7 +60,7 @@ def join(store: Path | str) -> Path:
         return store
     bucket = Bucket(store)
     mirror = Mirror(bucket, _folder_of(bucket), lambda: None)
-    with _named(mirror):
+    with named(mirror.root, mirror.url):
         mirror.bring(lambda done, total: None, sweep=False)
     elsewhere.add(mirror)
     return mirror.root
@@ -86,20 +86,17 @@ def looked_at(store: Path | str) -> Iterator[Path]:
             if name in found:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 bucket.get_to(name, folder / name)
-        try:
+        with named(folder, bucket.url):
             yield folder
-        except G2isError as error:
-            error.args = (str(error).replace(str(folder), bucket.url),)
-            raise
 
 
 @contextmanager
-def _named(mirror: Mirror) -> Iterator[None]:
-    """Messages name the store, not the folder that mirrors it."""
+def named(folder: Path, url: str) -> Iterator[None]:
+    """Messages name the store by its URL, not the folder that stands for it here."""
     try:
         yield
     except G2isError as error:
-        error.args = (str(error).replace(str(mirror.root), mirror.url),)
+        error.args = (str(error).replace(str(folder), url),)
         raise
 
 

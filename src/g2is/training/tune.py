@@ -24,6 +24,7 @@ from g2is.model.trainer import save_adapter, train_adapter
 from g2is.progress import Progress
 from g2is.store.digests import DIGESTS, damaged_files, digest_of, record_digests
 from g2is.store.files import read_json, remove, write_atomically, write_json
+from g2is.store.given import part
 
 ADAPTER = "adapter"
 TRAINING = "training.json"
@@ -36,11 +37,14 @@ _SCHEDULES: dict[str, Schedule] = {
 
 
 def finished_tuning(folder: Path) -> dict[str, Any] | None:
-    """The record of a tuning that ran to its end in `folder`, or None."""
+    """The record of a tuning that ran to its end in `folder`, or None. Raises StoreError if it is damaged."""
     if not (folder / TRAINING).exists():
         return None
     remove(folder / "trainer")  # if a kill left some of it
-    return read_json(folder / TRAINING)
+    record = read_json(folder / TRAINING)
+    for name, kind in {"num_steps": int, "loss_by_step": list}.items():
+        part(record, name, kind, folder / TRAINING)
+    return record
 
 
 def damaged_adapter(folder: Path) -> list[str]:

@@ -3,38 +3,25 @@
 import pickle
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from counting_worker import JOB, Counting
 
-from g2is.engine.job import ShardJob
 from g2is.engine.ray import connected
 from g2is.engine.ray_actor import Actor, versions
 from g2is.engine.worker import Notice
 from g2is.errors import ConfigError, ModelError, StoreError
 from g2is.store.lock import locked, words
 
-JOB = ShardJob("store", "gradients", "pool", "f1", (), (), 3, (0, 1))
-
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Path]:
     with locked(tmp_path / "store", "store"):
         yield tmp_path / "store"
-
-
-class Counting:
-    """A worker that is done at once, and says so."""
-
-    def __init__(self, notice: Notice) -> None:
-        notice("begun")
-
-    def make(self, job: ShardJob, add: Callable[[int], None]) -> None:
-        for _ in job.rows:
-            add(5)
 
 
 def fail(error: Exception, _: Notice) -> Any:

@@ -1,42 +1,17 @@
 """What a Ray worker checks of a store in object storage: that the command it works for holds it, and goes on to."""
 
 import pickle
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-from s3_server import Server, credentials, serving
+from counting_worker import JOB, Counting
+from s3_server import Server
 
-from g2is.engine.job import ShardJob
 from g2is.engine.ray_actor import Actor, versions
-from g2is.engine.worker import Notice
 from g2is.errors import StoreError
 from g2is.progress import Silent
 from g2is.store.lease import Lease
 from g2is.store.objects import Bucket
 from g2is.store.reach import reached, words_of
-
-JOB = ShardJob("store", "gradients", "pool", "f1", (), (), 3, (0, 1))
-
-
-class Counting:
-    """A worker that is done at once, and says so."""
-
-    def __init__(self, notice: Notice) -> None:
-        notice("begun")
-
-    def make(self, job: ShardJob, add: Callable[[int], None]) -> None:
-        for _ in job.rows:
-            add(5)
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
-    with serving() as running:
-        for name, value in credentials(running).items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("G2IS_CACHE", str(tmp_path / "cache"))
-        yield running
 
 
 def test_a_worker_works_while_its_command_holds_the_store_and_stops_when_it_does_not(server: Server) -> None:

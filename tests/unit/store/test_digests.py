@@ -10,6 +10,7 @@ from g2is.store.digests import (
     noted_digests,
     noted_text,
     record_digests,
+    record_missing,
 )
 
 
@@ -63,6 +64,13 @@ def test_notes_of_another_folder_give_no_settings(tmp_path: Path) -> None:
     (one / DIGESTS).write_bytes((other / DIGESTS).read_bytes())
     assert are_of_another(one, noted_digests(one))
     assert noted_text(one, "config.yaml") is None
+    inner = _folder(tmp_path, "inner")
+    (inner / "config.yaml").unlink()
+    (inner / DIGESTS).unlink()
+    record_digests(inner, ["table"])
+    (one / "table").unlink()
+    (one / DIGESTS).write_bytes((inner / DIGESTS).read_bytes())  # says nothing of the settings that are there
+    assert are_of_another(one, noted_digests(one))
 
 
 @pytest.mark.parametrize("changed", [["config.yaml"], ["manifest.json", "table"], ["manifest.json", "table", "alike"]])
@@ -85,3 +93,16 @@ def test_another_json_file_in_place_of_notes_is_damage(tmp_path: Path) -> None:
     assert damaged_files(folder, ["table"]) == [DIGESTS]
     record_digests(folder, ["table"])
     assert list(noted_digests(folder)) == ["table"]
+
+
+def test_what_was_never_noted_is_noted_and_what_was_stays(tmp_path: Path) -> None:
+    folder = _folder(tmp_path, "one")
+    before = noted_digests(folder)
+    (folder / "new").write_text("whole")
+    (folder / "table").write_text("damaged since")
+    record_missing(folder, ["new", "table", "not there"])
+    assert damaged_files(folder) == ["table"]
+    assert noted_digests(folder).keys() == before.keys() | {"new"}
+    (folder / DIGESTS).write_text("{")
+    record_missing(folder, ["new"])
+    assert (folder / DIGESTS).read_text() == "{", "damage is for its readers to tell"

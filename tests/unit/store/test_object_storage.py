@@ -5,12 +5,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from s3_server import Server, credentials, serving
+from s3_server import Server
 
 from g2is.errors import ConfigError, StoreError, UnreachableError
 from g2is.progress import Silent
@@ -35,23 +34,6 @@ class Heard(Silent):
 
     def notice(self, text: str) -> None:
         self.notices.append(text)
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Server]:
-    with serving() as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
-    for name, value in credentials(running).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("G2IS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(objects, "RETRIES", 1)
-    running.asked.clear()
-    yield running
-    running.mend()
 
 
 def make(path: Path) -> None:

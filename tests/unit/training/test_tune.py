@@ -14,12 +14,12 @@ from peft import PeftModel
 from safetensors.torch import load_file
 
 from g2is.config import ExecutionConfig, LoraConfig, ModelConfig, TuningConfig
-from g2is.errors import ConfigError, ModelError
+from g2is.errors import ConfigError, ModelError, StoreError
 from g2is.model.adapter import load_adapter
 from g2is.model.batches import Row
 from g2is.model.folder import find_model
 from g2is.progress import Progress
-from g2is.training.tune import ADAPTER, finished_tuning, tune
+from g2is.training.tune import ADAPTER, TRAINING, damaged_adapter, finished_tuning, tune
 
 pytestmark = pytest.mark.slow  # each trains
 
@@ -147,3 +147,10 @@ def test_without_the_package_nothing_is_trained(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"execution\.report_to: expected the package wandb, found it not installed"):
         run(tmp_path, execution=ExecutionConfig(report_to=("wandb",)))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_another_json_file_in_place_of_the_record_is_damage(tmp_path: Path) -> None:
+    (tmp_path / TRAINING).write_text('{"peft_type": "LORA"}')  # of another program: no digest of its own
+    assert damaged_adapter(tmp_path) == [TRAINING]
+    with pytest.raises(StoreError, match="expected a whole number as `num_steps`, found none"):
+        finished_tuning(tmp_path)

@@ -7,9 +7,11 @@ from architectures import tiny_adapted_model
 
 from g2is.errors import StoreError
 from g2is.model.parameters import trainable_parameters
+from g2is.store.digests import digest_of
+from g2is.store.files import write_json
 from g2is.store.moments import load_moments, save_moments
 from g2is.warmup.moments import moments_of
-from g2is.warmup.train import draw_rows
+from g2is.warmup.train import SAMPLE, draw_rows, drawn_keys
 
 
 def make_keys(num_rows: int, seed: int = 0) -> np.ndarray:
@@ -45,6 +47,20 @@ def test_a_pool_that_lost_a_drawn_row_is_refused(tmp_path: Path) -> None:
     rows = draw_rows(tmp_path, keys, 0.1, seed=0)
     with pytest.raises(StoreError, match="found 1 of them gone"):
         draw_rows(tmp_path, np.delete(keys, rows[3], axis=0), 0.1, seed=0)
+
+
+def test_a_lost_draw_is_drawn_again_from_the_same_pool_and_from_no_other(tmp_path: Path) -> None:
+    keys = make_keys(100)
+    drawn = keys[draw_rows(tmp_path, keys, 0.1, seed=0)]
+    sample = tmp_path / SAMPLE
+    written = sample.read_bytes()
+    write_json(tmp_path / "complete.json", {"sample_digest": digest_of(sample)})
+    sample.unlink()
+    grown = np.concatenate([make_keys(50, seed=9), keys])
+    assert len(drawn_keys(tmp_path, grown, 0.1, seed=0)) == 0
+    assert not sample.exists()
+    assert drawn_keys(tmp_path, keys, 0.1, seed=0).tolist() == drawn.tolist()
+    assert sample.read_bytes() == written
 
 
 def test_moments_are_matched_by_parameter_and_come_back_exactly(tmp_path: Path) -> None:

@@ -1,0 +1,214 @@
+"""`g2is report`, and the last stage of `g2is select`: the page that shows a selection, and its map as a table."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from g2is.config import Config
+from g2is.examples.dataset import Examples
+from g2is.jobs.report_about import about_run
+from g2is.jobs.report_rows import Looked, looked_at
+from g2is.jobs.report_texts import read_examples_of_targets, read_shown
+from g2is.jobs.representation import MadeBy
+from g2is.outputs.tables import SCORES, SELECTION, read_reasons, read_scores, stored_metadata
+from g2is.progress import Progress, Reporter
+from g2is.report.map_table import write_map
+from g2is.report.page import as_page
+from g2is.report.plane import Method, fit_plane
+from g2is.report.relations import Relating, Relations
+from g2is.report.selection import Chosen, Map, selection_data
+from g2is.store.digests import damaged_files, record_digests
+from g2is.store.files import remove, write_atomically, write_text
+from g2is.store.manifest import Store
+
+REPORT, MAP = REPORTED = "report.html", "map.parquet"
+MOST_SHOWN = 40_000  # rows on a page: of a larger pool some are drawn
+MOST_CHOSEN = 20_000  # of them, selected ones
+_SEED = 0
+_AT_ONCE = 1024  # rows placed at a time
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much time a report may take: rows that are laid out themselves, steps of that, chosen rows compared."""
+
+    num_landmarks: int
+    num_steps: int
+    num_compared: int
+
+
+IN_PASSING = Effort(1_000, 500, 500)  # of select: seconds
+AT_LEISURE = Effort(5_000, 1_000, 2_000)  # of `g2is report`: a minute
+
+
+def write_report(
+    config: Config,
+    store: Store,
+    examples: Examples,
+    made_by: MadeBy,
+    run: Path,
+    reporter: Reporter,
+    effort: Effort = IN_PASSING,
+    method: Method = "tsne",
+    out: Path | None = None,
+    notes: Sequence[str] = (),
+) -> Path:
+    """Write the page of the selection in the folder `run`, and its map beside it; returns where the page lies.
+
+    Reads what is stored and computes nothing of a model. `out` is another place than report.html in the run's folder.
+    """
+    page = run / REPORT if out is None else out
+    table = run / MAP if out is None else out.with_suffix(".map.parquet")
+    pool, columns = examples.pool, read_reasons(run / SELECTION)
+    num_chosen = len(columns["row"])
+    columns = {name: values[:MOST_CHOSEN] for name, values in columns.items()}
+    chosen_places = np.searchsorted(pool.rows, np.array(columns["row"], np.int64))
+    with reporter.stage("report", "rows") as progress, threadpool_limits(1):
+        looked = looked_at(config, store, examples, made_by)
+        scores = read_scores(run / SCORES)
+        places = _drawn(len(pool), chosen_places, scores)
+        at = np.searchsorted(places, chosen_places)
+        shown, whole = read_shown(config, examples, places)
+        targets = read_examples_of_targets(config, examples)
+        about = about_run(
+            config, run, examples, looked, places, (*notes, *_notes(len(pool), len(places), num_chosen, looked))
+        )
+        relations, drawn = None, None
+        if looked is not None:
+            relations, drawn = _compared(config, looked, examples, places, at, columns, effort, method, progress)
+        chosen = Chosen(at, columns, _scored(scores, list(examples.targets), places))
+        data, _ = selection_data(shown, chosen, targets, whole, relations, drawn, about)
+        if relations is not None and drawn is not None:
+            groups = [data["groups"][group]["name"] for group in data["chosen"]["group"]]
+            made_from, xy = stored_metadata(run / SELECTION), drawn.xy
+            write_atomically(table, lambda path: write_map(path, shown, xy, at, groups, relations, made_from))
+        else:
+            remove(table)
+        write_text(page, as_page(data))  # last: where it is, all is
+    if out is None:
+        record_digests(run, REPORTED)
+    return page
+
+
+def is_there(run: Path) -> bool:
+    """Whether the folder has an undamaged page of the very selection that is in it."""
+    page = run / REPORT
+    if not page.is_file() or damaged_files(run, REPORTED):
+        return False
+    with page.open(encoding="utf-8") as text:
+        return f'content="{stored_metadata(run / SELECTION).get("digest")}"' in text.read(2000)  # in its head
+
+
+def remove_report(run: Path) -> None:
+    """Remove the page of an earlier selection, and its map."""
+    if any((run / name).exists() for name in REPORTED):
+        for name in REPORTED:
+            remove(run / name)
+        record_digests(run, REPORTED)
+
+
+def _drawn(num_rows: int, chosen: NDArray[np.int64], scores: Mapping[str, np.ndarray]) -> NDArray[np.int64]:
+    """The places of the rows on the page, ascending: all; of a large pool those chosen, the nearest, and a draw."""
+    if num_rows <= MOST_SHOWN:
+        return np.arange(num_rows)
+    wanted = [chosen]
+    for column in scores.values():
+        wanted.append(np.argsort(-np.nan_to_num(column, nan=-np.inf), kind="stable")[: MOST_SHOWN // 20])
+    first = np.unique(np.concatenate(wanted))
+    others = np.setdiff1d(np.arange(num_rows), first, assume_unique=True)
+    num_more = max(0, MOST_SHOWN - len(first))
+    drawn = np.random.default_rng(_SEED).choice(others, num_more, replace=False)
+    return np.sort(np.concatenate([first, drawn]))
+
+
+def _scored(scores: Mapping[str, np.ndarray], names: Sequence[str], places: NDArray[np.int64]) -> np.ndarray | None:
+    """What the method itself scored the shown rows for each target (P, G); None where it scored none."""
+    columns = [
+        next(
+            (of for kind in ("similarity", "similarity_to_core") if (of := scores.get(f"{kind}.{name}")) is not None),
+            None,
+        )
+        for name in names
+    ]
+    known = [column[places] for column in columns if column is not None]
+    return np.stack(known, 1) if known and len(known) == len(names) else None
+
+
+def _notes(num_rows: int, num_shown: int, num_chosen: int, looked: Looked | None) -> Iterator[str]:
+    if num_chosen > MOST_CHOSEN:
+        yield f"{num_chosen:,} rows are selected. This page shows the first {MOST_CHOSEN:,} of them."
+    if num_shown < num_rows:
+        yield (
+            f"The pool has {num_rows:,} rows. This page shows {num_shown:,} of them: those selected, those nearest to"
+            " the target, and others drawn at random. What is counted over the pool is counted over all of it."
+        )
+    if looked is None:
+        yield "This method looked at no rows, so there is no map, and nothing is known of agreement and conflict."
+    elif looked.noise is None:
+        yield (
+            "This method scored terms. Rows are compared here by their terms, rare ones counting more; such rows agree"
+            " or have nothing in common, so none conflicts."
+        )
+
+
+def _compared(
+    config: Config,
+    looked: Looked,
+    examples: Examples,
+    places: NDArray[np.int64],
+    at: NDArray[np.int64],
+    columns: Mapping[str, Sequence[Any]],
+    effort: Effort,
+    method: Method,
+    progress: Progress,
+) -> tuple[Relations, Map | None]:
+    names = list(examples.targets)
+    group_of = np.repeat(np.arange(len(names)), [len(of) for of in examples.targets.values()])
+    num_chosen = min(len(at), effort.num_compared)
+    chosen_group = np.array([-1 if of is None else names.index(of) for of in columns["target"]], np.int64)
+    settings = config.selection
+    noise = settings.noise if settings.selector == "design" and num_chosen == len(at) else None
+    compared = places[at[:num_chosen]]
+    relating = Relating(
+        *(len(places), looked.rows(compared), at[:num_chosen], looked.targets, group_of, chosen_group[:num_chosen]),
+        noise,
+    )
+    landmarks = _landmarks(places, at, effort.num_landmarks)
+    plane = fit_plane(np.concatenate([looked.rows(places[landmarks]), looked.targets]), method, effort.num_steps)
+    xy = np.zeros((len(places), 2), np.float32)
+    done = 0
+    for where, rows in looked.blocks(places):
+        relating.look(where, rows)
+        if plane is not None:
+            for low in range(0, len(where), _AT_ONCE):
+                xy[where[low : low + _AT_ONCE]] = plane.place(rows[low : low + _AT_ONCE])
+        done += len(where)
+        progress(done, len(places))
+    if plane is None:
+        return relating.found(), None
+    xy[landmarks] = plane.xy[: len(landmarks)]
+    by = {"tsne": "t-SNE", "umap": "UMAP"}[method]
+    told = [f"Places are made by {by} of the {looked.what} rows that the method looked at: near means alike."]
+    if len(landmarks) < len(places):
+        told.append(
+            f"{by} placed {len(landmarks):,} rows and the target's examples. The other"
+            f" {len(places) - len(landmarks):,} stand beside those of them that they are most like."
+        )
+    if num_chosen < len(at):
+        told.append(f"Agreement and conflict are with the first {num_chosen:,} of the {len(at):,} selected rows.")
+    return relating.found(), Map(xy, plane.xy[len(landmarks) :], told)
+
+
+def _landmarks(places: NDArray[np.int64], at: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Which shown rows are laid out themselves: all, or the first chosen ones for a half, and others drawn."""
+    if len(places) <= most:
+        return np.arange(len(places))
+    first = at[: most // 4]
+    others = np.setdiff1d(np.arange(len(places)), first)
+    drawn = np.random.default_rng(_SEED).choice(others, most - len(first), replace=False)
+    return np.sort(np.concatenate([first, drawn]))

@@ -1,0 +1,90 @@
+"""`g2is report RUN`: the page of a finished selection, from what lies in its folder and store."""
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+
+from g2is.config import Config
+from g2is.config.commands import SETTINGS, command_of, updated
+from g2is.config.compare import CompareConfig
+from g2is.config.io import load, parse
+from g2is.errors import InputError, StoreError
+from g2is.examples.sources import describe, find_sources, source_sha256
+from g2is.jobs.prepare import prepare
+from g2is.jobs.read_data import read_inputs
+from g2is.jobs.report import AT_LEISURE, write_report
+from g2is.jobs.report_comparison import report_comparison
+from g2is.jobs.representation import MadeBy, maker_of
+from g2is.methods import GRADIENT, NONE, OWN
+from g2is.outputs.tables import SELECTION, stored_metadata
+from g2is.progress import Reporter, Silent
+from g2is.report.plane import check_method
+from g2is.store.lock import locked
+from g2is.store.manifest import MANIFEST, open_store
+from g2is.store.reach import reached
+from g2is.warmup.train import finished_warmup
+
+
+def report_run(path: Path, out: Path | None = None, method: str = "tsne", reporter: Reporter | None = None) -> Path:
+    """Write the page of the selection or comparison in the folder `path`; returns where it lies.
+
+    `out` is another place than report.html in that folder. The run's summary stays as it is: so the same run gives the
+    same page. Raises StoreError if the folder holds no selection of examples or is in use, InputError if the pool has
+    changed since, ConfigError if `method` is not installed.
+    """
+    reporter = reporter or Silent()
+    layout = check_method(method)
+    config = _settings(path)
+    if isinstance(config, CompareConfig):
+        return report_comparison(config, path, out, reporter)
+    pool = find_sources(config.pool)
+    if stored_metadata(path / SELECTION).get("pool_sha256") != source_sha256(pool):
+        raise InputError(
+            f"{describe(pool)}: expected the pool that {path / SELECTION} was selected from, found the file changed."
+            " Put the old one back, or select again with another --out"
+        )
+    with ExitStack() as held:
+        if os.access(path, os.W_OK):  # one that cannot be written to does not change, and the page goes elsewhere
+            held.enter_context(locked(path, "run"))
+        elif out is None:
+            raise StoreError(f"{path}: expected a folder that can be written to, found none; name a place with --out")
+        folder = held.enter_context(reached(config.store, reporter))
+        prepared = prepare(config.model_copy(update={"store": folder}), reporter)
+        config, representation = prepared.config, prepared.config.selection.representation
+        fingerprint = prepared.fingerprint if representation == GRADIENT else None
+        store = held.enter_context(open_store(folder, fingerprint, config.execution.shard_rows))
+        cache = store.examples if store.writable else path / "examples"
+        examples = read_inputs(prepared, cache, reporter, store.examples)
+        made_by: MadeBy = None
+        notes = []
+        if representation == GRADIENT:
+            made_by = finished_warmup(store.warmup) or []
+        elif representation.startswith(OWN):
+            notes.append(f"The rows of {representation} are known to Python alone: `g2is.select` draws their map.")
+        elif representation != NONE:
+            made_by = maker_of(representation, prepared, reporter)
+        return write_report(*(config, store, examples, made_by, path, reporter, AT_LEISURE, layout, out, notes))
+
+
+def _settings(path: Path) -> Config | CompareConfig:
+    """The settings of the work in the folder `path`, wherever that was moved to. Raises StoreError for other work."""
+    record, table = path / SETTINGS, path / SELECTION
+    values = load(record) if record.exists() else {}
+    command = command_of(values, str(record)) if values else None
+    values = updated(values, str(record))[0] if values else values
+    if command == "compare":
+        comparison: CompareConfig = parse(CompareConfig, values, str(record))
+        return comparison
+    if command != "select" or not table.exists():
+        found = {
+            None: "no such folder",
+            "select": "a run that has selected nothing yet",
+            "walk": "a walk on matrices, whose rows have no texts",
+        }.get(command, f"the folder of `g2is {command}`")
+        raise StoreError(
+            f"{path}: expected the folder of a selection (`g2is select`, or `g2is walk POOL TARGET`) or of a"
+            f" comparison (`g2is compare`), found {found}"
+        )
+    config: Config = parse(Config, values, str(record))
+    store = path / "store" if (path / "store" / MANIFEST).exists() else config.store
+    return config.model_copy(update={"out": path, "store": store})

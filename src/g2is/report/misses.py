@@ -1,0 +1,108 @@
+"""Near misses: rows that came closest to being chosen and were not, and the rule that kept each out.
+
+The selection keeps no list of what it refused. The rule is found again from what was chosen, in the order in which the
+selectors ask.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from g2is.report.relations import Relations
+
+MOST = 100
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the selection was made under.
+
+    `copy` is the cosine from which a row is a near-copy, None where none is skipped. `conflict` is the cosine below
+    which a row conflicts with one taken, None where that is no rule. `takes_opposed`: rows may oppose a whole target.
+    """
+
+    copy: float | None
+    conflict: float | None
+    takes_opposed: bool
+    full_quotas: Collection[str] = ()
+
+
+@dataclass(frozen=True)
+class Miss:
+    """A row (index among the shown) that was not chosen for a target: its worth then, the rule, and whom it names."""
+
+    row: int
+    target: int
+    worth: float
+    rule: str
+    told: str
+    other: int = -1
+
+
+def near_misses(
+    found: Relations,
+    is_chosen: np.ndarray,
+    is_closed: np.ndarray,
+    chosen_at: np.ndarray,
+    chosen_worth: Sequence[float],
+    sources: Sequence[str],
+    rules: Rules,
+    walks: bool,
+    scored: np.ndarray | None = None,
+) -> list[Miss]:
+    """The rows that came closest, the closest first, of every target equally many.
+
+    Closest by what they were still worth, where that is known; else by what the method `scored` them (P, G), or by
+    their mean cosine with the target's examples.
+
+    `is_chosen` and `is_closed` (P,) bool: rows that were taken, and such as could not be looked at. `chosen_worth` (G,)
+    is what the last row taken for each target was worth, NaN where the selector does not say.
+    """
+    worth = found.worth
+    if worth is None:
+        worth = found.similarity if scored is None else np.nan_to_num(scored, nan=-np.inf)
+    num_groups = worth.shape[1]
+    misses: dict[int, Miss] = {}
+    for group in range(num_groups):
+        candidates = np.flatnonzero(~is_chosen & ~is_closed)
+        order = candidates[np.argsort(-worth[candidates, group], kind="stable")]
+        wanted = [row for row in order.tolist() if row not in misses][: max(1, MOST // num_groups)]
+        for row in wanted:
+            value, last = float(worth[row, group]), float(chosen_worth[group])
+            if np.isfinite(value):
+                misses[row] = _miss(found, row, group, value, chosen_at, last, sources, rules, walks)
+    return sorted(misses.values(), key=lambda miss: (-miss.worth, miss.row))
+
+
+def _miss(
+    found: Relations,
+    row: int,
+    group: int,
+    worth: float,
+    chosen_at: np.ndarray,
+    last_worth: float,
+    sources: Sequence[str],
+    rules: Rules,
+    walks: bool,
+) -> Miss:
+    nearest = int(found.chosen[row, 0]) if found.chosen.shape[1] else -1
+    cosine = float(found.chosen_cosine[row, 0]) if nearest >= 0 else 0.0
+    near = int(chosen_at[nearest]) if nearest >= 0 else -1
+    against = int(chosen_at[found.against[row]]) if found.against[row] >= 0 else -1
+    if sources[row] in rules.full_quotas:
+        return Miss(row, group, worth, "quota", f"its source {sources[row]} was full")
+    if found.opposed[row, group] and not rules.takes_opposed:
+        return Miss(row, group, worth, "opposed", "it opposes every example of the target")
+    if rules.copy is not None and cosine >= rules.copy:
+        return Miss(row, group, worth, "near-copy", f"nearly the same as a row taken: cosine {cosine:.3f}", near)
+    if rules.conflict is not None and found.against_cosine[row] < -rules.conflict:
+        lowest = float(found.against_cosine[row])
+        return Miss(row, group, worth, "conflict", f"it conflicts with a row taken: cosine {lowest:.3f}", against)
+    if found.worth is not None:
+        last = f"; the last row taken was worth {last_worth:.3g}" if np.isfinite(last_worth) else ""
+        told = f"rows taken say most of it already{last}"
+        return Miss(row, group, worth, "covered", told, near)
+    if walks:
+        return Miss(row, group, worth, "not reached", "no trail came to it before the budget was spent", near)
+    return Miss(row, group, worth, "outscored", "others scored higher until the budget was spent", near)

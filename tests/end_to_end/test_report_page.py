@@ -1,0 +1,255 @@
+"""report.html in a browser: what it shows, what can be done with it, and that a stranger's text stays text."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+import pytest
+from small_run import MODEL
+
+from g2is.demo.skills import write_pool, write_target
+
+Command = Callable[..., tuple[int, str, str]]
+HOSTILE = "</script><script>window.hurt = 1</script><img src=x onerror='window.hurt = 2'>\u2028<!--<script>"
+NAME = 'a<b>"bold"</b>&amp;'
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = which("chromium") or which("chromium-browser")
+    if chromium is None:
+        pytest.skip("chromium is not installed: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--enable-unsafe-swiftshader", "--use-angle=swiftshader"]
+        )
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder whose pool holds markup in a text, in an id, and in a source."""
+    from g2is.api import select
+
+    folder = tmp_path_factory.mktemp("reported")
+    write_pool(folder / "pool.jsonl", num_rows=150)
+    write_target(folder / "target.jsonl", num_rows=8)
+    lines = (folder / "pool.jsonl").read_text().splitlines()
+    hostile = json.loads(lines[3])
+    hostile |= {"id": NAME, "source": HOSTILE}
+    hostile["messages"][0]["content"] = HOSTILE
+    lines[3] = json.dumps(hostile)
+    (folder / "pool.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "include.txt").write_text(NAME + "\n")
+    select(
+        pool=folder / "pool.jsonl",
+        target=folder / "target.jsonl",
+        model=MODEL,
+        out=folder / "run",
+        budget="10%",
+        selection={"method": "g2is", "include": [folder / "include.txt"]},
+        warmup={"learning_rate": 2e-3, "lora": {"rank": 4}, "fraction": 0.3, "epochs": 1},
+        gradients={"projection": {"dim": 512}},
+        execution={"shard_rows": 64},
+    )
+    return folder / "run"
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Open a page; at the end it must have said nothing wrong and asked for nothing."""
+    complaints: list[str] = []
+    contexts = []
+
+    def opened(path: Path, **options: Any) -> Any:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda told: complaints.append(told.text) if told.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "request", lambda asked: None if asked.url.startswith(("file:", "data:")) else complaints.append(asked.url)
+        )
+        page.goto(path.as_uri())
+        page.wait_for_selector("html[data-ready]")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def panel(page: Any) -> str:
+    text: str = page.locator("#map .panel").inner_text()
+    return text
+
+
+def test_a_stranger_s_text_stays_text(reported: Path, open_page: Callable[..., Any]) -> None:
+    page = open_page(reported / "report.html")
+    assert page.evaluate("window.hurt") is None
+    page.get_by_label("Search selected rows").fill("window.hurt")
+    cell = page.locator("#rows tbody tr")
+    assert cell.count() == 1
+    cell.locator("button.plain").click()
+    assert HOSTILE.split("\u2028")[0] in panel(page)
+    assert NAME in panel(page)
+    assert page.evaluate("window.hurt") is None
+    assert page.locator("main img").count() == 0
+
+
+def test_it_tells_what_was_selected_and_why(reported: Path, open_page: Callable[..., Any]) -> None:
+    page = open_page(reported / "report.html")
+    assert "15 of 150 rows selected" in page.locator("h1").inner_text()
+    assert "g2is" in page.locator("#overview").inner_text()
+    titles = page.locator("#rows th").all_inner_texts()
+    assert {"TO CORE", "ROLE"} <= {title.upper() for title in titles}
+    assert page.locator("#misses tbody tr").count() > 5
+    assert page.locator("#spread svg").count() >= 5
+    assert "g2is run" in page.locator("#made pre").inner_text()
+
+
+def test_the_table_sorts_filters_and_searches(reported: Path, open_page: Callable[..., Any]) -> None:
+    page = open_page(reported / "report.html")
+    table = page.locator("#rows")
+    numbers = [int(text) for text in table.locator("td[data-label='no.']").all_inner_texts()]
+    assert numbers == list(range(1, 16))
+    head = table.locator("th", has_text="to core")
+    head.get_by_role("button").click()
+    assert head.get_attribute("aria-sort") == "descending"
+    values = [float(text) for text in table.locator("td[data-label='to core']").all_inner_texts() if text != "–"]
+    assert len(values) == 14  # the included row has none, and is last
+    assert values == sorted(values, reverse=True)
+    role = table.locator("label", has_text="role").first.locator("select")
+    role.select_option("included")
+    assert table.locator("tbody tr").count() == 1
+    role.select_option("")
+    table.get_by_role("searchbox").fill("no such words anywhere")
+    assert table.locator("tbody tr").count() == 0
+    assert "nothing found" in table.inner_text()
+
+
+def test_the_map_can_be_used_by_mouse_and_by_keys(reported: Path, open_page: Callable[..., Any]) -> None:
+    page = open_page(reported / "report.html")
+    canvas = page.locator("canvas[data-map]")
+    assert canvas.get_attribute("data-painter") == "WebGL"
+    canvas.focus()
+    page.keyboard.press("n")
+    assert "selected as number 1" in panel(page)
+    page.keyboard.press("n")
+    assert "selected as number 2" in panel(page)
+    second = panel(page).split("\n")[0]
+    assert "Nearest rows of the pool" in panel(page)
+    assert "Nearest target example" in panel(page)
+    page.locator("#map .panel ul.near button").first.click()
+    assert panel(page).split("\n")[0] != second
+    # encircle everything, then find a text
+    box = canvas.bounding_box()
+    page.keyboard.down("Shift")
+    page.mouse.move(box["x"] + 2, box["y"] + 2)
+    page.mouse.down()
+    for x, y in ((1, 0), (1, 1), (0, 1)):
+        page.mouse.move(box["x"] + 2 + x * (box["width"] - 4), box["y"] + 2 + y * (box["height"] - 4), steps=4)
+    page.mouse.up()
+    page.keyboard.up("Shift")
+    assert "150 rows encircled" in panel(page)
+    assert "15 of them selected" in panel(page)
+    page.get_by_label("Find a text or id on the map").fill(NAME[:5])
+    page.locator("#map .panel h3", has_text="1 row with").wait_for()
+
+
+def test_a_click_opens_the_point_under_it_and_hovering_names_it(reported: Path, open_page: Callable[..., Any]) -> None:
+    page = open_page(reported / "report.html")
+    canvas = page.locator("canvas[data-map]")
+    canvas.focus()
+    page.keyboard.press("n")
+    shown = panel(page).split("\n")[0]
+    page.keyboard.press("0")
+    for _ in range(3):
+        page.keyboard.press("+")  # about the middle
+    page.keyboard.press("n")
+    page.keyboard.press("p")
+    assert panel(page).split("\n")[0] == shown
+    box = canvas.bounding_box()
+    found = 0
+    for step in range(60):  # across the middle: some point lies there
+        page.mouse.move(box["x"] + box["width"] * (step + 0.5) / 60, box["y"] + box["height"] / 2)
+        tip = page.locator(".tip")
+        if tip.is_visible():
+            named = tip.locator("b").inner_text().split(" · ")[0].removeprefix("target example ")
+            page.mouse.down()
+            page.mouse.up()
+            assert panel(page).startswith(named)
+            found += 1
+    assert found
+
+
+def test_without_webgl_the_map_is_drawn_all_the_same(reported: Path, open_page: Callable[..., Any]) -> None:
+    page = open_page(reported / "report.html")
+    context = page.context
+    context.add_init_script(
+        "const of = HTMLCanvasElement.prototype.getContext;"
+        "HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {"
+        " return kind === 'webgl' ? null : of.call(this, kind, ...rest); };"
+    )
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    canvas = page.locator("canvas[data-map]")
+    assert canvas.get_attribute("data-painter") == "Canvas"
+    page.wait_for_timeout(200)
+    drawn = page.evaluate(
+        "(() => { const of = document.querySelector('canvas[data-map]'); const pen = of.getContext('2d');"
+        " return pen.getImageData(0, 0, of.width, of.height).data.some((part) => part > 0); })()"
+    )
+    assert drawn
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_can_be_read_on_a_telephone(scheme: str, reported: Path, open_page: Callable[..., Any]) -> None:
+    page = open_page(reported / "report.html", viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
+    assert (sum(ground) < 200) == (scheme == "dark")
+    page.get_by_role("button", name="light / dark").click()
+    turned = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
+    assert (sum(turned) < 200) == (scheme == "light")
+
+
+def test_every_control_has_a_name(reported: Path, open_page: Callable[..., Any]) -> None:
+    page = open_page(reported / "report.html")
+    unnamed = page.evaluate(
+        "[...document.querySelectorAll('button, select, input, canvas[tabindex]')].filter((of) => !(of.innerText ||"
+        " of.getAttribute('aria-label') || of.title || (of.closest('label') || {}).innerText)).map(of => of.outerHTML)"
+    )
+    assert unnamed == []
+
+
+def test_the_command_writes_the_same_bytes_again(reported: Path, g2is: Command, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        code, out, err = g2is("report", reported, "--out", tmp_path / f"{name}.html")
+        assert code == 0, err
+        assert f"{name}.html" in out
+    assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()
+    assert (tmp_path / "one.map.parquet").read_bytes() == (tmp_path / "two.map.parquet").read_bytes()
+
+
+def test_a_method_that_looks_at_nothing_has_a_page_without_a_map(
+    reported: Path, g2is: Command, tmp_path: Path, open_page: Callable[..., Any]
+) -> None:
+    files = (reported.parent / "pool.jsonl", reported.parent / "target.jsonl")
+    arguments = ("--model", MODEL, "--method", "random", "--budget", "5")
+    code, _, err = g2is("select", *files, "--out", tmp_path / "run", *arguments)
+    assert code == 0, err
+    page = open_page(tmp_path / "run/report.html")
+    assert page.locator("canvas[data-map]").count() == 0
+    assert not (tmp_path / "run/map.parquet").exists()
+    assert "looked at no rows" in page.locator("#overview").inner_text()
+    page.locator("#rows button.plain").first.click()
+    assert "ASSISTANT" in panel(page).upper()
+    code, _, err = g2is("select", *files, "--out", tmp_path / "bare", "--no-report", *arguments)
+    assert code == 0, err
+    assert not (tmp_path / "bare/report.html").exists()

@@ -1,0 +1,53 @@
+"""Near misses: which rows, and which rule."""
+
+import numpy as np
+import pytest
+
+from g2is.report.misses import Miss, Rules, near_misses
+from g2is.report.relations import Relating
+
+NONE = Rules(copy=None, conflict=None, takes_opposed=True)
+
+
+def misses(
+    rules: Rules, *, noise: float | None = None, walks: bool = False, closed: tuple[int, ...] = ()
+) -> dict[int, Miss]:
+    """Rows 0 (taken), 1 its near-copy, 2 against the target, 3 against row 0, 4 and 5 others; the target is x."""
+    rows = np.array([[1, 0.1], [1, 0.11], [-1, 0.2], [-0.9, -0.5], [0.5, 1], [0.5, -1]], np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    relating = Relating(6, rows[:1], np.array([0]), np.array([[1, 0]], np.float32), np.array([0]), np.array([0]), noise)
+    relating.look(np.arange(6), rows)
+    is_chosen, is_closed = np.arange(6) == 0, np.isin(np.arange(6), closed)
+    sources = ["a", "a", "a", "a", "full", "a"]
+    found = near_misses(relating.found(), is_chosen, is_closed, np.array([0]), [0.5], sources, rules, walks)
+    assert [miss.worth for miss in found] == sorted((miss.worth for miss in found), reverse=True)
+    return {miss.row: miss for miss in found}
+
+
+def test_each_rule_is_found_and_names_the_row_that_it_is_about() -> None:
+    found = misses(Rules(copy=0.98, conflict=0.1, takes_opposed=False, full_quotas=("full",)), walks=True)
+    assert {row: miss.rule for row, miss in found.items()} == {
+        1: "near-copy", 2: "opposed", 3: "opposed", 4: "quota", 5: "not reached",
+    }  # fmt: skip
+    assert found[1].other == 0
+    assert 0 not in found
+
+
+@pytest.mark.parametrize(
+    ("rules", "noise", "walks", "row", "rule"),
+    [
+        (Rules(copy=None, conflict=0.1, takes_opposed=True), None, True, 3, "conflict"),
+        (NONE, 1.0, False, 1, "covered"),
+        (NONE, None, False, 1, "outscored"),
+        (NONE, None, True, 4, "not reached"),
+        (Rules(copy=0.98, conflict=None, takes_opposed=True), 1.0, False, 1, "near-copy"),
+    ],
+)
+def test_a_rule_counts_only_where_it_was_one(
+    rules: Rules, noise: float | None, walks: bool, row: int, rule: str
+) -> None:
+    assert misses(rules, noise=noise, walks=walks)[row].rule == rule
+
+
+def test_rows_that_could_not_be_looked_at_are_no_misses() -> None:
+    assert set(misses(NONE, closed=(1, 4))) == {2, 3, 5}

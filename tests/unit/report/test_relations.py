@@ -1,0 +1,95 @@
+"""Agreement and conflict against plain float64 products, whatever the blocks."""
+
+import numpy as np
+import pytest
+
+from g2is.report.relations import Relating, Relations
+from g2is.report.tops import Tops, best_of_rows
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture
+def parts() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    rows = unit(rng.normal(size=(90, 12)))
+    return {
+        "rows": rows,
+        "at": np.array([7, 3, 50, 88]),
+        "targets": unit(rng.normal(size=(5, 12))),
+        "group_of": np.array([0, 0, 0, 1, 1]),
+        "chosen_group": np.array([0, 0, 1, 0]),
+    }
+
+
+def related(parts: dict[str, np.ndarray], block: int, noise: float | None = None) -> Relations:
+    rows, at = parts["rows"], parts["at"]
+    found = Relating(len(rows), rows[at], at, parts["targets"], parts["group_of"], parts["chosen_group"], noise)
+    for low in range(0, len(rows), block):
+        where = np.arange(low, min(low + block, len(rows)))
+        found.look(where, rows[where])
+    return found.found()
+
+
+@pytest.mark.parametrize("block", [1, 7, 90])
+def test_neighbours_and_conflicts_are_those_of_the_whole_matrix(parts: dict[str, np.ndarray], block: int) -> None:
+    found = related(parts, block)
+    rows, at = parts["rows"].astype(np.float64), parts["at"]
+    cosines = rows @ rows[at].T
+    with_targets = rows @ parts["targets"].astype(np.float64).T
+    assert (found.target == with_targets.argmax(1)).all()
+    assert np.allclose(found.target_cosine, with_targets.max(1), atol=1e-6)
+    assert (found.against == cosines.argmin(1)).all()
+    for place, row in enumerate(at):
+        others = np.delete(np.arange(90), row)
+        order = others[np.argsort(-cosines[others, place])]
+        assert found.near[place].tolist() == order[:6].tolist()
+        assert found.conflicts[place].tolist() == order[::-1][:3].tolist()
+        assert np.allclose(found.conflict_cosine[place], cosines[order[::-1][:3], place], atol=1e-6)
+        assert place not in found.chosen[row]  # no row is near itself
+    assert np.allclose(found.similarity[:, 0], with_targets[:, :3].mean(1), atol=1e-6)
+    assert (found.opposed[:, 1] == (with_targets[:, 3:] < 0).all(1)).all()
+    assert found.histograms["chosen with chosen"].sum() == 4 * 3
+    assert found.histograms["pool with its nearest target example"].sum() == 90
+
+
+def test_what_a_row_is_worth_after_the_choice_is_what_the_selector_design_computes(
+    parts: dict[str, np.ndarray],
+) -> None:
+    noise = 0.7
+    found = related(parts, 20, noise)
+    assert found.worth is not None
+    rows = parts["rows"].astype(np.float64)
+    for group in (0, 1):
+        targets = parts["targets"][parts["group_of"] == group].astype(np.float64)
+        covariance, variance = rows @ targets.T, np.ones(len(rows))
+        known: list[np.ndarray] = []
+        for row in parts["at"][parts["chosen_group"] == group]:  # one after the other, as the selector does
+            new = rows[row] - sum((of * (of @ rows[row]) for of in known), np.zeros(12))
+            new = new / np.sqrt(rows[row] @ new + noise)
+            known.append(new)
+            covariance -= np.outer(rows @ new, targets @ new)
+            variance -= (rows @ new) ** 2
+        worth = np.square(np.maximum(covariance, 0)).sum(1) / (variance + noise)
+        assert np.allclose(found.worth[:, group], worth, atol=1e-5)
+
+
+def test_the_highest_of_blocks_are_the_highest_of_all() -> None:
+    values = np.random.default_rng(1).normal(size=(3, 40)).astype(np.float32)
+    tops = Tops(3, 5)
+    for low in range(0, 40, 4):
+        tops.add(values[:, low : low + 4], np.arange(low, low + 4))
+    places, found = tops.found()
+    assert (places == np.argsort(-values, axis=1)[:, :5]).all()
+    assert (found == np.take_along_axis(values, places, 1)).all()
+
+
+def test_where_there_is_too_little_the_rest_is_said_to_be_none() -> None:
+    tops = Tops(2, 3)
+    tops.add(np.array([[0.5], [-np.inf]], np.float32), np.array([9]))
+    places, values = tops.found()
+    assert places.tolist() == [[9, -1, -1], [-1, -1, -1]]
+    assert values.tolist() == [[0.5, 0, 0], [0, 0, 0]]
+    assert best_of_rows(np.empty((2, 0), np.float32), 0)[0].shape == (2, 0)
