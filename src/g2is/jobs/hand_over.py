@@ -82,6 +82,7 @@ def _handover(run: Path, messages: Path, config: Config, to: Path, reporter: Rep
         _module_names(model, tuning),
         as_run.tokenizer,
         not as_run.is_own,
+        model.hf_config,
         as_run.renderer.template_source,
         as_run.renderer.max_length,
         rows,

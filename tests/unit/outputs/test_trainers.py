@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 
 import g2is.demo
 from g2is.config import ExamplesConfig, ModelConfig, TuningConfig
@@ -45,6 +45,7 @@ def handover(folder: Path, *rows: dict[str, Any], **settings: Any) -> Handover:
     model = ModelConfig(name=str(MODEL))
     return Handover(
         *(folder, folder / "to", model, config, TuningConfig(), ("q_proj",), tokenizer, True),
+        AutoConfig.from_pretrained(MODEL),
         *(renderer.template_source, renderer.max_length, handed),
     )
 
@@ -78,6 +79,8 @@ def test_open_instruct_says_what_it_learns_beside_and_saves_the_run_s_template(t
     said, folder = written("open-instruct", handover(tmp_path, PLAIN, chat_template=CHATML))
     assert "open-instruct also learns 1 tokens of 1 rows" in said
     assert AutoTokenizer.from_pretrained(folder / "tokenizer").chat_template == CHATML
+    # by which open-instruct tells OLMo's tokenizers from others
+    assert AutoConfig.from_pretrained(folder / "tokenizer").model_type == AutoConfig.from_pretrained(MODEL).model_type
     assert yaml.safe_load((folder / "finetune.yaml").read_text())["max_seq_length"] == 256
 
 

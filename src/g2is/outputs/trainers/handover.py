@@ -44,8 +44,9 @@ class Handover:
 
     `rows` in the order of the selection; `tokenizer` is transformers', as the run used it, `template` its chat
     template, None where the run used a plain one; `is_models_tokenizer` says that it is the one beside the model's
-    weights, not an adapter's. `max_length` in tokens. `tuning` is how `g2is train` would train, `modules` the layers
-    that its adapter would have. `folder` is where the files will lie, as the configuration has to name them.
+    weights, not an adapter's. `model_settings` are the model's as transformers has them. `max_length` in tokens.
+    `tuning` is how `g2is train` would train, `modules` the layers that its adapter would have. `folder` is where the
+    files will lie, as the configuration has to name them.
     """
 
     run: Path
@@ -56,6 +57,7 @@ class Handover:
     modules: tuple[str, ...]
     tokenizer: Any
     is_models_tokenizer: bool
+    model_settings: Any
     template: str | None
     max_length: int
     rows: Sequence[HandedRow]

@@ -1,5 +1,7 @@
 """open-instruct's finetune.py: messages, rendered with the tokenizer's chat template.
 
+It asks the tokenizer's folder for the model's settings too, so these lie there as well.
+
 It renders a conversation and its beginnings, and learns what lies between the end of a turn that is no answer and the
 beginning of the next such turn. That is seen here, row by row. The answers' tokens must be those of the run; what it
 learns beside them, such as the line break after an end of turn, is said.
@@ -96,7 +98,8 @@ def _settings(handover: Handover) -> dict[str, Any]:
 
 def _notices(handover: Handover, found: dict[str, tuple[list[int], list[bool]]]) -> list[str]:
     notices = [
-        "open-instruct puts its adapter into the layers that it chooses, not into the run's",
+        "open-instruct puts its adapter into the layers that it chooses, not into the run's. It sums the loss over the"
+        " tokens of a step, where `g2is train` takes the mean: so gradients are clipped in nearly every step",
     ]
     more = [(row, extra) for row in handover.rows if (extra := _learned_beside(row, found[row.id]))]
     if more:
@@ -149,7 +152,8 @@ def _learned_beside(row: HandedRow, found: tuple[list[int], list[bool]]) -> list
 
 
 def _save_tokenizer(handover: Handover, path: Path) -> None:
-    """Save the tokenizer with the run's chat template, which open-instruct takes from there."""
+    """Save the tokenizer with the run's chat template, and the model's settings: open-instruct reads both there."""
+    handover.model_settings.save_pretrained(path)
     tokenizer = handover.tokenizer
     own = tokenizer.chat_template
     try:
