@@ -154,8 +154,13 @@ def export(
     push_to_hub: str | None = None,
 ) -> Selection:
     """Write the selected examples again; for a `trainer` into `to`; as a dataset of the hub; `g2is export`."""
-    if (trainer is None) != (to is None) or None not in (trainer, push_to_hub):
-        raise ConfigError("export: expected trainer= and to= together, or push_to_hub=, or neither; found otherwise")
+    given = {"trainer": trainer, "to": to, "push_to_hub": push_to_hub}
+    found = [f"{name}=" for name, value in given.items() if value is not None]
+    if found not in ([], ["trainer=", "to="], ["push_to_hub="]):
+        raise ConfigError(
+            f"export: expected trainer= and to= together, or push_to_hub= alone, or none of them, found"
+            f" {', '.join(found)}"
+        )
     with _waiting(wait, reporter):
         if not (trainer or push_to_hub):
             return export_job.export_run(Path(run), reporter)

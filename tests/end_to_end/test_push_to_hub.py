@@ -14,6 +14,7 @@ from small_run import selected_ids
 
 from g2is.errors import ConfigError, StoreError
 from g2is.jobs.publish import publish
+from g2is.store.digests import record_digests
 
 
 def push(
@@ -36,6 +37,9 @@ def test_a_private_dataset_with_its_card_is_made_and_nothing_tells_of_this_machi
     rows[0]["license"], rows[1]["license"] = "cc-by-4.0", "odd | *licence*"
     (run / "selected.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with serve_hub() as hub:
+        code, said = push(run, hub, tmp_path)
+        assert (code, "found another content. Write it again with `g2is export" in said) == (2, True), said
+        record_digests(run, ["selected.jsonl"])
         code, said = push(run, hub, tmp_path)
     assert code == 0, said
     assert f"uploaded: {hub.address}/datasets/org/selection" in said
@@ -74,6 +78,11 @@ def test_without_a_token_under_another_name_or_refused_it_is_one_message(
         with pytest.raises(ConfigError, match="expected ORG/NAME, found 'selection'"):
             publish(finished, "selection")
         assert not hub.tokens
+        monkeypatch.setenv("HF_TOKEN", "hf_\x01mine")  # a header that the HTTP library refuses, and quotes
+        with pytest.raises(StoreError) as raised:
+            publish(finished, "org/selection")
+        assert "mine" not in str(raised.value)
+        monkeypatch.setenv("HF_TOKEN", "hf_mine")
         hub.refuses = True
         with pytest.raises(StoreError, match="expected to write to the dataset org/selection, but the hub at"):
             publish(finished, "org/selection")

@@ -8,6 +8,7 @@ import typer
 from g2is.cli import options
 from g2is.cli.session import quiet_libraries, reporter, working
 from g2is.cli.show import show_selection
+from g2is.cli.stopping import stoppable
 from g2is.cli.terminal import say
 from g2is.errors import ConfigError
 
@@ -45,6 +46,12 @@ def export(
             "g2is export: expected --for or --push-to-hub, found both: the hub gets the rows as messages. Give the"
             " command twice"
         )
+    if wait and (for_ is not None or push_to_hub is not None):
+        raise ConfigError(
+            "g2is export: expected --wait alone, found it beside "
+            + ("--push-to-hub" if for_ is None else "--for")
+            + ", which holds no folder that another process could be using: leave it out"
+        )
     if for_ is not None and to is not None:
         from datasets import disable_progress_bars
 
@@ -52,13 +59,13 @@ def export(
 
         quiet_libraries()
         disable_progress_bars()
-        with working(run, wait):
+        with stoppable(None):
             say([str(to), f"  {hand_over(run, for_, to, reporter()).command}"])
     elif push_to_hub is not None:
         from g2is.jobs.publish import publish
 
         quiet_libraries()
-        with working(run, wait):
+        with stoppable(f"the hub's dataset {push_to_hub}"):
             say([f"uploaded: {publish(run, push_to_hub, reporter())}"])
     else:
         from g2is.jobs.export import export_run

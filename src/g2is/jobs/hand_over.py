@@ -6,12 +6,11 @@ Each row is rendered as the run rendered it, so that what the trainer would lear
 from pathlib import Path
 
 from g2is.config import Config, TuningConfig
-from g2is.config.commands import SETTINGS, updated
-from g2is.config.io import load, parse
 from g2is.errors import ConfigError, InputError
 from g2is.examples.as_trained import render_as_trained
 from g2is.examples.read import read_examples
 from g2is.examples.sources import find_sources
+from g2is.jobs.run_folder import settings_of
 from g2is.jobs.train import selected_examples
 from g2is.model.adapter import target_modules
 from g2is.model.folder import ModelFolder, find_model
@@ -27,8 +26,8 @@ _AT_ONCE = 256  # rows rendered at a time
 def hand_over(run: Path, trainer: str, to: Path, reporter: Reporter | None = None) -> HandedOver:
     """Write the selection of `run` for `trainer` into the folder `to`, which must be new or empty.
 
-    Raises ConfigError for an unknown trainer, InputError or ModelError where the run, its model, or a row cannot be
-    given to it. Nothing is written then.
+    Raises ConfigError for an unknown trainer, InputError, StoreError or ModelError where the run, its model, or a row
+    cannot be given to it, or `to` cannot be that folder. Nothing is written then.
     """
     reporter = reporter or Silent()
     if trainer not in TRAINERS:
@@ -38,10 +37,10 @@ def hand_over(run: Path, trainer: str, to: Path, reporter: Reporter | None = Non
     found = selected_examples(str(run))
     if Path(found) == run:
         raise InputError(f"{run}: expected the folder of a run of `g2is select`, found another folder")
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise InputError(f"--to: expected a new or empty folder, found {to} in use. Name another, or remove it")
-    config: Config = parse(Config, updated(load(run / SETTINGS), str(run / SETTINGS))[0], str(run / SETTINGS))
-    handover = _handover(run, Path(found), config, to.absolute(), reporter)
+    to = to.expanduser().resolve()
+    _check_is_free(to)
+    config = settings_of(run)
+    handover = _handover(Path(found), config, to, reporter)
     given: list[HandedOver] = []
 
     def write(temporary: Path) -> None:
@@ -56,7 +55,17 @@ def hand_over(run: Path, trainer: str, to: Path, reporter: Reporter | None = Non
     return given[0]
 
 
-def _handover(run: Path, messages: Path, config: Config, to: Path, reporter: Reporter) -> Handover:
+def _check_is_free(to: Path) -> None:
+    there = next(path for path in (to, *to.parents) if path.exists())
+    if not there.is_dir():
+        raise InputError(f"--to: expected a new or empty folder, found the file {there}. Name another place")
+    if there == to == Path.cwd():  # it is put in place as a whole, and whoever stands in the old one sees nothing
+        raise InputError(f"--to: expected another folder than the one this is called from, found {to}. Name a new one")
+    if there == to and any(to.iterdir()):
+        raise InputError(f"--to: expected a new or empty folder, found {to} in use. Name another, or remove it")
+
+
+def _handover(messages: Path, config: Config, to: Path, reporter: Reporter) -> Handover:
     model = find_model(config.model)
     as_run = render_as_trained(model, config.warmup.adapter, config.examples)
     # a file of ours, of which each row could be used when it was selected
@@ -74,7 +83,6 @@ def _handover(run: Path, messages: Path, config: Config, to: Path, reporter: Rep
             progress(len(rows), len(examples))
     tuning = TuningConfig()
     return Handover(
-        run,
         to,
         config.model,
         as_run.config,

@@ -16,7 +16,7 @@ from g2is.config.targets import titled
 
 ROWS, TABLE, CARD = "train.jsonl", "selection.parquet", "README.md"
 _LICENCE_COLUMNS = ("license", "licence")
-_LICENCE_ID = re.compile(r"[a-z0-9][a-z0-9.-]*")  # as the hub writes them; it checks which it knows
+_LICENCE_NAME = re.compile(r"[a-z0-9.-]+")  # that the hub takes for one
 _LONGEST = 80  # characters of a source or licence that are shown
 _NOT_SAID = "not said by the pool"
 
@@ -41,10 +41,13 @@ def dataset_card(
     by_source = licences(selected, config)
     said = {licence for of in by_source.values() for licence in of}
     one = next(iter(said)) if len(said) == 1 else None
+    # the hub refuses a card whose `license` it does not know: only the name of an other one may be any
+    is_named = one is not None and _LICENCE_NAME.fullmatch(one.lower())
+    licence = {"license": "other", "license_name": one.lower()} if one is not None and is_named else {}
     num = sum(of.total() for of in by_source.values())
     settings = {
         "pretty_name": name.rsplit("/", 1)[-1],
-        **({"license": one} if one and _LICENCE_ID.fullmatch(one) else {}),
+        **licence,
         "task_categories": ["text-generation"],
         "tags": ["g2is", "data-selection", "instruction-tuning"],
         "size_categories": [next((title for most, title in _SIZES if num < most), "n>1M")],
@@ -110,7 +113,7 @@ def _how(config: Config, method: str, targets: Sequence[str | None]) -> list[str
             + (f", {num_for[name]:,} rows serve it" if len(config.targets) > 1 else "")
             for name, locations in config.targets.items()
         ),
-        f"- **Model**: {_name(config.model.name)}"
+        f"- **Model**: {_cell(_name(config.model.name))}"
         + (f" at {config.model.revision}" if config.model.revision else "")
         + ("" if config.warmup.adapter is None else ", with an adapter of its own"),
     ]
@@ -124,9 +127,7 @@ def _how(config: Config, method: str, targets: Sequence[str | None]) -> list[str
 
 def _places(locations: Sequence[str]) -> str:
     return ", ".join(
-        f"[{_cell(_name(of))}](https://huggingface.co/datasets/{_dataset(of)})"
-        if of.startswith(HUB)
-        else _cell(_name(of))
+        f"[{_cell(of)}](https://huggingface.co/datasets/{_dataset(of)})" if _is_on_hub(of) else _cell(_name(of))
         for of in locations
     )
 
@@ -136,9 +137,15 @@ def _dataset(location: str) -> str:
     return "/".join(re.split("[@:]", location.removeprefix(HUB))[0].split("/")[:2])
 
 
+def _is_on_hub(location: str) -> bool:
+    """Whether it is hf:org/name, not hf:FOLDER, whose path is absolute in a run's settings."""
+    return location.startswith(HUB) and not Path(location.removeprefix(HUB)).is_absolute()
+
+
 def _name(location: str) -> str:
-    """What of a location may be told: of a path its last part."""
-    return location if location.startswith(HUB) or not Path(location).is_absolute() else Path(location).name
+    """What of a location may be told: of a path, which is absolute in a run's settings, its last part."""
+    path = Path(location.removeprefix(HUB))
+    return path.name if path.is_absolute() else location
 
 
 def _cell(text: str) -> str:

@@ -44,7 +44,7 @@ def handover(folder: Path, *rows: dict[str, Any], **settings: Any) -> Handover:
         handed.append(HandedRow(example.id, example.conversation, rendered.input_ids, rendered.label_mask))
     model = ModelConfig(name=str(MODEL))
     return Handover(
-        *(folder, folder / "to", model, config, TuningConfig(), ("q_proj",), tokenizer, True),
+        *(folder / "to", model, config, TuningConfig(), ("q_proj",), tokenizer, True),
         AutoConfig.from_pretrained(MODEL),
         *(renderer.template_source, renderer.max_length, handed),
     )

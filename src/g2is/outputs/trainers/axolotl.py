@@ -71,7 +71,7 @@ def write(handover: Handover, folder: Path) -> HandedOver:
         "  field_messages: messages\n  message_field_training: train\n  roles_to_train: [assistant]\n"
         "  train_on_eos: turn"
     )
-    write_settings(folder / _SETTINGS, command := f"axolotl train {handover.folder / _SETTINGS}", settings, below)
+    write_settings(folder / _SETTINGS, command := f"axolotl train {handover.quoted(_SETTINGS)}", settings, below)
     notices = []
     if num := sum(any(turn.prefill for turn in row.conversation.turns) for row in handover.rows):
         notices.append(

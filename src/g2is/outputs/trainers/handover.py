@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,6 @@ class Handover:
     files will lie, as the configuration has to name them.
     """
 
-    run: Path
     folder: Path
     model: ModelConfig
     examples: ExamplesConfig
@@ -61,6 +61,10 @@ class Handover:
     template: str | None
     max_length: int
     rows: Sequence[HandedRow]
+
+    def quoted(self, name: str) -> str:
+        """Where the file `name` will lie, as a shell takes it."""
+        return shlex.quote(str(self.folder / name))
 
     @property
     def accumulation(self) -> int:
@@ -122,8 +126,11 @@ def write_tokens(path: Path, rows: Sequence[HandedRow]) -> None:
 def write_settings(path: Path, command: str, settings: Mapping[str, Any], below: str = "") -> None:
     """Write a trainer's YAML, with the command that it is for at its head and remarks `below`."""
     text = yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True, width=1000)
-    remarks = "".join(f"# {line}".rstrip() + "\n" for line in below.splitlines())
-    write_text(path, f"# {command}\n{text}{remarks}")
+    write_text(path, _remarks(command) + text + _remarks(below))
+
+
+def _remarks(lines: str) -> str:
+    return "".join(f"# {line}".rstrip() + "\n" for line in lines.splitlines())
 
 
 def arguments(handover: Handover) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def write(handover: Handover, folder: Path) -> HandedOver:
             }
         ),
     )
-    command = f"llamafactory-cli train {handover.folder / _SETTINGS}"
+    command = f"llamafactory-cli train {handover.quoted(_SETTINGS)}"
     below = (
         "\nThe tokens are those of the model above. For another model, leave out tokenized_path and name the template"
         f" that LLaMA-Factory has for it: {_ROWS} has the rows as conversations."

@@ -55,7 +55,7 @@ def write(handover: Handover, folder: Path) -> HandedOver:
     )
     write_rows(folder / _RENDERED, ({"messages": _as_turns(segments[row.id] or [])} for row in handover.rows))
     write_rows(folder / ROWS, (_as_messages(row) for row in handover.rows))
-    command = f"swift sft {handover.folder / _SETTINGS}"
+    command = f"swift sft {handover.quoted(_SETTINGS)}"
     below = (
         f"\n{_RENDERED} is text as the model above saw it. For another model give {ROWS} as the dataset and leave"
         " use_chat_template out: swift renders it with the template that it has for that model."

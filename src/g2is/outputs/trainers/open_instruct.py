@@ -56,7 +56,7 @@ def write(handover: Handover, folder: Path) -> HandedOver:
     _save_tokenizer(handover, folder / _TOKENIZER)
     command = (
         "accelerate launch --num_processes 1 open_instruct/finetune.py"
-        f" {handover.folder / _SETTINGS}  # in a clone of allenai/open-instruct"
+        f" {handover.quoted(_SETTINGS)}  # in a clone of allenai/open-instruct"
     )
     write_settings(folder / _SETTINGS, command, _settings(handover))
     return HandedOver(command, tuple(_notices(handover, found)))

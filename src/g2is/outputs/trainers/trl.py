@@ -46,7 +46,7 @@ def write(handover: Handover, folder: Path) -> HandedOver:
         data = {"path": "parquet", "data_files": str(handover.folder / TOKENS)}
         columns, masks = ["input_ids", "labels"], {}
     model, lora = handover.model, handover.tuning.lora
-    command = f"trl sft --config {handover.folder / _SETTINGS}"
+    command = f"trl sft --config {handover.quoted(_SETTINGS)}"
     settings: dict[str, Any] = {
         "model_name_or_path": model.name,
         **({} if model.revision is None else {"model_revision": model.revision}),
