@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from small_run import MODEL, selected_ids
 
 import g2is
-from g2is.errors import InputError
+from g2is.errors import InputError, StoreError
+from g2is.store.files import read_json, write_json
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -65,14 +67,49 @@ def test_rows_left_out_are_told_and_without_its_store_a_run_says_what_is_unknown
     (run / "set_aside.jsonl").write_text(json.dumps({"row": 901, "id": "zero", "reason": "zero gradient"}) + "\n")
     bad = {"file": "pool.jsonl", "line": 7, "id": "bad", "problem": "no answer", "raw": "{}"}
     (run / "bad_rows.jsonl").write_text(json.dumps(bad) + "\n")
+    lost = lost_row(run)
+    of_target = {"file": "target.jsonl", "line": 3, "id": lost, "problem": "no question", "raw": "{}"}
+    (run / "bad_rows.jsonl").write_text(json.dumps(bad) + "\n" + json.dumps(of_target) + "\n")
     (run / "store").rename(run / "elsewhere")
-    code, out, err = g2is("explain", run, "out", "901", "bad", "0")
+    code, out, err = g2is("explain", run, "out", "901", "bad", lost, "target.jsonl:3")
     assert code == 0, err
     assert "out (row 900): excluded from the pool" in out
     assert "listed in x:1" in out
     assert "zero (row 901): set aside" in out
     assert "bad (pool.jsonl:7): cannot be used" in out
+    assert f"{lost} (target.jsonl:3): cannot be used" in out
+    assert "others were taken until the budget was spent" in out
     assert "unknown           neighbours, conflicts and what it was worth:" in out
+
+
+def test_a_run_that_was_moved_finds_its_store(run: Path) -> None:
+    values = yaml.safe_load((run / "config.yaml").read_text())
+    (run / "config.yaml").write_text(yaml.safe_dump(values | {"store": str(run.parent / "gone/store")}))
+    (row,) = g2is.explain(run, [lost_row(run)])
+    assert row["neighbours"]
+
+
+def test_a_damaged_list_is_one_message(run: Path) -> None:
+    (run / "excluded.jsonl").write_text('{"row": 1')
+    with pytest.raises(StoreError, match=r"excluded.jsonl:1: expected a line of JSON"):
+        g2is.explain(run, ["0"])
+
+
+def test_a_selection_that_ran_out_says_so_and_a_budget_of_tokens_what_was_left(run: Path) -> None:
+    record = read_json(run / "picks.json")
+    lost = lost_row(run)
+    write_json(run / "picks.json", record | {"ran_out": "no further row"})
+    assert "before its budget was spent: no further row" in g2is.explain(run, [lost])[0]["reason"]
+    write_json(run / "picks.json", record | {"unit": "tokens", "budget": record["spent"] + 3})
+    assert "3 tokens of the budget were left" in g2is.explain(run, [lost])[0]["reason"]
+
+
+def lost_row(run: Path) -> str:
+    """A row that was worth less, refused by no rule."""
+    taken = selected_ids(run)
+    ids = pq.read_table(run / "scores.parquet")["id"].to_pylist()
+    rows = g2is.explain(run, [id_ for id_ in ids if id_ not in taken][:20])
+    return next(str(row["id"]) for row in rows if "rule" not in row)
 
 
 def test_the_walk_names_the_step_at_which_a_row_came_nearest(sample: Path, finished: Path, tmp_path: Path) -> None:

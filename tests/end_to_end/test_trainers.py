@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -164,12 +165,17 @@ def test_ms_swift_s_turns_have_the_tokens_and_labels_of_the_run(g2is: Command, r
 
 
 def test_a_folder_in_use_half_a_command_and_an_unknown_trainer_are_refused(
-    g2is: Command, finished: Path, tmp_path: Path
+    g2is: Command, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     (tmp_path / "used").mkdir()
     (tmp_path / "used/file").touch()
     for arguments, message in {
         ("--for", "trl", "--to", tmp_path / "used"): "expected a new or empty folder",
+        ("--for", "trl", "--to", tmp_path / "used/file/below"): f"found the file {tmp_path / 'used/file'}",
+        ("--for", "trl", "--to", "."): "expected another folder than the one this is called from",
+        ("--for", "trl", "--to", tmp_path / "new", "--wait"): "found it beside --for",
         ("--for", "trl"): "found --for alone",
         ("--to", tmp_path / "new"): "found --to alone",
         ("--for", "unsloth", "--to", tmp_path / "new"): "expected one of trl, llama-factory, axolotl, open-instruct",
@@ -177,6 +183,15 @@ def test_a_folder_in_use_half_a_command_and_an_unknown_trainer_are_refused(
         code, _, err = g2is("export", finished, *arguments)
         assert (code, message in " ".join(err.split())) == (2, True), err
     assert not (tmp_path / "new").exists()
+    assert not any((tmp_path / "here").iterdir())
+
+
+def test_the_command_names_a_folder_with_a_space_as_a_shell_takes_it(
+    g2is: Command, finished: Path, tmp_path: Path
+) -> None:
+    code, out, err = g2is("export", finished, "--for", "axolotl", "--to", tmp_path / "a b")
+    assert code == 0, err
+    assert shlex.split(out.splitlines()[-1]) == ["axolotl", "train", str(tmp_path / "a b/axolotl.yaml")]
 
 
 def tokens_of_the_run(run: Path) -> dict[str, Learned]:

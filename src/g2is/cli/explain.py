@@ -21,7 +21,10 @@ _STATES = {
 
 def explain(
     run: Annotated[Path, typer.Argument(help="a run folder with a selection in it")],
-    ids: Annotated[list[str], typer.Argument(help="ids or record numbers of rows of the pool")],
+    ids: Annotated[
+        list[str],
+        typer.Argument(help="ids or record numbers of rows of the pool; FILE:LINE of one that cannot be used"),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="as JSON, a list of rows")] = False,
 ) -> None:
     """Why rows were or were not selected: rank, score, the rule that refused each, and the rows that are near it.

@@ -15,12 +15,10 @@ from typing import Any
 import numpy as np
 
 from g2is.config import Config
-from g2is.config.commands import SETTINGS, command_of, updated
-from g2is.config.io import load, parse
 from g2is.errors import InputError, StoreError
 from g2is.examples.filter import EXCLUDED
 from g2is.jobs.explain_rules import Taken, explain_rows
-from g2is.jobs.run_folder import PICKS, SET_ASIDE, WALK
+from g2is.jobs.run_folder import PICKS, SET_ASIDE, WALK, settings_of
 from g2is.jobs.stored_vectors import Stored, read_stored
 from g2is.jobs.work_folder import BAD_ROWS
 from g2is.outputs.tables import SCORES, SELECTION, read_table
@@ -61,12 +59,9 @@ def explain(run: str | Path, ids: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _read(run: Path) -> _Run:
-    values = load(run / SETTINGS) if (run / SETTINGS).is_file() and (run / SELECTION).is_file() else None
-    if values is None or command_of(values, str(run / SETTINGS)) != "select":
-        found = "none such" if values is None else "a walk on matrices, which has no examples"
-        raise StoreError(f"{run}: expected a finished run of `g2is select`, found {found}")
-    config: Config = parse(Config, updated(values, str(run / SETTINGS))[0], str(run / SETTINGS))
+    config = settings_of(run)
     scores = read_table(run / SCORES).to_pydict()
+    places = {id_: place for place, id_ in enumerate(scores["id"])}
     record = next((read_json(run / name) for name in (WALK, PICKS) if (run / name).is_file()), {})
     left_out: dict[str, dict[str, Any]] = {}
     for name, state in ((EXCLUDED, "excluded"), (SET_ASIDE, "set aside")):
@@ -75,15 +70,23 @@ def _read(run: Path) -> _Run:
     for row in _lines(run / BAD_ROWS):
         place = f"{row['file']}:{row['line']}"
         values = {"row": None, "id": row["id"], "state": "cannot be used", "reason": row["problem"], "place": place}
-        left_out.setdefault(row["id"] or place, values)
-    places = {id_: place for place, id_ in enumerate(scores["id"])}
+        # a row of a target, which is listed there too, may have the id of one of the pool
+        is_known = row["id"] is None or row["id"] in places or row["id"] in left_out
+        left_out[place if is_known else row["id"]] = values
     return _Run(config, record, scores, places, Taken(read_table(run / SELECTION).to_pylist()), left_out)
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     if path.is_file():
         with path.open(encoding="utf-8") as lines:
-            yield from map(json.loads, lines)
+            for number, line in enumerate(lines, start=1):
+                try:
+                    yield json.loads(line)
+                except ValueError as error:
+                    raise StoreError(
+                        f"{path}:{number}: expected a line of JSON as g2is writes it, found another ({error}). Put a"
+                        " whole copy back"
+                    ) from None
 
 
 def _found(run: _Run, folder: Path, ids: Sequence[str]) -> list[dict[str, Any]]:

@@ -9,12 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from g2is.config import SelectionConfig
+from g2is.config.targets import titled
 from g2is.errors import G2isError
 from g2is.jobs.stored_vectors import Stored, Vectors
-from g2is.methods import OWN, CopySettings, selector_kind
+from g2is.methods import OWN, CopySettings, OpposedSettings, selector_kind
 from g2is.selection.apply import apply_selector
 from g2is.selection.arrays import GRAIN
+from g2is.selection.core import CoreSettings
 from g2is.selection.limits import Limits
+from g2is.selection.rules import WalkSettings
 from g2is.selection.similarity import UnitRows
 
 _NEIGHBOURS = 5
@@ -37,7 +41,7 @@ def explain_rows(rows: list[dict[str, Any]], taken: Taken, record: dict[str, Any
     if stored.vectors is None or stored.examples is None:
         for row in rows:
             row["unknown"] = [f"neighbours, conflicts and what it was worth: {stored.why_not}"]
-            row.setdefault("reason", _reason(row, record, {}))
+            row.setdefault("reason", _reason(row, record, {}, is_compared=False))
         return
     examples, vectors = stored.examples, stored.vectors
     position_of = {id_: at for at, id_ in enumerate(examples.pool.ids)}
@@ -56,7 +60,7 @@ def explain_rows(rows: list[dict[str, Any]], taken: Taken, record: dict[str, Any
         if row["state"] == "not selected" and not found:
             found = _worth(row, unit, own[places], taken, record, replay)
         row |= found
-        row.setdefault("reason", _reason(row, record, found))
+        row.setdefault("reason", _reason(row, record, found, is_compared=True))
 
 
 def _nearest(own: np.ndarray, at: int) -> list[int]:
@@ -97,23 +101,31 @@ def _against_taken(
     covering = int(with_taken.argmax())
     if threshold is not None and with_taken[covering] >= threshold - GRAIN:
         return {"covered_by": _of_taken(taken, covering, with_taken), "rule": f"duplicate_threshold {threshold}"}
-    if nearest and all(of["opposes_all"] for of in nearest) and not settings.model_dump().get("take_opposed"):
+    if nearest and all(of["opposes_all"] for of in nearest) and _passes_over_opposed(settings):
         return {"rule": "take_opposed false: its cosine with every example of the target is below 0"}
     tolerance = record.get("conflict_tolerance")
     if tolerance is None:
         return {}
-    # a trail refuses what conflicts with a row of its component: it is refused everywhere if it does in each of them
-    components = {(step["target"], step["component"]) for step in taken.steps.values() if step["component"] is not None}
-    conflicts: dict[tuple[str | None, int | None], dict[str, Any]] = {}
+    # a trail refuses what conflicts with a row of its own, or of all: no step takes what conflicts in each of them
+    trails = {step["trail"] for step in taken.steps.values() if step["trail"] is not None}
+    conflicts: dict[int, dict[str, Any]] = {}
     for at, id_ in enumerate(taken.ids):
-        step = taken.steps[id_]
-        if with_taken[at] < -tolerance - GRAIN:
-            conflicts.setdefault((step["target"], step["component"]), _of_taken(taken, at, with_taken))
+        trail = taken.steps[id_]["trail"]
+        if trail is not None and with_taken[at] < -tolerance - GRAIN:
+            conflicts.setdefault(trail, _of_taken(taken, at, with_taken))
     found: dict[str, Any] = {"conflicts_with": list(conflicts.values())} if conflicts else {}
-    if components and components <= conflicts.keys():
+    are_shared = settings.part(WalkSettings).cross_component_conflicts
+    if conflicts and (are_shared or trails <= conflicts.keys()):
         return found | {"rule": f"conflict_tolerance {tolerance:.4g}: a cosine below it, negated, is a conflict"}
     row |= found
     return {}
+
+
+def _passes_over_opposed(settings: SelectionConfig) -> bool:
+    """Whether rows that oppose every example of a target are refused; a walk of unoriented components takes them."""
+    kind = selector_kind(settings.selector)
+    takes = kind.select_jointly is not None and not settings.part(CoreSettings).orient
+    return OpposedSettings in kind.sections and not (takes or settings.part(OpposedSettings).take_opposed)
 
 
 def _of_taken(taken: Taken, at: int, with_taken: np.ndarray) -> dict[str, Any]:
@@ -199,20 +211,28 @@ class _Replay:
         return (steps[-1].score, "") if np.isfinite(steps[-1].score) else (None, "the selector says no scores")
 
 
-def _reason(row: dict[str, Any], record: dict[str, Any], found: dict[str, Any]) -> str:
+def _reason(row: dict[str, Any], record: dict[str, Any], found: dict[str, Any], *, is_compared: bool) -> str:
+    """Why, in a line; of rows that are not compared with the taken ones, what is true of whatever was not taken."""
     if row["state"] == "selected":
-        return f"taken as {row['role']}" + ("" if row.get("target") is None else f", for {row['target']}")
-    if row.get("source") in record.get("full_quotas", ()):
-        return f"the quota of its source {row['source']!r} is full"
+        return f"taken as {row['role']}" + ("" if row.get("target") is None else f", for {titled(row['target'])}")
     if of := found.get("covered_by"):
-        return f"a near-copy of {of['id']}, taken as number {of['order'] + 1}"
+        return f"a near-copy of {of['id']}, taken as number {of['order'] + 1:,}"
+    if row.get("source") in (record.get("full_quotas") or ()):
+        return f"the quota of its source {row['source']!r} is full"
     if "rule" in found and "conflicts_with" in found:
-        return "it conflicts with a taken row in every component"
+        return "it conflicts with a taken row of every trail, or of any where conflicts are shared"
     if "rule" in found:
         opposes = all(of["opposes_all"] for of in row["nearest_target"])
         return "it opposes every example of the target" if opposes else _ADDS_NOTHING
-    if not row["scores"] and row.get("scores") is not None and "unknown" not in row:
+    if record.get("ran_out"):
+        return f"the selection ended before its budget was spent: {record['ran_out']}"
+    if not is_compared:
+        return "others were taken until the budget was spent"
+    if not row["scores"]:
         return "it was not looked at (selection.candidates), or the method scores no rows"
+    left = record["budget"] - record["spent"] if record.get("unit") == "tokens" else 0
+    if 0 < left < row.get("tokens", 0):
+        return f"others were worth more until {left:,} tokens of the budget were left, too few for it"
     return "others were worth more until the budget was spent"
 
 

@@ -104,7 +104,8 @@ def read_table(path: Path) -> pa.Table:
 
 def read_reasons(path: Path) -> dict[str, list[Any]]:
     """All columns of a selection.parquet, in order."""
-    return _open(path).read().to_pydict()
+    columns: dict[str, list[Any]] = read_table(path).to_pydict()
+    return columns
 
 
 def read_scores(path: Path) -> dict[str, np.ndarray]:

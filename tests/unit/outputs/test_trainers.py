@@ -105,6 +105,13 @@ def test_ms_swift_refuses_rows_that_do_not_end_as_it_ends_rows(tmp_path: Path) -
         TRAINERS["ms-swift"](given, tmp_path)
 
 
+def test_ms_swift_refuses_rows_that_end_with_the_eos_twice_since_it_adds_none_to_them(tmp_path: Path) -> None:
+    eos = AutoTokenizer.from_pretrained(MODEL).eos_token
+    row = {"id": "twice", "messages": [QUESTION, {"role": "assistant", "content": f"It is 2.{eos}"}]}
+    with pytest.raises(InputError, match=r"\(twice\)"):
+        TRAINERS["ms-swift"](handover(tmp_path, row, chat_template=CHATML), tmp_path)
+
+
 def test_ms_swift_gets_every_answer_and_what_stands_between_as_a_turn_with_its_loss(tmp_path: Path) -> None:
     row = {"id": "two", "messages": [QUESTION, ANSWER, QUESTION, ANSWER]}
     _, folder = written("ms-swift", handover(tmp_path, row, chat_template=CHATML))

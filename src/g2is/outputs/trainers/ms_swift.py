@@ -95,7 +95,7 @@ def _added(tokenizer: Any) -> tuple[list[int], list[int]]:
 
 
 def _segments(row: HandedRow, tokenizer: Any, before: list[int], after: list[int]) -> Segments | None:
-    """The row's text in pieces, each learned or not; None if it does not end as swift ends rows.
+    """The row's text in pieces, each learned or not; None if it does not end as swift ends rows: it adds no EOS to one.
 
     What stands after the last learned token is left out: nothing is learned from it.
     """
@@ -111,6 +111,8 @@ def _segments(row: HandedRow, tokenizer: Any, before: list[int], after: list[int
         text = tokenizer.decode(ids[begin:until], clean_up_tokenization_spaces=False)
         pieces.append((text, mask[begin]))
         begin = until
+    if pieces and pieces[-1][0].endswith(tokenizer.eos_token):
+        return None
     return pieces if pieces and pieces[0][1] is False else [("", False), *pieces]
 
 
