@@ -155,20 +155,15 @@ def export(
 ) -> Selection:
     """Write the selected examples again; for a `trainer` into `to`; as a dataset of the hub; `g2is export`."""
     given = {"trainer": trainer, "to": to, "push_to_hub": push_to_hub}
-    found = [f"{name}=" for name, value in given.items() if value is not None]
-    if found not in ([], ["trainer=", "to="], ["push_to_hub="]):
-        raise ConfigError(
-            f"export: expected trainer= and to= together, or push_to_hub= alone, or none of them, found"
-            f" {', '.join(found)}"
-        )
+    found = " and ".join(name for name, value in given.items() if value is not None)
+    if found not in ("", "trainer and to", "push_to_hub"):
+        raise ConfigError(f"export: expected trainer and to together, push_to_hub alone, or none, found {found}")
     with _waiting(wait, reporter):
-        if not (trainer or push_to_hub):
-            return export_job.export_run(Path(run), reporter)
-        if trainer and to:
+        if trainer is not None and to is not None:
             hand_over_job.hand_over(Path(run), trainer, Path(to), reporter)
-        if push_to_hub:
+        if push_to_hub is not None:
             publish_job.publish(Path(run), push_to_hub, reporter)
-        return export_job.selection_in(Path(run))
+        return export_job.selection_in(Path(run)) if found else export_job.export_run(Path(run), reporter)
 
 
 def train(

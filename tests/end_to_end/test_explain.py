@@ -132,5 +132,7 @@ def test_the_walk_names_the_step_at_which_a_row_came_nearest(sample: Path, finis
     for row in lost:
         if "nearest_step" in row:
             assert row["nearest_step"]["taken"] in selected_ids(run)
+            is_nearer = row["nearest_step"]["score"] > row["nearest_step"]["its_score"]
+            assert is_nearer == ("consistency" in row.get("rule", "")), row
         for conflict in row.get("conflicts_with", []):
             assert conflict["cosine"] < 0

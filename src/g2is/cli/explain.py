@@ -82,7 +82,7 @@ def _lines(row: dict[str, Any]) -> list[str]:
 
 
 def _told(title: str, text: str | None) -> list[str]:
-    return [f"  {title:<18}{text}"] if text else []
+    return [f"  {title:<17} {text}"] if text else []
 
 
 def _named(of: dict[str, Any]) -> str:

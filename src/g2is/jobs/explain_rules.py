@@ -144,7 +144,10 @@ def _worth(
 ) -> dict[str, Any]:
     """What the row was worth where it came nearest to being taken."""
     if "conflict_tolerance" in record:
-        return _nearest_step(with_taken, taken)
+        if row.get("source") in (record.get("full_quotas") or ()):
+            return {}
+        opposed = {of["target"] for of in row["nearest_target"] if of["opposes_all"]}
+        return _nearest_step(with_taken, taken, record["conflict_tolerance"], opposed)
     score, why = replay.score(unit)
     if why == _ADDS_NOTHING:
         return {"rule": f"the selector {replay.selector} does not take it even when all others are taken"}
@@ -155,22 +158,33 @@ def _worth(
     return {"at_the_end": {"score": _rounded(score), "last_taken": last["id"], "its_score": last["score"]}}
 
 
-def _nearest_step(with_taken: np.ndarray, taken: Taken) -> dict[str, Any]:
-    """The step of the walk at which the row's cosine with the row before came nearest to that of the row taken."""
+def _nearest_step(with_taken: np.ndarray, taken: Taken, tolerance: float, opposed: set[str]) -> dict[str, Any]:
+    """The step of the walk at which the row's cosine with the row before came nearest to that of the row taken.
+
+    Steps for a target that it opposes do not count, nor those of a trail that had taken a row it conflicts with by
+    then. Where it came nearer than the row taken, what is left of the rules has refused it: consistency.
+    """
     before: dict[int, int] = {}  # trail -> the row it took last
+    conflicting: set[int] = set()
     best: tuple[float, dict[str, Any]] | None = None
     for at, id_ in enumerate(taken.ids):
         step = taken.steps[id_]
         if step["trail"] is None:
             continue
-        if step["role"] == "step" and step["trail"] in before and step["similarity_to_previous"] is not None:
+        is_step = step["role"] in ("step", "refill") and step["similarity_to_previous"] is not None
+        if is_step and step["target"] not in opposed and step["trail"] in before and step["trail"] not in conflicting:
             own = float(with_taken[before[step["trail"]]])
             lacking = step["similarity_to_previous"] - own
             if best is None or lacking < best[0]:
                 best = lacking, {"order": step["order"], "score": _rounded(own), "taken": id_}
                 best[1]["its_score"] = _rounded(step["similarity_to_previous"])
         before[step["trail"]] = at
-    return {} if best is None else {"nearest_step": best[1]}
+        if with_taken[at] < -tolerance - GRAIN:
+            conflicting.add(step["trail"])
+    if best is None:
+        return {}
+    rule = "consistency (delta): at the step named it was nearer than the row that was taken"
+    return {"nearest_step": best[1], **({"rule": rule} if best[0] < -GRAIN else {})}
 
 
 class _Replay:
@@ -222,6 +236,8 @@ def _reason(row: dict[str, Any], record: dict[str, Any], found: dict[str, Any], 
     if "rule" in found and "conflicts_with" in found:
         return "it conflicts with a taken row of every trail, or of any where conflicts are shared"
     if "rule" in found:
+        if "nearest_step" in found:
+            return "it was nearer than a row that was taken, and refused for its consistency with the trail"
         opposes = all(of["opposes_all"] for of in row["nearest_target"])
         return "it opposes every example of the target" if opposes else _ADDS_NOTHING
     if record.get("ran_out"):
