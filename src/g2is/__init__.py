@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from g2is.config import Config as Config
     from g2is.config import SelectionConfig as SelectionConfig
     from g2is.errors import G2isError as G2isError
+    from g2is.jobs.explain import explain as explain
     from g2is.jobs.run_folder import Selection as Selection
     from g2is.representations.own import Representation as Representation
     from g2is.selection.core import CoreKnowledge as CoreKnowledge
@@ -49,6 +50,7 @@ _HOME = {
     "core_knowledge": "g2is.selection.core",
     "compare": "g2is.api",
     "evaluate": "g2is.api",
+    "explain": "g2is.jobs.explain",
     "export": "g2is.api",
     "extract_gradients": "g2is.api",
     "inspect": "g2is.api",

@@ -22,7 +22,9 @@ from g2is.examples.inspect import Inspection
 from g2is.jobs import compare as compare_job
 from g2is.jobs import evaluate as evaluate_job
 from g2is.jobs import export as export_job
+from g2is.jobs import hand_over as hand_over_job
 from g2is.jobs import inspect as inspect_job
+from g2is.jobs import publish as publish_job
 from g2is.jobs import select as select_job
 from g2is.jobs import select_matrices as matrices_job
 from g2is.jobs import train as train_job
@@ -142,10 +144,26 @@ def walk_matrices(
         return matrices_job.walk_matrices(config, reporter)
 
 
-def export(run: str | Path, reporter: Reporter | None = None, wait: bool = False) -> Selection:
-    """Write the selected examples of a run again; `g2is export`."""
+def export(
+    run: str | Path,
+    reporter: Reporter | None = None,
+    wait: bool = False,
+    *,
+    trainer: str | None = None,
+    to: str | Path | None = None,
+    push_to_hub: str | None = None,
+) -> Selection:
+    """Write the selected examples again; for a `trainer` into `to`; as a dataset of the hub; `g2is export`."""
+    given = {"trainer": trainer, "to": to, "push_to_hub": push_to_hub}
+    found = " and ".join(name for name, value in given.items() if value is not None)
+    if found not in ("", "trainer and to", "push_to_hub"):
+        raise ConfigError(f"export: expected trainer and to together, push_to_hub alone, or none, found {found}")
     with _waiting(wait, reporter):
-        return export_job.export_run(Path(run), reporter)
+        if trainer is not None and to is not None:
+            hand_over_job.hand_over(Path(run), trainer, Path(to), reporter)
+        if push_to_hub is not None:
+            publish_job.publish(Path(run), push_to_hub, reporter)
+        return export_job.selection_in(Path(run)) if found else export_job.export_run(Path(run), reporter)
 
 
 def train(

@@ -12,6 +12,7 @@ from g2is.cli import options
 from g2is.cli.compare import compare, run_comparison
 from g2is.cli.demo import demo
 from g2is.cli.evaluate import evaluate, run_evaluation
+from g2is.cli.explain import explain
 from g2is.cli.export import export
 from g2is.cli.failures import EachFlagOnce, run_app
 from g2is.cli.inspect import inspect
@@ -285,6 +286,7 @@ def replay(
 
 
 app.command(cls=EachFlagOnce)(export)
+app.command(cls=EachFlagOnce)(explain)
 app.command(cls=EachFlagOnce)(methods)
 app.command(cls=EachFlagOnce)(compare)
 app.command(cls=EachFlagOnce)(train)

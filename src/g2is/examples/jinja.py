@@ -21,6 +21,16 @@ _FIXED_STRFTIME = (
 _DIRECTIVES = "aAbBcCdDeFgGhHIjklmMnpPrRStTuUVwWxXyYzZ"
 
 
+def reads_date(source: str) -> bool:
+    """Whether a template writes the date."""
+    return "strftime_now" in source or "date_string" in source
+
+
+def has_markers(source: str) -> bool:
+    """Whether a template marks answers with {% generation %}."""
+    return _MARKER.search(source) is not None
+
+
 class RefusedError(Exception):
     """The template raised something; the message is what it said."""
 
@@ -37,8 +47,8 @@ class JinjaTemplate:
 
     def __init__(self, source: str, tokenizer: Any, date: str) -> None:
         self.source = source
-        self.reads_date = "strftime_now" in source or "date_string" in source
-        self.has_markers = _MARKER.search(source) is not None
+        self.reads_date = reads_date(source)
+        self.has_markers = has_markers(source)
         self.switches_thinking = "enable_thinking" in source
         self.in_parts = False
         self._variables = {**tokenizer.special_tokens_map, **(_date_variables(date) if self.reads_date else {})}

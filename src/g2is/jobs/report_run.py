@@ -14,11 +14,12 @@ from g2is.jobs.read_data import read_inputs
 from g2is.jobs.report import AT_LEISURE, held, write_report
 from g2is.jobs.report_comparison import report_comparison
 from g2is.jobs.representation import MadeBy, maker_of
+from g2is.jobs.run_folder import settings_of
 from g2is.methods import GRADIENT, NONE, OWN
 from g2is.outputs.tables import SELECTION
 from g2is.progress import Reporter, Silent
 from g2is.report.plane import check_method
-from g2is.store.manifest import MANIFEST, open_store
+from g2is.store.manifest import open_store
 from g2is.store.reach import reached
 from g2is.warmup.train import finished_warmup
 
@@ -74,6 +75,4 @@ def _settings(path: Path) -> Config | CompareConfig:
             f"{path}: expected the folder of a selection (`g2is select`, or `g2is walk POOL TARGET`) or of a"
             f" comparison (`g2is compare`), found {found}"
         )
-    config: Config = parse(Config, values, str(record))
-    store = path / "store" if (path / "store" / MANIFEST).exists() else config.store
-    return config.model_copy(update={"out": path, "store": store})
+    return settings_of(path)

@@ -23,23 +23,31 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from g2is.config import Section, SelectionConfig
-from g2is.config.io import load, to_yaml
+from g2is.config import Config, Section, SelectionConfig
+from g2is.config.commands import SETTINGS, command_of, updated
+from g2is.config.io import load, parse, to_yaml
 from g2is.config.passed_over import without_passed_over
 from g2is.config.selection import deciding, with_defaults
+from g2is.errors import StoreError
 from g2is.jobs.stages import Stage
 from g2is.jobs.work_folder import BAD_ROWS, WorkFolder, open_work
-from g2is.outputs.tables import SCORES, SELECTION
+from g2is.outputs.messages import read_messages
+from g2is.outputs.tables import SCORES, SELECTION, read_table
 from g2is.progress import Progress, Reporter
 from g2is.selection.core import CoreKnowledge
 from g2is.selection.record import Picks, Walk
 from g2is.store.digests import record_digests, record_presence
 from g2is.store.files import read_json, remove, write_json, write_json_lines
 from g2is.store.fingerprint import digest, flatten
+from g2is.store.manifest import MANIFEST
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from pandas import DataFrame
 
 SUMMARY, WALK, PICKS, SET_ASIDE = "summary.json", "walk.json", "picks.json", "set_aside.jsonl"
 RUN = "run"  # the key of summary.json that says whose it is
@@ -61,6 +69,14 @@ class Selection:
     ids: Sequence[str]
     targets: Sequence[str | None]
     components: Sequence[int | None]
+
+    def to_dataset(self) -> "Dataset":
+        """The selected examples as a `datasets.Dataset`, in order: id, messages, and tools and target if there are."""
+        return read_messages(self.folder)
+
+    def to_pandas(self) -> "DataFrame":
+        """The table selection.parquet: a row for each selected one, in order, with the reasons it was taken for."""
+        return read_table(self.folder / SELECTION).to_pandas()
 
 
 @dataclass
@@ -187,6 +203,21 @@ def open_run(path: Path, config: Section, reporter: Reporter, *, selects: bool =
         earlier = read_json(summary) if summary.exists() else {}
         earlier.pop(RUN, None)
         yield RunFolder(work, reporter, earlier.pop("sittings", []), earlier, run_identity(work.settings))
+
+
+def settings_of(run: Path) -> Config:
+    """The settings of the finished selection in the folder `run`, wherever that was moved to, and its store with it.
+
+    Raises StoreError if it holds no selection of examples, ConfigError if its settings cannot be read.
+    """
+    record = run / SETTINGS
+    values = load(record) if record.is_file() and (run / SELECTION).is_file() else None
+    if values is None or command_of(values, str(record)) != "select":
+        found = "none such" if values is None else "a walk on matrices, which has no examples"
+        raise StoreError(f"{run}: expected the folder of a finished run of `g2is select`, found {found}")
+    config: Config = parse(Config, updated(values, str(record))[0], str(record))
+    store = run / "store" if (run / "store" / MANIFEST).exists() else config.store
+    return config.model_copy(update={"out": run, "store": store})
 
 
 # Settings that came after identities of runs were first written down: at these values they are none of it.

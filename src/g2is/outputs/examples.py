@@ -13,7 +13,7 @@ from g2is.examples.sources import Source, describe
 from g2is.progress import Progress
 from g2is.store.files import remove, write_bytes, write_text
 
-_ORIGINAL, MESSAGES = EXPORTED = "selected.jsonl", "selected.messages.jsonl"
+ORIGINAL, MESSAGES = EXPORTED = "selected.jsonl", "selected.messages.jsonl"
 
 
 def write_selected(
@@ -40,13 +40,13 @@ def write_selected(
                 f"{describe(pool)}: expected row {row} to be {expected}, as it was when it was selected, found {there}:"
                 " the file has changed. Put the old one back, or select again with another --out"
             )
-    write_bytes(folder / _ORIGINAL, b"".join(found[row].raw + b"\n" for row in ids))
+    write_bytes(folder / ORIGINAL, b"".join(found[row].raw + b"\n" for row in ids))
     write_text(folder / MESSAGES, "".join(_as_messages(found[row], targets) for row in ids))
 
 
 def remove_selected(folder: Path) -> None:
     """Remove the examples of an earlier selection."""
-    remove(folder / _ORIGINAL)
+    remove(folder / ORIGINAL)
     remove(folder / MESSAGES)
 
 

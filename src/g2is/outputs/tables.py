@@ -97,9 +97,15 @@ def read_selection(path: Path) -> dict[str, list[Any]]:
     return _open(path).read(["row", "id", "target", "component"]).to_pydict()
 
 
+def read_table(path: Path) -> pa.Table:
+    """A table of ours. Raises StoreError if it cannot be read."""
+    return _open(path).read()
+
+
 def read_reasons(path: Path) -> dict[str, list[Any]]:
     """All columns of a selection.parquet, in order."""
-    return _open(path).read().to_pydict()
+    columns: dict[str, list[Any]] = read_table(path).to_pydict()
+    return columns
 
 
 def read_scores(path: Path) -> dict[str, np.ndarray]:

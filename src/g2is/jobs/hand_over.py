@@ -1,0 +1,106 @@
+"""`g2is export RUN --for TRAINER`: the selected examples as another trainer takes them, with its configuration.
+
+Each row is rendered as the run rendered it, so that what the trainer would learn can be held against it.
+"""
+
+from pathlib import Path
+
+from g2is.config import Config, TuningConfig
+from g2is.errors import ConfigError, InputError
+from g2is.examples.as_trained import render_as_trained
+from g2is.examples.read import read_examples
+from g2is.examples.sources import find_sources
+from g2is.jobs.run_folder import settings_of
+from g2is.jobs.train import selected_examples
+from g2is.model.adapter import target_modules
+from g2is.model.folder import ModelFolder, find_model
+from g2is.model.layers import linear_layers
+from g2is.outputs.trainers.handover import HandedOver, HandedRow, Handover
+from g2is.outputs.trainers.table import TRAINERS
+from g2is.progress import Reporter, Silent
+from g2is.store.files import write_atomically
+
+_AT_ONCE = 256  # rows rendered at a time
+
+
+def hand_over(run: Path, trainer: str, to: Path, reporter: Reporter | None = None) -> HandedOver:
+    """Write the selection of `run` for `trainer` into the folder `to`, which must be new or empty.
+
+    Raises ConfigError for an unknown trainer, InputError, StoreError or ModelError where the run, its model, or a row
+    cannot be given to it, or `to` cannot be that folder. Nothing is written then.
+    """
+    reporter = reporter or Silent()
+    if trainer not in TRAINERS:
+        raise ConfigError(f"--for: expected one of {', '.join(TRAINERS)}, found {trainer!r}")
+    if not run.is_dir():
+        raise InputError(f"{run}: expected the folder of a run of `g2is select`, found none there")
+    found = selected_examples(str(run))
+    if Path(found) == run:
+        raise InputError(f"{run}: expected the folder of a run of `g2is select`, found another folder")
+    to = to.expanduser().resolve()
+    _check_is_free(to)
+    config = settings_of(run)
+    handover = _handover(Path(found), config, to, reporter)
+    given: list[HandedOver] = []
+
+    def write(temporary: Path) -> None:
+        temporary.mkdir()
+        given.append(TRAINERS[trainer](handover, temporary))
+
+    with reporter.stage(f"write for {trainer}", "rows") as progress:
+        write_atomically(to, write)
+        progress(len(handover.rows), len(handover.rows))
+    for notice in given[0].notices:
+        reporter.notice(notice)
+    return given[0]
+
+
+def _check_is_free(to: Path) -> None:
+    there = next(path for path in (to, *to.parents) if path.exists())
+    if not there.is_dir():
+        raise InputError(f"--to: expected a new or empty folder, found the file {there}. Name another place")
+    if there == to == Path.cwd():  # it is put in place as a whole, and whoever stands in the old one sees nothing
+        raise InputError(f"--to: expected another folder than the one this is called from, found {to}. Name a new one")
+    if there == to and any(to.iterdir()):
+        raise InputError(f"--to: expected a new or empty folder, found {to} in use. Name another, or remove it")
+
+
+def _handover(messages: Path, config: Config, to: Path, reporter: Reporter) -> Handover:
+    model = find_model(config.model)
+    as_run = render_as_trained(model, config.warmup.adapter, config.examples)
+    # a file of ours, of which each row could be used when it was selected
+    read = as_run.config.model_copy(update={"layout": "messages", "columns": {}, "on_bad_row": "stop"})
+    rows: list[HandedRow] = []
+    with reporter.stage("read examples", "bytes") as progress:
+        examples = list(read_examples(find_sources([str(messages)]), read, progress))
+    with reporter.stage("tokenise", "rows") as progress:
+        for low in range(0, len(examples), _AT_ONCE):
+            some = examples[low : low + _AT_ONCE]
+            for example, rendered in zip(some, as_run.renderer.render_many(some), strict=True):
+                if isinstance(rendered, Exception):
+                    raise type(rendered)(f"{example.origin.place(example.line)} ({example.id}): {rendered}")
+                rows.append(HandedRow(example.id, example.conversation, rendered.input_ids, rendered.label_mask))
+            progress(len(rows), len(examples))
+    tuning = TuningConfig()
+    return Handover(
+        to,
+        config.model,
+        as_run.config,
+        tuning,
+        _module_names(model, tuning),
+        as_run.tokenizer,
+        not as_run.is_own,
+        model.hf_config,
+        as_run.renderer.template_source,
+        as_run.renderer.max_length,
+        rows,
+    )
+
+
+def _module_names(model: ModelFolder, tuning: TuningConfig) -> tuple[str, ...]:
+    """The layers to adapt, by the last part of their paths where that means no others."""
+    layers = model.without_weights()
+    paths = target_modules(layers, tuning.lora, "tuning")
+    leaves = dict.fromkeys(path.rsplit(".", 1)[-1] for path in paths)
+    alike = {path for path in linear_layers(layers) if path.rsplit(".", 1)[-1] in leaves}
+    return tuple(leaves) if alike == set(paths) else tuple(paths)

@@ -1,0 +1,1 @@
+"""A selection in the layouts of other trainers: a file for each; `table.py` names them."""
