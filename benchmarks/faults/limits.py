@@ -20,7 +20,7 @@ from g2is.demo.skills import write_pool, write_target
 
 _SETTINGS = ["warmup.lora.rank=4", "warmup.fraction=0.3", "warmup.epochs=1", "gradients.projection.dim=512"]
 _LIMITS = {
-    "address space": (resource.RLIMIT_AS, 100 << 20, 4 << 30),
+    "address space": (resource.RLIMIT_AS, 100 << 20, 8 << 30),
     "open files": (resource.RLIMIT_NOFILE, 7, 60),
     "file size": (resource.RLIMIT_FSIZE, 1, 4 << 20),
 }

@@ -11,8 +11,9 @@ import sys
 from g2is.cli.terminal import complain
 from g2is.errors import first_line, tells_of_memory
 
-# Of address space. With less some libraries neither load nor say so: OpenBLAS tries for ever, Python itself may abort.
-_LEAST = 2 << 30
+# Of address space. With less some libraries neither load nor say so: OpenBLAS tries for ever, Python itself may abort;
+# others end the process where a thread cannot begin.
+_LEAST = 3 << 30
 
 
 def main() -> None:

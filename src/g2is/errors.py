@@ -70,8 +70,9 @@ class TooLittleMemoryError(G2isError):
 
 _NO_MEMORY = (
     *("can't allocate memory", "cannot allocate memory", "failed to map segment", "bad_alloc", "os error 12"),
-    "can't start new thread",  # its stack has no room, or the number of processes is limited
+    *("can't start new thread", "failed to launch worker thread"),  # its stack has no room, or no process is left
 )
+_OF_LIBRARIES = ("SafetensorError", "ArrowException")  # which derive from Exception alone
 
 
 def tells_of_memory(error: BaseException) -> bool:
@@ -80,7 +81,7 @@ def tells_of_memory(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return True
-    is_open = isinstance(error, RuntimeError | OSError | ImportError) or type(error).__name__ == "SafetensorError"
+    is_open = isinstance(error, RuntimeError | OSError | ImportError) or type(error).__name__ in _OF_LIBRARIES
     return is_open and any(words in str(error).lower() for words in _NO_MEMORY)
 
 

@@ -203,8 +203,7 @@ FOLDERS: dict[str, Case] = {
     ),
     "export with a damaged selection": case(
         _exported(lambda place: place.text("copy/selection.parquet", "x")),
-        "selection.parquet: expected a Parquet table as g2is writes it, but it cannot be read",
-        "Remove it and give the command that made it again",
+        "selection.parquet: expected what the run wrote, found it damaged; make it anew with `g2is verify",
     ),
     "export after the pool has changed": case(
         _exported(_other_pool),

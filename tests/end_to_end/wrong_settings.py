@@ -30,7 +30,7 @@ COMMAND_LINE: dict[str, Case] = {
     "unknown flag of one dash": case(flags("-modle", "x"), "found -modle; did you mean --model? "),
     "unknown flag like no other": case(
         lambda _: ["export", "x", "--zzz"],
-        "g2is export: expected a flag", "found --zzz; the flags are --help",
+        "g2is export: expected a flag", "found --zzz; the flags are --for, --help, --push-to-hub, --to, --wait",
     ),
     "unknown command": case(
         lambda _: ["selct"],

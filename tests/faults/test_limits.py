@@ -66,5 +66,5 @@ def test_too_little_address_space_for_the_libraries_is_told_before_they_are_load
         preexec_fn=lambda: resource.setrlimit(AS, (size << 20, size << 20)),
     )
     assert done.returncode == 2
-    assert " ".join(done.stderr.split()).startswith("error: expected 2 GiB of address space")
+    assert " ".join(done.stderr.split()).startswith("error: expected 3 GiB of address space")
     assert not (tmp_path / "run").exists()

@@ -40,8 +40,8 @@ from g2is.outputs.tables import SCORES, SELECTION, read_table
 from g2is.progress import Progress, Reporter
 from g2is.selection.core import CoreKnowledge
 from g2is.selection.record import Picks, Walk
-from g2is.store.digests import record_digests, record_presence
-from g2is.store.files import read_json, remove, write_json, write_json_lines
+from g2is.store.digests import record_digests, record_presence, unnoted_files
+from g2is.store.files import has_digest, read_json, remove, write_json, write_json_lines
 from g2is.store.fingerprint import digest, flatten
 from g2is.store.manifest import MANIFEST
 
@@ -223,6 +223,14 @@ def settings_of(run: Path) -> Config:
 # Settings that came after identities of runs were first written down: at these values they are none of it.
 _LATER = {"selection.candidates": None, "gradients.storage": "float16"}
 _NOTHING = object()
+
+
+def unvouched(run: Path, names: Iterable[str]) -> list[str]:
+    """Which of these files are in the folder `run` without a word of them in digests.json, which should have one.
+
+    A kill may have come before it, or the notes were lost. None in the folder of an older version, which noted nothing.
+    """
+    return unnoted_files(run, names) if any(has_digest(run / name) for name in (WALK, PICKS)) else []
 
 
 def run_identity(settings: Path) -> str:

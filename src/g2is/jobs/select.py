@@ -38,7 +38,7 @@ from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import count_examples, plan_for, read_inputs
 from g2is.jobs.report import REPORTED, is_there, remove_report, write_report
 from g2is.jobs.representation import MadeBy, maker_of, represented_by
-from g2is.jobs.run_folder import CHOSEN, RunFolder, Selection, open_run, selection_digest
+from g2is.jobs.run_folder import CHOSEN, RunFolder, Selection, open_run, selection_digest, unvouched
 from g2is.jobs.stages import Stage
 from g2is.jobs.store_rows import extract_gradients, store_rows
 from g2is.machine.ranks import let_others_end
@@ -50,7 +50,7 @@ from g2is.outputs.lengths import compare_lengths, compare_sources
 from g2is.outputs.tables import SCORES, SELECTION, stored_metadata
 from g2is.progress import Reporter, Silent
 from g2is.selection.plan import Plan
-from g2is.store.digests import damaged_files, record_digests, unnoted_files
+from g2is.store.digests import damaged_files, record_digests
 from g2is.store.files import remove
 from g2is.store.manifest import Store, open_store
 from g2is.store.reach import reached
@@ -230,10 +230,9 @@ def select_rows(
     damaged = damaged_files(folder.path, CHOSEN)
     if damaged:
         folder.notice(f"{folder.path}: found {', '.join(damaged)} damaged; the selection is made anew from stored rows")
-    elif unvouched := unnoted_files(folder.path, CHOSEN):
-        damaged = unvouched
+    elif damaged := unvouched(folder.path, CHOSEN):
         folder.notice(
-            f"{folder.path}: found no word in digests.json of what {', '.join(unvouched)} held; the selection is made"
+            f"{folder.path}: found no word in digests.json of what {', '.join(damaged)} held; the selection is made"
             " anew from stored rows"
         )
     if damaged or not all(stored_metadata(folder.path / name) == made_from for name in (SELECTION, SCORES)):

@@ -26,12 +26,13 @@ from g2is.examples.tokenize import make_renderer
 from g2is.jobs.lora_reach import say_reach
 from g2is.jobs.model_identity import identify
 from g2is.jobs.pinned import pin
+from g2is.jobs.run_folder import unvouched
 from g2is.jobs.work_folder import BAD_ROWS, open_work
 from g2is.model.folder import find_model, resolve_device
 from g2is.model.reporting import check_reporting
 from g2is.outputs.examples import MESSAGES
 from g2is.progress import Reporter, Silent
-from g2is.store.digests import damaged_files, record_digests, unnoted_files
+from g2is.store.digests import damaged_files, record_digests
 from g2is.store.files import remove, write_json_lines
 from g2is.store.fingerprint import flatten
 from g2is.training.tune import ADAPTER, damaged_adapter, finished_tuning, tune
@@ -143,7 +144,7 @@ def selected_examples(location: str) -> str:
                 f"{folder / MESSAGES}: expected the selection as it was written, found another content. Write it again"
                 f" with `g2is export {folder}`, or name the file itself to train on what it holds"
             )
-        if record.is_file() and unnoted_files(folder, [MESSAGES]):
+        if record.is_file() and unvouched(folder, [MESSAGES]):
             raise InputError(
                 f"{folder / MESSAGES}: expected it to be noted in digests.json what the selection held when it was"
                 f" written, found no such note. Write it again with `g2is export {folder}`, or name the file itself to"

@@ -169,6 +169,14 @@ def is_sealed(path: Path) -> bool:
     return is_older or text == as_json(values, path.name)
 
 
+def has_digest(path: Path) -> bool:
+    """Whether there is a JSON file at `path` that carries a digest of itself, as those of older versions do not."""
+    try:
+        return _DIGEST in parse_json(read_text_file(path))
+    except (OSError, ValueError, TypeError):
+        return path.exists()  # damaged: not known, so nothing is let pass for it
+
+
 def _is_as_sealed(value: dict[str, Any], name: str) -> bool:
     """Whether a value is what its digest, which is taken out of it, was made of; one without may be an older file."""
     if _DIGEST in value:
