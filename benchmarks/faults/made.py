@@ -63,6 +63,7 @@ class Made:
             return code, text, results(name, folder)
         values = yaml.safe_load((folder / "config.yaml").read_text())
         values["targets"] = {"target": [str(self.root / "other_target.jsonl")]}
+        values["execution"]["report"] = False  # which reads nothing of the store that the selection has not
         out = folder.with_name("of_other_target")
         shutil.rmtree(out, ignore_errors=True)
         settings = self.root / "of_other_target.yaml"
@@ -170,7 +171,8 @@ def _make(root: Path, seed: int, names: tuple[str, ...]) -> None:
         api.select(**what, out=root / "select", budget="20%", execution=execution, **settings)
     if "stopped" in names:
         with contextlib.suppress(KeyboardInterrupt):
-            api.select(**what, out=root / "stopped", reporter=_Stops(), budget="20%", execution=execution, **settings)
+            stopped = {**execution, "report": False}
+            api.select(**what, out=root / "stopped", reporter=_Stops(), budget="20%", execution=stopped, **settings)
     if "train" in names:
         api.train(
             data=root / "select",

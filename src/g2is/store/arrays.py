@@ -97,7 +97,8 @@ def check_fits(folder: Path, values: np.ndarray) -> None:
     if found != stored:
         raise StoreError(
             f"{folder}: expected rows of shape {stored[0]} and type {stored[1]}, as in the shards"
-            f" before, found {found[0]} and {found[1]}. What makes them has changed: name another --store"
+            f" before, found {found[0]} and {found[1]}. What makes them has changed: name another --store; or"
+            f" {folder / METADATA} was changed: `g2is verify` of the store with --repair puts it right"
         )
 
 
@@ -150,7 +151,8 @@ def read_chunk(
     except (ValueError, OSError) as error:
         raise StoreError(
             f"{place}: expected shard {int(marker.stem)} as it was written, found it damaged ({error}). Remove {marker}"
-            " and run the same command again: only this shard is computed anew"
+            " and run the same command again: only this shard is computed anew. Or let `g2is verify` with --repair"
+            " find and mend all that is damaged in the store"
         ) from None
     return rows
 

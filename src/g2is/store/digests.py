@@ -11,7 +11,7 @@ from pathlib import Path
 
 from g2is.config.commands import SETTINGS
 from g2is.errors import StoreError, may_not_be_read
-from g2is.store.files import read_json, write_json
+from g2is.store.files import REMEDY, read_json, write_json
 from g2is.store.given import inside
 
 DIGESTS = "digests.json"
@@ -72,7 +72,7 @@ def _notes(folder: Path) -> dict[str, str]:
         if not (isinstance(of, str) and (of == CARRIED or name.startswith(_TEXT_OF) or _A_DIGEST.fullmatch(of))):
             raise StoreError(
                 f"{folder / DIGESTS}: expected what each file of its folder held, found {name!r} with"
-                f" {str(of)[:80]!r}: it is another file. Put a whole copy back, or name another folder"
+                f" {str(of)[:80]!r}: it is another file. {REMEDY}"
             )
     return notes
 

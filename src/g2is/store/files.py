@@ -20,6 +20,7 @@ from g2is.store.elsewhere import elsewhere, keep
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DIGEST = "digest"
+REMEDY = "Put a whole copy back, or name another folder; `g2is verify` with --repair makes anew what can be made"
 _LITTLE = 1 << 20  # bytes left where torch has just used up all room
 _ERRNO = re.compile(r"(?:os error |\[Errno |errno: )(\d+)")
 
@@ -143,15 +144,13 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         pass_on_too_little_memory(error)
         raise StoreError(
-            f"{path}: expected a JSON file as g2is writes it, but it cannot be read: {error}. Put a whole copy"
-            " back, or name another folder"
+            f"{path}: expected a JSON file as g2is writes it, but it cannot be read: {error}. {REMEDY}"
         ) from None
     if not isinstance(value, dict):
         raise StoreError(f"{path}: expected a JSON object, found {type(value).__name__}")
     if not _is_as_sealed(value, path.name):
         raise StoreError(
-            f"{path}: expected the file as g2is wrote it, found it changed or damaged (its digest is another). Put a"
-            " whole copy back, or name another folder"
+            f"{path}: expected the file as g2is wrote it, found it changed or damaged (its digest is another). {REMEDY}"
         )
     return value
 
