@@ -22,7 +22,6 @@ def export(config: Config, selection: Selection, folder: RunFolder) -> None:
     rows = selection.rows.tolist()
     targets = dict(zip(rows, selection.targets, strict=True)) if len(config.targets) > 1 else None
     with folder.stage("export", "bytes", Stage.EXPORT) as progress:
-        check_pool(config, folder.path / SELECTION)  # it may have been replaced since it was read
         ids = dict(zip(rows, selection.ids, strict=True))
         write_selected(find_sources(config.pool), config.examples, ids, folder.path, progress, targets)
         record_digests(folder.path, EXPORTED)

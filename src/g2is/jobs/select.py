@@ -30,7 +30,7 @@ from g2is.examples.keys import overlap
 from g2is.jobs.choose_rows import choose_rows
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
 from g2is.jobs.engines import check_not_shared_twice
-from g2is.jobs.export import export, selection_in
+from g2is.jobs.export import check_pool, export, selection_in
 from g2is.jobs.gradient_rows import Gradients, read_gradient_rows, target_rows, wanted_gradients
 from g2is.jobs.lora_reach import say_reach
 from g2is.jobs.pinned import pin
@@ -117,12 +117,13 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None, own: 
         if plan is not None:
             selection = select_rows(prepared, store, examples, plan, made_by, folder, own)
         if last == "export" and selection is not None:
+            check_pool(config, folder.path / SELECTION)  # it may have been replaced since it was read
             export(config, selection, folder)
             folder.write_summary()  # which the page shows
             if config.execution.report and not is_there(config.out):
                 write_report(config, store, examples, made_by, config.out, folder)
-            else:
-                record_digests(folder.path, REPORTED)  # a kill may have come before
+            elif not config.execution.report:
+                record_digests(folder.path, REPORTED)  # a kill may have come before, or the page was taken away
         return Results(checkpoints, selection, folder.write_summary())
 
 

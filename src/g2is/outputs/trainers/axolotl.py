@@ -51,7 +51,7 @@ def write(handover: Handover, folder: Path) -> HandedOver:
         "lora_target_modules": list(handover.modules),
         "num_epochs": tuning.epochs,
         "learning_rate": tuning.learning_rate,
-        "lr_scheduler": "constant_with_warmup" if tuning.schedule == "constant" else tuning.schedule,
+        "lr_scheduler": handover.schedule,
         "warmup_steps": handover.warmup_steps,
         "micro_batch_size": tuning.device_batch_size,
         "gradient_accumulation_steps": handover.accumulation,

@@ -72,6 +72,11 @@ class Handover:
         return -(-self.tuning.batch_size // self.tuning.device_batch_size)
 
     @property
+    def schedule(self) -> str:
+        """The learning rate's schedule by transformers' name, whose `constant` alone has no warm-up."""
+        return "constant_with_warmup" if self.tuning.schedule == "constant" else self.tuning.schedule
+
+    @property
     def warmup_steps(self) -> int:
         """Steps in which the learning rate rises: a number, since trainers differ in what they call a share."""
         num_steps = self.tuning.epochs * -(-len(self.rows) // self.tuning.batch_size)
@@ -136,11 +141,10 @@ def _remarks(lines: str) -> str:
 def arguments(handover: Handover) -> dict[str, Any]:
     """What trainers on transformers' own Trainer call a training's settings, by their names there."""
     tuning = handover.tuning
-    schedule = "constant_with_warmup" if tuning.schedule == "constant" else tuning.schedule
     return {
         "num_train_epochs": tuning.epochs,
         "learning_rate": tuning.learning_rate,
-        "lr_scheduler_type": schedule,
+        "lr_scheduler_type": handover.schedule,
         "warmup_steps": handover.warmup_steps,
         "per_device_train_batch_size": tuning.device_batch_size,
         "gradient_accumulation_steps": handover.accumulation,

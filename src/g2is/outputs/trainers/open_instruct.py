@@ -80,7 +80,7 @@ def _settings(handover: Handover) -> dict[str, Any]:
         "lora_dropout": tuning.lora.dropout,
         "num_train_epochs": tuning.epochs,
         "learning_rate": tuning.learning_rate,
-        "lr_scheduler_type": "constant_with_warmup" if tuning.schedule == "constant" else tuning.schedule,
+        "lr_scheduler_type": handover.schedule,
         "warmup_ratio": tuning.lr_warmup_fraction,
         "per_device_train_batch_size": tuning.device_batch_size,
         "gradient_accumulation_steps": handover.accumulation,
