@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
+from g2is.config.home import at_home
 from g2is.config.section import AbsolutePath, Section
 
 Layout = Literal["messages", "sharegpt", "prompt/completion", "alpaca", "inputs/targets", "question/answer"]
@@ -217,9 +218,7 @@ class EvaluationConfig(Section):
     @classmethod
     def _absolute_if_a_file(cls, given: tuple[str, ...]) -> tuple[str, ...]:
         files = tuple(name.endswith((".yaml", ".yml")) for name in given)
-        return tuple(
-            str(Path(name).expanduser().absolute()) if f else name for name, f in zip(given, files, strict=True)
-        )
+        return tuple(str(at_home(Path(name)).absolute()) if f else name for name, f in zip(given, files, strict=True))
 
     @model_validator(mode="after")
     def _answers_for_their_metrics(self) -> Self:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model
 
+from g2is.config.home import at_home
 from g2is.errors import ConfigError
 from g2is.methods import Section as Section
 
@@ -22,7 +23,7 @@ def _absolute(path: Path) -> Path:
             f"expected a file or folder of this machine, found {path}, which looks like a URL; of what g2is writes only"
             " the store (--store) may lie in object storage"
         )
-    return path.expanduser().absolute()
+    return at_home(path).absolute()
 
 
 def _store_place(value: Any) -> Any:
@@ -61,7 +62,7 @@ def _located(location: str) -> str:
         raise ValueError("expected a file, glob, folder or hf:org/name:split, found nothing")
     folder, colon, split = location.removeprefix(HUB).partition(":")
     if not location.startswith(HUB):
-        return str(Path(location).expanduser().absolute())
+        return str(at_home(Path(location)).absolute())
     return f"{HUB}{Path(folder).absolute()}{colon}{split}" if Path(folder).is_dir() else location
 
 

@@ -6,6 +6,7 @@ Each row is rendered as the run rendered it, so that what the trainer would lear
 from pathlib import Path
 
 from g2is.config import Config, TuningConfig
+from g2is.config.home import at_home
 from g2is.errors import ConfigError, InputError
 from g2is.examples.as_trained import render_as_trained
 from g2is.examples.read import read_examples
@@ -37,7 +38,7 @@ def hand_over(run: Path, trainer: str, to: Path, reporter: Reporter | None = Non
     found = selected_examples(str(run))
     if Path(found) == run:
         raise InputError(f"{run}: expected the folder of a run of `g2is select`, found another folder")
-    to = to.expanduser().resolve()
+    to = at_home(to).resolve()
     _check_is_free(to)
     config = settings_of(run)
     handover = _handover(Path(found), config, to, reporter)

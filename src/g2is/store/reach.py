@@ -121,7 +121,13 @@ def _folder_of(bucket: Bucket) -> Path:
     known_by = [bucket.url, *(os.environ.get(name, "") for name in ENDPOINTS)]
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", bucket.url)[:80]
     mark = hashlib.blake2b("\0".join(known_by).encode(), digest_size=8).hexdigest()
-    return Path(cache).expanduser().absolute() / "stores" / f"{name}-{mark}"
+    try:
+        return Path(cache).expanduser().absolute() / "stores" / f"{name}-{mark}"
+    except RuntimeError:  # a container's user may have no home
+        raise StoreError(
+            f"{bucket.url}: expected a folder for what is read of it here, found none: {cache} names no home of a user."
+            " Name a folder with the environment variable G2IS_CACHE"
+        ) from None
 
 
 def check_is_store(url: str, found: Collection[str]) -> None:

@@ -37,6 +37,16 @@ def test_a_dumped_config_is_read_back_the_same(tmp_path: Path) -> None:
     assert yaml.safe_load(dump(config))["store"] == str(Path("run/store").absolute())
 
 
+def test_a_home_folder_is_read_as_a_shell_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    ours: Config = parse(Config, REQUIRED | {"pool": ["~/p.jsonl", "~t.jsonl", "~nobody-such/p"], "out": "~x"}, "x")
+    assert ours.pool == (
+        "/home/someone/p.jsonl",
+        *(str(Path(name).absolute()) for name in ("~t.jsonl", "~nobody-such/p")),
+    )
+    assert ours.out == Path("~x").absolute()
+
+
 def test_all_problems_come_together_each_once_under_its_setting_s_name() -> None:
     found = problems(
         warmup={"epochs": 0, "lora": {"rnk": 3, "target_modules": 7}},
