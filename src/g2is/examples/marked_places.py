@@ -21,7 +21,7 @@ _TAG = re.compile(rf"{THINKING_TAG.pattern}|<[^<>\s]{{1,60}}>|\[/?[A-Z_]+\]")
 _WORD, _FREE, _TAGGED_WORD, _ANY = (
     re.compile(pattern) for pattern in (rf"{_TAG.pattern}|([^\W_])", rf"{_TAG.pattern}|(\S)", r"([^\W_])", r"(\S)")
 )
-_CHUNK = 1 << 16
+_CHUNK, _FEW = 1 << 16, 16
 _SPACES = np.array([code for code in range(0x3001) if chr(code).isspace()], np.uint32)
 
 
@@ -58,7 +58,7 @@ def _first(text: str, pattern: re.Pattern[str], at: int = 0) -> int | None:
 
 
 def _last(text: str, pattern: re.Pattern[str]) -> int | None:
-    size = _CHUNK
+    size = _FEW  # of most texts the last words say it
     while True:
         begin = max(0, len(text) - size)
         while begin and not text[begin - 1].isspace():
@@ -68,7 +68,7 @@ def _last(text: str, pattern: re.Pattern[str]) -> int | None:
             last = offset
         if last is not None or not begin:
             return last
-        size *= 2
+        size *= 8
 
 
 def _every(text: str, tags: re.Pattern[str], step: int) -> list[int]:
