@@ -19,9 +19,10 @@ def read_messages(folder: Path) -> "Dataset":
     """The selected examples of a run. What a message lacks and another has is None, as datasets has it.
 
     Calls and tools are of the feature `Json`, so that none gets the keys of another. Raises InputError if the run holds
-    no selected examples.
+    no selected examples, or some with calls or tools where `datasets` is older than that feature.
     """
-    from datasets import Dataset, Features, Json, List, Value  # takes a second
+    import datasets  # takes a second
+    from datasets import Dataset, Features, List, Value
 
     path = folder / MESSAGES
     try:
@@ -32,17 +33,23 @@ def read_messages(folder: Path) -> "Dataset":
             f"{path}: expected the selected examples, found none: `g2is export {folder}` writes them"
         ) from None
     used = {key for row in rows for message in row["messages"] for key in message}
+    has_tools = any("tools" in row for row in rows)
+    if (has_tools or used & set(_ANYTHING)) and not hasattr(datasets, "Json"):  # LLaMA-Factory 0.9.5 takes up to 4.0
+        raise InputError(
+            f"{path}: expected datasets 4.7 or newer, whose feature Json holds tools and calls, found"
+            f" {datasets.__version__}: upgrade it, or read this file, a row of JSON a line"
+        )
     message = {
         "role": Value("string"),
         **{key: Value("string") for key in _TEXTS if key in used},
         **{key: Value("bool") for key in _FLAGS if key in used},
-        **{key: Json() for key in _ANYTHING if key in used},
+        **{key: datasets.Json() for key in _ANYTHING if key in used},
     }
     features = Features(
         {
             "id": Value("string"),
             "messages": List(message),
-            **({"tools": Json()} if any("tools" in row for row in rows) else {}),
+            **({"tools": datasets.Json()} if has_tools else {}),
             **({"target": Value("string")} if any("target" in row for row in rows) else {}),
         }
     )
