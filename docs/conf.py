@@ -4,6 +4,8 @@ So a page's links to CONTRIBUTING.md or to a file of results hold on the site as
 have as plain Markdown is added here while it is read: navigation, which is what the front page lists, and docstrings.
 """
 
+# ruff: noqa: ARG001  # Sphinx calls with these
+
 import re
 import sys
 from pathlib import Path
@@ -54,7 +56,7 @@ def directive(name: str) -> str:
 
 
 def keep_columns(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Keep the lines of a paragraph that is a list of names and what they are, in columns; else they would be joined."""
+    """Keep the lines of a paragraph that is a list of names in columns; else they would be joined."""
     paragraphs = re.split(r"\n{2,}", "\n".join(lines))
     kept = ["::\n\n" + re.sub("^", "    ", of, flags=re.MULTILINE) if _COLUMNS.match(of) else of for of in paragraphs]
     lines[:] = "\n\n".join(kept).splitlines()

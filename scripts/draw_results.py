@@ -1,4 +1,4 @@
-"""Draw docs/images/results.svg, what each method is worth, from the committed figures: python scripts/draw_results.py"""
+"""Draw docs/images/results.svg from the committed figures: python scripts/draw_results.py"""
 
 import csv
 import math
@@ -24,7 +24,7 @@ def picture(rows: list[Row]) -> str:
         f'<circle cx="{10 + 170 * i}" cy="42" r="4" fill="{colour}"/>{text(20 + 170 * i, 46, name)}'
         for i, (name, colour) in enumerate(COLOURS.items())
     ]
-    keys += [f'<path d="M690 42h20" stroke="#111" stroke-width="2"/>{text(716, 46, "their mean, and its 95 % interval")}']
+    keys += ['<path d="M690 42h20" stroke="#111" stroke-width="2"/>' + text(716, 46, "their mean, and its 95 % interval")]
     title = "Test loss over that of random rows (less is better), after tuning on a selection of 37,026 instructions"
     return "\n".join(
         [

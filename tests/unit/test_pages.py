@@ -1,4 +1,4 @@
-"""What the pages of docs/ say of the code: its messages, commands, flags, settings and names; and that all are found."""
+"""What the pages of docs/ say of the code (messages, commands, flags, settings, names) is so; and all are found."""
 
 import ast
 import doctest
@@ -64,7 +64,7 @@ def words_of_the_source() -> list[str]:
 
     def texts(node: ast.AST) -> Iterator[str]:
         if isinstance(node, ast.JoinedStr):
-            yield "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
         for child in ast.iter_child_nodes(node):
