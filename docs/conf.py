@@ -14,7 +14,7 @@ from typing import Any
 import g2is
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
-from write_llms import sections  # noqa: E402
+from write_llms import sections
 
 project = "g2is"
 release = g2is.__version__

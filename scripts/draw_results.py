@@ -24,7 +24,9 @@ def picture(rows: list[Row]) -> str:
         f'<circle cx="{10 + 170 * i}" cy="42" r="4" fill="{colour}"/>{text(20 + 170 * i, 46, name)}'
         for i, (name, colour) in enumerate(COLOURS.items())
     ]
-    keys += ['<path d="M690 42h20" stroke="#111" stroke-width="2"/>' + text(716, 46, "their mean, and its 95 % interval")]
+    keys += [
+        '<path d="M690 42h20" stroke="#111" stroke-width="2"/>' + text(716, 46, "their mean, and its 95 % interval")
+    ]
     title = "Test loss over that of random rows (less is better), after tuning on a selection of 37,026 instructions"
     return "\n".join(
         [

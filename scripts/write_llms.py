@@ -13,7 +13,7 @@ HEAD = """# g2is
 Paths are relative to this file. Each page is plain Markdown and answers one question.
 """
 _LISTED = re.compile(r"^- \[[^\]]+\]\(([^)#]+\.md)\)", re.MULTILINE)
-_SENTENCE = re.compile(r"\S.*?[.?:](?=\s|$)")
+_SENTENCE = re.compile(r"\S.*?(?:[.?](?=\s|$)|:$)")
 
 
 def sections(index: str) -> dict[str, list[str]]:

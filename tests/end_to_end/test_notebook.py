@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -48,4 +49,4 @@ def test_it_says_what_each_cell_does() -> None:
     notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
     kinds = [cell["cell_type"] for cell in notebook["cells"]]
     assert kinds[0] == "markdown"
-    assert all(before == "markdown" for before, kind in zip(kinds, kinds[1:], strict=False) if kind == "code")
+    assert all(before == "markdown" for before, kind in pairwise(kinds) if kind == "code")
