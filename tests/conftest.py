@@ -50,7 +50,7 @@ def server(_s3: "Server", monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> It
 
 
 # They take minutes each; last, one worker would be at them when the others are done.
-_LONGEST = ("test_tutorial.py", "test_kill_and_resume.py", "test_killed_import.py")
+_LONGEST = ("test_tutorial.py", "test_adding_a_selector.py", "test_kill_and_resume.py", "test_killed_import.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
