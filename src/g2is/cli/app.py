@@ -20,6 +20,7 @@ from g2is.cli.methods import methods
 from g2is.cli.part import find_part
 from g2is.cli.report import report
 from g2is.cli.session import reporter
+from g2is.cli.show_run import show
 from g2is.cli.stages import run_matrix_walk, run_part, run_selection, run_stages
 from g2is.cli.store import store_app
 from g2is.cli.terminal import say
@@ -287,6 +288,7 @@ def replay(
 
 app.command(cls=EachFlagOnce)(export)
 app.command(cls=EachFlagOnce)(explain)
+app.command(cls=EachFlagOnce)(show)
 app.command(cls=EachFlagOnce)(methods)
 app.command(cls=EachFlagOnce)(compare)
 app.command(cls=EachFlagOnce)(train)
