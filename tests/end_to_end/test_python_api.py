@@ -123,6 +123,24 @@ def test_rows_of_matrices_are_selected_as_the_command_does(
         package.walk_matrices(**matrices, budget=7, out=tmp_path / "two", selection={"budget": 8})
 
 
+def test_a_method_is_a_keyword_beside_the_budget(matrices: dict[str, Any], sample: Path, tmp_path: Path) -> None:
+    walked = package.walk_matrices(**matrices, budget=4, method="g2is", out=tmp_path / "walk")
+    assert isinstance(walked, package.Walk)
+    files: dict[str, Any] = {"pool": sample / "pool.jsonl", "target": sample / "target.jsonl", "model": MODEL}
+    run = package.select(**files, out=tmp_path / "run", method="random", selection={"seed": 3, "budget": 5})
+    written = yaml.safe_load((run.folder / "config.yaml").read_text())["selection"]
+    assert (written["method"], written["seed"], written["budget"]) == ("random", 3, "5")
+    for function, arguments in ((package.select, files), (package.walk_matrices, matrices)):
+        with pytest.raises(ConfigError, match=r": expected one method, found method= and selection=\{'method': …\}"):
+            function(**arguments, method="less", selection={"method": "g2is"}, out=tmp_path / "two")
+        made = package.SelectionConfig(method="less")
+        with pytest.raises(ConfigError, match=r"expected one method, found method= and selection="):
+            function(**arguments, method="random", selection=made, out=tmp_path / "two")
+        with pytest.raises(ConfigError, match=r"unknown method 'les'; did you mean less\?"):
+            function(**arguments, method="les", out=tmp_path / "two")
+    assert not (tmp_path / "two").exists()
+
+
 def test_files_are_looked_at_with_and_without_a_model(sample: Path, tmp_path: Path) -> None:
     reporter = Noted()
     found = package.inspect(sample / "target.jsonl", reporter=reporter)

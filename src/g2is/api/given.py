@@ -53,7 +53,9 @@ def with_selection(function: str, given: Mapping[str, Any], settings: Mapping[st
     selection = section.model_dump(exclude_unset=True) if isinstance(section, Section) else section
     if not isinstance(selection, Mapping):
         raise ConfigError(f"{function}: expected a mapping of settings as selection=, found {selection!r}")
-    if twice := [name for name in said if name in selection]:
+    # a made section has what its method stands for, said or not
+    its_own = {*selection, *(("method",) if isinstance(section, Section) else ())}
+    if twice := [name for name in said if name in its_own]:
         raise ConfigError(
             f"{function}: expected one {twice[0]}, found {twice[0]}= and selection={{'{twice[0]}': …}}; leave one out"
         )
