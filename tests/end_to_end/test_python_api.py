@@ -130,7 +130,8 @@ def test_a_method_is_a_keyword_beside_the_budget(matrices: dict[str, Any], sampl
     run = package.select(**files, out=tmp_path / "run", method="random", selection={"seed": 3, "budget": 5})
     written = yaml.safe_load((run.folder / "config.yaml").read_text())["selection"]
     assert (written["method"], written["seed"], written["budget"]) == ("random", 3, "5")
-    for function, arguments in ((package.select, files), (package.walk_matrices, matrices)):
+    for name, arguments in (("select", files), ("walk_matrices", matrices)):
+        function = getattr(package, name)
         with pytest.raises(ConfigError, match=r": expected one method, found method= and selection=\{'method': …\}"):
             function(**arguments, method="less", selection={"method": "g2is"}, out=tmp_path / "two")
         made = package.SelectionConfig(method="less")

@@ -246,7 +246,7 @@ def walk(
     run_stages("walk", context, "walk", dry_run, wait)
 
 
-_WITHOUT_DRY_RUN = {"train": "a training", "evaluate": "an evaluation", "compare": "a comparison"}
+_WITHOUT_DRY_RUN = {"evaluate": "an evaluation"}
 
 
 @app.command(name="run", cls=EachFlagOnce)
@@ -279,11 +279,11 @@ def replay(
         case MatrixWalkConfig() as matrix_walk:
             run_matrix_walk(matrix_walk, dry_run, wait)
         case TrainConfig() as training:
-            run_training(training, wait)
+            run_training(training, wait, dry_run)
         case EvaluateConfig() as evaluation:
             run_evaluation(evaluation, wait)
         case CompareConfig() as comparison:
-            run_comparison(comparison, wait)
+            run_comparison(comparison, wait, dry_run)
 
 
 app.command(cls=EachFlagOnce)(export)

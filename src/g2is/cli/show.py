@@ -5,6 +5,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from g2is.cli.show_rows import show_rows
+from g2is.cli.show_time import time_lines
 from g2is.cli.terminal import say
 from g2is.config.targets import TARGET
 from g2is.methods import GRADIENT
@@ -178,5 +179,6 @@ def show_dry_run(estimate: "Estimate") -> None:
             *([f"  excluded   {estimate.num_excluded:,} rows"] if estimate.num_excluded else []),
             f"  store      {'exists: what it holds is used again' if estimate.store_exists else 'new'}",
             *made,
+            *time_lines(estimate.time, "reading, choosing and the page"),
         ]
     )
