@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from g2is.api import export as export
     from g2is.api import extract_gradients as extract_gradients
     from g2is.api import inspect as inspect
+    from g2is.api import merge as merge
     from g2is.api import select as select
     from g2is.api import train as train
     from g2is.api import walk_matrices as walk_matrices
@@ -54,6 +55,7 @@ _HOME = {
     "export": "g2is.api",
     "extract_gradients": "g2is.api",
     "inspect": "g2is.api",
+    "merge": "g2is.api",
     "select": "g2is.api",
     "train": "g2is.api",
     "walk": "g2is.selection.walk",

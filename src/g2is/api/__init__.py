@@ -15,4 +15,5 @@ from g2is.api.selecting import warm_up as warm_up
 from g2is.api.training import compare as compare
 from g2is.api.training import evaluate as evaluate
 from g2is.api.training import inspect as inspect
+from g2is.api.training import merge as merge
 from g2is.api.training import train as train

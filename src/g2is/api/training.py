@@ -21,6 +21,7 @@ from g2is.examples.inspect import Inspection
 from g2is.jobs import compare as compare_job
 from g2is.jobs import evaluate as evaluate_job
 from g2is.jobs import inspect as inspect_job
+from g2is.jobs import merge as merge_job
 from g2is.jobs import train as train_job
 from g2is.jobs.train import Tuned
 from g2is.progress import Reporter
@@ -118,3 +119,15 @@ def inspect(
     values = {"files": files, "model": None if model is None else model_section(model), **settings}
     config: InspectConfig = parse(InspectConfig, values, ORIGIN)
     return inspect_job.inspect(config, reporter)
+
+
+def merge(
+    run: str | Path, to: str | Path | None = None, reporter: Reporter | None = None, wait: bool = False
+) -> Path:
+    """Write the model with the adapter of the training in `run` added to its weights; `g2is merge`.
+
+    Returns where it lies: `to`, a new folder, or RUN/merged. Sums are made in float32 and kept in the type that the
+    model's own weights are in.
+    """
+    with waiting_if(wait, reporter):
+        return merge_job.merge(Path(run), None if to is None else Path(to), reporter)

@@ -16,6 +16,7 @@ from g2is.cli.explain import explain
 from g2is.cli.export import export
 from g2is.cli.failures import EachFlagOnce, run_app
 from g2is.cli.inspect import inspect
+from g2is.cli.merge import merge
 from g2is.cli.methods import methods
 from g2is.cli.part import find_part
 from g2is.cli.report import report
@@ -292,6 +293,7 @@ app.command(cls=EachFlagOnce)(show)
 app.command(cls=EachFlagOnce)(methods)
 app.command(cls=EachFlagOnce)(compare)
 app.command(cls=EachFlagOnce)(train)
+app.command(cls=EachFlagOnce)(merge)
 app.command(cls=EachFlagOnce)(evaluate)
 app.command(cls=EachFlagOnce)(inspect)
 app.command(cls=EachFlagOnce)(verify)

@@ -19,13 +19,14 @@ from g2is.config import ExamplesConfig, TrainConfig
 from g2is.config.commands import SETTINGS, command_of
 from g2is.config.io import load, parse
 from g2is.errors import ConfigError, InputError, ModelError, StoreError
-from g2is.examples.as_trained import keep_rendering, taking
+from g2is.examples.as_trained import taking
 from g2is.examples.columns import check_columns
 from g2is.examples.how_read import HOW_READ, how_read
 from g2is.examples.make_table import describe_losses, tokenize_files
 from g2is.examples.sources import find_sources
 from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import Renderer, make_renderer
+from g2is.jobs.beside_adapter import beside_training
 from g2is.jobs.lora_reach import say_reach
 from g2is.jobs.model_identity import ModelIdentity, identify
 from g2is.jobs.pinned import pin
@@ -111,7 +112,7 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
             )
         if finished_tuning(config.out) is None:
             rows = table.token_rows()
-            keep = keep_rendering(found.model, found.tokenizer, renderer, config.examples, reporter.notice)
+            keep = beside_training(config, found.model, found.tokenizer, renderer, table, reporter)
             try:
                 with reporter.stage("tune", "steps") as progress:
                     tune(
