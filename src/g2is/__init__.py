@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from g2is.api import train as train
     from g2is.api import walk_matrices as walk_matrices
     from g2is.api import warm_up as warm_up
+    from g2is.api.watching import Silent as Silent
     from g2is.config import Config as Config
     from g2is.config import SelectionConfig as SelectionConfig
     from g2is.errors import G2isError as G2isError
@@ -47,6 +48,7 @@ _HOME = {
     "Selection": "g2is.jobs.run_folder",
     "Selector": "g2is.selection.problem",
     "SelectionConfig": "g2is.config",
+    "Silent": "g2is.api.watching",
     "Walk": "g2is.selection.record",
     "core_knowledge": "g2is.selection.core",
     "compare": "g2is.api",

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from g2is.api.settings import ModelSettings, RepresentationSettings
-from g2is.config import Config
+from g2is.config import Config, Section
 from g2is.config.io import parse
 from g2is.errors import ConfigError
 from g2is.jobs.custom import Own
-from g2is.methods import Section
-from g2is.progress import Reporter, Silent
+from g2is.progress import Reporter
 from g2is.representations.own import Representation
 from g2is.selection.problem import Selector
 from g2is.store.lock import waiting
@@ -22,9 +21,9 @@ Model = str | Path | ModelSettings  # a folder's or hub model's name, or the sec
 ORIGIN = "g2is"  # of the settings, in messages
 
 
-def waiting_if(wait: bool, reporter: Reporter | None) -> AbstractContextManager[None]:
+def waiting_if(wait: bool, reporter: Reporter) -> AbstractContextManager[None]:
     """With `wait`, wait for the end of others that use a folder, rather than refuse."""
-    return waiting(reporter or Silent()) if wait else nullcontext()
+    return waiting(reporter) if wait else nullcontext()
 
 
 def own_of(selector: Selector | None, representation: Representation | RepresentationSettings | None) -> Own:

@@ -12,6 +12,7 @@ from g2is.api.settings import (
     RepresentationSettings,
     TrainSettings,
 )
+from g2is.api.watching import watched
 from g2is.comparison.evidence import Comparison
 from g2is.config import EvaluateConfig, InspectConfig, TrainConfig
 from g2is.config.compare import CompareConfig
@@ -44,6 +45,7 @@ def train(
     """
     values = {"data": data, "model": model_section(model), "out": out, **settings}
     config: TrainConfig = parse(TrainConfig, values, ORIGIN)
+    reporter = watched(reporter)
     with waiting_if(wait, reporter):
         return train_job.train(config, reporter)
 
@@ -65,6 +67,7 @@ def evaluate(
     """
     values = {"test": test, "model": model_section(model), "out": out, "adapter": adapter, **settings}
     config: EvaluateConfig = parse(EvaluateConfig, values, ORIGIN)
+    reporter = watched(reporter)
     with waiting_if(wait, reporter):
         return evaluate_job.evaluate(config, reporter)
 
@@ -101,6 +104,7 @@ def compare(
     }
     config: CompareConfig = parse(CompareConfig, values, ORIGIN)
     own.check_named(config.selection_of(method, config.budgets[0], 0) for method in config.methods)
+    reporter = watched(reporter)
     with waiting_if(wait, reporter):
         return compare_job.compare_methods(config, reporter, own)
 
@@ -118,7 +122,7 @@ def inspect(
     """
     values = {"files": files, "model": None if model is None else model_section(model), **settings}
     config: InspectConfig = parse(InspectConfig, values, ORIGIN)
-    return inspect_job.inspect(config, reporter)
+    return inspect_job.inspect(config, watched(reporter))
 
 
 def merge(
@@ -129,5 +133,6 @@ def merge(
     Returns where it lies: `to`, a new folder, or RUN/merged. Sums are made in float32 and kept in the type that the
     model's own weights are in.
     """
+    reporter = watched(reporter)
     with waiting_if(wait, reporter):
         return merge_job.merge(Path(run), None if to is None else Path(to), reporter)

@@ -19,10 +19,9 @@ def show_rows(selection: "Selection", num: int, more: str = "") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from g2is.outputs.first_rows import first_rows
-    from g2is.outputs.tables import SELECTION
+    from g2is.jobs.show_run import rows_of
 
-    found = first_rows(selection.folder / SELECTION, num)
+    found = rows_of(selection, num)
     if not found.rows:
         return
     on = console()

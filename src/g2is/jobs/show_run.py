@@ -9,6 +9,7 @@ from g2is.config.io import load
 from g2is.errors import StoreError
 from g2is.jobs.export import selection_in
 from g2is.jobs.run_folder import SUMMARY, Selection
+from g2is.outputs.first_rows import FirstRows, first_rows
 from g2is.outputs.tables import SELECTION, read_first, stored_columns
 from g2is.store.digests import damaged_files
 from g2is.store.files import read_json
@@ -52,3 +53,8 @@ def look_at_run(path: Path) -> ShownRun:
         )
     summary = read_json(path / SUMMARY) if (path / SUMMARY).is_file() else {}
     return ShownRun(selection_in(path), summary)
+
+
+def rows_of(selection: Selection, num: int) -> FirstRows:
+    """The first `num` rows of a selection, as people read them. Raises StoreError if its table cannot be read."""
+    return first_rows(selection.folder / SELECTION, num)

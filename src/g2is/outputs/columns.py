@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from g2is.config import SelectionConfig
-from g2is.methods import NONE, gives, representation_kind, selector_kind
+from g2is.selection.meaning import COSINE, pool_score_meaning, score_meaning
 
 TEXT_LENGTH = 200  # characters of a row that its text shows
-COSINE = "cosine, from -1 to 1"
 SELECTED = "selected"
 
 
@@ -72,28 +71,12 @@ OF_SCORES: dict[str, Column] = {
 
 def selection_columns(settings: SelectionConfig) -> dict[str, Column]:
     """The columns that a selection of these settings may have, in their order."""
-    kind = selector_kind(settings.selector)
-    unit = kind.score_unit or similarity_unit(settings.representation)
-    score = Column(pa.float32(), kind.score or REASONS["score"].meaning, unit)
-    return {**OF_SELECTION, "score": score}
+    return {**OF_SELECTION, "score": Column(pa.float32(), *score_meaning(settings))}
 
 
 def score_column(name: str, settings: SelectionConfig) -> Column:
-    """What a column of scores, "similarity.TARGET" or "similarity_to_core.TARGET", says of the pool's rows."""
-    what, _, target = name.partition(".")
-    not_looked_at = "; none for a row that was not looked at"
-    if what == "similarity":
-        meaning = f"mean similarity with the examples of the target {target}{not_looked_at}"
-        return Column(pa.float32(), meaning, similarity_unit(settings.representation))
-    meaning = f"similarity with the components of the target {target}, each counting by its variance{not_looked_at}"
-    return Column(pa.float32(), meaning, COSINE)
-
-
-def similarity_unit(representation: str) -> str:
-    """What similarities of rows of this representation are."""
-    if gives(representation) == "scores":
-        return f"{representation_kind(representation).scored_by} score, 0 and above"
-    return "" if representation == NONE else COSINE
+    """A column of scores of all pool rows, such as "similarity.TARGET"."""
+    return Column(pa.float32(), *pool_score_meaning(name, settings))
 
 
 def told(field: pa.Field) -> Mapping[str, str]:
