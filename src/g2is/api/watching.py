@@ -14,4 +14,5 @@ def watched(reporter: Reporter | None) -> Reporter:
     """
     if reporter is not None:
         return reporter
-    return TerminalReporter() if sys.stderr.isatty() or "ipykernel" in sys.modules else Silent()
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()  # a program without a console has none
+    return TerminalReporter() if is_terminal or "ipykernel" in sys.modules else Silent()

@@ -52,7 +52,7 @@ def beside_warmup(prepared: Prepared, reporter: Reporter) -> Keep:
         version("g2is"),
     )
     keep = keep_rendering(
-        prepared.model, prepared.tokenizer, prepared.renderer, config.examples, reporter.notice
+        prepared.model, prepared.tokenizer, prepared.renderer, config.examples, _once(reporter.notice)
     )
     return _both(keep, card)
 
@@ -81,3 +81,15 @@ def _both(*keeps: Keep) -> Keep:
             each(folder)
 
     return keep
+
+
+def _once(notice: Callable[[str], None]) -> Callable[[str], None]:
+    """A notice of the same words is given once, though each epoch's adapter has cause for it."""
+    told: set[str] = set()
+
+    def say(text: str) -> None:
+        if text not in told:
+            told.add(text)
+            notice(text)
+
+    return say

@@ -11,6 +11,7 @@ import math
 import shutil
 from collections import Counter
 from contextlib import nullcontext
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,7 @@ def _merged(folder: ModelFolder, adapter: Path) -> Any:
             " on a machine with more, or load the adapter beside the model"
         )
     stored = _stored_dtype(folder)
-    exact = ModelFolder(folder.path, folder.config.model_copy(update={"dtype": "float32"}), folder.hf_config)
+    exact = replace(folder, config=folder.config.model_copy(update={"dtype": "float32"}))
     adapted = load_adapter(exact, adapter, _CPU)
     try:
         model = _without_adapter(adapted)

@@ -35,7 +35,7 @@ def first_rows(path: Path, num: int) -> FirstRows:
     A target or source that all rows of the selection share is not among the columns.
     """
     columns, rows = stored_columns(path), read_first(path, num)
-    table = read_table(path)
+    table = read_table(path, [name for name in ("target", "source", *_MEASURES) if name in columns])
     differing = {name for name in ("target", "source") if name in columns and len(table[name].unique()) > 1}
     measure = next((name for name in _MEASURES if name in columns and table[name].null_count < len(table)), None)
     shown = [

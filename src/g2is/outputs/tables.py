@@ -137,9 +137,9 @@ def read_steps(path: Path) -> list[dict[str, Any]]:
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
-def read_table(path: Path) -> pa.Table:
-    """A table of ours. Raises StoreError if it cannot be read."""
-    return _open(path).read()
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A table of ours, or some columns of it. Raises StoreError if it cannot be read."""
+    return _open(path).read(columns)
 
 
 def read_first(path: Path, num: int) -> list[dict[str, Any]]:
