@@ -81,7 +81,6 @@ def _time(
     device = bench.device.type
     batch_tokens = config.execution.tokens_a_batch(device)
 
-
     def measure(load: Load) -> Work:
         found: dict[str, Any] = {}
         for name, num in others.items():

@@ -36,20 +36,15 @@ def first_rows(path: Path, num: int) -> FirstRows:
     """
     columns, rows = stored_columns(path), read_first(path, num)
     table = read_table(path, [name for name in ("target", "source", *_MEASURES) if name in columns])
-    differing = {name for name in ("target", "source") if name in columns and len(table[name].unique()) > 1}
-    measure = next((name for name in _MEASURES if name in columns and table[name].null_count < len(table)), None)
-    shown = [
-        name
-        for name in ("id", "target", "source", "tokens", measure, "text")
-        if name in columns and (name in differing or name not in ("target", "source"))
-    ]
-    told = columns[measure] if measure is not None else {}
-    unit = f" ({told['unit']})" if told.get("unit") else ""
+    differing = [name for name in ("target", "source") if name in columns and len(table[name].unique()) > 1]
+    measures = [name for name in _MEASURES if name in columns and table[name].null_count < len(table)][:1]
+    shown = ["id", *differing, *(name for name in ("tokens", *measures, "text") if name in columns)]
+    told = [(name, columns[name]) for name in measures if columns[name]]  # those of older versions say nothing
     return FirstRows(
-        ["#", *(name for name in shown if name is not None)],
-        [[f"{row['order'] + 1:,}", *(_cell(row[name]) for name in shown if name is not None)] for row in rows],
+        ["#", *shown],
+        [[f"{row['order'] + 1:,}", *(_cell(row[name]) for name in shown)] for row in rows],
         len(table),
-        [f"{measure}: {told['meaning']}{unit}"] if told else [],
+        [f"{name}: {of['meaning']}" + (f" ({of['unit']})" if "unit" in of else "") for name, of in told],
     )
 
 
