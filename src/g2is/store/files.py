@@ -70,7 +70,7 @@ def write_atomically(path: Path, write: Callable[[Path], None], *, alone: bool =
     try:
         with naming_full_disk(path):
             write(temporary)
-            _let_others_read(temporary)
+            let_others_read(temporary)
             fsync(temporary)
             if path.is_dir():
                 remove(path)
@@ -82,7 +82,7 @@ def write_atomically(path: Path, write: Callable[[Path], None], *, alone: bool =
     fsync_folder(path.parent)
 
 
-def _let_others_read(path: Path) -> None:
+def let_others_read(path: Path) -> None:
     """Give files that were made for their owner alone, as by way of temporary ones, what the umask leaves to others."""
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     for file in files:
