@@ -185,7 +185,12 @@ def test_a_warm_up_that_diverges_is_not_tried_again_for_each_cell(
     folder = shutil.copytree(place, tmp_path / "place", ignore=shutil.ignore_patterns("out", "other"))
     warmup = {"learning_rate": 1e30, "max_grad_norm": 1e30, "lora": {"rank": 4}, "fraction": 0.3, "batch_size": 4}
     reporter, tried, train = Noted(), list[int](), select_job.train_warmup
-    monkeypatch.setattr(select_job, "train_warmup", lambda *of, **more: tried.append(1) or train(*of, **more))
+
+    def counted(*of: Any, **more: Any) -> Any:
+        tried.append(1)
+        return train(*of, **more)
+
+    monkeypatch.setattr(select_job, "train_warmup", counted)
     with pytest.raises(package.G2isError, match=r"found 2 that cannot be(.|\n)*less-rr(.|\n)*less(.|\n)*it diverged"):
         compare(folder, methods=["less-rr", "less", "bm25"], warmup=warmup, reporter=reporter)
     assert len(tried) == 1
