@@ -37,7 +37,6 @@ means: docs/settings.md. Made by `scripts/write_types.py`.
 """
 
 from collections.abc import Mapping, Sequence
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict
 

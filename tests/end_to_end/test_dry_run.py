@@ -73,9 +73,7 @@ def test_a_model_that_does_not_fit_is_not_loaded(
     assert "time       not measured: the model's 0.0 GiB do not fit into the memory that this machine has left" in out
 
 
-def test_train_says_steps_and_time_and_that_it_is_done(
-    finished: Path, sample: Path, g2is: Command, tmp_path: Path
-) -> None:
+def test_train_says_steps_and_time_and_that_it_is_done(finished: Path, g2is: Command, tmp_path: Path) -> None:
     before = files_in(finished)
     out_folder = tmp_path / "tuned"
     command = ("train", finished, "--model", MODEL, "--out", out_folder)

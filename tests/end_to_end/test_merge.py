@@ -45,7 +45,6 @@ def tuned(trained: Path, tmp_path: Path) -> Path:
     values["model"]["name"] = str(run.parent / "model")
     values["out"] = str(run)
 
-
     (run / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     record_digests(run, ["config.yaml"], keep_text=True)
     return run
@@ -166,7 +165,7 @@ def test_what_cannot_be_merged_is_one_message_and_nothing_is_written(
     weights = load_file(tuned.parent / "model/model.safetensors")
     name = next(name for name in weights if "norm" in name)
     save_file({**weights, name: weights[name] * 2}, tuned.parent / "model/model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelError, match="expected the model that the adapter in .* was trained on, found other"):
+    with pytest.raises(ModelError, match=r"expected the model that the adapter in .* was trained on, found other"):
         package.merge(tuned)
     assert not (tuned / "merged").exists()
     with pytest.raises(StoreError, match="found no such folder"):

@@ -85,7 +85,7 @@ def test_show_as_json_has_what_each_column_says(finished: Path, g2is: Command) -
     assert all(told["meaning"] for told in found["columns"].values())
 
 
-def test_select_ends_with_five_rows_and_where_more_are(finished: Path, g2is: Command, run: Path) -> None:
+def test_select_ends_with_five_rows_and_where_more_are(g2is: Command, run: Path) -> None:
     code, out, err = g2is("run", run / "config.yaml")
     assert code == 0, err
     end = out[out.index("the first 5 of 15 rows; more with `g2is show ") :]
@@ -95,7 +95,7 @@ def test_select_ends_with_five_rows_and_where_more_are(finished: Path, g2is: Com
     assert str(run) in end
 
 
-def test_orders_to_a_terminal_stay_text(finished: Path, g2is: Command, run: Path) -> None:
+def test_orders_to_a_terminal_stay_text(g2is: Command, run: Path) -> None:
     path = run / "selection.parquet"
     table = pq.read_table(path)
     hostile = ["\x1b[2J\u202egone\n[red]x[/red]"] * len(table)

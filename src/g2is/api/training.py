@@ -125,9 +125,7 @@ def inspect(
     return inspect_job.inspect(config, watched(reporter))
 
 
-def merge(
-    run: str | Path, to: str | Path | None = None, reporter: Reporter | None = None, wait: bool = False
-) -> Path:
+def merge(run: str | Path, to: str | Path | None = None, reporter: Reporter | None = None, wait: bool = False) -> Path:
     """Write the model with the adapter of the training in `run` added to its weights; `g2is merge`.
 
     Returns where it lies: `to`, a new folder, or RUN/merged. Sums are made in float32 and kept in the type that the

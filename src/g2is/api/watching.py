@@ -8,7 +8,7 @@ from g2is.progress import Silent as Silent
 
 
 def watched(reporter: Reporter | None) -> Reporter:
-    """`reporter`; else one that draws where a person looks on, in a terminal or a notebook, and else one that is silent.
+    """`reporter`; else one that draws where a person looks on, in a terminal or a notebook; else one that is silent.
 
     A notebook runs its cells in ipykernel, whose standard error is no terminal.
     """

@@ -54,7 +54,8 @@ def show_demo(demo: "Demo", seconds: float) -> None:
         f"\n{seconds:.0f} s in all. The selection: {demo.selection.folder / 'selected.jsonl'}\n"
         f"Why each row was taken: {demo.selection.folder / 'selection.parquet'}\n"
         f"To look at, in a browser: {demo.selection.folder / 'report.html'}\n"
-        f"Next, with your own files:\n{_activate()}  g2is select POOL TARGET --model MODEL --budget 1% --out runs/first",
+        f"Next, with your own files:\n{_activate()}"
+        "  g2is select POOL TARGET --model MODEL --budget 1% --out runs/first",
         soft_wrap=True,
     )
 

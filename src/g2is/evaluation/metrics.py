@@ -73,7 +73,7 @@ def numeric_match(given: str, right: str) -> float:
 
 
 def math_match(given: str, right: str) -> float:
-    """1.0 if math-verify takes what `given` ends on for what `right` says, else 0.0; NaN if it reads nothing of `right`.
+    """1.0 if math-verify takes what `given` ends on for what `right` says, else 0.0; NaN if it cannot read `right`.
 
     It reads numbers, LaTeX, sets and expressions, and compares them by algebra. Raises ConfigError as `check_judge`.
     """

@@ -58,7 +58,11 @@ def beside_warmup(prepared: Prepared, reporter: Reporter) -> Keep:
 
 
 def beside_trial(
-    model: ModelConfig, tuning: TuningConfig, examples: ExamplesConfig, prepared: Prepared, notice: Callable[[str], None]
+    model: ModelConfig,
+    tuning: TuningConfig,
+    examples: ExamplesConfig,
+    prepared: Prepared,
+    notice: Callable[[str], None],
 ) -> Keep:
     """What a comparison keeps beside the adapters that stay."""
     card = keep_card(

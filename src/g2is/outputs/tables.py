@@ -186,9 +186,7 @@ def _write(
     """Write a table; with `never_empty` other columns without any value are left out."""
     arrays = {name: _array(values, column.kind) for name, (column, values) in columns.items()}
     if never_empty is not None:
-        arrays = {
-            name: array for name, array in arrays.items() if name in never_empty or array.null_count < len(array)
-        }
+        arrays = {name: array for name, array in arrays.items() if name in never_empty or array.null_count < len(array)}
     schema = pa.schema([columns[name][0].field(name) for name in arrays], metadata=dict(made_from))
     table = pa.Table.from_arrays(list(arrays.values()), schema=schema)
     write_atomically(path, lambda temporary: pq.write_table(table, temporary))

@@ -176,8 +176,8 @@ def train_warmup(
 ) -> list[Checkpoint]:
     """Train the adapter of `model` on `rows` and keep it, with Adam's moments, for the last epoch or each.
 
-    `base` names the model without the adapter, for the others of several processes; `keep_beside` writes what else is to
-    lie in an adapter's folder. Goes on from the last sound
+    `base` names the model without the adapter, for the others of several processes; `keep_beside` writes what else is
+    to lie in an adapter's folder. Goes on from the last sound
     checkpoint in `folder`; `notice` is told of damaged ones. Batch order, dropout and optimizer come out bit for bit
     as in an undisturbed run on the same machine, threads, versions and number of processes.
     """

@@ -256,7 +256,9 @@ def test_one_target_has_one_table_that_says_all_and_several_have_one_each_and_th
         assert sorted(titles) == ["1%: cost of a cell, and stability over seeds", "1%: gsm8k, nats per answer token"]
         assert not any("mean over targets" in line for line in text.splitlines() if line.startswith("1%"))
     header = lines_of(as_markdown(one), "1%: gsm8k")[1]
-    assert [name for name in ("loss", "÷ random", "− random", "verdict", "over seeds", "| R") if name not in header] == []
+    assert [
+        name for name in ("loss", "÷ random", "− random", "verdict", "over seeds", "| R") if name not in header
+    ] == []
     both = shown(compare(cells), 200)
     assert "1%: mean over gsm8k, asset" in both
     assert "÷ random" not in lines_of(both, "1%: gsm8k")[0]
