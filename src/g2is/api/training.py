@@ -129,7 +129,7 @@ def merge(run: str | Path, to: str | Path | None = None, reporter: Reporter | No
     """Write the model with the adapter of the training in `run` added to its weights; `g2is merge`.
 
     Returns where it lies: `to`, a new folder, or RUN/merged. Sums are made in float32 and kept in the type that the
-    model's own weights are in.
+    training computed in.
     """
     reporter = watched(reporter)
     with waiting_if(wait, reporter):

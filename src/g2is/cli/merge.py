@@ -19,7 +19,7 @@ def merge(
 ) -> None:
     """Add a training's adapter to its model's weights, and write a model that any program loads.
 
-    DIR gets the weights (safetensors, in the type that the model's own are in), settings, tokenizer and chat template.
+    DIR gets the weights (safetensors, in the type that the training computed in), settings, tokenizer and template.
     """
     if wait and to is not None:
         raise ConfigError(

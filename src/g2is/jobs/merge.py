@@ -1,15 +1,13 @@
 """`g2is merge RUN`: the model with a training's adapter added to its weights, as one that needs no PEFT.
 
 TO/                       by default RUN/merged
-    model.safetensors …   the weights, in the type that the model's own are in
+    model.safetensors …   the weights, in the type that the training computed in
     config.json, generation_config.json, and the code of a model that brings its own
     tokenizer…, chat_template.jinja   as the adapter's examples were rendered
     README.md, digests.json
 """
 
-import math
 import shutil
-from collections import Counter
 from contextlib import nullcontext
 from dataclasses import replace
 from importlib.metadata import version
@@ -32,7 +30,6 @@ from g2is.model.adapter import load_adapter
 from g2is.model.folder import ModelFolder, find_model
 from g2is.model.remote_code import code_files
 from g2is.model.settings_file import GENERATION_CONFIG
-from g2is.model.weights import weight_files, weight_heads
 from g2is.outputs.adapter_card import write_merged_card
 from g2is.progress import Reporter, Silent
 from g2is.store.digests import record_digests
@@ -41,9 +38,9 @@ from g2is.store.lock import locked
 from g2is.training.tune import ADAPTER, damaged_adapter, finished_tuning
 
 MERGED = "merged"
-_MANIFEST, _WEIGHTS = "manifest.json", "model.weights"
+_MANIFEST, _WEIGHTS, _DTYPE = "manifest.json", "model.weights", "model.dtype"
 _CPU = torch.device("cpu")
-_TYPES = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+_TYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def merge(run: Path, to: Path | None = None, reporter: Reporter | None = None) -> Path:
@@ -60,9 +57,9 @@ def merge(run: Path, to: Path | None = None, reporter: Reporter | None = None) -
         to = run / MERGED if to is None else to.expanduser().resolve()
         check_is_free(to)
         folder = find_model(config.model)
-        _check_same_model(run, config, folder, reporter)
+        dtype = _trained_dtype(run, config, folder, reporter)
         with reporter.stage("merge", "models") as progress:
-            model = _merged(folder, run / ADAPTER)
+            model = _merged(folder, run / ADAPTER, dtype)
             tokenizer = render_as_trained(folder, run / ADAPTER, config.examples).tokenizer
 
             def write(temporary: Path) -> None:
@@ -99,18 +96,19 @@ def _settings(run: Path) -> TrainConfig:
     return config
 
 
-def _check_same_model(run: Path, config: TrainConfig, folder: ModelFolder, reporter: Reporter) -> None:
-    """Raise ModelError if the weights are others than the adapter was trained on."""
-    trained = read_json(run / _MANIFEST).get(_WEIGHTS) if (run / _MANIFEST).is_file() else None
-    found = identify(folder, config.model, _CPU, reporter).weights
-    if trained is not None and found != trained:
+def _trained_dtype(run: Path, config: TrainConfig, folder: ModelFolder, reporter: Reporter) -> torch.dtype:
+    """The type that the training computed in. Raises ModelError if the weights are others than it was on."""
+    made_from = read_json(run / _MANIFEST)
+    found = identify(folder, config.model, _CPU, reporter)
+    if found.weights != made_from.get(_WEIGHTS):
         raise ModelError(
             f"{folder.path}: expected the model that the adapter in {run} was trained on, found other weights or"
             " settings. Put the old ones back"
         )
+    return next((of for of in _TYPES if str(of) == made_from.get(_DTYPE)), found.dtype)
 
 
-def _merged(folder: ModelFolder, adapter: Path) -> Any:
+def _merged(folder: ModelFolder, adapter: Path, dtype: torch.dtype) -> Any:
     if getattr(folder.hf_config, "quantization_config", None) is not None:
         raise ModelError(
             f"{folder.path}: expected weights that an adapter can be added to, found quantised ones. Load the adapter"
@@ -122,7 +120,6 @@ def _merged(folder: ModelFolder, adapter: Path) -> Any:
             f"{folder.path}: expected memory for its weights in float32, {num_bytes / 2**30:.1f} GiB, found less. Merge"
             " on a machine with more, or load the adapter beside the model"
         )
-    stored = _stored_dtype(folder)
     exact = replace(folder, config=folder.config.model_copy(update={"dtype": "float32"}))
     adapted = load_adapter(exact, adapter, _CPU)
     try:
@@ -132,10 +129,10 @@ def _merged(folder: ModelFolder, adapter: Path) -> Any:
         raise ModelError(
             f"{adapter}: expected an adapter that PEFT merges, but: {first_line(error)}. Load it beside the model"
         ) from None
-    model = model.to(stored)
+    model = model.to(dtype)
     if broken := [name for name, parameter in model.named_parameters() if not bool(parameter.isfinite().all())]:
         raise ModelError(
-            f"{adapter}: expected sums that {str(stored).removeprefix('torch.')} can hold, found NaN or Inf in"
+            f"{adapter}: expected sums that {str(dtype).removeprefix('torch.')} can hold, found NaN or Inf in"
             f" {broken[0]}. Load the adapter beside the model, or convert the model to float32 before"
         )
     return model
@@ -163,17 +160,3 @@ def _save(model: Any, folder: ModelFolder, tokenizer: Any, to: Path) -> None:
             place = to / file.relative_to(folder.path)
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, place)
-
-
-def _stored_dtype(folder: ModelFolder) -> torch.dtype:
-    """The type that most numbers of the weights are stored in. Raises ModelError if that is none of plain floats."""
-    num_of: Counter[str] = Counter()
-    for head in weight_heads(weight_files(folder.path)).values():
-        num_of[head.dtype] += math.prod(head.shape)
-    name = num_of.most_common(1)[0][0]
-    if name not in _TYPES:
-        raise ModelError(
-            f"{folder.path}: expected weights in {', '.join(_TYPES)}, found {name}. Load the adapter beside the model,"
-            " or convert the model before"
-        )
-    return _TYPES[name]

@@ -91,7 +91,7 @@ def let_others_read(path: Path) -> None:
 
 
 def _umask() -> int:
-    """The process's own, asked of the system where it tells: to set it, as one must elsewhere, touches other threads."""
+    """The process's own, asked of the system where it tells: else it must be set for a moment, for all threads."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1], 8) for line in lines if line.startswith("Umask:"))
