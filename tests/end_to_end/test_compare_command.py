@@ -18,10 +18,10 @@ from g2is.comparison.evidence import Comparison
 from g2is.comparison.notes import notes
 from g2is.demo.skills import write_pool, write_target
 from g2is.errors import ModelError
-from g2is.jobs import select as select_job
 from g2is.jobs.trial import Bench, TrialJob
 from g2is.progress import Progress, Reporter
 from g2is.selection.problem import Choice, Problem
+from g2is.warmup.train import train_warmup
 
 Command = Callable[..., tuple[int, str, str]]
 TUNING = {
@@ -184,13 +184,13 @@ def test_a_warm_up_that_diverges_is_not_tried_again_for_each_cell(
 ) -> None:
     folder = shutil.copytree(place, tmp_path / "place", ignore=shutil.ignore_patterns("out", "other"))
     warmup = {"learning_rate": 1e30, "max_grad_norm": 1e30, "lora": {"rank": 4}, "fraction": 0.3, "batch_size": 4}
-    reporter, tried, train = Noted(), list[int](), select_job.train_warmup
+    reporter, tried, train = Noted(), list[int](), train_warmup
 
     def counted(*of: Any, **more: Any) -> Any:
         tried.append(1)
         return train(*of, **more)
 
-    monkeypatch.setattr(select_job, "train_warmup", counted)
+    monkeypatch.setattr("g2is.jobs.select.train_warmup", counted)
     with pytest.raises(package.G2isError, match=r"found 2 that cannot be(.|\n)*less-rr(.|\n)*less(.|\n)*it diverged"):
         compare(folder, methods=["less-rr", "less", "bm25"], warmup=warmup, reporter=reporter)
     assert len(tried) == 1

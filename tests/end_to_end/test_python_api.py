@@ -17,12 +17,13 @@ from small_run import MODEL
 from transformers import AutoModelForCausalLM
 
 import g2is as package
+from g2is.api.settings import ModelSettings, TuningSettings
 from g2is.errors import ConfigError, InputError, MatrixError
 from g2is.progress import Progress
 from g2is.selection.record import Picks
 
 Command = Callable[..., tuple[int, str, str]]
-TUNING = {"lora": {"rank": 4}, "epochs": 1, "learning_rate": 2e-3}
+TUNING: TuningSettings = {"lora": {"rank": 4}, "epochs": 1, "learning_rate": 2e-3}
 
 
 class Noted:
@@ -79,7 +80,7 @@ def test_a_model_is_tuned_on_a_run_and_tested_with_the_adapter(finished: Path, s
 
 def test_any_setting_of_the_model_can_be_given(sample: Path, tmp_path: Path) -> None:
     files: dict[str, Any] = {"test": sample / "target.jsonl", "evaluation": {"generate": False}}
-    model = {"name": MODEL, "dtype": "bfloat16"}
+    model: ModelSettings = {"name": MODEL, "dtype": "bfloat16"}
     rough = package.evaluate(**files, model=model, out=tmp_path / "bfloat16")
     exact = package.evaluate(**files, model={"name": str(MODEL)}, out=tmp_path / "float32")
     assert rough.summary["means"]["loss"] != exact.summary["means"]["loss"]
@@ -100,7 +101,7 @@ def test_any_setting_of_the_model_can_be_given(sample: Path, tmp_path: Path) -> 
     with pytest.raises(ConfigError, match=r"model\.name: required, but not given"):
         package.evaluate(**files, model={"dtype": "bfloat16"}, out=tmp_path / "none")
     with pytest.raises(ConfigError, match=r"model\.dtyp: unknown; did you mean model\.dtype\?"):
-        package.evaluate(**files, model={"name": MODEL, "dtyp": "bfloat16"}, out=tmp_path / "none")
+        package.evaluate(**files, model={"name": MODEL, "dtyp": "bfloat16"}, out=tmp_path / "none")  # type: ignore[arg-type]
 
 
 def test_rows_of_matrices_are_selected_as_the_command_does(
@@ -227,7 +228,7 @@ def test_what_is_of_another_kind_is_one_message(wrong: dict[str, Any], told: str
 
 def test_the_command_is_no_setting(sample: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="command: expected train, whose settings these are, found 'select'; leave"):
-        package.train(data=sample / "target.jsonl", model=MODEL, out=tmp_path / "out", command="select")
+        package.train(data=sample / "target.jsonl", model=MODEL, out=tmp_path / "out", command="select")  # type: ignore[call-arg]
     assert not (tmp_path / "out").exists()
 
 

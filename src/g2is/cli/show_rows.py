@@ -1,6 +1,6 @@
 """The first rows of a selection as a table that fits the terminal."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from g2is.cli.terminal import console, say
 
@@ -37,7 +37,7 @@ def show_rows(selection: "Selection", num: int, more: str = "") -> None:
         widths[-1] = min(widths[-1], max(_LEAST_TEXT, on.width - taken))
     table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False)
     for title, width, is_number in zip(found.titles, widths, found.numbers, strict=True):
-        justify = "right" if is_number else "left"
+        justify: Literal["right", "left"] = "right" if is_number else "left"
         table.add_column(title, justify=justify, no_wrap=True, overflow="ellipsis", width=width)
     for row in found.rows:
         table.add_row(*map(Text, row))
