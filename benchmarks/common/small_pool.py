@@ -2,6 +2,7 @@
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,10 @@ def draw(work: Path) -> Path:
 def compare(work: Path, out: str, methods: dict[str, dict[str, object]], seeds: int, **warmup: object) -> Path:
     """Compare `methods` on the small pool, and return the folder of the comparison."""
     work.mkdir(parents=True, exist_ok=True)
+    settings: dict[str, Any] = {
+        "warmup": {"learning_rate": 1e-3, "lora": {"rank": 32, "alpha": 128}, **warmup},
+        "gradients": {"forms": list(FORMS), "projection": {"dim": 4096}},
+    }
     g2is.compare(
         pool=draw(work),
         target={name: target_file(name, "dev") for name in TARGETS},
@@ -36,8 +41,7 @@ def compare(work: Path, out: str, methods: dict[str, dict[str, object]], seeds: 
         methods=methods,
         budgets=["1%"],
         num_seeds=seeds,
-        warmup={"learning_rate": 1e-3, "lora": {"rank": 32, "alpha": 128}, **warmup},
-        gradients={"forms": list(FORMS), "projection": {"dim": 4096}},
+        **settings,
         tuning={
             "learning_rate": 2e-3,
             "batch_size": 16,

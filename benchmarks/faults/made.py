@@ -158,27 +158,27 @@ def _make(root: Path, seed: int, names: tuple[str, ...]) -> None:
     test.write_text("".join(target.read_text().splitlines(keepends=True)[:4]))
     with pool.open("a") as lines:
         lines.write(json.dumps({"messages": [{"role": "user", "content": "unanswered"}]}) + "\n")
-    warmup = {"learning_rate": 2e-3, "lora": {"rank": 2}, "fraction": 0.4, "batch_size": 4, "epochs": 2}
-    tuning = {"learning_rate": 1e-3, "lora": {"rank": 2}, "epochs": 1, "batch_size": 4}
+    warmup: Any = {"learning_rate": 2e-3, "lora": {"rank": 2}, "fraction": 0.4, "batch_size": 4, "epochs": 2}
+    tuning: Any = {"learning_rate": 1e-3, "lora": {"rank": 2}, "epochs": 1, "batch_size": 4}
     settings: dict[str, Any] = {
         "warmup": {**warmup, "seed": seed},
         "gradients": {"projection": {"dim": 64, "seed": seed}},
         "examples": {"on_bad_row": "skip"},
     }
-    execution = {"shard_rows": 32, "resume_steps": 1}
+    execution: Any = {"shard_rows": 32, "resume_steps": 1}
     what: dict[str, Any] = {"pool": pool, "target": target, "model": MODEL}
     if "select" in names or "train" in names:
         api.select(**what, out=root / "select", budget="20%", execution=execution, **settings)
     if "stopped" in names:
         with contextlib.suppress(KeyboardInterrupt):
-            stopped = {**execution, "report": False}
+            stopped: Any = {**execution, "report": False}
             api.select(**what, out=root / "stopped", reporter=_Stops(), budget="20%", execution=stopped, **settings)
     if "train" in names:
         api.train(
             data=root / "select",
             model=MODEL,
             out=root / "train",
-            tuning={**tuning, "seed": seed},
+            tuning=tuning | {"seed": seed},
             execution={"resume_steps": 1},
         )
     if "evaluate" in names:

@@ -16,7 +16,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow.compute as pc
@@ -27,6 +27,7 @@ from reference_walk import ReferenceWalk
 from faults.odd_inputs import METHODS, ODD, Odd
 from faults.plain_selectors import plain_selection
 from g2is.api import walk_matrices
+from g2is.api.settings import SelectionSettings
 from g2is.config import SelectionConfig
 from g2is.errors import G2isError
 from g2is.selection.apply import apply_selector
@@ -90,7 +91,11 @@ def _by_files(pool: Any, target: Any, budget: str, method: Mapping[str, Any], fo
         torch.save(matrix, paths[name]) if isinstance(matrix, torch.Tensor) else np.save(paths[name], matrix)
     out = folder / "run"
     walk_matrices(
-        pool_gradients=paths["pool"], target_gradients=paths["target"], out=out, budget=budget, selection=method
+        pool_gradients=paths["pool"],
+        target_gradients=paths["target"],
+        out=out,
+        budget=budget,
+        selection=cast(SelectionSettings, method),
     )
     for table in (pq.read_table(out / "scores.parquet"), pq.read_table(out / "selection.parquet")):
         for name in table.column_names:

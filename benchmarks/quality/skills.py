@@ -34,7 +34,9 @@ def main() -> None:
     quiet_libraries()
     sample = given.work / "sample"
     write_demo_sample(sample)
-    config, tuning = demo_config(given.work), demo_tuning()
+    config = demo_config(given.work)
+    warmup: Any = config.warmup.model_dump(mode="json")
+    tuning: Any = demo_tuning().model_dump(mode="json")
     comparison = g2is.compare(
         pool=sample / "pool.jsonl",
         target=sample / "target.jsonl",
@@ -44,10 +46,10 @@ def main() -> None:
         methods={name: {"method": name} for name in METHODS if name not in ALWAYS} | VARIANTS,
         budgets=[config.selection.budget],
         num_seeds=given.seeds,
-        warmup=config.warmup.model_dump(mode="json"),
+        warmup=warmup,
         gradients={"forms": ["momentum-free", "less"]},
         representation={"embedding_model": sentence_encoder()},
-        tuning=tuning.model_dump(mode="json"),
+        tuning=tuning,
         evaluation={"generate": False},
     )
     skills = [json.loads(line)["task"] for line in (sample / "pool.jsonl").read_text().splitlines()]

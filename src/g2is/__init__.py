@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from g2is.api import export as export
     from g2is.api import extract_gradients as extract_gradients
     from g2is.api import inspect as inspect
+    from g2is.api import merge as merge
     from g2is.api import select as select
     from g2is.api import train as train
     from g2is.api import walk_matrices as walk_matrices
     from g2is.api import warm_up as warm_up
+    from g2is.api.watching import Silent as Silent
     from g2is.config import Config as Config
     from g2is.config import SelectionConfig as SelectionConfig
     from g2is.errors import G2isError as G2isError
@@ -46,6 +48,7 @@ _HOME = {
     "Selection": "g2is.jobs.run_folder",
     "Selector": "g2is.selection.problem",
     "SelectionConfig": "g2is.config",
+    "Silent": "g2is.api.watching",
     "Walk": "g2is.selection.record",
     "core_knowledge": "g2is.selection.core",
     "compare": "g2is.api",
@@ -54,6 +57,7 @@ _HOME = {
     "export": "g2is.api",
     "extract_gradients": "g2is.api",
     "inspect": "g2is.api",
+    "merge": "g2is.api",
     "select": "g2is.api",
     "train": "g2is.api",
     "walk": "g2is.selection.walk",
@@ -62,6 +66,10 @@ _HOME = {
 }
 
 __all__ = sorted(_HOME)
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, "__version__", *(name for name in globals() if name.startswith("__"))})
 
 
 def __getattr__(name: str) -> Any:

@@ -105,6 +105,7 @@ class SelectorKind:
     coarse    whether a coarse screen serves it: one in 8 bits, where errors do not add up from step to step
     follows_graph    whether it can be held to a graph's lists of nearest rows
     takes_all whether it takes the whole pool, whatever the budget
+    score     what the score of a row that it names says, and its `score_unit`; without one that of similarities
     """
 
     line: str
@@ -118,6 +119,8 @@ class SelectorKind:
     coarse: bool = False
     follows_graph: bool = False
     takes_all: bool = False
+    score: str = ""
+    score_unit: str = ""
 
     @property
     def sections(self) -> list[type[Section]]:
@@ -151,7 +154,8 @@ class RepresentationKind:
 def selector_kind(name: str) -> SelectorKind:
     """What the selector `name` declares; of a user's own, that it may need anything."""
     if name.startswith(OWN):
-        return SelectorKind(line="your own", needs=lambda _: "nothing")
+        score = "what your selector named the row for"
+        return SelectorKind(line="your own", needs=lambda _: "nothing", score=score, score_unit="your selector's own")
     kind: SelectorKind = registered(SELECTORS[name])
     return kind
 

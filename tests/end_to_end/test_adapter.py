@@ -13,12 +13,13 @@ from small_run import MODEL, SMALL, selected_ids, set_flags
 from transformers import AutoTokenizer
 
 import g2is as package
+from g2is.api.settings import WarmupSettings
 from g2is.store.files import remove
 
 Command = Callable[..., tuple[int, str, str]]
 SETTINGS: dict[str, Any] = {"gradients": {"projection": {"dim": 512}}, "execution": {"shard_rows": 64}}
 FLAGS = set_flags({"gradients.projection.dim": "512", "execution.shard_rows": "64"})
-WARMUP = {"learning_rate": 2e-3, "lora": {"rank": 4}, "fraction": 0.3, "epochs": 1}
+WARMUP: WarmupSettings = {"learning_rate": 2e-3, "lora": {"rank": 4}, "fraction": 0.3, "epochs": 1}
 
 
 @pytest.fixture(scope="module")

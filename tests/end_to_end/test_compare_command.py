@@ -21,6 +21,7 @@ from g2is.errors import ModelError
 from g2is.jobs.trial import Bench, TrialJob
 from g2is.progress import Progress, Reporter
 from g2is.selection.problem import Choice, Problem
+from g2is.warmup.train import train_warmup
 
 Command = Callable[..., tuple[int, str, str]]
 TUNING = {
@@ -178,13 +179,23 @@ def test_a_full_pool_that_cannot_be_tuned_on_does_not_keep_the_others_from_being
     assert len(list(folder.glob("out/cells/bm25/**/seed-1.json"))) == 1
 
 
-def test_a_warm_up_that_diverges_is_not_tried_again_for_each_cell(place: Path, tmp_path: Path) -> None:
+def test_a_warm_up_that_diverges_is_not_tried_again_for_each_cell(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = shutil.copytree(place, tmp_path / "place", ignore=shutil.ignore_patterns("out", "other"))
     warmup = {"learning_rate": 1e30, "max_grad_norm": 1e30, "lora": {"rank": 4}, "fraction": 0.3, "batch_size": 4}
-    reporter = Noted()
+    reporter, tried, train = Noted(), list[int](), train_warmup
+
+    def counted(*of: Any, **more: Any) -> Any:
+        tried.append(1)
+        return train(*of, **more)
+
+    monkeypatch.setattr("g2is.jobs.select.train_warmup", counted)
     with pytest.raises(package.G2isError, match=r"found 2 that cannot be(.|\n)*less-rr(.|\n)*less(.|\n)*it diverged"):
         compare(folder, methods=["less-rr", "less", "bm25"], warmup=warmup, reporter=reporter)
-    assert reporter.stages.count("warm up") == 1
+    assert len(tried) == 1
+    assert reporter.stages.count("compare") == 1
+    assert "warm up" not in reporter.stages, "one bar for all cells"
     assert len(list(folder.glob("out/cells/bm25/**/*.json"))) == 1
 
 

@@ -53,8 +53,8 @@ def test_every_method_selects_on_the_same_store(
     walked = METHODS[method].settings["selector"] == "walk"
     assert (tmp_path / "run/walk.json").exists() == walked != (tmp_path / "run/picks.json").exists()
     assert all((role == "picked") != walked for role in table.column("role").to_pylist())
-    nearest = table.column("nearest_target_id").to_pylist()
-    assert all(name is None for name in nearest) == (method in ("random", "full"))
+    has_nearest = "nearest_target_id" in table.column_names
+    assert has_nearest == (method not in ("random", "full"))
     assert "rows selected" in out
 
 

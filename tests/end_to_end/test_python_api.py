@@ -17,12 +17,13 @@ from small_run import MODEL
 from transformers import AutoModelForCausalLM
 
 import g2is as package
+from g2is.api.settings import ModelSettings, TuningSettings
 from g2is.errors import ConfigError, InputError, MatrixError
 from g2is.progress import Progress
 from g2is.selection.record import Picks
 
 Command = Callable[..., tuple[int, str, str]]
-TUNING = {"lora": {"rank": 4}, "epochs": 1, "learning_rate": 2e-3}
+TUNING: TuningSettings = {"lora": {"rank": 4}, "epochs": 1, "learning_rate": 2e-3}
 
 
 class Noted:
@@ -79,7 +80,7 @@ def test_a_model_is_tuned_on_a_run_and_tested_with_the_adapter(finished: Path, s
 
 def test_any_setting_of_the_model_can_be_given(sample: Path, tmp_path: Path) -> None:
     files: dict[str, Any] = {"test": sample / "target.jsonl", "evaluation": {"generate": False}}
-    model = {"name": MODEL, "dtype": "bfloat16"}
+    model: ModelSettings = {"name": MODEL, "dtype": "bfloat16"}
     rough = package.evaluate(**files, model=model, out=tmp_path / "bfloat16")
     exact = package.evaluate(**files, model={"name": str(MODEL)}, out=tmp_path / "float32")
     assert rough.summary["means"]["loss"] != exact.summary["means"]["loss"]
@@ -100,7 +101,7 @@ def test_any_setting_of_the_model_can_be_given(sample: Path, tmp_path: Path) -> 
     with pytest.raises(ConfigError, match=r"model\.name: required, but not given"):
         package.evaluate(**files, model={"dtype": "bfloat16"}, out=tmp_path / "none")
     with pytest.raises(ConfigError, match=r"model\.dtyp: unknown; did you mean model\.dtype\?"):
-        package.evaluate(**files, model={"name": MODEL, "dtyp": "bfloat16"}, out=tmp_path / "none")
+        package.evaluate(**files, model={"name": MODEL, "dtyp": "bfloat16"}, out=tmp_path / "none")  # type: ignore[arg-type]
 
 
 def test_rows_of_matrices_are_selected_as_the_command_does(
@@ -121,6 +122,25 @@ def test_rows_of_matrices_are_selected_as_the_command_does(
         package.walk_matrices(**{**matrices, **graph}, out=tmp_path / "graph")
     with pytest.raises(ConfigError, match=r"walk_matrices: expected one budget, found budget= and selection="):
         package.walk_matrices(**matrices, budget=7, out=tmp_path / "two", selection={"budget": 8})
+
+
+def test_a_method_is_a_keyword_beside_the_budget(matrices: dict[str, Any], sample: Path, tmp_path: Path) -> None:
+    walked = package.walk_matrices(**matrices, budget=4, method="g2is", out=tmp_path / "walk")
+    assert isinstance(walked, package.Walk)
+    files: dict[str, Any] = {"pool": sample / "pool.jsonl", "target": sample / "target.jsonl", "model": MODEL}
+    run = package.select(**files, out=tmp_path / "run", method="random", selection={"seed": 3, "budget": 5})
+    written = yaml.safe_load((run.folder / "config.yaml").read_text())["selection"]
+    assert (written["method"], written["seed"], written["budget"]) == ("random", 3, "5")
+    for name, arguments in (("select", files), ("walk_matrices", matrices)):
+        function = getattr(package, name)
+        with pytest.raises(ConfigError, match=r": expected one method, found method= and selection=\{'method': …\}"):
+            function(**arguments, method="less", selection={"method": "g2is"}, out=tmp_path / "two")
+        made = package.SelectionConfig(method="less")
+        with pytest.raises(ConfigError, match=r"expected one method, found method= and selection="):
+            function(**arguments, method="random", selection=made, out=tmp_path / "two")
+        with pytest.raises(ConfigError, match=r"unknown method 'les'; did you mean less\?"):
+            function(**arguments, method="les", out=tmp_path / "two")
+    assert not (tmp_path / "two").exists()
 
 
 def test_files_are_looked_at_with_and_without_a_model(sample: Path, tmp_path: Path) -> None:
@@ -208,7 +228,7 @@ def test_what_is_of_another_kind_is_one_message(wrong: dict[str, Any], told: str
 
 def test_the_command_is_no_setting(sample: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="command: expected train, whose settings these are, found 'select'; leave"):
-        package.train(data=sample / "target.jsonl", model=MODEL, out=tmp_path / "out", command="select")
+        package.train(data=sample / "target.jsonl", model=MODEL, out=tmp_path / "out", command="select")  # type: ignore[call-arg]
     assert not (tmp_path / "out").exists()
 
 

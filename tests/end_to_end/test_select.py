@@ -45,8 +45,8 @@ def test_selected_lines_are_the_pool_s_own_byte_for_byte(finished: Path, sample:
 def test_the_tables_have_the_promised_columns(finished: Path, sample: Path) -> None:
     table = pq.read_table(finished / "selection.parquet")
     assert table.column_names == [
-        *("row", "id", "order", "target", "component", "trail", "role"),
-        *("similarity_to_previous", "similarity_to_core", "consistency", "score", "nearest_target_id"),
+        *("row", "id", "order", "text", "source", "tokens", "answer_tokens", "characters", "target", "role", "score"),
+        "nearest_target_id",
     ]
     assert table.column("order").to_pylist() == list(range(15))
     assert set(table.column("role").to_pylist()) == {"picked"}
@@ -54,7 +54,7 @@ def test_the_tables_have_the_promised_columns(finished: Path, sample: Path) -> N
     assert set(table.column("nearest_target_id").to_pylist()) <= target_ids
     scores = pq.read_table(finished / "scores.parquet")
     assert scores.num_rows == 150
-    assert scores.column_names == ["row", "id", "similarity.target"]
+    assert scores.column_names == ["row", "id", "similarity.target", "selected"]
     assert scores.column(2).null_count == 0
 
 

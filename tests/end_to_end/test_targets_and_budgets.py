@@ -92,7 +92,7 @@ def test_one_selection_serves_several_targets_by_their_shares(
     assert set(table["nearest_target_id"][10:]) <= {f"row-{number}" for number in range(6)}
     assert pq.read_table(run / "scores.parquet").column_names[2:] == [
         "similarity.math",
-        "similarity.rev",
+        *("similarity.rev", "selected"),
     ]
     messages = [json.loads(line) for line in (run / "selected.messages.jsonl").read_text().splitlines()]
     assert [row["target"] for row in messages] == table["target"]

@@ -100,9 +100,9 @@ COMMAND_LINE: dict[str, Case] = {
         _config_text("command: walk\n", "--store", "s"),
         "config.yaml is no selection from a pool, so it has no store; leave the flag out",
     ),
-    "a dry run of a training": case(
-        _config_text("command: train\n", "--dry-run"),
-        "config.yaml is a training, which has none; leave the flag out",
+    "a dry run of an evaluation": case(
+        _config_text("command: evaluate\n", "--dry-run"),
+        "config.yaml is an evaluation, which has none; leave the flag out",
     ),
     "wrong type of setting": case(
         setting("warmup.epochs=few"),

@@ -24,9 +24,10 @@ FLOORS = (
     {"warmup", "gradients", "representations", "selection", "training", "evaluation"},  # the stages
     {"outputs", "engine"},
     {"jobs"},
-    {"api", "demo"},
-    {"cli", "__init__"},
-    {"__main__"},
+    {"demo"},
+    {"cli"},
+    {"api"},
+    {"__init__", "__main__"},
 )
 # Stages that work on plain arrays or token rows: they know nothing of files of examples.
 WITHOUT_EXAMPLES = ("selection", "gradients", "representations", "warmup", "training", "evaluation")

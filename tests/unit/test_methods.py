@@ -129,7 +129,7 @@ def test_a_setting_that_the_selector_does_not_read_is_refused(settings: dict[str
     with pytest.raises(ConfigError, match=expected):
         parse(Config, REQUIRED | {"selection": settings}, "x")
     with pytest.raises(ConfigError, match=expected):
-        select(pool="p", target="t", model="m", out="o", selection=settings)
+        select(pool="p", target="t", model="m", out="o", selection=settings)  # type: ignore[arg-type]
 
 
 def test_what_is_at_its_default_or_the_method_s_own_may_be_said_of_any_selector() -> None:

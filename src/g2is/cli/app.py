@@ -16,10 +16,12 @@ from g2is.cli.explain import explain
 from g2is.cli.export import export
 from g2is.cli.failures import EachFlagOnce, run_app
 from g2is.cli.inspect import inspect
+from g2is.cli.merge import merge
 from g2is.cli.methods import methods
 from g2is.cli.part import find_part
 from g2is.cli.report import report
 from g2is.cli.session import reporter
+from g2is.cli.show_run import show
 from g2is.cli.stages import run_matrix_walk, run_part, run_selection, run_stages
 from g2is.cli.store import store_app
 from g2is.cli.terminal import say
@@ -245,7 +247,7 @@ def walk(
     run_stages("walk", context, "walk", dry_run, wait)
 
 
-_WITHOUT_DRY_RUN = {"train": "a training", "evaluate": "an evaluation", "compare": "a comparison"}
+_WITHOUT_DRY_RUN = {"evaluate": "an evaluation"}
 
 
 @app.command(name="run", cls=EachFlagOnce)
@@ -278,18 +280,20 @@ def replay(
         case MatrixWalkConfig() as matrix_walk:
             run_matrix_walk(matrix_walk, dry_run, wait)
         case TrainConfig() as training:
-            run_training(training, wait)
+            run_training(training, wait, dry_run)
         case EvaluateConfig() as evaluation:
             run_evaluation(evaluation, wait)
         case CompareConfig() as comparison:
-            run_comparison(comparison, wait)
+            run_comparison(comparison, wait, dry_run)
 
 
 app.command(cls=EachFlagOnce)(export)
 app.command(cls=EachFlagOnce)(explain)
+app.command(cls=EachFlagOnce)(show)
 app.command(cls=EachFlagOnce)(methods)
 app.command(cls=EachFlagOnce)(compare)
 app.command(cls=EachFlagOnce)(train)
+app.command(cls=EachFlagOnce)(merge)
 app.command(cls=EachFlagOnce)(evaluate)
 app.command(cls=EachFlagOnce)(inspect)
 app.command(cls=EachFlagOnce)(verify)

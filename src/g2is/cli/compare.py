@@ -9,11 +9,14 @@ import typer
 
 from g2is.cli import options
 from g2is.cli.session import quiet_libraries, reporter, working
+from g2is.cli.show_time import time_lines
+from g2is.cli.stopping import stoppable
 from g2is.cli.terminal import console, say
 from g2is.machine.ranks import check_alone
 
 if TYPE_CHECKING:
     from g2is.config.compare import CompareConfig
+    from g2is.jobs.estimate_comparison import ComparisonEstimate
 
 _WRITTEN = (
     ("comparison.md", "the same tables, also as comparison.csv and comparison.json"),
@@ -46,6 +49,7 @@ def compare(
     no_report: options.NoReport = False,
     set_: options.Set = None,
     wait: options.Wait = False,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Select, tune and test with each method, and put the results in one table with intervals.
 
@@ -57,16 +61,43 @@ def compare(
     """
     from g2is.cli.build import compare_config
 
-    run_comparison(compare_config(context.params), wait)
+    run_comparison(compare_config(context.params), wait, dry_run)
 
 
-def run_comparison(config: "CompareConfig", wait: bool) -> None:
-    """Compare, or go on, and print the table."""
+def run_comparison(config: "CompareConfig", wait: bool, dry_run: bool = False) -> None:
+    """Compare, or go on, and print the table; of a dry run, what would be done."""
     from g2is.comparison.terminal import show_comparison
     from g2is.jobs.compare import compare_methods
 
     check_alone("g2is compare")
+    if dry_run:
+        from g2is.jobs.estimate_comparison import estimate_comparison
+
+        quiet_libraries()
+        with stoppable(None):
+            _show_dry_run(estimate_comparison(config, reporter()))
+        return
     quiet_libraries()
     with working(config.out, wait):
         show_comparison(compare_methods(config, reporter()), console())
         say([f"{config.out / name}  ({what})" for name, what in _WRITTEN if (config.out / name).exists()])
+
+
+def _show_dry_run(estimate: "ComparisonEstimate") -> None:
+    """Say what a comparison would do."""
+    num_missing = sum(estimate.num_missing.values())
+    methods = ", ".join(f"{num} {method}" for method, num in estimate.num_missing.items())
+    tests = ", ".join(
+        f"{num:,} rows" + (f" of {target}" if len(estimate.num_test_rows) > 1 else "")
+        for target, num in estimate.num_test_rows.items()
+    )
+    say(
+        [
+            "This is what would be done; nothing was written.",
+            f"  pool       {estimate.num_pool_rows:,} rows, {estimate.num_pool_tokens:,} tokens",
+            f"  tests      {tests}",
+            f"  cells      {num_missing:,} of {estimate.num_planned:,} are to be made"
+            + (f": {methods}" if methods else ""),
+            *time_lines(estimate.time, "reading, choosing and the page"),
+        ]
+    )

@@ -1,5 +1,8 @@
 """`g2is demo`: run it, and print what was selected and what that is worth."""
 
+import os
+import shlex
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -51,8 +54,17 @@ def show_demo(demo: "Demo", seconds: float) -> None:
         f"\n{seconds:.0f} s in all. The selection: {demo.selection.folder / 'selected.jsonl'}\n"
         f"Why each row was taken: {demo.selection.folder / 'selection.parquet'}\n"
         f"To look at, in a browser: {demo.selection.folder / 'report.html'}\n"
-        f"Next, with your own files: g2is select POOL TARGET --model MODEL --budget 1% --out OUT\n"
+        f"Next, with your own files:\n{_activate()}"
+        "  g2is select POOL TARGET --model MODEL --budget 1% --out runs/first",
+        soft_wrap=True,
     )
+
+
+def _activate() -> str:
+    """How the shell finds the command, where its environment is not active: after `make demo`, say."""
+    if sys.prefix == sys.base_prefix or os.environ.get("VIRTUAL_ENV") == sys.prefix:
+        return ""
+    return f"  source {shlex.quote(f'{sys.prefix}/bin/activate')}\n"
 
 
 def _skills(demo: "Demo") -> Table:

@@ -1,8 +1,11 @@
 """What commands print on standard output when they are done."""
 
+import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from g2is.cli.show_rows import show_rows
+from g2is.cli.show_time import time_lines
 from g2is.cli.terminal import say
 from g2is.config.targets import TARGET
 from g2is.methods import GRADIENT
@@ -17,16 +20,17 @@ if TYPE_CHECKING:
     from g2is.selection.record import Picks, Walk
 
 
+_SHOWN = 5  # rows, at the end of a selection
+
+
 def show_selection(selection: "Selection", summary: dict[str, Any] | None = None) -> None:
-    """Say how many rows were selected and where they lie; `summary` is that of the sitting, if it counted."""
-    lines = [f"{len(selection.rows):,} rows selected"]
+    """Say how many rows were selected, where they lie, and the first of them; `summary` is that of the sitting.
+
+    Without one, the rows were selected in another sitting, and are not shown.
+    """
+    lines = counted(selection, summary or {})
     if summary is not None:
-        lines[0] += f" of {summary['pool']['rows']:,}"
-        lines[0] += f", {summary['selected']['tokens']:,} tokens"
-        if "tokens" in summary["budget"]:
-            lines[0] += f" of a budget of {summary['budget']['tokens']:,}"
         total, peak = sum(summary["seconds"].values()), summary["peak_memory_bytes"] / 2**30
-        lines += _by_target(selection) + _lengths(summary["lengths"]) + _sources(summary["sources"])
         lines.append(f"  {total:.0f} s in this sitting, {peak:.1f} GiB of memory at most")
     for name, what in (
         ("selected.jsonl", "the examples, as they stood in the pool"),
@@ -40,6 +44,22 @@ def show_selection(selection: "Selection", summary: dict[str, Any] | None = None
         if (selection.folder / name).exists():
             lines.append(f"  {selection.folder / name}  ({what})")
     say(lines)
+    if summary is not None:
+        show_rows(selection, _SHOWN, more=f"; more with `g2is show {shlex.quote(str(selection.folder))}`")
+
+
+def counted(selection: "Selection", summary: dict[str, Any]) -> list[str]:
+    """How many rows were selected of what, as far as the `summary` of the run counts them."""
+    lines = [f"{len(selection.rows):,} rows selected"]
+    if "pool" in summary:
+        lines[0] += f" of {summary['pool']['rows']:,}"
+    if "selected" in summary:
+        lines[0] += f", {summary['selected']['tokens']:,} tokens"
+    if "tokens" in summary.get("budget", ()):
+        lines[0] += f" of a budget of {summary['budget']['tokens']:,}"
+    if "lengths" in summary:
+        lines += _by_target(selection) + _lengths(summary["lengths"]) + _sources(summary["sources"])
+    return lines
 
 
 def _by_target(selection: "Selection") -> list[str]:
@@ -159,5 +179,6 @@ def show_dry_run(estimate: "Estimate") -> None:
             *([f"  excluded   {estimate.num_excluded:,} rows"] if estimate.num_excluded else []),
             f"  store      {'exists: what it holds is used again' if estimate.store_exists else 'new'}",
             *made,
+            *time_lines(estimate.time, "reading, choosing and the page"),
         ]
     )

@@ -7,10 +7,13 @@ import typer
 
 from g2is.cli import options
 from g2is.cli.session import quiet_libraries, reporter, working
+from g2is.cli.show_time import time_lines
+from g2is.cli.stopping import stoppable
 from g2is.cli.terminal import say
 
 if TYPE_CHECKING:
     from g2is.config import TrainConfig
+    from g2is.jobs.estimate_training import TrainingEstimate
     from g2is.jobs.train import Tuned
 
 
@@ -21,6 +24,7 @@ def train(
     device: options.Device = None,
     set_: options.Set = None,
     wait: options.Wait = False,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Fine-tune a LoRA adapter on a selection. The model may be another, larger one than the one that selected.
 
@@ -29,11 +33,18 @@ def train(
     """
     from g2is.cli.build import train_config
 
-    run_training(train_config(data, model, out, set_, device), wait)
+    run_training(train_config(data, model, out, set_, device), wait, dry_run)
 
 
-def run_training(config: "TrainConfig", wait: bool) -> None:
-    """Train, or go on, and print what came of it."""
+def run_training(config: "TrainConfig", wait: bool, dry_run: bool = False) -> None:
+    """Train, or go on, and print what came of it; of a dry run, what would be done."""
+    if dry_run:
+        from g2is.jobs.estimate_training import estimate_training
+
+        quiet_libraries()
+        with stoppable(None):
+            _show_dry_run(estimate_training(config, reporter()))
+        return
     from g2is.jobs.train import train as tune
 
     quiet_libraries()
@@ -50,3 +61,18 @@ def _show(tuned: "Tuned") -> None:
         f"  {tuned.adapter}  (load it with PEFT)",
     ]
     say(lines)
+
+
+def _show_dry_run(estimate: "TrainingEstimate") -> None:
+    """Say what a training would do."""
+    shortened = f", {estimate.num_truncated:,} too long" if estimate.num_truncated else ""
+    passes = f"{estimate.num_epochs} {'pass' if estimate.num_epochs == 1 else 'passes'}"
+    say(
+        [
+            "This is what would be done; nothing was written.",
+            f"  examples   {estimate.num_examples:,} rows, {estimate.num_tokens:,} tokens{shortened}",
+            f"  tuning     {passes}, {estimate.num_steps:,} optimizer steps,"
+            f" {estimate.num_coordinates:,} adapter coordinates on {estimate.num_parameters:,} parameters",
+            *time_lines(estimate.time, "reading and checkpoints"),
+        ]
+    )

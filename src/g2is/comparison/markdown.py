@@ -11,12 +11,11 @@ from g2is.comparison.table import (
     cost_block,
     grid_lines,
     legend,
-    mean_block,
     overlap_blocks,
     pair_blocks,
     progress_line,
+    result_blocks,
     summary,
-    target_block,
 )
 
 _WORDS = ("budget", "method", "verdict", "")
@@ -31,8 +30,7 @@ def as_markdown(comparison: Comparison) -> str:
     if found := notes(comparison):
         lines += ["## Notes", "", *_bullets(found)]
     for budget in comparison.grid.budgets:
-        of_targets = [target_block(comparison, budget, target) for target in comparison.grid.targets]
-        for block in (mean_block(comparison, budget), *of_targets, cost_block(comparison, budget)):
+        for block in (*result_blocks(comparison, budget), cost_block(comparison, budget)):
             lines += [f"## {_plain(block.title)}", "", *_table(block)]
     lines += _folded("Each method against each other, relative to random's loss", pair_blocks(comparison))
     lines += _folded("Rows that selections share", overlap_blocks(comparison))

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from g2is.comparison.evidence import Comparison, Entry
+from g2is.comparison.evidence import Comparison, Entry, Part
 from g2is.comparison.statistics import UNCLEAR
 from g2is.methods import ALWAYS, FULL, RANDOM
 
@@ -63,7 +63,7 @@ def _of_seeds(entry: Entry, num_seeds: int) -> Iterator[str]:
         if entry.method == FULL:
             compared = f"{FULL}, the mean of all its seeds, is compared with {RANDOM} on those that it has"
         yield f"{entry.budget}: {compared}: {told}"
-    for part in (entry.mean, *entry.by_target.values()):
+    for part in _parts(entry):
         against = part.to_random
         if against and against.verdict != UNCLEAR and against.num_agreeing < against.num_seeds:
             where = "the mean over targets" if part is entry.mean else part.targets[0]
@@ -78,8 +78,15 @@ def _of_recovered(comparison: Comparison, budget: str) -> Iterator[str]:
         return
     reasons: dict[tuple[str, str], None] = {}
     for entry in comparison.entries[budget]:
-        for where, part in (("the mean over targets", entry.mean), *entry.by_target.items()):
+        for part in _parts(entry):
+            where = "the mean over targets" if part is entry.mean else part.targets[0]
             if part.num_done and part.recovered.reason:
                 reasons[where, part.recovered.reason] = None
     for where, reason in reasons:
         yield f"{budget}: no R on {where}: {reason}"
+
+
+def _parts(entry: Entry) -> list[Part]:
+    """On the mean over targets and on each; of one target that alone, for the mean says the same."""
+    of_targets = list(entry.by_target.values())
+    return of_targets if len(of_targets) == 1 else [entry.mean, *of_targets]

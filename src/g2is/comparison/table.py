@@ -105,6 +105,15 @@ def summary(comparison: Comparison) -> Block:
     return Block("Summary", (*columns, *(["cells"] if under_way else [])), rows)
 
 
+def result_blocks(comparison: Comparison, budget: str) -> list[Block]:
+    """What methods came to at a budget: each target's table, and of several the mean over them, which comes first.
+
+    With one target there is one table: the mean over it says the same.
+    """
+    of_targets = [target_block(comparison, budget, target) for target in comparison.grid.targets]
+    return of_targets if len(of_targets) == 1 else [mean_block(comparison, budget), *of_targets]
+
+
 def mean_block(comparison: Comparison, budget: str) -> Block:
     """Each method on the mean over targets."""
     over, entries = comparison.mean_targets[budget], comparison.entries[budget]
@@ -122,12 +131,15 @@ def mean_block(comparison: Comparison, budget: str) -> Block:
 
 
 def target_block(comparison: Comparison, budget: str, target: str) -> Block:
-    """Each method on one target, in the order of the mean over targets."""
+    """Each method on one target, in the order of the mean over targets; of the only one, ÷ random as well."""
     parts = {entry.method: entry.by_target[target] for entry in comparison.entries[budget]}
-    columns = ("method", f"loss {_AROUND}", f"− random {_AROUND}", "verdict", _OVER_SEEDS, f"R {_AROUND}")
+    is_only = len(comparison.grid.targets) == 1
+    relative = (f"÷ random {_AROUND}",) if is_only else ()
+    columns = ("method", f"loss {_AROUND}", *relative, f"− random {_AROUND}", "verdict", _OVER_SEEDS, f"R {_AROUND}")
     rows = {
         method: (
             interval(part.loss),
+            *(_headline(part, method, "")[:1] if is_only else ()),
             _difference(method, part),
             verdict_text(part, method),
             between(part.loss_range),

@@ -10,7 +10,7 @@ from rich.text import Text
 from g2is.comparison.evidence import Comparison
 from g2is.comparison.notes import notes
 from g2is.comparison.statistics import BETTER, WORSE
-from g2is.comparison.table import Block, cost_block, grid_lines, legend, mean_block, progress_line, target_block
+from g2is.comparison.table import Block, cost_block, grid_lines, legend, progress_line, result_blocks
 
 _GAP = 2
 _WIDEST = 20  # of a column of words: longer ones are broken
@@ -21,17 +21,18 @@ _STYLES = {BETTER: "green", WORSE: "red", "baseline": "dim"}
 def show_comparison(comparison: Comparison, console: Console) -> None:
     """Print the tables, each cut into as many as fit the console's width.
 
-    Targets first and means last, where they are seen without scrolling; then what must be known to read them.
+    Means last, or the one target, where they are seen without scrolling; then what must be known to read them.
     """
     console.print(Text(f"Comparison: {progress_line(comparison)}", style="bold"))
     for line in grid_lines(comparison):
         console.print(Text(f"  {line}"))
-    for budget in comparison.grid.budgets:
-        for target in comparison.grid.targets:
-            _show(target_block(comparison, budget, target), console)
+    blocks = {budget: result_blocks(comparison, budget) for budget in comparison.grid.budgets}
+    for budget, (_, *of_targets) in blocks.items():
+        for block in of_targets:
+            _show(block, console)
         _show(cost_block(comparison, budget), console)
-    for budget in comparison.grid.budgets:
-        _show(mean_block(comparison, budget), console)
+    for first, *_ in blocks.values():
+        _show(first, console)
     _show_list("How to read it", legend(comparison), console)
     _show_list("Notes", notes(comparison), console)
 

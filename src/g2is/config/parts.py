@@ -190,6 +190,11 @@ class EvaluationConfig(Section):
     max_new_tokens: int | None = Field(
         None, ge=1, description="where an answer is cut off; default: the longest expected answer and 8 more"
     )
+    numeric: Literal["exact", "math-verify"] = Field(
+        "exact",
+        description="what numeric_match goes by; exact: the last number of the answer; math-verify: the package of that"
+        " name (`pip install 'g2is[math]'`), which reads LaTeX, sets and expressions",
+    )
     tasks: tuple[str, ...] = Field((), description="of lm-evaluation-harness: names, or YAML files of your own")
     task_chat_template: bool = Field(
         False, description="ask lm-evaluation-harness's tasks in the model's chat template"

@@ -5,8 +5,13 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from fractions import Fraction
-from functools import cache
-from typing import Any, final
+from importlib import import_module
+from typing import Any
+
+from g2is.errors import ConfigError
+
+MATH_VERIFY = "math-verify"
+_MOST_CHARACTERS = 4_000  # of an answer's end that it is given: what it reads of a longer one takes minutes
 
 # Scripts that put no space between words: each of their characters counts as a word.
 _UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -37,18 +42,63 @@ def exact_match(given: str, right: Sequence[str]) -> float:
 def rouge_l(given: str, right: Sequence[str]) -> float:
     """ROUGE-L F1, 0 to 1, against the best of the `right` answers; NaN if none of them holds a word.
 
-    Over words without case, the whole answer as one sequence (rouge-score's rougeL, as Super-NaturalInstructions has
-    it), without stemming. Words are those of any script, where rouge-score's own are English ones.
+    Over words without case, the whole answer as one sequence (the rougeL of rouge-score, as Super-NaturalInstructions
+    has it), without stemming. Words are those of any script, where rouge-score's own are English ones.
     """
-    if not any(_WORD.search(answer) for answer in right):
+    expected = [words for answer in right if (words := _words(answer))]
+    if not expected:
         return math.nan
-    return float(_scorer().score_multi(list(right), given)["rougeL"].fmeasure)
+    return max(_rouge_l(_words(given), words) for words in expected)
+
+
+def _rouge_l(given: Sequence[str], right: Sequence[str]) -> float:
+    """The harmonic mean of what the longest common subsequence is of either side."""
+    from rapidfuzz.distance import LCSseq  # milliseconds, which a loss alone need not cost
+
+    in_both = LCSseq.similarity(given, right)
+    if not in_both:
+        return 0.0
+    precision, recall = in_both / len(given), in_both / len(right)
+    return 2 * precision * recall / (precision + recall)
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.casefold())
 
 
 def numeric_match(given: str, right: str) -> float:
     """1.0 if the last number of `given` equals that of `right`, else 0.0; NaN if `right` holds none."""
     expected = last_number(right)
     return math.nan if expected is None else float(last_number(given) == expected)
+
+
+def math_match(given: str, right: str) -> float:
+    """1.0 if math-verify takes what `given` ends on for what `right` says, else 0.0; NaN if it cannot read `right`.
+
+    It reads numbers, LaTeX, sets and expressions, and compares them by algebra. Raises ConfigError as `check_judge`.
+    """
+    package = _math_verify()
+    expected = package.parse(right[-_MOST_CHARACTERS:], parsing_timeout=None)
+    if not expected:
+        return math.nan
+    found = package.parse(given[-_MOST_CHARACTERS:], parsing_timeout=None)
+    return float(package.verify(expected, found, timeout_seconds=None))
+
+
+def check_judge(numeric: str) -> None:
+    """Raise ConfigError if what `evaluation.numeric` names is not installed."""
+    if numeric == MATH_VERIFY:
+        _math_verify()
+
+
+def _math_verify() -> Any:
+    try:
+        return import_module("math_verify")
+    except ImportError as error:
+        raise ConfigError(
+            f"evaluation.numeric {MATH_VERIFY}: expected the package math-verify, found none that can be imported"
+            f" ({error}). Install it: pip install 'g2is[math]'"
+        ) from None
 
 
 def last_number(text: str) -> Fraction | None:
@@ -81,18 +131,3 @@ def _latex_written_out(found: re.Match[str]) -> str:
     space = " " * len(found["whole"])
     top, bottom = found["top"] or found["top_digit"], found["bottom"] or found["bottom_digit"]
     return f"{found['whole']}{space}{found['sign'] or ''}{top}/{bottom}"
-
-
-@final
-class _Words:
-    """What rouge-score asks for its words."""
-
-    def tokenize(self, text: str) -> list[str]:
-        return _WORD.findall(text.casefold())
-
-
-@cache
-def _scorer() -> Any:
-    from rouge_score.rouge_scorer import RougeScorer  # seconds, which a loss alone need not cost
-
-    return RougeScorer(["rougeL"], tokenizer=_Words())

@@ -9,7 +9,7 @@ import numpy as np
 
 from g2is.config import EvaluationConfig
 from g2is.evaluation.answers import Answers, answer
-from g2is.evaluation.metrics import exact_match, numeric_match, rouge_l
+from g2is.evaluation.metrics import MATH_VERIFY, exact_match, math_match, numeric_match, rouge_l
 from g2is.evaluation.questions import Question
 from g2is.machine.memory import batches_that_fit
 from g2is.model.batches import Row
@@ -94,10 +94,11 @@ def count_cut(questions: Sequence[Question]) -> dict[str, int]:
 
 
 def _score(answers: Answers, questions: Sequence[Question], config: EvaluationConfig) -> dict[str, np.ndarray]:
+    same_number = math_match if config.numeric == MATH_VERIFY else numeric_match
     measures = {
         "exact_match": lambda given, question: exact_match(given, (question.right, *question.others)),
         "rouge_l": lambda given, question: rouge_l(given, (question.right, *question.others)),
-        "numeric_match": lambda given, question: numeric_match(
+        "numeric_match": lambda given, question: same_number(
             given, question.right if question.short is None else question.short
         ),
     }

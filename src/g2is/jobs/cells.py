@@ -16,7 +16,9 @@ from g2is.engine.job import Engine
 from g2is.engine.processes import FailedJobsError
 from g2is.errors import ConfigError, FingerprintError, InputError, ModelError, SelectionError
 from g2is.jobs.cluster import with_dtype
+from g2is.jobs.comparison_work import work_of
 from g2is.jobs.engines import num_workers, open_engines
+from g2is.jobs.overall import Overall
 from g2is.jobs.select import run
 from g2is.jobs.stages import OF_SELECTING
 from g2is.jobs.trial import TrialJob
@@ -55,16 +57,24 @@ def make_cells(
 def _make_here(
     trials: Trials, missing: Mapping[int, Key], num_planned: int, reporter: Reporter
 ) -> Generator[tuple[Key, Cell | str], None, None]:
-    for number, key in missing.items():
-        reporter.notice(f"cell {number} of {num_planned}: {key}")
-        try:
-            chosen = _choose(trials, key, reporter)
-            job = _job(trials, number, key, chosen)
-            trials.bench.make(job, reporter)
-        except _OF_A_METHOD as error:
-            yield key, _reason(key, error, reporter)
-        else:
-            yield key, _cell(trials, key, chosen, job)
+    if not missing:
+        return
+    work = work_of(trials, missing.values())
+    with reporter.stage("compare", "tokens") as progress:
+        overall = Overall(reporter, progress, work, trials.config.evaluation.generate)
+        for number, key in missing.items():
+            reporter.notice(f"cell {number} of {num_planned}: {key}")
+            with overall.cell(key):
+                made: Cell | str
+                try:
+                    chosen = _choose(trials, key, overall)
+                    job = _job(trials, number, key, chosen)
+                    trials.bench.make(job, overall)
+                except _OF_A_METHOD as error:
+                    made = _reason(key, error, reporter)
+                else:
+                    made = _cell(trials, key, chosen, job)
+            yield key, made
 
 
 def _make_by_workers(
@@ -72,19 +82,27 @@ def _make_by_workers(
 ) -> Generator[tuple[Key, Cell | str], None, None]:
     jobs: dict[str, TrialJob] = {}
     served: dict[str, list[tuple[int, Key, _Chosen]]] = {}
-    for number, key in missing.items():
-        reporter.notice(f"choosing rows for cell {number} of {num_planned}: {key}")
-        try:
-            chosen = _choose(trials, key, reporter)
-        except _OF_A_METHOD as error:
-            yield key, _reason(key, error, reporter)
-            continue
-        job = _job(trials, number, key, chosen)
-        if (same := jobs.get(job.folder)) is not None:  # no two processes may work in one folder
-            targets = tuple(dict.fromkeys((*same.targets, *job.targets)))
-            job = replace(same, targets=targets, cells=f"{same.cells}; {job.cells}")
-        jobs[job.folder] = job
-        served.setdefault(job.folder, []).append((number, key, chosen))
+    work = {key: replace(of, tune=0.0, tests={}) for key, of in work_of(trials, missing.values()).items()}
+    with reporter.stage("choose rows", "tokens") as progress:
+        overall = Overall(reporter, progress, work, trials.config.evaluation.generate)
+        for number, key in missing.items():
+            reporter.notice(f"choosing rows for cell {number} of {num_planned}: {key}")
+            with overall.cell(key):
+                try:
+                    chosen = _choose(trials, key, overall)
+                except _OF_A_METHOD as error:
+                    reason = _reason(key, error, reporter)
+                else:
+                    reason = ""
+            if reason:
+                yield key, reason
+                continue
+            job = _job(trials, number, key, chosen)
+            if (same := jobs.get(job.folder)) is not None:  # no two processes may work in one folder
+                targets = tuple(dict.fromkeys((*same.targets, *job.targets)))
+                job = replace(same, targets=targets, cells=f"{same.cells}; {job.cells}")
+            jobs[job.folder] = job
+            served.setdefault(job.folder, []).append((number, key, chosen))
     if not jobs:
         return
     total = sum(sum(trials.bench.tokens(job).values()) for job in jobs.values())

@@ -1,7 +1,8 @@
 """A selection among a run's examples, from stored rows to tables (`select_matrices.py` does it for matrices)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -9,11 +10,13 @@ from g2is.config import Config
 from g2is.config.targets import titled
 from g2is.errors import SelectionError
 from g2is.examples.dataset import Examples
+from g2is.examples.sources import find_sources
 from g2is.jobs.gradient_rows import read_gradient_rows, target_rows
 from g2is.jobs.representation import MadeBy, ScoresOf, UnitRowsOf, read_pool_and_targets
 from g2is.jobs.run_folder import RunFolder
 from g2is.jobs.stages import Stage
 from g2is.methods import selector_kind
+from g2is.outputs.examples import read_beginnings
 from g2is.outputs.tables import nearest_ids, write_tables
 from g2is.progress import counter
 from g2is.representations.maker import Maker
@@ -70,7 +73,11 @@ def choose_rows(
         )
     _report(folder, plan, selected)
     nearest = _nearest_ids(selected, examples, found, rows)
-    write_tables(folder.path, selected.record, pool.ids, pool.rows, selected.scored, nearest, made_from)
+    about = _about(config, examples, selected, folder)
+    write_tables(
+        *(folder.path, selected.record, pool.ids, pool.rows, selected.scored, nearest, settings, made_from),
+        about=about,
+    )
 
 
 def _read(
@@ -190,3 +197,20 @@ def _nearest_ids(selected: Selected, examples: Examples, found: Found, rows: _Lo
         else examples.targets[step.target].ids[int(found.targets[step.target][step.row].argmax())]
         for step in steps
     ]
+
+
+def _about(
+    config: Config, examples: Examples, selected: Selected, folder: RunFolder
+) -> dict[str, Sequence[Any] | np.ndarray]:
+    """What the table says of the selected rows themselves, so that it can be read without the pool."""
+    pool, rows = examples.pool, selected.record.rows
+    ids = {int(pool.rows[row]): pool.ids[row] for row in rows}
+    with folder.stage("read texts", "bytes", Stage.READ_TEXTS) as progress:
+        texts, num_characters = read_beginnings(find_sources(config.pool), config.examples, ids, progress)
+    return {
+        "text": texts,
+        "source": [pool.sources[row] for row in rows],
+        "tokens": pool.num_tokens[rows],
+        "answer_tokens": pool.num_answer_tokens[rows],
+        "characters": num_characters,
+    }

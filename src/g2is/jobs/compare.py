@@ -54,9 +54,9 @@ def compare_methods(config: CompareConfig, reporter: Reporter | None = None, own
         work.bind(made_from, config)
         grid = grid_of(config)
         comparison = _compared(config, grid, trials)
-        planned, failed = list(_in_order(config)), dict[Key, str]()
-        missing = {number: key for number, key in enumerate(planned, start=1) if not _path(config, key).exists()}
-        with closing(make_cells(trials, missing, len(planned), reporter)) as cells:
+        (planned, missing), failed = missing_cells(config), dict[Key, str]()
+        numbered = {number: key for number, key in enumerate(planned, start=1) if key in missing}
+        with closing(make_cells(trials, numbered, len(planned), reporter)) as cells:
             for key, made in cells:
                 if isinstance(made, str):
                     failed[key] = made
@@ -126,6 +126,12 @@ def _in_order(config: CompareConfig) -> Iterator[Key]:
                         if key not in seen:
                             seen.add(key)
                             yield key
+
+
+def missing_cells(config: CompareConfig) -> tuple[list[Key], list[Key]]:
+    """The cells that are planned, in the order in which they are made, and those of them that are not there yet."""
+    planned = list(_in_order(config))
+    return planned, [key for key in planned if not _path(config, key).exists()]
 
 
 def grid_of(config: CompareConfig) -> Grid:

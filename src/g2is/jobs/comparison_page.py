@@ -12,11 +12,10 @@ from g2is.comparison.table import (
     cost_block,
     grid_lines,
     legend,
-    mean_block,
     pair_blocks,
     progress_line,
+    result_blocks,
     summary,
-    target_block,
 )
 from g2is.config.commands import SETTINGS
 from g2is.config.compare import CompareConfig
@@ -57,8 +56,7 @@ def _compared(config: CompareConfig, path: Path, comparison: Comparison, remarks
         block
         for budget in grid.budgets
         for block in (
-            mean_block(comparison, budget),
-            *(target_block(comparison, budget, target) for target in grid.targets),
+            *result_blocks(comparison, budget),
             cost_block(comparison, budget),
         )
     ]

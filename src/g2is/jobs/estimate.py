@@ -7,17 +7,24 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from peft import PeftModel
 
 from g2is.config import Config
 from g2is.examples.dataset import Examples
 from g2is.gradients.projection import sketch_dim
 from g2is.jobs.custom import BUILT_IN_ONLY
+from g2is.jobs.forecast import Forecast, Load, Work, forecast, sampled, tokens_to_do
+from g2is.jobs.pace import SECONDS, pace_of_gradients, pace_of_rows, pace_of_training
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import plan_for, read_inputs
-from g2is.methods import GRADIENT
+from g2is.jobs.representation import maker_of
+from g2is.methods import GRADIENT, NONE
 from g2is.model.adapter import attach_adapter
+from g2is.model.batches import Row
+from g2is.model.folder import resolve_device
 from g2is.model.parameters import trainable_parameters
 from g2is.progress import Reporter
 from g2is.selection.budget import Budget
@@ -37,6 +44,7 @@ class Estimate:
     taken in place of the warm-up; `num_parameters` of the frozen model and `num_coordinates` of the adapter;
     `gradient_bytes` on disk for pool and targets, duplicates once; `flops` of extracting the pool by the cost model,
     4 · parameters · tokens. A `representation` other than gradient needs neither warm-up nor gradients: these are 0.
+    `time` is that of making what the store does not hold; reading files, choosing and the page come on top.
     """
 
     representation: str
@@ -58,6 +66,7 @@ class Estimate:
     gradient_bytes: int
     flops: float
     store_exists: bool
+    time: Forecast
 
 
 def estimate(config: Config, reporter: Reporter) -> Estimate:
@@ -69,10 +78,13 @@ def estimate(config: Config, reporter: Reporter) -> Estimate:
         check_store(store, prepared.fingerprint if measures else None)
         exists = store.exists()
     with tempfile.TemporaryDirectory() as scratch:
-        return _forecast(prepared, read_inputs(prepared, Path(scratch), reporter), exists)
+        examples = read_inputs(prepared, Path(scratch), reporter)
+        return _estimated(prepared, examples, exists, isinstance(config.store, Path), reporter)
 
 
-def _forecast(prepared: Prepared, examples: Examples, store_exists: bool) -> Estimate:
+def _estimated(
+    prepared: Prepared, examples: Examples, store_exists: bool, can_look: bool, reporter: Reporter
+) -> Estimate:
     config, pool = prepared.config, examples.pool
     plan = plan_for(config.selection, examples)
     measures = config.selection.representation == GRADIENT
@@ -111,4 +123,59 @@ def _forecast(prepared: Prepared, examples: Examples, store_exists: bool) -> Est
         gradient_bytes=num_bits * dim // 8 * num_checkpoints,
         flops=4.0 * num_parameters * num_tokens * num_checkpoints if measures else 0.0,
         store_exists=store_exists,
+        time=_time(prepared, examples, num_parameters, num_checkpoints, can_look, reporter),
     )
+
+
+def _time(
+    prepared: Prepared,
+    examples: Examples,
+    num_parameters: int,
+    num_checkpoints: int,
+    can_look: bool,
+    reporter: Reporter,
+) -> Forecast:
+    """How long the rows take that the store does not hold, measured on rows of the pool."""
+    config, pool, name = prepared.config, examples.pool, prepared.config.selection.representation
+    if name == NONE:
+        return Forecast(why_not="there is nothing to compute: this method looks at no rows")
+    rows = sampled(pool, len(pool))
+    if name != GRADIENT:
+        return _time_of_rows(prepared, examples, num_parameters, rows, reporter)
+    has_to_warm_up, num_tokens = tokens_to_do(config, prepared.fingerprint, examples, can_look)
+    trains = has_to_warm_up and prepared.checkpoint is None
+    if not trains and not num_tokens:
+        return Forecast(why_not="there is nothing to compute: the store holds all rows")
+
+    def measure(load: Load) -> Work:
+        model: Any = load()
+        if prepared.checkpoint is None:
+            adapted = attach_adapter(model, config.warmup.lora, config.warmup.seed)
+        else:
+            adapted = PeftModel.from_pretrained(model, str(prepared.checkpoint.folder), is_trainable=True)
+        limit = SECONDS / (2 if trains else 1)
+        work = {"gradients": (pace_of_gradients(adapted, config, rows, limit), float(num_tokens * num_checkpoints))}
+        if not trains:
+            return work
+        drawn = sample_size(len(pool), config.warmup.fraction) / len(pool) * int(pool.num_tokens.sum())
+        of_training = pace_of_training(adapted, config.warmup, rows, limit)
+        return {"warm-up": (of_training, drawn * config.warmup.epochs), **work}
+
+    with reporter.stage("measure", "passes"):
+        return forecast(prepared.model, num_parameters, config.execution, measure, shared=("gradients",))
+
+
+def _time_of_rows(
+    prepared: Prepared, examples: Examples, num_parameters: int, rows: list[Row], reporter: Reporter
+) -> Forecast:
+    config = prepared.config
+    maker = maker_of(config.selection.representation, prepared, reporter)
+    num_parameters = num_parameters if "model.weights" in maker.fingerprint else 0  # others do without the model
+    num_tokens = int(examples.pool.num_tokens.sum()) + int(examples.all_targets.num_tokens.sum())
+    batch_tokens = config.execution.tokens_a_batch(resolve_device(config.execution.device).type)
+
+    def measure(_: Load) -> Work:
+        return {"rows": (pace_of_rows(maker.open(), rows, batch_tokens, SECONDS), float(num_tokens))}
+
+    with reporter.stage("measure", "passes"):
+        return forecast(prepared.model, num_parameters, config.execution, measure, shared=("rows",))

@@ -23,6 +23,7 @@ import torch
 from g2is.config import EvaluateConfig
 from g2is.errors import StoreError
 from g2is.evaluation import tasks as lm_eval_tasks
+from g2is.evaluation.metrics import check_judge
 from g2is.evaluation.rows import Evaluation, evaluate_rows
 from g2is.evaluation.table import read_answers, write_answers
 from g2is.examples.as_trained import RECORD, AsTrained, render_as_trained
@@ -54,7 +55,7 @@ _SETTLED = frozenset(
         *("output_scores", "output_logits", "return_dict_in_generate"),
     }
 )
-_PACKAGES = ("g2is", "torch", "transformers", "peft", "rouge-score", "lm-eval")
+_PACKAGES = ("g2is", "torch", "transformers", "peft", "rapidfuzz", "math-verify", "lm-eval")
 
 
 @dataclass
@@ -79,6 +80,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
     """
     reporter = reporter or Silent()
     config = pin(config, reporter)
+    check_judge(config.evaluation.numeric)
     names = config.evaluation.tasks
     if names:
         lm_eval_tasks.check_installed()

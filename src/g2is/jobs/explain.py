@@ -21,7 +21,8 @@ from g2is.jobs.explain_rules import Taken, explain_rows
 from g2is.jobs.run_folder import PICKS, SET_ASIDE, WALK, settings_of
 from g2is.jobs.stored_vectors import Stored, read_stored
 from g2is.jobs.work_folder import BAD_ROWS
-from g2is.outputs.tables import SCORES, SELECTION, read_table
+from g2is.outputs.columns import ABOUT, OF_SCORES
+from g2is.outputs.tables import SCORES, SELECTION, read_steps, read_table
 from g2is.store.files import read_json
 
 _MOST_CLOSE = 3  # ids that are named where one is unknown
@@ -73,7 +74,7 @@ def _read(run: Path) -> _Run:
         # a row of a target, which is listed there too, may have the id of one of the pool
         is_known = row["id"] is None or row["id"] in places or row["id"] in left_out
         left_out[place if is_known else row["id"]] = values
-    return _Run(config, record, scores, places, Taken(read_table(run / SELECTION).to_pylist()), left_out)
+    return _Run(config, record, scores, places, Taken(read_steps(run / SELECTION)), left_out)
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -119,7 +120,7 @@ def _found(run: _Run, folder: Path, ids: Sequence[str]) -> list[dict[str, Any]]:
 
 def _step(step: dict[str, Any], taken: Taken) -> dict[str, Any]:
     """What selection.parquet says of a row, without what it leaves empty."""
-    values = {key: value for key, value in step.items() if key not in ("row", "id") and value is not None}
+    values = {key: of for key, of in step.items() if key not in ("row", "id", *ABOUT) and of is not None}
     return {**values, "of": len(taken.steps)}
 
 
@@ -127,7 +128,7 @@ def _scores(run: _Run, place: int) -> dict[str, Any]:
     """The row's scores, and its rank by each among the rows that have one: 1 is the highest."""
     scores, ranks = {}, {}
     for name, column in run.scores.items():
-        if name in ("row", "id"):
+        if name in OF_SCORES:
             continue
         values = np.array([np.nan if value is None else value for value in column])
         if np.isnan(values[place]):

@@ -39,7 +39,7 @@ def hand_over(run: Path, trainer: str, to: Path, reporter: Reporter | None = Non
     if Path(found) == run:
         raise InputError(f"{run}: expected the folder of a run of `g2is select`, found another folder")
     to = at_home(to).resolve()
-    _check_is_free(to)
+    check_is_free(to)
     config = settings_of(run)
     handover = _handover(Path(found), config, to, reporter)
     given: list[HandedOver] = []
@@ -56,7 +56,8 @@ def hand_over(run: Path, trainer: str, to: Path, reporter: Reporter | None = Non
     return given[0]
 
 
-def _check_is_free(to: Path) -> None:
+def check_is_free(to: Path) -> None:
+    """Raise InputError unless `to` is a folder that is new or empty, and not the one this is called from."""
     there = next(path for path in (to, *to.parents) if path.exists())
     if not there.is_dir():
         raise InputError(f"--to: expected a new or empty folder, found the file {there}. Name another place")

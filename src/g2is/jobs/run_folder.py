@@ -35,6 +35,7 @@ from g2is.config.selection import deciding, with_defaults
 from g2is.errors import StoreError
 from g2is.jobs.stages import Stage
 from g2is.jobs.work_folder import BAD_ROWS, WorkFolder, open_work
+from g2is.outputs.first_rows import as_html
 from g2is.outputs.messages import read_messages
 from g2is.outputs.tables import SCORES, SELECTION, read_table
 from g2is.progress import Progress, Reporter
@@ -54,9 +55,10 @@ RUN = "run"  # the key of summary.json that says whose it is
 CHOSEN = (SELECTION, SCORES, WALK, PICKS, SET_ASIDE)  # what choosing rows writes
 _NOT_COMPARED = ("command", "execution.", "store", "out")  # how and where, not what; runs of before say no command
 _KEPT_SECONDS = 20.0  # that a killed stage loses at most
+_IDS_SHOWN, _ROWS_SHOWN = 3, 10  # of a selection, in Python
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Selection:
     """What a run selected, and the folder that holds the files.
 
@@ -69,6 +71,15 @@ class Selection:
     ids: Sequence[str]
     targets: Sequence[str | None]
     components: Sequence[int | None]
+
+    def __repr__(self) -> str:
+        first = "".join(f", {id_!r}" for id_ in self.ids[:_IDS_SHOWN])
+        more = ", …" if len(self.ids) > _IDS_SHOWN else ""
+        return f"Selection({str(self.folder)!r}, {len(self.ids):,} rows{first}{more})"
+
+    def _repr_html_(self) -> str:
+        """The first rows as a table, in a notebook."""
+        return as_html(self.folder / SELECTION, _ROWS_SHOWN, f"{len(self.ids):,} rows selected: {self.folder}")
 
     def to_dataset(self) -> "Dataset":
         """The selected examples as a `datasets.Dataset`, in order: id, messages, and tools and target if there are."""

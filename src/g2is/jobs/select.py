@@ -27,6 +27,7 @@ from g2is.errors import ModelError
 from g2is.examples.dataset import Examples
 from g2is.examples.filter import EXCLUDED, Filtered, write_excluded
 from g2is.examples.keys import overlap
+from g2is.jobs.beside_adapter import beside_warmup
 from g2is.jobs.choose_rows import choose_rows
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
 from g2is.jobs.engines import check_not_shared_twice
@@ -193,6 +194,7 @@ def warm_up(prepared: Prepared, store: Store, filtered: Filtered, folder: RunFol
             return train_warmup(
                 *(model, sample, store.warmup, config.warmup, config.execution, progress, folder.notice),
                 base=prepared.model.config,
+                keep_beside=beside_warmup(prepared, folder),
             )
         except ModelError:
             remove(store.warmup)  # nothing in it serves: other settings may be tried on the same store

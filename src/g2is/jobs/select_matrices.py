@@ -93,7 +93,7 @@ def walk_matrices(config: MatrixWalkConfig, reporter: Reporter | None = None) ->
         folder.write_set_aside(numbers, ids, {int(row): "zero gradient" for row in zero_rows})
         folder.write_record(record, selected.core)
         nearest = nearest_ids(record.steps, rows, {TARGET: (target, [str(row) for row in range(len(target))])}, places)
-        write_tables(config.out, record, ids, numbers, selected.scored, nearest, {})
+        write_tables(config.out, record, ids, numbers, selected.scored, nearest, settings, {})
         record_digests(config.out, CHOSEN)
         folder.write_summary()
     return record

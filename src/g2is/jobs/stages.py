@@ -18,6 +18,7 @@ class Stage(StrEnum):
     READ_POOL = "read pool"
     READ_GRADIENTS = "read gradients"
     READ_ROWS = "read rows"
+    READ_TEXTS = "read texts"
     WALK = "walk"
     SELECT = "select"
     EXPORT = "export"

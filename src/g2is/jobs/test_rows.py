@@ -142,7 +142,10 @@ def describe_questions(kind: str, test: TestRows, tokenizer: Any) -> list[str]:
 def how_judged(config: EvaluationConfig) -> dict[str, Any]:
     """What decides the results beside model and rows, for a manifest."""
     version = {"answers_version": VERSION} if config.generate else {}
-    return config.model_dump(mode="json") | version
+    values = config.model_dump(mode="json")
+    if values["numeric"] == "exact":  # which came later: folders of before do not say it
+        del values["numeric"]
+    return values | version
 
 
 def shared_rows(

@@ -13,22 +13,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from g2is.config import ExamplesConfig, TrainConfig
 from g2is.config.commands import SETTINGS, command_of
 from g2is.config.io import load, parse
 from g2is.errors import ConfigError, InputError, ModelError, StoreError
-from g2is.examples.as_trained import keep_rendering, taking
+from g2is.examples.as_trained import taking
 from g2is.examples.columns import check_columns
 from g2is.examples.how_read import HOW_READ, how_read
 from g2is.examples.make_table import describe_losses, tokenize_files
 from g2is.examples.sources import find_sources
-from g2is.examples.tokenize import make_renderer
+from g2is.examples.table import ExampleTable
+from g2is.examples.tokenize import Renderer, make_renderer
+from g2is.jobs.beside_adapter import beside_training
 from g2is.jobs.lora_reach import say_reach
-from g2is.jobs.model_identity import identify
+from g2is.jobs.model_identity import ModelIdentity, identify
 from g2is.jobs.pinned import pin
 from g2is.jobs.run_folder import unvouched
 from g2is.jobs.work_folder import BAD_ROWS, open_work
-from g2is.model.folder import find_model, resolve_device
+from g2is.model.folder import ModelFolder, find_model, resolve_device
 from g2is.model.reporting import check_reporting
 from g2is.outputs.examples import MESSAGES
 from g2is.progress import Reporter, Silent
@@ -46,33 +50,52 @@ class Tuned:
     record: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class TrainingInputs:
+    """What is trained, and on what: the model, its tokenizer, how examples are rendered, and their tokens."""
+
+    model: ModelFolder
+    device: torch.device
+    tokenizer: Any
+    renderer: Renderer
+    identity: ModelIdentity
+    table: ExampleTable
+
+
+def read_training(config: TrainConfig, cache: Path, reporter: Reporter) -> TrainingInputs:
+    """Find the model and read the examples, whose tokens are kept in the folder `cache`. Raises as `train`."""
+    device = resolve_device(config.execution.device)
+    model = find_model(config.model)
+    tokenizer = model.tokenizer()
+    renderer = make_renderer(tokenizer, config.examples, model.context_length, num_embeddings=model.num_embeddings)
+    for notice in renderer.notices:
+        reporter.notice(notice)
+    say_reach(model, config.tuning.lora, None, reporter, "tuning")
+    identity = identify(model, config.model, device, reporter)
+    with reporter.stage("read examples", "bytes") as progress:
+        sources = find_sources([selected_examples(location) for location in config.data])
+        table = tokenize_files(sources, renderer, config.examples, cache, progress)
+    for loss in describe_losses("examples", table, config.examples.truncation):
+        reporter.notice(loss)
+    check_columns(config.examples.columns, [table.seen])
+    return TrainingInputs(model, device, tokenizer, renderer, identity, table)
+
+
 def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
     """Tune an adapter on the examples, or go on where a stopped tuning was.
 
     Raises a G2isError for everything a user can mend, FingerprintError if `config.out` holds other work.
     """
     reporter = reporter or Silent()
-    config = pin(_rendered_as_selected(config), reporter)
+    config = pin(rendered_as_selected(config), reporter)
     check_reporting(config.execution)
     with open_work(config.out, config, "training") as work, work.removed_on_error():
-        device = resolve_device(config.execution.device)
-        model = find_model(config.model)
-        tokenizer = model.tokenizer()
-        renderer = make_renderer(tokenizer, config.examples, model.context_length, num_embeddings=model.num_embeddings)
-        for notice in renderer.notices:
-            reporter.notice(notice)
-        say_reach(model, config.tuning.lora, None, reporter, "tuning")
-        identity = identify(model, config.model, device, reporter)
-        with reporter.stage("read examples", "bytes") as progress:
-            sources = find_sources([selected_examples(location) for location in config.data])
-            table = tokenize_files(sources, renderer, config.examples, config.out / "examples", progress)
-        for loss in describe_losses("examples", table, config.examples.truncation):
-            reporter.notice(loss)
-        check_columns(config.examples.columns, [table.seen])
+        found = read_training(config, config.out / "examples", reporter)
+        table, renderer = found.table, found.renderer
         made_from = flatten(
             {
                 "data_sha256": table.source_sha256,
-                "model": identity.in_manifest(),
+                "model": found.identity.in_manifest(),
                 "examples": {**renderer.fingerprint, **how_read(config.examples)},
                 "tuning": config.tuning.model_dump(mode="json"),
             }
@@ -89,11 +112,12 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
             )
         if finished_tuning(config.out) is None:
             rows = table.token_rows()
-            keep = keep_rendering(model, tokenizer, renderer, config.examples, reporter.notice)
+            keep = beside_training(config, found.model, found.tokenizer, renderer, table, reporter)
             try:
                 with reporter.stage("tune", "steps") as progress:
                     tune(
-                        *(model, rows, config.out, config.tuning, config.execution, device, progress, reporter.notice),
+                        *(found.model, rows, config.out, config.tuning, config.execution, found.device),
+                        *(progress, reporter.notice),
                         keep_beside=keep,
                     )
             except ModelError:  # not one of memory that ran out later: what was done then is kept
@@ -105,7 +129,7 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
     return Tuned(config.out / ADAPTER, record)
 
 
-def _rendered_as_selected(config: TrainConfig) -> TrainConfig:
+def rendered_as_selected(config: TrainConfig) -> TrainConfig:
     """`config` with what decides tokens and learned positions taken from the runs among its data, unless given.
 
     Raises ConfigError where runs differ in it, or one's record cannot be read.

@@ -27,9 +27,9 @@ from g2is.config.targets import titled
 from g2is.errors import StoreError
 from g2is.evaluation.rows import Evaluation, evaluate_rows
 from g2is.evaluation.table import read_answers, write_answers
-from g2is.examples.as_trained import keep_rendering
 from g2is.examples.how_read import how_read
 from g2is.examples.table import ExampleTable
+from g2is.jobs.beside_adapter import beside_trial
 from g2is.jobs.prepare import Prepared
 from g2is.jobs.test_rows import TestRows, how_judged
 from g2is.model.adapter import load_adapter
@@ -232,7 +232,7 @@ def open_bench(
         "evaluation": how_judged(config.evaluation),
         "tests": {name: test.table.source_sha256 for name, test in tests.items()},
     }
-    keep = keep_rendering(prepared.model, prepared.tokenizer, prepared.renderer, config.examples, notice)
+    keep = beside_trial(config.model, config.tuning, config.examples, prepared, notice)
     device = resolve_device(config.execution.device)
     return Bench(config, prepared, device, pool, tests, shared, keep if config.keep_adapters else None)
 

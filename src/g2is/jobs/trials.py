@@ -13,6 +13,7 @@ from g2is.config.io import parse
 from g2is.config.representation import read_by
 from g2is.config.targets import titled
 from g2is.errors import ModelError, SelectionError
+from g2is.evaluation.metrics import check_judge
 from g2is.examples.dataset import Examples
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
 from g2is.jobs.made_from import as_selected, as_stored, digest_of_rows, fingerprints, store_identity
@@ -69,6 +70,7 @@ class Trials:
 
 def open_trials(config: CompareConfig, reporter: Reporter, own: Own = BUILT_IN_ONLY) -> Trials:
     """Find the model, read pool and tests. Raises a G2isError for whatever of them cannot be used."""
+    check_judge(config.evaluation.numeric)
     for method in config.methods:
         own.check(config.selection_of(method, config.budgets[0], 0))
         run_config(config, Key(method, next(iter(config.targets)), config.budgets[0], 0), list(config.targets))

@@ -26,6 +26,7 @@ from g2is.jobs.compared_rows import damaged_stores, make_rows_again
 from g2is.jobs.evaluate import ANSWERS, RESULT, evaluate
 from g2is.jobs.findings import Damage, Findings, Mend, forgetting, remover
 from g2is.jobs.made_from import store_identity
+from g2is.jobs.merge import MERGED
 from g2is.jobs.report import MAP, REPORT, REPORTED
 from g2is.jobs.run_folder import CHOSEN, RUN, SUMMARY, run_identity
 from g2is.jobs.select import run
@@ -50,8 +51,7 @@ _HOLDS = {
     BAD_ROWS: "the rows that could not be used",
     SELECTION: "the selected rows, and why",
     SCORES: "the scores of all rows of the pool",
-    EXPORTED[0]: "the selected rows",
-    EXPORTED[1]: "the selected rows",
+    **dict.fromkeys(EXPORTED, "the selected rows"),
     ANSWERS: "the answers to all test rows",
     RESULT: "the means over all test rows",
     COSTS: "what making rows took",
@@ -186,14 +186,15 @@ def _check_work(path: Path, findings: Findings) -> None:
     findings.sealed(path / "tasks.json", "results of tasks", remover(path / "tasks.json"))
     check_tokens(path / "examples", findings)
     _check_tuned(path, findings)
+    if (path / MERGED).is_dir():
+        findings.noted(path / MERGED, lambda _: "merged weights", lambda _: remover(path / MERGED))
     for tuned in sorted((path / "tuned").glob("*")):
         _check_tuned(tuned, findings)
         for answers in sorted(tuned.glob("*.parquet")):
             _check_readable(answers, findings)
     for cell in sorted((path / "cells").rglob("*.json")):
         _check_cell(cell, path, findings)
-    folders = {file.parent for name in (SETTINGS, DIGESTS) for file in (path / "selections").rglob(name)}
-    for folder in sorted(folders):
+    for folder in sorted({file.parent for name in (SETTINGS, DIGESTS) for file in (path / "selections").rglob(name)}):
         _check_noted(folder, findings, remover(folder))  # its cell is there, or makes it anew
     for store in sorted((path / "store").glob("seed-*")):
         _check_costs(path, store, findings)

@@ -17,7 +17,7 @@ from g2is.errors import StoreError, may_not_be_read
 from g2is.model.batches import Row
 from g2is.store.digests import digest_of
 from g2is.store.elsewhere import elsewhere, keep
-from g2is.store.files import fsync, read_json, remove, write_json
+from g2is.store.files import fsync, let_others_read, read_json, remove, write_json
 
 COMPLETE = "complete"
 NOT_COMPLETE = "not complete"
@@ -35,6 +35,7 @@ def digest_of_rows(rows: Sequence[Row]) -> str:
 
 def seal(checkpoint: Path, rows_digest: str, num_processes: int = 1) -> None:
     """Make the checkpoint durable, and mark it as complete with the digests of its files and of its training's rows."""
+    let_others_read(checkpoint)
     fsync(checkpoint)
     keep(checkpoint, checkpoint)
     of_training = {_ROWS: rows_digest, _PROCESSES: num_processes}

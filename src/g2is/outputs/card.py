@@ -93,7 +93,7 @@ def dataset_card(
 def licences(selected: Iterable[bytes], config: Config) -> dict[str, Counter[str | None]]:
     """By source, the sources with most rows first: how many rows have which licence, None where they name none."""
     source_column = config.examples.columns.get("source", "source")
-    alone = _name(config.pool[0]) if len(config.pool) == 1 else "the pool"
+    alone = place_name(config.pool[0]) if len(config.pool) == 1 else "the pool"
     found: dict[str, Counter[str | None]] = {}
     for line in selected:
         row = json.loads(line)
@@ -113,13 +113,13 @@ def _how(config: Config, method: str, targets: Sequence[str | None]) -> list[str
             + (f", {num_for[name]:,} rows serve it" if len(config.targets) > 1 else "")
             for name, locations in config.targets.items()
         ),
-        f"- **Model**: {_cell(_name(config.model.name))}"
+        f"- **Model**: {_cell(place_name(config.model.name))}"
         + (f" at {config.model.revision}" if config.model.revision else "")
         + ("" if config.warmup.adapter is None else ", with an adapter of its own"),
     ]
     values = selection.model_dump(mode="json")
     for name in _PATHS:
-        values[name] = [_name(path) for path in values[name]]
+        values[name] = [place_name(path) for path in values[name]]
     values = {name: value for name, value in values.items() if value not in (None, [], {})}
     settings = yaml.safe_dump({"selection": values}, sort_keys=False, allow_unicode=True).rstrip()
     return [*lines, "", "```yaml", settings, "```"]
@@ -127,7 +127,7 @@ def _how(config: Config, method: str, targets: Sequence[str | None]) -> list[str
 
 def _places(locations: Sequence[str]) -> str:
     return ", ".join(
-        f"[{_cell(of)}](https://huggingface.co/datasets/{_dataset(of)})" if _is_on_hub(of) else _cell(_name(of))
+        f"[{_cell(of)}](https://huggingface.co/datasets/{_dataset(of)})" if _is_on_hub(of) else _cell(place_name(of))
         for of in locations
     )
 
@@ -142,7 +142,7 @@ def _is_on_hub(location: str) -> bool:
     return location.startswith(HUB) and not Path(location.removeprefix(HUB)).is_absolute()
 
 
-def _name(location: str) -> str:
+def place_name(location: str) -> str:
     """What of a location may be told: of a path, which is absolute in a run's settings, its last part."""
     path = Path(location.removeprefix(HUB))
     return path.name if path.is_absolute() else location

@@ -8,7 +8,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from g2is.config import SelectionConfig
 from g2is.errors import StoreError, may_not_be_read
+from g2is.outputs.columns import (
+    NEVER_EMPTY,
+    OF_SCORES,
+    REASONS,
+    SELECTED,
+    Column,
+    score_column,
+    selection_columns,
+    told,
+)
 from g2is.selection.record import Picks, Step, Walk
 from g2is.selection.scores import nearest_target
 from g2is.selection.similarity import UnitRows
@@ -25,33 +36,45 @@ def write_tables(
     numbers: np.ndarray,
     scored: Mapping[str, np.ndarray],
     nearest: Sequence[str | None],
+    settings: SelectionConfig,
     made_from: Mapping[str, str],
+    about: Mapping[str, Sequence[Any] | np.ndarray] | None = None,
 ) -> None:
     """Write scores.parquet, then selection.parquet, one row a step of `selected` in its order.
 
     `ids` of the pool's rows and their record `numbers` (N,) int64; `scored` gives columns (N,) for the pool by name,
-    NaN where a row has no score; `nearest` the id of the target example nearest to each step's row. A score that is
-    missing is null. `made_from` is kept in both files: `stored_metadata` gives it back.
+    NaN where a row has no score; `nearest` the id of the target example nearest to each step's row; `about` what is to
+    be said of the steps' rows themselves, by the names of `columns.ABOUT`. A score that is missing is null; a reason
+    that no row has is no column. What columns say follows from `settings`. `made_from` is kept in both files:
+    `stored_metadata` gives it back.
     """
-    of_pool: dict[str, pa.Array] = {"row": pa.array(numbers, pa.int64()), "id": pa.array(ids, pa.string())}
-    of_pool |= {name: _scores(column) for name, column in scored.items()}
+    is_selected = np.zeros(len(ids), bool)
+    is_selected[selected.rows] = True
+    of_pool: dict[str, tuple[Column, Any]] = {
+        "row": (OF_SCORES["row"], numbers),
+        "id": (OF_SCORES["id"], ids),
+        **{name: (score_column(name, settings), _scores(column)) for name, column in scored.items()},
+        SELECTED: (OF_SCORES[SELECTED], is_selected),
+    }
     _write(folder / SCORES, of_pool, made_from)
     steps = selected.steps
-    columns = {
-        "row": pa.array(numbers[selected.rows], pa.int64()),
-        "id": pa.array([ids[step.row] for step in steps], pa.string()),
-        "order": pa.array([step.order for step in steps], pa.int64()),
-        "target": pa.array([step.target for step in steps], pa.string()),
-        "component": pa.array([step.component for step in steps], pa.int32()),
-        "trail": pa.array([step.trail for step in steps], pa.int32()),
-        "role": pa.array([step.role for step in steps], pa.string()),
+    values: dict[str, Any] = {
+        "row": numbers[selected.rows],
+        "id": [ids[step.row] for step in steps],
+        "order": [step.order for step in steps],
+        **(about or {}),
+        "target": [step.target for step in steps],
+        "component": [step.component for step in steps],
+        "trail": [step.trail for step in steps],
+        "role": [step.role for step in steps],
         "similarity_to_previous": _scores([step.similarity_to_previous for step in steps]),
         "similarity_to_core": _scores([step.similarity_to_core for step in steps]),
         "consistency": _scores([step.consistency for step in steps]),
         "score": _scores([step.score for step in steps]),
-        "nearest_target_id": pa.array(nearest, pa.string()),
+        "nearest_target_id": nearest,
     }
-    _write(folder / SELECTION, columns, made_from)
+    columns = {name: (column, values[name]) for name, column in selection_columns(settings).items() if name in values}
+    _write(folder / SELECTION, columns, made_from, NEVER_EMPTY)
 
 
 def _scores(values: Sequence[float] | np.ndarray) -> pa.Array:
@@ -92,20 +115,39 @@ def stored_metadata(path: Path) -> dict[str, str]:
     return {key.decode(): value.decode() for key, value in metadata.items()}
 
 
+def stored_columns(path: Path) -> dict[str, Mapping[str, str]]:
+    """The columns of a table of ours, in their order, and what each says of itself; an older version's say nothing."""
+    return {field.name: told(field) for field in _open(path).schema_arrow}
+
+
 def read_selection(path: Path) -> dict[str, list[Any]]:
-    """The columns row, id, target and component of a selection.parquet, in order."""
-    return _open(path).read(["row", "id", "target", "component"]).to_pydict()
-
-
-def read_table(path: Path) -> pa.Table:
-    """A table of ours. Raises StoreError if it cannot be read."""
-    return _open(path).read()
+    """The columns row, id, target and component of a selection.parquet, in order; None where the table has no such."""
+    return _filled(_open(path), ["row", "id"], ["target", "component"])
 
 
 def read_reasons(path: Path) -> dict[str, list[Any]]:
-    """All columns of a selection.parquet, in order."""
-    columns: dict[str, list[Any]] = read_table(path).to_pydict()
-    return columns
+    """All columns of a selection.parquet, in order, and those of reasons that it lacks, with None for each row."""
+    file = _open(path)
+    return _filled(file, file.schema_arrow.names, REASONS)
+
+
+def read_steps(path: Path) -> list[dict[str, Any]]:
+    """The same as `read_reasons`, row by row."""
+    columns = read_reasons(path)
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A table of ours, or some columns of it. Raises StoreError if it cannot be read."""
+    return _open(path).read(columns)
+
+
+def read_first(path: Path, num: int) -> list[dict[str, Any]]:
+    """The first `num` rows of a table of ours. Raises StoreError if it cannot be read."""
+    batches = _open(path).iter_batches(batch_size=max(num, 1))
+    first = next(batches, None)
+    rows: list[dict[str, Any]] = [] if first is None else first.to_pylist()[:num]
+    return rows
 
 
 def read_scores(path: Path) -> dict[str, np.ndarray]:
@@ -113,7 +155,14 @@ def read_scores(path: Path) -> dict[str, np.ndarray]:
     if not path.exists():
         return {}
     table = _open(path).read()
-    return {name: table[name].to_numpy() for name in table.column_names if name not in ("row", "id")}
+    return {name: table[name].to_numpy() for name in table.column_names if name not in OF_SCORES}
+
+
+def _filled(file: pq.ParquetFile, names: Sequence[str], others: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """The columns `names`, and `others` as far as the file has them, else with None for each row."""
+    there = [name for name in (*names, *others) if name in file.schema_arrow.names]
+    found: dict[str, list[Any]] = file.read(list(dict.fromkeys(there))).to_pydict()
+    return {**found, **{name: [None] * file.metadata.num_rows for name in others if name not in found}}
 
 
 def _open(path: Path) -> pq.ParquetFile:
@@ -128,6 +177,20 @@ def _open(path: Path) -> pq.ParquetFile:
         ) from None
 
 
-def _write(path: Path, columns: Mapping[str, pa.Array], made_from: Mapping[str, str]) -> None:
-    table = pa.table(dict(columns)).replace_schema_metadata(dict(made_from))
+def _write(
+    path: Path,
+    columns: Mapping[str, tuple[Column, Any]],
+    made_from: Mapping[str, str],
+    never_empty: Sequence[str] | None = None,
+) -> None:
+    """Write a table; with `never_empty` other columns without any value are left out."""
+    arrays = {name: _array(values, column.kind) for name, (column, values) in columns.items()}
+    if never_empty is not None:
+        arrays = {name: array for name, array in arrays.items() if name in never_empty or array.null_count < len(array)}
+    schema = pa.schema([columns[name][0].field(name) for name in arrays], metadata=dict(made_from))
+    table = pa.Table.from_arrays(list(arrays.values()), schema=schema)
     write_atomically(path, lambda temporary: pq.write_table(table, temporary))
+
+
+def _array(values: Any, kind: pa.DataType) -> pa.Array:
+    return values if isinstance(values, pa.Array) else pa.array(values, kind)

@@ -56,7 +56,8 @@ def _errno(error: Exception, path: Path) -> int | None:
 def write_atomically(path: Path, write: Callable[[Path], None], *, alone: bool = True) -> None:
     """Let `write` fill a temporary file (or folder) beside `path`, make it durable, then rename it into place.
 
-    If `write` fails, nothing is left. A store elsewhere has it before it has its name here. The caller holds the
+    Files that a library made for its owner alone get the permissions of any other, as the umask says. If `write` fails,
+    nothing is left. A store elsewhere has it before it has its name here. The caller holds the
     folder's lock: the temporary name is the same every time, so that a killed process's leftover is overwritten by the
     next. A folder of that name goes just before, for the system renames no folder onto a full one: a kill in between
     leaves none, and what calls this makes it again.
@@ -69,6 +70,7 @@ def write_atomically(path: Path, write: Callable[[Path], None], *, alone: bool =
     try:
         with naming_full_disk(path):
             write(temporary)
+            let_others_read(temporary)
             fsync(temporary)
             if path.is_dir():
                 remove(path)
@@ -78,6 +80,25 @@ def write_atomically(path: Path, write: Callable[[Path], None], *, alone: bool =
         remove_here(temporary)
         raise
     fsync_folder(path.parent)
+
+
+def let_others_read(path: Path) -> None:
+    """Give files that were made for their owner alone, as by way of temporary ones, what the umask leaves to others."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    for file in files:
+        if not file.stat().st_mode & 0o077:
+            file.chmod(0o666 & ~_umask())
+
+
+def _umask() -> int:
+    """The process's own, asked of the system where it tells: else it must be set for a moment, for all threads."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1], 8) for line in lines if line.startswith("Umask:"))
+    except (OSError, StopIteration):
+        mask = os.umask(0o022)
+        os.umask(mask)
+        return mask
 
 
 def write_text(path: Path, text: str) -> None:

@@ -5,7 +5,8 @@ Folder layout below `warmup/`:
     sample.json              keys of the pool rows drawn, in the order in which they are trained on, written before
                              training: a pool that grows redraws nothing
     trainer/checkpoint-N/    the Trainer's own (`model/checkpoints.py`); removed in the end
-    epoch-E/                 adapter_model.safetensors, adapter_config.json, moments.safetensors, digests.json
+    epoch-E/                 adapter_model.safetensors, adapter_config.json, moments.safetensors, README.md, tokenizer,
+                             g2is_examples.json, digests.json
     complete.json            written last: the kept checkpoints, their digests, their mean learning rates, the losses
 """
 
@@ -171,10 +172,12 @@ def train_warmup(
     progress: Progress,
     notice: Callable[[str], None],
     base: ModelConfig | None = None,
+    keep_beside: Callable[[Path], None] | None = None,
 ) -> list[Checkpoint]:
     """Train the adapter of `model` on `rows` and keep it, with Adam's moments, for the last epoch or each.
 
-    `base` names the model without the adapter, for the others of several processes. Goes on from the last sound
+    `base` names the model without the adapter, for the others of several processes; `keep_beside` writes what else is
+    to lie in an adapter's folder. Goes on from the last sound
     checkpoint in `folder`; `notice` is told of damaged ones. Batch order, dropout and optimizer come out bit for bit
     as in an undisturbed run on the same machine, threads, versions and number of processes.
     """
@@ -189,7 +192,7 @@ def train_warmup(
         "linear",
         execution,
         progress,
-        _Keeper(folder, model, keep_each),
+        _Keeper(folder, model, keep_each, keep_beside),
         notice=notice,
         base=base,
     )
@@ -229,10 +232,13 @@ def _check_kept(folder: Path, notice: Callable[[str], None]) -> None:
 class _Keeper(TrainerCallback):
     """Keeps adapter and moments at the end of epochs."""
 
-    def __init__(self, folder: Path, model: PeftModel, keep_each: bool) -> None:
+    def __init__(
+        self, folder: Path, model: PeftModel, keep_each: bool, keep_beside: Callable[[Path], None] | None
+    ) -> None:
         self._folder = folder
         self._parameters = trainable_parameters(model)
         self._keep_each = keep_each
+        self._keep_beside = keep_beside
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
@@ -252,6 +258,8 @@ class _Keeper(TrainerCallback):
             save_adapter(model, temporary)
             inner = getattr(optimizer, "optimizer", optimizer)  # Accelerate wraps it
             save_moments(moments_of(inner, self._parameters), temporary / "moments.safetensors")
+            if self._keep_beside is not None:
+                self._keep_beside(temporary)
             record_digests(temporary, sorted(path.name for path in temporary.iterdir()))
 
         write_atomically(target, write)

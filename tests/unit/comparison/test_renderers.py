@@ -242,3 +242,23 @@ def test_the_files_are_written_again_to_the_same_bytes(
     assert sorted(first) == ["comparison.csv", "comparison.json", "comparison.md"]
     write_comparison(tmp_path, compare(cells))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == first
+
+
+def test_one_target_has_one_table_that_says_all_and_several_have_one_each_and_their_mean(
+    cells: dict[Key, Cell], compare: Compare
+) -> None:
+    methods = ("untuned", "random", "g2is", "full")
+    one = compare(
+        (cell for key, cell in cells.items() if key.target == "gsm8k"), grid=Grid(methods, ("gsm8k",), ("1%",), (0, 1))
+    )
+    for text in (shown(one, 200), as_markdown(one)):
+        titles = [line.lstrip("# ") for line in text.splitlines() if line.lstrip("# ").startswith("1%: ")]
+        assert sorted(titles) == ["1%: cost of a cell, and stability over seeds", "1%: gsm8k, nats per answer token"]
+        assert not any("mean over targets" in line for line in text.splitlines() if line.startswith("1%"))
+    header = lines_of(as_markdown(one), "1%: gsm8k")[1]
+    assert [
+        name for name in ("loss", "÷ random", "− random", "verdict", "over seeds", "| R") if name not in header
+    ] == []
+    both = shown(compare(cells), 200)
+    assert "1%: mean over gsm8k, asset" in both
+    assert "÷ random" not in lines_of(both, "1%: gsm8k")[0]

@@ -1,11 +1,14 @@
 """Each metric on the texts it could trip over."""
 
 import math
+import sys
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
-from g2is.evaluation.metrics import exact_match, last_number, numeric_match, rouge_l
+from g2is.errors import ConfigError
+from g2is.evaluation.metrics import check_judge, exact_match, last_number, math_match, numeric_match, rouge_l
 
 
 @pytest.mark.parametrize(
@@ -120,6 +123,42 @@ def test_rouge_l_is_f1_over_the_longest_common_subsequence_of_words() -> None:
     assert rouge_l("b\na", ["a\nb"]) == pytest.approx(0.5)  # the order of lines counts, as in rougeL
 
 
+@pytest.mark.parametrize(
+    ("given", "right", "value"),
+    [
+        # Lin, 2004, section 3: the reference and three candidates
+        ("police killed the gunman", "police killed the gunman", 1.0),
+        ("police kill the gunman", "police killed the gunman", 3 / 4),
+        ("the gunman kill police", "police killed the gunman", 1 / 2),
+        ("the gunman police killed", "police killed the gunman", 1 / 2),
+        # by the definition, 2PR / (P + R): what both have, of 5 given and of 3 right; of 1 and of 7; none
+        ("a b x c y", "a b c", 2 * (3 / 5) * 1 / (3 / 5 + 1)),
+        ("seven", "one two three seven five six eight", 2 * 1 * (1 / 7) / (1 + 1 / 7)),
+        ("x y z", "a b c", 0.0),
+        # a word counts once for each time it stands on both sides, whatever stands between; digits are words
+        ("the the the", "the cat the", 2 * (2 / 3) * (2 / 3) / (2 / 3 + 2 / 3)),
+        ("12 apples, 3 pears", "12 pears", 2 * (2 / 4) * 1 / (2 / 4 + 1)),
+        ("state-of-the-art!", "State of the art", 1.0),
+        ("running runs", "run runs", 1 / 2),  # no stemming
+    ],
+)
+def test_rouge_l_has_the_values_of_its_definition(given: str, right: str, value: float) -> None:
+    assert rouge_l(given, [right]) == pytest.approx(value, rel=1e-12)
+
+
+def test_rouge_l_of_long_answers_is_that_of_a_plain_table() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        given, right = (rng.choice(["a", "b", "c", "d", "é", "東"], rng.integers(1, 200)).tolist() for _ in range(2))
+        lengths = np.zeros((len(given) + 1, len(right) + 1), int)
+        for i, j in np.ndindex(len(given), len(right)):
+            same = given[i] == right[j]
+            lengths[i + 1, j + 1] = lengths[i, j] + 1 if same else max(lengths[i, j + 1], lengths[i + 1, j])
+        in_both = int(lengths[-1, -1])
+        expected = 2 * in_both / (len(given) + len(right))
+        assert rouge_l(" ".join(given), [" ".join(right)]) == pytest.approx(expected, rel=1e-12)
+
+
 def test_rouge_l_takes_the_best_of_several_right_answers() -> None:
     assert rouge_l("two words", ["nothing alike", "two other words", "two words"]) == 1
 
@@ -132,8 +171,31 @@ def test_rouge_l_knows_words_of_any_script_and_is_undefined_without_any() -> Non
 
 
 def test_rouge_l_of_english_is_that_of_rouge_score_s_own_words() -> None:
-    from rouge_score.rouge_scorer import RougeScorer
+    RougeScorer = pytest.importorskip("rouge_score.rouge_scorer", reason="rouge-score is not installed").RougeScorer
 
     given = "Chess-boxing fights, since 2003: have been organised!"
     right = "Chess boxing fights were organised since 2003."
     assert rouge_l(given, [right]) == RougeScorer(["rougeL"]).score(right, given)["rougeL"].fmeasure
+
+
+@pytest.mark.parametrize(
+    ("given", "right", "expected"),
+    [
+        (r"So it is $\frac{2}{4}$.", "0.5", 1),
+        (r"The answer is \boxed{x^2-1}", r"\boxed{(x-1)(x+1)}", 1),
+        (r"\boxed{\{1,2\}}", r"\boxed{\{2,1\}}", 1),
+        ("The answer is 42.", "42", 1),
+        ("The answer is 43.", "42", 0),
+        ("", "42", 0),
+    ],
+)
+def test_math_verify_reads_what_a_last_number_cannot_say(given: str, right: str, expected: float) -> None:
+    pytest.importorskip("math_verify", reason="math-verify is not installed")
+    assert math_match(given, right) == expected
+
+
+def test_math_verify_where_it_is_not_installed_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "math_verify", None)
+    check_judge("exact")
+    with pytest.raises(ConfigError, match=r"evaluation\.numeric math-verify: expected the package .*g2is\[math\]"):
+        check_judge("math-verify")

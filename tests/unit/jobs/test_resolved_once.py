@@ -69,7 +69,7 @@ def test_an_embedding_model_is_hashed_once(config_of: Callable[..., Config], mon
         assert len(hashes) == sittings
     summary = json.loads((config.out / "summary.json").read_text())
     assert [list(sitting["seconds"])[-5:] for sitting in summary["sittings"]] == [
-        ["rows of pool", "read rows", "select", "export", "report"],
+        ["read rows", "select", "read texts", "export", "report"],
         ["check model", "read pool", "read target", "check embedding model", "export"],
     ]
 

@@ -152,4 +152,7 @@ DESIGN = SelectorKind(
     settings=DesignSettings,
     shared={OpposedSettings: lambda _: True, CandidateSettings: lambda _: True},
     select=design,
+    score="what the row says of the target beyond the rows taken before: by how much it lowers the variances of the"
+    " target's examples",
+    score_unit="variance, summed over the target's examples, of which each begins with 1",
 )

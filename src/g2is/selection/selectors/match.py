@@ -104,4 +104,5 @@ MATCH = SelectorKind(
     needs=lambda _: "vectors",
     shared={OpposedSettings: lambda _: True, CandidateSettings: lambda _: True},
     select=match,
+    score="similarity of the sum of the rows taken, this one included, with the mean of the target",
 )

@@ -60,4 +60,5 @@ ROUND_ROBIN = SelectorKind(
     settings=RoundRobinSettings,
     shared={OpposedSettings: lambda _: True},
     select=round_robin,
+    score="similarity with the target example whose turn it was",
 )

@@ -58,4 +58,6 @@ TOP = SelectorKind(
     settings=TopSettings,
     shared={CoreSettings: lambda settings: settings.score == "core", OpposedSettings: lambda _: True},
     select=top,
+    score="mean similarity with the examples of the target, of the group of them where it is highest;"
+    " with selection.score core, similarity with its components, each counting by its variance",
 )

@@ -1,0 +1,83 @@
+"""How much there is to do for each cell of a comparison, before its rows are chosen: tokens of passes, and test rows.
+
+A bar goes by it (`overall.py`), and `--dry-run` makes minutes of it (`estimate_comparison.py`). Rows that a method is
+going to choose are taken to be as long as the pool's.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from g2is.comparison.cells import Key
+from g2is.errors import SelectionError
+from g2is.jobs.trials import COSTS, Trials, run_config
+from g2is.methods import FULL, FULL_CUT, GRADIENT, NONE, RANDOM, UNTUNED
+from g2is.selection.budget import read_budget
+from g2is.store.files import read_json
+from g2is.warmup.train import sample_size
+
+
+@dataclass(frozen=True)
+class CellWork:
+    """Tokens that a cell goes through, as often as it does: `warm_up`, `gradients` and `tune` forward and back, those
+    of the `rows` of another representation, which has a name, forward alone; and rows that it tests on, by target.
+    """
+
+    warm_up: float = 0.0
+    gradients: float = 0.0
+    rows: tuple[str, float] = ("", 0.0)
+    tune: float = 0.0
+    tests: Mapping[str, int] = field(default_factory=dict)
+
+
+def work_of(trials: Trials, keys: Iterable[Key]) -> dict[Key, CellWork]:
+    """What each of `keys` has to do, in their order; what several share belongs to the first of them."""
+    seen: set[object] = set()
+    return {key: _work_of(trials, key, seen) for key in keys}
+
+
+def _work_of(trials: Trials, key: Key, seen: set[object]) -> CellWork:
+    config, pool = trials.config, trials.bench.pool
+    in_pool = float(pool.num_tokens.sum())
+    for_all = key.method in (RANDOM, FULL, FULL_CUT)  # chosen for no target: tuned once, and tested on all
+    targets = tuple(config.targets) if for_all else (key.target,)
+    tests = {target: len(trials.bench.tests[target].questions) for target in targets}
+    if not _is_first(seen, (key.method, key.budget, key.seed, None if for_all else key.target)):
+        return CellWork()
+    if key.method == UNTUNED:
+        return CellWork(tests=tests)
+    tune = _tuned_on(trials, key, in_pool)
+    if key.method in (FULL, FULL_CUT):
+        return CellWork(tune=tune, tests=tests)
+    run = run_config(config, key, [key.target])
+    name, costs = run.selection.representation, run.store_folder / COSTS
+    is_made = costs.exists() and name in read_json(costs)
+    if name == NONE or is_made or not _is_first(seen, (run.store_folder, name)):
+        return CellWork(tune=tune, tests=tests)
+    if name != GRADIENT:
+        return CellWork(rows=(name, in_pool), tune=tune, tests=tests)
+    drawn = sample_size(len(pool), config.warmup.fraction) / len(pool) * in_pool
+    num_checkpoints = config.warmup.epochs if config.warmup.checkpoints == "each" else 1
+    return CellWork(drawn * config.warmup.epochs, in_pool * num_checkpoints, tune=tune, tests=tests)
+
+
+def _tuned_on(trials: Trials, key: Key, in_pool: float) -> float:
+    """Tokens of all passes over the rows that a cell is tuned on."""
+    pool, tuning = trials.bench.pool, trials.config.tuning
+    if key.method == FULL:
+        return in_pool * tuning.epochs
+    assert key.budget is not None
+    try:
+        budget = read_budget(key.budget, len(pool), pool.num_tokens)
+        share = budget.amount / (len(pool) if budget.unit == "rows" else in_pool)
+    except SelectionError:  # a share of all rows read, that is less than a row of those that are left
+        share = 1 / len(pool)
+    if key.method != FULL_CUT:
+        return share * in_pool * tuning.epochs
+    num_steps = tuning.epochs * -(-round(share * len(pool)) // tuning.batch_size)
+    return min(1.0, num_steps * tuning.batch_size / len(pool)) * in_pool
+
+
+def _is_first(seen: set[object], what: object) -> bool:
+    is_first = what not in seen
+    seen.add(what)
+    return is_first

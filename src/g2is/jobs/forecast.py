@@ -1,0 +1,103 @@
+"""How long a command is going to take, from what passes take here (`pace.py`)."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from g2is.config import Config, ExecutionConfig
+from g2is.engine.wanted import TokenRows
+from g2is.errors import first_line, tells_of_memory
+from g2is.examples.dataset import Examples
+from g2is.jobs.engines import num_workers
+from g2is.jobs.gradient_rows import wanted_gradients
+from g2is.jobs.pace import Pace, sample_of
+from g2is.machine.memory import fits_in_memory
+from g2is.model.batches import Row
+from g2is.model.folder import ModelFolder, resolve_device, resolve_dtype
+from g2is.store.manifest import join_store
+from g2is.store.plan import missing_rows
+from g2is.warmup.train import finished_warmup
+
+Load = Callable[[], Any]  # gives the model
+Work = Mapping[str, tuple[Pace, float]]  # what is to be done, by name: its pace, and how much of it there is
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Seconds by what takes them, and what they were measured on; without any, `why_not` says why."""
+
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    measured: str = ""
+    why_not: str = ""
+
+
+def forecast(
+    folder: ModelFolder,
+    num_parameters: int,
+    execution: ExecutionConfig,
+    measure: Callable[[Load], Work],
+    shared: Collection[str] = (),
+) -> Forecast:
+    """What takes how long, by `measure`, which may load the model; what is `shared` among workers is divided by these.
+
+    Nothing is measured where this machine is no measure of the work, or has no room for the model.
+    """
+    if execution.engine != "local":
+        return Forecast(why_not="the work is a Ray cluster's, and this machine is no measure of that")
+    device = resolve_device(execution.device)
+    num_bytes = num_parameters * resolve_dtype(folder.config, device).itemsize
+    if device.type == "cpu" and not fits_in_memory(num_bytes):
+        room = f"{num_bytes / 2**30:.1f} GiB"
+        return Forecast(why_not=f"the model's {room} do not fit into the memory that this machine has left")
+    try:
+        work = measure(lambda: folder.load(device))
+    except Exception as error:
+        if not tells_of_memory(error):
+            raise
+        return Forecast(why_not=f"the model does not fit into memory ({first_line(error)})")
+    workers = num_workers(execution) if device.type == "cuda" else 1  # on a CPU they share its cores
+    seconds: dict[str, float] = {}
+    for name, (pace, num) in work.items():
+        time = pace.time_for(num)
+        if time is None:
+            return Forecast(why_not=pace.why_not or f"there is nothing to measure {name} on")
+        seconds[name] = time / workers if name in shared else time
+    taken = sum({id(pace): pace.seconds for pace, _ in work.values()}.values())
+    on = torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
+    others = f", one of {workers} that share the work" if workers > 1 else ""
+    return Forecast({name: of for name, of in seconds.items() if of}, f"{taken:.0f} s on this machine ({on}{others})")
+
+
+def sampled(table: TokenRows, num_rows: int) -> list[Row]:
+    """Rows of a table that passes are measured on, in a random order."""
+    return table.token_rows(np.asarray(sample_of(num_rows)))
+
+
+def tokens_to_do(config: Config, fingerprint: Any, examples: Examples, can_look: bool) -> tuple[bool, int]:
+    """Whether a warm-up is to be made, and the tokens whose gradients the store does not hold, each once.
+
+    Nothing is written. Where one cannot look into the store, it is taken to hold none.
+    """
+    pool, targets = examples.pool, examples.all_targets
+    path = config.store_folder
+    warmup = path / "warmup"
+    checkpoints = None
+    # one with leftovers is tidied when it is asked for, which is for a run to do
+    if can_look and (warmup / "complete.json").exists() and not (warmup / "trainer").exists():
+        checkpoints = finished_warmup(warmup)
+    if checkpoints is None:
+        return True, _tokens_once(pool.keys, pool.num_tokens) + _tokens_once(targets.keys, targets.num_tokens)
+    left = 0
+    for wanted in wanted_gradients(config, join_store(path, fingerprint), examples, checkpoints):
+        missing = missing_rows(wanted.examples.keys, wanted.table.positions())
+        left += int(wanted.examples.num_tokens[missing].sum())
+    return False, left
+
+
+def _tokens_once(keys: np.ndarray, num_tokens: np.ndarray) -> int:
+    """The tokens of rows by their keys (N, 16) uint8: of rows alike those of one."""
+    _, first = np.unique(keys, axis=0, return_index=True)
+    return int(num_tokens[first].sum())

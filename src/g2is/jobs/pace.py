@@ -1,0 +1,178 @@
+"""How fast this machine goes through tokens: real passes over rows of the very files, for ten seconds at most.
+
+A pass over a batch that `--dry-run` measures is the one that the command makes: the same model and adapter, the same
+batches of rows as long as the files' own. The first, a short one, is not counted, since it sets up what later ones
+find; it is all that is measured where a whole batch would take minutes.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import torch
+
+from g2is.config import Config, EvaluationConfig, TuningConfig, WarmupConfig
+from g2is.errors import tells_of_memory
+from g2is.evaluation.questions import Question
+from g2is.evaluation.rows import evaluate_rows
+from g2is.gradients.extract import AdapterState, Extractor
+from g2is.gradients.projection import Projection
+from g2is.model.batches import Row, pad_batch, plan_batches
+from g2is.model.losses import token_losses
+from g2is.model.parameters import trainable_parameters
+from g2is.representations.maker import ArraysOf
+from g2is.store.moments import Moments
+
+SECONDS = 10.0  # that all measurements of a command take, at most
+SAMPLE_ROWS = 256  # that are looked at, at most
+_TOO_LONG = 6  # times the limit: a part that is to take longer is left out
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Tokens that were gone through, and the seconds that this took; of tests, rows in place of tokens.
+
+    None were where `why_not` says why.
+    """
+
+    num_done: int = 0
+    seconds: float = 0.0
+    why_not: str = ""
+
+    def time_for(self, num: float) -> float | None:
+        """Seconds that so many would take; None if nothing could be measured."""
+        return None if not self.num_done else num * self.seconds / self.num_done
+
+
+def pace_of_gradients(model: Any, config: Config, rows: Sequence[Row], limit: float) -> Pace:
+    """Tokens through forward, backward and projection, an adapter in place. `model` keeps its parameters."""
+    parameters = trainable_parameters(model)
+    device = next(model.parameters()).device
+    zeros = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
+    state = AdapterState(
+        {name: parameter.detach().clone() for name, parameter in parameters.items()}, Moments(zeros, dict(zeros), 1)
+    )
+    sizes = {name: parameter.numel() for name, parameter in parameters.items()}
+    batch_tokens = config.execution.tokens_a_batch(device.type)
+    extractor = Extractor(
+        model, {"now": state}, Projection(config.gradients.projection, sizes, device), batch_tokens, lambda _: None
+    )
+
+    def work(batch: Sequence[Row]) -> Callable[[], None]:
+        def run() -> None:
+            extractor.extract(batch, np.zeros((len(batch), 16), np.uint8), config.gradients.forms)
+
+        return run
+
+    return _measured(((_tokens(batch), work(batch)) for batch in _batches(rows, batch_tokens)), limit)
+
+
+def pace_of_rows(arrays_of: ArraysOf, rows: Sequence[Row], batch_tokens: int, limit: float) -> Pace:
+    """Tokens through what makes the rows of another representation."""
+
+    def work(batch: Sequence[Row]) -> Callable[[], None]:
+        def run() -> None:
+            arrays_of(batch, lambda _: None)
+
+        return run
+
+    return _measured(((_tokens(batch), work(batch)) for batch in _batches(rows, batch_tokens)), limit)
+
+
+def pace_of_training(model: Any, config: WarmupConfig | TuningConfig, rows: Sequence[Row], limit: float) -> Pace:
+    """Tokens through optimizer steps: forward and backward of each of a step's batches, then AdamW."""
+    device = next(model.parameters()).device
+    optimizer = torch.optim.AdamW(trainable_parameters(model).values(), lr=0.0)
+    mixed = isinstance(config, TuningConfig) and config.bf16
+
+    def parts() -> Iterator[tuple[int, Callable[[], None]]]:
+        shortest = [min(rows, key=lambda row: len(row[0]))]
+        yield _tokens(shortest), work(shortest, False)
+        for low in range(0, len(rows), config.batch_size):
+            step = sorted(rows[low : low + config.batch_size], key=lambda row: -len(row[0]))
+            size = config.device_batch_size
+            for at in range(0, len(step), size):
+                yield _tokens(step[at : at + size]), work(step[at : at + size], at + size >= len(step))
+
+    def work(batch: Sequence[Row], is_last: bool) -> Callable[[], None]:
+        def run() -> None:
+            with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+                loss = token_losses(model, pad_batch(batch, device)).sum()
+            loss.backward()
+            if is_last:
+                optimizer.step()
+                optimizer.zero_grad()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+
+        return run
+
+    model.train()
+    try:
+        return _measured(parts(), limit)
+    finally:
+        optimizer.zero_grad()
+        model.eval()
+
+
+def pace_of_tests(
+    model: Any,
+    tokenizer: Any,
+    rows: Sequence[Row],
+    questions: Sequence[Question],
+    config: EvaluationConfig,
+    batch_tokens: int,
+    limit: float,
+) -> Pace:
+    """Test rows, by their number, through loss and answers."""
+    size = 32  # so that answers are written in batches, as they will be
+
+    def work(some: slice) -> Callable[[], None]:
+        def run() -> None:
+            evaluate_rows(model.eval(), tokenizer, rows[some], questions[some], config, batch_tokens, lambda *_: None)
+
+        return run
+
+    cut = [slice(0, 1), *(slice(at, at + size) for at in range(0, len(rows), size))]
+    return _measured(((len(rows[some]), work(some)) for some in cut), limit)
+
+
+def sample_of(num_rows: int, seed: int = 0) -> np.ndarray:
+    """Which of so many rows are looked at, in a random order that is always the same."""
+    return np.random.default_rng(seed).permutation(num_rows)[:SAMPLE_ROWS]
+
+
+def _batches(rows: Sequence[Row], batch_tokens: int) -> Iterator[list[Row]]:
+    """The shortest row, then batches as a shard of these rows is cut into, in a random order: of any length."""
+    yield [min(rows, key=lambda row: len(row[0]))]
+    planned = plan_batches(np.array([len(ids) for ids, _ in rows]), batch_tokens)
+    for at in np.random.default_rng(0).permutation(len(planned)):
+        yield [rows[row] for row in planned[at]]
+
+
+def _tokens(rows: Iterable[Row]) -> int:
+    return sum(len(ids) for ids, _ in rows)
+
+
+def _measured(parts: Iterable[tuple[int, Callable[[], None]]], limit: float) -> Pace:
+    """The pace of the `parts`, of which each tells how much it does, until `limit` seconds are over or all are done."""
+    first = done = 0
+    begin = since = monotonic()
+    try:
+        for number, (num, work) in enumerate(parts):
+            if number == 1 and (since - begin) * num / first > _TOO_LONG * limit:
+                break
+            work()
+            if number == 0:
+                first, since = num, monotonic()
+            else:
+                done += num
+            if monotonic() - begin > limit:
+                break
+    except Exception as error:
+        if not tells_of_memory(error):
+            raise
+        return Pace(why_not="a batch did not fit in memory")
+    return Pace(done, monotonic() - since) if done else Pace(first, since - begin)
