@@ -8,7 +8,7 @@ if __name__ == "__main__":
 import resource
 import sys
 
-from g2is.cli.terminal import complain
+from g2is.progress.terminal import complain
 from g2is.errors import first_line, tells_of_memory
 
 # Of address space. With less some libraries neither load nor say so: OpenBLAS tries for ever, Python itself may abort;

@@ -4,7 +4,7 @@ import time
 import pytest
 from rich.console import Console
 
-from g2is.cli.progress import TerminalReporter
+from g2is.progress.drawn import TerminalReporter
 
 
 def test_a_terminal_gets_bars_that_start_without_a_total() -> None:

@@ -22,7 +22,7 @@ from g2is.cli.report import report
 from g2is.cli.session import reporter
 from g2is.cli.stages import run_matrix_walk, run_part, run_selection, run_stages
 from g2is.cli.store import store_app
-from g2is.cli.terminal import say
+from g2is.progress.terminal import say
 from g2is.cli.train import run_training, train
 from g2is.cli.verify import verify
 from g2is.config.io import load, parse

@@ -9,7 +9,7 @@ import typer
 
 from g2is.cli import options
 from g2is.cli.session import quiet_libraries, reporter, working
-from g2is.cli.terminal import console, say
+from g2is.progress.terminal import console, say
 from g2is.machine.ranks import check_alone
 
 if TYPE_CHECKING:

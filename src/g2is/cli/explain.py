@@ -8,7 +8,7 @@ import typer
 
 from g2is.cli.session import quiet_libraries
 from g2is.cli.stopping import stoppable
-from g2is.cli.terminal import say
+from g2is.progress.terminal import say
 
 _STATES = {
     "selected": "selected",

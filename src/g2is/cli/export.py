@@ -9,7 +9,7 @@ from g2is.cli import options
 from g2is.cli.session import quiet_libraries, reporter, working
 from g2is.cli.show import show_selection
 from g2is.cli.stopping import stoppable
-from g2is.cli.terminal import say
+from g2is.progress.terminal import say
 from g2is.errors import ConfigError
 
 

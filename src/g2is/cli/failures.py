@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand
 
 from g2is.cli.several import in_its_place
-from g2is.cli.terminal import complain
+from g2is.progress.terminal import complain
 from g2is.errors import ConfigError, G2isError, first_line, tells_of_memory
 from g2is.store.files import NO_ROOM
 

@@ -8,7 +8,7 @@ import typer
 from g2is.cli import options
 from g2is.cli.session import quiet_libraries, reporter
 from g2is.cli.stopping import stoppable
-from g2is.cli.terminal import console
+from g2is.progress.terminal import console
 
 if TYPE_CHECKING:
     from rich.console import Console

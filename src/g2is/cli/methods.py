@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from textwrap import wrap
 
-from g2is.cli.terminal import say
+from g2is.progress.terminal import say
 from g2is.methods import (
     GRADIENT,
     METHODS,

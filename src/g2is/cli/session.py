@@ -11,7 +11,7 @@ from g2is.store.lock import waiting
 
 def reporter() -> Reporter:
     """Who draws the course of a run."""
-    from g2is.cli.progress import TerminalReporter
+    from g2is.progress.drawn import TerminalReporter
 
     return TerminalReporter()
 

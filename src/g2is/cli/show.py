@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from g2is.cli.terminal import say
+from g2is.progress.terminal import say
 from g2is.config.targets import TARGET
 from g2is.methods import GRADIENT
 

@@ -9,7 +9,7 @@ import typer
 from g2is.cli.failures import EachFlagOnce
 from g2is.cli.session import reporter
 from g2is.cli.stopping import stoppable
-from g2is.cli.terminal import say
+from g2is.progress.terminal import say
 
 if TYPE_CHECKING:
     from g2is.jobs.store_folder import Contents, Table

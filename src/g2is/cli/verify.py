@@ -8,7 +8,7 @@ import typer
 
 from g2is.cli.session import quiet_libraries, reporter
 from g2is.cli.stopping import stoppable
-from g2is.cli.terminal import say
+from g2is.progress.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
