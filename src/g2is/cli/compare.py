@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from g2is.cli import options
-from g2is.cli.session import quiet_libraries, reporter, working
+from g2is.cli.session import quiet_libraries, reporter, tell, working
 from g2is.progress.terminal import console, say
 from g2is.machine.ranks import check_alone
 
 if TYPE_CHECKING:
+    from g2is.comparison.evidence import Comparison
     from g2is.config.compare import CompareConfig
 
 _WRITTEN = (
@@ -52,21 +53,31 @@ def compare(
     Always among them: the untuned model, a random selection, the full pool, and the full pool for as many optimizer
     steps as a selection gets (full-cut).
 
+    `--learning-rate` and `--rank` are of both trainings, the warm-up and the tuning; `--set warmup.learning_rate=…` or
+    `--set tuning.learning_rate=…` says another one of either.
+
     OUT gets comparison.md, comparison.csv and comparison.json, written anew after each cell, and report.html at the
     end. Methods, budgets and seeds can be added later: finished cells stay.
     """
     from g2is.cli.build import compare_config
 
-    run_comparison(compare_config(context.params), wait)
+    run_comparison(compare_config(context), wait)
 
 
 def run_comparison(config: "CompareConfig", wait: bool) -> None:
     """Compare, or go on, and print the table."""
-    from g2is.comparison.terminal import show_comparison
+    from g2is.comparison.files import as_json
     from g2is.jobs.compare import compare_methods
 
     check_alone("g2is compare")
     quiet_libraries()
     with working(config.out, wait):
-        show_comparison(compare_methods(config, reporter()), console())
-        say([f"{config.out / name}  ({what})" for name, what in _WRITTEN if (config.out / name).exists()])
+        comparison = compare_methods(config, reporter())
+        tell(lambda: _show(config, comparison), lambda: as_json(comparison))
+
+
+def _show(config: "CompareConfig", comparison: "Comparison") -> None:
+    from g2is.comparison.terminal import show_comparison
+
+    show_comparison(comparison, console())
+    say([f"{config.out / name}  ({what})" for name, what in _WRITTEN if (config.out / name).exists()])
