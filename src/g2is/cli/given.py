@@ -7,7 +7,9 @@ from typing import Any
 
 import typer
 
+from g2is.cli.session import reporter
 from g2is.config.io import COMMAND, load
+from g2is.config.passed_over import passed_over
 from g2is.config.suggest import section_of
 from g2is.errors import ConfigError
 from g2is.methods import METHODS, Section
@@ -109,7 +111,12 @@ def _without_what_followed(name: str, below: Mapping[str, Any], above: Mapping[s
     if name == "model" and above.get("name") not in (None, below.get("name")):
         return {key: of for key, of in below.items() if key != "revision"}
     if name == "selection" and above.get("method") not in (None, below.get("method")):
-        return _of_no_method(below)
+        kept = _of_no_method(below)
+        unread = [key for key in passed_over({**kept, **above}) if key not in above]
+        if unread:
+            told = ", ".join(f"selection.{key}" for key in unread)
+            reporter().notice(f"--config: {told} left out, which the method {above['method']} does not look at")
+        return {key: of for key, of in kept.items() if key not in unread}
     return dict(below)
 
 
