@@ -136,7 +136,7 @@ def page(name: str) -> str:
         return f"docs/{name}.md"
     label_and_url = (text.partition(",") for text in addresses)
     url = next((url.strip() for label, _, url in label_and_url if label.strip().lower() == "documentation"), None)
-    return str(file) if url is None else f"{url.rstrip('/')}/{name}/"
+    return str(file) if url is None else f"{url.rstrip('/')}/{name}.html"
 
 
 def first_line(error: BaseException) -> str:

@@ -46,7 +46,7 @@ def test_files_of_the_users_own_stay_what_they_are_called(text: str) -> None:
 @pytest.mark.parametrize(
     ("metadata", "expected"),
     [
-        ("Project-URL: Documentation, https://example.org/g2is/\n", "https://example.org/g2is/formats/"),
+        ("Project-URL: Documentation, https://example.org/g2is/\n", "https://example.org/g2is/formats.html"),
         ("Project-URL: Paper, https://example.org/paper\n", "{installed}/g2is/docs/formats.md"),
     ],
 )
