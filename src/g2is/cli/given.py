@@ -88,7 +88,7 @@ def _in_place_of_flags(values: Mapping[str, Any]) -> dict[str, Any]:
     """What stands for flags and arguments that a command cannot do without."""
     model = values.get("model")
     found = {
-        "model": model.get("name") if isinstance(model, Mapping) else None,
+        "model": model.get("name") if isinstance(model, Mapping) else model,
         **{name: values.get(name) for name in ("out", "data", "files")},
         "test": list(values["tests"]) if isinstance(values.get("tests"), Mapping) else None,
     }
