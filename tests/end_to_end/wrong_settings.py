@@ -41,6 +41,7 @@ COMMAND_LINE: dict[str, Case] = {
         "g2is store: expected a command that it has, found 'lst'; did you mean ls? Or see `g2is store --help`",
     ),
     "a command by another name": case(lambda _: ["finetune"], "found 'finetune'; did you mean train? "),
+    "help as a command": case(lambda _: ["help"], "found 'help'; did you mean `g2is --help`?"),
     "a command like no other": case(lambda _: ["zzz"], "found 'zzz'; the commands are compare, demo, evaluate, explain,"),
     "a flag by another name": case(flags("--lr", 1), "found --lr; did you mean --learning-rate? "),
     "a setting as a flag": case(flags("--epochs", 3), "found --epochs; did you mean --set warmup.epochs=…? "),

@@ -67,6 +67,8 @@ def usage(error: Any) -> str:
 def no_such_command(given: str, known: Iterable[str], group: str) -> str:
     """What is said of a command that the `group` has not."""
     commands = sorted(known)
+    if given.lower() in ("help", "version"):
+        return f"{group}: expected a command, found {given!r}; did you mean `g2is --{given.lower()}`?"
     meant = _OTHER_COMMANDS.get(given.lower())
     near = [meant] if meant in commands else difflib.get_close_matches(given, commands, n=1)
     hint = f"did you mean {near[0]}? Or see `{group} --help`" if near else f"the commands are {', '.join(commands)}"

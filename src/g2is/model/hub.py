@@ -35,13 +35,8 @@ def check_there(name: str, revision: str | None = None) -> None:
         return
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelError(f"{name}: expected a model folder, found no folder there; {_ADVICE}")
-    from huggingface_hub import HfApi, constants, try_to_load_from_cache
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub import constants, try_to_load_from_cache
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
     try:
         if isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
@@ -56,6 +51,8 @@ def check_there(name: str, revision: str | None = None) -> None:
         )
     if why := _why_unreachable(constants.ENDPOINT):
         raise _not_given(name, revision, f"{constants.ENDPOINT}: {why}, {not_kept}", _ADVICE)
+    from huggingface_hub import HfApi  # which takes longer to import
+
     hub = HfApi()
     try:
         if hub.model_info(name, revision=revision, timeout=_SECONDS_TO_ANSWER).gated:
