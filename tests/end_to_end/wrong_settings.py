@@ -44,6 +44,7 @@ COMMAND_LINE: dict[str, Case] = {
     "help as a command": case(lambda _: ["help"], "found 'help'; did you mean `g2is --help`?"),
     "a command like no other": case(lambda _: ["zzz"], "found 'zzz'; the commands are compare, demo, evaluate, explain,"),
     "a flag by another name": case(flags("--lr", 1), "found --lr; did you mean --learning-rate? "),
+    "a flag of several letters less": case(lambda _: ["compare", "--seed", 1], "found --seed; did you mean --seeds? "),
     "a setting as a flag": case(flags("--epochs", 3), "found --epochs; did you mean --set warmup.epochs=…? "),
     "a setting as a flag, by another name": case(
         lambda place: place.train(place.target, flags=["--bs", 4]),

@@ -37,6 +37,7 @@ _OTHER_COMMANDS = {
     **dict.fromkeys(("example", "sample-run", "quickstart"), "demo"),
     **dict.fromkeys(("list", "list-methods", "algorithms"), "methods"),
 }
+_NEARLY = 0.88  # a letter or two of a flag: nearer than a setting that happens to be called so
 
 
 def usage(error: Any) -> str:
@@ -82,6 +83,8 @@ def _flag_meant(given: str, known: list[str], command: str) -> str:
     candidates += [f"--{other.replace('_', '-')}" for other in OTHER_NAMES.get(name, ())]
     if flag := next((flag for flag in candidates if flag in known), ""):
         return flag
+    if nearly := difflib.get_close_matches(given, known, n=1, cutoff=_NEARLY):
+        return nearly[0]
     if (model := _settings_of(command)) is not None and (keys := called(name, keys_of(model))):
         return " or ".join(f"--set {key}=…" for key in keys)
     near = difflib.get_close_matches(given, known, n=1) or difflib.get_close_matches(f"-{given}", known, n=1)
