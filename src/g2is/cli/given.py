@@ -79,7 +79,8 @@ def over(model: type[Section], below: Mapping[str, Any], above: Mapping[str, Any
             section = section or Section  # a comparison's, for all methods
         if section is not None and isinstance(found, Mapping) and isinstance(value, Mapping):
             merged[name] = over(section, _without_what_followed(name, found, value), value)
-        elif section is None or found is None:  # else the file has no section there, which is reported
+        elif section is None or found is None or not isinstance(value, Mapping):
+            # else the file has no section there, which stays, and is reported
             merged[name] = value
     return merged
 
