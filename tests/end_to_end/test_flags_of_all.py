@@ -80,9 +80,7 @@ def test_facts_as_json(g2is: Command, run: Path, sample: Path) -> None:
     assert read("explain", run, selected_ids(run)[0])[0]["state"] == "selected"  # type: ignore[index]
 
 
-def test_json_holds_what_a_terminal_would_obey_as_json_has_it(
-    g2is: Command, sample: Path, tmp_path: Path
-) -> None:
+def test_json_holds_what_a_terminal_would_obey_as_json_has_it(g2is: Command, sample: Path, tmp_path: Path) -> None:
     name = tmp_path / "a\u202eb.jsonl"
     name.write_bytes((sample / "target.jsonl").read_bytes())
     code, out, err = g2is("inspect", name, "--json")

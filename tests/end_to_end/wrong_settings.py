@@ -42,7 +42,7 @@ COMMAND_LINE: dict[str, Case] = {
     ),
     "a command by another name": case(lambda _: ["finetune"], "found 'finetune'; did you mean train? "),
     "help as a command": case(lambda _: ["help"], "found 'help'; did you mean `g2is --help`?"),
-    "a command like no other": case(lambda _: ["zzz"], "found 'zzz'; the commands are compare, demo, evaluate, explain,"),
+    "a command like no other": case(lambda _: ["zzz"], "found 'zzz'; the commands are compare, demo, evaluate,"),
     "a flag by another name": case(flags("--lr", 1), "found --lr; did you mean --learning-rate? "),
     "a flag of several letters less": case(lambda _: ["compare", "--seed", 1], "found --seed; did you mean --seeds? "),
     "a setting as a flag": case(flags("--epochs", 3), "found --epochs; did you mean --set warmup.epochs=…? "),
@@ -56,7 +56,7 @@ COMMAND_LINE: dict[str, Case] = {
     ),
     "a learning rate that is none": case(
         lambda place: [*place.select()[:7], "--learning-rate", "fast", "--rank", "0"],
-        "2 setting(s) cannot be used", "warmup.learning_rate: expected a valid number", "found 'fast'", "warmup.lora.rank",
+        "2 setting(s) cannot be used", "warmup.learning_rate: expected a valid number", "found 'fast'", "lora.rank",
     ),
     "a learning rate twice": case(
         flags("--learning-rate", "1e-3"),
@@ -77,7 +77,8 @@ COMMAND_LINE: dict[str, Case] = {
     "a file of settings with a wrong name": case(
         lambda place: [*place.select()[:7], "--config", place.text("own.yaml", "warmup: {lr: 1e-3, num_epochs: 2}")],
         "the command line and ", "own.yaml: 2 setting(s) cannot be used",
-        "warmup.lr: unknown; did you mean warmup.learning_rate?", "warmup.num_epochs: unknown; did you mean warmup.epochs?",
+        "warmup.lr: unknown; did you mean warmup.learning_rate?",
+        "warmup.num_epochs: unknown; did you mean warmup.epochs?",
     ),
     "missing flag": case(
         lambda place: ["select", place.pool, place.target, "--out", place.here / "run"],

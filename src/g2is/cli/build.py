@@ -1,7 +1,7 @@
 """From flags, and the file that --config names, to a validated configuration."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import typer
@@ -171,7 +171,9 @@ def _merged(
     if given is None:
         return {name: of for name, of in values.items() if of is not None}
     if given.left_out:
-        reporter().notice(f"{given.path}: {', '.join(given.left_out)} left out, which the run that wrote them passed over")
+        reporter().notice(
+            f"{given.path}: {', '.join(given.left_out)} left out, which the run that wrote them passed over"
+        )
     return over(model, given.values, values)
 
 

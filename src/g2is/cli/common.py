@@ -53,10 +53,14 @@ def _rate(of: str) -> Any:
 
 
 def _rank(of: str) -> Any:
-    return Annotated[str | None, typer.Option("--rank", metavar="NUMBER", help=f"of {of}; default 128. α is 4 times it")]
+    return Annotated[
+        str | None, typer.Option("--rank", metavar="NUMBER", help=f"of {of}; default 128. α is 4 times it")
+    ]
 
 
-_Seed = Annotated[str | None, typer.Option("--seed", metavar="NUMBER", help="of all that is drawn at random; default 0")]
+_Seed = Annotated[
+    str | None, typer.Option("--seed", metavar="NUMBER", help="of whatever is drawn at random; default 0")
+]
 
 _EVERY: dict[str, tuple[Any, Any]] = {
     "quiet": (_Quiet, False),

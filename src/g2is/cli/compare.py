@@ -9,8 +9,8 @@ import typer
 
 from g2is.cli import options
 from g2is.cli.session import quiet_libraries, reporter, tell, working
-from g2is.progress.terminal import console, say
 from g2is.machine.ranks import check_alone
+from g2is.progress.terminal import console, say
 
 if TYPE_CHECKING:
     from g2is.comparison.evidence import Comparison

@@ -10,8 +10,8 @@ from g2is.cli.as_data import selection_as_data
 from g2is.cli.session import quiet_libraries, reporter, tell, working
 from g2is.cli.show import show_selection
 from g2is.cli.stopping import stoppable
-from g2is.progress.terminal import say
 from g2is.errors import ConfigError
+from g2is.progress.terminal import say
 
 
 def export(

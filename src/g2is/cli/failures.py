@@ -49,7 +49,12 @@ class Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that `args` begin with. Raises ConfigError if there is none of that name."""
-        if args and not ctx.resilient_parsing and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+        if (
+            args
+            and not ctx.resilient_parsing
+            and not args[0].startswith("-")
+            and self.get_command(ctx, args[0]) is None
+        ):
             raise ConfigError(no_such_command(args[0], self.list_commands(ctx), ctx.command_path))
         return super().resolve_command(ctx, args)
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from g2is.cli.session import tell
 from g2is.errors import with_pages
-from g2is.progress.terminal import say
 from g2is.methods import (
     GRADIENT,
     METHODS,
@@ -17,6 +16,7 @@ from g2is.methods import (
     representation_kind,
     selector_kind,
 )
+from g2is.progress.terminal import say
 
 _WIDTH = 120
 

@@ -3,9 +3,9 @@
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from g2is.progress.terminal import say
 from g2is.config.targets import TARGET
 from g2is.methods import GRADIENT
+from g2is.progress.terminal import say
 
 if TYPE_CHECKING:
     from g2is.config import Config, MatrixWalkConfig

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from g2is.jobs.store_folder import Contents, Table
 
 store_app = typer.Typer(
-    cls=Commands, no_args_is_help=True, help="what a store holds, and clearing away what serves nobody")
+    cls=Commands, no_args_is_help=True, help="what a store holds, and clearing away what serves nobody"
+)
 Place = Annotated[str, typer.Argument(metavar="STORE", help="such as runs/first/store, or s3://…")]
 
 

@@ -20,11 +20,13 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
         ("max_len", "maxlen", "max_seq_len", "max_seq_length", "seq_len", "seq_length", "sequence_len"),
         ("max_length",),
     ),
-    **dict.fromkeys(("sequence_length", "cutoff_len", "context_length", "model_max_length", "block_size"), ("max_length",)),
+    **dict.fromkeys(
+        ("sequence_length", "cutoff_len", "context_length", "model_max_length", "block_size"), ("max_length",)
+    ),
     **dict.fromkeys(("r", "lora_r", "lora_rank"), ("rank",)),
     **dict.fromkeys(("lora_alpha", "scaling"), ("alpha",)),
     **dict.fromkeys(("lora_dropout", "dropout_rate"), ("dropout",)),
-    **dict.fromkeys(("lora_target", "lora_targets", "lora_target_modules", "modules", "target_module"), ("target_modules",)),
+    **dict.fromkeys(("lora_target", "lora_targets", "lora_target_modules", "modules"), ("target_modules",)),
     **dict.fromkeys(("wd", "decay"), ("weight_decay",)),
     **dict.fromkeys(("grad_clip", "clip", "gradient_clipping", "max_norm", "clip_grad_norm"), ("max_grad_norm",)),
     **dict.fromkeys(("warmup_ratio", "lr_warmup_ratio", "warmup_steps", "warmup_fraction"), ("lr_warmup_fraction",)),
@@ -38,7 +40,7 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("gpu", "gpus", "devices", "cuda"), ("device",)),
     **dict.fromkeys(("num_workers", "n_workers", "num_proc", "jobs", "processes"), ("workers",)),
     **dict.fromkeys(("max_tokens", "max_gen_toks", "max_new_token", "generation_length"), ("max_new_tokens",)),
-    **dict.fromkeys(("pct", "percent", "percentage", "ratio", "size", "top_k", "num_samples", "n"), ("budget", "fraction")),
+    **dict.fromkeys(("pct", "percent", "percentage", "ratio", "size", "top_k", "n"), ("budget", "fraction")),
     **dict.fromkeys(("dedup", "dedup_threshold", "threshold"), ("duplicate_threshold",)),
     **dict.fromkeys(("prompt_template", "chat"), ("template", "chat_template")),
     **dict.fromkeys(("branch", "commit"), ("revision",)),
@@ -91,7 +93,7 @@ def meant(model: type[Section], key: str) -> list[str]:
 
 
 def called(name: str, known: Sequence[str], section: str = "") -> list[str]:
-    """Those of the settings `known` that are called `name`, or have that name elsewhere: in `section`, below, anywhere."""
+    """Those of the settings `known` that are called `name`, here or elsewhere: in `section`, else below, else anywhere."""
     plain = name.lower().replace("-", "_")
     for own in (plain, *OTHER_NAMES.get(plain, ())):
         of_name = [key for key in known if key.rpartition(".")[2] == own]

@@ -12,9 +12,7 @@ from g2is.model.layers import Reach, reach
 from g2is.progress import Reporter
 
 
-def reach_of(
-    model: ModelFolder, config: LoraConfig, adapter: Path | None, section: str = "warmup"
-) -> dict[str, Any]:
+def reach_of(model: ModelFolder, config: LoraConfig, adapter: Path | None, section: str = "warmup") -> dict[str, Any]:
     """How far the saved `adapter` reaches, or that which `config` asks for, as summary.json keeps it.
 
     The model's layers are made for that, which takes seconds. Raises ModelError as `target_modules`.

@@ -29,7 +29,7 @@ def pin(config: Settings, reporter: Reporter) -> Settings:
 
 
 def check_model(config: ModelConfig) -> None:
-    """Raise ModelError where the model is neither a folder nor to be had from the hub: within seconds, fetching nothing."""
+    """Raise ModelError where the model is neither a folder nor to be had from the hub. Nothing is fetched."""
     check_there(config.name, config.revision)
 
 

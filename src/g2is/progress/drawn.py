@@ -1,4 +1,4 @@
-"""Progress on a terminal (bars with the time left), in a pipe (a plain line now and then) and in a notebook (a line)."""
+"""Progress on a terminal (bars with the time left), in a pipe (a line now and then) and in a notebook (one line)."""
 
 import time
 from collections.abc import Iterator

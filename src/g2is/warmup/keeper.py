@@ -1,4 +1,4 @@
-"""Keeps adapter and moments while the warm-up trains (`train.py`). By itself, for the Trainer takes seconds to import."""
+"""Keeps adapter and moments while the warm-up trains (`train.py`). Apart, for the Trainer takes seconds to import."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What flags, --set and the file of --config come to together: the command line is read for real, and nothing is run."""
+"""What flags, --set and the file of --config come to: the command line is read for real, and nothing is run."""
 
 import json
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def select(*arguments: object, command: str = "select") -> Config:
     return run_config(command, context(command, *arguments))
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "1000")
@@ -49,7 +49,7 @@ def test_a_file_of_a_few_sections_stands_beside_flags(file: Callable[..., Path])
     assert select(*FILES, "--config", own, "--budget", "3%").selection.budget == "3%"
 
 
-def test_what_a_run_wrote_serves_whole_and_only_the_flags_differ(file: Callable[..., Path], tmp_path: Path) -> None:
+def test_what_a_run_wrote_serves_whole_and_only_the_flags_differ(tmp_path: Path) -> None:
     first = select(*FILES, "--method", "g2is", "--rank", "16", "--seed", "3", "--exclude-overlap", "test.jsonl")
     (tmp_path / "config.yaml").write_text(dump(first))
     given = ("--config", tmp_path / "config.yaml")
@@ -66,7 +66,7 @@ def test_what_a_run_wrote_serves_whole_and_only_the_flags_differ(file: Callable[
 
 @pytest.mark.parametrize("method", ["less", "random", "design", "bm25", "official"])
 def test_another_method_has_its_own_settings_and_not_those_of_the_files(
-    method: str, file: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    method: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "config.yaml").write_text(dump(select(*FILES, "--method", "g2is", "--set", "selection.delta=0.5")))
     anew = select(*FILES, "--method", method)
@@ -77,7 +77,7 @@ def test_another_method_has_its_own_settings_and_not_those_of_the_files(
     assert said is not walks
 
 
-def test_what_was_set_apart_from_the_method_stays_with_another(file: Callable[..., Path], tmp_path: Path) -> None:
+def test_what_was_set_apart_from_the_method_stays_with_another(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(dump(select(*FILES, "--method", "g2is", "--budget", "9", "--quota", "a=5")))
     selection = select("--config", tmp_path / "config.yaml", "--method", "less").selection
     assert (selection.method, selection.budget, selection.quotas) == ("less", "9", {"a": "5"})
@@ -127,7 +127,7 @@ def test_every_command_with_settings_takes_a_file(file: Callable[..., Path], tmp
     assert (config.examples.max_length, config.model.name) == (99, str(MODEL))
 
 
-def test_a_seed_is_of_all_that_is_drawn(file: Callable[..., Path]) -> None:
+def test_a_seed_is_of_all_that_is_drawn() -> None:
     config = select(*FILES, "--seed", "5", "--method", "random")
     assert (config.warmup.seed, config.gradients.projection.seed, config.selection.seed) == (5, 5, 5)
     config = select(*FILES, "--seed", "5", "--set", "warmup.seed=1")
@@ -135,7 +135,7 @@ def test_a_seed_is_of_all_that_is_drawn(file: Callable[..., Path]) -> None:
     assert train_config(context("train", "x.jsonl", *FILES[2:], "--seed", "5")).tuning.seed == 5
 
 
-def test_the_flags_of_a_comparison_are_of_both_trainings(file: Callable[..., Path]) -> None:
+def test_the_flags_of_a_comparison_are_of_both_trainings() -> None:
     flags = (*FILES, "--test", "x.jsonl", "--learning-rate", "1e-3", "--rank", "8")
     config = compare_config(context("compare", *flags, "--set", "warmup.learning_rate=2e-3"))
     assert (config.warmup.learning_rate, config.tuning.learning_rate) == (2e-3, 1e-3)
@@ -170,6 +170,6 @@ def test_a_section_of_the_file_that_is_none_is_reported(file: Callable[..., Path
         select(*FILES, "--config", file(selection="design"), "--budget", "3")
 
 
-def test_json_serves_as_a_file_of_settings(file: Callable[..., Path], tmp_path: Path) -> None:
+def test_json_serves_as_a_file_of_settings(tmp_path: Path) -> None:
     (tmp_path / "own.json").write_text(json.dumps({"warmup": {"epochs": 2}}))
     assert select(*FILES, "--config", tmp_path / "own.json").warmup.epochs == 2

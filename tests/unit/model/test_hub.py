@@ -84,7 +84,11 @@ def select(tmp_path: Path, model: str, *flags: str, **environment: str) -> tuple
 @pytest.mark.parametrize(
     ("model", "flags", "expected"),
     [
-        ("org/none", (), "does not give it (it has none of that name, or shows it to others alone); check the name, give"),
+        (
+            "org/none",
+            (),
+            "does not give it (it has none of that name, or shows it to others alone); check the",
+        ),
         ("org/gated", (), "does not give it (only those get it who were granted access); ask for that at http"),
         ("org/open", ("--set", "model.revision=v9"), "its revision v9 (it has the model, and no such revision); name"),
         ("a/b/c", (), "a/b/c: expected a model folder, found no folder there; name a local folder, or a hub model"),
@@ -129,7 +133,7 @@ def test_without_a_network_it_is_told_at_once_and_what_was_fetched_serves(tmp_pa
     assert seconds < 20  # two of its own; the rest is a busy machine's
 
 
-def test_a_hub_that_never_answers_is_given_up_after_two_seconds(tmp_path: Path) -> None:
+def test_a_hub_that_never_answers_is_given_up_after_two_seconds() -> None:
     from g2is.model.hub import _why_unreachable
 
     # of the addresses that are for documentation: packets to it get lost, or there is no way to it
