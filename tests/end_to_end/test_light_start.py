@@ -11,9 +11,9 @@ from small_run import MODEL, SMALL, selected_ids, set_flags
 
 # What takes seconds to import, and is needed by nobody who only selects from rows that are stored.
 HEAVY = (
-    *("peft", "trl", "datasets", "lm_eval", "sentence_transformers", "ray", "pandas", "matplotlib"),
-    *("accelerate", "torch._dynamo", "torch._inductor", "transformers.modeling_utils", "transformers.trainer"),
-    *("transformers.generation.utils", "sklearn.manifold", "tensorboard", "wandb"),
+    *("peft", "trl", "datasets", "lm_eval", "sentence_transformers", "ray", "matplotlib", "wandb"),
+    *("torch._dynamo", "torch._inductor", "transformers.modeling_utils", "transformers.trainer"),
+    *("transformers.generation.utils", "sklearn", "tensorboard"),
 )
 RUN = """
 import sys

@@ -99,7 +99,7 @@ def test_the_methods_as_json(g2is: Callable[..., tuple[int, str, str]]) -> None:
     assert (code, err) == (0, "")
     found = json.loads(out)
     assert found["methods"]["less"]["settings"]["selector"] == "top"
-    assert "duplicate_threshold" in found["selectors"]["top"]["settings"]
+    assert "orient" in found["selectors"]["top"]["settings"]
 
 
 @pytest.mark.parametrize(
