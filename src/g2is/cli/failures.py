@@ -13,8 +13,9 @@ from g2is.errors import ConfigError, G2isError, first_line, tells_of_memory
 from g2is.progress.terminal import complain
 from g2is.store.files import NO_ROOM
 
+Refused: Any  # what typer raises of a command line that it cannot read
 try:
-    from typer import TyperException as Refused  # what typer raises of a command line that it cannot read
+    from typer import TyperException as Refused
 except ImportError:  # before it brought a click of its own
     from click import ClickException as Refused
 

@@ -43,7 +43,7 @@ _NEARLY = 0.88  # a letter or two of a flag: nearer than a setting that happens 
 def usage(error: Any) -> str:
     """What is wrong with the command line, where, and what is nearest to it, from typer's own error."""
     kind = type(error).__name__
-    context = getattr(error, "ctx", None)
+    context: Any = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "g2is"
     see = f"see `{command} --help`"
     if kind == "NoSuchOption":

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 @contextmanager
 def without_bars() -> Iterator[None]:
     """Within this transformers draws no bars; whoever has them in their own program has them again afterwards."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars
     from transformers.utils import logging
 
     if not logging.is_progress_bar_enabled():

@@ -123,8 +123,9 @@ def test_every_command_with_settings_takes_a_file(file: Callable[..., Path], tmp
     config = compare_config(context("compare", "--config", own, "--methods", "design", "--seeds", "1"))
     assert (list(config.methods), config.budgets, config.num_seeds) == (["design"], ("2%",), 1)
     (tmp_path / "config.yaml").write_text(dump(select(*FILES, "--set", "examples.max_length=99")))
-    config = inspect_config(context("inspect", "rows.jsonl", "--config", tmp_path / "config.yaml"))
-    assert (config.examples.max_length, config.model.name) == (99, str(MODEL))
+    looked = inspect_config(context("inspect", "rows.jsonl", "--config", tmp_path / "config.yaml"))
+    assert looked.model is not None
+    assert (looked.examples.max_length, looked.model.name) == (99, str(MODEL))
 
 
 def test_a_seed_is_of_all_that_is_drawn() -> None:
