@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from g2is.api import train as train
     from g2is.api import walk_matrices as walk_matrices
     from g2is.api import warm_up as warm_up
-    from g2is.api.watching import Silent as Silent
     from g2is.config import Config as Config
     from g2is.config import SelectionConfig as SelectionConfig
     from g2is.errors import G2isError as G2isError
     from g2is.jobs.explain import explain as explain
     from g2is.jobs.run_folder import Selection as Selection
+    from g2is.progress import Silent as Silent
     from g2is.representations.own import Representation as Representation
     from g2is.selection.core import CoreKnowledge as CoreKnowledge
     from g2is.selection.core import core_knowledge as core_knowledge
@@ -48,7 +48,7 @@ _HOME = {
     "Selection": "g2is.jobs.run_folder",
     "Selector": "g2is.selection.problem",
     "SelectionConfig": "g2is.config",
-    "Silent": "g2is.api.watching",
+    "Silent": "g2is.progress",
     "Walk": "g2is.selection.record",
     "core_knowledge": "g2is.selection.core",
     "compare": "g2is.api",

@@ -8,8 +8,8 @@ if __name__ == "__main__":
 import resource
 import sys
 
-from g2is.cli.terminal import complain
 from g2is.errors import first_line, tells_of_memory
+from g2is.progress.terminal import complain
 
 # Of address space. With less some libraries neither load nor say so: OpenBLAS tries for ever, Python itself may abort;
 # others end the process where a thread cannot begin.

@@ -14,14 +14,23 @@
     └── TooLittleMemoryError       work that did not fit in memory after some of it was done; that is kept
 
 Each message says what was expected, what was found, where (file:line, id), and what to do.
-Anything else that is raised is a bug of ours and keeps its traceback.
+Anything else that is raised is a bug of ours and keeps its traceback. A page that a message names as docs/NAME.md is
+told by the place where this user can open it.
 """
 
 import errno
+import re
+from functools import cache
+from pathlib import Path
+
+_PAGE = re.compile(r"(?<![\w/.-])docs/([\w/-]+)\.md\b")
 
 
 class G2isError(Exception):
     """Something the user can mend. The message is complete: no traceback is needed to act on it."""
+
+    def __str__(self) -> str:
+        return with_pages(super().__str__())
 
 
 class ConfigError(G2isError):
@@ -100,6 +109,34 @@ def may_not_be_read(path: object) -> StoreError:
         f"{path}: expected a file or folder that this user may read, found one without permission. It may well be"
         " whole: let its owner give leave (chmod u+rX), or run as a user who may"
     )
+
+
+def with_pages(text: str) -> str:
+    """`text` with each page that it names as docs/NAME.md by the place where this user can open it."""
+    return _PAGE.sub(lambda named: page(named[1]), text)
+
+
+@cache
+def page(name: str) -> str:
+    """Where the page `name` of the documentation ("formats", "cluster/ray") can be opened.
+
+    That is its address where the installed package names one as Documentation, else the file: beside the package, where
+    a wheel has it, or in the clone. What is no page stays docs/NAME.md.
+    """
+    from importlib.metadata import PackageNotFoundError, metadata
+
+    try:
+        addresses = metadata("g2is").get_all("Project-URL") or []
+    except PackageNotFoundError:  # run from a clone that is not installed
+        addresses = []
+    package = Path(__file__).resolve().parent
+    places = (package / "docs", package.parents[1] / "docs")
+    file = next((found for place in places if (found := place / f"{name}.md").is_file()), None)
+    if file is None:
+        return f"docs/{name}.md"
+    label_and_url = (text.partition(",") for text in addresses)
+    url = next((url.strip() for label, _, url in label_and_url if label.strip().lower() == "documentation"), None)
+    return str(file) if url is None else f"{url.rstrip('/')}/{name}.html"
 
 
 def first_line(error: BaseException) -> str:

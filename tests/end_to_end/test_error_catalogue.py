@@ -226,6 +226,6 @@ def test_a_bug_of_ours_keeps_its_traceback(g2is: Command, monkeypatch: pytest.Mo
     def broken(_: Path) -> dict[str, object]:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("g2is.cli.app.load", broken)
+    monkeypatch.setattr("g2is.cli.replay.load", broken)
     with pytest.raises(ZeroDivisionError, match="a bug"):
         g2is("run", tmp_path / "x.yaml")

@@ -116,8 +116,8 @@ def test_a_missing_package_to_log_to_is_named_before_anything_is_done(
     code, out, err = g2is(*command, "--set", "execution.report_to=wandb")
     assert (code, out) == (2, "")
     assert err == (
-        "error: execution.report_to: expected the package wandb, found it not installed; pip install wandb, or leave it"
-        " out\n"
+        "error: execution.report_to: expected the package wandb, found it not installed; pip install"
+        " 'g2is[wandb]', or leave it out\n"
     )
     assert not (tmp_path / "tuned").exists()
 

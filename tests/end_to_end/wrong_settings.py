@@ -30,11 +30,55 @@ COMMAND_LINE: dict[str, Case] = {
     "unknown flag of one dash": case(flags("-modle", "x"), "found -modle; did you mean --model? "),
     "unknown flag like no other": case(
         lambda _: ["export", "x", "--zzz"],
-        "g2is export: expected a flag", "found --zzz; the flags are --for, --help, --push-to-hub, --to, --wait",
+        "g2is export: expected a flag", "found --zzz; the flags are --for, --help, --json, --push-to-hub, --quiet,",
     ),
     "unknown command": case(
         lambda _: ["selct"],
-        "g2is: expected", "No such command 'selct'. Did you mean 'select'", "`g2is --help`",
+        "g2is: expected a command that it has, found 'selct'; did you mean select? Or see `g2is --help`",
+    ),
+    "unknown command of a group": case(
+        lambda _: ["store", "lst"],
+        "g2is store: expected a command that it has, found 'lst'; did you mean ls? Or see `g2is store --help`",
+    ),
+    "a command by another name": case(lambda _: ["finetune"], "found 'finetune'; did you mean train? "),
+    "help as a command": case(lambda _: ["help"], "found 'help'; did you mean `g2is --help`?"),
+    "a command like no other": case(lambda _: ["zzz"], "found 'zzz'; the commands are compare, demo, evaluate,"),
+    "a flag by another name": case(flags("--lr", 1), "found --lr; did you mean --learning-rate? "),
+    "a flag of several letters less": case(lambda _: ["compare", "--seed", 1], "found --seed; did you mean --seeds? "),
+    "a setting as a flag": case(flags("--epochs", 3), "found --epochs; did you mean --set warmup.epochs=…? "),
+    "a setting as a flag, by another name": case(
+        lambda place: place.train(place.target, flags=["--bs", 4]),
+        "g2is train: expected a flag that it has, found --bs; did you mean --set tuning.batch_size=…? ",
+    ),
+    "more and less at once": case(
+        flags("--quiet", "--verbose"),
+        "--quiet: expected it or --verbose, found both; leave one of them out",
+    ),
+    "a learning rate that is none": case(
+        lambda place: [*place.select()[:7], "--learning-rate", "fast", "--rank", "0"],
+        "2 setting(s) cannot be used", "warmup.learning_rate: expected a valid number", "found 'fast'", "lora.rank",
+    ),
+    "a learning rate twice": case(
+        flags("--learning-rate", "1e-3"),
+        "expected warmup.learning_rate once, found a flag that says 1e-3 too; leave one",
+    ),
+    "a seed that nothing is drawn by": case(
+        lambda place: place.walk("--seed", 1),
+        "--seed: expected the selector random, which looks at it, found design",
+    ),
+    "a file of settings that is not there": case(
+        flags("--config", "none.yaml"),
+        "none.yaml: expected a YAML config, such as the config.yaml of a run's folder", "No such file",
+    ),
+    "a file of settings of another command": case(
+        lambda place: place.train(place.target, flags=["--config", place.finished / "config.yaml"]),
+        "config.yaml: expected settings of `g2is train`, found those of `g2is select`; name another file",
+    ),
+    "a file of settings with a wrong name": case(
+        lambda place: [*place.select()[:7], "--config", place.text("own.yaml", "warmup: {lr: 1e-3, num_epochs: 2}")],
+        "the command line and ", "own.yaml: 2 setting(s) cannot be used",
+        "warmup.lr: unknown; did you mean warmup.learning_rate?",
+        "warmup.num_epochs: unknown; did you mean warmup.epochs?",
     ),
     "missing flag": case(
         lambda place: ["select", place.pool, place.target, "--out", place.here / "run"],
@@ -66,6 +110,10 @@ COMMAND_LINE: dict[str, Case] = {
         "found neither complete",
     ),
     "unknown setting": case(setting("warmup.epoch=2"), "warmup.epoch: unknown; did you mean warmup.epochs?"),
+    "a setting by another name": case(setting("warmup.lr=1"), "warmup.lr: unknown; did you mean warmup.learning_rate?"),
+    "a setting of a section in it": case(setting("warmup.r=8"), "warmup.r: unknown; did you mean warmup.lora.rank?"),
+    "a setting without its section": case(setting("max_len=8"), "max_len: unknown; did you mean examples.max_length?"),
+    "a section by another name": case(setting("train.epochs=8"), "train: unknown; did you mean warmup?"),
     "unknown section": case(setting("wramup.epochs=2"), "wramup", "unknown; did you mean warmup?"),
     "malformed --set": case(
         setting("warmup.epochs"),

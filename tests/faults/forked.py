@@ -21,7 +21,7 @@ _CONTEXT.set_forkserver_preload(
     [
         *("g2is.cli.app", "g2is.jobs.select", "g2is.jobs.compare", "g2is.jobs.train", "g2is.jobs.evaluate"),
         *("g2is.jobs.select_matrices", "g2is.jobs.report_run", "g2is.engine.local"),
-        *("transformers.trainer", "sklearn.manifold"),
+        *("transformers.trainer", "peft", "g2is.warmup.keeper", "g2is.warmup.optimizer_state", "sklearn.manifold"),
     ]
 )
 

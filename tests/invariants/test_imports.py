@@ -24,10 +24,9 @@ FLOORS = (
     {"warmup", "gradients", "representations", "selection", "training", "evaluation"},  # the stages
     {"outputs", "engine"},
     {"jobs"},
-    {"demo"},
-    {"cli"},
-    {"api"},
-    {"__init__", "__main__"},
+    {"api", "demo"},
+    {"cli", "__init__"},
+    {"__main__"},
 )
 # Stages that work on plain arrays or token rows: they know nothing of files of examples.
 WITHOUT_EXAMPLES = ("selection", "gradients", "representations", "warmup", "training", "evaluation")
@@ -59,7 +58,7 @@ def test_the_house_is_as_small_as_it_was_drawn(graph: dict[str, set[str]]) -> No
     assert not find_circles(graph)
     assert len(graph) <= 24
     assert max(find_floors(graph).values()) <= 11
-    assert sum(map(len, graph.values())) <= 122
+    assert sum(map(len, graph.values())) <= 123
 
 
 def test_there_is_no_utils_and_no_file_grows_past_about_300_lines() -> None:

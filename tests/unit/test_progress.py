@@ -1,10 +1,15 @@
 import io
+import logging
+import re
+import sys
 import time
+import types
 
 import pytest
 from rich.console import Console
 
-from g2is.cli.progress import TerminalReporter
+from g2is.progress import Silent, default_reporter
+from g2is.progress.drawn import NotebookReporter, TerminalReporter
 
 
 def test_a_terminal_gets_bars_that_start_without_a_total() -> None:
@@ -32,3 +37,58 @@ def test_a_pipe_gets_a_plain_line_now_and_then_with_the_time_left(monkeypatch: p
     assert lines[-2] == "note: a notice [with brackets]"
     assert lines[-1].startswith("gradients of pool        done in 24.0 s")
     assert len(lines) == 3
+
+
+def test_a_verbose_one_says_when_a_stage_begins() -> None:
+    out = io.StringIO()
+    with TerminalReporter(Console(file=out, width=120), verbose=True).stage("read pool", "bytes"):
+        pass
+    assert re.match(r"\d\d:\d\d:\d\d read pool begins\nread pool +done in ", out.getvalue())
+
+
+def test_a_notebook_gets_one_line_a_stage_that_is_written_over(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    reporter = NotebookReporter()
+    with reporter.stage("gradients of pool", "tokens") as report:
+        for done in range(0, 4000, 1000):
+            report(done, 4000)
+            now += 1
+    reporter.notice("a notice\x1b[2J")
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.split("\n")
+    assert len(lines) == 3  # the stage's, the notice, and what follows the last line's end
+    parts = lines[0].split("\r")
+    assert parts[0] == "gradients of pool"
+    assert "gradients of pool: 2,000 of 4,000 tokens (50%), about 2.0 s left" in [part.rstrip() for part in parts]
+    assert parts[-1].rstrip() == "gradients of pool: done in 4.0 s"
+    assert len(parts[-1]) >= len(parts[-2].rstrip())  # it covers what stood there
+    assert lines[1] == "note: a notice␛[2J"
+
+
+def test_without_anybody_watching_the_log_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="g2is")
+    silent = Silent()
+    with silent.stage("read pool", "bytes") as report:
+        report(1, 2)
+    silent.notice("3 rows set aside")
+    assert [(record.name, record.levelname) for record in caplog.records] == [
+        *[("g2is", "DEBUG")] * 2,
+        ("g2is", "INFO"),
+    ]
+    assert caplog.records[-1].getMessage() == "3 rows set aside"
+
+
+def test_python_calls_draw_where_somebody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(default_reporter(), Silent)  # pytest captures standard error
+    monkeypatch.setattr("g2is.progress.is_watched", lambda: True)
+    assert isinstance(default_reporter(), TerminalReporter)
+    # as IPython is there in the processes of Jupyter, Colab and VS Code; on a terminal its shell has no kernel
+    shell = types.SimpleNamespace()
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    assert isinstance(default_reporter(), TerminalReporter)
+    shell.kernel = object()
+    assert isinstance(default_reporter(), NotebookReporter)

@@ -1,11 +1,9 @@
 """The settings as types: they are those of the configuration, and a type checker refuses what is none of them."""
 
 import importlib.util
-import io
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -102,19 +100,3 @@ def test_dir_lists_what_there_is_and_nothing_else_that_is_public() -> None:
     found = [name for name in dir(g2is) if not name.startswith("_")]
     assert found == g2is.__all__
     assert {"__version__", "__doc__", "__file__"} <= set(dir(g2is))
-
-
-def test_progress_is_drawn_where_a_person_looks_on_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    from g2is.api.watching import watched
-    from g2is.cli.progress import TerminalReporter
-
-    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    assert isinstance(watched(None), g2is.Silent)
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    assert isinstance(watched(None), TerminalReporter)
-    quiet = g2is.Silent()
-    assert watched(quiet) is quiet
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
-    assert isinstance(watched(None), TerminalReporter)

@@ -12,7 +12,6 @@ from g2is.api.settings import (
     RepresentationSettings,
     TrainSettings,
 )
-from g2is.api.watching import watched
 from g2is.comparison.evidence import Comparison
 from g2is.config import EvaluateConfig, InspectConfig, TrainConfig
 from g2is.config.compare import CompareConfig
@@ -25,7 +24,7 @@ from g2is.jobs import inspect as inspect_job
 from g2is.jobs import merge as merge_job
 from g2is.jobs import train as train_job
 from g2is.jobs.train import Tuned
-from g2is.progress import Reporter
+from g2is.progress import Reporter, default_reporter
 from g2is.representations.own import Representation
 from g2is.selection.problem import Selector
 
@@ -45,7 +44,7 @@ def train(
     """
     values = {"data": data, "model": model_section(model), "out": out, **settings}
     config: TrainConfig = parse(TrainConfig, values, ORIGIN)
-    reporter = watched(reporter)
+    reporter = reporter or default_reporter()
     with waiting_if(wait, reporter):
         return train_job.train(config, reporter)
 
@@ -67,7 +66,7 @@ def evaluate(
     """
     values = {"test": test, "model": model_section(model), "out": out, "adapter": adapter, **settings}
     config: EvaluateConfig = parse(EvaluateConfig, values, ORIGIN)
-    reporter = watched(reporter)
+    reporter = reporter or default_reporter()
     with waiting_if(wait, reporter):
         return evaluate_job.evaluate(config, reporter)
 
@@ -104,7 +103,7 @@ def compare(
     }
     config: CompareConfig = parse(CompareConfig, values, ORIGIN)
     own.check_named(config.selection_of(method, config.budgets[0], 0) for method in config.methods)
-    reporter = watched(reporter)
+    reporter = reporter or default_reporter()
     with waiting_if(wait, reporter):
         return compare_job.compare_methods(config, reporter, own)
 
@@ -122,7 +121,7 @@ def inspect(
     """
     values = {"files": files, "model": None if model is None else model_section(model), **settings}
     config: InspectConfig = parse(InspectConfig, values, ORIGIN)
-    return inspect_job.inspect(config, watched(reporter))
+    return inspect_job.inspect(config, reporter or default_reporter())
 
 
 def merge(run: str | Path, to: str | Path | None = None, reporter: Reporter | None = None, wait: bool = False) -> Path:
@@ -131,6 +130,6 @@ def merge(run: str | Path, to: str | Path | None = None, reporter: Reporter | No
     Returns where it lies: `to`, a new folder, or RUN/merged. Sums are made in float32 and kept in the type that the
     training computed in.
     """
-    reporter = watched(reporter)
+    reporter = reporter or default_reporter()
     with waiting_if(wait, reporter):
         return merge_job.merge(Path(run), None if to is None else Path(to), reporter)

@@ -3,31 +3,33 @@
 # ruff: noqa: ARG001  # parameters tell typer which flags there are; `context.params` holds what was given
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from g2is.cli import options
-from g2is.cli.compare import compare, run_comparison
+from g2is.cli.common import Version, with_flags
+from g2is.cli.compare import compare
 from g2is.cli.demo import demo
-from g2is.cli.evaluate import evaluate, run_evaluation
+from g2is.cli.evaluate import evaluate
 from g2is.cli.explain import explain
 from g2is.cli.export import export
-from g2is.cli.failures import EachFlagOnce, run_app
+from g2is.cli.failures import Commands, EachFlagOnce, run_app
+from g2is.cli.given import Given
 from g2is.cli.inspect import inspect
 from g2is.cli.merge import merge
 from g2is.cli.methods import methods
 from g2is.cli.part import find_part
+from g2is.cli.replay import replay
 from g2is.cli.report import report
 from g2is.cli.session import reporter
 from g2is.cli.show_run import show
-from g2is.cli.stages import run_matrix_walk, run_part, run_selection, run_stages
+from g2is.cli.stages import run_matrix_walk, run_part, run_stages
 from g2is.cli.store import store_app
-from g2is.cli.terminal import say
-from g2is.cli.train import run_training, train
+from g2is.cli.train import train
 from g2is.cli.verify import verify
-from g2is.config.io import load, parse
 from g2is.errors import ConfigError
 from g2is.machine.passive import passive
 from g2is.machine.ranks import check_alone
@@ -35,7 +37,8 @@ from g2is.machine.ranks import check_alone
 app = typer.Typer(
     name="g2is",
     no_args_is_help=True,
-    add_completion=False,
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},  # of every command
     pretty_exceptions_enable=False,  # a bug keeps its plain traceback
     rich_markup_mode="markdown",
     help="""Choose, from a large pool of instructions, the few that teach a model a target domain best.
@@ -51,12 +54,14 @@ from whatever is already done: stop it at any moment and give it again.
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
+def command(*kinds: str, name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function a command that has the flags of all, and those of `kinds` (`common.py`)."""
 
-        say([f"g2is {version('g2is')}"])
-        raise typer.Exit
+    def add(function: Callable[..., None]) -> Callable[..., None]:
+        app.command(name=name, cls=EachFlagOnce)(with_flags(function, *kinds))
+        return function
+
+    return add
 
 
 _IN_SEVERAL_PROCESSES = ("select", "warmup", "gradients", "walk", "train", "run")
@@ -65,15 +70,13 @@ _IN_SEVERAL_PROCESSES = ("select", "warmup", "gradients", "walk", "train", "run"
 @app.callback()
 def _main(
     context: typer.Context,
-    version: Annotated[  # typer calls _version
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="show the version and exit")
-    ] = False,
+    version: Version = False,
 ) -> None:
     if context.invoked_subcommand not in _IN_SEVERAL_PROCESSES:
         check_alone(f"g2is {context.invoked_subcommand}")
 
 
-@app.command(cls=EachFlagOnce)
+@command("facts", "settings", "seed", "warm-up")
 def select(
     context: typer.Context,
     model: options.Model,
@@ -119,7 +122,7 @@ def select(
     run_stages("select", context, "export", dry_run, wait)
 
 
-@app.command(cls=EachFlagOnce)
+@command("facts", "settings", "seed", "warm-up")
 def warmup(
     context: typer.Context,
     model: options.Model,
@@ -142,12 +145,12 @@ def warmup(
 
     With `--adapter` nothing is trained: your checkpoint's adapter and moments are taken (docs/checkpoints.md).
 
-    What it does is set with `--set warmup.…`: for example `--set warmup.learning_rate=1e-3 --set warmup.lora.rank=32`.
+    What it does is set with `--learning-rate`, `--rank` and `--set warmup.…`: for example `--set warmup.epochs=2`.
     """
     run_stages("warmup", context, "warmup", dry_run, wait)
 
 
-@app.command(cls=EachFlagOnce)
+@command("facts", "settings", "seed", "warm-up")
 def gradients(
     context: typer.Context,
     model: options.Model,
@@ -187,7 +190,7 @@ def gradients(
         run_part(part, context, dry_run)
 
 
-@app.command(cls=EachFlagOnce)
+@command("facts", "settings", "seed", "warm-up")
 def walk(
     context: typer.Context,
     out: options.Out,
@@ -230,12 +233,14 @@ def walk(
     With POOL and TARGET, on this project's own gradients (computed first, if need be). With `--pool-gradients` and
     `--target-gradients`, on matrices that anybody computed, LESS's among them; no model is needed then.
     """
-    if pool_gradients is not None or target_gradients is not None:
+    given: Given | None = context.params["config"]
+    of_matrices = given is not None and "pool_gradients" in given.values
+    if pool_gradients is not None or target_gradients is not None or of_matrices:
         from g2is.cli.build import matrix_walk_config
 
-        run_matrix_walk(matrix_walk_config(context.params), dry_run, wait)
+        run_matrix_walk(matrix_walk_config(context), dry_run, wait)
         return
-    if not files or model is None:
+    if given is None and (not files or model is None):
         raise ConfigError(
             "g2is walk: expected POOL, TARGET and --model, or --pool-gradients and --target-gradients; found neither"
             " complete"
@@ -247,59 +252,20 @@ def walk(
     run_stages("walk", context, "walk", dry_run, wait)
 
 
-_WITHOUT_DRY_RUN = {"evaluate": "an evaluation"}
-
-
-@app.command(name="run", cls=EachFlagOnce)
-def replay(
-    config: Annotated[Path, typer.Argument(help="a config.yaml, as every run writes it")],
-    out: Annotated[Path | None, typer.Option(help="another run folder than the file says")] = None,
-    store: options.Store = None,
-    set_: options.Set = None,
-    wait: options.Wait = False,
-    dry_run: options.DryRun = False,
-) -> None:
-    """Replay a selection, a walk on matrices, a training, an evaluation or a comparison; flags override the file."""
-    from g2is.config import Config, EvaluateConfig, MatrixWalkConfig, TrainConfig
-    from g2is.config.commands import COMMANDS, command_of, updated
-    from g2is.config.compare import CompareConfig
-
-    values, left_out = updated(load(config), str(config))
-    if left_out:
-        reporter().notice(f"{config}: {', '.join(left_out)} left out, which the run that wrote them passed over")
-    options.assign(values, set_ or [], flags=False)
-    values |= {key: str(path) for key, path in (("out", out), ("store", store)) if path is not None}
-    command = command_of(values, str(config))
-    if store is not None and command != "select":
-        raise ConfigError(f"--store: {config} is no selection from a pool, so it has no store; leave the flag out")
-    if dry_run and command in _WITHOUT_DRY_RUN:
-        raise ConfigError(f"--dry-run: {config} is {_WITHOUT_DRY_RUN[command]}, which has none; leave the flag out")
-    match parse(COMMANDS[command], values, str(config)):
-        case Config() as selection:
-            run_selection(selection, "export", dry_run, wait)
-        case MatrixWalkConfig() as matrix_walk:
-            run_matrix_walk(matrix_walk, dry_run, wait)
-        case TrainConfig() as training:
-            run_training(training, wait, dry_run)
-        case EvaluateConfig() as evaluation:
-            run_evaluation(evaluation, wait)
-        case CompareConfig() as comparison:
-            run_comparison(comparison, wait, dry_run)
-
-
-app.command(cls=EachFlagOnce)(export)
-app.command(cls=EachFlagOnce)(explain)
-app.command(cls=EachFlagOnce)(show)
-app.command(cls=EachFlagOnce)(methods)
-app.command(cls=EachFlagOnce)(compare)
-app.command(cls=EachFlagOnce)(train)
-app.command(cls=EachFlagOnce)(merge)
-app.command(cls=EachFlagOnce)(evaluate)
-app.command(cls=EachFlagOnce)(inspect)
-app.command(cls=EachFlagOnce)(verify)
-app.command(cls=EachFlagOnce)(report)
+command("facts", name="run")(replay)
+command("facts")(export)
+command()(explain)
+command()(show)
+command("facts")(methods)
+command("facts", "settings", "both")(compare)
+command("facts", "settings", "seed", "tuning")(train)
+command("facts")(merge)
+command("facts", "settings")(evaluate)
+command("facts", "settings")(inspect)
+command()(verify)
+command("facts")(report)
 app.add_typer(store_app, name="store")
-app.command(cls=EachFlagOnce)(demo)
+command()(demo)
 
 
 def main() -> None:

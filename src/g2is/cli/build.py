@@ -1,21 +1,23 @@
-"""From flags to a validated configuration."""
+"""From flags, and the file that --config names, to a validated configuration."""
 
+import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+import typer
 from pydantic import ValidationError
 
+from g2is.cli.given import Given, flags_of, over
 from g2is.cli.options import assign, examples_settings, given_only, resources
+from g2is.cli.session import reporter
 from g2is.config import Config, EvaluateConfig, InspectConfig, MatrixWalkConfig, SelectionConfig, TrainConfig
 from g2is.config.compare import CompareConfig
 from g2is.config.io import parse
 from g2is.config.passed_over import not_read, passed_over
+from g2is.config.runs import STORE_VARIABLE
 from g2is.config.targets import read_quotas, read_shares, read_targets
 from g2is.errors import ConfigError
-
-_ORIGIN = "the command line"
-
+from g2is.methods import Section
 
 _SELECTION = (
     *("method", "budget", "include", "exclude", "exclude_overlap"),
@@ -23,144 +25,181 @@ _SELECTION = (
 )
 _ONLY_EXAMPLES = (
     *("files", "target", "model", "store", "device", "engine", "workers", "address", "worker_resources"),
-    *("adapter", "schema", "column", "on_bad_row"),
+    *("adapter", "schema", "column", "on_bad_row", "learning_rate", "rank"),
     *("share", "quota", "include", "exclude", "exclude_overlap"),
 )
 
 
-def run_config(command: str, flags: Mapping[str, Any]) -> Config:
-    """The configuration of a run of `command`, from its flags by parameter name.
+def run_config(command: str, context: typer.Context) -> Config:
+    """The configuration of a run of `command`, from its flags.
 
-    Raises ConfigError listing every setting that cannot be used.
+    Raises ConfigError listing every setting that cannot be used, ModelError where the model is not to be had.
     """
-    pool, targets = _split_files(command, flags["files"], flags["target"])
-    selection = {name: flags.get(name) for name in _SELECTION} | {
-        "shares": read_shares(flags["share"]) if flags.get("share") else None,
-        "quotas": read_quotas(flags["quota"]) if flags.get("quota") else None,
-    }
+    asked, given = flags_of(context)[0], context.params.get("config")
+    pool, targets = _split_files(command, asked, given)
     values: dict[str, Any] = {
-        "pool": pool,
-        "targets": targets,
-        "out": str(flags["out"]),
-        "store": flags["store"],
-        "model": {"name": flags["model"]},
-        "examples": examples_settings(flags["schema"], flags["column"], flags["on_bad_row"]),
-        "warmup": given_only({"adapter": flags["adapter"]}),
-        "selection": given_only(selection),
-        "execution": _execution(flags),
+        **{"pool": pool, "targets": targets, "out": _text(asked["out"]), "store": asked["store"]},
+        "model": given_only({"name": asked["model"]}),
+        "examples": examples_settings(asked["schema"], asked["column"], asked["on_bad_row"]),
+        "warmup": _training(asked) | given_only({"adapter": asked["adapter"]}),
+        "selection": _selection(asked),
+        "execution": _execution(asked),
     }
-    assign(values, flags["set_"] or [])
-    _check_looked_at(flags, values["selection"])
-    config: Config = parse(Config, values, _ORIGIN)
+    for key in ("warmup.seed", "gradients.projection.seed"):
+        _fill(values, key, asked["seed"], asked["set_"])
+    merged = _merged(Config, values, asked, given)
+    if isinstance(selection := merged.get("selection") or {}, Mapping):
+        if "seed" not in passed_over({**selection, "seed": asked["seed"]}):  # it draws, or is one of the user's own
+            _fill(merged, "selection.seed", asked["seed"], asked["set_"])
+        _check_looked_at(asked, merged.get("selection") or {}, values["selection"])
+    config: Config = parse(Config, merged, _origin(given))
+    if merged.get("store") is None and os.environ.get(STORE_VARIABLE):
+        reporter().notice(f"store: {config.store}, by {STORE_VARIABLE}")
+    _check_model(config)
     return config
 
 
-def matrix_walk_config(flags: Mapping[str, Any]) -> MatrixWalkConfig:
-    """The configuration of a walk on matrices, from the flags of `walk` by parameter name.
+def matrix_walk_config(context: typer.Context) -> MatrixWalkConfig:
+    """The configuration of a walk on matrices, from the flags of `walk`.
 
     Raises ConfigError listing every setting that cannot be used.
     """
-    if found := [_flag(name) for name in _ONLY_EXAMPLES if flags.get(name)]:
+    asked, given = flags_of(context)[0], context.params.get("config")
+    if found := [_flag(name) for name in _ONLY_EXAMPLES if asked.get(name)]:
         raise ConfigError(
             "g2is walk: expected either POOL, TARGET and --model (and what goes with them), or --pool-gradients and"
             f" --target-gradients; found matrices and {', '.join(found)}. Leave one or the other out"
         )
     for name in ("pool_gradients", "target_gradients"):
-        if flags[name] is None:
+        if asked[name] is None and given is None:
             raise ConfigError(
                 "g2is walk: expected --pool-gradients and --target-gradients together, found no " + _flag(name)
             )
     values: dict[str, Any] = {
-        **{name: flags[name] for name in ("pool_gradients", "target_gradients", "graph", "out")},
-        "selection": given_only({name: flags.get(name) for name in _SELECTION}),
+        **{name: _text(asked[name]) for name in ("pool_gradients", "target_gradients", "graph", "out")},
+        "selection": _selection(asked) | given_only({"seed": asked["seed"]}),
     }
-    assign(values, flags["set_"] or [])
-    _check_looked_at(flags, values["selection"])
-    config: MatrixWalkConfig = parse(MatrixWalkConfig, values, _ORIGIN)
+    merged = _merged(MatrixWalkConfig, values, asked, given)
+    if isinstance(selection := merged.get("selection") or {}, Mapping):
+        _check_looked_at(asked, selection, values["selection"])
+    config: MatrixWalkConfig = parse(MatrixWalkConfig, merged, _origin(given))
     return config
 
 
-def compare_config(flags: Mapping[str, Any]) -> CompareConfig:
-    """The configuration of a comparison, from the flags of `compare` by parameter name.
+def compare_config(context: typer.Context) -> CompareConfig:
+    """The configuration of a comparison, from the flags of `compare`.
 
-    Raises ConfigError listing every setting that cannot be used.
+    Raises ConfigError listing every setting that cannot be used, ModelError where the model is not to be had.
     """
-    pool, targets = _split_files("compare", flags["files"], flags["target"])
+    (asked, defaults), given = flags_of(context), context.params.get("config")
+    pool, targets = _split_files("compare", asked, given)
     values: dict[str, Any] = {
-        "pool": pool,
-        "targets": targets,
-        "tests": read_targets(flags["test"]),
-        "out": str(flags["out"]),
-        "model": {"name": flags["model"]},
-        "methods": flags["methods"],
-        "budgets": flags["budgets"],
-        "num_seeds": flags["seeds"],
-        "examples": examples_settings(flags["schema"], flags["column"], flags["on_bad_row"]),
-        "execution": _execution(flags),
+        **{"pool": pool, "targets": targets, "out": _text(asked["out"])},
+        "tests": read_targets(asked["test"]) if asked["test"] else None,
+        "model": given_only({"name": asked["model"]}),
+        **_grid(asked),
+        "examples": examples_settings(asked["schema"], asked["column"], asked["on_bad_row"]),
+        "execution": _execution(asked),
     }
-    assign(values, flags["set_"] or [])
-    config: CompareConfig = parse(CompareConfig, values, _ORIGIN)
+    for key, name in (("learning_rate", "learning_rate"), ("lora.rank", "rank")):  # --set may say another one of either
+        _fill(values, f"warmup.{key}", asked[name], asked["set_"])
+        _fill(values, f"tuning.{key}", asked[name], asked["set_"])
+    merged = over(CompareConfig, _grid(defaults), _merged(CompareConfig, values, asked, given))
+    config: CompareConfig = parse(CompareConfig, merged, _origin(given))
+    _check_model(config)
     return config
 
 
-def train_config(
-    data: Sequence[str], model: str, out: Path, settings: Sequence[str] | None, device: str | None
-) -> TrainConfig:
-    """The configuration of a training. Raises ConfigError listing every setting that cannot be used."""
-    values: dict[str, Any] = {
-        "data": list(data),
-        "out": str(out),
-        "model": {"name": model},
-        "execution": given_only({"device": device}),
-    }
-    assign(values, settings or [])
-    config: TrainConfig = parse(TrainConfig, values, _ORIGIN)
-    return config
+def train_config(context: typer.Context) -> TrainConfig:
+    """The configuration of a training, from the flags of `train`.
 
-
-def evaluate_config(flags: Mapping[str, Any]) -> EvaluateConfig:
-    """The configuration of an evaluation, from the flags of `evaluate` by parameter name.
-
-    Raises ConfigError listing every setting that cannot be used.
+    Raises ConfigError listing every setting that cannot be used, ModelError where the model is not to be had.
     """
+    asked, given = flags_of(context)[0], context.params.get("config")
     values: dict[str, Any] = {
-        "test": list(flags["test"] or ()),
-        **given_only({name: flags[name] for name in ("out", "adapter")}),
-        "model": {"name": flags["model"]},
-        "examples": examples_settings(flags["schema"], flags["column"], flags["on_bad_row"]),
-        "evaluation": given_only({"tasks": flags["task"]}),
-        "execution": given_only({"device": flags["device"]}),
+        **{"data": asked["data"] or None, "out": _text(asked["out"])},
+        "model": given_only({"name": asked["model"]}),
+        "tuning": _training(asked) | given_only({"seed": asked["seed"]}),
+        "execution": given_only({"device": asked["device"]}),
     }
-    assign(values, flags["set_"] or [])
-    config: EvaluateConfig = parse(EvaluateConfig, values, _ORIGIN)
+    config: TrainConfig = parse(TrainConfig, _merged(TrainConfig, values, asked, given), _origin(given))
+    _check_model(config)
     return config
 
 
-def inspect_config(
-    files: Sequence[str],
-    model: str | None,
-    schema: str | None,
-    columns: Sequence[str] | None,
-    settings: Sequence[str] | None,
-) -> InspectConfig:
-    """What to look at. Raises ConfigError listing every setting that cannot be used."""
+def evaluate_config(context: typer.Context) -> EvaluateConfig:
+    """The configuration of an evaluation, from the flags of `evaluate`.
+
+    Raises ConfigError listing every setting that cannot be used, ModelError where the model is not to be had.
+    """
+    asked, given = flags_of(context)[0], context.params.get("config")
     values: dict[str, Any] = {
-        "files": list(files),
-        "model": given_only({"name": model}),
-        "examples": examples_settings(schema, columns, None),
+        **{"test": asked["test"] or None, "out": _text(asked["out"]), "adapter": _text(asked["adapter"])},
+        "model": given_only({"name": asked["model"]}),
+        "examples": examples_settings(asked["schema"], asked["column"], asked["on_bad_row"]),
+        "evaluation": given_only({"tasks": asked["task"]}),
+        "execution": given_only({"device": asked["device"]}),
     }
-    assign(values, settings or [])
-    values["model"] = values["model"] or None
-    config: InspectConfig = parse(InspectConfig, values, _ORIGIN)
+    config: EvaluateConfig = parse(EvaluateConfig, _merged(EvaluateConfig, values, asked, given), _origin(given))
+    _check_model(config)
     return config
+
+
+def inspect_config(context: typer.Context) -> InspectConfig:
+    """What to look at, from the flags of `inspect`.
+
+    Raises ConfigError listing every setting that cannot be used, ModelError where the model is not to be had.
+    """
+    asked, given = flags_of(context)[0], context.params.get("config")
+    values: dict[str, Any] = {
+        "files": asked["files"] or None,
+        "model": given_only({"name": asked["model"]}),
+        "examples": examples_settings(asked["schema"], asked["column"], None),
+    }
+    merged = _merged(InspectConfig, values, asked, given)
+    merged["model"] = merged.get("model") or None
+    config: InspectConfig = parse(InspectConfig, merged, _origin(given))
+    _check_model(config)
+    return config
+
+
+def _merged(
+    model: type[Section], values: dict[str, Any], asked: Mapping[str, Any], given: Given | None
+) -> dict[str, Any]:
+    """The settings of flags, `values`, and of --set, over those of the file."""
+    assign(values, asked["set_"] or [])
+    if given is None:
+        return {name: of for name, of in values.items() if of is not None}
+    if given.left_out:
+        reporter().notice(
+            f"{given.path}: {', '.join(given.left_out)} left out, which the run that wrote them passed over"
+        )
+    return over(model, given.values, values)
+
+
+def _origin(given: Given | None) -> str:
+    return "the command line" if given is None else f"the command line and {given.path}"
+
+
+def _check_model(config: Any) -> None:
+    """Raise ModelError where the model is not to be had, before anything that takes seconds is imported."""
+    if config.model is not None:
+        from g2is.jobs.pinned import check_model
+
+        check_model(config.model)
 
 
 def _split_files(
-    command: str, files: Sequence[str] | None, targets: Sequence[str] | None
-) -> tuple[list[str], dict[str, list[str]]]:
-    """The locations of the pool, and of each target by name. Raises ConfigError if it cannot be told which is which."""
+    command: str, flags: Mapping[str, Any], given: Given | None
+) -> tuple[list[str] | None, dict[str, list[str]] | None]:
+    """The locations of the pool, and of each target by name; None for what the file is to say.
+
+    Raises ConfigError if it cannot be told which is which.
+    """
     usage = f"write `g2is {command} POOL TARGET`, or `g2is {command} POOL... --target [NAME=]TARGET`"
-    files = list(files or ())
+    files, targets = list(flags["files"] or ()), flags["target"]
+    if given is not None and not (files and not targets):
+        return files or None, read_targets(targets) if targets else None
     if targets:
         if not files:
             raise ConfigError(f"g2is {command}: expected the pool's files beside --target, found none; {usage}")
@@ -171,8 +210,45 @@ def _split_files(
     return files[:1], read_targets(files[1:])
 
 
-def _check_looked_at(flags: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Raise ConfigError if a setting was given, by flag or --set, that the selector does not look at."""
+def _selection(flags: Mapping[str, Any]) -> dict[str, Any]:
+    return given_only(
+        {
+            **{name: flags.get(name) for name in _SELECTION},
+            "shares": read_shares(flags["share"]) if flags.get("share") else None,
+            "quotas": read_quotas(flags["quota"]) if flags.get("quota") else None,
+        }
+    )
+
+
+def _grid(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Methods, budgets and seeds of a comparison."""
+    return given_only({"methods": flags["methods"], "budgets": flags["budgets"], "num_seeds": flags["seeds"]})
+
+
+def _training(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given of a training."""
+    lora = given_only({"rank": flags["rank"]})
+    return given_only({"learning_rate": flags["learning_rate"], "lora": lora or None})
+
+
+def _fill(values: dict[str, Any], key: str, value: Any, settings: Sequence[str] | None) -> None:
+    """Put `value` under the dotted `key`, unless one of --set's `settings` gave that."""
+    if value is None or any(text.partition("=")[0].strip() == key for text in settings or ()):
+        return
+    *sections, name = key.split(".")
+    for section in sections:
+        inner = values.get(section)
+        if inner is not None and not isinstance(inner, Mapping):
+            return  # which cannot be used, and is reported
+        values[section] = values = dict(inner or {})
+    values[name] = value
+
+
+def _check_looked_at(flags: Mapping[str, Any], given: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Raise ConfigError if a setting was `asked` for, by flag or --set, that the selector does not look at.
+
+    `given` is what that is chosen by; a file of a run has all settings in it.
+    """
     try:
         SelectionConfig(**given)
     except TypeError:
@@ -180,7 +256,7 @@ def _check_looked_at(flags: Mapping[str, Any], given: Mapping[str, Any]) -> None
     except ValidationError as error:
         if any(problem["loc"] for problem in error.errors()):
             return  # a value that a setting cannot have: so are these
-    if found := passed_over(given):
+    if found := [name for name in passed_over(given) if name in asked]:
         called = {name: _flag(name) if flags.get(name) is not None else f"selection.{name}" for name in found}
         raise ConfigError(not_read(given, called))
 
@@ -190,6 +266,10 @@ def _execution(flags: Mapping[str, Any]) -> dict[str, Any]:
     shared = {name: flags.get(name) for name in ("device", "engine", "workers", "address")}
     report = False if flags.get("no_report") else None
     return given_only(shared | {"worker_resources": resources(flags.get("worker_resources")), "report": report})
+
+
+def _text(path: Any) -> str | None:
+    return None if path is None else str(path)
 
 
 def _flag(name: str) -> str:

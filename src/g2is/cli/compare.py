@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from g2is.cli import options
-from g2is.cli.session import quiet_libraries, reporter, working
+from g2is.cli.session import quiet_libraries, reporter, tell, working
 from g2is.cli.show_time import time_lines
 from g2is.cli.stopping import stoppable
-from g2is.cli.terminal import console, say
 from g2is.machine.ranks import check_alone
+from g2is.progress.terminal import console, say
 
 if TYPE_CHECKING:
+    from g2is.comparison.evidence import Comparison
     from g2is.config.compare import CompareConfig
     from g2is.jobs.estimate_comparison import ComparisonEstimate
 
@@ -56,17 +57,20 @@ def compare(
     Always among them: the untuned model, a random selection, the full pool, and the full pool for as many optimizer
     steps as a selection gets (full-cut).
 
+    `--learning-rate` and `--rank` are of both trainings, the warm-up and the tuning; `--set warmup.learning_rate=…` or
+    `--set tuning.learning_rate=…` says another one of either.
+
     OUT gets comparison.md, comparison.csv and comparison.json, written anew after each cell, and report.html at the
     end. Methods, budgets and seeds can be added later: finished cells stay.
     """
     from g2is.cli.build import compare_config
 
-    run_comparison(compare_config(context.params), wait, dry_run)
+    run_comparison(compare_config(context), wait, dry_run)
 
 
 def run_comparison(config: "CompareConfig", wait: bool, dry_run: bool = False) -> None:
     """Compare, or go on, and print the table; of a dry run, what would be done."""
-    from g2is.comparison.terminal import show_comparison
+    from g2is.comparison.files import as_json
     from g2is.jobs.compare import compare_methods
 
     check_alone("g2is compare")
@@ -75,12 +79,20 @@ def run_comparison(config: "CompareConfig", wait: bool, dry_run: bool = False) -
 
         quiet_libraries()
         with stoppable(None):
-            _show_dry_run(estimate_comparison(config, reporter()))
+            found = estimate_comparison(config, reporter())
+            tell(lambda: _show_dry_run(found), lambda: found)
         return
     quiet_libraries()
     with working(config.out, wait):
-        show_comparison(compare_methods(config, reporter()), console())
-        say([f"{config.out / name}  ({what})" for name, what in _WRITTEN if (config.out / name).exists()])
+        comparison = compare_methods(config, reporter())
+        tell(lambda: _show(config, comparison), lambda: as_json(comparison))
+
+
+def _show(config: "CompareConfig", comparison: "Comparison") -> None:
+    from g2is.comparison.terminal import show_comparison
+
+    show_comparison(comparison, console())
+    say([f"{config.out / name}  ({what})" for name, what in _WRITTEN if (config.out / name).exists()])
 
 
 def _show_dry_run(estimate: "ComparisonEstimate") -> None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from g2is.cli import options, terminal
+from g2is.cli import options
 from g2is.cli.session import quiet_libraries, reporter, working
+from g2is.progress import terminal
 
 if TYPE_CHECKING:
     from g2is.demo.run import Demo

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from g2is.cli import options
-from g2is.cli.session import quiet_libraries, reporter, working
-from g2is.cli.terminal import say
+from g2is.cli.session import quiet_libraries, reporter, tell, working
 from g2is.machine.ranks import check_alone
+from g2is.progress.terminal import say
 
 if TYPE_CHECKING:
     from g2is.config import EvaluateConfig
@@ -47,7 +47,7 @@ def evaluate(
     """
     from g2is.cli.build import evaluate_config
 
-    run_evaluation(evaluate_config(context.params), wait)
+    run_evaluation(evaluate_config(context), wait)
 
 
 def run_evaluation(config: "EvaluateConfig", wait: bool) -> None:
@@ -61,7 +61,8 @@ def run_evaluation(config: "EvaluateConfig", wait: bool) -> None:
 
         disable_progress_bars()
     with working(config.out, wait):
-        _show(config, test(config, reporter()))
+        found = test(config, reporter())
+        tell(lambda: _show(config, found), lambda: {"folder": config.out, **found.summary})
 
 
 def _show(config: "EvaluateConfig", evaluation: "Evaluation") -> None:

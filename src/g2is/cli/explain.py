@@ -1,14 +1,13 @@
 """`g2is explain`: why rows were or were not selected."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from g2is.cli.session import quiet_libraries
+from g2is.cli.session import quiet_libraries, say_json
 from g2is.cli.stopping import stoppable
-from g2is.cli.terminal import say
+from g2is.progress.terminal import say
 
 _STATES = {
     "selected": "selected",
@@ -37,7 +36,7 @@ def explain(
     with stoppable(None):
         rows = look(run, ids)
     if as_json:
-        say([json.dumps(rows, ensure_ascii=False, indent=1)])
+        say_json(rows)
     else:
         say(line for row in rows for line in _lines(row))
 

@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 
 from g2is.cli import options
-from g2is.cli.session import quiet_libraries, reporter, working
+from g2is.cli.as_data import selection_as_data
+from g2is.cli.session import quiet_libraries, reporter, tell, working
 from g2is.cli.show import show_selection
 from g2is.cli.stopping import stoppable
-from g2is.cli.terminal import say
 from g2is.errors import ConfigError
+from g2is.progress.terminal import say
 
 
 def export(
@@ -60,15 +61,18 @@ def export(
         quiet_libraries()
         disable_progress_bars()
         with stoppable(None):
-            say([str(to), f"  {hand_over(run, for_, to, reporter()).command}"])
+            command = hand_over(run, for_, to, reporter()).command
+            tell(lambda: say([str(to), f"  {command}"]), lambda: {"to": to, "for": for_, "command": command})
     elif push_to_hub is not None:
         from g2is.jobs.publish import publish
 
         quiet_libraries()
         with stoppable(f"the hub's dataset {push_to_hub}"):
-            say([f"uploaded: {publish(run, push_to_hub, reporter())}"])
+            address = publish(run, push_to_hub, reporter())
+            tell(lambda: say([f"uploaded: {address}"]), lambda: {"uploaded": address})
     else:
         from g2is.jobs.export import export_run
 
         with working(run, wait):
-            show_selection(export_run(run, reporter()))
+            selection = export_run(run, reporter())
+            tell(lambda: show_selection(selection), lambda: selection_as_data(selection))

@@ -1,19 +1,24 @@
 """How a command that cannot be done ends: one message that begins with "error: ", exit code 2."""
 
-import difflib
 import errno
 import sys
 from typing import Any, NoReturn, final
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from g2is.cli.several import in_its_place
-from g2is.cli.terminal import complain
+from g2is.cli.usage import no_such_command, usage
 from g2is.errors import ConfigError, G2isError, first_line, tells_of_memory
+from g2is.progress.terminal import complain
 from g2is.store.files import NO_ROOM
 
-_UsageError: Any = typer.BadParameter.__bases__[0]  # typer exports no name for it
+Refused: Any  # what typer raises of a command line that it cannot read
+try:
+    from typer import TyperException as Refused
+except ImportError:  # before it brought a click of its own
+    from click import ClickException as Refused
+
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -23,9 +28,11 @@ class EachFlagOnce(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the command line. Raises ConfigError if a flag that cannot be repeated is."""
+        if ctx.resilient_parsing:  # for completion: half a command line
+            return super().parse_args(ctx, args)
         try:
             _, _, given = self.make_parser(ctx).parse_args(args=list(args))
-        except _UsageError as error:
+        except Refused as error:
             error.ctx = ctx  # which some lack
             raise
         for parameter in given:
@@ -37,14 +44,30 @@ class EachFlagOnce(TyperCommand):
         return super().parse_args(ctx, args)
 
 
+@final
+class Commands(TyperGroup):
+    """A group of commands that says which one is likely to be meant by a name that is none."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that `args` begin with. Raises ConfigError if there is none of that name."""
+        if (
+            args
+            and not ctx.resilient_parsing
+            and not args[0].startswith("-")
+            and self.get_command(ctx, args[0]) is None
+        ):
+            raise ConfigError(no_such_command(args[0], self.list_commands(ctx), ctx.command_path))
+        return super().resolve_command(ctx, args)
+
+
 def run_app(app: typer.Typer) -> NoReturn:
     """Run the command line and exit: what a user can mend is one message, bugs keep their traceback."""
     try:
         code = in_its_place(lambda: app(prog_name="g2is", standalone_mode=False))
-    except _UsageError as error:
+    except Refused as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # the help is printed by now
             sys.exit(2)
-        _fail(_usage(error))
+        _fail(usage(error))
     except G2isError as error:
         _fail(str(error))
     except OSError as error:
@@ -84,35 +107,3 @@ def too_little_memory(error: BaseException) -> str:
 def _fail(message: str) -> NoReturn:
     complain(f"error: {message}")
     sys.exit(2)
-
-
-def _usage(error: Any) -> str:
-    """What is wrong with the command line, where, and what is nearest to it, from typer's own error."""
-    kind = type(error).__name__
-    context = error.ctx
-    command = context.command_path if context is not None else "g2is"
-    see = f"see `{command} --help`"
-    if kind == "NoSuchOption":
-        given = _as_given(error.option_name)
-        known = ["--help", *(name for given in context.command.params for name in given.opts if name.startswith("--"))]
-        near = difflib.get_close_matches(given, known, n=1) or difflib.get_close_matches(f"-{given}", known, n=1)
-        hint = f"did you mean {near[0]}? Or {see}" if near else f"the flags are {', '.join(sorted(known))}"
-        return f"{command}: expected a flag that it has, found {given}; {hint}"
-    if kind == "MissingParameter" and error.param is not None:
-        name = error.param.opts[0] if error.param.param_type_name == "option" else error.param.name.upper()
-        what = f" ({error.param.help})" if error.param.help else ""
-        return f"{command}: expected {name}{what}, found none; {see}"
-    if kind == "BadOptionUsage":
-        wants = "requires" in error.message
-        expected, found = ("a value after", "none") if wants else ("no value after", "one")
-        return f"{command}: expected {expected} {error.option_name}, found {found}; {see}"
-    return (
-        f"{command}: expected arguments as {see.removeprefix('see ')} says, found otherwise: {error.format_message()}"
-    )
-
-
-def _as_given(option: str) -> str:
-    """The flag that the user wrote, where typer took it for a cluster of one-letter ones: -model is no -m."""
-    if option.startswith("--"):
-        return option
-    return next((word for word in sys.argv[1:] if word.startswith("-") and option[1:] in word[1:2]), option)

@@ -1,14 +1,17 @@
 """`g2is inspect`: print what was recognised in files of examples."""
 
+# ruff: noqa: ARG001  # parameters tell typer which flags there are; `context.params` holds what was given
+
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from g2is.cli import options
-from g2is.cli.session import quiet_libraries, reporter
+from g2is.cli.as_data import inspection
+from g2is.cli.session import quiet_libraries, reporter, tell
 from g2is.cli.stopping import stoppable
-from g2is.cli.terminal import console
+from g2is.progress.terminal import console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,6 +24,7 @@ _LEARNED = "bold green"
 
 
 def inspect(
+    context: typer.Context,
     files: Annotated[list[str], typer.Argument(help="files, 'globs', folders of save_to_disk, hf:org/name:split")],
     model: Annotated[
         str | None, typer.Option(help="show what this model would see and learn: a local folder or a hub name")
@@ -40,14 +44,14 @@ def inspect(
     """
     from g2is.cli.build import inspect_config
 
-    config = inspect_config(files, model, schema, column, set_)
+    config = inspect_config(context)
     from g2is.jobs.inspect import inspect as look
 
     if config.model is not None:
         quiet_libraries()
     with stoppable(None):
         found = look(config, reporter())
-        _print(console(soft_wrap=True), found)
+        tell(lambda: _print(console(soft_wrap=True), found), lambda: inspection(found))
     if found.problems:
         raise typer.Exit(2)
 

@@ -8,8 +8,8 @@ import typer
 from g2is.cli import options
 from g2is.cli.session import quiet_libraries, reporter, working
 from g2is.cli.stopping import stoppable
-from g2is.cli.terminal import say
 from g2is.errors import ConfigError
+from g2is.progress.terminal import say
 
 
 def merge(

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from textwrap import wrap
+from typing import Any
 
-from g2is.cli.terminal import say
+from g2is.cli.session import tell
+from g2is.errors import with_pages
 from g2is.methods import (
     GRADIENT,
     METHODS,
@@ -14,6 +16,7 @@ from g2is.methods import (
     representation_kind,
     selector_kind,
 )
+from g2is.progress.terminal import say
 
 _WIDTH = 120
 
@@ -23,6 +26,10 @@ def methods() -> None:
 
     Take one with `--method NAME`; any other pair with `--set selection.representation=… --set selection.selector=…`.
     """
+    tell(lambda: say(with_pages(line) for line in _lines()), _as_data)
+
+
+def _lines() -> list[str]:
     width = max(map(len, METHODS))
     lines = []
     for name, method in METHODS.items():
@@ -39,7 +46,28 @@ def methods() -> None:
     for name in SELECTORS:
         kind = selector_kind(name)
         lines += _kind(name, width, kind.line, "selection", kind.sections)
-    say(lines)
+    return lines
+
+
+def _as_data() -> dict[str, Any]:
+    return {
+        "methods": {
+            name: {"line": method.line, "source": method.source, "settings": method.settings}
+            for name, method in METHODS.items()
+        },
+        "representations": {
+            name: _declared(kind.line, [kind.settings])
+            for name, kind in ((name, representation_kind(name)) for name in REPRESENTATIONS)
+        },
+        "selectors": {
+            name: _declared(kind.line, kind.sections)
+            for name, kind in ((name, selector_kind(name)) for name in SELECTORS)
+        },
+    }
+
+
+def _declared(line: str, sections: Sequence[type[Section]]) -> dict[str, Any]:
+    return {"line": line, "settings": [setting for section in sections for setting in section.model_fields]}
 
 
 def _kind(name: str, width: int, line: str, section: str, declared: Sequence[type[Section]]) -> list[str]:

@@ -8,7 +8,8 @@ import typer
 import yaml
 
 from g2is.config.strict import parse_yaml
-from g2is.errors import ConfigError
+from g2is.errors import ConfigError, with_pages
+from g2is.methods import METHODS
 
 _FILES = "POOL TARGET, or the pool's files where --target is given: files, 'globs', datasets (see `g2is select --help`)"
 Files = Annotated[list[str] | None, typer.Argument(help=_FILES)]
@@ -40,7 +41,9 @@ Quotas = Annotated[
 Schema = Annotated[
     str | None,
     typer.Option(
-        "--schema", metavar="NAME", help="how to read rows that have the columns of several layouts (docs/formats.md)"
+        "--schema",
+        metavar="NAME",
+        help=with_pages("how to read rows that have the columns of several layouts (docs/formats.md)"),
     ),
 ]
 Columns = Annotated[
@@ -63,7 +66,8 @@ Store = Annotated[
     str | None,
     typer.Option(
         metavar="PLACE",
-        help="where gradients are kept for other runs to use: a folder, or s3://…, gs://…, az://…; default OUT/store",
+        help="where gradients are kept for other runs to use: a folder, or s3://…, gs://…, az://…; default: that of"
+        " the environment variable G2IS_STORE, else OUT/store",
     ),
 ]
 Adapter = Annotated[
@@ -72,7 +76,12 @@ Adapter = Annotated[
 ]
 MethodName = Annotated[
     str | None,
-    typer.Option("--method", metavar="NAME", help="design (default), g2is, official, less, …: see `g2is methods`"),
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        autocompletion=lambda: list(METHODS),
+        help="design (default), g2is, official, less, …: see `g2is methods`",
+    ),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; default: a GPU if there is one")]
 Workers = Annotated[

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from g2is.cli import options
-from g2is.cli.session import quiet_libraries, reporter, working
-from g2is.cli.terminal import say
+from g2is.cli.session import quiet_libraries, reporter, tell, working
+from g2is.progress.terminal import say
 
 
 def report(
@@ -27,4 +27,8 @@ def report(
     quiet_libraries()
     with working(run, wait):
         page = report_run(run, out, layout, reporter())
-        say([f"{page}  ({page.stat().st_size / 1e6:.1f} MB; open it in a browser)"])
+        num_bytes = page.stat().st_size
+        tell(
+            lambda: say([f"{page}  ({num_bytes / 1e6:.1f} MB; open it in a browser)"]),
+            lambda: {"page": page, "num_bytes": num_bytes},
+        )

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from g2is.cli.session import quiet_libraries, reporter
-from g2is.cli.terminal import complain
 from g2is.errors import G2isError, tells_of_memory
 from g2is.machine.places import place_in, starts_one_of_several
 from g2is.machine.ranks import Team, is_broken_connection, join
+from g2is.progress.terminal import complain
 
 _SECONDS_TO_END = 10.0  # that process 0 takes to end after something went wrong
 _KEPT = "what was done before is kept: the same command goes on from here"

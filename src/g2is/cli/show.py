@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from g2is.cli.show_rows import show_rows
 from g2is.cli.show_time import time_lines
-from g2is.cli.terminal import say
 from g2is.config.targets import TARGET
 from g2is.methods import GRADIENT
+from g2is.progress.terminal import say
 
 if TYPE_CHECKING:
     from g2is.config import Config, MatrixWalkConfig

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from g2is.cli.terminal import console, say
+from g2is.progress.terminal import console, say
 
 if TYPE_CHECKING:
     from g2is.jobs.run_folder import Selection

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from g2is.cli.stopping import stoppable
-from g2is.cli.terminal import say
+from g2is.progress.terminal import say
 
 _FIRST = 10
 

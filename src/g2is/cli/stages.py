@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from g2is.cli.session import quiet_libraries, reporter, working
+from g2is.cli.as_data import made_part, matrices, matrix_walk, selection_as_data, stage_as_data
+from g2is.cli.session import quiet_libraries, reporter, tell, working
 from g2is.cli.show import (
     show_dry_run,
     show_matrix_dry_run,
@@ -27,14 +28,14 @@ def run_stages(command: str, context: typer.Context, last: "StageName", dry_run:
     """Do what the flags of `command` say, up to the stage `last`."""
     from g2is.cli.build import run_config
 
-    run_selection(run_config(command, context.params), last, dry_run, wait)
+    run_selection(run_config(command, context), last, dry_run, wait)
 
 
 def run_part(part: "Part", context: typer.Context, dry_run: bool) -> None:
     """Make a part of the gradient rows and print what came of it."""
     from g2is.cli.build import run_config
 
-    config = run_config("gradients", context.params)
+    config = run_config("gradients", context)
     if dry_run:
         raise ConfigError(
             f"--dry-run: expected it for all parts, found worker {part}; add --worker 1/1, or leave it out"
@@ -43,7 +44,8 @@ def run_part(part: "Part", context: typer.Context, dry_run: bool) -> None:
 
     quiet_libraries()
     with working(config.store, wait=True):
-        show_part(config, part, make_part(config, part, reporter()))
+        made = make_part(config, part, reporter())
+        tell(lambda: show_part(config, part, made), lambda: made_part(config, part, made))
 
 
 def run_selection(config: "Config", last: "StageName", dry_run: bool, wait: bool) -> None:
@@ -53,17 +55,22 @@ def run_selection(config: "Config", last: "StageName", dry_run: bool, wait: bool
 
         quiet_libraries()
         with stoppable(None):
-            show_dry_run(estimate(config, reporter()))
+            found = estimate(config, reporter())
+            tell(lambda: show_dry_run(found), lambda: found)
         return
     from g2is.jobs.select import run
 
     quiet_libraries()
     with working(config.out, wait):
         results = run(config, last, reporter())
-        if results.selection is not None:
-            show_selection(results.selection, results.summary)
+        selection = results.selection
+        if selection is not None:
+            tell(
+                lambda: show_selection(selection, results.summary),
+                lambda: selection_as_data(selection, results.summary),
+            )
         else:
-            show_stage(config, last)
+            tell(lambda: show_stage(config, last), lambda: stage_as_data(config, last, results))
 
 
 def run_matrix_walk(config: "MatrixWalkConfig", dry_run: bool, wait: bool) -> None:
@@ -73,7 +80,9 @@ def run_matrix_walk(config: "MatrixWalkConfig", dry_run: bool, wait: bool) -> No
     check_alone("g2is walk on matrices")
     if dry_run:
         with stoppable(None):
-            show_matrix_dry_run(check_matrices(config))
+            found = check_matrices(config)
+            tell(lambda: show_matrix_dry_run(found), lambda: matrices(found))
         return
     with working(config.out, wait):
-        show_matrix_walk(config, walk_matrices(config, reporter()))
+        record = walk_matrices(config, reporter())
+        tell(lambda: show_matrix_walk(config, record), lambda: matrix_walk(config, record))

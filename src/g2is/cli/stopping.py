@@ -14,7 +14,7 @@ from types import FrameType
 import typer
 
 from g2is.cli.at_once import SIGNALS, handle, stop_at_once
-from g2is.cli.terminal import complain
+from g2is.progress.terminal import complain
 
 _received: list[int] = []  # by this process: Ray, waiting, raises a KeyboardInterrupt of its own in place of ours
 

@@ -1,27 +1,29 @@
 """`g2is store`: what a store holds, and clearing away what serves nobody."""
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from g2is.cli.failures import EachFlagOnce
-from g2is.cli.session import reporter
+from g2is.cli.common import with_flags
+from g2is.cli.failures import Commands, EachFlagOnce
+from g2is.cli.session import reporter, tell
 from g2is.cli.stopping import stoppable
-from g2is.cli.terminal import say
+from g2is.progress.terminal import say
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from g2is.jobs.store_folder import Contents, Table
 
-store_app = typer.Typer(no_args_is_help=True, help="what a store holds, and clearing away what serves nobody")
+store_app = typer.Typer(
+    cls=Commands, no_args_is_help=True, help="what a store holds, and clearing away what serves nobody"
+)
 Place = Annotated[str, typer.Argument(metavar="STORE", help="such as runs/first/store, or s3://…")]
 
 
-@store_app.command("ls", cls=EachFlagOnce)
 def list_store(
     store: Place,
-    as_json: Annotated[bool, typer.Option("--json", help="print it as JSON")] = False,
 ) -> None:
     """List what a store holds: rows by representation, adapters, tokenised files, work that was not finished."""
     from g2is.config.section import read_place
@@ -29,10 +31,9 @@ def list_store(
 
     with stoppable(None):
         found = contents(read_place(store))
-    say([json.dumps(_as_mapping(found), ensure_ascii=False, indent=1)] if as_json else _lines(found))
+    tell(lambda: say(_lines(found)), lambda: _as_mapping(found))
 
 
-@store_app.command("gc", cls=EachFlagOnce)
 def collect_garbage(
     store: Place,
     yes: Annotated[bool, typer.Option("--yes", help="remove it; without this it is only listed")] = False,
@@ -47,15 +48,22 @@ def collect_garbage(
 
     with stoppable(None if not yes else store):
         found = collect(read_place(store), reporter()) if yes else contents(read_place(store)).leftovers
+    tell(
+        lambda: say(_of_leftovers(store, found, yes)),
+        lambda: {"store": store, "leftovers": found, "removed": yes and bool(found)},
+    )
+
+
+def _of_leftovers(store: str, found: "Mapping[str, int]", removed: bool) -> list[str]:
     lines = [f"  {name}: {_bytes(num)}" for name, num in found.items()]
     what = f"{len(found)} leftovers, {_bytes(sum(found.values()))}"
     if not found:
         lines = [f"{store}: nothing to remove"]
-    elif yes:
+    elif removed:
         lines.insert(0, f"{store}: removed {what}")
     else:
         lines = [f"{store}: {what}", *lines, "nothing was removed; --yes removes them"]
-    say(lines)
+    return lines
 
 
 def _lines(found: "Contents") -> list[str]:
@@ -102,3 +110,7 @@ def _bytes(num: int) -> str:
         if num >= size:
             return f"{num / size:.1f} {unit}"
     return f"{num} bytes"
+
+
+store_app.command("ls", cls=EachFlagOnce)(with_flags(list_store, "facts"))
+store_app.command("gc", cls=EachFlagOnce)(with_flags(collect_garbage, "facts"))

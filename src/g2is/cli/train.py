@@ -1,15 +1,17 @@
 """`g2is train`: fine-tune on a selection and say how it went."""
 
+# ruff: noqa: ARG001  # parameters tell typer which flags there are; `context.params` holds what was given
+
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from g2is.cli import options
-from g2is.cli.session import quiet_libraries, reporter, working
+from g2is.cli.session import quiet_libraries, reporter, tell, working
 from g2is.cli.show_time import time_lines
 from g2is.cli.stopping import stoppable
-from g2is.cli.terminal import say
+from g2is.progress.terminal import say
 
 if TYPE_CHECKING:
     from g2is.config import TrainConfig
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 
 def train(
+    context: typer.Context,
     data: Annotated[list[str], typer.Argument(help="a run folder with a selection, or files of examples")],
     model: options.Model,
     out: Annotated[Path, typer.Option(help="the adapter's folder; given again, a stopped training goes on")],
@@ -28,12 +31,12 @@ def train(
 ) -> None:
     """Fine-tune a LoRA adapter on a selection. The model may be another, larger one than the one that selected.
 
-    How, is set with `--set tuning.…`: for example `--set tuning.learning_rate=1e-4 --set tuning.lora.rank=64`. The
-    result, OUT/adapter, loads with PEFT.
+    How, is set with `--learning-rate`, `--rank` and `--set tuning.…`: for example `--set tuning.epochs=1`. The result,
+    OUT/adapter, loads with PEFT.
     """
     from g2is.cli.build import train_config
 
-    run_training(train_config(data, model, out, set_, device), wait, dry_run)
+    run_training(train_config(context), wait, dry_run)
 
 
 def run_training(config: "TrainConfig", wait: bool, dry_run: bool = False) -> None:
@@ -43,13 +46,15 @@ def run_training(config: "TrainConfig", wait: bool, dry_run: bool = False) -> No
 
         quiet_libraries()
         with stoppable(None):
-            _show_dry_run(estimate_training(config, reporter()))
+            found = estimate_training(config, reporter())
+            tell(lambda: _show_dry_run(found), lambda: found)
         return
     from g2is.jobs.train import train as tune
 
     quiet_libraries()
     with working(config.out, wait):
-        _show(tune(config, reporter()))
+        tuned = tune(config, reporter())
+        tell(lambda: _show(tuned), lambda: {"adapter": tuned.adapter, **tuned.record})
 
 
 def _show(tuned: "Tuned") -> None:

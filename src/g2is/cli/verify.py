@@ -1,14 +1,13 @@
 """`g2is verify`: check every stored byte, and say what is damaged."""
 
-import json
 import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from g2is.cli.session import quiet_libraries, reporter
+from g2is.cli.session import quiet_libraries, reporter, say_json
 from g2is.cli.stopping import stoppable
-from g2is.cli.terminal import say
+from g2is.progress.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +48,7 @@ def verify(
             if not as_json:
                 say(_repaired(found))
         if as_json:
-            say([json.dumps(_as_mapping(found, damages), ensure_ascii=False, indent=1)])
+            say_json(_as_mapping(found, damages))
         if found.damages:
             raise typer.Exit(_DAMAGED)
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from g2is.config.gradients import GammaForm, GradientsConfig
+from g2is.config.io import describe
 from g2is.config.parts import (
     EvaluationConfig,
     ExamplesConfig,
@@ -141,11 +142,9 @@ class CompareConfig(Section):
                 try:
                     self.selection_of(name, budget, 0)
                 except ValidationError as error:
-                    problem = error.errors()[0]
-                    where = ".".join(map(str, problem["loc"]))
-                    raise ValueError(
-                        f"methods: {name}: {where}{': ' * bool(where)}{problem['msg'].removeprefix('Value error, ')}"
-                    ) from None
+                    key, text = describe(SelectionConfig, error.errors()[0])
+                    of = "selection" if key.partition(".")[0] in self.selection else f"methods: {name}"
+                    raise ValueError(f"{of}: {key}{': ' * bool(key)}{text}") from None
         return self
 
     @model_validator(mode="after")

@@ -1,6 +1,5 @@
 """Settings in and out: validation with all problems at once, YAML files."""
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from g2is.config.strict import parse_yaml, read_text_file
+from g2is.config.suggest import keys_of, meant
 from g2is.errors import ConfigError
 from g2is.methods import Section
 
@@ -25,7 +25,7 @@ def parse(model: type[Section], values: Mapping[str, Any], origin: str) -> Any:
     except ValidationError as error:
         problems: dict[str, list[str]] = {}
         for problem in error.errors():
-            key, text = _describe(model, problem)
+            key, text = describe(model, problem)
             problems.setdefault(key, []).append(text)
         lines = [_line(key, " or ".join(dict.fromkeys(texts))) for key, texts in problems.items()]
         raise ConfigError(f"{origin}: {len(lines)} setting(s) cannot be used:\n  " + "\n  ".join(lines)) from None
@@ -60,18 +60,13 @@ def to_yaml(values: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
 
 
-def _describe(model: type[Section], problem: Any) -> tuple[str, str]:
-    """The setting that a problem is about, and what is wrong with it."""
+def describe(model: type[Section], problem: Any) -> tuple[str, str]:
+    """The setting of `model` that a problem of pydantic is about, and what is wrong with it."""
     if problem["type"] == "extra_forbidden":
-        parts = [str(part) for part in problem["loc"]]
-        key, known = ".".join(parts), _keys(model)
-        sections = dict.fromkeys(k.rpartition(".")[0] for k in known if "." in k)
-        section = key.rpartition(".")[0]
-        inside = [k for k in known if k.rpartition(".")[0] == section] if section in sections else []
-        near = difflib.get_close_matches(key, inside or [*known, *sections], n=1)
-        near = near or [k for k in known if k.endswith("." + parts[-1])][:1]
-        listed = ", ".join(inside or [*(k for k in known if "." not in k), *(f"{name}.…" for name in sections)])
-        return key, "unknown" + (f"; did you mean {near[0]}?" if near else f"; known: {listed}")
+        key = ".".join(str(part) for part in problem["loc"])
+        if near := meant(model, key):
+            return key, f"unknown; did you mean {' or '.join(near)}?"
+        return key, f"unknown; known: {', '.join(_listed(model, key.rpartition('.')[0]))}"
     key = ".".join(_known_part(model, problem["loc"]))
     if problem["type"] == "missing":
         return key, "required, but not given"
@@ -82,7 +77,7 @@ def _describe(model: type[Section], problem: Any) -> tuple[str, str]:
         own = model.model_fields[key].default
         return key, f"expected {own}, whose settings these are, found {found!r}; leave it out"
     text = problem["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-    told = isinstance(found, Mapping) or ", found " in text
+    told = isinstance(found, Mapping) or ", found " in text or (isinstance(found, str) and repr(found) in text)
     return key, text if told else f"{text}, found {found!r}"
 
 
@@ -98,14 +93,9 @@ def _known_part(model: type[Section], place: tuple[Any, ...]) -> list[str]:
     return names
 
 
-def _keys(model: type[Section], prefix: str = "") -> list[str]:
-    keys = []
-    for name, field in model.model_fields.items():
-        kind = field.annotation
-        if name == COMMAND:
-            continue  # which is not to be set
-        if isinstance(kind, type) and issubclass(kind, Section):
-            keys += _keys(kind, f"{prefix}{name}.")
-        else:
-            keys.append(prefix + name)
-    return keys
+def _listed(model: type[Section], section: str) -> list[str]:
+    """The settings of a section; where it is none, those of no section, and the sections."""
+    known = keys_of(model)
+    inside = [key for key in known if section and key.rpartition(".")[0] == section]
+    sections = dict.fromkeys(key.rpartition(".")[0] for key in known if "." in key)
+    return inside or [*(key for key in known if "." not in key), *(f"{name}.…" for name in sections)]

@@ -131,9 +131,10 @@ class LoraConfig(Section):
         if rank is None or given.get("alpha") is not None:
             return given
         try:
-            return {**given, "alpha": 4.0 * float(rank)}
+            alpha = 4.0 * float(rank)
         except (TypeError, ValueError):
             return given  # reported below
+        return {**given, "alpha": alpha} if alpha > 0 else given
 
 
 class WarmupConfig(Section):

@@ -3,6 +3,7 @@
 `command` is no setting: it comes first in config.yaml and tells which command a file is of (`commands.py`).
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -23,6 +24,8 @@ from g2is.config.section import AbsolutePath, Locations, OptionalLocations, Sect
 from g2is.config.selection import SelectionConfig
 from g2is.config.targets import check_shares, files_by_name
 from g2is.methods import GRADIENT, METHODS, NONE, SELECTORS, asked_form, selector_kind
+
+STORE_VARIABLE = "G2IS_STORE"  # of the environment: the store of runs that name none
 
 
 class Config(Section):
@@ -47,7 +50,7 @@ class Config(Section):
         if isinstance(given, Mapping) and given.get("store") is None and given.get("out") is not None:
             if not isinstance(given["out"], str | Path):
                 raise ValueError(f"out: expected a path, found {given['out']!r}")
-            return {**given, "store": str(Path(given["out"]) / "store")}
+            return {**given, "store": os.environ.get(STORE_VARIABLE) or str(Path(given["out"]) / "store")}
         return given
 
     @model_validator(mode="before")

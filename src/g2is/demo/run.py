@@ -90,6 +90,7 @@ def demo_config(out: Path) -> Config:
         "pool": sample / POOL_FILE,
         "target": sample / TARGET_FILE,
         "out": out / "run",
+        "store": out / "run/store",  # never that of G2IS_STORE, which is of another model
         "model": {"name": str(sample / "model")},
         "warmup": {"learning_rate": _RATE, "lora": _LORA},
         "selection": {"budget": BUDGET},

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from g2is.config import HUB, ModelConfig, Section
+from g2is.model.hub import check_there
 from g2is.progress import Reporter
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -20,17 +21,23 @@ Settings = TypeVar("Settings", bound=Section)
 def pin(config: Settings, reporter: Reporter) -> Settings:
     """The settings with a commit for every model and dataset that lies on a hub.
 
-    What the hub does not tell, and no earlier fetch has left word of, stays as it was: a notice says so. Where it is
-    missing altogether, opening it says more.
+    What the hub does not tell, and no earlier fetch has left word of, stays as it was: a notice says so. Raises
+    ModelError for a model that is not to be had at all.
     """
     pinned: Settings = _pinned(config, reporter)
     return pinned
+
+
+def check_model(config: ModelConfig) -> None:
+    """Raise ModelError where the model is neither a folder nor to be had from the hub. Nothing is fetched."""
+    check_there(config.name, config.revision)
 
 
 def _pinned(value: Any, reporter: Reporter) -> Any:
     if isinstance(value, ModelConfig):
         if Path(value.name).exists() or not _may_be_of_hub(value.name):
             return value
+        check_model(value)
         return value.model_copy(update={"revision": _commit(value.name, value.revision, "model", reporter)})
     if isinstance(value, Section):
         now = {name: getattr(value, name) for name in type(value).model_fields}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from g2is.config import Config
+from g2is.config import Config, LoraConfig
 from g2is.examples.as_trained import render_as_trained
 from g2is.examples.tokenize import Renderer, make_renderer
 from g2is.gradients import projection
@@ -14,7 +14,7 @@ from g2is.model.folder import ModelFolder, find_model, resolve_device
 from g2is.progress import Reporter
 from g2is.store import draw
 from g2is.store.fingerprint import Fingerprint, flatten
-from g2is.store.manifest import stored_forms
+from g2is.store.manifest import stored_fingerprint, stored_forms
 from g2is.warmup.imported import CheckpointFiles, find_checkpoint
 
 
@@ -51,9 +51,10 @@ def prepare(config: Config, reporter: Reporter) -> Prepared:
     for text in rendered.notices:
         reporter.notice(text)
     config = _with_stored_forms(config.model_copy(update={"examples": rendered.config}))
-    if checkpoint is None and config.selection.representation == GRADIENT:  # a wrong name shows before files are read
-        target_modules(model.without_weights(), config.warmup.lora)
-    identity = identify(model, config.model, device, reporter)
+    stored = stored_fingerprint(config.store_folder)
+    if checkpoint is None and config.selection.representation == GRADIENT and not _attached(config.warmup.lora, stored):
+        target_modules(model.without_weights(), config.warmup.lora)  # a wrong name shows before files are read
+    identity = identify(model, config.model, device, reporter, stored)
     fingerprint = flatten(
         {
             "model": identity.in_store(),
@@ -75,6 +76,15 @@ def prepare(config: Config, reporter: Reporter) -> Prepared:
     return Prepared(
         config, model, identity, rendered.tokenizer, rendered.renderer, target_renderer, checkpoint, fingerprint
     )
+
+
+def _attached(lora: LoraConfig, stored: Fingerprint) -> bool:
+    """Whether a store made with `stored` has such an adapter. Another model in its place is refused when it is opened.
+
+    To look for the layers anew would take seconds, and all of the code that makes models.
+    """
+    asked = flatten({"warmup": {"lora": lora.model_dump(mode="json")}})
+    return all(stored.get(key) == value for key, value in asked.items())
 
 
 def _with_stored_forms(config: Config) -> Config:

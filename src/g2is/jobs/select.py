@@ -33,7 +33,7 @@ from g2is.jobs.custom import BUILT_IN_ONLY, Own
 from g2is.jobs.engines import check_not_shared_twice
 from g2is.jobs.export import check_pool, export, selection_in
 from g2is.jobs.gradient_rows import Gradients, read_gradient_rows, target_rows, wanted_gradients
-from g2is.jobs.lora_reach import say_reach
+from g2is.jobs.lora_reach import reach_of, say_reach
 from g2is.jobs.pinned import pin
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import count_examples, plan_for, read_inputs
@@ -56,7 +56,7 @@ from g2is.store.files import remove
 from g2is.store.manifest import Store, open_store
 from g2is.store.reach import reached
 from g2is.warmup.imported import adapter_notices, imported_summary, keep_checkpoint, read_checkpoint
-from g2is.warmup.train import Checkpoint, draw_rows, drawn_keys, finished_warmup, train_warmup
+from g2is.warmup.train import Checkpoint, draw_rows, drawn_keys, finished_warmup, kept_reach, train_warmup
 
 StageName = Literal["warmup", "plan", "gradients", "walk", "export"]
 
@@ -92,10 +92,9 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None, own: 
         with folder.removed_on_error(), store.removed_on_error():
             if measures:
                 take_adapter(prepared, store, folder)
-                finished = finished_warmup(store.warmup)
-                folder.counts["lora"] = say_reach(
-                    prepared.model, config.warmup.lora, finished[0].folder if finished else None, folder
-                )
+                lora = _reach(prepared, finished_warmup(store.warmup), store)
+                say_reach(lora, folder)
+                folder.counts["lora"] = lora
             examples = tokenize(prepared, store, folder)
             store = store.with_shards_for(len(examples.filtered.read))
             plan = None
@@ -164,11 +163,19 @@ def take_adapter(prepared: Prepared, store: Store, folder: RunFolder) -> None:
     if finished_warmup(store.warmup) is None:
         store.check_writable("a finished warm-up")
         with folder.stage("take adapter", "files", Stage.TAKE_ADAPTER):
-            keep_checkpoint(read_checkpoint(prepared.checkpoint, prepared.model), store.warmup)
+            imported = read_checkpoint(prepared.checkpoint, prepared.model)
+            reach = reach_of(prepared.model, prepared.config.warmup.lora, prepared.checkpoint.folder)
+            keep_checkpoint(imported, store.warmup, reach)
     taken = imported_summary(store.warmup)
     folder.counts["adapter"] = {"folder": str(prepared.checkpoint.folder), **taken}
     for text in adapter_notices(prepared.checkpoint.folder, taken, prepared.config.model.name):
         folder.notice(text)
+
+
+def _reach(prepared: Prepared, finished: Sequence[Checkpoint] | None, store: Store) -> dict[str, Any]:
+    """How far the adapter of the run reaches: as a finished warm-up noted it, else as the model's layers say."""
+    adapter = finished[0].folder if finished else None
+    return kept_reach(store.warmup) or reach_of(prepared.model, prepared.config.warmup.lora, adapter)
 
 
 def warm_up(prepared: Prepared, store: Store, filtered: Filtered, folder: RunFolder) -> list[Checkpoint]:
@@ -194,6 +201,7 @@ def warm_up(prepared: Prepared, store: Store, filtered: Filtered, folder: RunFol
             return train_warmup(
                 *(model, sample, store.warmup, config.warmup, config.execution, progress, folder.notice),
                 base=prepared.model.config,
+                reach=folder.counts.get("lora"),
                 keep_beside=beside_warmup(prepared, folder),
             )
         except ModelError:

@@ -81,7 +81,7 @@ def read_test(
         if isinstance(said, BadRow):
             problems.add(said)
             place = {"file": said.origin.label, "line": said.line, "id": said.id}
-            bad_rows.append(place | {"problem": str(said.problem), "raw": said.raw.decode()})
+            bad_rows.append(place | {"problem": str(said.problem.args[0]), "raw": said.raw.decode()})
         else:
             positions.append(position_of[row])
             right_answers.append(said)

@@ -27,7 +27,7 @@ from g2is.examples.sources import find_sources
 from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import Renderer, make_renderer
 from g2is.jobs.beside_adapter import beside_training
-from g2is.jobs.lora_reach import say_reach
+from g2is.jobs.lora_reach import reach_of, say_reach
 from g2is.jobs.model_identity import ModelIdentity, identify
 from g2is.jobs.pinned import pin
 from g2is.jobs.run_folder import unvouched
@@ -70,7 +70,7 @@ def read_training(config: TrainConfig, cache: Path, reporter: Reporter) -> Train
     renderer = make_renderer(tokenizer, config.examples, model.context_length, num_embeddings=model.num_embeddings)
     for notice in renderer.notices:
         reporter.notice(notice)
-    say_reach(model, config.tuning.lora, None, reporter, "tuning")
+    say_reach(reach_of(model, config.tuning.lora, None, "tuning"), reporter)
     identity = identify(model, config.model, device, reporter)
     with reporter.stage("read examples", "bytes") as progress:
         sources = find_sources([selected_examples(location) for location in config.data])

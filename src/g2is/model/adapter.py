@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import peft
 import torch
-from peft import PeftModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
@@ -17,16 +16,21 @@ from g2is.model.layers import linear_layers, read_by_weight, token_mixing, witho
 from g2is.model.parameters import canonical_name, trainable_parameters
 from g2is.model.plain_files import check_plain_files
 
+if TYPE_CHECKING:  # peft takes seconds to import, and what a finished store needs of an adapter needs none of it
+    from peft import PeftModel
+
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
-def attach_adapter(model: nn.Module, config: LoraConfig, seed: int, section: str = "warmup") -> PeftModel:
+def attach_adapter(model: nn.Module, config: LoraConfig, seed: int, section: str = "warmup") -> "PeftModel":
     """Put a fresh LoRA adapter on the layers that `config.target_modules` names, initialised from `seed`.
 
     `section` is that of `config` in the settings, for errors. Raises ModelError where a name matches nothing, or
     matches something that is not a linear layer (the fused experts of a mixture-of-experts model, say): no match is
     ever skipped in silence.
     """
+    import peft
+
     names = target_modules(model, config, section)
     torch.manual_seed(seed)
     lora = peft.LoraConfig(
@@ -111,8 +115,10 @@ def target_modules(model: nn.Module, config: LoraConfig, section: str = "warmup"
     return [path for path in linear if path in chosen_set]
 
 
-def load_adapter(folder: ModelFolder, adapter: Path, device: torch.device) -> PeftModel:
+def load_adapter(folder: ModelFolder, adapter: Path, device: torch.device) -> "PeftModel":
     """The base model with a saved adapter, trainable, in eval mode."""
+    from peft import PeftModel
+
     model = PeftModel.from_pretrained(folder.load(device), str(adapter), is_trainable=True)
     trainable_parameters(model)  # an adapter without parameters is an error here, not after the first batch
     return model.eval()
@@ -144,6 +150,8 @@ def find_adapter(folder: Path) -> Path:
 
 def check_adapter(folder: ModelFolder, adapter: Path) -> None:
     """Raise ModelError unless the saved `adapter` fits the base model, whose weights are not loaded for that."""
+    import peft
+
     problem, base, resized = "", None, ""
     saved: Mapping[str, torch.Tensor] = {}
     try:

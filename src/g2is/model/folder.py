@@ -3,18 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import (
-    AutoConfig,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoConfig, AutoTokenizer
 
 from g2is.config import ModelConfig
 from g2is.errors import ModelError, first_line, pass_on_too_little_memory
+from g2is.model.bars import without_bars
 from g2is.model.bounds import TooLargeError, bounded, check_places
 from g2is.model.causal import auto_class, brings_code, check_causal, is_known
 from g2is.model.hub import fetch
@@ -39,6 +35,9 @@ from g2is.model.weights import (
     weight_heads,
 )
 from g2is.progress import Progress
+
+if TYPE_CHECKING:  # the code of models takes seconds to import, and finding one needs none of it
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json", "vocab.txt", "spiece.model")
 Stamp = tuple[int, int, int]
@@ -67,7 +66,7 @@ class ModelFolder:
         size = getattr(self.hf_config.get_text_config(), "vocab_size", None)
         return int(size) if size else None
 
-    def tokenizer(self) -> PreTrainedTokenizerBase:
+    def tokenizer(self) -> "PreTrainedTokenizerBase":
         """Load the tokenizer. Raises ModelError if there is none."""
         if not any((self.path / name).exists() for name in _VOCABULARIES):  # some classes would make an empty one up
             raise ModelError(
@@ -87,17 +86,18 @@ class ModelFolder:
         check_tokenizer(tokenizer, str(self.path))
         return tokenizer
 
-    def load(self, device: torch.device) -> PreTrainedModel:
+    def load(self, device: torch.device) -> "PreTrainedModel":
         """Load the model on `device`, in the configured dtype and eval mode. Raises ModelError if that fails."""
         try:
-            model, report = auto_class(self.hf_config).from_pretrained(
-                self.path,
-                dtype=resolve_dtype(self.config, device),
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=self.config.trust_remote_code,
-                output_loading_info=True,
-            )
+            with without_bars():
+                model, report = auto_class(self.hf_config).from_pretrained(
+                    self.path,
+                    dtype=resolve_dtype(self.config, device),
+                    use_safetensors=True,
+                    local_files_only=True,
+                    trust_remote_code=self.config.trust_remote_code,
+                    output_loading_info=True,
+                )
         except Exception as error:  # a cut-off file, other shapes than config.json says, a missing package …
             pass_on_too_little_memory(error)
             raise ModelError(
@@ -116,7 +116,7 @@ class ModelFolder:
             model.config.rescale_every = 0
         return model.to(device).eval()
 
-    def without_weights(self) -> PreTrainedModel:
+    def without_weights(self) -> "PreTrainedModel":
         """The model's layers and parameter shapes on torch's meta device; no weights are read.
 
         Raises ModelError if its settings make no model, or one that has many more numbers than its weights.

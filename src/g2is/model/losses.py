@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from peft import PeftModel
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -24,6 +23,8 @@ def token_losses(model: nn.Module, batch: Batch) -> torch.Tensor:
     Logits are computed only at the P positions where some example of the batch predicts a learned token, if the
     model's forward can be told so. What a model adds to its training loss (a router's balance, say) is left out.
     """
+    from peft import PeftModel  # which a command that computes no loss need not import
+
     targets = batch.labels[:, 1:]
     positions = (targets != IGNORED_LABEL).any(0).nonzero()[:, 0]
     inner = model.module if isinstance(model, DistributedDataParallel) else model

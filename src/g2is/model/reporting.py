@@ -18,8 +18,8 @@ def check_reporting(execution: ExecutionConfig) -> None:
     for package in execution.report_to:
         if importlib.util.find_spec(package) is None:
             raise ConfigError(
-                f"execution.report_to: expected the package {package}, found it not installed; pip install {package},"
-                " or leave it out"
+                f"execution.report_to: expected the package {package}, found it not installed; pip install"
+                f" 'g2is[{package}]', or leave it out"
             )
 
 

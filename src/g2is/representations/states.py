@@ -1,20 +1,22 @@
 """The position-weighted mean of a model's last hidden states."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
-from transformers import PreTrainedModel
 
 from g2is.errors import ModelError
 from g2is.machine.memory import batches_that_fit
 from g2is.model.batches import Batch, Row, pad_batch, plan_batches
 from g2is.model.losses import forward_parameters
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
-def inner_model(model: PreTrainedModel) -> nn.Module:
+
+def inner_model(model: "PreTrainedModel") -> nn.Module:
     """The model beneath the LM head. Raises ModelError if it cannot be told apart."""
     inner: nn.Module = model.base_model
     if inner is model:

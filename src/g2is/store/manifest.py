@@ -195,12 +195,17 @@ def check_store(path: Path, fingerprint: Fingerprint | None) -> None:
         check_same(found["fingerprint"], fingerprint, f"{path}: expected a store", "name another --store")
 
 
+def stored_fingerprint(path: Path) -> Fingerprint:
+    """What the gradients of the store at `path` are made with; empty if it holds none, and no warm-up has begun."""
+    if not _holds_work(path):
+        return {}
+    manifest = path / MANIFEST
+    return part(read_json(manifest), "fingerprint", dict, manifest)
+
+
 def stored_forms(path: Path) -> tuple[Any, ...]:
     """The Γ forms that the store at `path` holds, in its order; none if it holds no gradients."""
-    if not _holds_work(path):
-        return ()
-    manifest = path / MANIFEST
-    forms = part(read_json(manifest), "fingerprint", dict, manifest).get("gradients.forms")
+    forms = stored_fingerprint(path).get("gradients.forms")
     return tuple(forms.split(", ")) if isinstance(forms, str) else ()
 
 

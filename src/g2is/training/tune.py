@@ -9,10 +9,9 @@ Folder layout:
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import PeftModel
 
 from g2is.config import ExecutionConfig, TuningConfig
 from g2is.errors import StoreError
@@ -20,11 +19,13 @@ from g2is.model.adapter import attach_adapter
 from g2is.model.batches import Row
 from g2is.model.folder import ModelFolder
 from g2is.model.together import Schedule
-from g2is.model.trainer import save_adapter, train_adapter
 from g2is.progress import Progress
 from g2is.store.digests import DIGESTS, damaged_files, digest_of, record_digests
 from g2is.store.files import read_json, remove, write_atomically, write_json
 from g2is.store.given import part
+
+if TYPE_CHECKING:  # what trains is imported when it trains
+    from peft import PeftModel
 
 ADAPTER = "adapter"
 TRAINING = "training.json"
@@ -74,13 +75,15 @@ def tune(
     progress: Progress,
     notice: Callable[[str], None],
     keep_beside: Callable[[Path], None] | None = None,
-) -> PeftModel:
+) -> "PeftModel":
     """Train a fresh adapter on `rows`, keep it in `folder` and return the model with it, in eval mode on `device`.
 
     `keep_beside` writes what else is to lie in the adapter's folder. Goes on from the last sound checkpoint in
     `folder`; `notice` is told of damaged ones. Raises ModelError where the model cannot be adapted as asked, and as
     `train_adapter`.
     """
+    from g2is.model.trainer import save_adapter, train_adapter
+
     adapted = attach_adapter(model.load(device), config.lora, config.seed, "tuning")
     trainer_folder = folder / "trainer"
     state = train_adapter(

@@ -14,12 +14,9 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import peft
 import torch
-from peft import PeftModel
-from peft.tuners.lora import LoraLayer
 
 from g2is.config.strict import parse_json, read_text_file
 from g2is.errors import ModelError, StoreError, pass_on_too_little_memory
@@ -30,7 +27,11 @@ from g2is.model.parameters import trainable_parameters
 from g2is.store.files import read_json, remove, write_atomically, write_json
 from g2is.store.given import part
 from g2is.store.moments import adapter_digest, save_moments
-from g2is.warmup.optimizer_state import SavedAdam, read_moments
+
+if TYPE_CHECKING:  # for taking a checkpoint alone: a store that has taken one needs neither
+    from peft import PeftModel
+
+    from g2is.warmup.optimizer_state import SavedAdam
 
 NAME = "imported"
 
@@ -66,7 +67,7 @@ class ImportedAdapter:
 
     files: CheckpointFiles
     settings: Mapping[str, Any]
-    adam: SavedAdam
+    adam: "SavedAdam"
     num_coordinates: int
 
     def summary(self) -> dict[str, Any]:
@@ -150,6 +151,8 @@ def read_checkpoint(files: CheckpointFiles, model: ModelFolder) -> ImportedAdapt
     Raises ModelError where the adapter is of a kind whose gradients are not supported, or it, the model and the moments
     do not fit each other.
     """
+    from g2is.warmup.optimizer_state import read_moments
+
     settings = _settings(files.folder / _CONFIG)
     adapter = _attach(files, settings, model)
     _check_weights(files, adapter, model)
@@ -157,8 +160,8 @@ def read_checkpoint(files: CheckpointFiles, model: ModelFolder) -> ImportedAdapt
     return ImportedAdapter(files, settings, adam, sum(p.numel() for p in trainable_parameters(adapter).values()))
 
 
-def keep_checkpoint(imported: ImportedAdapter, folder: Path) -> None:
-    """Keep adapter and moments as the finished warm-up `folder`, whole or not at all.
+def keep_checkpoint(imported: ImportedAdapter, folder: Path, reach: Mapping[str, Any] | None = None) -> None:
+    """Keep adapter and moments as the finished warm-up `folder`, whole or not at all, with how far it `reach`es.
 
     Raises ModelError if the checkpoint's files have changed since they were found.
     """
@@ -177,7 +180,8 @@ def keep_checkpoint(imported: ImportedAdapter, folder: Path) -> None:
                 " Wait for the training that writes them, then give the same command again"
             )
         checkpoint = {"name": NAME, "weight": 1.0, "digest": adapter_digest(kept)}
-        write_json(temporary / "complete.json", {"checkpoints": [checkpoint], NAME: imported.summary()})
+        written = {"checkpoints": [checkpoint], NAME: imported.summary()}
+        write_json(temporary / "complete.json", written if reach is None else {**written, "reach": dict(reach)})
 
     write_atomically(folder, write)
 
@@ -231,8 +235,11 @@ def _settings(path: Path) -> dict[str, Any]:
     return dict(settings)
 
 
-def _attach(files: CheckpointFiles, settings: Mapping[str, Any], model: ModelFolder) -> PeftModel:
+def _attach(files: CheckpointFiles, settings: Mapping[str, Any], model: ModelFolder) -> "PeftModel":
     """The adapter's modules on the model's, without weights, trainable as they were when it was trained."""
+    import peft
+    from peft.tuners.lora import LoraLayer
+
     known = peft.LoraConfig().to_dict().keys()
     usable = {key: value for key, value in settings.items() if key in known}  # the rest is off: _settings has checked
     try:
@@ -257,7 +264,7 @@ def _attach(files: CheckpointFiles, settings: Mapping[str, Any], model: ModelFol
     return adapter
 
 
-def _check_weights(files: CheckpointFiles, adapter: PeftModel, model: ModelFolder) -> None:
+def _check_weights(files: CheckpointFiles, adapter: "PeftModel", model: ModelFolder) -> None:
     place = files.folder / _WEIGHTS
     try:
         saved = saved_parameters(files.folder)

@@ -12,29 +12,28 @@ Folder layout below `warmup/`:
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from peft import PeftModel
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from g2is.config import ExecutionConfig, ModelConfig, WarmupConfig
 from g2is.errors import StoreError
 from g2is.model.batches import Row
-from g2is.model.parameters import trainable_parameters
-from g2is.model.trainer import save_adapter, train_adapter
 from g2is.progress import Progress
-from g2is.store.digests import damaged_files, digest_of, record_digests
+from g2is.store.digests import damaged_files, digest_of
 from g2is.store.draw import random_order
-from g2is.store.files import read_json, remove, write_atomically, write_json
+from g2is.store.files import read_json, remove, write_json
 from g2is.store.given import inside, part
-from g2is.store.moments import adapter_digest, save_moments
-from g2is.warmup.moments import moments_of
+from g2is.store.moments import adapter_digest
+
+if TYPE_CHECKING:  # what trains is imported when it trains: a finished warm-up is only read
+    from peft import PeftModel
 
 SAMPLE = "sample.json"
+_REACH = "reach"  # of complete.json: how far the adapter reaches
 _COMPLETE = "complete.json"
 _KEY = re.compile("[0-9a-f]{32}")
 
@@ -163,8 +162,21 @@ def finished_warmup(folder: Path) -> list[Checkpoint] | None:
     return checkpoints
 
 
+def kept_reach(folder: Path) -> dict[str, Any] | None:
+    """How far the adapter of the finished warm-up in `folder` reaches, as it was noted when that was made; or None.
+
+    Raises StoreError if it is not what is noted there.
+    """
+    record = folder / _COMPLETE
+    if not record.exists() or _REACH not in (written := read_json(record)):  # older ones do not say it
+        return None
+    found = part(written, _REACH, dict, record)
+    kinds = {"layers": int, "blocks_reached": int, "blocks": int, "missed": dict, "beside_text": list}
+    return {name: part(found, name, kind, record) for name, kind in kinds.items()}
+
+
 def train_warmup(
-    model: PeftModel,
+    model: "PeftModel",
     rows: Sequence[Row],
     folder: Path,
     config: WarmupConfig,
@@ -172,15 +184,19 @@ def train_warmup(
     progress: Progress,
     notice: Callable[[str], None],
     base: ModelConfig | None = None,
+    reach: Mapping[str, Any] | None = None,
     keep_beside: Callable[[Path], None] | None = None,
 ) -> list[Checkpoint]:
     """Train the adapter of `model` on `rows` and keep it, with Adam's moments, for the last epoch or each.
 
-    `base` names the model without the adapter, for the others of several processes; `keep_beside` writes what else is
-    to lie in an adapter's folder. Goes on from the last sound
-    checkpoint in `folder`; `notice` is told of damaged ones. Batch order, dropout and optimizer come out bit for bit
-    as in an undisturbed run on the same machine, threads, versions and number of processes.
+    `base` names the model without the adapter, for the others of several processes; `reach` says how far the adapter
+    reaches, and is kept with it; `keep_beside` writes what else is to lie in an adapter's folder. Goes on from the last
+    sound checkpoint in `folder`; `notice` is told of damaged ones. Batch order, dropout and optimizer come out bit for
+    bit as in an undisturbed run on the same machine, threads, versions and number of processes.
     """
+    from g2is.model.trainer import train_adapter
+    from g2is.warmup.keeper import Keeper
+
     trainer_folder = folder / "trainer"
     _check_kept(folder, notice)
     keep_each = config.checkpoints == "each"
@@ -192,7 +208,7 @@ def train_warmup(
         "linear",
         execution,
         progress,
-        _Keeper(folder, model, keep_each, keep_beside),
+        Keeper(folder, model, keep_each, keep_beside),
         notice=notice,
         base=base,
     )
@@ -214,6 +230,8 @@ def train_warmup(
         "loss_by_step": [round(entry["loss"], 6) for entry in history],
         "sample_digest": digest_of(folder / SAMPLE),
     }
+    if reach is not None:
+        record[_REACH] = dict(reach)
     write_json(folder / _COMPLETE, record)
     remove(trainer_folder)
     return checkpoints
@@ -227,42 +245,6 @@ def _check_kept(folder: Path, notice: Callable[[str], None]) -> None:
         notice(f"{damaged[0]}: expected what the stopped warm-up kept, found it damaged; the warm-up begins anew")
         for leftover in (*kept, folder / "trainer"):
             remove(leftover)
-
-
-class _Keeper(TrainerCallback):
-    """Keeps adapter and moments at the end of epochs."""
-
-    def __init__(
-        self, folder: Path, model: PeftModel, keep_each: bool, keep_beside: Callable[[Path], None] | None
-    ) -> None:
-        self._folder = folder
-        self._parameters = trainable_parameters(model)
-        self._keep_each = keep_each
-        self._keep_beside = keep_beside
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
-    ) -> None:
-        # Here and not at the epoch's end: the Trainer saves its checkpoint between the two, and a run resumed from it
-        # would never come to this epoch's end again.
-        epoch, rest = divmod(state.global_step * int(args.num_train_epochs), state.max_steps)
-        if rest == 0 and (self._keep_each or epoch == args.num_train_epochs):
-            self._keep(epoch, objects["model"], objects["optimizer"])
-
-    def _keep(self, epoch: int, model: PeftModel, optimizer: Any) -> None:
-        target = self._folder / f"epoch-{epoch}"
-        if target.exists():
-            return
-
-        def write(temporary: Path) -> None:
-            save_adapter(model, temporary)
-            inner = getattr(optimizer, "optimizer", optimizer)  # Accelerate wraps it
-            save_moments(moments_of(inner, self._parameters), temporary / "moments.safetensors")
-            if self._keep_beside is not None:
-                self._keep_beside(temporary)
-            record_digests(temporary, sorted(path.name for path in temporary.iterdir()))
-
-        write_atomically(target, write)
 
 
 def _mean_rate(history: Sequence[dict[str, Any]], epoch: int) -> float:

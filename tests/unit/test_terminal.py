@@ -6,7 +6,7 @@ import pytest
 from rich.table import Table
 
 import g2is
-from g2is.cli.terminal import complain, console, say, visible
+from g2is.progress.terminal import complain, console, say, visible
 
 HOSTILE = {
     "clear screen": "\x1b[2J",

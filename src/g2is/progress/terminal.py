@@ -39,6 +39,23 @@ def complain(text: str) -> None:
     sys.stderr.write(f"{visible(text)}\n")
 
 
+_written_over = 0  # characters of the line that the next one is to cover
+
+
+def write_over(text: str, ends: bool = False) -> None:
+    """Write a line on standard error in place of the one before, which stays if it was one that `ends`."""
+    global _written_over
+    shown = visible(text).replace("\n", " ")
+    sys.stderr.write("\r" * (_written_over > 0) + shown.ljust(_written_over) + "\n" * ends)
+    sys.stderr.flush()
+    _written_over = 0 if ends else len(shown)
+
+
+def is_watched() -> bool:
+    """Whether standard error is a terminal."""
+    return sys.stderr.isatty()
+
+
 def console(*, stderr: bool = False, **options: Any) -> "Console":
     """A console for tables and colours, whose text is `visible`; `options` are those of rich."""
     from rich.console import Console

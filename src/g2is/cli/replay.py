@@ -1,0 +1,57 @@
+"""`g2is run`: a config.yaml again."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from g2is.cli import options
+from g2is.cli.compare import run_comparison
+from g2is.cli.evaluate import run_evaluation
+from g2is.cli.session import reporter
+from g2is.cli.stages import run_matrix_walk, run_selection
+from g2is.cli.train import run_training
+from g2is.config.io import load, parse
+from g2is.errors import ConfigError
+
+_WITHOUT_DRY_RUN = {"train": "a training", "evaluate": "an evaluation", "compare": "a comparison"}
+
+
+def replay(
+    config: Annotated[Path, typer.Argument(help="a config.yaml, as every run writes it")],
+    out: Annotated[Path | None, typer.Option(help="another run folder than the file says")] = None,
+    store: options.Store = None,
+    set_: options.Set = None,
+    wait: options.Wait = False,
+    dry_run: options.DryRun = False,
+) -> None:
+    """Replay a selection, a walk on matrices, a training, an evaluation or a comparison; flags override the file."""
+    from g2is.config import Config, EvaluateConfig, MatrixWalkConfig, TrainConfig
+    from g2is.config.commands import COMMANDS, command_of, updated
+    from g2is.config.compare import CompareConfig
+    from g2is.jobs.pinned import check_model
+
+    values, left_out = updated(load(config), str(config))
+    if left_out:
+        reporter().notice(f"{config}: {', '.join(left_out)} left out, which the run that wrote them passed over")
+    options.assign(values, set_ or [], flags=False)
+    values |= {key: str(path) for key, path in (("out", out), ("store", store)) if path is not None}
+    command = command_of(values, str(config))
+    if store is not None and command != "select":
+        raise ConfigError(f"--store: {config} is no selection from a pool, so it has no store; leave the flag out")
+    if dry_run and command in _WITHOUT_DRY_RUN:
+        raise ConfigError(f"--dry-run: {config} is {_WITHOUT_DRY_RUN[command]}, which has none; leave the flag out")
+    settings = parse(COMMANDS[command], values, str(config))
+    if not isinstance(settings, MatrixWalkConfig):
+        check_model(settings.model)
+    match settings:
+        case Config() as selection:
+            run_selection(selection, "export", dry_run, wait)
+        case MatrixWalkConfig() as matrix_walk:
+            run_matrix_walk(matrix_walk, dry_run, wait)
+        case TrainConfig() as training:
+            run_training(training, wait)
+        case EvaluateConfig() as evaluation:
+            run_evaluation(evaluation, wait)
+        case CompareConfig() as comparison:
+            run_comparison(comparison, wait)

@@ -1,0 +1,84 @@
+"""A command on a finished store begins at once: it imports nothing that trains, or that models are made of."""
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_run import MODEL, SMALL, selected_ids, set_flags
+
+# What takes seconds to import, and is needed by nobody who only selects from rows that are stored.
+HEAVY = (
+    *("peft", "trl", "datasets", "lm_eval", "sentence_transformers", "ray", "matplotlib", "wandb"),
+    *("torch._dynamo", "torch._inductor", "transformers.modeling_utils", "transformers.trainer"),
+    *("transformers.generation.utils", "sklearn", "tensorboard"),
+)
+RUN = """
+import sys
+sys.argv = ["g2is", *sys.argv[1:]]
+from g2is.__main__ import main
+try:
+    main()
+except SystemExit as ended:
+    code = ended.code
+print("loaded:", *sorted(sys.modules), file=sys.stderr)
+sys.exit(code)
+"""
+MOST_SECONDS = 10.0  # of a processor: twice what it takes on two cores that do nothing else
+
+
+def g2is(*arguments: object) -> tuple[str, set[str], float]:
+    """What a command prints, what it has imported, and the seconds of a processor that it took."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr[-2000:]
+    loaded = set(done.stderr.rpartition("loaded: ")[2].split())
+    return done.stdout, loaded, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def found(loaded: set[str]) -> list[str]:
+    return [name for name in HEAVY if name in loaded]
+
+
+@pytest.mark.slow
+def test_a_selection_from_a_finished_store_imports_nothing_that_trains(
+    finished: Path, sample: Path, tmp_path: Path
+) -> None:
+    files = [sample / "pool.jsonl", sample / "target.jsonl", "--model", MODEL, "--store", finished / "store"]
+    command = ["select", *files, "--budget", "10%", *set_flags(SMALL), "--out", tmp_path / "run"]
+    _, loaded, seconds = g2is(*command)
+    assert "torch" in loaded  # the selection is made
+    assert found(loaded) == []
+    assert seconds < MOST_SECONDS
+    assert selected_ids(tmp_path / "run") == selected_ids(finished)
+    reach = [json.loads((run / "summary.json").read_text())["lora"] for run in (tmp_path / "run", finished)]
+    assert reach[0] == reach[1]
+    assert reach[0]["layers"] > 0
+
+
+@pytest.mark.slow
+def test_looking_at_what_is_there_imports_no_code_of_models(finished: Path) -> None:
+    for command in (["store", "ls", finished / "store"], ["methods"], ["--help"], ["select", "-h"]):
+        _, loaded, seconds = g2is(*command)
+        assert found(loaded) == [], command
+        assert seconds < MOST_SECONDS
+
+
+@pytest.mark.slow
+def test_a_store_of_before_that_does_not_say_how_far_its_adapter_reaches_serves(
+    run: Path, sample: Path, tmp_path: Path
+) -> None:
+    from g2is.store.files import read_json, write_json
+
+    record = run / "store/warmup/complete.json"
+    values = read_json(record)
+    kept = values.pop("reach")
+    write_json(record, values)
+    files = [sample / "pool.jsonl", sample / "target.jsonl", "--model", MODEL, "--store", run / "store"]
+    g2is("select", *files, "--budget", "10%", *set_flags(SMALL), "--out", tmp_path / "other")
+    assert json.loads((tmp_path / "other/summary.json").read_text())["lora"] == kept
