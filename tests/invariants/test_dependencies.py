@@ -14,6 +14,8 @@ PROJECT = SOURCE.parents[1] / "pyproject.toml"
 INSTALLED_AS = {"sklearn": "scikit-learn", "yaml": "pyyaml", "umap": "umap-learn"}
 # Only for types; `Selection.to_pandas` hands on what pyarrow makes with it, and datasets brings it.
 FOR_TYPES = {"pandas"}
+OF_TYPER = {"click"}  # which older ones bring along, and newer ones have in themselves
+OF_DEVELOPERS = {"dev", "docs"}  # extras
 
 
 def imported() -> dict[str, str]:
@@ -35,7 +37,12 @@ def imported() -> dict[str, str]:
 def declared() -> set[str]:
     """Packages of pyproject.toml: those of g2is, and those of its extras for users."""
     project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
-    extras = [name for extra, group in project["optional-dependencies"].items() if extra != "dev" for name in group]
+    extras = [
+        name
+        for extra, group in project["optional-dependencies"].items()
+        if extra not in OF_DEVELOPERS
+        for name in group
+    ]
     return {re.split(r"[\[>=<]", name)[0].replace("_", "-").lower() for name in [*project["dependencies"], *extras]}
 
 
@@ -43,7 +50,7 @@ def test_every_package_that_is_imported_is_declared() -> None:
     foreign = {
         INSTALLED_AS.get(name, name.replace("_", "-")): path
         for name, path in imported().items()
-        if name not in sys.stdlib_module_names and name not in {"g2is", *FOR_TYPES}
+        if name not in sys.stdlib_module_names and name not in {"g2is", *FOR_TYPES, *OF_TYPER}
     }
     assert {name: path for name, path in foreign.items() if name not in declared()} == {}
 
