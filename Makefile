@@ -6,6 +6,7 @@
 # make bench   speed and memory, small, beside their goals in one table (10 minutes; CPU)
 # make faults  what a run survives (damage, kills, limits, hostile files, odd numbers) in one table; at most 45 minutes
 # make floors  the unit tests with the lowest versions that pyproject.toml allows, in an environment of its own
+# make docs    the site of docs/, in build/site; what Sphinx warns of is an error, broken links among it
 # make audit   known vulnerabilities in the versions of constraints.txt, where their database can be reached
 # make cuda OUT=dir   tests and measurements that want a CUDA device, step by step; needs neither setup nor a network.
 #                     WHEELS=dir holds packages that are missing there, MODEL=dir a chat model; ONLY="walk design" names
@@ -27,7 +28,7 @@ FLOORS ?= .venv-floors
 # The environment of `make setup` if it is there, unless PYTHON is given.
 CUDA_PYTHON = $(if $(and $(filter file,$(origin PYTHON)),$(wildcard $(BIN)/python)),$(BIN)/python,$(PYTHON))
 
-.PHONY: setup demo test long unit lint check bench faults floors audit cuda clean
+.PHONY: setup demo test long unit lint check bench faults floors docs audit cuda clean
 
 setup: $(STAMP)
 
@@ -68,9 +69,12 @@ floors:
 	test -x $(FLOORS)/bin/python || $(PYTHON) -m venv $(FLOORS)
 	$(PYTHON) scripts/floors.py > $(FLOORS)/floors.txt
 	$(FLOORS)/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' $(FLOORS)/floors.txt)"
-	grep -v '^torch==' $(FLOORS)/floors.txt > $(FLOORS)/constraints.txt
-	$(FLOORS)/bin/python -m pip install --quiet --disable-pip-version-check -c $(FLOORS)/constraints.txt -e '.[dev]'
+	$(FLOORS)/bin/python -m pip install --quiet --disable-pip-version-check -r $(FLOORS)/floors.txt -e .
 	$(FLOORS)/bin/python -m pytest -m "not slow" tests/unit tests/invariants tests/parity
+
+docs: setup
+	$(INSTALL) -c $(VENV)/constraints.txt -e '.[docs]'
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --doctree-dir build/doctrees -c docs . build/site
 
 audit: setup
 	$(PIP) pip-audit
