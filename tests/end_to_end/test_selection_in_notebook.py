@@ -50,7 +50,7 @@ def test_tools_and_calls_are_refused_where_datasets_has_no_json(
     file = run / "selected.messages.jsonl"
     file.write_text(json.dumps(ROWS[0]) + "\n" + json.dumps(row) + "\n")
     selection = g2is.Selection(run, *[[]] * 4)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="expected datasets 4.7 or newer, whose feature Json holds tools"):
+    with pytest.raises(InputError, match=r"expected datasets 4\.7 or newer, whose feature Json holds tools"):
         selection.to_dataset()
     file.write_text(json.dumps(ROWS[0]) + "\n")
     assert selection.to_dataset()["messages"] == [ROWS[0]["messages"]]
