@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import template_table as tables
+pytest.importorskip("trl", reason="TRL is not installed: the templates are its own")
+
+import template_table as tables  # after the skip
 from g2is.config import ExamplesConfig
 from g2is.errors import G2isError
 from g2is.examples.conversation import Conversation, Turn
