@@ -31,6 +31,7 @@ myst_fence_as_directive = ["mermaid"]
 suppress_warnings = ["misc.highlighting_failure"]  # code that is cut short with … on purpose
 autodoc_class_signature = "separated"
 maximum_signature_line_length = 100
+smartquotes = False
 default_role = "code"  # in docstrings, `name` is code, as in Markdown
 
 _API = "docs/api"

@@ -24,7 +24,7 @@ def copy_of_the_clone(folder: Path) -> None:
             shutil.copy(ROOT / name, place)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_what_the_page_says_works_block_by_block(tmp_path: Path) -> None:
     copy_of_the_clone(tmp_path)
     write_demo_sample(tmp_path / "demo-run/sample")

@@ -21,8 +21,12 @@ class Block(NamedTuple):
 
 def blocks(page: Path) -> list[Block]:
     """The fenced blocks of a page, in order, those within lists too."""
-    found = _FENCED.findall(page.read_text(encoding="utf-8"))
-    return [Block(language, textwrap.dedent(text)) for _, language, text in found]
+    return blocks_in(page.read_text(encoding="utf-8"))
+
+
+def blocks_in(text: str) -> list[Block]:
+    """The same of a part of a page."""
+    return [Block(language, textwrap.dedent(inside)) for _, language, inside in _FENCED.findall(text)]
 
 
 def run_shell(text: str, folder: Path, source: Path = ROOT / "src") -> subprocess.CompletedProcess[str]:
