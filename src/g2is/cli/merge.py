@@ -32,4 +32,4 @@ def merge(
     with working(run, wait) if to is None else stoppable(None):
         merged = add(run, to, reporter())
         size = sum(file.stat().st_size for file in merged.iterdir())
-        say([f"{merged}  ({size / 1e9:.2f} GB; a model as any other: AutoModelForCausalLM loads it)"])
+        say([f"{merged}  ({size / 1e6:,.1f} MB; a model as any other: AutoModelForCausalLM loads it)"])

@@ -17,7 +17,8 @@ _A_TEST_ROW = {True: 2_000, False: 500}  # in tokens of a pass, where it is answ
 class Overall:
     """The reporter of what is done for a cell: its stages move the one bar, and its notices are passed on.
 
-    The bar counts tokens of forward passes; a backward pass is two of them. Between stages that count little or nothing
+    What cells say alike is said once. The bar counts tokens of forward passes; a backward pass is two of them. Between
+    stages that count little or nothing
     it stands still.
     """
 
@@ -28,6 +29,7 @@ class Overall:
         self._done = 0.0  # of all cells that are done
         self._current: dict[str, float] = {}
         self._reached = 0.0
+        self._told: set[str] = set()
 
     @contextmanager
     def cell(self, key: Key) -> Iterator[None]:
@@ -46,8 +48,10 @@ class Overall:
         self._tell(before + weight)
 
     def notice(self, text: str) -> None:
-        """Pass it on."""
-        self._reporter.notice(text)
+        """Pass it on, if no other cell has said the same."""
+        if text not in self._told:
+            self._told.add(text)
+            self._reporter.notice(text)
 
     def _before(self, title: str) -> float:
         """What of the current cell comes before a stage."""

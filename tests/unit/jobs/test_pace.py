@@ -176,6 +176,7 @@ def test_one_bar_goes_over_all_cells_and_never_back() -> None:
         with overall.stage("test on target t", "rows") as progress:
             progress(1, 2)
     overall.notice("kept")
+    overall.notice("kept")
     first = seen[-1][0]
     assert first == 300 + 2 * 500
     with overall.cell(less):
