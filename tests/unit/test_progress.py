@@ -86,9 +86,5 @@ def test_python_calls_draw_where_somebody_watches(monkeypatch: pytest.MonkeyPatc
     assert isinstance(default_reporter(), Silent)  # pytest captures standard error
     monkeypatch.setattr("g2is.progress.is_watched", lambda: True)
     assert isinstance(default_reporter(), TerminalReporter)
-    # as IPython is there in the processes of Jupyter, Colab and VS Code; on a terminal its shell has no kernel
-    shell = types.SimpleNamespace()
-    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
-    assert isinstance(default_reporter(), TerminalReporter)
-    shell.kernel = object()
+    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))  # which notebooks run in
     assert isinstance(default_reporter(), NotebookReporter)

@@ -93,7 +93,7 @@ def meant(model: type[Section], key: str) -> list[str]:
 
 
 def called(name: str, known: Sequence[str], section: str = "") -> list[str]:
-    """Those of the settings `known` that go by `name` here or elsewhere: in `section`, else below it, else anywhere."""
+    """Those of the settings `known` that are called `name`, here or by others: in `section`, else below or anywhere."""
     plain = name.lower().replace("-", "_")
     for own in (plain, *OTHER_NAMES.get(plain, ())):
         of_name = [key for key in known if key.rpartition(".")[2] == own]

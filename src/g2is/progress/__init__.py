@@ -38,10 +38,8 @@ def default_reporter() -> Reporter:
 
 
 def in_notebook() -> bool:
-    """Whether this is a cell of a notebook: Jupyter's own, Colab's, VS Code's …"""
-    ipython = sys.modules.get("IPython")
-    shell = None if ipython is None else ipython.get_ipython()
-    return getattr(shell, "kernel", None) is not None
+    """Whether this is a cell of a notebook: Jupyter, Colab, VS Code and others run them in ipykernel."""
+    return "ipykernel" in sys.modules
 
 
 def counter(total: int, progress: Progress) -> Callable[[int], None]:

@@ -52,8 +52,8 @@ def write_over(text: str, ends: bool = False) -> None:
 
 
 def is_watched() -> bool:
-    """Whether standard error is a terminal."""
-    return sys.stderr.isatty()
+    """Whether standard error is a terminal; a program without a console has none at all."""
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def console(*, stderr: bool = False, **options: Any) -> "Console":
