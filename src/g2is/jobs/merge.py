@@ -20,6 +20,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 
 from g2is.config import TrainConfig
 from g2is.config.commands import SETTINGS, command_of, updated
+from g2is.config.home import at_home
 from g2is.config.io import load, parse
 from g2is.errors import ModelError, StoreError, first_line, pass_on_too_little_memory
 from g2is.examples.as_trained import render_as_trained
@@ -51,10 +52,10 @@ def merge(run: Path, to: Path | None = None, reporter: Reporter | None = None) -
     weights, or sums that its type cannot hold.
     """
     reporter = reporter or Silent()
-    run = run.expanduser().absolute()
+    run = at_home(run).absolute()
     config = _settings(run)
     with locked(run, "training") if to is None else nullcontext():
-        to = run / MERGED if to is None else to.expanduser().resolve()
+        to = run / MERGED if to is None else at_home(to).resolve()
         check_is_free(to)
         folder = find_model(config.model)
         dtype = _trained_dtype(run, config, folder, reporter)
