@@ -75,7 +75,7 @@ def model_folder(work: Path) -> Path:
     return folder
 
 
-def model(work: Path) -> dict[str, str]:
+def model(work: Path) -> Any:
     return {"name": str(model_folder(work)), "dtype": "bfloat16"}
 
 
@@ -88,7 +88,7 @@ def rate(work: Path) -> None:
     for learning_rate in (0.0, *RATES):
         place, adapter = work / f"rate/{learning_rate:g}", None
         if learning_rate:
-            tuning = {**TUNING, "learning_rate": learning_rate}
+            tuning: Any = {**TUNING, "learning_rate": learning_rate}
             adapter = g2is.train(data=data, model=model(work), out=place, tuning=tuning).adapter
         found = g2is.evaluate(
             model=model(work), out=place / "tested", test=test, adapter=adapter, evaluation={"generate": False}

@@ -54,9 +54,9 @@ def test_every_other_name_leads_to_settings_and_is_none_itself() -> None:
 
 def test_python_names_it_too() -> None:
     with pytest.raises(ConfigError, match=r"warmup\.lr: unknown; did you mean warmup\.learning_rate\?"):
-        select(pool="p", target="t", model="m", out="o", warmup={"lr": 1e-3})
+        select(pool="p", target="t", model="m", out="o", warmup={"lr": 1e-3})  # type: ignore[typeddict-unknown-key]
     with pytest.raises(ConfigError, match=r"wramup: unknown; did you mean warmup\?"):
-        select(pool="p", target="t", model="m", out="o", wramup={"epochs": 1})
+        select(pool="p", target="t", model="m", out="o", wramup={"epochs": 1})  # type: ignore[call-arg]
 
 
 def test_a_comparisons_methods_and_selection_name_it_too() -> None:
