@@ -59,9 +59,9 @@ def wheel(built: Path) -> Path:
 def clean(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The programs of an environment that has the wheel, and its dependencies from this one; not this source."""
     folder = tmp_path_factory.mktemp("clean")
-    run([sys.executable, "-m", "venv", "--without-pip", folder], folder)
-    pip = [sys.executable, "-m", "pip", "--python", folder / "bin/python"]
-    run([*pip, "install", "--quiet", "--no-deps", "--no-index", "--disable-pip-version-check", wheel], folder)
+    run([sys.executable, "-m", "venv", folder], folder)  # with a pip of its own: uv's environments have none
+    pip = [folder / "bin/python", "-m", "pip", "--disable-pip-version-check"]
+    run([*pip, "install", "--quiet", "--no-deps", "--no-index", wheel], folder)
     (site,) = folder.glob("lib/python*/site-packages")
     paths = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     (site / "dependencies.pth").write_text("".join(f"{path}\n" for path in sorted(paths)))
