@@ -1,7 +1,7 @@
 """The settings as types: they are those of the configuration, and a type checker refuses what is none of them."""
 
 import importlib.util
-import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -108,12 +108,12 @@ def test_progress_is_drawn_where_a_person_looks_on_and_nowhere_else(monkeypatch:
     from g2is.cli.progress import TerminalReporter
 
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setattr(os, "isatty", lambda _: False)
     assert isinstance(watched(None), g2is.Silent)
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(os, "isatty", lambda _: True)
     assert isinstance(watched(None), TerminalReporter)
     quiet = g2is.Silent()
     assert watched(quiet) is quiet
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setattr(os, "isatty", lambda _: False)
     monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
     assert isinstance(watched(None), TerminalReporter)

@@ -1,10 +1,13 @@
 """Who is told of the course of a function, where the caller names nobody."""
 
+import os
 import sys
 
 from g2is.cli.progress import TerminalReporter
 from g2is.progress import Reporter
 from g2is.progress import Silent as Silent
+
+_STANDARD_ERROR = 2  # where progress is drawn
 
 
 def watched(reporter: Reporter | None) -> Reporter:
@@ -14,5 +17,4 @@ def watched(reporter: Reporter | None) -> Reporter:
     """
     if reporter is not None:
         return reporter
-    is_terminal = sys.stderr is not None and sys.stderr.isatty()  # a program without a console has none
-    return TerminalReporter() if is_terminal or "ipykernel" in sys.modules else Silent()
+    return TerminalReporter() if os.isatty(_STANDARD_ERROR) or "ipykernel" in sys.modules else Silent()
