@@ -7,7 +7,7 @@ import re
 import tomllib
 from pathlib import Path
 
-_FLOOR = re.compile(r"([A-Za-z0-9._-]+)(\[[a-z,]+\])?>=([0-9][0-9A-Za-z.]*)$")
+_FLOOR = re.compile(r"([A-Za-z0-9._-]+)(\[[a-z0-9,-]+\])?>=([0-9][0-9A-Za-z.]*)$")
 # For tests alone, and beyond a floor of g2is itself: every TRL whose templates they know wants datasets 4.7. Their
 # tests skip without it, and run with the newest versions.
 _NOT_AT_THE_FLOOR = frozenset(("trl",))

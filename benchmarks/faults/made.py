@@ -16,12 +16,12 @@ from typing import Any
 
 import yaml
 
-from g2is import api
+import g2is
 from g2is.demo.skills import write_pool, write_target
 from g2is.progress import Progress, Silent
 from g2is.store.digests import record_digests
 
-MODEL = Path(api.__file__).parent / "demo/model"
+MODEL = Path(g2is.__file__).parent / "demo/model"
 Results = dict[str, Any]
 NAMES = ("select", "stopped", "train", "evaluate", "compare")
 _NUM_ROWS = 70
@@ -168,13 +168,13 @@ def _make(root: Path, seed: int, names: tuple[str, ...]) -> None:
     execution: Any = {"shard_rows": 32, "resume_steps": 1}
     what: dict[str, Any] = {"pool": pool, "target": target, "model": MODEL}
     if "select" in names or "train" in names:
-        api.select(**what, out=root / "select", budget="20%", execution=execution, **settings)
+        g2is.select(**what, out=root / "select", budget="20%", execution=execution, **settings)
     if "stopped" in names:
         with contextlib.suppress(KeyboardInterrupt):
             stopped: Any = {**execution, "report": False}
-            api.select(**what, out=root / "stopped", reporter=_Stops(), budget="20%", execution=stopped, **settings)
+            g2is.select(**what, out=root / "stopped", reporter=_Stops(), budget="20%", execution=stopped, **settings)
     if "train" in names:
-        api.train(
+        g2is.train(
             data=root / "select",
             model=MODEL,
             out=root / "train",
@@ -182,10 +182,10 @@ def _make(root: Path, seed: int, names: tuple[str, ...]) -> None:
             execution={"resume_steps": 1},
         )
     if "evaluate" in names:
-        api.evaluate(model=MODEL, out=root / "evaluate", test=test, evaluation={"max_new_tokens": 3})
+        g2is.evaluate(model=MODEL, out=root / "evaluate", test=test, evaluation={"max_new_tokens": 3})
     if "compare" in names:
         shared: dict[str, Any] = {"examples": settings["examples"], "gradients": {"projection": {"dim": 64}}}
-        api.compare(
+        g2is.compare(
             **what,
             test=test,
             out=root / "compare",

@@ -14,7 +14,7 @@ from g2is.cli.train import run_training
 from g2is.config.io import load, parse
 from g2is.errors import ConfigError
 
-_WITHOUT_DRY_RUN = {"train": "a training", "evaluate": "an evaluation", "compare": "a comparison"}
+_WITHOUT_DRY_RUN = {"evaluate": "an evaluation"}
 
 
 def replay(
@@ -50,8 +50,8 @@ def replay(
         case MatrixWalkConfig() as matrix_walk:
             run_matrix_walk(matrix_walk, dry_run, wait)
         case TrainConfig() as training:
-            run_training(training, wait)
+            run_training(training, wait, dry_run)
         case EvaluateConfig() as evaluation:
             run_evaluation(evaluation, wait)
         case CompareConfig() as comparison:
-            run_comparison(comparison, wait)
+            run_comparison(comparison, wait, dry_run)

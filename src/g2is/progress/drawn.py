@@ -47,7 +47,8 @@ class TerminalReporter:
 
     def notice(self, text: str) -> None:
         """Print a notice."""
-        self._console.print(f"note: {text}", style="yellow", markup=False)
+        # piped, a note is one line: whoever searches the log finds it
+        self._console.print(f"note: {text}", style="yellow", markup=False, soft_wrap=not self._console.is_terminal)
 
     @contextmanager
     def _bar(self, title: str, unit: str) -> Iterator[Report]:
