@@ -85,9 +85,14 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
         for path in (ROOT / "src/g2is").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
+    pages = {  # which help and messages point to
+        f"g2is/{path.relative_to(ROOT).as_posix()}"
+        for path in (ROOT / "docs").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
     about = {f"{INFO}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")}
     with zipfile.ZipFile(wheel) as archive:
-        assert set(archive.namelist()) == source | about
+        assert set(archive.namelist()) == source | pages | about
     assert {Path(name).suffix for name in source} <= KINDS
     assert {"g2is/demo/model/model.safetensors", "g2is/report/page/report.html", "g2is/py.typed"} <= source
     assert wheel.name == f"g2is-{PROJECT['version']}-py3-none-any.whl"
