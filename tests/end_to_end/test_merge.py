@@ -72,6 +72,10 @@ def test_the_merged_model_s_logits_are_those_of_the_adapter_beside_the_model(tun
     assert (found - beside).abs().max() < TOLERANCE
     assert (plain - beside).abs().max() > 100 * TOLERANCE, "the adapter changes nothing, so the test says nothing"
     assert not any("lora" in name for name in load_file(merged / "model.safetensors"))
+    code, out, err = g2is("merge", tuned, "--to", tuned.parent / "other", "--json")
+    assert code == 0, err
+    size = sum(file.stat().st_size for file in (tuned.parent / "other").iterdir())
+    assert json.loads(out) == {"model": str(tuned.parent / "other"), "num_bytes": size}
 
 
 def test_the_folder_has_all_that_a_model_has_and_is_read_by_a_group(tuned: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from g2is.cli import options
-from g2is.cli.session import quiet_libraries, reporter, working
+from g2is.cli.session import quiet_libraries, reporter, tell, working
 from g2is.cli.stopping import stoppable
 from g2is.errors import ConfigError
 from g2is.progress.terminal import say
@@ -32,4 +32,5 @@ def merge(
     with working(run, wait) if to is None else stoppable(None):
         merged = add(run, to, reporter())
         size = sum(file.stat().st_size for file in merged.iterdir())
-        say([f"{merged}  ({size / 1e6:,.1f} MB; a model as any other: AutoModelForCausalLM loads it)"])
+        told = f"{merged}  ({size / 1e6:,.1f} MB; a model as any other: AutoModelForCausalLM loads it)"
+        tell(lambda: say([told]), lambda: {"model": merged, "num_bytes": size})

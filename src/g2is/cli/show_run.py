@@ -1,11 +1,11 @@
 """`g2is show`: the first rows of a selection, and its counts."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from g2is.cli.session import say_json
 from g2is.cli.stopping import stoppable
 from g2is.progress.terminal import say
 
@@ -28,7 +28,7 @@ def show(
     with stoppable(None):
         found = look_at_run(run)
         if as_json:
-            say([json.dumps(found.as_json(rows), ensure_ascii=False, indent=1)])
+            say_json(found.as_json(rows))
         else:
             say(counted(found.selection, found.summary))
             show_rows(found.selection, rows)
