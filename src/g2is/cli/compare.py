@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from g2is.cli import options
-from g2is.cli.session import quiet_libraries, reporter, tell, working
+from g2is.cli.session import foresee, quiet_libraries, reporter, tell, working
 from g2is.cli.show_time import time_lines
-from g2is.cli.stopping import stoppable
 from g2is.machine.ranks import check_alone
 from g2is.progress.terminal import console, say
 
@@ -77,10 +76,7 @@ def run_comparison(config: "CompareConfig", wait: bool, dry_run: bool = False) -
     if dry_run:
         from g2is.jobs.estimate_comparison import estimate_comparison
 
-        quiet_libraries()
-        with stoppable(None):
-            found = estimate_comparison(config, reporter())
-            tell(lambda: _show_dry_run(found), lambda: found)
+        foresee(lambda: estimate_comparison(config, reporter()), _show_dry_run)
         return
     quiet_libraries()
     with working(config.out, wait):

@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from g2is.cli.stopping import stoppable
 from g2is.errors import ConfigError
 from g2is.progress import Reporter, Silent
 from g2is.progress.terminal import say, visible
 from g2is.store.lock import waiting
+
+_Estimate = TypeVar("_Estimate")
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,14 @@ def plain(value: Any) -> Any:
     if hasattr(value, "tolist"):  # numpy's
         return plain(value.tolist())
     return [plain(of) for of in value]
+
+
+def foresee(estimate: Callable[[], _Estimate], show: Callable[[_Estimate], None]) -> None:
+    """Print what a command would do, as `estimate` finds it. A stop leaves nothing behind."""
+    quiet_libraries()
+    with stoppable(None):
+        found = estimate()
+        tell(lambda: show(found), lambda: found)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from g2is.cli.as_data import made_part, matrices, matrix_walk, selection_as_data, stage_as_data
-from g2is.cli.session import quiet_libraries, reporter, tell, working
+from g2is.cli.session import foresee, quiet_libraries, reporter, tell, working
 from g2is.cli.show import (
     show_dry_run,
     show_matrix_dry_run,
@@ -53,10 +53,7 @@ def run_selection(config: "Config", last: "StageName", dry_run: bool, wait: bool
     if dry_run:
         from g2is.jobs.estimate import estimate
 
-        quiet_libraries()
-        with stoppable(None):
-            found = estimate(config, reporter())
-            tell(lambda: show_dry_run(found), lambda: found)
+        foresee(lambda: estimate(config, reporter()), show_dry_run)
         return
     from g2is.jobs.select import run
 

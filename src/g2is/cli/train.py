@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from g2is.cli import options
-from g2is.cli.session import quiet_libraries, reporter, tell, working
+from g2is.cli.session import foresee, quiet_libraries, reporter, tell, working
 from g2is.cli.show_time import time_lines
-from g2is.cli.stopping import stoppable
 from g2is.progress.terminal import say
 
 if TYPE_CHECKING:
@@ -44,10 +43,7 @@ def run_training(config: "TrainConfig", wait: bool, dry_run: bool = False) -> No
     if dry_run:
         from g2is.jobs.estimate_training import estimate_training
 
-        quiet_libraries()
-        with stoppable(None):
-            found = estimate_training(config, reporter())
-            tell(lambda: _show_dry_run(found), lambda: found)
+        foresee(lambda: estimate_training(config, reporter()), _show_dry_run)
         return
     from g2is.jobs.train import train as tune
 
