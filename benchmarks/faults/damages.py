@@ -16,7 +16,7 @@ from typing import Any
 from faults.made import NAMES, Made, contents, made_folders, run_command
 
 Row = dict[str, Any]
-KINDS = ("flip", "truncate", "empty", "delete", "sibling", "other", "digit")
+KINDS = ("flip", "truncate", "empty", "delete", "sibling", "other", "digit", "foreign")
 _TEXT = (".json", ".jsonl", ".yaml", ".md", ".csv")
 _SHARES = {"select": 8, "compare": 4, "train": 3, "evaluate": 3, "stopped": 2}  # of twenty damages
 
@@ -66,7 +66,8 @@ def draw_cases(made: Made, number: int, seed: int) -> list[Case]:
     }
     while len(cases) < number:
         folder, kind = names[len(cases) % len(names)], KINDS[(len(cases) + len(cases) // len(names)) % len(KINDS)]
-        cases.append(Case(folder, draw.choice(files[folder]), kind, draw.randrange(2**31)))
+        among = [file for file in files[folder] if kind != "foreign" or file.endswith(".json")]
+        cases.append(Case(folder, draw.choice(among), kind, draw.randrange(2**31)))
     return cases
 
 
@@ -132,6 +133,8 @@ def _damage(path: Path, case: Case, made: Made) -> None:
             other = made.other(case.folder) / case.file
             if other.is_file():
                 shutil.copyfile(other, path)
+        case "foreign":  # JSON that carries no digest, as older versions wrote it
+            path.write_text(draw.choice(["{}\n", '{"a": 1}\n']))
         case "digit" if path.suffix in _TEXT:
             digits = [place for place, byte in enumerate(content) if chr(byte).isdigit()]
             if digits:

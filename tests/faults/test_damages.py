@@ -15,6 +15,7 @@ def test_every_kind_of_damage_is_seen_and_none_is_used_in_silence() -> None:
         cases += [
             Case("select", "store/gradients/pool/epoch-2/less/rows/c/1/0", "sibling", 5),
             Case("select", "store/warmup/complete.json", "other", 5),
+            *(Case("select", "digests.json", "foreign", seed) for seed in (0, 1)),
         ]
         for place, case in enumerate(cases):
             outcome = try_case(case, made, scratch, repairs=place % 3 == 0)

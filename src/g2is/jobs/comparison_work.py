@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from g2is.comparison.cells import Key
 from g2is.errors import SelectionError
-from g2is.jobs.trials import COSTS, Trials, run_config
+from g2is.jobs.costs import COSTS
+from g2is.jobs.trials import Trials, run_config
 from g2is.methods import FULL, FULL_CUT, GRADIENT, NONE, RANDOM, UNTUNED
 from g2is.selection.budget import read_budget
 from g2is.store.files import read_json

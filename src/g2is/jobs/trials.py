@@ -15,6 +15,7 @@ from g2is.config.targets import titled
 from g2is.errors import ModelError, SelectionError
 from g2is.evaluation.metrics import check_judge
 from g2is.examples.dataset import Examples
+from g2is.jobs.costs import COSTS, OF, costs_in
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
 from g2is.jobs.made_from import as_selected, as_stored, digest_of_rows, fingerprints, store_identity
 from g2is.jobs.prepare import Prepared, prepare
@@ -31,9 +32,6 @@ from g2is.store.files import read_json, write_json, write_json_lines
 from g2is.store.fingerprint import flatten
 from g2is.store.given import part
 from g2is.store.manifest import stored_forms
-
-COSTS = "costs.json"
-OF = "of"  # the key of costs.json that says whose it is
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class Trials:
 
     def keep_cost(self, store: Path, representation: str, run: Path) -> float | None:
         """Seconds that the rows of a representation took in `store`, by the run that made them; None if not known."""
-        costs, whose = read_json(store / COSTS) if (store / COSTS).exists() else {}, self._identity(store)
+        costs, whose = costs_in(store) if (store / COSTS).exists() else {}, self._identity(store)
         if costs.pop(OF, whose) != whose:  # another comparison's; those of before do not say whose they are
             costs = {}
         by_stage = seconds_by_stage(run)

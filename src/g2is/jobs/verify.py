@@ -23,6 +23,7 @@ from g2is.errors import G2isError, InputError, StoreError
 from g2is.evaluation.table import read_answers
 from g2is.jobs.compare import compare_methods
 from g2is.jobs.compared_rows import damaged_stores, make_rows_again
+from g2is.jobs.costs import COSTS, WHAT, check_costs
 from g2is.jobs.evaluate import ANSWERS, RESULT, evaluate
 from g2is.jobs.findings import Damage, Findings, Mend, forgetting, remover
 from g2is.jobs.made_from import store_identity
@@ -32,7 +33,6 @@ from g2is.jobs.run_folder import CHOSEN, RUN, SUMMARY, run_identity
 from g2is.jobs.select import run
 from g2is.jobs.select_matrices import walk_matrices
 from g2is.jobs.train import train
-from g2is.jobs.trials import COSTS, OF
 from g2is.jobs.verify_store import check_checkpoints, check_store, check_tokens, is_store
 from g2is.jobs.work_folder import BAD_ROWS, MANIFEST
 from g2is.outputs.examples import EXPORTED
@@ -54,7 +54,7 @@ _HOLDS = {
     **dict.fromkeys(EXPORTED, "the selected rows"),
     ANSWERS: "the answers to all test rows",
     RESULT: "the means over all test rows",
-    COSTS: "what making rows took",
+    COSTS: WHAT,
     REPORT: "the page that shows what was made",
     MAP: "the map of the page, as a table",
 }
@@ -222,12 +222,10 @@ def _check_noted(folder: Path, findings: Findings, mend: Mend | None = None) -> 
 
 def _check_costs(path: Path, store: Path, findings: Findings) -> None:
     """Check the times of a comparison's store, which are of that store alone."""
-    costs, forget = store / COSTS, forgetting(path, (store / COSTS).relative_to(path).as_posix())
-    is_sound = findings.sealed(costs, _HOLDS[COSTS], forget)
-    if is_sound and is_sealed(path / MANIFEST):
-        whose = store_identity(read_json(path / MANIFEST), store.name)
-        if read_json(costs).get(OF, whose) != whose:
-            findings.add(costs, "those of another store", _HOLDS[COSTS], mend=forget)
+    forget = forgetting(path, (store / COSTS).relative_to(path).as_posix())
+    is_bound = is_sealed(path / MANIFEST)
+    whose = store_identity(read_json(path / MANIFEST), store.name) if is_bound else None
+    check_costs(store, whose, findings, forget)
 
 
 def _is_of(summary: Mapping[str, Any], run: str) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from g2is.jobs.costs import COSTS, check_costs
 from g2is.jobs.findings import Findings, Mend, forgetting, remover
 from g2is.model.checkpoints import NOT_COMPLETE, problem_of
 from g2is.store.arrays import arrays_below
@@ -31,7 +32,7 @@ from g2is.store.only_files import check_only_files
 from g2is.warmup.imported import NAME as IMPORTED
 from g2is.warmup.train import SAMPLE
 
-_COMPLETE, _COSTS = "complete.json", "costs.json"
+_COMPLETE = "complete.json"
 _KINDS: tuple[Kind, ...] = ("pool", "target")
 _PAGES, _ROWS = "a tokenised file", "which rows the warm-up is trained on"
 
@@ -65,7 +66,7 @@ class _Store:
     def check(self) -> None:
         path, findings = self.path, self.findings
         check_tokens(path / "examples", findings)
-        findings.sealed(path / _COSTS, "what making rows took", remover(path / _COSTS))
+        check_costs(path, None, findings, remover(path / COSTS))
         adapters = self._check_warmup(path / "warmup")
         self._check_rows(path, path / GRADIENTS, adapters)
         manifests = (entry for name in (MANIFEST, MANIFEST_COPY) for entry in path.glob(f"*/{name}"))

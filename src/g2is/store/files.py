@@ -20,6 +20,7 @@ from g2is.store.elsewhere import elsewhere, keep
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DIGEST = "digest"
+_NEVER_WITHOUT = ("digests.json",)  # no version wrote it without: what has none is another file, vouching for nothing
 REMEDY = "Put a whole copy back, or name another folder; `g2is verify` with --repair makes anew what can be made"
 _LITTLE = 1 << 20  # bytes left where torch has just used up all room
 _ERRNO = re.compile(r"(?:os error |\[Errno |errno: )(\d+)")
@@ -201,6 +202,8 @@ def _is_as_sealed(value: dict[str, Any], name: str) -> bool:
     """Whether a value is what its digest, which is taken out of it, was made of; one without may be an older file."""
     if _DIGEST in value:
         return value.pop(_DIGEST) in _digests_of(value, name)
+    if name in _NEVER_WITHOUT:
+        return False
     last = next(reversed(value), None)  # the digest itself, under a damaged name?
     return last is None or value[last] not in _digests_of({key: of for key, of in value.items() if key != last}, name)
 

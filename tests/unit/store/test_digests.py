@@ -88,8 +88,10 @@ def test_notes_are_a_folders_own_where_its_settings_or_most_files_are_as_noted(
 def test_another_json_file_in_place_of_notes_is_damage(tmp_path: Path) -> None:
     folder = _folder(tmp_path, "one")
     (folder / DIGESTS).write_text('{"shape": [96, 64], "zarr_format": 3}')  # of another program: no digest of its own
-    with pytest.raises(StoreError, match="another file"):
+    with pytest.raises(StoreError, match=DIGESTS):
         noted_digests(folder)
+    assert damaged_files(folder, ["table"]) == [DIGESTS]
+    (folder / DIGESTS).write_text("{}")  # it would vouch for nothing, and nothing would be missed
     assert damaged_files(folder, ["table"]) == [DIGESTS]
     record_digests(folder, ["table"])
     assert list(noted_digests(folder)) == ["table"]
