@@ -304,3 +304,26 @@ def test_the_folder_of_another_command_is_left_alone(
             assert code == 2, err
             assert "found that of another command" in err
             assert (folder / "config.yaml").read_bytes() == before
+
+
+def test_a_finished_comparison_recommends_and_says_that_one_seed_is_thin(compared: Path, g2is: Command) -> None:
+    for asked in ([compared], ["--out", compared], ["--config", compared / "config.yaml"]):
+        code, out, err = g2is("compare", "--recommend", *asked)
+        assert code == 0, err
+        assert "the evidence is too thin" in out
+        assert "1 seed: the next may say otherwise" in out
+    code, out, err = g2is("compare", "--recommend", compared, "--json", "--model", MODEL)
+    assert code == 0, err
+    assert json.loads(out)[0]["standing"] == "thin"
+    assert "--model passed over" in err
+
+
+def test_a_recommendation_wants_the_folder_of_a_comparison(g2is: Command, place: Path, tmp_path: Path) -> None:
+    for asked, told in (
+        ([], "expected the folder of one comparison, found none"),
+        ([tmp_path], "no such folder"),
+        ([place, tmp_path], "expected the folder of one comparison, found "),
+    ):
+        code, _, err = g2is("compare", "--recommend", *asked)
+        assert code == 2
+        assert told in err

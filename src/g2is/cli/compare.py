@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from g2is.cli import options
+from g2is.cli.recommend import ask_for_folder_alone, show_recommended
 from g2is.cli.session import foresee, quiet_libraries, reporter, tell, working
 from g2is.cli.show_time import time_lines
 from g2is.machine.ranks import check_alone
@@ -22,6 +23,7 @@ _WRITTEN = (
     ("comparison.md", "the same tables, also as comparison.csv and comparison.json"),
     ("report.html", "the same and more as a page: open it in a browser"),
 )
+_RECOMMEND = "of the comparison in OUT, say which method to take and on what evidence; no cell is made"
 _METHODS = "names of `g2is methods`, separated by commas"
 
 
@@ -50,6 +52,9 @@ def compare(
     set_: options.Set = None,
     wait: options.Wait = False,
     dry_run: options.DryRun = False,
+    recommend: Annotated[
+        bool, typer.Option("--recommend", help=_RECOMMEND, callback=ask_for_folder_alone, is_eager=True)
+    ] = False,
 ) -> None:
     """Select, tune and test with each method, and put the results in one table with intervals.
 
@@ -61,7 +66,12 @@ def compare(
 
     OUT gets comparison.md, comparison.csv and comparison.json, written anew after each cell, and report.html at the
     end. Methods, budgets and seeds can be added later: finished cells stay.
+
+    `g2is compare --recommend OUT` says, from the cells that are there, which method to take, and what speaks for it.
     """
+    if recommend:
+        show_recommended(context)
+        return
     from g2is.cli.build import compare_config
 
     run_comparison(compare_config(context), wait, dry_run)

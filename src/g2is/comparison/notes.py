@@ -8,7 +8,7 @@ from g2is.comparison.evidence import Comparison, Entry, Part
 from g2is.comparison.statistics import UNCLEAR
 from g2is.methods import ALWAYS, FULL, RANDOM
 
-_FEW = 30  # test examples; of fewer a bootstrap's percentile intervals are too narrow
+FEWEST_TEST_EXAMPLES = 30  # of fewer a bootstrap's percentile intervals are too narrow
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -19,11 +19,11 @@ def notes(comparison: Comparison) -> list[str]:
         f"{key}: the test loss is not finite" for key, cell in comparison.cells.items() if not _is_finite(cell.loss)
     ]
     for target, size in comparison.num_test_examples.items():
-        if size < _FEW:
+        if size < FEWEST_TEST_EXAMPLES:
             told = (
                 "one test example has no interval" if size == 1 else f"intervals of {size} test examples are too narrow"
             )
-            found.append(f"{target}: {told}; give at least {_FEW}")
+            found.append(f"{target}: {told}; give at least {FEWEST_TEST_EXAMPLES}")
     if comparison.outside:
         found.append(
             f"{len(comparison.outside)} finished cells are not of this comparison and were left out, such as"

@@ -9,8 +9,10 @@ from rich.text import Text
 
 from g2is.comparison.evidence import Comparison
 from g2is.comparison.notes import notes
+from g2is.comparison.recommend import Recommendation
 from g2is.comparison.statistics import BETTER, WORSE
 from g2is.comparison.table import Block, cost_block, grid_lines, legend, progress_line, result_blocks
+from g2is.methods import RANDOM
 
 _GAP = 2
 _WIDEST = 20  # of a column of words: longer ones are broken
@@ -35,6 +37,31 @@ def show_comparison(comparison: Comparison, console: Console) -> None:
         _show(first, console)
     _show_list("How to read it", legend(comparison), console)
     _show_list("Notes", notes(comparison), console)
+
+
+def show_recommendations(found: Sequence[Recommendation], console: Console) -> None:
+    """Print, for each budget, the method to take, how far the evidence goes, the evidence, and what it lacks."""
+    for of_budget in found:
+        if of_budget is not found[0]:
+            console.print()
+        console.print(Text(f"At {of_budget.budget}: {_advice(of_budget)}", style="bold"))
+        if of_budget.cheaper:
+            console.print(Text(f"  {of_budget.cheaper} is not told apart from it, and selects in less time"))
+        _show_list("Evidence", of_budget.evidence, console)
+        _show_list("What it lacks", of_budget.doubts, console)
+
+
+def _advice(found: Recommendation) -> str:
+    if found.method is None:
+        return "nothing to recommend"
+    if found.method == RANDOM:
+        return "no method is shown to be better than random rows"
+    told = {
+        "clear": f"take {found.method}, which is better than every other method compared",
+        "shared": f"take {found.method}; others may be as good",
+        "thin": f"{found.method} is ahead, but the evidence is too thin to recommend it",
+    }
+    return told[found.standing]
 
 
 def _show(block: Block, console: Console) -> None:

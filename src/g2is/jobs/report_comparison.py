@@ -22,15 +22,18 @@ def report_comparison(config: CompareConfig, path: Path, out: Path | None, repor
     """
     page = path / REPORT if out is None else out
     with held(path, "comparison", out):
-        comparison, remarks = _comparison(config, path)
+        comparison, remarks = comparison_in(config, path)
         write_comparison_page(page, config, path, comparison, remarks, reporter)
         if out is None:
             record_digests(path, [REPORT])
     return page
 
 
-def _comparison(config: CompareConfig, path: Path) -> tuple[Comparison, list[str]]:
-    """The comparison of the cells that are there, and what its own tables say of it."""
+def comparison_in(config: CompareConfig, path: Path) -> tuple[Comparison, list[str]]:
+    """The comparison of the cells that are in the folder `path`, and what its own tables say of it.
+
+    Raises StoreError where there is no finished cell, or one is damaged.
+    """
     if not (path / JSON).exists() or not (places := cells_in(path)):
         raise StoreError(f"{path}: expected a comparison with a finished cell, found none; give `g2is compare` again")
     kept = read_json(path / JSON)

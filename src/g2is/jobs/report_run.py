@@ -33,7 +33,7 @@ def report_run(path: Path, out: Path | None = None, method: str = "tsne", report
     """
     reporter = reporter or Silent()
     layout = check_method(method)
-    config = _settings(path)
+    config = settings_in(path)
     if isinstance(config, CompareConfig):
         return report_comparison(config, path, out, reporter)
     check_pool(config, path / SELECTION)
@@ -56,7 +56,7 @@ def report_run(path: Path, out: Path | None = None, method: str = "tsne", report
         return write_report(*(config, store, examples, made_by, path, reporter, AT_LEISURE, layout, out, notes))
 
 
-def _settings(path: Path) -> Config | CompareConfig:
+def settings_in(path: Path) -> Config | CompareConfig:
     """The settings of the work in the folder `path`, wherever that was moved to. Raises StoreError for other work."""
     record, table = path / SETTINGS, path / SELECTION
     values = load(record) if record.exists() else {}

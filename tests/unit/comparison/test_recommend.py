@@ -1,0 +1,134 @@
+"""Which method is recommended, and when the evidence is too thin, on cells whose losses are known."""
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from g2is.comparison.cells import Cell, Key
+from g2is.comparison.evidence import Comparison, compare_cells
+from g2is.comparison.grid import Grid
+from g2is.comparison.recommend import Recommendation, recommend
+from g2is.comparison.terminal import show_recommendations
+from g2is.methods import FULL, RANDOM, UNTUNED
+
+SECONDS = {"less": 100.0, "rds+": 10.0, "bm25": 1.0}
+
+
+def compared(
+    effects: Mapping[str, float | tuple[float, ...]],
+    seeds: tuple[int, ...] = (0, 1, 2),
+    num_test: int = 60,
+    targets: tuple[str, ...] = ("t",),
+    left_out: tuple[Key, ...] = (),
+) -> Comparison:
+    """One budget; each method's loss is that of random rows plus its effect, of each seed if there are several."""
+    grid = Grid(tuple(dict.fromkeys((*effects, UNTUNED, RANDOM, FULL))), targets, ("1%",), seeds)
+    cells = []
+    for key in grid.planned():
+        if key in left_out:
+            continue
+        of_test = np.random.default_rng([3, *key.target.encode()]).normal(2.0, 0.3, num_test)
+        own = np.random.default_rng([key.seed or 0, *key.method.encode()]).normal(0, 0.01, num_test)
+        effect = {UNTUNED: 0.5, FULL: -0.6, RANDOM: 0.0, **effects}[key.method]
+        of_seed = effect if isinstance(effect, float) else effect[seeds.index(key.seed or 0)]
+        selected = None if key.method in (UNTUNED, FULL) else np.arange(10)
+        cells.append(
+            Cell(
+                *(*key, of_test + own + of_seed, np.full(num_test, 5), {}, selected, 100, 1),
+                {"represent": SECONDS.get(key.method, 0.0), "select": 0.0},
+            )
+        )
+    return compare_cells(cells, grid, 1000, {}, {}, num_resamples=400)
+
+
+def only(comparison: Comparison) -> Recommendation:
+    (found,) = recommend(comparison)
+    return found
+
+
+def test_a_method_better_than_all_others_is_clearly_recommended() -> None:
+    found = only(compared({"less": -0.4, "rds+": -0.2, "bm25": 0.2}))
+    assert (found.method, found.standing, found.as_good, found.cheaper) == ("less", "clear", (), None)
+    assert "better than rds+, bm25" in found.evidence
+    assert any("3 of 3 seeds" in told and "÷ random 0.79" in told for told in found.evidence)
+    assert any("of what the full pool gains" in told and "10 of its 1,000 rows" in told for told in found.evidence)
+    assert [told for told in found.doubts if "looks better than it is" not in told] == []
+
+
+def test_methods_that_are_not_told_apart_are_named_and_the_cheaper_one_too() -> None:
+    found = only(compared({"less": -0.301, "rds+": -0.3, "bm25": -0.1}))
+    assert found.standing == "shared"
+    assert {found.method, *found.as_good} == {"less", "rds+"}
+    assert found.cheaper == ("rds+" if found.method == "less" else None)
+
+
+def test_where_seeds_disagree_methods_are_not_told_apart() -> None:
+    found = only(compared({"less": (-0.5, -0.5, -0.1), "rds+": -0.2}))
+    assert (found.method, found.as_good) == ("less", ("rds+",))
+
+
+def test_what_is_not_shown_to_be_better_than_random_is_not_recommended() -> None:
+    found = only(compared({"less": (-0.3, -0.3, 0.3), "rds+": 0.2}))
+    assert (found.method, found.standing) == (RANDOM, "thin")
+    assert found.as_good == ("less",)
+    assert any("not shown to be better than random" in told for told in found.doubts)
+    worse = only(compared({"rds+": 0.2}))
+    assert (worse.method, worse.as_good) == (RANDOM, ())
+
+
+def test_a_method_shown_to_be_better_goes_before_one_of_lower_mean_whose_seeds_disagree() -> None:
+    found = only(compared({"less": (-1.5, -0.5, 0.3), "rds+": -0.2}))
+    assert (found.method, found.as_good) == ("rds+", ("less",))
+    assert any(told.startswith("less has the lowest loss") for told in found.doubts)
+
+
+@pytest.mark.parametrize(
+    ("options", "doubt"),
+    [
+        ({"seeds": (0,)}, "1 seed: the next may say otherwise; use --seeds 3"),
+        ({"num_test": 12}, "12 test examples of t: too few for an interval; give 30"),
+        ({"left_out": (Key("less", "t", "1%", 2),)}, "1 cell missing, such as less on t at 1%, seed 2"),
+        ({"targets": ("t", "u"), "left_out": tuple(Key(RANDOM, "u", "1%", seed) for seed in range(3))},
+         "nothing is known of u"),
+    ],
+)  # fmt: skip
+def test_thin_evidence_is_called_so_with_what_would_mend_it(options: dict[str, object], doubt: str) -> None:
+    found = only(compared({"less": -0.4, "rds+": -0.2}, **options))  # type: ignore[arg-type]
+    assert (found.method, found.standing) == ("less", "thin")
+    assert any(doubt in told for told in found.doubts)
+
+
+def test_a_target_on_which_the_best_is_worse_than_random_is_named() -> None:
+    comparison = compared({"less": -0.4}, targets=("t", "u"))
+    cells = [
+        replace(cell, losses=cell.losses + 0.5) if cell.key[:2] == ("less", "u") else cell
+        for cell in comparison.cells.values()
+    ]
+    worse = compare_cells(cells, comparison.grid, 1000, {}, {}, num_resamples=400)
+    assert any(told.startswith("on u it is worse than random") for told in only(worse).doubts)
+
+
+def test_tuning_that_does_not_help_is_said() -> None:
+    found = only(compared({"less": -0.2, UNTUNED: -0.4}))
+    assert any("not tuning at all" in told for told in found.doubts)
+
+
+def test_nothing_to_compare_recommends_nothing() -> None:
+    found = only(compared({}))
+    assert (found.method, found.standing, found.evidence) == (None, "thin", ())
+
+
+def test_every_budget_is_printed_with_evidence_and_doubts(
+    cells: dict[Key, Cell], compare: Callable[..., Comparison]
+) -> None:
+    text = io.StringIO()
+    show_recommendations(recommend(compare(cells)), Console(file=text, width=80, color_system=None))
+    shown = text.getvalue()
+    assert "At 1%: " in shown
+    assert "At 5%: take g2is, which is better than every other method compared" in " ".join(shown.split())
+    assert shown.count("Evidence") == shown.count("What it lacks") == 2
+    assert max(map(len, shown.splitlines())) <= 80
