@@ -59,6 +59,9 @@ def test_the_grid_of_the_paper_s_methods() -> None:
             "bm25": ("lexical", "top"),
             "random": ("none", "random"),
             "full": ("none", "all"),
+            "interaction": ("gradient", "interaction"),
+            "spice": ("gradient", "spice"),
+            "bids": ("gradient", "bids"),
             "without-graph": ("gradient", "top"),
             "without-gradient": ("embedding", "walk"),
         }

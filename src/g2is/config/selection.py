@@ -110,6 +110,15 @@ class SharedSelectionConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _shares_are_of_budgets(self) -> Self:
+        if self.shares is not None and selector_kind(self.selector).together:
+            raise ValueError(
+                "selection.shares: expected a selector that gives each target a budget of its own, found"
+                f" {self.selector}, which spends one on all targets; leave the shares out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _nothing_is_passed_over(self) -> Self:
         values = {name: getattr(self, name) for name in type(self).model_fields}
         of_method = METHODS[self.method].settings
