@@ -31,6 +31,7 @@ REPRESENTATIONS: dict[str, str] = {
     "hidden": "g2is.representations.hidden:HIDDEN",
     "embedding": "g2is.representations.embedding:EMBEDDING",
     "lexical": "g2is.representations.lexical:LEXICAL",
+    "tacs": "g2is.representations.tacs:TACS",
 }
 # Gradients have stages of their own (warm-up, Γ, projection); "none" is for selectors that look at nothing.
 GRADIENT, NONE = "gradient", "none"
@@ -145,9 +146,10 @@ class RepresentationKind:
     """A representation, as its own file declares it.
 
     line      what it is, and its `source`
-    gives     what it has of the rows; `scored_by` says what makes the scores of one without vectors
+    gives     what it has of the rows; `scored_by` says what makes the scores of one without vectors, `unit` in what
     settings  its own; their names are unique among all representations
     make      a `Maker` from `Materials` (`representations/maker.py`)
+    tunes     whether an adapter is tuned on each target first, so that its rows are the targets' own
     """
 
     line: str
@@ -155,6 +157,8 @@ class RepresentationKind:
     make: Callable[..., Any]
     source: str = ""
     scored_by: str = ""
+    unit: str = ""
+    tunes: bool = False
     settings: type[Section] = NoSettings
 
 
@@ -281,6 +285,11 @@ METHODS: dict[str, Method] = {
         "highest mean BM25 score for the target's texts",
         "Robertson and Zaragoza, 2009",
         {"representation": "lexical", "selector": "top", **_NO_COPIES_SKIPPED},
+    ),
+    "tacs": Method(
+        "rows whose loss falls most, as a part of it, by tuning an adapter of rank 1 on the target: no gradients",
+        "Yang et al., arXiv 2605.09404",
+        {"representation": "tacs", "selector": "top", **_NO_COPIES_SKIPPED},
     ),
     "random": Method(
         "rows drawn at random",

@@ -26,5 +26,6 @@ def pool_score_meaning(name: str, settings: SelectionConfig) -> tuple[str, str]:
 
 def _similarity_unit(representation: str) -> str:
     if gives(representation) == "scores":
-        return f"{representation_kind(representation).scored_by} score, 0 and above"
+        kind = representation_kind(representation)
+        return kind.unit or f"{kind.scored_by} score, 0 and above"
     return "" if representation == NONE else COSINE
