@@ -41,7 +41,8 @@ class SharedSelectionConfig(Section):
         "1%", description="a share of all rows read (1%), a number of rows (500), or of their tokens (2Mtok, 500ktok)"
     )
     shares: dict[str, float] | None = Field(
-        None, description="of the budget, by target, such as {math: 2, med: 1}; default: equal"
+        None,
+        description="of the budget, by target, such as {math: 2, med: 1}; default: equal; bids spends one budget on all",
     )
     include: OptionalPaths = Field(
         (),
