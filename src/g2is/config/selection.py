@@ -42,7 +42,7 @@ class SharedSelectionConfig(Section):
     )
     shares: dict[str, float] | None = Field(
         None,
-        description="of the budget, by target, such as {math: 2, med: 1}; default: equal; bids spends one budget on all",
+        description="of the budget, by target, such as {math: 2, med: 1}; default: equal; of bids none: it has one budget",
     )
     include: OptionalPaths = Field(
         (),
