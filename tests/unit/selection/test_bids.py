@@ -129,7 +129,8 @@ def test_a_budget_of_tokens_quotas_and_included_rows_bind() -> None:
 
 def test_opposed_rows_are_taken_for_none_unless_asked_for() -> None:
     target = np.eye(1, K, dtype=np.float16)
-    pool = np.concatenate([drawn(1, 4), -drawn(2, 6)])
+    pool = drawn(1, 10)
+    pool[:, 0] = np.abs(pool[:, 0]) * ([1] * 4 + [-1] * 6)
     found = chosen(pool, {"t": target}, 8, method="bids")
     assert sorted(found.record.rows.tolist()) == [0, 1, 2, 3]
     assert str(found.record.ran_out).startswith("target 't': 4 of 8 rows, because the selector bids found no further")

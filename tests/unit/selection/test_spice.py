@@ -70,10 +70,10 @@ def test_it_takes_rows_as_the_formula_does(num_examples: int, alpha: float, pena
 
 def test_conflict_costs_a_row_its_place() -> None:
     pool, target = np.zeros((3, K), np.float16), np.eye(3, K, dtype=np.float16)
-    pool[:, 0], pool[:, 1] = (1.0, 0.9, 0.4), (0.1, 0.9, 0.2)
-    pool[2, 2], pool[2, 0] = 1.2, -0.6  # new to the first, and against it
-    assert chosen(pool, {"t": target}, 2, method="spice", conflict_penalty=0).record.rows.tolist() == [1, 2]
-    assert chosen(pool, {"t": target}, 2, method="spice", conflict_penalty=9).record.rows.tolist() == [1, 0]
+    pool[:, :3] = [[0.9, 0.8, 0], [0.9, 0.9, 0], [-0.6, 0.2, 1.2]]  # the last is new to the others, and against them
+    of = {"method": "spice", "fisher_scale": 100}
+    assert chosen(pool, {"t": target}, 2, **of, conflict_penalty=0).record.rows.tolist() == [1, 2]
+    assert chosen(pool, {"t": target}, 2, **of, conflict_penalty=20).record.rows.tolist() == [1, 0]
 
 
 def test_agreement_is_with_the_nearest_group() -> None:
