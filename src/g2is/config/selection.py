@@ -42,8 +42,8 @@ class SharedSelectionConfig(Section):
     )
     shares: dict[str, float] | None = Field(
         None,
-        description="of the budget, by target, such as {math: 2, med: 1}; default: equal, but of bids, whose targets have"
-        " one budget",
+        description="of the budget, by target, such as {math: 2, med: 1}; default: equal, but of bids, whose targets"
+        " have one budget",
     )
     include: OptionalPaths = Field(
         (),

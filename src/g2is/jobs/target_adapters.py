@@ -1,6 +1,6 @@
 """The adapters that some representations have tuned on the targets, kept in the store beside the rows made with them.
 
-    NAME/adapters/0/    the tuning on the first target, 1/ on the second, …: as `training/tune.py` lays it out
+NAME/adapters/0/    the tuning on the first target, 1/ on the second, …: as `training/tune.py` lays it out
 """
 
 from g2is.errors import ModelError

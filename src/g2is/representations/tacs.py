@@ -69,7 +69,7 @@ def tacs(materials: Materials) -> Maker:
     ]
     return Maker(
         "tacs",
-        "loss",
+        "loss row",
         fingerprint,
         lambda: _open(materials, [of.adapter for of in tuned]),
         score=falls,

@@ -120,7 +120,7 @@ def files_below(folder: Path) -> dict[Path, bytes]:
 
 def test_scores_are_the_falls_of_a_plain_loop_with_an_adapter_of_rank_1_for_each_target(place: Path) -> None:
     ran = make(place, "one", "two")
-    titles = ["tune on target one", "tune on target two", "losses of target", "losses of pool"]
+    titles = ["tune on target one", "tune on target two", "loss rows of target", "loss rows of pool"]
     assert list(ran.listener.stages) == titles
     before = plain_losses(ran.pool)
     for of in ran.maker.tuned:
@@ -146,7 +146,7 @@ def test_what_is_stored_serves_again_and_another_target_has_its_own(place: Path)
     assert files_below(place / "store" / first.maker.folder) == stored
     np.testing.assert_array_equal(again.scores.targets["one"], first.scores.targets["one"])
     other = make(place, "two")
-    assert list(other.listener.stages) == ["tune on target", "losses of target", "losses of pool"]
+    assert list(other.listener.stages) == ["tune on target", "loss rows of target", "loss rows of pool"]
     assert other.maker.folder != first.maker.folder
     shallow = make(place, "one", representation={"path_learning_rate": 1e-2, "path_epochs": 1})
     assert shallow.maker.folder not in (first.maker.folder, other.maker.folder)
@@ -167,7 +167,7 @@ def test_a_damaged_adapter_is_named_tuned_again_and_its_rows_are_made_again(plac
     assert [damage.path for damage in found.damages] == [adapter]
     again = make(place, "one")
     assert any("adapter_model.safetensors damaged; it is tuned again" in text for text in again.listener.notices)
-    assert list(again.listener.stages) == ["tune on target", "losses of target", "losses of pool"]
+    assert list(again.listener.stages) == ["tune on target", "loss rows of target", "loss rows of pool"]
     np.testing.assert_array_equal(again.scores.targets["one"], first.scores.targets["one"])
     names = {path for path in stored if path.name not in ("training.json",)}
     assert {path: of for path, of in files_below(place / "store" / first.maker.folder).items() if path in names} == {

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from chosen_rows import K, chosen, cosines, drawn
 from pydantic import ValidationError
 
-from chosen_rows import K, chosen, cosines, drawn
 from g2is.config import SelectionConfig
 from g2is.methods import selector_kind
 from g2is.selection.limits import Limits, Quota

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from chosen_rows import K, chosen, cosines, drawn, units
+
 from g2is.selection.limits import Limits, Quota
 from g2is.selection.similarity import UnitRows
 
