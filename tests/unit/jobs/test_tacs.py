@@ -210,5 +210,5 @@ def test_rows_without_a_loss_are_not_usable_and_a_rising_loss_is_a_negative_scor
     found = falls(pool, [np.ones((2, 3), np.float32), np.array([[1, 1, np.nan]], np.float32)])
     assert found.pool_usable.tolist() == [True, False, False, False, True]
     assert [usable.tolist() for usable in found.target_usable] == [[True, True], [False]]
-    np.testing.assert_allclose(found.targets[0], [[0.5, 0.5], [0, 0], [0, 0], [0, 0], [0, 0]])
-    np.testing.assert_allclose(found.targets[1], [[-0.5], [0], [0], [0], [0.75]])
+    np.testing.assert_allclose(found.targets[0], np.array([[0.5, 0.5], [0, 0], [0, 0], [0, 0], [0, 0]]))
+    np.testing.assert_allclose(found.targets[1], np.array([[-0.5], [0], [0], [0], [0.75]]))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,17 +38,17 @@ def by_hand(
     while len(taken) < num_taken:
         before = np.linalg.slogdet(np.eye(K) + alpha * fisher)[1]
         mean = np.mean([weight[row] * directions[row] for row in taken], axis=0) if taken else np.zeros(K)
-        worth = {}
+        worth: dict[int, float] = {}
         for row in range(len(pool)):
             full = web is not None and web[row] and web[taken].sum() == 2
             if row in taken or row in closed or full or (similarity[row] < 0).all():
                 continue
             outer = weight[row] ** 2 * np.outer(directions[row], directions[row])
             information = np.linalg.slogdet(np.eye(K) + alpha * (fisher + outer))[1] - before
-            length = np.linalg.norm(mean)
-            conflict = max(0.0, -float(directions[row] @ mean) / length) if length > 1e-12 else 0.0
-            worth[row] = information - penalty * conflict
-        best = max(worth.values())
+            length = float(np.linalg.norm(mean))
+            conflict: float = max(0.0, -float(directions[row] @ mean) / length) if length > 1e-12 else 0.0
+            worth[row] = float(information) - penalty * conflict
+        best: float = max(worth.values())
         taken.append(min(row for row, value in worth.items() if value >= best - 1e-11))
         found.append((taken[-1], worth[taken[-1]]))
         fisher += weight[taken[-1]] ** 2 * np.outer(directions[taken[-1]], directions[taken[-1]])
@@ -61,8 +62,7 @@ def test_it_takes_rows_as_the_formula_does(num_examples: int, alpha: float, pena
     pool, target = np.random.default_rng(num_examples).normal(size=(150, K)).astype(np.float16), drawn(5, num_examples)
     pool[3] = 0
     pool[20:22] = pool[10]
-    settings = {"method": "spice", "fisher_scale": alpha, "conflict_penalty": penalty}
-    found = chosen(pool, {"t": target}, 40, **settings).record
+    found = chosen(pool, {"t": target}, 40, method="spice", fisher_scale=alpha, conflict_penalty=penalty).record
     expected = by_hand(pool, target, 40, alpha, penalty, [3])
     assert found.rows.tolist() == [row for row, _ in expected]
     np.testing.assert_allclose([step.score for step in found.steps], [worth for _, worth in expected], atol=1e-10)
@@ -71,7 +71,7 @@ def test_it_takes_rows_as_the_formula_does(num_examples: int, alpha: float, pena
 def test_conflict_costs_a_row_its_place() -> None:
     pool, target = np.zeros((3, K), np.float16), np.eye(3, K, dtype=np.float16)
     pool[:, :3] = [[0.9, 0.8, 0], [0.9, 0.9, 0], [-0.6, 0.2, 1.2]]  # the last is new to the others, and against them
-    of = {"method": "spice", "fisher_scale": 100}
+    of: dict[str, Any] = {"method": "spice", "fisher_scale": 100}
     assert chosen(pool, {"t": target}, 2, **of, conflict_penalty=0).record.rows.tolist() == [1, 2]
     assert chosen(pool, {"t": target}, 2, **of, conflict_penalty=20).record.rows.tolist() == [1, 0]
 

@@ -11,6 +11,7 @@ never below 0: what a row's first term was is a bound of what it is worth now, a
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -106,7 +107,7 @@ class _Worth:
         for num_summed in np.unique(self._num_summed[rows]).tolist():
             ours = np.flatnonzero(self._num_summed[rows] == num_summed)
             directions = np.concatenate([self._new[num_summed : self._num_new], mean[None]])
-            products = self._rows.over_units(rows[ours], lambda units, of=directions: units @ of.T)
+            products = self._rows.over_units(rows[ours], partial(_products, directions))
             self._left[rows[ours]] -= np.square(products[:, :-1]).sum(axis=1)
             conflict[ours] = np.maximum(0, -products[:, -1])
         self._num_summed[rows] = self._num_new
@@ -115,6 +116,10 @@ class _Worth:
 
     def _information(self, rows: Rows) -> Floats:
         return np.log1p(self._scale * np.square(self._weights[rows]) * np.maximum(self._left[rows], 0))
+
+
+def _products(directions: Floats, units: Floats) -> Floats:
+    return units @ directions.T
 
 
 SPICE = SelectorKind(
