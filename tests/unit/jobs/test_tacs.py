@@ -50,6 +50,19 @@ class Listener(Silent):
 
 
 @dataclass
+class Stopping(Listener):
+    """Stops a tuning in its second step."""
+
+    @contextmanager
+    def stage(self, title: str, unit: str) -> Iterator[Progress]:
+        def stop(done: int, total: int) -> None:
+            if title == "tune on target" and done == 2:
+                raise KeyboardInterrupt
+
+        yield stop
+
+
+@dataclass
 class Ran:
     maker: Maker
     scores: ScoresOf
@@ -83,8 +96,8 @@ def configuration(place: Path, *targets: str, **more: Any) -> Config:
     return config
 
 
-def make(place: Path, *targets: str, **more: Any) -> Ran:
-    listener = Listener()
+def make(place: Path, *targets: str, listener: Listener | None = None, **more: Any) -> Ran:
+    listener = listener or Listener()
     with _open(configuration(place, *targets, **more), listener, True, measures=False) as (prepared, store, folder):
         examples = tokenize(prepared, store, folder)
         listener.stages.clear()
@@ -197,6 +210,21 @@ def test_a_worker_makes_the_same_rows_and_refuses_to_without_an_adapter(place: P
         with pytest.raises(StoreError, match=r"adapters/0/adapter: expected the adapter that was tuned on a target"):
             open_worker(config.model_dump_json(), "cpu", 1, pytest.fail).make(jobs[0], lambda _: None)
         assert isinstance(folder, RunFolder)
+
+
+def test_a_tuning_that_was_stopped_goes_on_to_the_same_adapter(place: Path, tmp_path: Path) -> None:
+    undisturbed = make(place, "one", store=tmp_path / "other")
+    resumes = {"shard_rows": 8, "device": "cpu", "batch_tokens": 512, "resume_steps": 1}
+    with pytest.raises(KeyboardInterrupt):
+        make(place, "one", execution=resumes, listener=Stopping())
+    folder = place / "store" / undisturbed.maker.folder
+    assert (folder / "adapters/0/trainer/checkpoint-1").is_dir()
+    assert not (folder / "adapters/0/adapter").exists()
+    resumed = make(place, "one", execution=resumes)
+    assert resumed.listener.stages["tune on target"] == (4, 4)
+    name = "adapter/adapter_model.safetensors"
+    assert (resumed.maker.tuned[0].folder / name).read_bytes() == (undisturbed.maker.tuned[0].folder / name).read_bytes()
+    np.testing.assert_array_equal(resumed.scores.targets["one"], undisturbed.scores.targets["one"])
 
 
 def test_a_tuning_that_diverges_is_one_error_and_leaves_nothing(place: Path) -> None:

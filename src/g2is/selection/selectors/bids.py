@@ -39,7 +39,7 @@ def bids(problem: Problem) -> Iterator[Choice]:
     lists = []
     for column, mask in zip(scores.T, allowed.T, strict=True):
         order = np.argsort(-column, kind="stable")
-        lists.append(order[mask[order]].tolist())
+        lists.append(order[mask[order]])
     places = [0] * len(lists)
     total, num_taken = np.zeros(len(lists)), 0
     while True:
@@ -48,7 +48,7 @@ def bids(problem: Problem) -> Iterator[Choice]:
             while places[column] < len(rows) and not problem.open[rows[places[column]]]:
                 places[column] += 1
             if places[column] < len(rows):
-                row = rows[places[column]]
+                row = int(rows[places[column]])
                 found.append((float(scores[row, column] - total[column] / max(num_taken, 1)), row, column))
         if not found:
             return
