@@ -222,8 +222,8 @@ def test_a_tuning_that_was_stopped_goes_on_to_the_same_adapter(place: Path, tmp_
     assert not (folder / "adapters/0/adapter").exists()
     resumed = make(place, "one", execution=resumes)
     assert resumed.listener.stages["tune on target"] == (4, 4)
-    name = "adapter/adapter_model.safetensors"
-    assert (resumed.maker.tuned[0].folder / name).read_bytes() == (undisturbed.maker.tuned[0].folder / name).read_bytes()
+    adapters = [of.maker.tuned[0].adapter / "adapter_model.safetensors" for of in (resumed, undisturbed)]
+    assert adapters[0].read_bytes() == adapters[1].read_bytes()
     np.testing.assert_array_equal(resumed.scores.targets["one"], undisturbed.scores.targets["one"])
 
 
