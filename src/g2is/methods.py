@@ -146,7 +146,8 @@ class RepresentationKind:
     """A representation, as its own file declares it.
 
     line      what it is, and its `source`
-    gives     what it has of the rows; `scored_by` says what makes the scores of one without vectors, `unit` in what
+    gives     what it has of the rows; `scored_by` says what makes the scores of one without vectors
+    score     what such a score is, and its `score_unit`, if it is no similarity with an example
     settings  its own; their names are unique among all representations
     make      a `Maker` from `Materials` (`representations/maker.py`)
     tunes     whether an adapter is tuned on each target first, so that its rows are the targets' own
@@ -157,7 +158,8 @@ class RepresentationKind:
     make: Callable[..., Any]
     source: str = ""
     scored_by: str = ""
-    unit: str = ""
+    score: str = ""
+    score_unit: str = ""
     tunes: bool = False
     settings: type[Section] = NoSettings
 
