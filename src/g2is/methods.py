@@ -19,6 +19,9 @@ SELECTORS: dict[str, str] = {
     "walk": "g2is.selection.selectors.walk:WALK",
     "top": "g2is.selection.selectors.top:TOP",
     "round-robin": "g2is.selection.selectors.round_robin:ROUND_ROBIN",
+    "interaction": "g2is.selection.selectors.interaction:INTERACTION",
+    "spice": "g2is.selection.selectors.spice:SPICE",
+    "bids": "g2is.selection.selectors.bids:BIDS",
     "match": "g2is.selection.selectors.match:MATCH",
     "random": "g2is.selection.selectors.unguided:RANDOM",
     "all": "g2is.selection.selectors.unguided:ALL",
@@ -28,6 +31,7 @@ REPRESENTATIONS: dict[str, str] = {
     "hidden": "g2is.representations.hidden:HIDDEN",
     "embedding": "g2is.representations.embedding:EMBEDDING",
     "lexical": "g2is.representations.lexical:LEXICAL",
+    "tacs": "g2is.representations.tacs:TACS",
 }
 # Gradients have stages of their own (warm-up, Γ, projection); "none" is for selectors that look at nothing.
 GRADIENT, NONE = "gradient", "none"
@@ -105,6 +109,8 @@ class SelectorKind:
     coarse    whether a coarse screen serves it: one in 8 bits, where errors do not add up from step to step
     follows_graph    whether it can be held to a graph's lists of nearest rows
     takes_all whether it takes the whole pool, whatever the budget
+    together  whether it is given all targets as one problem: they share one budget
+    replays   whether it says of a row among the taken ones alone what it says of it in the pool
     score     what the score of a row that it names says, and its `score_unit`; without one that of similarities
     """
 
@@ -119,6 +125,8 @@ class SelectorKind:
     coarse: bool = False
     follows_graph: bool = False
     takes_all: bool = False
+    together: bool = False
+    replays: bool = True
     score: str = ""
     score_unit: str = ""
 
@@ -139,8 +147,10 @@ class RepresentationKind:
 
     line      what it is, and its `source`
     gives     what it has of the rows; `scored_by` says what makes the scores of one without vectors
+    score     what such a score is, and its `score_unit`, if it is no similarity with an example
     settings  its own; their names are unique among all representations
     make      a `Maker` from `Materials` (`representations/maker.py`)
+    tunes     whether an adapter is tuned on each target first, so that its rows are the targets' own
     """
 
     line: str
@@ -148,6 +158,9 @@ class RepresentationKind:
     make: Callable[..., Any]
     source: str = ""
     scored_by: str = ""
+    score: str = ""
+    score_unit: str = ""
+    tunes: bool = False
     settings: type[Section] = NoSettings
 
 
@@ -240,6 +253,21 @@ METHODS: dict[str, Method] = {
         f"{_LESS}; round-robin as in arXiv 2602.14696",
         {"form": "less", "selector": "round-robin", **_NO_COPIES_SKIPPED},
     ),
+    "interaction": Method(
+        "each step takes the gradient that brings the target most, less what others brought already",
+        "Heo et al., arXiv 2605.15675, from its description",
+        {"form": "less", "selector": "interaction", **_NO_COPIES_SKIPPED},
+    ),
+    "spice": Method(
+        "each step takes the gradient that adds most Fisher information for the target, less its conflict",
+        "Chang et al., ICLR 2026, arXiv 2601.23155, for a target",
+        {"form": "less", "selector": "spice", **_NO_COPIES_SKIPPED},
+    ),
+    "bids": Method(
+        "all targets at once: each step takes the gradient that does most for the example served least so far",
+        "Dai et al., arXiv 2501.12147, from its description",
+        {"form": "less", "selector": "bids", **_NO_COPIES_SKIPPED},
+    ),
     "match": Method(
         "each step takes the gradient that turns the sum of those taken most towards the target's mean",
         "g2is; see docs/log.md",
@@ -259,6 +287,11 @@ METHODS: dict[str, Method] = {
         "highest mean BM25 score for the target's texts",
         "Robertson and Zaragoza, 2009",
         {"representation": "lexical", "selector": "top", **_NO_COPIES_SKIPPED},
+    ),
+    "tacs": Method(
+        "rows whose loss falls most, as a part of it, by tuning an adapter of rank 1 on the target: no gradients",
+        "Yang et al., arXiv 2605.09404",
+        {"representation": "tacs", "selector": "top", **_NO_COPIES_SKIPPED},
     ),
     "random": Method(
         "rows drawn at random",

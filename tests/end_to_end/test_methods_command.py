@@ -54,7 +54,7 @@ def test_every_method_selects_on_the_same_store(
     assert (tmp_path / "run/walk.json").exists() == walked != (tmp_path / "run/picks.json").exists()
     assert all((role == "picked") != walked for role in table.column("role").to_pylist())
     has_nearest = "nearest_target_id" in table.column_names
-    assert has_nearest == (method not in ("random", "full"))
+    assert has_nearest == (method not in ("random", "full", "tacs"))
     assert "rows selected" in out
 
 

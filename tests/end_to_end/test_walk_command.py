@@ -90,7 +90,10 @@ def test_a_dry_run_writes_nothing(g2is: Command, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("method", ["less", "less-rr", "match", "design", "without-graph", "random", "full"])
+@pytest.mark.parametrize(
+    "method",
+    [*("less", "less-rr", "match", "design", "without-graph", "random", "full"), *("interaction", "spice", "bids")],
+)
 def test_another_method_selects_from_matrices_too(method: str, g2is: Command, tmp_path: Path) -> None:
     pool, target = matrices(tmp_path)
     target[2] = 0

@@ -57,8 +57,12 @@ def test_the_grid_of_the_paper_s_methods() -> None:
             "rds+": ("hidden", "round-robin"),
             "embedding": ("embedding", "top"),
             "bm25": ("lexical", "top"),
+            "tacs": ("tacs", "top"),
             "random": ("none", "random"),
             "full": ("none", "all"),
+            "interaction": ("gradient", "interaction"),
+            "spice": ("gradient", "spice"),
+            "bids": ("gradient", "bids"),
             "without-graph": ("gradient", "top"),
             "without-gradient": ("embedding", "walk"),
         }

@@ -31,7 +31,7 @@ _LEGEND = (
     " as take the steps that a selection of that budget takes (at most all), under a schedule that ends with them.",
     "rows, tokens: those of the selection, each counted once however many passes; steps: of the optimizer.",
     "stability: rows that selections of two seeds share over rows that either has (Jaccard), and the same by chance. It"
-    " is 1 where a selection has no seed (hidden states, embeddings, BM25): there a seed is that of the tuning alone.",
+    " is 1 where a selection has no seed (hidden states, embeddings, BM25, TACS): a seed is that of the tuning alone.",
     "represent s: seconds in which the representation of the whole pool was made, once for all that use it; select s"
     " and tune s: of a cell, on the machine below.",
 )

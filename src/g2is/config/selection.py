@@ -41,7 +41,9 @@ class SharedSelectionConfig(Section):
         "1%", description="a share of all rows read (1%), a number of rows (500), or of their tokens (2Mtok, 500ktok)"
     )
     shares: dict[str, float] | None = Field(
-        None, description="of the budget, by target, such as {math: 2, med: 1}; default: equal"
+        None,
+        description="of the budget, by target, such as {math: 2, med: 1}; default: equal, but of bids, whose targets"
+        " have one budget",
     )
     include: OptionalPaths = Field(
         (),
@@ -106,6 +108,15 @@ class SharedSelectionConfig(Section):
             raise ValueError(
                 f"selection.candidates: expected a representation that has vectors, found {self.representation}; use"
                 " gradient, hidden or embedding, or leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _shares_are_of_budgets(self) -> Self:
+        if self.shares is not None and selector_kind(self.selector).together:
+            raise ValueError(
+                "selection.shares: expected a selector that gives each target a budget of its own, found"
+                f" {self.selector}, which spends one on all targets; leave the shares out"
             )
         return self
 

@@ -145,12 +145,12 @@ def _report_set_aside(folder: RunFolder, examples: Examples, found: UnitRowsOf |
     if isinstance(found, UnitRowsOf):
         reasons, of_targets = found.pool.reasons(), {name: rows.reasons() for name, rows in found.targets.items()}
     else:
-        reasons = dict.fromkeys(np.flatnonzero(~found.pool_usable).tolist(), "no term")
+        reasons = dict.fromkeys(np.flatnonzero(~found.pool_usable).tolist(), f"no {found.what}")
         of_targets = {
-            name: dict.fromkeys(np.flatnonzero(~usable).tolist(), "no term")
+            name: dict.fromkeys(np.flatnonzero(~usable).tolist(), f"no {found.what}")
             for name, usable in found.target_usable.items()
         }
-    what = found.pool.what if isinstance(found, UnitRowsOf) else "term"
+    what = found.pool.what if isinstance(found, UnitRowsOf) else found.what
     folder.write_set_aside(pool.rows, pool.ids, reasons)
     if reasons:
         folder.notice(f"{len(reasons)} pool rows have no usable {what}: listed in set_aside.jsonl")
@@ -189,7 +189,7 @@ def _nearest_ids(selected: Selected, examples: Examples, found: Found, rows: _Lo
         assert rows.unit is not None
         of_targets = {name: (of.rows, examples.targets[name].ids) for name, of in found.targets.items()}
         return nearest_ids(steps, rows.unit, of_targets, rows.places)
-    if found is None:
+    if found is None or not found.by_example:
         return [None] * len(steps)
     return [
         None

@@ -11,7 +11,7 @@ from g2is.comparison.cells import Key
 from g2is.errors import SelectionError
 from g2is.jobs.costs import COSTS
 from g2is.jobs.trials import Trials, run_config
-from g2is.methods import FULL, FULL_CUT, GRADIENT, NONE, RANDOM, UNTUNED
+from g2is.methods import FULL, FULL_CUT, GRADIENT, NONE, RANDOM, REPRESENTATIONS, UNTUNED, representation_kind
 from g2is.selection.budget import read_budget
 from g2is.store.files import read_json
 from g2is.warmup.train import sample_size
@@ -52,10 +52,11 @@ def _work_of(trials: Trials, key: Key, seen: set[object]) -> CellWork:
     run = run_config(config, key, [key.target])
     name, costs = run.selection.representation, run.store_folder / COSTS
     is_made = costs.exists() and name in read_json(costs)
-    if name == NONE or is_made or not _is_first(seen, (run.store_folder, name)):
+    of_target = name in REPRESENTATIONS and representation_kind(name).tunes
+    if name == NONE or is_made or not _is_first(seen, (run.store_folder, name, key.target if of_target else None)):
         return CellWork(tune=tune, tests=tests)
     if name != GRADIENT:
-        return CellWork(rows=(name, in_pool), tune=tune, tests=tests)
+        return CellWork(rows=(name, in_pool * (2 if of_target else 1)), tune=tune, tests=tests)
     drawn = sample_size(len(pool), config.warmup.fraction) / len(pool) * in_pool
     num_checkpoints = config.warmup.epochs if config.warmup.checkpoints == "each" else 1
     return CellWork(drawn * config.warmup.epochs, in_pool * num_checkpoints, tune=tune, tests=tests)

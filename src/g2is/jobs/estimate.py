@@ -21,7 +21,7 @@ from g2is.jobs.pace import SECONDS, pace_of_gradients, pace_of_rows, pace_of_tra
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import plan_for, read_inputs
 from g2is.jobs.representation import maker_of
-from g2is.methods import GRADIENT, NONE
+from g2is.methods import GRADIENT, NONE, representation_kind
 from g2is.model.adapter import attach_adapter
 from g2is.model.batches import Row
 from g2is.model.folder import resolve_device
@@ -172,6 +172,8 @@ def _time_of_rows(
     maker = maker_of(config.selection.representation, prepared, reporter)
     num_parameters = num_parameters if "model.weights" in maker.fingerprint else 0  # others do without the model
     num_tokens = int(examples.pool.num_tokens.sum()) + int(examples.all_targets.num_tokens.sum())
+    if representation_kind(maker.name).tunes:
+        num_tokens *= 1 + len(examples.targets)  # a pass for each adapter, which are not there to be measured
     batch_tokens = config.execution.tokens_a_batch(resolve_device(config.execution.device).type)
 
     def measure(_: Load) -> Work:

@@ -199,7 +199,8 @@ class _Replay:
         """What the selector would take the row for after all others; None, and why that is not known."""
         settings, targets = self._vectors.config.selection, self._stored.examples
         assert targets is not None
-        if settings.selector.startswith(OWN) or selector_kind(settings.selector).select is None:
+        kind = None if settings.selector.startswith(OWN) else selector_kind(settings.selector)
+        if kind is None or kind.select is None or not kind.replays:
             return None, f"the selector {settings.selector} cannot be asked of single rows"
         if len(targets.targets) > 1:
             return None, "with several targets it depends on whose turn it is"

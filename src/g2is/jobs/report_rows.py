@@ -46,7 +46,7 @@ class Looked:
 
 
 def looked_at(config: Config, store: Store, examples: Examples, made_by: MadeBy) -> Looked | None:
-    """The stored rows that the run's method looked at; None where it looked at nothing.
+    """The stored rows that the run's method looked at; None where it looked at nothing, or at no vectors.
 
     Raises StoreError if some are missing or damaged, FingerprintError if they were made otherwise.
     """
@@ -55,6 +55,8 @@ def looked_at(config: Config, store: Store, examples: Examples, made_by: MadeBy)
     if not isinstance(made_by, Maker):
         of_targets, of_pool = read_gradient_rows(config, store, examples, made_by)
         return _vectors(UnitRowsOf(of_pool, of_targets), 2 / config.gradients.projection.dim**0.5)
+    if made_by.score is not None and made_by.array != "terms":
+        return None  # numbers that are of no use to draw a map of
     if made_by.score is not None:
         return _terms(made_by, store, examples)
     found = read_pool_and_targets(made_by, store, examples)

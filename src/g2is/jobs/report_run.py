@@ -52,7 +52,7 @@ def report_run(path: Path, out: Path | None = None, method: str = "tsne", report
         elif representation.startswith(OWN):
             notes.append(f"The rows of {representation} are known to Python alone: `g2is.select` draws their map.")
         elif representation != NONE:
-            made_by = maker_of(representation, prepared, reporter)
+            made_by = maker_of(representation, prepared, reporter, examples=examples)
         return write_report(*(config, store, examples, made_by, path, reporter, AT_LEISURE, layout, out, notes))
 
 

@@ -42,18 +42,28 @@ class UnitRowsOf:
 class ScoresOf:
     """How well each pool row answers each row of a target.
 
-    `targets`, by name, (N, M) float32, the higher the better. A row is `usable` if it has a term at all: (N,) bool of
-    the pool, (M,) bool of each target; the scores of the others are 0.
+    `targets`, by name, (N, M) float32, the higher the better. A row is `usable` if it has a `what` at all: (N,) bool of
+    the pool, (M,) bool of each target; the scores of the others are 0. If they are not `by_example`, all columns of a
+    target are alike.
     """
 
     targets: Mapping[str, np.ndarray]
     pool_usable: np.ndarray
     target_usable: Mapping[str, np.ndarray]
+    what: str
+    by_example: bool
 
 
-def maker_of(name: str, prepared: Prepared, reporter: Reporter, own: Representation | None = None) -> Maker:
+def maker_of(
+    name: str,
+    prepared: Prepared,
+    reporter: Reporter,
+    own: Representation | None = None,
+    examples: Examples | None = None,
+) -> Maker:
     """The representation `name`, or the user's `own`; its `fingerprint` says what decides its rows.
 
+    Without `examples` it is what holds for any target: rows that are made for one cannot be made with it.
     Models are hashed for it: a run makes one and passes it along. Raises ConfigError where a package is missing,
     ModelError where an embedding model cannot be used.
     """
@@ -69,6 +79,8 @@ def maker_of(name: str, prepared: Prepared, reporter: Reporter, own: Representat
             "text.tokenizer": prepared.renderer.fingerprint["tokenizer_sha256"],
         },
         reporter=reporter,
+        store=prepared.config.store_folder,
+        targets={} if examples is None else examples.targets,
     )
     if not name.startswith(OWN):
         maker: Maker = representation_kind(name).make(materials)
@@ -98,7 +110,7 @@ def model_fingerprint(prepared: Prepared) -> Mapping[str, str | int | float | bo
 
 def wanted_rows(maker: Maker, store: Store, examples: Examples) -> list[WantedRows]:
     """The rows of all targets and of the pool. Raises FingerprintError where the store holds such made otherwise."""
-    tables = store.tables(maker.name, maker.fingerprint)
+    tables = store.tables(maker.folder, maker.fingerprint)
     kinds: dict[Kind, ExampleTable | Joined] = {"target": examples.all_targets, "pool": examples.pool}
     return [WantedRows(store.path, maker.name, kind, table, tables[kind]) for kind, table in kinds.items()]
 
@@ -109,12 +121,12 @@ def row_work(arrays_of: ArraysOf, wanted: WantedRows, add: Callable[[int], None]
 
 
 def read_pool_and_targets(maker: Maker, store: Store, examples: Examples) -> UnitRowsOf | ScoresOf:
-    """The stored rows of pool and targets; of lexical ones their BM25 scores, computed now.
+    """The stored rows of pool and targets; of some their scores, computed now.
 
     Raises FingerprintError where the store holds such rows made otherwise,
     StoreError if some are missing or damaged.
     """
-    tables = store.tables(maker.name, maker.fingerprint)
+    tables = store.tables(maker.folder, maker.fingerprint)
     of_pool = tables["pool"].positions_of(examples.pool.keys)
     of_targets = {name: tables["target"].positions_of(table.keys) for name, table in examples.targets.items()}
     if maker.score is None:
@@ -122,12 +134,12 @@ def read_pool_and_targets(maker: Maker, store: Store, examples: Examples) -> Uni
             RowReader(tables["pool"], of_pool, what=maker.what),
             {name: RowReader(tables["target"], places, what=maker.what).read() for name, places in of_targets.items()},
         )
-    pool = tables["pool"].read("terms", of_pool)
-    targets = {name: tables["target"].read("terms", places) for name, places in of_targets.items()}
-    scores = maker.score(pool, np.concatenate(list(targets.values())))
-    ends = np.cumsum([len(target) for target in targets.values()])
+    pool = tables["pool"].read(maker.array, of_pool)
+    found = maker.score(pool, [tables["target"].read(maker.array, places) for places in of_targets.values()])
     return ScoresOf(
-        dict(zip(targets, np.split(scores, ends[:-1], axis=1), strict=True)),
-        np.any(pool, axis=1),
-        {name: np.any(target, axis=1) for name, target in targets.items()},
+        dict(zip(of_targets, found.targets, strict=True)),
+        found.pool_usable,
+        dict(zip(of_targets, found.target_usable, strict=True)),
+        found.what,
+        found.by_example,
     )

@@ -111,7 +111,7 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None, own: 
         elif measures and last != "warmup":
             extract_gradients(prepared, store, examples, checkpoints, folder)
         elif not measures and config.selection.representation != NONE:
-            made_by = maker_of(config.selection.representation, prepared, folder, own.representation)
+            made_by = maker_of(config.selection.representation, prepared, folder, own.representation, examples)
             store_rows(made_by, prepared, store, examples, folder, own.representation)
         let_others_end()
         if plan is not None:

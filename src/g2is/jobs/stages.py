@@ -11,6 +11,7 @@ class Stage(StrEnum):
 
     TAKE_ADAPTER = "take adapter"
     WARM_UP = "warm up"
+    TUNE_ON_TARGET = "tune on target"
     GRADIENTS_OF_TARGET = "gradients of target"
     GRADIENTS_OF_POOL = "gradients of pool"
     ROWS_OF_TARGET = "rows of target"
@@ -25,7 +26,7 @@ class Stage(StrEnum):
 
 
 # What a pool's representation costs, whatever is selected by it, and what each selection by it costs.
-OF_REPRESENTING = (Stage.WARM_UP, Stage.GRADIENTS_OF_POOL, Stage.ROWS_OF_POOL)
+OF_REPRESENTING = (Stage.WARM_UP, Stage.TUNE_ON_TARGET, Stage.GRADIENTS_OF_POOL, Stage.ROWS_OF_POOL)
 OF_SELECTING = (Stage.READ_GRADIENTS, Stage.READ_ROWS, Stage.WALK, Stage.SELECT)
 
 # Summaries were once kept by titles: how those of rows began, built-in ones' and "NAME rows" of a user's own.

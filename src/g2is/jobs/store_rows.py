@@ -14,6 +14,7 @@ from g2is.jobs.prepare import Prepared
 from g2is.jobs.representation import row_work, wanted_rows
 from g2is.jobs.run_folder import RunFolder
 from g2is.jobs.stages import Stage
+from g2is.jobs.target_adapters import tune_on_targets
 from g2is.jobs.worker import WorkOf
 from g2is.representations.maker import Maker
 from g2is.representations.own import Representation
@@ -73,6 +74,7 @@ def store_rows(
         arrays_of = maker.open()
         return lambda wanted, add: row_work(arrays_of, wanted, add)
 
+    tune_on_targets(maker, prepared, store, folder)
     tables = wanted_rows(maker, store, examples)
     stages = [(f"{maker.what}s of {wanted.kind}", Stage(f"rows of {wanted.kind}")) for wanted in tables]
     make_rows(tables, stages, 1, prepared, examples, folder, work_here, own)

@@ -90,7 +90,7 @@ def read_stored(config: Config) -> Stored:
             of_targets, of_pool = read_gradient_rows(config, store, examples, checkpoints)
             return Stored(examples, Vectors(config, of_pool, of_targets))
         store = join_store(config.store_folder, None)
-        found = read_pool_and_targets(maker_of(name, prepared, Silent()), store, examples)
+        found = read_pool_and_targets(maker_of(name, prepared, Silent(), examples=examples), store, examples)
         if isinstance(found, ScoresOf):
             return Stored(examples, why_not=f"the representation {name} has no vectors, of which rows are neighbours")
         return Stored(examples, Vectors(config, found.pool, found.targets))

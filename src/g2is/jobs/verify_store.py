@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from g2is.jobs.costs import COSTS, check_costs
 from g2is.jobs.findings import Findings, Mend, forgetting, remover
 from g2is.model.checkpoints import NOT_COMPLETE, problem_of
+from g2is.representations.tacs import ADAPTERS
 from g2is.store.arrays import arrays_below
 from g2is.store.check_table import CHANGED, check_table, fingerprints_of
 from g2is.store.digests import DIGESTS, digest_of, record_digests
@@ -29,6 +30,7 @@ from g2is.store.manifest import (
 from g2is.store.markers import markers_in
 from g2is.store.moments import adapter_digest
 from g2is.store.only_files import check_only_files
+from g2is.training.tune import ADAPTER, TRAINING
 from g2is.warmup.imported import NAME as IMPORTED
 from g2is.warmup.train import SAMPLE
 
@@ -72,6 +74,8 @@ class _Store:
         manifests = (entry for name in (MANIFEST, MANIFEST_COPY) for entry in path.glob(f"*/{name}"))
         for folder in sorted({entry.parent for entry in manifests}):
             self._check_rows(folder, folder, [])
+            for tuning in sorted((folder / ADAPTERS).glob("*")):
+                self._check_tuning(tuning)
 
     def _check_warmup(self, folder: Path) -> list[str] | None:
         """The digests of the adapters that rows were made with; None where they cannot be told."""
@@ -99,6 +103,15 @@ class _Store:
             findings.add(sample, CHANGED if sample.is_file() else "gone", "the warm-up's rows", mend=remover(sample))
         fit = [self._check_adapter(folder, inside(folder, of["name"], str(complete)), of["digest"]) for of in entries]
         return [of["digest"] for of in entries] if all(fit) else None
+
+    def _check_tuning(self, folder: Path) -> None:
+        """Check an adapter that was tuned on a target, which is tuned again by the command that looks at its rows."""
+        check_checkpoints(folder / "trainer", "a stopped tuning on a target", self.findings)
+        record, adapter, again = folder / TRAINING, folder / ADAPTER, remover(folder)
+        if adapter.is_dir():
+            self.findings.noted(adapter, lambda name: "an adapter tuned on a target", lambda name: again)
+        if record.exists() or (adapter.is_dir() and not (folder / "trainer").exists()):
+            self.findings.sealed(record, "how an adapter was tuned on a target", again)
 
     def _check_adapter(self, folder: Path, adapter: Path, expected: str) -> bool:
         """Whether an adapter of the warm-up in `folder` is the one that its record names; says which is wrong."""

@@ -143,7 +143,9 @@ class TableWorker:
 
     def _others(self, name: str) -> tuple[Mapping[Kind, WantedRows], WorkOf]:
         is_own = self._own is not None and self._own.name == name
-        maker = maker_of(OWN + name if is_own else name, self._prepared, _Notices(self._notice), self._own)
+        maker = maker_of(
+            OWN + name if is_own else name, self._prepared, _Notices(self._notice), self._own, self._examples
+        )
         arrays_of = maker.open()
         tables = wanted_rows(maker, join_store(self._prepared.config.store_folder, None), self._examples)
         return {wanted.kind: wanted for wanted in tables}, lambda wanted, add: row_work(arrays_of, wanted, add)

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from g2is.methods import RepresentationKind, Section
-from g2is.representations.maker import ArraysOf, Maker, Materials, import_package
+from g2is.representations.maker import ArraysOf, Maker, Materials, Scores, import_package
 
 if TYPE_CHECKING:
     from g2is.model.batches import Row
@@ -59,7 +59,7 @@ def lexical(materials: Materials) -> Maker:
         "lexical.max_terms": width,
         **materials.text_fingerprint,
     }
-    return Maker("lexical", "term", fingerprint, open_tokenizer, bm25_scores)
+    return Maker("lexical", "term", fingerprint, open_tokenizer, _scores)
 
 
 def term_lists(texts: Sequence[str]) -> list[list[str]]:
@@ -107,6 +107,13 @@ def bm25_scores(pool: np.ndarray, target: np.ndarray) -> np.ndarray:
         known = terms[np.isin(terms, vocabulary)]
         scores[:, column] = index.get_scores_from_ids(np.searchsorted(vocabulary, known))
     return scores
+
+
+def _scores(pool: np.ndarray, targets: Sequence[np.ndarray]) -> Scores:
+    found = bm25_scores(pool, np.concatenate(targets))
+    ends = np.cumsum([len(target) for target in targets])
+    usable = [np.any(target != NO_TERM, axis=1) for target in targets]
+    return Scores(np.split(found, ends[:-1], axis=1), np.any(pool != NO_TERM, axis=1), usable, what="term")
 
 
 def _package() -> Any:

@@ -17,6 +17,7 @@ from g2is.selection.problem import Problem, Select, Selected, SelectJointly, Sel
 from g2is.selection.record import Picks, Walk
 from g2is.selection.rules import Rules
 from g2is.selection.similarity import UnitRows
+from g2is.selection.together import as_one
 
 
 def apply_selector(
@@ -61,7 +62,7 @@ def apply_selector(
             Problem(name, of.budget, costs, open_rows, settings, rows, of.rows, of.similarity, of.groups, keys)
             for name, of in ((name, _without_zero_rows(of)) for name, of in targets.items())
         ]
-        record = pick(problems, select, limits, progress)
+        record = pick([as_one(problems)] if kind.together else problems, select, limits, progress)
         scored = {
             f"similarity.{of.target}": np.where(usable, of.similarity.mean(1), np.nan)
             for of in problems

@@ -17,7 +17,7 @@ from g2is.methods import CopySettings, OpposedSettings, selector_kind
 from g2is.progress import Progress
 from g2is.selection.copies import Copies
 from g2is.selection.limits import Limits, Tally
-from g2is.selection.problem import Problem, Select
+from g2is.selection.problem import Choice, Problem, Select
 from g2is.selection.record import Picks, Role, Step
 from g2is.selection.shortfall import full_quotas
 
@@ -92,7 +92,8 @@ class _Picker:
         left = budget
         if not left:
             return 0, False
-        for row, score in select(problem):
+        for choice in select(problem):
+            row, score, served = Choice(*choice)
             if not 0 <= row < len(self._open):
                 raise SelectionError(
                     f"selector {problem.settings.selector}: expected rows from 0 to {len(self._open) - 1}, found {row}"
@@ -110,7 +111,7 @@ class _Picker:
             if cost > left:  # a search among shorter rows would favour short ones
                 return left, False
             problem.taken.append(row)
-            self._take(row, problem.target, "picked", score)
+            self._take(row, served or problem.target, "picked", score)
             left -= cost
             if not left:
                 return 0, False

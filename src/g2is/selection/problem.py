@@ -24,10 +24,14 @@ DECIMALS = 12  # of a cosine in float64: what differs by less is rounding, and t
 
 
 class Choice(NamedTuple):
-    """A row that a selector would take next, and the score that it has there (NaN: none)."""
+    """A row that a selector would take next, and the score that it has there (NaN: none).
+
+    `target` is whom it serves, of a selector that chooses for several at once.
+    """
 
     row: int
     score: float = float("nan")
+    target: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +84,7 @@ class Problem:
     groups   (M,) the target examples' groups, None for one that has none
     keys     (N, 16) uint8, the content of each pool row hashed; None where rows are a matrix's
     taken    the rows taken for this target so far, in order
+    served   (M,) the names of the examples' targets, where several are chosen for at once (`together.py`)
     """
 
     target: str
@@ -93,6 +98,7 @@ class Problem:
     groups: Sequence[str | None] = ()
     keys: NDArray[np.uint8] | None = None
     taken: list[int] = field(default_factory=list)
+    served: Sequence[str] = ()
 
     @cached_property
     def similarity(self) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ gradients/target/
 NAME/manifest.json   the same of another representation (hidden, embedding, lexical, a user's own), which shares nothing
 NAME/pool/           with the gradients but the tokenised files
 NAME/target/
+NAME/adapters/      those that some have tuned on the targets (`jobs/target_adapters.py`)
 """
 
 import os

@@ -6,7 +6,8 @@ A `RowTable` holds the rows of one kind (`pool` or `target`) of one representati
     NAME       (S·shard_rows, …)           whatever the representation stores; NAME may have / in it
 
 Unit rows (`store/rows.py`) are `rows` (S·shard_rows, k) float16 with `norm` (S·shard_rows,) float32: hidden states and
-embeddings store these two, lexical terms `terms` (S·shard_rows, w) int32. Gradients have for every checkpoint c and Γ
+embeddings store these two, lexical terms `terms` (S·shard_rows, w) int32, losses `losses` (S·shard_rows, 1 + T)
+float32. Gradients have for every checkpoint c and Γ
 form f `c/f/rows` and `c/f/norm`, for every checkpoint `c/loss` float32, nats a learned token, and `num_answer_tokens`
 int32.
 

@@ -201,3 +201,13 @@ def test_the_beginning_is_what_a_user_asks_or_the_first_turn_that_says_something
     assert of(("assistant", "that"), ("user", "and now?")) == "and now?"
     assert of(("user", ""), ("assistant", "")) == ""
     assert of(("user", "x" * 500), ("assistant", "that")) == "x" * 200
+
+
+def test_scores_that_are_no_similarities_say_what_they_are(tmp_path: Path) -> None:
+    score = selection_columns(SelectionConfig(method="tacs"))["score"]
+    assert score.meaning == "by how much tuning on the target lowers the row's loss, over the loss before"
+    assert score.unit == "part of the loss, at most 1"
+    written(tmp_path, picks(2, scores=(0.5,)), "tacs")
+    of_pool = stored_columns(tmp_path / SCORES)["similarity.math"]
+    assert of_pool["meaning"].startswith("of the target math: by how much tuning")
+    assert "standard deviations" in selection_columns(SelectionConfig(method="tacs", selector="bids"))["score"].unit

@@ -50,6 +50,7 @@ def materials() -> Callable[..., Materials]:
             renderer.text,
             {"text.version": 1, "text.tokenizer": "t"},
             Listener(),
+            Path("store"),
         )
 
     return make

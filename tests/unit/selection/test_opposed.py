@@ -26,6 +26,10 @@ LOOKING: Mapping[str, Mapping[str, Any]] = {  # every selector that looks at sim
     "round-robin": {"method": "less-rr"},
     "round-robin that loses turns": {"method": "rds+", "representation": "gradient"},
     "match": {"method": "match"},
+    "interaction": {"method": "interaction"},
+    "spice": {"method": "spice"},
+    "bids": {"method": "bids"},
+    "bids over targets": {"method": "bids", "balance": "target"},
 }
 
 
