@@ -26,9 +26,13 @@ MOMENTS = Path("gradients/second_moments")
 def base(finished: Path, sample: Path, tmp_path: Path) -> list[object]:
     """A `select` on a copy of the finished run's store, which has no second moment yet."""
     shutil.copytree(finished / "store", tmp_path / "store", ignore=shutil.ignore_patterns("second_moments"))
+    return selecting(sample, tmp_path / "store", {})
+
+
+def selecting(sample: Path, store: Path, settings: dict[str, str]) -> list[object]:
     return [
         *("select", sample / "pool.jsonl", sample / "target.jsonl", "--model", MODEL, "--budget", "10%"),
-        *("--store", tmp_path / "store", *set_flags(SMALL)),
+        *("--store", store, *set_flags(SMALL | settings)),
     ]
 
 
@@ -98,9 +102,8 @@ def test_trackstar_takes_what_plain_matrices_say(
     (cosines,) = plain_cosines(run, damping, mix).values()
     check_top(run, cosines, 15)
     raw = stored(run)
-    assert rows_in(run) != np.argsort(-(unit(vectors_of(raw.pool.read(), 0)) @ raw.targets["target"].units().T).mean(1))[
-        :15
-    ].tolist()
+    as_they_are = unit(vectors_of(raw.pool.read(), 0)) @ raw.targets["target"].units().T
+    assert rows_in(run) != np.argsort(-as_they_are.mean(1))[:15].tolist()
 
 
 def test_one_decomposition_serves_every_method_target_and_mix(
@@ -174,11 +177,12 @@ def test_design_over_preconditioned_rows_is_design_over_plain_ones_made_by_hand(
     assert rows_in(tmp_path / "matrices") == rows_in(run)
 
 
-def test_shards_of_another_length_select_the_same(base: list[object], g2is: Command, tmp_path: Path) -> None:
+def test_shards_of_another_length_select_the_same(
+    base: list[object], sample: Path, g2is: Command, tmp_path: Path
+) -> None:
     assert g2is(*base, "--method", "trackstar", "--out", tmp_path / "run")[0] == 0
-    command = [*base, "--method", "trackstar", "--out", tmp_path / "other", "--set", "execution.shard_rows=17"]
-    command[command.index("--store") + 1] = tmp_path / "other-store"
-    code, _, err = g2is(*command)
+    other = selecting(sample, tmp_path / "other-store", {"execution.shard_rows": "17"})
+    code, _, err = g2is(*other, "--method", "trackstar", "--out", tmp_path / "other")
     assert code == 0, err
     assert rows_in(tmp_path / "other") == rows_in(tmp_path / "run")
 
@@ -258,16 +262,18 @@ def test_candidates_are_the_nearest_preconditioned_rows(base: list[object], g2is
 
 @pytest.mark.parametrize(
     "settings",
-    [{"gradients.storage": "int8"}, {"gradients.storage": "sign"}, {"warmup.checkpoints": "each", "warmup.epochs": "2"}],
+    [
+        {"gradients.storage": "int8"},
+        {"gradients.storage": "sign"},
+        {"warmup.checkpoints": "each", "warmup.epochs": "2"},
+    ],
     ids=["int8", "sign", "each"],
 )
 def test_rows_in_fewer_bits_and_of_several_checkpoints(
-    settings: dict[str, str], base: list[object], g2is: Command, tmp_path: Path
+    settings: dict[str, str], sample: Path, g2is: Command, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    command = [*base, "--method", "trackstar", "--out", run, *set_flags(settings)]
-    command[command.index("--store") + 1] = tmp_path / "another"
-    code, _, err = g2is(*command)
+    code, _, err = g2is(*selecting(sample, tmp_path / "another", settings), "--method", "trackstar", "--out", run)
     assert code == 0, err
     assert len(list((tmp_path / "another" / MOMENTS).iterdir())) == (2 if "warmup.epochs" in settings else 1)
     (cosines,) = plain_cosines(run, 0.1, 0.9).values()
@@ -301,7 +307,7 @@ def test_what_nobody_would_read_is_refused_by_name(base: list[object], g2is: Com
         (("--method", "rds+", "--set", "selection.precondition=pool"), "expected the representation gradient"),
         (("--method", "random", "--set", "selection.precondition=pool"), "expected the representation gradient"),
         (
-            ("--method", "random", "--set", "selection.representation=gradient", "--set", "selection.precondition=pool"),
+            (*set_flags({"selection.selector": "random", "selection.precondition": "pool"}),),
             "expected a selector that looks at rows, found random",
         ),
         (("--set", "selection.precondition_mix=0.5"), "selection.precondition_mix: expected selection.precondition"),
@@ -334,10 +340,8 @@ def test_matrices_with_zero_rows_of_any_float_are_preconditioned(g2is: Command, 
     for name, scale, dtype in (("f4", 1.0, np.float32), ("f8", 1.0, np.float64), ("huge", 1e120, np.float64)):
         np.save(tmp_path / f"{name}.npy", (pool * scale).astype(dtype))
         np.save(tmp_path / f"{name}-target.npy", (target * scale).astype(dtype))
-        code, _, err = g2is(
-            *("walk", "--pool-gradients", tmp_path / f"{name}.npy", "--target-gradients", tmp_path / f"{name}-target.npy"),
-            *("--budget", 9, "--method", "trackstar", "--out", tmp_path / name),
-        )
+        files = ("--pool-gradients", tmp_path / f"{name}.npy", "--target-gradients", tmp_path / f"{name}-target.npy")
+        code, _, err = g2is("walk", *files, "--budget", 9, "--method", "trackstar", "--out", tmp_path / name)
         assert code == 0, err
         assert "1 target rows are zero and left out" in err
         assert json.loads((tmp_path / name / "set_aside.jsonl").read_text())["row"] == 4
