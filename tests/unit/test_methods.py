@@ -174,7 +174,7 @@ def test_a_comparison_preconditions_for_the_methods_that_look_at_gradients() -> 
     ):
         with pytest.raises(ConfigError, match=expected):
             parse(CompareConfig, compared | {"methods": "rds+", "selection": settings}, "x")
-    with pytest.raises(ConfigError, match="selection.precondition_mix: expected selection.precondition beside it"):
+    with pytest.raises(ConfigError, match=r"selection.precondition_mix: expected selection.precondition beside it"):
         parse(CompareConfig, compared | {"methods": "design", "selection": {"precondition_mix": 0.5}}, "x")
 
 

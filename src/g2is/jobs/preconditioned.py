@@ -1,10 +1,10 @@
 """Gradients that are multiplied before a selector looks at them, as `selection.precondition` asks.
 
-What they are multiplied by says `selection/precondition.py`. What takes long, the decomposition of the second moment of
-the pool's rows, is made once and kept (`store/second_moments.py`): `keep_second_moments` is a stage of the run. Rows are
+What they are multiplied by says `selection/precondition.py`. What takes long, to decompose the second moment of the
+pool's rows, is done once and kept (`store/second_moments.py`): `keep_second_moments` is a stage of the run. Rows are
 multiplied as they are read, shard by shard, and then take the memory that rows in 16 bits take anyway. Under several
-checkpoints each one's rows have a second moment of their own, and are brought to unit length before they are joined: so
-a product stays the weighted sum of the checkpoints' cosines.
+checkpoints each one's rows have a second moment of their own, and are brought to unit length before they are joined:
+so a product stays the weighted sum of the checkpoints' cosines.
 """
 
 import hashlib

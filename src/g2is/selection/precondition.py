@@ -38,9 +38,9 @@ class SecondMoment:
         num_bytes = 5 * 8 * k**2
         if not fits_in_memory(num_bytes):
             raise SelectionError(
-                f"selection.precondition: expected {num_bytes / 2**30:.1f} GiB of memory to decompose a second moment of"
-                f" {k} × {k}, found {available_memory() / 2**30:.1f} GiB; leave it out, or use rows of fewer coordinates"
-                " (gradients.projection.dim, in another --store)"
+                f"selection.precondition: expected {num_bytes / 2**30:.1f} GiB of memory to decompose a second moment"
+                f" of {k} × {k}, found {available_memory() / 2**30:.1f} GiB; leave it out, or use rows of fewer"
+                " coordinates (gradients.projection.dim, in another --store)"
             )
         self._sum = np.zeros((k, k))
         self._longest = 0.0

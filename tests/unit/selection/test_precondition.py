@@ -49,9 +49,7 @@ def by_full_matrices(pool: np.ndarray, targets: Sequence[np.ndarray], damping: f
 @pytest.mark.parametrize("mix", [0.0, 0.3, 0.9, 1.0])
 @pytest.mark.parametrize("damping", [1e-3, 0.1, 10.0])
 @pytest.mark.parametrize("sizes", [(1,), (5,), (40,), (3, 30)])
-def test_products_are_those_of_full_matrices(
-    num_rows: int, mix: float, damping: float, sizes: tuple[int, ...]
-) -> None:
+def test_products_are_those_of_full_matrices(num_rows: int, mix: float, damping: float, sizes: tuple[int, ...]) -> None:
     pool, targets = rows_of(1, num_rows), [rows_of(seed, size) for seed, size in enumerate(sizes, start=2)]
     by = Preconditioner.of(decomposed(pool), targets, damping, mix)
     root = by_full_matrices(pool, targets, damping, mix)

@@ -24,7 +24,7 @@ def test_it_is_read_back_from_the_first_place_that_has_it(kept: Path, tmp_path: 
     np.testing.assert_allclose(found.vectors @ np.diag(found.values) @ found.vectors.T, np.diag([1.0, 2, 3]) + 0.1)
     assert kept_in(tmp_path) == [kept]
     assert kept_in(tmp_path / "none") == []
-    with pytest.raises(StoreError, match="found it gone. Give the run's own command again"):
+    with pytest.raises(StoreError, match=r"found it gone\. Give the run's own command again"):
         read_decomposition([tmp_path / "none"])
 
 
