@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import scipy.linalg
+from s3_server import Server
 from small_run import MODEL, SMALL, set_flags
 
 import g2is as package
@@ -354,3 +355,29 @@ def test_matrices_with_zero_rows_of_any_float_are_preconditioned(g2is: Command, 
     values, basis = scipy.linalg.eigh(0.1 * moments[0] + 0.9 * moments[1] + 0.1 / 16 * np.eye(16))
     root = basis @ np.diag(values**-0.5) @ basis.T
     check_top(tmp_path / "f8", unit(pool @ root) @ unit(target[np.arange(6) != 2] @ root).T, 9)
+
+
+def test_a_store_in_a_bucket_holds_it_too(
+    server: Server,
+    finished: Path,
+    sample: Path,
+    g2is: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url, store = server.url(), finished / "store"
+    files = {of.relative_to(store).as_posix(): of.read_bytes() for of in store.rglob("*") if of.is_file()}
+    server.put(url, {name: content for name, content in files.items() if not name.endswith(".lock")})
+    command = selecting(sample, tmp_path, {})
+    command[command.index("--store") + 1] = url
+    code, _, err = g2is(*command, "--method", "trackstar", "--out", tmp_path / "run")
+    assert code == 0, err
+    kept = [key for key in server.keys(url) if key.startswith(str(MOMENTS))]
+    assert len(kept) == 4
+    monkeypatch.setenv("G2IS_CACHE", str(tmp_path / "another-machine"))
+    server.fail_writes(0, "403 Forbidden")
+    code, _, err = g2is(*command, "--method", "trackstar", "--out", tmp_path / "again")
+    assert code == 0, err
+    assert "second moment" not in json.loads((tmp_path / "again/summary.json").read_text())["sittings"][0]["seconds"]
+    assert rows_in(tmp_path / "again") == rows_in(tmp_path / "run")
+    assert "second moment" in g2is("store", "ls", url)[1]
