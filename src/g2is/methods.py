@@ -225,15 +225,22 @@ _OFFICIAL = {
     "keep_zero_rows": True,
 }
 _NO_COPIES_SKIPPED = {"duplicate_threshold": None}
+_MIXED = {"precondition": "pool", "precondition_mix": 0.9}
 _G2IS = "Zhao et al., ACL 2025, arXiv 2502.11062"
 _LESS = "Xia et al., ICML 2024, arXiv 2402.04333"
 _RDS = "Ivison et al., arXiv 2503.01807"
+_TRACKSTAR = "Chang et al., ICLR 2025, arXiv 2410.17413"
 
 METHODS: dict[str, Method] = {
     "design": Method(
         "the default: each step takes the gradient that says most about the target's beyond what those taken say",
         "g2is, after Yu et al., ICML 2006, and arXiv 2410.08020; see docs/log.md",
         {"form": "momentum-free", "selector": "design"},
+    ),
+    "design-preconditioned": Method(
+        "the default, over gradients in which what most of the pool shares counts less",
+        f"g2is; preconditioned as in {_TRACKSTAR}",
+        {"form": "momentum-free", "selector": "design", "precondition": "pool"},
     ),
     "g2is": Method(
         "walk over gradients, with what method.md mends", _G2IS, {"form": "momentum-free", "selector": "walk"}
@@ -247,6 +254,11 @@ METHODS: dict[str, Method] = {
         "gradients of highest mean cosine with the target's (of its nearest group, if it has groups)",
         _LESS,
         {"form": "less", "selector": "top", **_NO_COPIES_SKIPPED},
+    ),
+    "trackstar": Method(
+        "gradients of highest mean cosine with the target's, when what pool and target share counts less",
+        _TRACKSTAR,
+        {"form": "momentum-free", "selector": "top", **_NO_COPIES_SKIPPED, **_MIXED},
     ),
     "less-rr": Method(
         "each target example in turn takes the gradient nearest to its own",

@@ -125,6 +125,8 @@ def test_what_does_not_fit_is_refused_by_name(settings: dict[str, str], expected
             "selection.exact_budget, selection.delta: expected",
         ),
         ({"method": "g2is", "seed": 1}, "selection.seed: expected the selector random"),
+        ({"method": "bm25", "precondition": "pool"}, "selection.precondition: expected the representation gradient"),
+        ({"method": "less", "precondition_damping": 1.0}, "expected selection.precondition beside it, found none"),
     ],
 )
 def test_a_setting_that_the_selector_does_not_read_is_refused(settings: dict[str, Any], expected: str) -> None:
@@ -160,6 +162,24 @@ def test_a_comparison_gives_each_method_what_it_reads_and_refuses_what_none_read
     assert [config.selection_of(name, "1%", 2).seed for name in ("random", "less")] == [2, 0]
     with pytest.raises(ConfigError, match=r"selection.delta: expected the selector walk"):
         parse(CompareConfig, compared | {"selection": {"delta": 0.5}}, "x")
+
+
+def test_a_comparison_preconditions_for_the_methods_that_look_at_gradients() -> None:
+    compared = {"pool": "p", "targets": "t", "tests": "t", "out": "o", "model": {"name": "m"}}
+    methods = {"methods": "design,rds+,bm25,trackstar"}
+    config = parse(CompareConfig, compared | methods | {"selection": {"precondition": "pool"}}, "x")
+    found = {name: config.selection_of(name, "1%", 0).precondition for name in config.all_methods[1:-2]}
+    assert found == {"random": None, "design": "pool", "rds+": None, "bm25": None, "trackstar": "pool"}
+    config = parse(CompareConfig, compared | methods | {"selection": {"precondition_mix": 0.5}}, "x")
+    assert [config.selection_of(name, "1%", 0).precondition_mix for name in ("design", "trackstar")] == [0.0, 0.5]
+    for settings, expected in (
+        ({"precondition": "pool"}, "selection.precondition: expected the representation gradient"),
+        ({"precondition_mix": 0.5}, "selection.precondition_mix: expected the representation gradient"),
+    ):
+        with pytest.raises(ConfigError, match=expected):
+            parse(CompareConfig, compared | {"methods": "rds+", "selection": settings}, "x")
+    with pytest.raises(ConfigError, match=r"selection.precondition_mix: expected selection.precondition beside it"):
+        parse(CompareConfig, compared | {"methods": "design", "selection": {"precondition_mix": 0.5}}, "x")
 
 
 @pytest.mark.parametrize(

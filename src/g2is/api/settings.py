@@ -113,6 +113,9 @@ class SelectionSettings(TypedDict, total=False):
     quotas: Mapping[str, str | int]
     form: Form | None
     duplicate_threshold: float | None
+    precondition: Literal["pool"] | None
+    precondition_damping: float
+    precondition_mix: float
     noise: float
     take_opposed: bool
     candidates: int | None

@@ -75,6 +75,8 @@ def _lines(found: "Contents") -> list[str]:
     for name, (num_rows, num_bytes) in found.tokenised.items():
         rows = "cannot be read" if num_rows is None else f"{num_rows:,} rows"
         lines.append(f"  tokenised {name}: {rows}, {_bytes(num_bytes)}")
+    for name, num_bytes in found.second_moments.items():
+        lines.append(f"  second moment {name[:8]}…, decomposed: {_bytes(num_bytes)}")
     if found.leftovers:
         told = _bytes(sum(found.leftovers.values()))
         lines.append(f"  {len(found.leftovers)} leftovers, {told}: `g2is store gc` lists and removes them")
@@ -101,6 +103,7 @@ def _as_mapping(found: "Contents") -> dict[str, object]:
             name: {"num_rows": num_rows, "num_bytes": num_bytes}
             for name, (num_rows, num_bytes) in found.tokenised.items()
         },
+        "second_moments": found.second_moments,
         "leftovers": found.leftovers,
     }
 

@@ -1,10 +1,14 @@
-"""Settings that a selector or representation would pass over, told from what was given alone."""
+"""Settings that a selector or representation would pass over, told from what was given alone.
+
+What gradients are multiplied by is read where a selector looks at gradients, and how where it is to be done at all.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
+from g2is.config.precondition import PreconditionSettings
 from g2is.methods import (
     DEFAULT,
     GRADIENT,
@@ -20,35 +24,51 @@ from g2is.methods import (
 def passed_over(given: Mapping[str, Any]) -> list[str]:
     """Those of the settings `given` of a selection that are a selector's own, and that the one they name does not read.
 
-    None of a selector of the user's own, which may read any. Of values that a setting cannot have nothing is said.
+    Those of preconditioning, too, where it is not done; of a selector of the user's own, which may read any, these
+    alone. Of values that a setting cannot have nothing is said.
     """
     filled = _filled(given)
     selector = str(filled.get("selector", DEFAULT))
     if selector not in SELECTORS:
-        return []
+        return _without_gradients(given, filled, looks=True)
     kind = selector_kind(selector)
     try:
-        read = kind.reads(
-            kind.settings(**{name: filled[name] for name in kind.settings.model_fields if name in filled})
-        )
+        own = kind.settings(**{name: filled[name] for name in kind.settings.model_fields if name in filled})
+        read, looks = kind.reads(own), kind.needs(own) != "nothing"
     except ValidationError:
-        read = {name for section in kind.sections for name in section.model_fields}
+        read, looks = {name for section in kind.sections for name in section.model_fields}, True
     of_selectors = {name for section in selector_sections() for name in section.model_fields}
-    return [name for name in given if name in of_selectors and name not in read]
+    unread = [name for name in given if name in of_selectors and name not in read]
+    return unread + _without_gradients(given, filled, looks)
+
+
+def _without_gradients(given: Mapping[str, Any], filled: Mapping[str, Any], looks: bool) -> list[str]:
+    """The settings of preconditioning among those `given` that are not read; `looks`: the selector looks at rows."""
+    if not looks or filled.get("representation", GRADIENT) != GRADIENT:
+        return [name for name in given if name in PreconditionSettings.model_fields]
+    if filled.get("precondition") is None:
+        return [name for name in given if name in PreconditionSettings.model_fields and name != "precondition"]
+    return []
 
 
 def not_read(given: Mapping[str, Any], called: Mapping[str, str]) -> str:
     """What an error says of settings that are passed over: their names in `given` -> what the user calls them."""
     by_reader: dict[str, list[str]] = {}
+    filled = _filled(given)
+    of_gradients = [called[name] for name in called if name in PreconditionSettings.model_fields]
     for name in called:
+        if name in PreconditionSettings.model_fields:
+            continue
         reader = next(
             selector
             for selector in SELECTORS
             if any(name in section.model_fields for section in selector_kind(selector).sections)
         )
         by_reader.setdefault(reader, []).append(called[name])
-    found = _filled(given).get("selector")
+    found = filled.get("selector")
     told = []
+    if of_gradients:
+        told.append(f"{', '.join(of_gradients)}: expected {_for_gradients(filled)}, or leave it out")
     for reader, names in by_reader.items():
         method = next((name for name, of in METHODS.items() if of.settings["selector"] == reader), None)
         use = f"selector {reader}" if method is None else f"method {method}"
@@ -57,6 +77,16 @@ def not_read(given: Mapping[str, Any], called: Mapping[str, str]) -> str:
             " leave it out"
         )
     return ". ".join(told)
+
+
+def _for_gradients(filled: Mapping[str, Any]) -> str:
+    """What settings of preconditioning ask for beside them, what there is, and what to do."""
+    representation, selector = filled.get("representation", GRADIENT), filled.get("selector", DEFAULT)
+    if representation != GRADIENT:
+        return f"the representation gradient, whose rows it is for, found {representation}; take gradient"
+    if selector in SELECTORS and selector_kind(selector).needs(selector_kind(selector).settings()) == "nothing":
+        return f"a selector that looks at rows, found {selector}; take another one"
+    return "selection.precondition beside it, found none; set that to pool"
 
 
 def without_passed_over(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -144,6 +144,11 @@ class MatrixWalkConfig(Section):
                 "graph: expected no selection.candidates beside it, for its lists name rows of the whole pool, found"
                 f" {self.selection.candidates}; leave one of the two out"
             )
+        if self.graph is not None and self.selection.precondition is not None:
+            raise ValueError(
+                "graph: expected no selection.precondition beside it, for its lists are of rows as they are, found"
+                f" {self.selection.precondition}; leave one of the two out"
+            )
         return self
 
 

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from g2is.config.gradients import GammaForm
 from g2is.config.parts import ExamplesConfig
 from g2is.config.passed_over import not_read, passed_over
+from g2is.config.precondition import PreconditionSettings
 from g2is.config.section import OptionalLocations, OptionalPaths, composed
 from g2is.methods import (
     DEFAULT,
@@ -145,7 +146,10 @@ if TYPE_CHECKING:
         def __getattr__(self, name: str) -> Any: ...
 else:
     SelectionConfig = composed(
-        "SelectionConfig", SharedSelectionConfig, [CopySettings, *selector_sections()], module=__name__
+        "SelectionConfig",
+        SharedSelectionConfig,
+        [CopySettings, PreconditionSettings, *selector_sections()],
+        module=__name__,
     )
 
 

@@ -11,7 +11,8 @@ from g2is.config.targets import titled
 from g2is.errors import SelectionError
 from g2is.examples.dataset import Examples
 from g2is.examples.sources import find_sources
-from g2is.jobs.gradient_rows import read_gradient_rows, target_rows
+from g2is.jobs.gradient_rows import target_rows
+from g2is.jobs.preconditioned import rows_looked_at
 from g2is.jobs.representation import MadeBy, ScoresOf, UnitRowsOf, read_pool_and_targets
 from g2is.jobs.run_folder import RunFolder
 from g2is.jobs.stages import Stage
@@ -94,8 +95,7 @@ def _read(
         if isinstance(made_by, Maker):
             found = read_pool_and_targets(made_by, store, examples)
         else:
-            of_targets, of_pool = read_gradient_rows(config, store, examples, made_by)
-            found = UnitRowsOf(of_pool, of_targets)
+            found = rows_looked_at(config, store, examples, made_by)
         _report_set_aside(folder, examples, found)
         if isinstance(found, ScoresOf):
             return found, _LookedAt()

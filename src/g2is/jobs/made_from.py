@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from g2is.config.compare import CompareConfig
+from g2is.config.precondition import PreconditionSettings
 from g2is.errors import ConfigError, ModelError
 from g2is.examples.filter import Filtered
 from g2is.jobs.custom import Own
@@ -51,6 +52,8 @@ def as_selected(
     settings = config.selection_of(name, config.budgets[0], 0)
     lists_and_places = {"budget", "seed", "include", "exclude", "exclude_overlap"}
     later = {"candidates"} if settings.candidates is None else set[str]()  # which cells of before do not say
+    if settings.precondition is None:
+        later |= PreconditionSettings.model_fields.keys()
     found = settings.model_dump(mode="json", exclude=lists_and_places | later)
     if settings.representation == GRADIENT:
         found["form"] = settings.form or config.gradients.forms[0]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from g2is.config import Config
 from g2is.examples.dataset import Examples
-from g2is.jobs.gradient_rows import read_gradient_rows
+from g2is.jobs.preconditioned import rows_looked_at
 from g2is.jobs.representation import MadeBy, UnitRowsOf, read_pool_and_targets
 from g2is.representations.lexical import NO_TERM
 from g2is.representations.maker import Maker
@@ -53,8 +53,8 @@ def looked_at(config: Config, store: Store, examples: Examples, made_by: MadeBy)
     if made_by is None:
         return None
     if not isinstance(made_by, Maker):
-        of_targets, of_pool = read_gradient_rows(config, store, examples, made_by)
-        return _vectors(UnitRowsOf(of_pool, of_targets), 2 / config.gradients.projection.dim**0.5)
+        looked = rows_looked_at(config, store, examples, made_by)
+        return _vectors(looked, 2 / config.gradients.projection.dim**0.5)
     if made_by.score is not None and made_by.array != "terms":
         return None  # numbers that are of no use to draw a map of
     if made_by.score is not None:

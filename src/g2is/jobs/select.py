@@ -6,6 +6,7 @@
     warm_up            a short LoRA training, or the user's own: adapter and Adam's moments          warmup/
     extract_gradients  Γ of every pool and target example, as unit rows                              store_rows.py
     (store_rows        other rows in place of the last two, if the method looks at others            store_rows.py)
+    (keep_second_moments  what gradients are multiplied by, if the settings ask for it           preconditioned.py)
     select_rows        core knowledge and walk, or another selector                                  choose_rows.py
     export             the files a user takes away                                                   export.py outputs/
     report             the page that shows the selection                                             report.py report/
@@ -35,6 +36,7 @@ from g2is.jobs.export import check_pool, export, selection_in
 from g2is.jobs.gradient_rows import Gradients, read_gradient_rows, target_rows, wanted_gradients
 from g2is.jobs.lora_reach import reach_of, say_reach
 from g2is.jobs.pinned import pin
+from g2is.jobs.preconditioned import keep_second_moments
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import count_examples, plan_for, read_inputs
 from g2is.jobs.report import REPORTED, is_there, remove_report, write_report
@@ -115,6 +117,8 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None, own: 
             store_rows(made_by, prepared, store, examples, folder, own.representation)
         let_others_end()
         if plan is not None:
+            if measures:
+                keep_second_moments(config, store, examples, checkpoints, folder)
             selection = select_rows(prepared, store, examples, plan, made_by, folder, own)
         if last == "export" and selection is not None:
             check_pool(config, folder.path / SELECTION)  # it may have been replaced since it was read
@@ -267,7 +271,7 @@ def select_rows(
 
 
 def read_gradients(config: Config, reporter: Reporter | None = None) -> Gradients:
-    """The stored gradients of a run, as arrays. Raises StoreError if they are not all there."""
+    """The gradients of a run, as arrays, as they are stored. Raises StoreError if they are not all there."""
     with _open(config, reporter, selects=False) as (prepared, store, folder):
         config, examples = prepared.config, tokenize(prepared, store, folder)
         of_targets, of_pool = read_gradient_rows(config, store, examples, finished_warmup(store.warmup) or [])

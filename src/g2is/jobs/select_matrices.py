@@ -8,6 +8,7 @@ import torch
 from g2is.config import MatrixWalkConfig, SelectionConfig
 from g2is.config.targets import TARGET
 from g2is.jobs.custom import BUILT_IN_ONLY
+from g2is.jobs.preconditioned import precondition_matrices
 from g2is.jobs.run_folder import CHOSEN, open_run
 from g2is.jobs.stages import Stage
 from g2is.methods import selector_kind
@@ -32,7 +33,7 @@ _SCREENED_VALUES = 2**23  # compared with the target's at a time
 class Matrices:
     """What a selection from matrices starts from, read and checked: `pool` (N, k), `target` (M, k), `graph` (N, n).
 
-    `graph` is None if none was given, `core` for a selector that does not begin with it.
+    `graph` is None if none was given, `core` for a selector that does not begin with it, or with that of other rows.
     """
 
     pool: np.ndarray | torch.Tensor
@@ -59,7 +60,8 @@ def check_matrices(config: MatrixWalkConfig) -> Matrices:
     of_target = target.double().numpy() if isinstance(target, torch.Tensor) else np.asarray(target, np.float64)
     # of every selector: that the rows can be used shows here
     core = core_knowledge(of_target, settings)
-    return Matrices(pool, of_target, graph, core if kind.select_jointly is not None else None, budget)
+    is_walked = kind.select_jointly is not None and settings.precondition is None
+    return Matrices(pool, of_target, graph, core if is_walked else None, budget)
 
 
 def walk_matrices(config: MatrixWalkConfig, reporter: Reporter | None = None) -> Walk | Picks:
@@ -74,6 +76,8 @@ def walk_matrices(config: MatrixWalkConfig, reporter: Reporter | None = None) ->
     num_zero_rows = int((~target.any(axis=1)).sum())
     with open_run(config.out, config, reporter or Silent()) as folder:
         folder.counts = {"pool": {"rows": len(pool)}, "target": {"rows": len(target)}}
+        if settings.precondition is not None:
+            pool, target = precondition_matrices(pool, target, settings, folder)
         with folder.stage("read pool", "rows", Stage.READ_POOL) as progress:
             rows, places, zero_rows = _looked_at(pool, target, settings, progress)
         with folder.stage(kind.stage, "rows", Stage(kind.stage)) as progress:

@@ -16,6 +16,7 @@ class Stage(StrEnum):
     GRADIENTS_OF_POOL = "gradients of pool"
     ROWS_OF_TARGET = "rows of target"
     ROWS_OF_POOL = "rows of pool"
+    SECOND_MOMENT = "second moment"
     READ_POOL = "read pool"
     READ_GRADIENTS = "read gradients"
     READ_ROWS = "read rows"
@@ -27,7 +28,7 @@ class Stage(StrEnum):
 
 # What a pool's representation costs, whatever is selected by it, and what each selection by it costs.
 OF_REPRESENTING = (Stage.WARM_UP, Stage.TUNE_ON_TARGET, Stage.GRADIENTS_OF_POOL, Stage.ROWS_OF_POOL)
-OF_SELECTING = (Stage.READ_GRADIENTS, Stage.READ_ROWS, Stage.WALK, Stage.SELECT)
+OF_SELECTING = (Stage.SECOND_MOMENT, Stage.READ_GRADIENTS, Stage.READ_ROWS, Stage.WALK, Stage.SELECT)
 
 # Summaries were once kept by titles: how those of rows began, built-in ones' and "NAME rows" of a user's own.
 _ONCE = ("hidden states", "embeddings", "terms")

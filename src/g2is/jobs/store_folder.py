@@ -21,6 +21,7 @@ from g2is.store.markers import markers_in
 from g2is.store.outline import outlined
 from g2is.store.plan import PLAN, read_plan
 from g2is.store.reach import reached_to_write
+from g2is.store.second_moments import SECOND_MOMENTS, kept_in
 
 IN_WORK = 3600.0  # seconds: what was written since may be in the hands of a process that holds no lock
 _KINDS = ("pool", "target")
@@ -47,8 +48,9 @@ class Table:
 class Contents:
     """What lies in a store; `num_bytes` of all, the rest by what it is. `adapters` are the warm-up's, by name.
 
-    `tokenised` are rows and bytes of each tokenised file by its name, None rows where it cannot be read; `leftovers`
-    what `collect` would remove, by its path in the store, with its bytes.
+    `tokenised` are rows and bytes of each tokenised file by its name, None rows where it cannot be read;
+    `second_moments` bytes of each decomposed second moment, by the digest that names it; `leftovers` what `collect`
+    would remove, by its path in the store, with its bytes.
     """
 
     place: Path | str
@@ -57,6 +59,7 @@ class Contents:
     adapters: dict[str, int]
     warmup: str
     tokenised: dict[str, tuple[int | None, int]]
+    second_moments: dict[str, int]
     leftovers: dict[str, int]
 
 
@@ -78,6 +81,7 @@ def contents(place: Path | str) -> Contents:
             {epoch.name: _size(epoch) for epoch in sorted(warmup.glob("epoch-*"))},
             "finished" if finished else "unfinished" if warmup.is_dir() else "none",
             {file.name: (_num_rows(file), _size(file)) for file in sorted((path / "examples").glob("*.parquet"))},
+            {place.name: _size(place) for place in kept_in(path / GRADIENTS / SECOND_MOMENTS)},
             _leftovers(path),
         )
 

@@ -8,7 +8,8 @@ import numpy as np
 from g2is.config import Config
 from g2is.errors import G2isError
 from g2is.examples.dataset import Examples
-from g2is.jobs.gradient_rows import read_gradient_rows, target_rows
+from g2is.jobs.gradient_rows import target_rows
+from g2is.jobs.preconditioned import rows_looked_at
 from g2is.jobs.prepare import prepare
 from g2is.jobs.representation import ScoresOf, maker_of, read_pool_and_targets
 from g2is.jobs.worker import read_as_planned
@@ -87,8 +88,8 @@ def read_stored(config: Config) -> Stored:
         if name == GRADIENT:
             store = join_store(config.store_folder, prepared.fingerprint)
             checkpoints = finished_warmup(store.warmup) or []
-            of_targets, of_pool = read_gradient_rows(config, store, examples, checkpoints)
-            return Stored(examples, Vectors(config, of_pool, of_targets))
+            looked = rows_looked_at(config, store, examples, checkpoints)
+            return Stored(examples, Vectors(config, looked.pool, looked.targets))
         store = join_store(config.store_folder, None)
         found = read_pool_and_targets(maker_of(name, prepared, Silent(), examples=examples), store, examples)
         if isinstance(found, ScoresOf):

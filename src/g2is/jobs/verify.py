@@ -33,7 +33,7 @@ from g2is.jobs.run_folder import CHOSEN, RUN, SUMMARY, run_identity
 from g2is.jobs.select import run
 from g2is.jobs.select_matrices import walk_matrices
 from g2is.jobs.train import train
-from g2is.jobs.verify_store import check_checkpoints, check_store, check_tokens, is_store
+from g2is.jobs.verify_store import check_checkpoints, check_kept_beside, check_store, is_store
 from g2is.jobs.work_folder import BAD_ROWS, MANIFEST
 from g2is.outputs.examples import EXPORTED
 from g2is.outputs.tables import SCORES, SELECTION
@@ -184,7 +184,7 @@ def _check_work(path: Path, findings: Findings) -> None:
     findings.sealed(path / MANIFEST, _HOLDS[MANIFEST], _mend(path, MANIFEST))
     findings.sealed(path / RESULT, _HOLDS[RESULT], _mend(path, RESULT))
     findings.sealed(path / "tasks.json", "results of tasks", remover(path / "tasks.json"))
-    check_tokens(path / "examples", findings)
+    check_kept_beside(path, findings)
     _check_tuned(path, findings)
     if (path / MERGED).is_dir():
         findings.noted(path / MERGED, lambda _: "merged weights", lambda _: remover(path / MERGED))

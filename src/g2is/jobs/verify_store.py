@@ -30,6 +30,7 @@ from g2is.store.manifest import (
 from g2is.store.markers import markers_in
 from g2is.store.moments import adapter_digest
 from g2is.store.only_files import check_only_files
+from g2is.store.second_moments import MADE_OF, SECOND_MOMENTS, flaw_of, kept_in
 from g2is.training.tune import ADAPTER, TRAINING
 from g2is.warmup.imported import NAME as IMPORTED
 from g2is.warmup.train import SAMPLE
@@ -37,6 +38,7 @@ from g2is.warmup.train import SAMPLE
 _COMPLETE = "complete.json"
 _KINDS: tuple[Kind, ...] = ("pool", "target")
 _PAGES, _ROWS = "a tokenised file", "which rows the warm-up is trained on"
+_MOMENT = "the second moment of the pool's rows, decomposed"
 
 
 def is_store(path: Path) -> bool:
@@ -71,6 +73,7 @@ class _Store:
         check_costs(path, None, findings, remover(path / COSTS))
         adapters = self._check_warmup(path / "warmup")
         self._check_rows(path, path / GRADIENTS, adapters)
+        check_second_moments(path / GRADIENTS / SECOND_MOMENTS, findings)
         manifests = (entry for name in (MANIFEST, MANIFEST_COPY) for entry in path.glob(f"*/{name}"))
         for folder in sorted({entry.parent for entry in manifests}):
             self._check_rows(folder, folder, [])
@@ -209,6 +212,25 @@ def check_checkpoints(folder: Path, holds: str, findings: Findings) -> None:
             findings.unfinished.append(checkpoint)
         elif problem:
             findings.add(checkpoint, problem, holds, mend=remover(checkpoint))
+
+
+def check_second_moments(folder: Path, findings: Findings) -> None:
+    """Check the decompositions kept in `folder`, if any; a run that asks for one that is damaged makes it again."""
+    for place in kept_in(folder):
+        _check_second_moment(place, findings)
+
+
+def _check_second_moment(place: Path, findings: Findings) -> None:
+    again = remover(place)
+    is_noted = findings.noted(place, lambda _: _MOMENT, lambda _: again)
+    if is_noted and not findings.has_damage_in(place) and (flaw := flaw_of(place)):
+        findings.add(place / MADE_OF, flaw, _MOMENT, mend=again)
+
+
+def check_kept_beside(run: Path, findings: Findings) -> None:
+    """Check what the folder of a run keeps itself where its store is read-only."""
+    check_tokens(run / "examples", findings)
+    check_second_moments(run / SECOND_MOMENTS, findings)
 
 
 def check_tokens(folder: Path, findings: Findings) -> None:

@@ -8,6 +8,7 @@ files.py       matrices and graphs from files, checked on entry
 
 What is looked at:
 core.py        core knowledge: the directions that the target gradients share
+precondition.py  what gradients are multiplied by before, if they are to be: the inverse root of a second moment
 similarity.py  cosines of all pool rows with a direction: a coarse screen in float32, a verdict in float64
 coarse.py      that screen: in memory, on a device (coarse_rows.py: of what rows; mapped.py: where these are in a file)
 scores.py      similarity of pool rows to core knowledge and to target rows

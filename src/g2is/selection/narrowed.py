@@ -33,8 +33,16 @@ def check_enough(settings: Section, num_rows: int, budgets: Mapping[str, int], u
             )
 
 
-def refuse_candidates(settings: Section) -> None:
-    """Raise SelectionError if `settings`, of whatever kind, ask for candidates where no target examples are given."""
+def refuse_what_takes_targets(settings: Section) -> None:
+    """Raise SelectionError if `settings`, of whatever kind, ask for what takes the target examples, and none are given.
+
+    That is candidates, which are near to these, and preconditioning, which changes them as it does the rows.
+    """
+    if (asked := getattr(settings, "precondition", None)) is not None:
+        raise SelectionError(
+            "selection.precondition: expected none here, where core knowledge is given and no target examples, found"
+            f" {asked}; leave it out, or use g2is.walk_matrices"
+        )
     if (asked := getattr(settings, "candidates", None)) is not None:
         raise SelectionError(
             "selection.candidates: expected none here, where there are no target examples to be near to, found"

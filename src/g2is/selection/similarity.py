@@ -93,6 +93,11 @@ class UnitRows:
         self.margin = self._screen.error
         self.most_ahead = 0 if self._screen.is_cheap else MOST_AHEAD
 
+    @property
+    def norms(self) -> Floats:
+        """(N,) the rows' lengths in the matrix; 0 for a zero row."""
+        return np.divide(1.0, self._inverse_norms, out=np.zeros(self.num_rows), where=self.nodes)
+
     def cosines(self, direction: Floats, rows: Rows | None = None) -> Singles:
         """Cosine of every row, or of `rows` (n,), with the unit vector `direction` (k,): (n,), within `margin` each.
 

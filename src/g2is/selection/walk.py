@@ -45,7 +45,7 @@ from g2is.selection.conflicts import Conflicts
 from g2is.selection.core import CoreKnowledge
 from g2is.selection.files import check_graph, check_k
 from g2is.selection.limits import Limits, Tally
-from g2is.selection.narrowed import refuse_candidates
+from g2is.selection.narrowed import refuse_what_takes_targets
 from g2is.selection.opposed import Opposed
 from g2is.selection.record import Step, Walk, fraction
 from g2is.selection.rules import Rules, WalkSettings
@@ -89,7 +89,7 @@ def walk(
     cores = {"target": core} if isinstance(core, CoreKnowledge) else dict(core)
     if not cores:
         raise SelectionError("walk: expected the core knowledge of at least one target, found none")
-    refuse_candidates(settings)
+    refuse_what_takes_targets(settings)
     rows, limits = pool if isinstance(pool, UnitRows) else UnitRows(pool), limits or Limits()
     limits.check(rows.num_rows)
     left = budget - int(limits.costs(rows.num_rows)[list(limits.included)].sum())

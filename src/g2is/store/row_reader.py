@@ -20,13 +20,15 @@ class RowReader:
     """The rows of a `table` at `positions` (N,), none of which is read yet; they may lie in any form (`stored_as.py`).
 
     A row is the concatenation of its `parts`: under each name, which the arrays' names begin with, a unit row, times
-    the root of the part's weight. `what` names such a row in reasons.
+    the root of the part's weight. `what` names such a row in reasons. `made_into` has, for each part, what makes other
+    unit rows (b, k) float16 of the stored ones (b, …), which are read in place of these.
     """
 
     table: RowTable
     positions: np.ndarray
     parts: Sequence[tuple[str, float]] = (("", 1.0),)
     what: str = "gradient"
+    made_into: Sequence[Callable[[np.ndarray], np.ndarray]] = ()
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -62,8 +64,8 @@ class RowReader:
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The same shard by shard: where the rows of a shard stand in what is asked for, (b,), and the rows (b, …).
 
-        They are in the form in which they are stored, of several parts unit vectors in float16. A row without a
-        direction in one part is zeros: it is not half a row in the others.
+        They are in the form in which they are stored; of several parts, or made into others, in float16. A row without
+        a direction in one part is zeros: it is not half a row in the others.
         """
         positions, usable = (
             (self.positions, self.usable) if places is None else (self.positions[places], self.usable[places])
@@ -71,9 +73,11 @@ class RowReader:
         names = [f"{name}rows" for name, _ in self.parts]
         for shard, at, inside in self.table.by_shard(positions, dict(zip(names, self._arrays, strict=True))):
             parts = []
-            for (name, weight), array in zip(self.parts, self._arrays, strict=True):
+            for number, ((name, weight), array) in enumerate(zip(self.parts, self._arrays, strict=True)):
                 part = self.table.chunk(f"{name}rows", shard, array)[inside]
-                if len(self.parts) > 1:
+                if self.made_into:
+                    part = self.made_into[number](part)
+                elif len(self.parts) > 1:
                     part = decoded(part)
                 parts.append(part if weight == 1 else part * np.float16(weight**0.5))
                 progress(len(at))
@@ -86,13 +90,21 @@ class RowReader:
         return [open_array(self.table.path / f"{name}rows") for name, _ in self.parts]
 
     @property
+    def num_coordinates(self) -> int:
+        """How many coordinates a row has, over all parts."""
+        width = self.table.width(f"{self.parts[0][0]}rows")
+        return len(self.parts) * num_coordinates(np.dtype(self._arrays[0].dtype), width)
+
+    @property
+    def _are_as_stored(self) -> bool:
+        return len(self.parts) == 1 and not self.made_into
+
+    @property
     def _dtype(self) -> np.dtype:
         stored: np.dtype = np.dtype(self._arrays[0].dtype)
-        return stored if len(self.parts) == 1 else DTYPES["float16"]
+        return stored if self._are_as_stored else DTYPES["float16"]
 
     @property
     def _width(self) -> int:
-        width = self.table.width(f"{self.parts[0][0]}rows")
-        return (
-            width if len(self.parts) == 1 else len(self.parts) * num_coordinates(np.dtype(self._arrays[0].dtype), width)
-        )
+        """How many numbers a row is read as."""
+        return self.table.width(f"{self.parts[0][0]}rows") if self._are_as_stored else self.num_coordinates

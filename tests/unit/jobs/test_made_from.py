@@ -60,6 +60,7 @@ def test_cells_say_how_gradients_are_stored_and_which_candidates_where_it_is_not
 
     keys, stored = with_("float16", None)
     assert "methods: g2is: candidates" not in keys
+    assert not [key for key in keys if "precondition" in key]
     assert stored == {}
     keys, stored = with_("sign", 50)
     assert "methods: g2is: candidates" in keys
