@@ -80,6 +80,8 @@ class RepresentationSettings(TypedDict, total=False):
 
     embedding_model: str
     max_terms: int
+    path_epochs: int
+    path_learning_rate: float
 
 
 class ProjectionSettings(TypedDict, total=False):
@@ -133,6 +135,10 @@ class SelectionSettings(TypedDict, total=False):
     normalize_targets: bool
     score: Literal["target", "core"]
     if_taken: Literal["next-row", "lose-turn"]
+    curvature: float
+    fisher_scale: float
+    conflict_penalty: float
+    balance: Literal["example", "target"]
     seed: int
 
 
