@@ -24,3 +24,13 @@ def test_every_kind_of_damage_is_seen_and_none_is_used_in_silence() -> None:
             assert outcome.seen, f"{case}: {outcome.text}"
             assert outcome.used in ("same", "refused"), f"{case}: {outcome.used}: {outcome.text}"
             assert outcome.repaired in ("same", "refused", "not tried"), f"{case}: {outcome.repaired}: {outcome.text}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["delete", "other"])
+def test_verify_looks_at_the_draw_of_a_stopped_warm_up(kind: str) -> None:
+    with made_folders(("stopped",)) as (made, scratch):
+        outcome = try_case(Case("stopped", "store/warmup/sample.json", kind, 5), made, scratch)
+        assert outcome is not None
+        assert outcome.seen, outcome.text
+        assert not outcome.wrong, outcome.text

@@ -85,8 +85,7 @@ class _Store:
         findings = self.findings
         check_checkpoints(folder / "trainer", "a stopped warm-up", findings)
         sample, complete = folder / SAMPLE, folder / _COMPLETE
-        if findings.sealed(sample, _ROWS, remover(sample)) and "keys" not in read_json(sample):
-            findings.add(sample, CHANGED, _ROWS, mend=remover(sample))
+        self._check_sample(folder)
         again = remover(*folder.glob("epoch-*"), complete, folder / "trainer")
         for epoch in sorted(folder.glob("epoch-*")):
             if (epoch / DIGESTS).exists():
@@ -106,6 +105,22 @@ class _Store:
             findings.add(sample, CHANGED if sample.is_file() else "gone", "the warm-up's rows", mend=remover(sample))
         fit = [self._check_adapter(folder, inside(folder, of["name"], str(complete)), of["digest"]) for of in entries]
         return [of["digest"] for of in entries] if all(fit) else None
+
+    def _check_sample(self, folder: Path) -> None:
+        """Check the list of rows that the warm-up in `folder` is trained on: it is there, and is this store's."""
+        findings, sample = self.findings, folder / SAMPLE
+        again = remover(sample)  # they are drawn again
+        if findings.sealed(sample, _ROWS, again):
+            manifest, drawn = self.path / MANIFEST, read_json(sample)
+            made_from = read_json(manifest).get("fingerprint", {}) if is_sealed(manifest) else {}
+            told = {name: made_from.get(f"warmup.{name}", drawn.get(name)) for name in ("seed", "fraction")}
+            if "keys" not in drawn:
+                findings.add(sample, CHANGED, _ROWS, mend=again)
+            elif told != {name: drawn.get(name, of) for name, of in told.items()}:
+                findings.add(sample, "the draw of another store", _ROWS, mend=again)
+        is_begun = (folder / "trainer").is_dir() or any(folder.glob("epoch-*"))
+        if is_begun and not (folder / _COMPLETE).exists() and not sample.exists():
+            findings.add(sample, "gone", _ROWS, mend=again)
 
     def _check_tuning(self, folder: Path) -> None:
         """Check an adapter that was tuned on a target, which is tuned again by the command that looks at its rows."""
