@@ -31,7 +31,7 @@ from g2is.store.second_moments import Decomposition
 
 
 class SecondMoment:
-    """The sum of x xᵀ over rows that come block by block: k × k, and as much again while a block is added."""
+    """The sum of x xᵀ over rows that come block by block: k × k, and as much again for what a block adds."""
 
     def __init__(self, k: int) -> None:
         """Raise SelectionError where memory will not hold five matrices k × k, which it takes to decompose one."""
@@ -42,7 +42,7 @@ class SecondMoment:
                 f" of {k} × {k}, found {available_memory() / 2**30:.1f} GiB; leave it out, or use rows of fewer"
                 " coordinates (gradients.projection.dim, in another --store)"
             )
-        self._sum = np.zeros((k, k))
+        self._sum, self._added = np.zeros((k, k)), np.empty((k, k))
         self._longest = 0.0
 
     def add(self, units: Floats, lengths: Floats) -> None:
@@ -53,10 +53,11 @@ class SecondMoment:
             self._longest = longest
         if self._longest > 0:
             rows = units * (lengths / self._longest)[:, None]
-            self._sum += rows.T @ rows
+            self._sum += np.matmul(rows.T, rows, out=self._added)
 
     def decomposed(self) -> Decomposition:
-        """Decompose what was counted, in float64."""
+        """Decompose what was counted, in float64; nothing can be added then."""
+        del self._added
         values, vectors = np.linalg.eigh(self._sum)
         values = np.maximum(values, 0.0)  # rounding may leave some just below
         return Decomposition(values / (values.sum() or 1.0), vectors)
