@@ -115,7 +115,7 @@ def test_it_takes_rows_as_the_formula_does(method: str, num_examples: int, sprea
     probability = by_hand(pool, target, closed={3}, **of)
     assert 7 not in probability
     assert found.rows.tolist() == order(probability, cosines(pool, target))
-    assert [step.score for step in found.steps] == pytest.approx([probability[row] for row in found.rows], abs=1e-9)
+    assert [step.score for step in found.steps] == pytest.approx([probability[row] for row in found.rows], abs=1e-8)
     assert sum(step.score for step in found.steps) == pytest.approx(1, abs=1e-6)
 
 
@@ -141,7 +141,7 @@ def test_near_copies_share_the_place_of_one() -> None:
     pool[5:10] = np.eye(1, K) + 0.6 * np.eye(8, K)[3:]  # five that are no copies, next to it
     scores = {}
     for width in (0.0, 0.3):
-        found = chosen(pool, {"t": target}, 10, method="knn-kde", kernel_width=width, spread=0.1).record
+        found = chosen(pool, {"t": target}, 10, method="knn-kde", kernel_width=width, spread=1.0).record
         scores[width] = {step.row: step.score for step in found.steps}
     assert scores[0.0][0] == pytest.approx(scores[0.0][5])
     assert scores[0.3][0] == pytest.approx(scores[0.3][5] / 5)
@@ -152,15 +152,15 @@ def test_rows_are_drawn_in_proportion_to_their_probability() -> None:
     probability = by_hand(pool, target, closed={3}, **FORMS["tsds"])
     assert sum(1 for of in probability.values() if of) < 40
     first, second = np.zeros(100), np.zeros(100)
-    for seed in range(1500):
+    for seed in range(1000):
         rows = chosen(pool, {"t": target}, 2, method="tsds", seed=seed).record.rows
         first[rows[0]] += 1
         second[rows[1]] += 1
     for row, of in probability.items():
-        assert abs(first[row] / 1500 - of) <= 4.5 * np.sqrt(of * (1 - of) / 1500), row
+        assert abs(first[row] / 1000 - of) <= 4.5 * np.sqrt(of * (1 - of) / 1000), row
         # drawn second: another one was first, and this is the next different one
         then = sum(other * of / (1 - other) for at, other in probability.items() if at != row)
-        assert abs(second[row] / 1500 - then) <= 4.5 * np.sqrt(then * (1 - then) / 1500) + 1e-12, row
+        assert abs(second[row] / 1000 - then) <= 4.5 * np.sqrt(then * (1 - then) / 1000) + 1e-12, row
 
 
 def test_a_draw_is_decided_by_seed_and_content_whatever_the_order_of_the_pool() -> None:
