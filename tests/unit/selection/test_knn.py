@@ -50,11 +50,10 @@ def by_hand(
     share = {
         row: 1 / density(row, reached, among_rows, width, max(1, len(rows) // 10)) if width else 1.0 for row in reached
     }
-    away = [
-        [max(0.0, 1 - float(similarity[row, at])) for row in of] if is_cosine
-        else [float(np.sqrt(2 * max(0.0, 1 - float(similarity[row, at])))) for row in of]
-        for at, of in enumerate(lists)
-    ]  # fmt: skip
+    away = []
+    for at, of in enumerate(lists):
+        gaps = [max(0.0, 1 - float(similarity[row, at])) for row in of]
+        away.append(gaps if is_cosine else [float(np.sqrt(2 * gap)) for gap in gaps])
 
     def cost(level: float) -> float:
         total = 0.0
@@ -85,10 +84,11 @@ def by_hand(
 
 def order(probability: dict[int, float], similarity: np.ndarray) -> list[int]:
     """The largest probabilities first, then rows without by their nearest example."""
-    return sorted(
-        probability, key=lambda row: (-round(probability[row], 10), -similarity[row].max().round(12), row)
-        if probability[row] < 1e-10 else (-round(probability[row], 10), 0, row)
-    )  # fmt: skip
+    def place(row: int) -> tuple[float, float, int]:
+        mass = round(probability[row], 10)
+        return -mass, 0.0 if mass else -round(float(similarity[row].max()), 12), row
+
+    return sorted(probability, key=place)
 
 
 def with_copies(seed: int, num_rows: int) -> np.ndarray:
@@ -110,7 +110,7 @@ def test_it_takes_rows_as_the_formula_does(method: str, num_examples: int, sprea
     of = FORMS[method]
     if spread is not None:
         of = of | {"alpha": 1 / (1 + spread), "constant": 1.0}
-    more = {} if spread is None else {"spread": spread}
+    more: dict[str, Any] = {} if spread is None else {"spread": spread}
     found = chosen(pool, {"t": target}, 198, method=method, **more).record
     probability = by_hand(pool, target, closed={3}, **of)
     assert 7 not in probability
