@@ -22,6 +22,8 @@ SELECTORS: dict[str, str] = {
     "interaction": "g2is.selection.selectors.interaction:INTERACTION",
     "spice": "g2is.selection.selectors.spice:SPICE",
     "bids": "g2is.selection.selectors.bids:BIDS",
+    "knn": "g2is.selection.selectors.knn:KNN",
+    "uot": "g2is.selection.selectors.uot:UOT",
     "match": "g2is.selection.selectors.match:MATCH",
     "random": "g2is.selection.selectors.unguided:RANDOM",
     "all": "g2is.selection.selectors.unguided:ALL",
@@ -230,6 +232,9 @@ _G2IS = "Zhao et al., ACL 2025, arXiv 2502.11062"
 _LESS = "Xia et al., ICML 2024, arXiv 2402.04333"
 _RDS = "Ivison et al., arXiv 2503.01807"
 _TRACKSTAR = "Chang et al., ICLR 2025, arXiv 2410.17413"
+_TSDS = "Liu et al., NeurIPS 2024, arXiv 2410.11303"
+_CRITICAL_LOOK = "Nayak et al., arXiv 2602.14696"
+_LARGEST = {"take_by": "largest", "neighbor_distance": "cosine", "spread": 495.0}
 
 METHODS: dict[str, Method] = {
     "design": Method(
@@ -279,6 +284,26 @@ METHODS: dict[str, Method] = {
         "all targets at once: each step takes the gradient that does most for the example served least so far",
         "Dai et al., arXiv 2501.12147, from its description",
         {"form": "less", "selector": "bids", **_NO_COPIES_SKIPPED},
+    ),
+    "tsds": Method(
+        "gradients drawn near to the target's by optimal transport, near-copies sharing the place of one",
+        _TSDS,
+        {"form": "less", "selector": "knn", **_NO_COPIES_SKIPPED},
+    ),
+    "knn-kde": Method(
+        "gradients near to the most of the target's, near-copies sharing the place of one",
+        f"{_CRITICAL_LOOK}, after TSDS",
+        {"form": "less", "selector": "knn", **_LARGEST, **_NO_COPIES_SKIPPED},
+    ),
+    "knn-uniform": Method(
+        "gradients that are among the nearest of most of the target's",
+        f"{_CRITICAL_LOOK}, after TSDS",
+        {"form": "less", "selector": "knn", "kernel_width": 0.0, **_LARGEST, **_NO_COPIES_SKIPPED},
+    ),
+    "uot": Method(
+        "gradients that most of the target's mass moves to by unbalanced optimal transport",
+        _CRITICAL_LOOK,
+        {"form": "less", "selector": "uot", **_NO_COPIES_SKIPPED},
     ),
     "match": Method(
         "each step takes the gradient that turns the sum of those taken most towards the target's mean",

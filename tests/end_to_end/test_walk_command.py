@@ -92,7 +92,10 @@ def test_a_dry_run_writes_nothing(g2is: Command, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "method",
-    [*("less", "less-rr", "match", "design", "without-graph", "random", "full"), *("interaction", "spice", "bids")],
+    [
+        *("less", "less-rr", "match", "design", "without-graph", "random", "full", "interaction", "spice", "bids"),
+        *("tsds", "knn-kde", "knn-uniform", "uot"),
+    ],
 )
 def test_another_method_selects_from_matrices_too(method: str, g2is: Command, tmp_path: Path) -> None:
     pool, target = matrices(tmp_path)

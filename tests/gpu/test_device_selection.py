@@ -47,7 +47,9 @@ def test_the_screen_keeps_full_precision_where_products_are_set_to_less() -> Non
     assert np.abs(cosines - 1).max() <= rows.margin < 2e-4
 
 
-@pytest.mark.parametrize("method", ["design", "match", "less", "less-rr", "interaction", "spice", "bids"])
+@pytest.mark.parametrize(
+    "method", ["design", "match", "less", "less-rr", "interaction", "spice", "bids", "tsds", "knn-kde", "uot"]
+)
 def test_a_selector_takes_the_rows_that_it_takes_in_memory(method: str) -> None:
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(12, 256))

@@ -63,6 +63,10 @@ def test_the_grid_of_the_paper_s_methods() -> None:
             "interaction": ("gradient", "interaction"),
             "spice": ("gradient", "spice"),
             "bids": ("gradient", "bids"),
+            "tsds": ("gradient", "knn"),
+            "knn-kde": ("gradient", "knn"),
+            "knn-uniform": ("gradient", "knn"),
+            "uot": ("gradient", "uot"),
             "without-graph": ("gradient", "top"),
             "without-gradient": ("embedding", "walk"),
         }

@@ -59,11 +59,12 @@ def not_read(given: Mapping[str, Any], called: Mapping[str, str]) -> str:
     for name in called:
         if name in PreconditionSettings.model_fields:
             continue
-        reader = next(
+        readers = [
             selector
             for selector in SELECTORS
             if any(name in section.model_fields for section in selector_kind(selector).sections)
-        )
+        ]
+        reader = next((of for of in readers if name in selector_kind(of).settings.model_fields), readers[0])
         by_reader.setdefault(reader, []).append(called[name])
     found = filled.get("selector")
     told = []

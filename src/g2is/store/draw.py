@@ -16,6 +16,16 @@ def random_order(keys: np.ndarray, seed: int, purpose: str) -> np.ndarray:
     it) alone decide, and rows are sorted by it: the first n of a pool are the same rows in any order of the pool, and
     stay so but for those that new rows displace. Orders of two seeds, or of two purposes, are independent.
     """
+    return _numbers_in_order(keys, seed, purpose)[1]
+
+
+def random_numbers(keys: np.ndarray, seed: int, purpose: str) -> np.ndarray:
+    """The random numbers (N,) uint64 by which `random_order` sorts, equally likely over all that there are."""
+    return _numbers_in_order(keys, seed, purpose)[0]
+
+
+def _numbers_in_order(keys: np.ndarray, seed: int, purpose: str) -> tuple[np.ndarray, np.ndarray]:
+    """Each row's random number (N,), and the rows' order by them."""
     text = f"g2is draw {VERSION}\0{seed}\0{purpose}"
     start = np.uint64(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little"))
     first, second = np.ascontiguousarray(keys).view("<u8").reshape(-1, 2).T
@@ -23,13 +33,13 @@ def random_order(keys: np.ndarray, seed: int, purpose: str) -> np.ndarray:
     order = np.argsort(numbers, kind="stable")
     repeats = np.flatnonzero(numbers[order[1:]] == numbers[order[:-1]]) + 1
     if not len(repeats):
-        return order
+        return numbers, order
     places = np.arange(len(order))
     begins = places.copy()
     begins[repeats] = 0
     nth = (places - np.maximum.accumulate(begins))[repeats].astype(np.uint64)
     numbers[order[repeats]] = _mixed(numbers[order[repeats]] + nth * _GOLDEN)
-    return np.argsort(numbers, kind="stable")
+    return numbers, np.argsort(numbers, kind="stable")
 
 
 def _mixed(x: np.ndarray) -> np.ndarray:

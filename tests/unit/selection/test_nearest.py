@@ -16,7 +16,7 @@ from g2is.selection.problem import TargetRows
 from g2is.selection.similarity import UnitRows
 
 K = 32
-METHODS = ("design", "match", "interaction", "spice", "g2is", "official")
+METHODS = ("design", "match", "interaction", "spice", "tsds", "knn-kde", "g2is", "official")
 
 
 def examples(num_rows: int, seed: int) -> np.ndarray:

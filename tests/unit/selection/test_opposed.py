@@ -30,6 +30,9 @@ LOOKING: Mapping[str, Mapping[str, Any]] = {  # every selector that looks at sim
     "spice": {"method": "spice"},
     "bids": {"method": "bids"},
     "bids over targets": {"method": "bids", "balance": "target"},
+    "knn, drawn": {"method": "tsds"},
+    "knn of largest mass": {"method": "knn-kde"},
+    "uot": {"method": "uot"},
 }
 
 

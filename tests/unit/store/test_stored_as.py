@@ -101,7 +101,11 @@ def test_cosines_are_of_the_stored_values(storage: Storage, device: str | None) 
 
 @pytest.mark.parametrize("storage", FORMS)
 @pytest.mark.parametrize(
-    "method", ["design", "match", "g2is", "official", "less", "less-rr", "interaction", "spice", "bids"]
+    "method",
+    [
+        *("design", "match", "g2is", "official", "less", "less-rr", "interaction", "spice", "bids"),
+        *("tsds", "knn-kde", "uot"),
+    ],
 )
 def test_a_selection_is_exact_over_what_is_stored(method: str, storage: Storage) -> None:
     unit, target = unit_rows(vectors(N, 4)), {"t": TargetRows(25, rows=vectors(6, 5).astype(np.float64))}
