@@ -44,7 +44,7 @@ def by_hand(
 def test_it_takes_rows_as_the_published_steps_do(num_examples: int) -> None:
     pool, target = drawn(num_examples, 60), drawn(50, num_examples)
     pool[3] = 0
-    pool[7] = -pool[7]  # opposes them all
+    pool[7] = -5 * np.eye(1, K)[0]  # opposes them all
     pool[20:24] = pool[10]
     found = chosen(pool, {"t": target}, 58, method="uot").record
     expected, mass = by_hand(pool, target, {3})

@@ -87,7 +87,9 @@ def knn(problem: Problem) -> Iterator[Choice]:
         most = max(1, min(_DENSITY_NEIGHBORS, tenth))
         density[near] = _density(pool, rows[near], settings.kernel_width, most)
     moved, level = _transported(distances, 1 / density[nearest], settings.spread)
-    mass = np.bincount(nearest.ravel(), moved.ravel(), len(rows)).round(_MASS_DECIMALS)
+    mass = np.zeros(len(rows))
+    np.add.at(mass, nearest, moved)
+    mass = mass.round(_MASS_DECIMALS)
     with_mass, without = np.flatnonzero(mass > 0), np.flatnonzero(mass == 0)
     late = -mass[with_mass]
     if settings.take_by == "draw":  # the order in which draws, with replacement, come to each row first
