@@ -24,6 +24,8 @@ SELECTORS: dict[str, str] = {
     "bids": "g2is.selection.selectors.bids:BIDS",
     "knn": "g2is.selection.selectors.knn:KNN",
     "uot": "g2is.selection.selectors.uot:UOT",
+    "gist": "g2is.selection.selectors.gist:GIST",
+    "seed": "g2is.selection.selectors.seed:SEED",
     "match": "g2is.selection.selectors.match:MATCH",
     "random": "g2is.selection.selectors.unguided:RANDOM",
     "all": "g2is.selection.selectors.unguided:ALL",
@@ -304,6 +306,16 @@ METHODS: dict[str, Method] = {
         "gradients that most of the target's mass moves to by unbalanced optimal transport",
         _CRITICAL_LOOK,
         {"form": "less", "selector": "uot", **_NO_COPIES_SKIPPED},
+    ),
+    "gist": Method(
+        "gradients that agree most with a group of the target's in the subspace that the target's span",
+        "Min et al., ICML 2026, arXiv 2602.18584",
+        {"form": "less", "selector": "gist", **_NO_COPIES_SKIPPED},
+    ),
+    "seed": Method(
+        "gradients of highest product with the target's over the channels of both, none redundant with another",
+        "Zhang et al., arXiv 2605.15691",
+        {"form": "less", "selector": "seed", **_NO_COPIES_SKIPPED},
     ),
     "match": Method(
         "each step takes the gradient that turns the sum of those taken most towards the target's mean",

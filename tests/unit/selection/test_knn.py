@@ -84,6 +84,7 @@ def by_hand(
 
 def order(probability: dict[int, float], similarity: np.ndarray) -> list[int]:
     """The largest probabilities first, then rows without by their nearest example."""
+
     def place(row: int) -> tuple[float, float, int]:
         mass = round(probability[row], 10)
         return -mass, 0.0 if mass else -round(float(similarity[row].max()), 12), row
