@@ -139,7 +139,18 @@ class SelectionSettings(TypedDict, total=False):
     fisher_scale: float
     conflict_penalty: float
     balance: Literal["example", "target"]
+    spread: float
+    kernel_width: float
+    neighbor_distance: Literal["euclidean", "cosine"]
+    most_neighbors: int
+    take_by: Literal["draw", "largest"]
     seed: int
+    transport_entropy: float
+    transport_balance: float
+    subspace_variance: float
+    redundant_neighbours: int
+    redundant_cosine: float
+    redundant_scale: float
 
 
 class ExecutionSettings(TypedDict, total=False):
