@@ -1,9 +1,11 @@
 """GIST and SEED, against plain float64 loops of the published formulas."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from chosen_rows import chosen, drawn
 
 from g2is.config import SelectionConfig
 from g2is.errors import SelectionError
@@ -139,3 +141,39 @@ def test_groups_that_cancel_and_channels_that_do_not_stand_out_are_refused() -> 
         taken("gist", rows_of(2), np.concatenate([row, -row]), 4)
     with pytest.raises(SelectionError, match="seed: expected a channel"):
         taken("seed", np.ones((5, K), np.float32), row, 2)
+    for num_rows in range(2, 40):  # as stored as signs: sums of equal values, whose mean rounding may put below them
+        with pytest.raises(SelectionError, match="rows stored as signs have none"):
+            taken("seed", np.sign(drawn(num_rows, num_rows)), row, 2)
+
+
+def test_of_more_copies_than_neighbours_seed_takes_the_lowest_alone() -> None:
+    pool = drawn(1, 60)
+    pool[10:45] = pool[9]
+    rows = chosen(pool, {"t": drawn(2, 4)}, 60, method="seed").record.rows.tolist()
+    assert [row for row in rows if 9 <= row < 45] == [9]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_target_begins_anew_with_the_rows_left_and_included_rows_come_first(name: str) -> None:
+    pool, targets = drawn(3, 60), {"a": drawn(4, 3), "b": drawn(5, 3)}
+    rows = chosen(pool, targets, 20, method=name).record.rows.tolist()
+    first = chosen(pool, {"a": targets["a"]}, 10, method=name).record.rows.tolist()
+    rest = [row for row in chosen(pool, {"b": targets["b"]}, 60, method=name).record.rows.tolist() if row not in first]
+    assert rows[:10] == first
+    assert len(set(rows)) == 20
+    if name == "gist":  # what seed takes for b depends on which of its rows are gone
+        assert rows[10:] == rest[:10]
+    included = chosen(pool, {"a": targets["a"]}, 10, Limits(included=(3,)), method=name).record.rows.tolist()
+    assert included[0] == 3
+    assert 3 not in included[1:]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rows_in_a_file_beyond_memory_are_chosen_alike(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "pool.npy", drawn(9, 300))
+    expected = chosen(drawn(9, 300), {"t": drawn(10, 4)}, 40, method=name).record.rows
+    monkeypatch.setattr("g2is.selection.similarity.fits_in_memory", lambda _: False)
+    mapped = UnitRows(np.load(tmp_path / "pool.npy", mmap_mode="r"), block_values=5 * K, coarse=False)
+    assert chosen(mapped, {"t": drawn(10, 4)}, 40, method=name).record.rows.tolist() == expected.tolist()

@@ -72,11 +72,12 @@ def _channels(rows: "UnitRows", targets: Floats) -> Floats:
         return np.empty((len(units), 0))
 
     rows.over_units(np.arange(rows.num_rows), add)
-    mask = (of_pool > of_pool.mean()) & (of_target > of_target.mean())
+    # beyond rounding: rows stored as signs have channels of one magnitude, of which none stands out
+    mask = (of_pool > of_pool.mean() * (1 + GRAIN)) & (of_target > of_target.mean() * (1 + GRAIN))
     if not mask.any():
         raise SelectionError(
-            f"selector seed: expected a channel in which pool and target both stand out, found none of {rows.k}; use"
-            " less-rr, or other target examples"
+            f"selector seed: expected a channel in which pool and target both stand out, found none of {rows.k}"
+            " (rows stored as signs have none); use less-rr, other target examples, or gradients.storage int8 or float16"
         )
     return mask.astype(np.float64)
 
@@ -119,4 +120,5 @@ SEED = SelectorKind(
     shared={OpposedSettings: lambda _: True},
     select=seed,
     score="mean product with the examples of the nearest group, over channels that stand out in pool and target",
+    score_unit="part of a cosine, from -1 to 1",
 )
