@@ -142,7 +142,7 @@ def test_groups_that_cancel_and_channels_that_do_not_stand_out_are_refused() -> 
     with pytest.raises(SelectionError, match="seed: expected a channel"):
         taken("seed", np.ones((5, K), np.float32), row, 2)
     for num_rows in range(2, 40):  # as stored as signs: sums of equal values, whose mean rounding may put below them
-        with pytest.raises(SelectionError, match="rows stored as signs have none"):
+        with pytest.raises(SelectionError, match="stored as signs have none"):
             taken("seed", np.sign(drawn(num_rows, num_rows)), row, 2)
 
 

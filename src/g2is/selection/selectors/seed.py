@@ -76,8 +76,8 @@ def _channels(rows: "UnitRows", targets: Floats) -> Floats:
     mask = (of_pool > of_pool.mean() * (1 + GRAIN)) & (of_target > of_target.mean() * (1 + GRAIN))
     if not mask.any():
         raise SelectionError(
-            f"selector seed: expected a channel in which pool and target both stand out, found none of {rows.k}"
-            " (rows stored as signs have none); use less-rr, other target examples, or gradients.storage int8 or float16"
+            f"selector seed: expected a channel in which pool and target both stand out, found none of {rows.k} (rows"
+            " stored as signs have none); use less-rr, other target examples, or gradients.storage int8 or float16"
         )
     return mask.astype(np.float64)
 
