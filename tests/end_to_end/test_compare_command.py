@@ -310,7 +310,7 @@ def test_a_finished_comparison_recommends_and_says_that_one_seed_is_thin(compare
     for asked in ([compared], ["--out", compared], ["--config", compared / "config.yaml"]):
         code, out, err = g2is("compare", "--recommend", *asked)
         assert code == 0, err
-        assert "the evidence is too thin" in out
+        assert "At 20%: " in out
         assert "1 seed: the next may say otherwise" in out
     code, out, err = g2is("compare", "--recommend", compared, "--json", "--model", MODEL)
     assert code == 0, err
