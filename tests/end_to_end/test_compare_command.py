@@ -315,7 +315,7 @@ def test_a_finished_comparison_recommends_and_says_that_one_seed_is_thin(compare
     code, out, err = g2is("compare", "--recommend", compared, "--json", "--model", MODEL)
     assert code == 0, err
     assert json.loads(out)[0]["standing"] == "thin"
-    assert "--model passed over" in err
+    assert "alone: --model passed over" in err  # --json is heeded
 
 
 def test_a_recommendation_wants_the_folder_of_a_comparison(g2is: Command, place: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from g2is.cli.session import quiet_libraries, reporter, tell
 from g2is.errors import ConfigError
 from g2is.progress.terminal import console
 
-_LOOKED_AT = ("recommend", "out", "files", "config")
+_HEEDED = ("recommend", "out", "files", "config", "as_json", "quiet", "verbose")
 
 
 def ask_for_folder_alone(context: typer.Context, wanted: bool) -> bool:
@@ -29,8 +29,11 @@ def show_recommended(context: typer.Context) -> None:
 
     asked = flags_of(context)[0]
     folder = _folder(asked["out"], asked["files"], context.params.get("out"))
-    passed_over = [f"--{name.rstrip('_').replace('_', '-')}" for name, value in asked.items()
-                   if value not in (None, False) and name not in _LOOKED_AT]  # fmt: skip
+    passed_over = [
+        of.opts[0]
+        for of in context.command.params
+        if of.name not in _HEEDED and asked.get(of.name) not in (None, False)
+    ]
     if passed_over:
         reporter().notice(f"--recommend looks at the cells in {folder} alone: {', '.join(passed_over)} passed over")
     quiet_libraries()
