@@ -67,15 +67,21 @@ def _at_budget(comparison: Comparison, budget: str) -> Recommendation:
         as_good = [entry for entry in others if not _is_beaten(comparison, best, entry)]
     else:
         as_good = [entry for entry in compared if entry.mean.to_random and entry.mean.to_random.verdict != WORSE]
-    thin = not shown or _is_thin(comparison, budget, best)
+    thin = list(_too_little(comparison, budget, best))
+    is_whole = best.mean.num_done == best.mean.num_planned
     return Recommendation(
         budget=budget,
         method=best.method if shown else RANDOM,
-        standing="thin" if thin else "shared" if as_good else "clear",
+        standing="thin" if thin or not (shown and is_whole) else "shared" if as_good else "clear",
         as_good=tuple(entry.method for entry in as_good),
         cheaper=_cheaper(best, as_good) if shown else None,
         evidence=tuple(_evidence(comparison, best, [entry for entry in others if entry not in as_good], as_good)),
-        doubts=(*_lacking(comparison, budget, best, len(compared)), *_against(compared, best, bool(shown))),
+        doubts=(
+            *_missing(comparison, budget),
+            *thin,
+            *_flattered(len(compared)),
+            *_against(compared, best, bool(shown)),
+        ),
     )
 
 
@@ -98,18 +104,6 @@ def _is_beaten(comparison: Comparison, best: Entry, other: Entry) -> bool:
             if (pair.method, pair.other) == (other.method, best.method):
                 return _surely_better(pair.contrast, WORSE)
     return False
-
-
-def _is_thin(comparison: Comparison, budget: str, best: Entry) -> bool:
-    few = [comparison.num_test_examples.get(name, 0) for name in comparison.mean_targets[budget]]
-    compared = best.mean.to_random
-    return (
-        compared is None
-        or compared.num_seeds < _FEWEST_SEEDS
-        or min(few, default=0) < FEWEST_TEST_EXAMPLES
-        or best.mean.num_done < best.mean.num_planned
-        or len(comparison.mean_targets[budget]) < len(comparison.grid.targets)
-    )
 
 
 def _evidence(comparison: Comparison, best: Entry, beaten: Sequence[Entry], as_good: Sequence[Entry]) -> Iterator[str]:
@@ -156,11 +150,15 @@ def _against(compared: Sequence[Entry], best: Entry, is_better: bool) -> Iterato
         )
 
 
-def _lacking(comparison: Comparison, budget: str, best: Entry, num_compared: int) -> Iterator[str]:
-    """What the evidence lacks, and what would mend it."""
+def _missing(comparison: Comparison, budget: str) -> Iterator[str]:
+    """Cells that are planned at the budget, or at none, and are not there."""
     missing = [key for key in comparison.missing if key.budget in (budget, None)]
     if missing:
         yield f"{_counted(len(missing), 'cell')} missing, such as {missing[0]}: give the same command again"
+
+
+def _too_little(comparison: Comparison, budget: str, best: Entry) -> Iterator[str]:
+    """What makes the evidence thin, whatever it says, and what would mend it."""
     num_seeds = best.mean.to_random.num_seeds if best.mean.to_random else 0
     if num_seeds < _FEWEST_SEEDS:
         yield f"{_counted(num_seeds, 'seed')}: the next may say otherwise; use --seeds {_FEWEST_SEEDS}"
@@ -170,6 +168,9 @@ def _lacking(comparison: Comparison, budget: str, best: Entry, num_compared: int
             yield f"{_counted(num, 'test example')} of {name}: too few for an interval; give {FEWEST_TEST_EXAMPLES}"
     if absent := [name for name in comparison.grid.targets if name not in comparison.mean_targets[budget]]:
         yield f"nothing is known of {', '.join(absent)}: {RANDOM} has no cell there"
+
+
+def _flattered(num_compared: int) -> Iterator[str]:
     if num_compared > 1:
         yield (
             f"the best of {num_compared} methods by the rows that chose it looks better than it is: confirm it on test"
