@@ -109,6 +109,13 @@ class Problem:
         return rows.over_units(np.arange(rows.num_rows), lambda units: units @ targets.T).round(DECIMALS)
 
     @property
+    def of_groups(self) -> list[Mask]:
+        """Which target examples are in each group, by its name: (M,) bool each; without groups all are one."""
+        vectors = self.given.T if self.given is not None else self.targets
+        labels = np.array([group or "" for group in self.groups] or [""] * (0 if vectors is None else len(vectors)))
+        return [labels == label for label in sorted(set(labels.tolist()))]
+
+    @property
     def is_compared(self) -> bool:
         """Whether `similarity` was looked at, and so is there without more work."""
         return "similarity" in self.__dict__

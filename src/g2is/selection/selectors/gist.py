@@ -9,6 +9,7 @@ from g2is.errors import SelectionError
 from g2is.methods import OpposedSettings, Section, SelectorKind
 from g2is.selection.arrays import Floats
 from g2is.selection.problem import DECIMALS, Choice, Problem
+from g2is.selection.selectors.top import descending
 
 _NO_LENGTH = 1e-12  # of a part of a unit row: shorter, it is rounding and has no direction
 
@@ -34,8 +35,7 @@ def gist(problem: Problem) -> Iterator[Choice]:
     """
     rows, targets = problem.vectors()
     basis = _subspace(targets, problem.settings.part(GistSettings).subspace_variance)
-    labels = np.array([group or "" for group in problem.groups] or [""] * len(targets))
-    means = np.stack([targets[labels == label].mean(axis=0) for label in sorted(set(labels.tolist()))])
+    means = np.stack([targets[group].mean(axis=0) for group in problem.of_groups])
     directions = _directions(means @ basis.T)
     if not directions.any():
         raise SelectionError(
@@ -45,9 +45,7 @@ def gist(problem: Problem) -> Iterator[Choice]:
     every = np.arange(rows.num_rows)
     cosines = rows.over_units(every, lambda units: _directions(units @ basis.T) @ directions.T)
     score = cosines.max(axis=1).round(DECIMALS)
-    for row in np.argsort(-score, kind="stable").tolist():
-        if not problem.opposed[row]:
-            yield Choice(row, float(score[row]))
+    return descending(problem, score)
 
 
 def _subspace(targets: Floats, share: float) -> Floats:

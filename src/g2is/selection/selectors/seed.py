@@ -39,8 +39,7 @@ def seed(problem: Problem) -> Iterator[Choice]:
     """
     rows, targets = problem.vectors()
     mask = _channels(rows, targets)
-    labels = np.array([group or "" for group in problem.groups] or [""] * len(targets))
-    means = np.stack([targets[labels == label].mean(axis=0) for label in sorted(set(labels.tolist()))]) * mask
+    means = np.stack([targets[group].mean(axis=0) for group in problem.of_groups]) * mask
     every = np.arange(rows.num_rows)
     score = rows.over_units(every, lambda units: units @ means.T).max(axis=1).round(DECIMALS)
     order = [
@@ -52,7 +51,8 @@ def seed(problem: Problem) -> Iterator[Choice]:
     for place, row in enumerate(order):
         if row in closed or not problem.open[row]:
             continue
-        ahead = (other for other in order[place:] if other not in closed and problem.open[other])
+        following = (order[at] for at in range(place, len(order)))  # no copy of all that follow, for each row
+        ahead = (other for other in following if other not in closed and problem.open[other])
         edges = graph.edges(row, ahead)
         if not taken.isdisjoint(edges):
             continue

@@ -30,6 +30,11 @@ def top(problem: Problem) -> Iterator[Choice]:
     example are passed over.
     """
     score = core_score(problem) if problem.settings.part(TopSettings).score == "core" else group_score(problem)
+    return descending(problem, score)
+
+
+def descending(problem: Problem, score: NDArray[np.float64]) -> Iterator[Choice]:
+    """Rows by descending `score` (N,), ties by number, without those that oppose every example."""
     for row in np.argsort(-score, kind="stable").tolist():
         if not problem.opposed[row]:
             yield Choice(row, float(score[row]))
@@ -37,9 +42,8 @@ def top(problem: Problem) -> Iterator[Choice]:
 
 def group_score(problem: Problem) -> NDArray[np.float64]:
     """(N,) the highest, over groups of target examples, of the mean similarity with the group's examples."""
-    similarity = problem.similarity
-    groups = np.array([group or "" for group in problem.groups] or [""] * similarity.shape[1])
-    means = [similarity[:, groups == group].mean(axis=1) for group in sorted(set(groups.tolist()))]
+    similarity = problem.similarity  # which refuses targets that have no row
+    means = [similarity[:, group].mean(axis=1) for group in problem.of_groups]
     return np.stack(means).max(axis=0).round(DECIMALS)  # where examples cancel, what is left of a mean is rounding
 
 
