@@ -1,7 +1,7 @@
 """What the functions are given, as the settings that the commands have too."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from g2is.config import Config, Section
 from g2is.config.io import parse
 from g2is.errors import ConfigError
 from g2is.jobs.custom import Own
-from g2is.progress import Reporter
+from g2is.progress import Reporter, default_reporter
 from g2is.representations.own import Representation
 from g2is.selection.problem import Selector
 from g2is.store.lock import waiting
@@ -21,9 +21,15 @@ Model = str | Path | ModelSettings  # a folder's or hub model's name, or the sec
 ORIGIN = "g2is"  # of the settings, in messages
 
 
-def waiting_if(wait: bool, reporter: Reporter) -> AbstractContextManager[None]:
-    """With `wait`, wait for the end of others that use a folder, rather than refuse."""
-    return waiting(reporter) if wait else nullcontext()
+@contextmanager
+def reporting(reporter: Reporter | None, wait: bool) -> Iterator[Reporter]:
+    """The reporter of a call: the one that was given, or the default.
+
+    With `wait` the call waits for the end of others that use a folder, rather than refuse.
+    """
+    reporter = reporter or default_reporter()
+    with waiting(reporter) if wait else nullcontext():
+        yield reporter
 
 
 def own_of(selector: Selector | None, representation: Representation | RepresentationSettings | None) -> Own:

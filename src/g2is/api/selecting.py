@@ -9,9 +9,9 @@ from g2is.api.given import (
     Model,
     Targets,
     own_of,
+    reporting,
     run_config,
     section_of,
-    waiting_if,
     with_selection,
 )
 from g2is.api.settings import MatrixSettings, RepresentationSettings, SelectSettings, StageSettings
@@ -25,7 +25,7 @@ from g2is.jobs import select as select_job
 from g2is.jobs import select_matrices as matrices_job
 from g2is.jobs.gradient_rows import Gradients
 from g2is.jobs.run_folder import Selection
-from g2is.progress import Reporter, default_reporter
+from g2is.progress import Reporter
 from g2is.representations.own import Representation
 from g2is.selection.problem import Selector
 from g2is.selection.record import Picks, Walk
@@ -63,8 +63,7 @@ def select(
     own = own_of(selector, representation)
     config = run_config(pool, target, model, out, store, {**given, **section_of(representation)})
     own.check_named([config.selection])
-    reporter = reporter or default_reporter()
-    with waiting_if(wait, reporter):
+    with reporting(reporter, wait) as reporter:
         return select_job.select(config, reporter, own)
 
 
@@ -84,8 +83,7 @@ def warm_up(
     Settings as of `select`.
     """
     config = run_config(pool, target, model, out, store, settings)
-    reporter = reporter or default_reporter()
-    with waiting_if(wait, reporter):
+    with reporting(reporter, wait) as reporter:
         return [checkpoint.folder for checkpoint in select_job.run(config, "warmup", reporter).checkpoints]
 
 
@@ -105,8 +103,7 @@ def extract_gradients(
     `core_knowledge` and `walk` take the arrays as they are. Settings as of `select`.
     """
     config = run_config(pool, target, model, out, store, settings)
-    reporter = reporter or default_reporter()
-    with waiting_if(wait, reporter):
+    with reporting(reporter, wait) as reporter:
         select_job.run(config, "gradients", reporter)
         return select_job.read_gradients(config, reporter)
 
@@ -132,8 +129,7 @@ def walk_matrices(
     files = {"pool_gradients": pool_gradients, "target_gradients": target_gradients, "graph": graph, "out": out}
     given = with_selection("walk_matrices", {"budget": budget, "method": method}, settings)
     config: MatrixWalkConfig = parse(MatrixWalkConfig, {**files, **given}, ORIGIN)
-    reporter = reporter or default_reporter()
-    with waiting_if(wait, reporter):
+    with reporting(reporter, wait) as reporter:
         return matrices_job.walk_matrices(config, reporter)
 
 
@@ -151,8 +147,7 @@ def export(
     found = " and ".join(name for name, value in given.items() if value is not None)
     if found not in ("", "trainer and to", "push_to_hub"):
         raise ConfigError(f"export: expected trainer and to together, push_to_hub alone, or none, found {found}")
-    reporter = reporter or default_reporter()
-    with waiting_if(wait, reporter):
+    with reporting(reporter, wait) as reporter:
         if trainer is not None and to is not None:
             hand_over_job.hand_over(Path(run), trainer, Path(to), reporter)
         if push_to_hub is not None:

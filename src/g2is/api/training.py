@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
-from g2is.api.given import ORIGIN, Locations, Model, Targets, model_section, own_of, section_of, waiting_if
+from g2is.api.given import ORIGIN, Locations, Model, Targets, model_section, own_of, reporting, section_of
 from g2is.api.settings import (
     CompareSettings,
     EvaluateSettings,
@@ -44,8 +44,7 @@ def train(
     """
     values = {"data": data, "model": model_section(model), "out": out, **settings}
     config: TrainConfig = parse(TrainConfig, values, ORIGIN)
-    reporter = reporter or default_reporter()
-    with waiting_if(wait, reporter):
+    with reporting(reporter, wait) as reporter:
         return train_job.train(config, reporter)
 
 
@@ -66,8 +65,7 @@ def evaluate(
     """
     values = {"test": test, "model": model_section(model), "out": out, "adapter": adapter, **settings}
     config: EvaluateConfig = parse(EvaluateConfig, values, ORIGIN)
-    reporter = reporter or default_reporter()
-    with waiting_if(wait, reporter):
+    with reporting(reporter, wait) as reporter:
         return evaluate_job.evaluate(config, reporter)
 
 
@@ -103,8 +101,7 @@ def compare(
     }
     config: CompareConfig = parse(CompareConfig, values, ORIGIN)
     own.check_named(config.selection_of(method, config.budgets[0], 0) for method in config.methods)
-    reporter = reporter or default_reporter()
-    with waiting_if(wait, reporter):
+    with reporting(reporter, wait) as reporter:
         return compare_job.compare_methods(config, reporter, own)
 
 
@@ -130,6 +127,5 @@ def merge(run: str | Path, to: str | Path | None = None, reporter: Reporter | No
     Returns where it lies: `to`, a new folder, or RUN/merged. Sums are made in float32 and kept in the type that the
     training computed in.
     """
-    reporter = reporter or default_reporter()
-    with waiting_if(wait, reporter):
+    with reporting(reporter, wait) as reporter:
         return merge_job.merge(Path(run), None if to is None else Path(to), reporter)
