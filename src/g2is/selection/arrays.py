@@ -10,6 +10,7 @@ Mask = NDArray[np.bool_]
 
 # Whether two orthogonal rows have cosine +1e-17 or -1e-17 is chance: differences up to this are none (`similarity.py`).
 GRAIN = 1e-12
+UNIT = 2.0**-24  # relative rounding error of float32
 
 MOST_AHEAD = 16  # directions of one pass: reading the pool takes as long as the arithmetic of some five (measured)
 

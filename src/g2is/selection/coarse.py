@@ -11,11 +11,11 @@ from typing import Protocol
 import torch
 
 from g2is.machine.threads import over_stripes
+from g2is.selection.arrays import UNIT
 from g2is.selection.coarse_rows import Source, Stored, Which, select
 
 # Added up in one float32 sum, sums of which are added next: fewer have a smaller margin but take longer.
 _COLUMNS = 2048
-_UNIT = 2.0**-24  # relative rounding error of float32
 _DEVICE_VALUES = 2**27  # converted to float32 at a time on a GPU: 512 MiB
 
 
@@ -44,7 +44,7 @@ def rounding(k: int) -> float:
     row, direction, norm, result and whatever it is compared with to float32 (six would do).
     """
     num_roundings = min(k, _COLUMNS) + -(-k // _COLUMNS) + 10
-    return 1.01 * num_roundings * _UNIT
+    return 1.01 * num_roundings * UNIT
 
 
 class InMemory:

@@ -275,6 +275,27 @@ def test_design_equals_plain_conditioning_of_a_gaussian(seed: int, noise: float)
     assert found.steps[-1].score == pytest.approx(worth.max(), rel=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_design_of_far_more_rows_than_they_have_coordinates_equals_plain_conditioning(seed: int) -> None:
+    pool, targets, budget = rows_of(seed, 1500), rows_of(seed + 70, 6), 700  # sums are added up again and again
+    pool = pool + 0.7 * targets[np.arange(1500) % 6]  # so that as many agree
+    units, of_target = (
+        rows.astype(np.float64) / np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+        for rows in (pool, targets)
+    )
+    posterior, expected = np.eye(pool.shape[1]), list[int]()
+    while len(expected) < budget:
+        covariances, variances = units @ posterior @ of_target.T, np.sum(units @ posterior * units, axis=1)
+        worth = (np.maximum(covariances, 0) ** 2).sum(1) / (variances + 1)
+        worth[expected] = worth[(units @ of_target.T < 0).all(1)] = -np.inf
+        expected.append(int(worth.argmax()))
+        said = posterior @ units[expected[-1]]
+        posterior -= np.outer(said, said) / (units[expected[-1]] @ said + 1)
+    found = run(problem(pool, targets, budget, selector="design"), "design")
+    assert found.rows.tolist() == expected
+    assert found.steps[-1].score == pytest.approx(worth.max(), rel=1e-9)
+
+
 def test_design_does_not_count_rows_that_a_quota_refused() -> None:
     pool, targets, web = rows_of(3, 60), rows_of(4, 5), np.arange(60) % 2 == 0
     found = run(problem(pool, targets, 20, selector="design"), "design", Limits(quotas=[Quota("web", web, 4)]))

@@ -13,6 +13,7 @@ row that conflicts with an example (C < 0) is worth nothing for it. One that opp
 C may have come above 0: both may point away from a row that was taken.
 """
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,16 @@ import numpy as np
 from pydantic import Field
 
 from g2is.methods import CandidateSettings, OpposedSettings, Section, SelectorKind
-from g2is.selection.arrays import Floats, Rows
+from g2is.selection.arrays import MOST_AHEAD, UNIT, Floats, Rows
 from g2is.selection.problem import Choice, Problem
 from g2is.selection.selectors.greedy import Ahead, take_best, watched
 
 if TYPE_CHECKING:
     from g2is.selection.similarity import UnitRows
+
+
+_CACHED_VALUES = 2**18  # of C at a time, and as many beside them: 2 MB, which a core's cache holds in part
+_SUMMED = 256  # rows taken that are added up at a time
 
 
 class DesignSettings(Section):
@@ -63,41 +68,73 @@ class _Posterior:
     """
 
     def __init__(self, rows: "UnitRows", targets: Floats, similarity: Floats, noise: float) -> None:
-        self._rows, self._targets, self._similarity, self._noise = rows, targets, similarity, noise
-        self._num_taken = 0
-        # The x̃_j of the rows taken, after them those of rows that are foreseen, and room for more.
-        self._new = np.empty((64, rows.k))
-        self._new_of_targets = np.empty((64, len(targets)))  # t·x̃_j
-        self._covariances = similarity.copy()  # (N, M), screened
+        self._rows, self._similarity, self._noise = rows, similarity, noise
+        self._taken = _Taken(rows.k, targets)
+        self._covariances = similarity.astype(np.float32)  # (N, M), screened
         self._variances = np.ones(rows.num_rows)
-        self._scratch = np.empty_like(self._covariances)
         self._ahead = Ahead(rows)
-        self._watched: Rows = np.empty(0, np.intp)
         # The most by which a row's covariances (their Euclidean norm) and its variance may be off; of the former, what
-        # has gathered since the row was last computed exactly.
-        self._gathered = 0.0
+        # has gathered since the row was last computed exactly. No covariance is beyond 1, so a row's norm at most √M.
+        self._rounding = 1.01 * UNIT * math.sqrt(len(targets))
+        self._gathered = self._rounding
         self._gathered_before = np.zeros(rows.num_rows)
         self._variance_off = np.zeros(rows.num_rows)
+        # What each row is worth, and the most by which that may be off.
+        self._worth, self._off = np.empty(rows.num_rows), np.empty(rows.num_rows)
+        self._weigh(np.zeros(rows.num_rows), np.zeros(len(targets)), 0.0)
+        self._looked_at: tuple[Rows, Floats] = np.empty(0, np.intp), np.empty(0)
 
     def add(self, row: int) -> None:
         products = self._ahead.products(row, lambda num: self._foresee(row, num))
-        new, of_targets = self._new[self._num_taken], self._new_of_targets[self._num_taken]
+        new, of_targets = self._taken.take()
         length = float(np.linalg.norm(new))
-        self._num_taken += 1
-        products, off = products * length, self._rows.margin * length
-        self._covariances -= np.multiply(products[:, None], of_targets, out=self._scratch)
-        self._variances -= products**2
-        self._gathered += float(np.linalg.norm(of_targets)) * off
-        self._variance_off += (2 * np.abs(products) + off) * off
+        off = self._rows.margin * length
+        # of float32: a rounding of what is kept, and four of what is taken off
+        self._gathered += self._rounding + float(np.linalg.norm(of_targets)) * (off + 1.01 * 4 * UNIT * length)
+        self._weigh(products * length, of_targets, off)
+
+    def _weigh(self, products: Floats, of_targets: Floats, off: float) -> None:
+        """Count a row among those taken whose `products` (N,) with all rows may be `off`, and weigh all rows anew.
+
+        In one pass over C, some rows at a time: what is not in a core's cache would be read five times. By torch, which
+        takes half of numpy's time for it.
+        """
+        import torch
+
+        from g2is.machine.threads import over_stripes
+
+        at_once, direction = max(1, _CACHED_VALUES // max(1, len(of_targets))), torch.from_numpy(of_targets).float()
+        of_sums = 1.01 * (len(of_targets) + 2) * UNIT  # the rounding of squares that are added up
+
+        def weigh(start: int, stop: int) -> None:
+            scratch = torch.empty(min(at_once, stop - start), len(of_targets))
+            for low in range(start, stop, at_once):
+                at = slice(low, min(low + at_once, stop))
+                ours, variances, variance_off = products[at], self._variances[at], self._variance_off[at]
+                covariances = torch.from_numpy(self._covariances[at])
+                covariances.addr_(torch.from_numpy(ours).float(), direction, alpha=-1)
+                positive = torch.clamp(covariances, min=0, out=scratch[: len(ours)])
+                explained = positive.square_().sum(1).double().numpy()
+                variances -= ours**2
+                variance_off += (2 * np.abs(ours) + off) * off
+                gathered = 1.0001 * (self._gathered - self._gathered_before[at])
+                explained_off = (2 * np.sqrt(explained) + gathered) * gathered + of_sums * explained
+                total = np.maximum(variances, 0) + self._noise
+                worth = self._worth[at] = explained / total
+                least = np.maximum(total - variance_off, self._noise)
+                self._off[at] = (explained_off + worth * variance_off) / least
+
+        over_stripes(len(products), at_once, weigh)
 
     def _foresee(self, row: int, num: int) -> list[tuple[int, Floats]]:
         """The directions x̃/‖x̃‖ of `row` and of the `num` - 1 rows that would follow it among those watched."""
-        rows = self._watched[self._watched != row]
+        rows = watched(*self._looked_at)
+        rows = rows[rows != row]
         units = self._rows.over_units(rows, lambda units: units)
-        covariances, variances = self._covariances[rows], self._variances[rows]
+        covariances, variances = self._covariances[rows].astype(np.float64), self._variances[rows]
         foreseen = []
-        for place in range(self._num_taken, self._num_taken + min(num, len(rows) + 1)):
-            new, of_targets = self._say(row, place)
+        for place in range(min(num, len(rows) + 1)):
+            new, of_targets = self._taken.foresee(self._rows.unit(row), place, self._noise)
             foreseen.append((row, new / (float(np.linalg.norm(new)) or 1.0)))
             products = units @ new
             covariances -= products[:, None] * of_targets
@@ -108,40 +145,79 @@ class _Posterior:
                 row = int(rows[worth.argmax()])
         return foreseen
 
-    def _say(self, row: int, place: int) -> tuple[Floats, Floats]:
-        """x̃ (k,) of `row` as the one taken after the first `place`, and its products (M,) with the targets; kept."""
-        if place == len(self._new):
-            self._new = np.concatenate([self._new, np.empty_like(self._new)])
-            self._new_of_targets = np.concatenate([self._new_of_targets, np.empty_like(self._new_of_targets)])
-        unit, earlier = self._rows.unit(row), self._new[:place]
-        new = unit - earlier.T @ (earlier @ unit)
-        new /= np.sqrt(unit @ new + self._noise)
-        self._new[place], self._new_of_targets[place] = new, self._targets @ new
-        return self._new[place], self._new_of_targets[place]
-
     def screened(self, candidates: Rows) -> tuple[Floats, Floats]:
         """Worth of the candidates, and the most by which each may be off."""
-        explained = _explained(self._covariances, self._scratch)[candidates]
-        off = self._gathered - self._gathered_before[candidates]
-        explained_off = (2 * np.sqrt(explained) + off) * off
-        variance_off = self._variance_off[candidates]
-        total = np.maximum(self._variances[candidates], 0) + self._noise
-        worth = explained / total
-        self._watched = watched(candidates, worth)
-        return worth, (explained_off + worth * variance_off) / np.maximum(total - variance_off, self._noise)
+        worth = self._worth[candidates]
+        self._looked_at = candidates, worth
+        return worth, self._off[candidates]
 
     def judge(self, rows: Rows) -> Floats:
-        new, of_targets = self._new[: self._num_taken], self._new_of_targets[: self._num_taken]
-        products = self._rows.over_units(rows, lambda units: units @ new.T)
-        self._covariances[rows] = self._similarity[rows] - products @ of_targets
-        self._variances[rows] = 1 - np.sum(products**2, axis=1)
-        self._gathered_before[rows] = self._gathered
+        said = self._rows.over_units(rows, self._taken.say_of)
+        covariances = self._similarity[rows] - said[:, :-1]
+        self._covariances[rows], self._variances[rows] = covariances, 1 - said[:, -1]
+        self._gathered_before[rows] = self._gathered - self._rounding
         self._variance_off[rows] = 0.0
-        return _explained(self._covariances[rows]) / (np.maximum(self._variances[rows], 0) + self._noise)
+        worth = _explained(covariances) / (np.maximum(self._variances[rows], 0) + self._noise)
+        self._worth[rows], self._off[rows] = worth, 0.0
+        return worth
 
 
-def _explained(covariances: Floats, scratch: Floats | None = None) -> Floats:
-    positive = np.maximum(covariances, 0, out=scratch)
+class _Taken:
+    """The x̃_j of the rows taken, after them those of rows that are foreseen, and what they say of other rows.
+
+    Once more are taken than a row has coordinates, their sums say it: A = Σ_j x̃_j x̃_jᵀ and B = Σ_j x̃_j (t·x̃_j) for
+    every t. Then Σ_j (x·x̃_j)² = xᵀAx and Σ_j (t·x̃_j)(x·x̃_j) = xᵀB, whose cost no longer grows.
+    """
+
+    def __init__(self, k: int, targets: Floats) -> None:
+        self._k, self._targets = k, targets
+        self._new = np.empty((64, k))
+        self._of_targets = np.empty((64, len(targets)))  # t·x̃_j
+        self._num = 0  # of rows taken that are not in the sums
+        self._sums: tuple[Floats, Floats] | None = None  # A (k, k) and B (k, M)
+
+    def foresee(self, unit: Floats, place: int, noise: float) -> tuple[Floats, Floats]:
+        """x̃ (k,) of the row `unit` (k,) as the one taken after `place` foreseen ones, and its products (M,); kept."""
+        at = self._num + place
+        if at == len(self._new):
+            self._new = np.concatenate([self._new, np.empty_like(self._new)])
+            self._of_targets = np.concatenate([self._of_targets, np.empty_like(self._of_targets)])
+        earlier = self._new[:at]
+        new = unit - earlier.T @ (earlier @ unit)
+        if self._sums is not None:
+            new -= self._sums[0] @ unit
+        new /= np.sqrt(unit @ new + noise)
+        self._new[at], self._of_targets[at] = new, self._targets @ new
+        return self._new[at], self._of_targets[at]
+
+    def take(self) -> tuple[Floats, Floats]:
+        """Count the row that was foreseen first among those taken: its x̃ (k,) and products (M,)."""
+        new, of_targets = self._new[self._num].copy(), self._of_targets[self._num].copy()
+        self._num += 1
+        if self._num >= _SUMMED and (self._sums is not None or self._num >= self._k):
+            self._add_up()
+        return new, of_targets
+
+    def _add_up(self) -> None:
+        new, of_targets = self._new[: self._num], self._of_targets[: self._num]
+        sums = new.T @ new, new.T @ of_targets
+        self._sums = sums if self._sums is None else (self._sums[0] + sums[0], self._sums[1] + sums[1])
+        foreseen = slice(self._num, min(self._num + MOST_AHEAD, len(self._new)))
+        self._num, place = 0, foreseen.stop - foreseen.start
+        self._new[:place], self._of_targets[:place] = self._new[foreseen].copy(), self._of_targets[foreseen].copy()
+
+    def say_of(self, units: Floats) -> Floats:
+        """Σ_j (t·x̃_j)(x·x̃_j) of every t, then Σ_j (x·x̃_j)², of unit vectors x (b, k): (b, M + 1)."""
+        products = units @ self._new[: self._num].T
+        said = np.column_stack([products @ self._of_targets[: self._num], np.sum(products**2, axis=1)])
+        if self._sums is not None:
+            said[:, :-1] += units @ self._sums[1]
+            said[:, -1] += np.sum((units @ self._sums[0]) * units, axis=1)
+        return said
+
+
+def _explained(covariances: Floats) -> Floats:
+    positive = np.maximum(covariances, 0)
     return np.einsum("nm,nm->n", positive, positive)
 
 
