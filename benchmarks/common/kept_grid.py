@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from common.cells import CELLS, keep_cells, put_cells, read_cells
+from g2is.comparison.cells import Key
 from g2is.comparison.evidence import compare_cells
 from g2is.comparison.files import write_comparison
 from g2is.comparison.grid import Grid
@@ -33,19 +35,30 @@ class KeptGrid:
             put_cells(self.folder / CELLS, out / "cells")
             shutil.copyfile(self.folder / MANIFEST, out / MANIFEST)
 
+    def keys(self) -> set[Key]:
+        """The cells that are kept."""
+        place = self.folder / CELLS
+        return {cell.key for cell in read_cells(place)} if place.exists() else set()
+
     def keep(self, out: Path) -> None:
         """Keep the finished cells of the comparison `out`, and write the tables of all that are kept."""
         self.folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(out / MANIFEST, self.folder / MANIFEST)
-        keep_cells(self.folder / CELLS, out / "cells")
         made = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
+        self.keep_cells(out / "cells", made["num_pool_rows"], made["settings"], made["environment"])
+
+    def keep_cells(
+        self, cells: Path, num_pool_rows: int, settings: Mapping[str, Any], environment: Mapping[str, Any]
+    ) -> None:
+        """Keep the finished `cells` of a folder, and write the tables of all that are kept."""
+        keep_cells(self.folder / CELLS, cells)
         names = [name for name in METHODS if name not in ALWAYS]
         comparison = compare_cells(
             read_cells(self.folder / CELLS),
             Grid((*ALWAYS, *names), self.targets, self.budgets, self.seeds),
-            made["num_pool_rows"],
-            {**made["settings"], "methods": names, "budgets": list(self.budgets), "num_seeds": len(self.seeds)},
-            made["environment"],
+            num_pool_rows,
+            {**settings, "methods": names, "budgets": list(self.budgets), "num_seeds": len(self.seeds)},
+            environment,
             remarks=(self.remark,),
             recovered_on=self.recovered_on,
         )

@@ -1,14 +1,17 @@
 """Which method selects best for a real chat model: every method on real targets, tuned and tested, with intervals.
 
     python benchmarks/quality/real.py --work DIR rate        the learning rate, once, on random rows alone
-    python benchmarks/quality/real.py --work DIR cells       select, tune, test: goes on with the next cell
+    python benchmarks/quality/real.py --work DIR rows        choose the rows of each cell, and keep them
+    python benchmarks/quality/real.py --work DIR cells       tune on them and test: goes on with the next cell
     python benchmarks/quality/real.py --work DIR keep        put the cells so far into benchmarks/results/real
     python benchmarks/quality/real.py table                  print the tables of all cells that are kept
 
 SmolLM2-135M-Instruct in bfloat16, made in DIR by ../shared/models/real_model.py (pip install gguf); 8,000 rows of the
-real pool drawn with seed 0, four targets (64 rows given, 150 tested), 1 % (80 rows). `cells` takes --methods, --budgets
-and --seeds. Some 30 hours of one core in all; stop it at any moment and give it again. The loss is nats an answer
-token; what the models answer is not asked for in the grid.
+real pool drawn with seed 0, four targets (64 rows given, 150 tested), 1 % (80 rows). --methods, --budgets, --seeds and
+--targets say which cells; `full` is made where it is named. Some 30 hours of one core in all; stop it at any moment and
+give it again. `rows` makes a store of each seed (1 GB, an hour or two) and puts the rows into
+benchmarks/results/real/selections.parquet; `cells` needs no store, so each sitting may be on another machine. The loss
+is nats an answer token. The model also answers gsm8k (numeric match) and simplification (ROUGE-L), greedily.
 """
 
 import argparse
@@ -16,6 +19,7 @@ import gzip
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,12 +27,27 @@ from typing import Any
 import numpy as np
 
 import g2is
-from common.kept_grid import KeptGrid
+from common.kept_grid import MANIFEST, KeptGrid
+from common.kept_selections import read_selections, write_selections
 from common.measure import Figure, keep
 from common.places import POOL, RESULTS, SHARED, sentence_encoder, target_file
 from common.small_pool import TARGETS
-from g2is.methods import ALWAYS, METHODS
-from g2is.store.files import write_text
+from g2is.comparison.cells import Key, write_cell
+from g2is.config.compare import CompareConfig
+from g2is.config.io import parse
+from g2is.errors import G2isError
+from g2is.jobs.cells import cell_of, choose, job_of
+from g2is.jobs.compare import missing_cells
+from g2is.jobs.made_from import OF_METHODS
+from g2is.jobs.trials import Trials, open_trials
+from g2is.jobs.work_folder import open_work
+from g2is.machine.environment import environment
+from g2is.methods import ALWAYS, FULL, METHODS, UNTUNED
+from g2is.progress import Reporter
+from g2is.progress.drawn import TerminalReporter
+from g2is.progress.terminal import say
+from g2is.store.files import read_json, write_json, write_text
+from g2is.store.fingerprint import check_same, flatten
 
 MODEL = "smollm2-135m"
 NUM_ROWS, NUM_TESTED = 8_000, 150
@@ -37,7 +56,10 @@ REMARK = (
     " not to be compared, and the machine below is the last"
 )
 GENERATIVE = tuple(name for name in TARGETS if name != "pubmedqa")  # the mean of R is over these
+ANSWERED = ("gsm8k", "simplification_asset")  # which the model also answers: a few minutes a cell
+METRICS = ("loss", "numeric_match", "rouge_l")
 KEPT = KeptGrid(RESULTS / "real", TARGETS, ("1%", "5%"), (0, 1), GENERATIVE, REMARK)
+SELECTIONS = KEPT.folder / "selections.parquet"
 RATES = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3)
 NUM_TUNED_ON, RATE_TESTS = 80, 100  # rows of the pool that no cell sees
 LORA = {"rank": 32, "alpha": 128, "dropout": 0.0}
@@ -113,52 +135,129 @@ def settings() -> dict[str, Any]:
         "warmup": {"learning_rate": learning_rate, "batch_size": 16, "device_batch_size": 4, "lora": LORA},
         "gradients": {"forms": ["less", "momentum-free"]},
         "tuning": {**TUNING, "learning_rate": learning_rate},
-        "evaluation": {"generate": False},
-        "execution": {"batch_tokens": 1024},
         "representation": {"embedding_model": sentence_encoder()},
     }
 
 
-def cells(work: Path, methods: Sequence[str], budgets: Sequence[str], num_seeds: int) -> None:
-    """Make the cells that are missing."""
-    out = work / "real"
-    KEPT.begin(out)
+def comparison(work: Path, out: str, targets: Sequence[str], given: argparse.Namespace) -> CompareConfig:
+    """The comparison below WORK/OUT of the cells that are asked for, on `targets`."""
     pool, _ = draw(work)
-    tests = {
-        name: write_lines(work / f"tests/{name}.jsonl", lines_of(target_file(name, "test"))[:NUM_TESTED])
-        for name in TARGETS
-    }
-    comparison = g2is.compare(
-        pool=pool,
-        target={name: target_file(name, "dev") for name in TARGETS},
-        test=tests,
-        model=model(work),
-        out=out,
-        methods=methods,
-        budgets=budgets,
-        num_seeds=num_seeds,
+    answers = set(targets) <= set(ANSWERED)
+    values = {
+        "pool": pool,
+        "targets": {name: target_file(name, "dev") for name in targets},
+        "tests": {
+            name: write_lines(work / f"tests/{name}.jsonl", lines_of(target_file(name, "test"))[:NUM_TESTED])
+            for name in targets
+        },
+        "out": work / out,
+        "model": model(work),
+        "methods": [name for name in given.methods.split(",") if name not in ALWAYS],
+        "budgets": given.budgets,
+        "num_seeds": given.seeds,
+        "evaluation": {"generate": True, "metrics": METRICS} if answers else {"generate": False},
         **settings(),
+    }
+    config: CompareConfig = parse(CompareConfig, values, "real.py")
+    return config
+
+
+def wanted(config: CompareConfig, given: argparse.Namespace) -> list[Key]:
+    """The cells that are asked for, in the order in which they are made; `full` where it is named."""
+    planned, _ = missing_cells(config)
+    return [key for key in planned if key.method != FULL or FULL in given.methods.split(",")]
+
+
+def opened(config: CompareConfig, reporter: Reporter) -> Trials:
+    """What the cells share. Raises FingerprintError if kept cells were made from something else."""
+    trials, place = open_trials(config, reporter), KEPT.folder / MANIFEST
+    made_from = {
+        key: value
+        for key, value in flatten(trials.made_from).items()
+        if not key.startswith((OF_METHODS, "evaluation"))  # of which each target has its own
+    }
+    stored = read_json(place) if place.exists() else {}
+    both = stored.keys() & made_from.keys()  # a sitting may be of some targets alone
+    check_same(
+        {key: stored[key] for key in both},
+        {key: made_from[key] for key in both},
+        f"{place}: expected cells",
+        "remove it with the cells beside it",
     )
-    print(f"{len(comparison.cells)} cells, {len(comparison.missing)} missing")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    write_json(place, dict(sorted((stored | made_from).items())))
+    return trials
+
+
+def rows(work: Path, given: argparse.Namespace) -> None:
+    """Choose the rows of every cell that is asked for and has none, and keep them."""
+    config, reporter = comparison(work, "choosing", TARGETS, given), TerminalReporter()
+    with open_work(config.out, config, "comparison"):
+        trials, kept = opened(config, reporter), read_selections(SELECTIONS)
+        for key in wanted(config, given):
+            if key in kept or key.method in (UNTUNED, FULL):
+                continue
+            try:
+                kept[key] = choose(trials, key, reporter)
+            except G2isError as error:
+                say([f"{key}: {error}"])
+                continue
+            write_selections(SELECTIONS, kept)
+            say([f"{time.strftime('%H:%M:%S')} chosen: {key}"])
+
+
+def cells(work: Path, given: argparse.Namespace) -> None:
+    """Make the cells that are asked for and are not there: those on targets that are answered, then the others."""
+    end = time.monotonic() + 60 * given.minutes
+    kept, there = read_selections(SELECTIONS), KEPT.keys()
+    targets = given.targets.split(",")
+    for out, of_group in (("answered", ANSWERED), ("read", tuple(set(TARGETS) - set(ANSWERED)))):
+        asked = [name for name in TARGETS if name in of_group and name in targets]
+        if not asked:
+            continue
+        config, reporter = (
+            comparison(work, out, [name for name in TARGETS if name in of_group], given),
+            TerminalReporter(),
+        )
+        with open_work(config.out, config, "comparison"):
+            trials = opened(config, reporter)
+            for number, key in enumerate(wanted(config, given), start=1):
+                place = key.place(work / "cells").with_suffix(".json")
+                if key.target not in asked or key in there or place.exists():
+                    continue
+                if key not in kept and key.method not in (UNTUNED, FULL):
+                    say([f"{key}: no rows were chosen; give `rows` first"])
+                    continue
+                if time.monotonic() > end:
+                    return
+                chosen = kept.get(key) or choose(trials, key, reporter)
+                job = job_of(trials, number, key, chosen)
+                trials.bench.make(job, reporter)
+                write_cell(place, cell_of(trials, key, chosen, job))
+                say([f"{time.strftime('%H:%M:%S')} made: {key}"])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("step", choices=("rate", "cells", "keep", "table"))
+    parser.add_argument("step", choices=("rate", "rows", "cells", "keep", "table"))
     parser.add_argument("--work", type=Path, help="folder for model, stores, selections and cells (3 GB)")
     parser.add_argument("--methods", default=",".join(name for name in METHODS if name not in ALWAYS))
     parser.add_argument("--budgets", default="1%")
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--targets", default=",".join(TARGETS), help="of `cells`")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="after which `cells` begins no other cell")
     given = parser.parse_args()
     if given.work is None and given.step != "table":
         parser.error(f"{given.step}: expected --work DIR, found none")
     match given.step:
         case "rate":
             rate(given.work)
+        case "rows":
+            rows(given.work, given)
         case "cells":
-            cells(given.work, given.methods.split(","), given.budgets.split(","), given.seeds)
+            cells(given.work, given)
         case "keep":
-            KEPT.keep(given.work / "real")
+            KEPT.keep_cells(given.work / "cells", NUM_ROWS, settings(), environment())
     if given.step in ("keep", "table"):
         KEPT.print_table()
 

@@ -33,8 +33,8 @@ _OF_A_METHOD = (ConfigError, InputError, ModelError, SelectionError)  # what kee
 
 
 @dataclass(frozen=True)
-class _Chosen:
-    """Rows to tune on: `rows` (n,) int64 record numbers, None for no tuning; the passes over them; seconds by stage."""
+class Chosen:
+    """What a cell tunes on: `rows` (n,) int64 record numbers, None for no tuning; its passes; seconds by stage."""
 
     rows: np.ndarray | None
     epochs: int
@@ -67,13 +67,13 @@ def _make_here(
             with overall.cell(key):
                 made: Cell | str
                 try:
-                    chosen = _choose(trials, key, overall)
-                    job = _job(trials, number, key, chosen)
+                    chosen = choose(trials, key, overall)
+                    job = job_of(trials, number, key, chosen)
                     trials.bench.make(job, overall)
                 except _OF_A_METHOD as error:
                     made = _reason(key, error, reporter)
                 else:
-                    made = _cell(trials, key, chosen, job)
+                    made = cell_of(trials, key, chosen, job)
             yield key, made
 
 
@@ -81,7 +81,7 @@ def _make_by_workers(
     trials: Trials, missing: Mapping[int, Key], num_planned: int, reporter: Reporter
 ) -> Generator[tuple[Key, Cell | str], None, None]:
     jobs: dict[str, TrialJob] = {}
-    served: dict[str, list[tuple[int, Key, _Chosen]]] = {}
+    served: dict[str, list[tuple[int, Key, Chosen]]] = {}
     work = {key: replace(of, tune=0.0, tests={}) for key, of in work_of(trials, missing.values()).items()}
     with reporter.stage("choose rows", "tokens") as progress:
         overall = Overall(reporter, progress, work, trials.config.evaluation.generate)
@@ -89,7 +89,7 @@ def _make_by_workers(
             reporter.notice(f"choosing rows for cell {number} of {num_planned}: {key}")
             with overall.cell(key):
                 try:
-                    chosen = _choose(trials, key, overall)
+                    chosen = choose(trials, key, overall)
                 except _OF_A_METHOD as error:
                     reason = _reason(key, error, reporter)
                 else:
@@ -97,7 +97,7 @@ def _make_by_workers(
             if reason:
                 yield key, reason
                 continue
-            job = _job(trials, number, key, chosen)
+            job = job_of(trials, number, key, chosen)
             if (same := jobs.get(job.folder)) is not None:  # no two processes may work in one folder
                 targets = tuple(dict.fromkeys((*same.targets, *job.targets)))
                 job = replace(same, targets=targets, cells=f"{same.cells}; {job.cells}")
@@ -111,7 +111,7 @@ def _make_by_workers(
             for job in engine(counter(total, progress)).run(jobs.values()):
                 for number, key, chosen in served[job.folder]:
                     reporter.notice(f"cell {number} of {num_planned} is made: {key}")
-                    yield key, _cell(trials, key, chosen, job)
+                    yield key, cell_of(trials, key, chosen, job)
         except FailedJobsError as error:
             for job, reason in error.reasons.items():
                 for _, key, _ in served[job.folder]:
@@ -137,13 +137,17 @@ def _reason(key: Key, error: Exception, reporter: Reporter) -> str:
     return str(error)
 
 
-def _choose(trials: Trials, key: Key, reporter: Reporter) -> _Chosen:
+def choose(trials: Trials, key: Key, reporter: Reporter) -> Chosen:
+    """The rows of a cell; what they are chosen by is made in the comparison's store, if it is not there.
+
+    Raises what `run` does.
+    """
     config = trials.config
     epochs = config.tuning.epochs
     if key.method == UNTUNED:
-        return _Chosen(None, epochs, {})
+        return Chosen(None, epochs, {})
     if key.method == FULL:
-        return _Chosen(trials.bench.pool.rows, epochs, {})
+        return Chosen(trials.bench.pool.rows, epochs, {})
     assert key.seed is not None
     assert key.budget is not None
     if key.method == FULL_CUT:
@@ -153,11 +157,11 @@ def _choose(trials: Trials, key: Key, reporter: Reporter) -> _Chosen:
         num_steps = epochs * -(-len(like) // config.tuning.batch_size)
         num_drawn = min(len(pool), num_steps * config.tuning.batch_size)
         drawn = random_order(pool.keys, key.seed, FULL_CUT)[:num_drawn]
-        return _Chosen(pool.rows[np.sort(drawn)], 1, {})
+        return Chosen(pool.rows[np.sort(drawn)], 1, {})
     return _select(trials, key, reporter)
 
 
-def _select(trials: Trials, key: Key, reporter: Reporter) -> _Chosen:
+def _select(trials: Trials, key: Key, reporter: Reporter) -> Chosen:
     """The selection of a cell, in a run folder of its own; a representation costs what it took when it was made."""
     of_cell = run_config(trials.config, key, [key.target])
     of_store = of_cell.store_folder, of_cell.selection.representation
@@ -178,10 +182,11 @@ def _select(trials: Trials, key: Key, reporter: Reporter) -> _Chosen:
     represent = trials.keep_cost(of_cell.store_folder, of_cell.selection.representation, of_cell.out)
     if represent is not None:
         seconds["represent"] = represent
-    return _Chosen(np.sort(results.selection.rows), trials.config.tuning.epochs, seconds)
+    return Chosen(np.sort(results.selection.rows), trials.config.tuning.epochs, seconds)
 
 
-def _job(trials: Trials, number: int, key: Key, chosen: _Chosen) -> TrialJob:
+def job_of(trials: Trials, number: int, key: Key, chosen: Chosen) -> TrialJob:
+    """The tuning and the tests of a cell."""
     # what is not chosen for a target is tested on all while the model is there
     targets = tuple(trials.config.targets) if key.method in (RANDOM, FULL, FULL_CUT) else (key.target,)
     if chosen.rows is None:
@@ -190,7 +195,8 @@ def _job(trials: Trials, number: int, key: Key, chosen: _Chosen) -> TrialJob:
     return trials.bench.job(number, str(key), targets, rows, chosen.epochs, key.seed)
 
 
-def _cell(trials: Trials, key: Key, chosen: _Chosen, job: TrialJob) -> Cell:
+def cell_of(trials: Trials, key: Key, chosen: Chosen, job: TrialJob) -> Cell:
+    """The cell that came of its job, which is done."""
     tested = trials.bench.tested(job, key.target)
     return Cell(
         *key,
