@@ -1,12 +1,12 @@
 """A new selector is one file and one line: whatever else needs to know of it finds what it declares."""
 
-import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from quick_start import python
 from small_run import MODEL, SMALL, set_flags
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
@@ -74,15 +74,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(folder: Path, program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    paths = [str(folder), str(SCRIPTS), *sys.path]
-    return subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return python(["-c", program, *arguments], folder, [folder, SCRIPTS, *sys.path])
 
 
 def test_the_list_of_methods_has_it_with_its_setting(folder: Path) -> None:

@@ -1,13 +1,12 @@
 """docs/tutorial.ipynb: its cells, in order, as a kernel would run them, in a process and a folder of their own."""
 
 import json
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from pages import ROOT
+from quick_start import python
 
 NOTEBOOK = ROOT / "docs/tutorial.ipynb"
 # As in a notebook: one namespace, and a cell that ends in an expression shows it.
@@ -32,10 +31,7 @@ def cells(kind: str) -> list[str]:
 def test_every_cell_runs_and_the_selection_teaches_more_than_random_rows(tmp_path: Path) -> None:
     sources = cells("code")
     assert len(sources) >= 8
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], input=json.dumps(sources),
-        cwd=tmp_path, capture_output=True, text=True, timeout=580, check=False,
-    )  # fmt: skip
+    done = python(["-c", PROGRAM], tmp_path, [ROOT / "src"], given=json.dumps(sources))
     assert done.returncode == 0, done.stdout + done.stderr
     means = {
         name: json.loads((tmp_path / "notebook" / f"tested-{name}" / "evaluation.json").read_text())["means"]

@@ -33,60 +33,76 @@ def outcomes(folder: Path) -> dict[str, dict[str, float]]:
     return {of["name"]: of for of in json.loads((folder / "demo-run/tuned/comparison.json").read_text())["outcomes"]}
 
 
-@pytest.mark.timeout(600)
-def test_the_tutorial_s_first_command(tmp_path: Path) -> None:
+def given(folder: Path, first: int, last: int, at_least: int) -> Path:
+    """Give every command of the sections `first` to `last`, which are `at_least` so many blocks, in `folder`."""
+    texts = [text for number in range(first, last + 1) for text in sections()[number]]
+    assert len(texts) >= at_least
+    for text in texts:
+        run_shell(text, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tutorial's first command was given."""
+    folder = tmp_path_factory.mktemp("tutorial")
     assert sections()[1] == [DEMO]
-    run_shell(DEMO, tmp_path)
-    found = outcomes(tmp_path)
+    run_shell(DEMO, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def selected(begun: Path) -> Path:
+    """The same folder, after all sections up to selections of all kinds."""
+    return given(begun, 2, 6, at_least=9)
+
+
+@pytest.fixture(scope="module")
+def tuned(selected: Path) -> Path:
+    """The same folder, after all sections."""
+    return given(selected, 7, 11, at_least=5)
+
+
+@pytest.mark.timeout(600)
+def test_the_tutorial_s_first_command(begun: Path) -> None:
+    found = outcomes(begun)
     assert found.keys() == {"untuned", "selection", "random", "full pool"}
     assert found["selection"]["loss"] < 0.5 * found["random"]["loss"] < found["untuned"]["loss"]
     assert found["selection"]["exact_match_fraction"] > found["random"]["exact_match_fraction"] + 0.2
-    selected = [json.loads(line)["task"] for line in (tmp_path / "demo-run/run/selected.jsonl").open()]
-    assert len(selected) == 120
-    assert sum(task in SKILLS[TARGET_SKILL].parts for task in selected) > 60  # 18 of 120 random ones would be
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """With what the first command leaves for the others."""
-    write_demo_sample(tmp_path / "demo-run/sample")
-    return tmp_path
+    tasks = [json.loads(line)["task"] for line in (begun / "demo-run/run/selected.jsonl").open()]
+    assert len(tasks) == 120
+    assert sum(task in SKILLS[TARGET_SKILL].parts for task in tasks) > 60  # 18 of 120 random ones would be
 
 
 @pytest.mark.timeout(600)
-def test_every_command_of_the_tutorial_up_to_selections_of_all_kinds(folder: Path) -> None:
-    of = sections()
-    assert sum(len(of[number]) for number in range(2, 7)) >= 9
-    for text in (text for number in range(2, 7) for text in of[number]):
-        run_shell(text, folder)
-    assert (folder / "runs/replayed/selected.jsonl").read_bytes() == (folder / "runs/first/selected.jsonl").read_bytes()
-    assert "pool-00003" in (folder / "runs/limited/excluded.jsonl").read_text()
-    assert len((folder / "runs/spoilt/bad_rows.jsonl").read_text().splitlines()) == 2
+def test_every_command_of_the_tutorial_up_to_selections_of_all_kinds(selected: Path) -> None:
+    runs = selected / "runs"
+    assert (runs / "replayed/selected.jsonl").read_bytes() == (runs / "first/selected.jsonl").read_bytes()
+    by_the_demo = selected / "demo-run/run/selected.jsonl"
+    assert (runs / "first/selected.jsonl").read_bytes() == by_the_demo.read_bytes(), "the page does what the demo did"
+    assert "pool-00003" in (runs / "limited/excluded.jsonl").read_text()
+    assert len((runs / "spoilt/bad_rows.jsonl").read_text().splitlines()) == 2
 
 
 @pytest.mark.timeout(600)
-def test_every_command_of_the_tutorial_from_training_on(folder: Path) -> None:
-    of = sections()
-    (selects,) = (text for text in of[3] if "--out runs/first" in text and "--dry-run" not in text)
-    assert sum(len(of[number]) for number in range(7, 12)) >= 5
-    for text in (selects, *(text for number in range(7, 12) for text in of[number])):
-        run_shell(text, folder)
-    assert (folder / "tuned/first/adapter/adapter_model.safetensors").exists()
-    assert sum(1 for _ in (folder / "runs/random/selected.jsonl").open()) == 120
+def test_every_command_of_the_tutorial_from_training_on(tuned: Path) -> None:
+    assert (tuned / "tuned/first/adapter/adapter_model.safetensors").exists()
+    assert sum(1 for _ in (tuned / "runs/random/selected.jsonl").open()) == 120
     found = {
-        name: json.loads((folder / "tested" / name / "evaluation.json").read_text())["means"]
+        name: json.loads((tuned / "tested" / name / "evaluation.json").read_text())["means"]
         for name in ("first", "random")
     }
     assert found["first"]["exact_match"] > 0.4 > 0.3 > found["random"]["exact_match"], found
     assert found["first"]["loss"] < 0.5 * found["random"]["loss"], found
-    compared = (folder / "runs/compared/comparison.md").read_text()
+    compared = (tuned / "runs/compared/comparison.md").read_text()
     assert all(f"| {name} |" in compared for name in ("design", "less", "untuned", "random", "full", "full-cut"))
-    assert (folder / "runs/compared/report.html").exists()
+    assert (tuned / "runs/compared/report.html").exists()
 
 
 @pytest.mark.timeout(600)
-def test_every_command_of_the_readme(folder: Path) -> None:
+def test_every_command_of_the_readme(tmp_path: Path) -> None:
+    write_demo_sample(tmp_path / "demo-run/sample")
     texts = commands((ROOT / "README.md").read_text(encoding="utf-8"))
     assert texts
     for text in texts:
-        run_shell(text, folder)
+        run_shell(text, tmp_path)

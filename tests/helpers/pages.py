@@ -8,6 +8,8 @@ import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
+from quick_start import tools
+
 ROOT = Path(__file__).resolve().parents[2]
 _FENCED = re.compile(r"^( *)```(\S*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 
@@ -31,15 +33,16 @@ def blocks_in(text: str) -> list[Block]:
 
 def run_shell(text: str, folder: Path, source: Path = ROOT / "src") -> subprocess.CompletedProcess[str]:
     """Run a shell block in `folder` with the g2is of `source`; a line that fails ends it, and fails the test."""
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", text],
-        cwd=folder,
-        env=os.environ | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": os.pathsep.join([str(source), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
-        },
-        capture_output=True, text=True, timeout=400, check=False,
-    )  # fmt: skip
+    with tools() as begins_with:
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", text],
+            cwd=folder,
+            env=os.environ | {
+                "PATH": os.pathsep.join([begins_with, str(Path(sys.executable).parent), os.environ["PATH"]]),
+                "PYTHONPATH": os.pathsep.join([str(source), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+            },
+            capture_output=True, text=True, timeout=400, check=False,
+        )  # fmt: skip
     assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr, text
     return done
