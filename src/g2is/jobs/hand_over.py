@@ -16,10 +16,10 @@ from g2is.jobs.train import selected_examples
 from g2is.model.adapter import target_modules
 from g2is.model.folder import ModelFolder, find_model
 from g2is.model.layers import linear_layers
+from g2is.outputs.new_folder import check_is_free, write_new_folder
 from g2is.outputs.trainers.handover import HandedOver, HandedRow, Handover
 from g2is.outputs.trainers.table import TRAINERS
 from g2is.progress import Reporter, Silent
-from g2is.store.files import write_atomically
 
 _AT_ONCE = 256  # rows rendered at a time
 
@@ -49,22 +49,11 @@ def hand_over(run: Path, trainer: str, to: Path, reporter: Reporter | None = Non
         given.append(TRAINERS[trainer](handover, temporary))
 
     with reporter.stage(f"write for {trainer}", "rows") as progress:
-        write_atomically(to, write)
+        write_new_folder(to, write)
         progress(len(handover.rows), len(handover.rows))
     for notice in given[0].notices:
         reporter.notice(notice)
     return given[0]
-
-
-def check_is_free(to: Path) -> None:
-    """Raise InputError unless `to` is a folder that is new or empty, and not the one this is called from."""
-    there = next(path for path in (to, *to.parents) if path.exists())
-    if not there.is_dir():
-        raise InputError(f"--to: expected a new or empty folder, found the file {there}. Name another place")
-    if there == to == Path.cwd():  # it is put in place as a whole, and whoever stands in the old one sees nothing
-        raise InputError(f"--to: expected another folder than the one this is called from, found {to}. Name a new one")
-    if there == to and any(to.iterdir()):
-        raise InputError(f"--to: expected a new or empty folder, found {to} in use. Name another, or remove it")
 
 
 def _handover(messages: Path, config: Config, to: Path, reporter: Reporter) -> Handover:

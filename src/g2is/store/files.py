@@ -65,11 +65,11 @@ def write_atomically(path: Path, write: Callable[[Path], None], *, alone: bool =
 
     Where the caller is not `alone`, another process may be writing the same: then each has a temporary name of its own.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.partial" if alone else f".{path.name}.{uuid4().hex}.partial")
     remove_here(temporary)
     try:
-        with naming_full_disk(path):
+        with _naming_no_place(path, temporary), naming_full_disk(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
             write(temporary)
             let_others_read(temporary)
             fsync(temporary)
@@ -81,6 +81,25 @@ def write_atomically(path: Path, write: Callable[[Path], None], *, alone: bool =
         remove_here(temporary)
         raise
     fsync_folder(path.parent)
+
+
+@contextmanager
+def _naming_no_place(path: Path, temporary: Path) -> Iterator[None]:
+    """Where no file can be made, as below /proc, some systems say that there is none: say what is so."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        if not temporary.exists() and not _can_be_made(temporary):
+            raise PermissionError(errno.EPERM, "no file can be made there", str(path)) from error
+        raise
+
+
+def _can_be_made(file: Path) -> bool:
+    try:
+        file.touch()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def let_others_read(path: Path) -> None:
