@@ -195,11 +195,11 @@ FOLDERS: dict[str, Case] = {
     ),
     "export of a folder that is no run": case(
         lambda place: ["export", place.rows("a/b.jsonl", GOOD).parent],
-        "a: expected a run folder with config.yaml and selection.parquet", "found none such",
+        "a: expected the folder of a finished run, as `g2is select` and `g2is walk", "found none such",
     ),
     "export of a folder that is not there": case(
         lambda place: ["export", place.here / "none"],
-        "none: expected a run folder with config.yaml and selection.parquet", "found none such",
+        "none: expected the folder of a finished run, as `g2is select` and `g2is walk", "found none such",
     ),
     "export with a damaged selection": case(
         _exported(lambda place: place.text("copy/selection.parquet", "x")),

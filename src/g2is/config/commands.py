@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from g2is.config.compare import CompareConfig
-from g2is.config.io import COMMAND, load
+from g2is.config.io import COMMAND, load, parse
 from g2is.config.passed_over import without_passed_over
 from g2is.config.representation import RepresentationConfig
 from g2is.config.runs import Config, EvaluateConfig, MatrixWalkConfig, TrainConfig
@@ -55,6 +55,27 @@ def updated(values: Mapping[str, Any], origin: str) -> tuple[dict[str, Any], lis
             if name not in kept[section] and value != model().model_dump(mode="json").get(name)
         ]
     return dict(values), []
+
+
+def command_in(folder: Path) -> str | None:
+    """The command that the settings in `folder` are of, one of `COMMANDS`; None where there are none.
+
+    Raises ConfigError if they cannot be read, or are of no command that is known.
+    """
+    settings = folder / SETTINGS
+    return command_of(load(settings), str(settings)) if settings.exists() else None
+
+
+def settings_in(folder: Path) -> Any:
+    """The settings in `folder`, of the class in `COMMANDS` that their command has; None where there are none.
+
+    Raises ConfigError if they cannot be read or used.
+    """
+    settings = folder / SETTINGS
+    if not settings.exists():
+        return None
+    values, _ = updated(load(settings), str(settings))
+    return parse(COMMANDS[command_of(values, str(settings))], values, str(settings))
 
 
 def check_command(folder: Path, model: type[Section]) -> None:

@@ -5,11 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from g2is.config import Config
-from g2is.config.commands import SETTINGS, command_of, updated
-from g2is.config.io import load, parse
 from g2is.errors import InputError, StoreError
 from g2is.examples.sources import describe, find_sources, source_sha256
-from g2is.jobs.run_folder import RunFolder, Selection, open_run
+from g2is.jobs.run_folder import RunFolder, Selection, open_run, settings_of
 from g2is.jobs.stages import Stage
 from g2is.outputs.examples import EXPORTED, write_selected
 from g2is.outputs.tables import SELECTION, read_selection, stored_metadata
@@ -32,17 +30,8 @@ def export_run(path: Path, reporter: Reporter | None = None) -> Selection:
 
     Raises StoreError if it holds no selection of examples, InputError if the pool's file has changed since.
     """
-    record, table = path / SETTINGS, path / SELECTION
-    values = load(record) if record.exists() and table.exists() else None
-    command = None if values is None else command_of(values, str(record))
-    if values is None or command != "select":
-        found = "none such" if values is None else "a walk on matrices, which has no examples"
-        raise StoreError(
-            f"{path}: expected a run folder with config.yaml and {SELECTION} as `g2is select` and `g2is walk POOL"
-            f" TARGET` write them, found {found}"
-        )
-    config: Config = parse(Config, updated(values, str(record))[0], str(record))
-    check_pool(config, table)
+    config = settings_of(path)
+    check_pool(config, path / SELECTION)
     with open_run(path, config, reporter or Silent(), selects=False) as folder:
         folder.counts |= folder.earlier_counts  # this sitting reads nothing that could be counted
         selection = selection_in(path)

@@ -19,12 +19,10 @@ from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 
 from g2is.config import TrainConfig
-from g2is.config.commands import SETTINGS, command_of, updated
+from g2is.config.commands import settings_in
 from g2is.config.home import at_home
-from g2is.config.io import load, parse
 from g2is.errors import ModelError, StoreError, first_line, pass_on_too_little_memory
 from g2is.examples.as_trained import render_as_trained
-from g2is.jobs.hand_over import check_is_free
 from g2is.jobs.model_identity import identify
 from g2is.machine.memory import fits_in_memory
 from g2is.model.adapter import load_adapter
@@ -32,9 +30,10 @@ from g2is.model.folder import ModelFolder, find_model
 from g2is.model.remote_code import code_files
 from g2is.model.settings_file import GENERATION_CONFIG
 from g2is.outputs.adapter_card import write_merged_card
+from g2is.outputs.new_folder import check_is_free, write_new_folder
 from g2is.progress import Reporter, Silent
 from g2is.store.digests import record_digests
-from g2is.store.files import read_json, write_atomically
+from g2is.store.files import read_json
 from g2is.store.lock import locked
 from g2is.training.tune import ADAPTER, damaged_adapter, finished_tuning
 
@@ -70,18 +69,16 @@ def merge(run: Path, to: Path | None = None, reporter: Reporter | None = None) -
                 files = (path for path in temporary.rglob("*") if path.is_file())
                 record_digests(temporary, sorted(path.relative_to(temporary).as_posix() for path in files))
 
-            write_atomically(to, write)
+            write_new_folder(to, write)
             progress(1, 1)
     return to
 
 
 def _settings(run: Path) -> TrainConfig:
     """The settings of the training in the folder `run`. Raises StoreError if it is not finished, or damaged."""
-    record = run / SETTINGS
-    values = load(record) if record.is_file() else {}
-    command = command_of(values, str(record)) if values else None
-    if command != "train":
-        found = "no such folder" if command is None else f"the folder of `g2is {command}`"
+    config = settings_in(run)
+    if not isinstance(config, TrainConfig):
+        found = "no such folder" if config is None else f"the folder of `g2is {config.command}`"
         raise StoreError(f"{run}: expected the folder of a finished `g2is train`, found {found}")
     if finished_tuning(run) is None:
         raise StoreError(
@@ -93,7 +90,6 @@ def _settings(run: Path) -> TrainConfig:
             f"{run / damaged[0]}: expected what the training wrote, found it changed or gone. Put it back, or train"
             f" again from the start with `g2is verify {run} --repair`"
         )
-    config: TrainConfig = parse(TrainConfig, updated(values, str(record))[0], str(record))
     return config
 
 

@@ -6,7 +6,7 @@ from g2is.comparison.recommend import Recommendation, recommend
 from g2is.config.compare import CompareConfig
 from g2is.errors import StoreError
 from g2is.jobs.report_comparison import comparison_in
-from g2is.jobs.report_run import settings_in
+from g2is.jobs.report_run import reported
 
 
 def recommend_from(path: Path) -> list[Recommendation]:
@@ -14,7 +14,7 @@ def recommend_from(path: Path) -> list[Recommendation]:
 
     Raises StoreError if the folder holds no comparison with a finished cell, or one of its cells is damaged.
     """
-    config = settings_in(path)
+    config = reported(path)
     if not isinstance(config, CompareConfig):
         raise StoreError(f"{path}: expected the folder of a comparison (`g2is compare`), found that of a selection")
     comparison, _ = comparison_in(config, path)

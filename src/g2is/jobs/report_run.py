@@ -4,9 +4,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from g2is.config import Config
-from g2is.config.commands import SETTINGS, command_of, updated
+from g2is.config.commands import settings_in
 from g2is.config.compare import CompareConfig
-from g2is.config.io import load, parse
 from g2is.errors import StoreError
 from g2is.jobs.export import check_pool
 from g2is.jobs.prepare import prepare
@@ -14,7 +13,7 @@ from g2is.jobs.read_data import read_inputs
 from g2is.jobs.report import AT_LEISURE, held, write_report
 from g2is.jobs.report_comparison import report_comparison
 from g2is.jobs.representation import MadeBy, maker_of
-from g2is.jobs.run_folder import settings_of
+from g2is.jobs.run_folder import in_its_folder
 from g2is.methods import GRADIENT, NONE, OWN
 from g2is.outputs.tables import SELECTION
 from g2is.progress import Reporter, Silent
@@ -33,7 +32,7 @@ def report_run(path: Path, out: Path | None = None, method: str = "tsne", report
     """
     reporter = reporter or Silent()
     layout = check_method(method)
-    config = settings_in(path)
+    config = reported(path)
     if isinstance(config, CompareConfig):
         return report_comparison(config, path, out, reporter)
     check_pool(config, path / SELECTION)
@@ -56,23 +55,23 @@ def report_run(path: Path, out: Path | None = None, method: str = "tsne", report
         return write_report(*(config, store, examples, made_by, path, reporter, AT_LEISURE, layout, out, notes))
 
 
-def settings_in(path: Path) -> Config | CompareConfig:
-    """The settings of the work in the folder `path`, wherever that was moved to. Raises StoreError for other work."""
-    record, table = path / SETTINGS, path / SELECTION
-    values = load(record) if record.exists() else {}
-    command = command_of(values, str(record)) if values else None
-    values = updated(values, str(record))[0] if values else values
-    if command == "compare":
-        comparison: CompareConfig = parse(CompareConfig, values, str(record))
-        return comparison
-    if command != "select" or not table.exists():
-        found = {
-            None: "no such folder",
-            "select": "a run that has selected nothing yet",
-            "walk": "a walk on matrices, whose rows have no texts",
-        }.get(command, f"the folder of `g2is {command}`")
-        raise StoreError(
-            f"{path}: expected the folder of a selection (`g2is select`, or `g2is walk POOL TARGET`) or of a"
-            f" comparison (`g2is compare`), found {found}"
-        )
-    return settings_of(path)
+def reported(path: Path) -> Config | CompareConfig:
+    """The settings of the selection or comparison in the folder `path`, wherever that was moved to.
+
+    Raises StoreError for other work, and for a run that has selected nothing yet.
+    """
+    config = settings_in(path)
+    if isinstance(config, CompareConfig):
+        return config
+    if isinstance(config, Config) and (path / SELECTION).exists():
+        return in_its_folder(config, path)
+    found = {
+        None: "no such folder",
+        "select": "a run that has selected nothing yet",
+        "walk": "a walk on matrices, whose rows have no texts",
+    }
+    command = None if config is None else config.command
+    raise StoreError(
+        f"{path}: expected the folder of a selection (`g2is select`, or `g2is walk POOL TARGET`) or of a comparison"
+        f" (`g2is compare`), found {found.get(command, f'the folder of `g2is {command}`')}"
+    )

@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from g2is.config import Config, Section, SelectionConfig
-from g2is.config.commands import SETTINGS, command_of, updated
-from g2is.config.io import load, parse, to_yaml
+from g2is.config.commands import settings_in
+from g2is.config.io import load, to_yaml
 from g2is.config.passed_over import without_passed_over
 from g2is.config.selection import deciding, with_defaults
 from g2is.errors import StoreError
@@ -221,12 +221,18 @@ def settings_of(run: Path) -> Config:
 
     Raises StoreError if it holds no selection of examples, ConfigError if its settings cannot be read.
     """
-    record = run / SETTINGS
-    values = load(record) if record.is_file() and (run / SELECTION).is_file() else None
-    if values is None or command_of(values, str(record)) != "select":
-        found = "none such" if values is None else "a walk on matrices, which has no examples"
-        raise StoreError(f"{run}: expected the folder of a finished run of `g2is select`, found {found}")
-    config: Config = parse(Config, updated(values, str(record))[0], str(record))
+    config = settings_in(run) if (run / SELECTION).is_file() else None
+    if not isinstance(config, Config):
+        found = "none such" if config is None else "a walk on matrices, which has no examples"
+        raise StoreError(
+            f"{run}: expected the folder of a finished run, as `g2is select` and `g2is walk POOL TARGET` leave it,"
+            f" found {found}"
+        )
+    return in_its_folder(config, run)
+
+
+def in_its_folder(config: Config, run: Path) -> Config:
+    """The settings of the run in the folder `run`, which may have been moved there, and its store with it."""
     store = run / "store" if (run / "store" / MANIFEST).exists() else config.store
     return config.model_copy(update={"out": run, "store": store})
 

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from g2is.config.commands import SETTINGS, command_of
-from g2is.config.io import load
+from g2is.config.commands import command_in
 from g2is.errors import StoreError
 from g2is.jobs.export import selection_in
 from g2is.jobs.run_folder import SUMMARY, Selection
@@ -39,8 +38,7 @@ def look_at_run(path: Path) -> ShownRun:
 
     Raises StoreError if there is none, or its table is not as it was written.
     """
-    record, table = path / SETTINGS, path / SELECTION
-    command = command_of(load(record), str(record)) if record.is_file() else None
+    command, table = command_in(path), path / SELECTION
     if command not in ("select", "walk") or not table.is_file():
         found = {None: "no such folder", "select": "a run that has selected nothing yet", "walk": "an unfinished walk"}
         told = found.get(command, f"the folder of `g2is {command}`")

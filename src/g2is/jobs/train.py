@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from g2is.config import ExamplesConfig, TrainConfig
-from g2is.config.commands import SETTINGS, command_of
+from g2is.config.commands import SETTINGS, command_in
 from g2is.config.io import load, parse
 from g2is.errors import ConfigError, InputError, ModelError, StoreError
 from g2is.examples.as_trained import taking
@@ -175,8 +175,7 @@ def selected_examples(location: str) -> str:
                 " train on what it holds"
             )
         return str(folder / MESSAGES)
-    if record.is_file():
-        command = command_of(load(record), str(record))
+    if (command := command_in(folder)) is not None:
         if command == "walk":
             raise InputError(
                 f"{folder}: expected a run with examples in it, found one over matrices, which has row numbers alone."

@@ -16,9 +16,8 @@ from typing import Any
 from g2is.comparison.cells import as_text, read_cell
 from g2is.comparison.files import JSON
 from g2is.config import Config, EvaluateConfig, MatrixWalkConfig, TrainConfig
-from g2is.config.commands import COMMANDS, SETTINGS, command_of, updated
+from g2is.config.commands import SETTINGS, settings_in
 from g2is.config.compare import CompareConfig
-from g2is.config.io import load, parse
 from g2is.errors import G2isError, InputError, StoreError
 from g2is.evaluation.table import read_answers
 from g2is.jobs.compare import compare_methods
@@ -104,7 +103,7 @@ def verify(path: Path, reporter: Reporter | None = None) -> Verified:
 
 def _say_where_the_store_is(path: Path, reporter: Reporter) -> None:
     with suppress(G2isError):  # settings that cannot be read: a damage, said with the others
-        config = _settings(path)
+        config = settings_in(path)
         store = _store_of(path, config) if isinstance(config, Config) else path
         if isinstance(store, str):
             reporter.notice(
@@ -128,7 +127,7 @@ def repair(found: Verified, reporter: Reporter | None = None) -> Verified:
             assert damage.mend is not None
             damage.mend()
     if not is_store(path):
-        _again(_settings(path), path, [damage.path for damage in found.damages], reporter)
+        _again(settings_in(path), path, [damage.path for damage in found.damages], reporter)
     return verify(path, reporter)
 
 
@@ -160,12 +159,6 @@ def _again(config: Any, path: Path, damaged: list[Path], reporter: Reporter) -> 
                 make_rows_again(config, store, reporter)
 
 
-def _settings(path: Path) -> Any:
-    settings = path / SETTINGS
-    values = updated(load(settings), str(settings))[0]
-    return parse(COMMANDS[command_of(values, str(settings))], values, str(settings))
-
-
 def findings_in(path: Path, progress: Progress) -> Findings:
     """What is found of the folder at `path`: nothing yet."""
     files = [file.stat().st_size for file in path.rglob("*") if file.is_file()]
@@ -176,9 +169,10 @@ def _check_work(path: Path, findings: Findings) -> None:
     """Check the folder of a command, by what its settings say it is; where these are damaged, by what lies in it."""
     findings.read(path / SETTINGS)
     try:
-        config = _settings(path)
+        config = settings_in(path)
     except G2isError:
         config = None
+    if config is None:
         findings.add(path / SETTINGS, CHANGED, _HOLDS[SETTINGS], mend=_mend(path, SETTINGS))
     _check_noted(path, findings)
     findings.sealed(path / MANIFEST, _HOLDS[MANIFEST], _mend(path, MANIFEST))

@@ -1,5 +1,6 @@
 """Which command a file of settings is of: by its field, and of older files by their settings."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 import yaml
 
 from g2is.config import Config, EvaluateConfig, MatrixWalkConfig, TrainConfig
-from g2is.config.commands import COMMANDS, check_command, command_of, updated
+from g2is.config.commands import COMMANDS, check_command, command_in, command_of, settings_in, updated
 from g2is.config.compare import CompareConfig
 from g2is.config.io import dump, load, parse
 from g2is.config.selection import SelectionConfig
@@ -105,6 +106,23 @@ def test_a_folder_is_of_the_command_whose_settings_it_holds(command: str, says: 
             continue
         with pytest.raises(StoreError, match=rf"found that of another command \(g2is {command}\); name another --out"):
             check_command(tmp_path, model)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_settings_in_a_folder_are_those_of_its_command(command: str, tmp_path: Path) -> None:
+    assert settings_in(tmp_path) is None
+    assert command_in(tmp_path) is None
+    config = parse(COMMANDS[command], REQUIRED[command], "a test")
+    (tmp_path / "config.yaml").write_text(dump(config))
+    assert settings_in(tmp_path) == config
+    assert command_in(tmp_path) == command
+
+
+def test_settings_in_a_folder_that_cannot_be_read_are_told_and_not_passed_for_none(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.yaml")
+    for read in (settings_in, command_in):
+        with pytest.raises(ConfigError, match=r"config\.yaml: expected a YAML config, .* it is a pipe"):
+            read(tmp_path)
 
 
 def test_a_folder_of_unknown_settings_or_an_unknown_command_is_left_alone(tmp_path: Path) -> None:
