@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_run import MODEL
+from small_run import MODEL, SMALL, set_flags
 
 from g2is.demo.skills import write_pool, write_target
 
@@ -195,6 +195,24 @@ def test_the_command_writes_the_same_bytes_again(reported: Path, g2is: Command, 
         assert f"{name}.html" in out
     assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()
     assert (tmp_path / "one.map.parquet").read_bytes() == (tmp_path / "two.map.parquet").read_bytes()
+
+
+def test_only_of_a_method_that_passes_over_opposing_rows_the_page_says_so(
+    reported: Path, g2is: Command, tmp_path: Path
+) -> None:
+    two = "".join((reported.parent / "target.jsonl").read_text().splitlines(keepends=True)[:2])
+    (tmp_path / "two.jsonl").write_text(two)  # which some rows oppose both
+    files = (reported.parent / "pool.jsonl", tmp_path / "two.jsonl", "--model", MODEL, "--budget", "5")
+    settings = set_flags({key: of for key, of in SMALL.items() if key != "execution.report"})
+    for method, passes_over in {"less": True, "official": False}.items():
+        run = tmp_path / method
+        flags = ("--method", method, "--store", reported / "store", "--out", run, "--quiet")
+        code, _, err = g2is("select", *files, *flags, *settings)
+        assert code == 0, err
+        data = (run / "report.html").read_text().partition('<script type="application/json" id="data">')[2]
+        found = json.loads(data.partition("</script>")[0])
+        rules = [of["rule"] for of in found["refusals"]] + [of["rule"] for of in found["misses"]]
+        assert ("opposed" in rules) is passes_over, rules
 
 
 def test_a_method_that_looks_at_nothing_has_a_page_without_a_map(

@@ -9,16 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from g2is.config import SelectionConfig
 from g2is.config.targets import titled
 from g2is.errors import G2isError
 from g2is.jobs.stored_vectors import Stored, Vectors
-from g2is.methods import OWN, CopySettings, OpposedSettings, selector_kind
+from g2is.methods import OWN, CopySettings, selector_kind
 from g2is.selection.apply import apply_selector
 from g2is.selection.arrays import GRAIN
-from g2is.selection.core import CoreSettings
 from g2is.selection.limits import Limits
-from g2is.selection.rules import WalkSettings
+from g2is.selection.rules import WalkSettings, passes_over_opposed
 from g2is.selection.similarity import UnitRows
 
 _NEIGHBOURS = 5
@@ -101,7 +99,7 @@ def _against_taken(
     covering = int(with_taken.argmax())
     if threshold is not None and with_taken[covering] >= threshold - GRAIN:
         return {"covered_by": _of_taken(taken, covering, with_taken), "rule": f"duplicate_threshold {threshold}"}
-    if nearest and all(of["opposes_all"] for of in nearest) and _passes_over_opposed(settings):
+    if nearest and all(of["opposes_all"] for of in nearest) and passes_over_opposed(settings):
         return {"rule": "take_opposed false: its cosine with every example of the target is below 0"}
     tolerance = record.get("conflict_tolerance")
     if tolerance is None:
@@ -119,13 +117,6 @@ def _against_taken(
         return found | {"rule": f"conflict_tolerance {tolerance:.4g}: a cosine below it, negated, is a conflict"}
     row |= found
     return {}
-
-
-def _passes_over_opposed(settings: SelectionConfig) -> bool:
-    """Whether rows that oppose every example of a target are refused; a walk of unoriented components takes them."""
-    kind = selector_kind(settings.selector)
-    takes = kind.select_jointly is not None and not settings.part(CoreSettings).orient
-    return OpposedSettings in kind.sections and not (takes or settings.part(OpposedSettings).take_opposed)
 
 
 def _of_taken(taken: Taken, at: int, with_taken: np.ndarray) -> dict[str, Any]:

@@ -16,10 +16,11 @@ from g2is.jobs.report_rows import Looked
 from g2is.jobs.run_folder import PICKS, SET_ASIDE, SUMMARY, WALK
 from g2is.jobs.work_folder import BAD_ROWS
 from g2is.machine.environment import environment
-from g2is.methods import GRADIENT, METHODS, CopySettings, OpposedSettings, selector_kind
+from g2is.methods import GRADIENT, METHODS, CopySettings, selector_kind
 from g2is.outputs.tables import SELECTION, stored_metadata
 from g2is.report.misses import Rules
 from g2is.report.selection import About
+from g2is.selection.rules import passes_over_opposed
 from g2is.store.files import read_json
 
 _MOST_LISTED = 1_000  # rows left out that are listed, of each kind
@@ -33,12 +34,12 @@ def about_run(
     record = {} if record_file is None else read_json(record_file)
     summary = read_json(run / SUMMARY) if (run / SUMMARY).exists() else {}
     num_selected = record.get("num_selected", 0)
-    kind, settings = selector_kind(config.selection.selector), config.selection
-    walks = kind.select_jointly is not None
+    settings = config.selection
+    walks = selector_kind(settings.selector).select_jointly is not None
     rules = Rules(
         copy=settings.part(CopySettings).duplicate_threshold,
         conflict=record.get("conflict_tolerance") if walks else None,
-        takes_opposed=OpposedSettings not in kind.sections or settings.part(OpposedSettings).take_opposed,
+        takes_opposed=not passes_over_opposed(settings),
         full_quotas=tuple(record.get("full_quotas") or ()),
     )
     return About(

@@ -13,12 +13,13 @@ import numpy as np
 
 from g2is.errors import SelectionError
 from g2is.machine.threads import single_threaded_blas
-from g2is.methods import CopySettings, OpposedSettings, selector_kind
+from g2is.methods import CopySettings
 from g2is.progress import Progress
 from g2is.selection.copies import Copies
 from g2is.selection.limits import Limits, Tally
 from g2is.selection.problem import Choice, Problem, Select
 from g2is.selection.record import Picks, Role, Step
+from g2is.selection.rules import passes_over_opposed
 from g2is.selection.shortfall import full_quotas
 
 
@@ -46,8 +47,7 @@ def pick(problems: Sequence[Problem], select: Select, limits: Limits, progress: 
 
 
 def _passes_over_opposed(problem: Problem) -> bool:
-    reads = OpposedSettings in selector_kind(problem.settings.selector).sections
-    return reads and problem.is_compared and not problem.settings.part(OpposedSettings).take_opposed
+    return problem.is_compared and passes_over_opposed(problem.settings)
 
 
 def _opposed(problem: Problem) -> str:

@@ -2,12 +2,15 @@
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field
 
-from g2is.methods import CopySettings, OpposedSettings, Section
+from g2is.methods import CopySettings, OpposedSettings, Section, selector_kind
 from g2is.selection.core import CoreSettings
+
+if TYPE_CHECKING:
+    from g2is.config import SelectionConfig
 
 
 class WalkSettings(Section):
@@ -62,3 +65,13 @@ class Rules:
             noise=noise,
             takes_opposed=settings.part(OpposedSettings).take_opposed or not settings.part(CoreSettings).orient,
         )
+
+
+def passes_over_opposed(settings: "SelectionConfig") -> bool:
+    """Whether the selector of `settings` takes no row that opposes every example of a target.
+
+    A walk of components that are not oriented takes them: see `Rules`.
+    """
+    kind = selector_kind(settings.selector)
+    has_no_sign = kind.select_jointly is not None and not settings.part(CoreSettings).orient
+    return OpposedSettings in kind.sections and not (has_no_sign or settings.part(OpposedSettings).take_opposed)

@@ -14,6 +14,7 @@ from g2is.selection.core import CoreKnowledge, core_knowledge
 from g2is.selection.limits import Limits, Quota
 from g2is.selection.problem import Selected, TargetRows
 from g2is.selection.record import Walk
+from g2is.selection.rules import passes_over_opposed
 from g2is.selection.similarity import UnitRows
 from g2is.selection.walk import walk
 
@@ -63,6 +64,25 @@ def test_of_a_pool_that_opposes_the_target_nothing_is_taken_and_that_is_said(nam
         apply(opposing(1, 12), {"t": examples(2)}, 4, **LOOKING[name])
     assert "target 't': 0 of 4 rows" in str(error.value)
     assert "take_opposed" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        *LOOKING.values(),
+        {"method": "match", "take_opposed": True},
+        {"method": "official"},
+        {"method": "g2is", "orient": False},
+        {"method": "without-graph", "orient": False},
+    ],
+    ids=str,
+)
+def test_what_is_said_of_a_selector_is_what_it_does(of: Mapping[str, Any]) -> None:
+    try:
+        takes = bool(apply(opposing(1, 12), {"t": examples(2)}, 4, **of).record.steps)
+    except SelectionError:
+        takes = False
+    assert passes_over_opposed(SelectionConfig(**of)) is not takes
 
 
 @pytest.mark.parametrize("name", LOOKING)
