@@ -68,8 +68,7 @@ def _add_section(section: Any, sections: dict[str, str], choices: dict[str, str]
     for key, field in section.model_fields.items():
         if _is_section(field.annotation):
             _add_section(field.annotation, sections, choices)
-        stands_alone = key in _standing_alone(section)
-        kind = _typed(key, field.annotation, field.metadata, choices, stands_alone)
+        kind = _typed(key, field.annotation, field.metadata, choices)
         lines.append(f"    {key}: {_WIDER.get((name, key), kind)}\n")
     said = (section.__doc__ or "").strip().splitlines()[0]
     sections[name] = f'class {name}(TypedDict, total=False):\n    """{said}"""\n' + "\n" * bool(lines) + "".join(lines)
@@ -80,7 +79,7 @@ def _of_function(name: str, config: type[Section], said: str, others: set[str], 
     for key, field in config.model_fields.items():
         if key in _PARAMETERS | others:
             continue
-        kind = _typed(key, field.annotation, field.metadata, choices, False)
+        kind = _typed(key, field.annotation, field.metadata, choices)
         if key == "selection":  # of a comparison it is a mapping of what its methods read
             kind = "SelectionSettings" if config is CompareConfig else '"SelectionSettings | SelectionConfig"'
         lines.append(f"    {key}: {kind}\n")
@@ -95,28 +94,22 @@ def _section_name(section: Any) -> str:
     return str(section.__name__).removesuffix("Config") + "Settings"
 
 
-def _standing_alone(section: Any) -> set[str]:
-    """The settings that are lists, of which one item may stand alone: those that a validator makes a list of."""
-    validators = section.__pydantic_decorators__.field_validators.values()
-    return {name for of in validators if of.info.mode == "before" for name in of.info.fields}
-
-
-def _typed(key: str, kind: Any, metadata: Any, choices: dict[str, str], stands_alone: bool) -> str:
+def _typed(key: str, kind: Any, metadata: Any, choices: dict[str, str]) -> str:
     origin = get_origin(kind)
     makes = [of for of in metadata if isinstance(of, BeforeValidator)]
     if origin is Annotated:
         inner, *more = get_args(kind)
-        return _typed(key, inner, more, choices, stands_alone)
+        return _typed(key, inner, more, choices)
     if origin is Literal:
         return _choice(key, get_args(kind), choices)
     if origin in (Union, UnionType):
-        parts = [_typed(key, part, [], choices, stands_alone) for part in get_args(kind)]
+        parts = [_typed(key, part, [], choices) for part in get_args(kind)]
         return " | ".join(dict.fromkeys(parts))
     if origin is dict:
-        return f"Mapping[str, {_typed(key, get_args(kind)[1], [], choices, False)}]"
+        return f"Mapping[str, {_typed(key, get_args(kind)[1], [], choices)}]"
     if origin is tuple:
-        item = _typed(key, get_args(kind)[0], [], choices, False)
-        return f"{item} | Sequence[{item}]" if stands_alone or makes else f"Sequence[{item}]"
+        item = _typed(key, get_args(kind)[0], [], choices)
+        return f"{item} | Sequence[{item}]" if makes else f"Sequence[{item}]"
     if _is_section(kind):
         return _section_name(kind)
     if kind is str and any(of.func is str for of in makes):

@@ -1,10 +1,10 @@
 """The settings of gradients: which forms, how they are projected, and in what form they are stored."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from g2is.config.section import Section
+from g2is.config.section import Section, each_once, one_may_stand_alone
 
 GammaForm = Literal["less", "adam", "sgd", "normalized", "momentum-free"]
 Storage = Literal["float16", "int8", "sign"]
@@ -23,7 +23,7 @@ class ProjectionConfig(Section):
 class GradientsConfig(Section):
     """Which gradients are stored for each example (method.md steps 2-5)."""
 
-    forms: tuple[GammaForm, ...] = Field(
+    forms: Annotated[tuple[GammaForm, ...], one_may_stand_alone, each_once] = Field(
         ("momentum-free", "less"),
         min_length=1,
         description="Γ forms of pool gradients, from one pass; another one that the method looks at takes their place",
@@ -43,15 +43,4 @@ class GradientsConfig(Section):
                 "storage sign: expected gradients.projection.dim to be a multiple of 8, for eight signs are a byte,"
                 f" found {self.projection.dim}; set dim to such a number, or storage to int8"
             )
-        return self
-
-    @field_validator("forms", mode="before")
-    @classmethod
-    def _one_form_may_stand_alone(cls, given: Any) -> Any:
-        return (given,) if isinstance(given, str) else given
-
-    @model_validator(mode="after")
-    def _forms_once(self) -> Self:
-        if len(set(self.forms)) != len(self.forms):
-            raise ValueError(f"each Γ form once, found {list(self.forms)}")
         return self

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import Field, field_validator, model_validator
 
 from g2is.config.home import at_home
-from g2is.config.section import AbsolutePath, Section
+from g2is.config.section import AbsolutePath, Section, each_once, one_may_stand_alone
 
 Layout = Literal["messages", "sharegpt", "prompt/completion", "alpaca", "inputs/targets", "question/answer"]
 
@@ -186,7 +186,9 @@ Metric = Literal["loss", "exact_match", "rouge_l", "numeric_match"]
 class EvaluationConfig(Section):
     """What is measured of a model on test rows and tasks (`g2is evaluate`; docs/evaluation.md)."""
 
-    metrics: tuple[Metric, ...] = Field(get_args(Metric), min_length=1, description="of each test row")
+    metrics: Annotated[tuple[Metric, ...], one_may_stand_alone, each_once] = Field(
+        get_args(Metric), min_length=1, description="of each test row"
+    )
     generate: bool = Field(True, description="let the model answer; false: its loss alone, which is much faster")
     max_new_tokens: int | None = Field(
         None, ge=1, description="where an answer is cut off; default: the longest expected answer and 8 more"
@@ -196,7 +198,9 @@ class EvaluationConfig(Section):
         description="what numeric_match goes by; exact: the last number of the answer; math-verify: the package of that"
         " name (`pip install 'g2is[math]'`), which reads LaTeX, sets and expressions",
     )
-    tasks: tuple[str, ...] = Field((), description="of lm-evaluation-harness: names, or YAML files of your own")
+    tasks: Annotated[tuple[str, ...], one_may_stand_alone, each_once] = Field(
+        (), description="of lm-evaluation-harness: names, or YAML files of your own"
+    )
     task_chat_template: bool = Field(
         False, description="ask lm-evaluation-harness's tasks in the model's chat template"
     )
@@ -206,18 +210,6 @@ class EvaluationConfig(Section):
     def _without_answers_the_loss_alone(cls, given: Any) -> Any:
         if isinstance(given, Mapping) and given.get("generate") is False and "metrics" not in given:
             return {**given, "metrics": ("loss",)}
-        return given
-
-    @field_validator("metrics", "tasks", mode="before")
-    @classmethod
-    def _one_may_stand_alone(cls, given: Any) -> Any:
-        return (given,) if isinstance(given, str) else given
-
-    @field_validator("metrics", "tasks")
-    @classmethod
-    def _each_once(cls, given: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(given)) != len(given):
-            raise ValueError("expected each once")
         return given
 
     @field_validator("tasks")
@@ -274,7 +266,7 @@ class ExecutionConfig(Section):
     report: bool = Field(
         True, description="whether `g2is select` and `g2is compare` end by writing report.html (`--no-report`)"
     )
-    report_to: tuple[Literal["tensorboard", "wandb"], ...] = Field(
+    report_to: Annotated[tuple[Literal["tensorboard", "wandb"], ...], one_may_stand_alone, each_once] = Field(
         (), description="also log trainings there: of `g2is train` below OUT/logs, of a warm-up below STORE/warmup/logs"
     )
 
@@ -286,11 +278,6 @@ class ExecutionConfig(Section):
                 f"{found[0]}: expected engine: ray beside it, found {self.engine}; add --engine ray, or leave it out"
             )
         return self
-
-    @field_validator("report_to", mode="before")
-    @classmethod
-    def _one_may_stand_alone(cls, given: Any) -> Any:
-        return (given,) if isinstance(given, str) else given
 
     def tokens_a_batch(self, device_type: str, *, generates: bool = False) -> int:
         """The number that `batch_tokens` means on a device ("cpu", "cuda") for passes over examples, or for answers."""

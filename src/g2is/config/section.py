@@ -70,9 +70,20 @@ def _located(location: str) -> str:
 Location = Annotated[
     str, BeforeValidator(lambda value: str(value) if isinstance(value, Path) else value), AfterValidator(_located)
 ]
-_one_may_stand_alone = BeforeValidator(lambda value: (value,) if isinstance(value, str | Path) else value)
-OptionalLocations = Annotated[tuple[Location, ...], _one_may_stand_alone]
-OptionalPaths = Annotated[tuple[AbsolutePath, ...], _one_may_stand_alone]
+
+
+def _each_once(given: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(given)) != len(given):
+        raise ValueError("expected each once")
+    return given
+
+
+# Of a setting that is a list: one item may be given without brackets; none stands there twice.
+one_may_stand_alone = BeforeValidator(lambda value: (value,) if isinstance(value, str | Path) else value)
+each_once = AfterValidator(_each_once)
+
+OptionalLocations = Annotated[tuple[Location, ...], one_may_stand_alone]
+OptionalPaths = Annotated[tuple[AbsolutePath, ...], one_may_stand_alone]
 Locations = Annotated[OptionalLocations, Field(min_length=1)]
 
 

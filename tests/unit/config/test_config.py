@@ -3,12 +3,21 @@ from pathlib import Path
 import pytest
 import yaml
 
-from g2is.config import Config, EvaluateConfig, EvaluationConfig, LoraConfig, MatrixWalkConfig, SelectionConfig
+from g2is.config import (
+    Config,
+    EvaluateConfig,
+    EvaluationConfig,
+    ExecutionConfig,
+    GradientsConfig,
+    LoraConfig,
+    MatrixWalkConfig,
+    SelectionConfig,
+)
 from g2is.config.compare import CompareConfig
 from g2is.config.io import dump, load, parse
 from g2is.config.strict import parse_yaml
 from g2is.errors import ConfigError
-from g2is.methods import METHODS
+from g2is.methods import METHODS, Section
 
 OFFICIAL = METHODS["official"].settings
 REQUIRED = {"pool": "p.jsonl", "target": "t.jsonl", "out": "run", "model": {"name": "m"}}
@@ -92,6 +101,21 @@ def test_a_value_out_of_range_is_named(values: dict[str, object], expected: str)
 
 def test_one_form_may_stand_alone() -> None:
     assert parse(Config, REQUIRED | {"gradients": {"forms": "momentum-free"}}, "x").pool_form == "momentum-free"
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "twice"),
+    [
+        (GradientsConfig, "forms", ["less", "sgd", "less"]),
+        (EvaluationConfig, "metrics", ["loss", "loss"]),
+        (EvaluationConfig, "tasks", ["gsm8k", "gsm8k"]),
+        (ExecutionConfig, "report_to", ["wandb", "wandb"]),
+    ],
+)
+def test_a_list_may_be_one_and_has_nothing_twice(model: type[Section], name: str, twice: list[str]) -> None:
+    assert getattr(parse(model, {name: twice[0]}, "a test"), name) == (twice[0],)
+    with pytest.raises(ConfigError, match=f"{name}: expected each once, found"):
+        parse(model, {name: twice}, "a test")
 
 
 def test_a_date_stays_text() -> None:
