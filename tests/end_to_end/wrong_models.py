@@ -127,8 +127,8 @@ _FRAGMENTS: dict[str, tuple[str, ...]] = {
     ),
     "attention from a hub": ("expected _attn_implementation to be code of transformers", "found 'stranger/kernel'"),
     "a stray adapter of a hub's model": ("expected a whole model alone, found adapter_config.json beside it",),
-    "a key of the settings twice": ("but: the key 'vocab_size' stands there twice",),
-    "settings nested 100,000 deep": ("found one nested too deep to be read",),
+    "a key of the settings twice": ("but: the key 'vocab_size' twice; leave one out",),
+    "settings nested 100,000 deep": ("but: it is nested too deeply",),
     "settings of 10 MB": ("of at most 8,388,608 bytes; found 10,000,",),
     "an index that names a file outside": (
         "expected names of files in its folder",

@@ -44,9 +44,12 @@ def read_text_file(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def parse_json(text: str) -> Any:
-    """The value that `text` is. Raises ValueError if it is no JSON, has a key twice, or a number that is none."""
-    decoder = JsonDecoder()
+def parse_json(text: str, *, with_constants: bool = False) -> Any:
+    """The value that `text` is. Raises ValueError if it is no JSON, has a key twice, or a number that is none.
+
+    `with_constants` takes NaN and Infinity, which JSON has not, and some models' settings have.
+    """
+    decoder = JsonDecoder(with_constants=with_constants)
     try:
         value = decoder.decode(text)
     except RecursionError:
@@ -62,8 +65,8 @@ class JsonDecoder(json.JSONDecoder):
     Python takes the last of two equal keys, where others take the first, and numbers that JSON has not.
     """
 
-    def __init__(self) -> None:
-        super().__init__(object_pairs_hook=self._object, parse_constant=self._constant)
+    def __init__(self, *, with_constants: bool = False) -> None:
+        super().__init__(object_pairs_hook=self._object, parse_constant=None if with_constants else self._constant)
         self.problem: str | None = None
 
     def raw_decode(self, s: str, idx: int = 0) -> tuple[Any, int]:
@@ -82,6 +85,20 @@ class JsonDecoder(json.JSONDecoder):
     def _constant(self, name: str) -> float:
         self.problem = self.problem or f"{name}, which JSON has not; write null"
         return float(name.replace("Infinity", "inf"))
+
+
+def depth(values: Any) -> int:
+    """How deep the objects and lists of a value of JSON are nested: 1 for a number or text."""
+    deepest, level = 0, [values]
+    while level:
+        deepest += 1
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return deepest
 
 
 def _shown(key: str) -> str:

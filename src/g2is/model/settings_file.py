@@ -4,7 +4,6 @@ transformers makes lists as long as config.json says, loads kernels and code tha
 unknown way of quantising for none. What a folder of a stranger says is therefore looked at here first.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import torch
 
+from g2is.config.strict import depth, parse_json, read_text_file
 from g2is.errors import ModelError, first_line
 
 CONFIG = "config.json"
@@ -49,15 +49,13 @@ def read_settings(file: Path) -> dict[str, Any]:
         most = _MOST_TOKENIZER_BYTES if file.name == TOKENIZER_CONFIG else _MOST_BYTES
         if (size := file.stat().st_size) > most:
             raise ModelError(f"{expected}, of at most {most:,} bytes; found {size:,}; {_AGAIN}")
-        values = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=_once)
-    except RecursionError:
-        raise ModelError(f"{expected}, found one nested too deep to be read; {_AGAIN}") from None
-    except (OSError, ValueError) as error:  # of json, of a number too long, of a key that stands twice
+        values = parse_json(read_text_file(file), with_constants=True)
+    except (OSError, ValueError) as error:  # of json, of a number too long, of a key that stands there twice
         raise ModelError(f"{expected}, but: {first_line(error)}; {_AGAIN}") from None
     if not isinstance(values, dict):
         raise ModelError(f"{expected}, found {type(values).__name__}; {_AGAIN}")
-    if (depth := _depth(values)) > _MOST_DEPTH:
-        raise ModelError(f"{expected}, found one nested {depth} deep; {_AGAIN}")
+    if (deepest := depth(values)) > _MOST_DEPTH:
+        raise ModelError(f"{expected}, found one nested {deepest} deep; {_AGAIN}")
     return values
 
 
@@ -159,28 +157,6 @@ def _nodes(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield f"{prefix}{key}", value
         if isinstance(value, Mapping):
             yield from _nodes(value, f"{prefix}{key}.")
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r} stands there twice")
-    return values
-
-
-def _depth(values: Any) -> int:
-    deepest, level = 0, [values]
-    while level:
-        deepest += 1
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, dict | list)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-    return deepest
 
 
 def _short(value: Any) -> str:

@@ -1,6 +1,7 @@
 """YAML and JSON of strangers: what explodes, repeats itself or never ends is refused in a moment."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from g2is.config.io import load
-from g2is.config.strict import parse_json, parse_yaml, read_text_file
+from g2is.config.strict import depth, parse_json, parse_yaml, read_text_file
 from g2is.errors import ConfigError
 
 LAUGHS = "a: &a [ha, ha, ha, ha, ha, ha, ha, ha, ha]\n" + "".join(
@@ -84,6 +85,17 @@ def test_json_that_others_read_otherwise_is_refused(text: str, what: str) -> Non
     with pytest.raises(ValueError, match=what) as error:
         parse_json(text)
     assert len(str(error.value)) < 300
+
+
+def test_numbers_that_models_write_are_taken_where_they_may_be() -> None:
+    assert parse_json('{"time_step_limit": [0.0, Infinity]}', with_constants=True) == {"time_step_limit": [0, math.inf]}
+    with pytest.raises(ValueError, match="the key 'a' twice"):
+        parse_json('{"a": Infinity, "a": 1}', with_constants=True)
+
+
+@pytest.mark.parametrize(("value", "expected"), [(1, 1), ([], 1), ([1], 2), ({"a": [{}], "b": 1}, 3), ([[[1]]], 4)])
+def test_how_deep_a_value_is_nested(value: object, expected: int) -> None:
+    assert depth(value) == expected
 
 
 def test_a_naive_reader_takes_the_last_of_two_keys_and_numbers_that_are_none() -> None:
