@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from g2is.cli.given import Given, flags_of, over
 from g2is.cli.options import assign, examples_settings, given_only, resources
 from g2is.cli.session import reporter
+from g2is.cli.usage import missing
 from g2is.config import Config, EvaluateConfig, InspectConfig, MatrixWalkConfig, SelectionConfig, TrainConfig
 from g2is.config.compare import CompareConfig
 from g2is.config.io import parse
@@ -122,7 +123,9 @@ def train_config(context: typer.Context) -> TrainConfig:
         "tuning": _training(asked) | given_only({"seed": asked["seed"]}),
         "execution": given_only({"device": asked["device"]}),
     }
-    config: TrainConfig = parse(TrainConfig, _merged(TrainConfig, values, asked, given), _origin(given))
+    merged = _merged(TrainConfig, values, asked, given)
+    _check_said(context, "data", merged)
+    config: TrainConfig = parse(TrainConfig, merged, _origin(given))
     _check_model(config)
     return config
 
@@ -157,6 +160,7 @@ def inspect_config(context: typer.Context) -> InspectConfig:
         "examples": examples_settings(asked["schema"], asked["column"], None),
     }
     merged = _merged(InspectConfig, values, asked, given)
+    _check_said(context, "files", merged)
     merged["model"] = merged.get("model") or None
     config: InspectConfig = parse(InspectConfig, merged, _origin(given))
     _check_model(config)
@@ -175,6 +179,13 @@ def _merged(
             f"{given.path}: {', '.join(given.left_out)} left out, which the run that wrote them passed over"
         )
     return over(model, given.values, values)
+
+
+def _check_said(context: typer.Context, name: str, merged: Mapping[str, Any]) -> None:
+    """Raise ConfigError if neither the command line nor the file of --config has what the argument `name` is for."""
+    if not merged.get(name):
+        told = next(of.help for of in context.command.params if of.name == name)  # type: ignore[attr-defined]
+        raise ConfigError(missing(context.command_path, name.upper(), told))
 
 
 def _origin(given: Given | None) -> str:

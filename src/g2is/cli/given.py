@@ -86,23 +86,16 @@ def over(model: type[Section], below: Mapping[str, Any], above: Mapping[str, Any
 
 
 def _in_place_of_flags(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What stands for flags and arguments that a command cannot do without."""
+    """What stands for flags that a command cannot do without. Older versions of typer ask for arguments all the same:
+    so there is none that a command cannot do without and a file may say.
+    """
     model = values.get("model")
     found = {
         "model": model.get("name") if isinstance(model, Mapping) else model,
-        **{name: values.get(name) for name in ("out", "data", "files")},
-        "test": "of the file" if values.get("tests") else None,  # whatever they are: `over` takes them
+        "out": values.get("out"),
+        "test": ["of the file"] if values.get("tests") else None,  # whatever they are: `over` takes them
     }
-    lists = {"data", "files", "test"}
-    return {
-        name: [str(value)] if name in lists and not _is_list(value) else value
-        for name, value in found.items()
-        if value is not None
-    }
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str)
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _without_what_followed(name: str, below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,9 @@ _LEARNED = "bold green"
 
 def inspect(
     context: typer.Context,
-    files: Annotated[list[str], typer.Argument(help="files, 'globs', folders of save_to_disk, hf:org/name:split")],
+    files: Annotated[
+        list[str] | None, typer.Argument(help="files, 'globs', folders of save_to_disk, hf:org/name:split")
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="show what this model would see and learn: a local folder or a hub name")
     ] = None,

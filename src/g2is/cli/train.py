@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
 def train(
     context: typer.Context,
-    data: Annotated[list[str], typer.Argument(help="a run folder with a selection, or files of examples")],
     model: options.Model,
     out: Annotated[Path, typer.Option(help="the adapter's folder; given again, a stopped training goes on")],
+    data: Annotated[
+        list[str] | None, typer.Argument(help="a run folder with a selection, or files of examples")
+    ] = None,
     device: options.Device = None,
     set_: options.Set = None,
     wait: options.Wait = False,

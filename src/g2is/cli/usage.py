@@ -54,8 +54,7 @@ def usage(error: Any) -> str:
         return f"{command}: expected a flag that it has, found {given}; {hint}"
     if kind == "MissingParameter" and error.param is not None:
         name = error.param.opts[0] if error.param.param_type_name == "option" else error.param.name.upper()
-        what = f" ({error.param.help})" if error.param.help else ""
-        return f"{command}: expected {name}{what}, found none; {see}"
+        return missing(command, name, error.param.help)
     if kind == "BadOptionUsage":
         wants = "requires" in error.message
         expected, found = ("a value after", "none") if wants else ("no value after", "one")
@@ -63,6 +62,11 @@ def usage(error: Any) -> str:
     return (
         f"{command}: expected arguments as {see.removeprefix('see ')} says, found otherwise: {error.format_message()}"
     )
+
+
+def missing(command: str, name: str, told: str | None) -> str:
+    """What is said of a flag or argument that a command cannot do without; `told` is its help."""
+    return f"{command}: expected {name}{f' ({told})' if told else ''}, found none; see `{command} --help`"
 
 
 def no_such_command(given: str, known: Iterable[str], group: str) -> str:

@@ -71,6 +71,13 @@ def test_the_groups_have_help_of_one_letter_too(
     assert g2is("-V") == (0, f"g2is {version('g2is')}\n", "")
 
 
+@pytest.mark.parametrize("name", [name for name in COMMANDS if "--config" in flags(COMMANDS[name])])
+def test_no_argument_that_a_file_may_say_is_asked_for_whatever_the_file_says(name: str) -> None:
+    # versions of typer before it had a click of its own look at no default of an argument with several values
+    arguments = [of for of in COMMANDS[name].params if of.param_type_name == "argument"]
+    assert not [of.name for of in arguments if of.required and of.nargs == -1]
+
+
 def test_flags_of_trainings_are_where_a_training_takes_place() -> None:
     train = {name for name, command in COMMANDS.items() if {"--learning-rate", "--rank"} <= flags(command)}
     assert train == {"select", "warmup", "gradients", "walk", "train", "compare"}
