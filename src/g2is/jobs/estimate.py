@@ -29,7 +29,7 @@ from g2is.model.parameters import trainable_parameters
 from g2is.progress import Reporter
 from g2is.selection.budget import Budget
 from g2is.store.manifest import check_store
-from g2is.store.reach import looked_at
+from g2is.store.reach import record_of
 from g2is.store.stored_as import BITS
 from g2is.warmup.imported import read_checkpoint
 from g2is.warmup.train import sample_size
@@ -72,7 +72,7 @@ class Estimate:
 def estimate(config: Config, reporter: Reporter) -> Estimate:
     """Read both files and the model's settings. Raises what the run would raise of files, model, budget and store."""
     BUILT_IN_ONLY.check(config.selection)
-    with looked_at(config.store) as store:
+    with record_of(config.store) as store:
         prepared = prepare(config.model_copy(update={"store": store}), reporter)
         measures = config.selection.representation == GRADIENT
         check_store(store, prepared.fingerprint if measures else None)

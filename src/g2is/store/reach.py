@@ -20,7 +20,7 @@ from g2is.store.manifest import MANIFEST, MANIFEST_COPY
 from g2is.store.mirror import Mirror
 from g2is.store.objects import ENDPOINTS, Bucket, NoLeaveError
 
-_LOOKED_AT = (MANIFEST, "warmup/sample.json", "warmup/complete.json")
+_RECORD = (MANIFEST, "warmup/sample.json", "warmup/complete.json")
 
 
 @contextmanager
@@ -82,7 +82,7 @@ def words_of(store: Path | str) -> str:
 
 
 @contextmanager
-def looked_at(store: Path | str) -> Iterator[Path]:
+def record_of(store: Path | str) -> Iterator[Path]:
     """A folder with what a store says it was made with, of one that is neither held nor written to."""
     if isinstance(store, Path):
         yield store
@@ -91,7 +91,7 @@ def looked_at(store: Path | str) -> Iterator[Path]:
     found = bucket.find()
     check_is_store(bucket.url, found)
     with standing_for(bucket.url) as folder:
-        for name in _LOOKED_AT:
+        for name in _RECORD:
             if name in found:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 bucket.get_to(name, folder / name)

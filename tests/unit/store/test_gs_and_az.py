@@ -13,7 +13,7 @@ from g2is.errors import StoreError, UnreachableError
 from g2is.progress import Silent
 from g2is.store import objects
 from g2is.store.objects import Bucket
-from g2is.store.reach import looked_at, reached
+from g2is.store.reach import reached, record_of
 
 NOBODY = "127.0.0.1:9"  # where nobody listens
 
@@ -65,7 +65,7 @@ def test_a_url_opens_the_store_of_its_provider_at_bucket_and_prefix(
 
 def refusal(url: str, kind: type[StoreError]) -> str:
     said = set()
-    for reach in (lambda: reached(url, Silent()), lambda: looked_at(url)):
+    for reach in (lambda: reached(url, Silent()), lambda: record_of(url)):
         with pytest.raises(kind) as refused, reach():
             pass
         assert type(refused.value) is kind

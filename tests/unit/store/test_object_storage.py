@@ -19,7 +19,7 @@ from g2is.store.files import read_json, remove, write_atomically, write_json
 from g2is.store.lock import Holder, waiting
 from g2is.store.manifest import open_store
 from g2is.store.matrix import RowTable, Shard
-from g2is.store.reach import join, looked_at, reached
+from g2is.store.reach import join, reached, record_of
 
 FINGERPRINT = {"model": "of the tests"}
 SHARD_ROWS = 8
@@ -349,11 +349,11 @@ def test_each_way_of_not_reaching_a_store_is_one_message(
 
 def test_a_look_takes_no_lock_and_writes_nothing(server: Server) -> None:
     url = server.url()
-    with looked_at(url) as folder:
+    with record_of(url) as folder:
         assert not folder.exists()
     with reached(url, Silent()) as path:
         make(path)
         server.asked.clear()
-        with looked_at(url) as folder:
+        with record_of(url) as folder:
             assert read_json(folder / "manifest.json")["fingerprint"] == FINGERPRINT
     assert all(of.startswith("GET") or "/.lock" in of for of in server.asked)
