@@ -160,6 +160,8 @@ ODD = (
 # Every selector that looks at rows, by its method; those that look at nothing read no matrix.
 METHODS: tuple[Mapping[str, Any], ...] = (
     *({"method": name} for name in ("design", "g2is", "official", "less", "less-rr", "match", "without-graph")),
+    *({"method": name} for name in ("interaction", "spice", "bids", "tsds", "knn-kde", "knn-uniform", "uot")),
+    *({"method": name} for name in ("gist", "seed")),
     {"method": "rds+", "representation": "gradient"},
     *(
         {"method": "g2is", "core": core, "core_mode": mode, "core_fraction": fraction}
@@ -168,3 +170,5 @@ METHODS: tuple[Mapping[str, Any], ...] = (
     {"method": "g2is", "core": "svd", "core_mode": "count_ratio", "core_fraction": 1.0},
     {"method": "g2is", "cross_component_conflicts": True, "exact_budget": False, "normalize_targets": False},
 )
+# As a function alone: on files its rows are rounded to 16 bits before they are chosen from.
+PRECONDITIONED: Mapping[str, Any] = {"method": "trackstar"}

@@ -14,7 +14,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,7 +24,8 @@ import pyarrow.parquet as pq
 import torch
 from reference_walk import ReferenceWalk
 
-from faults.odd_inputs import METHODS, ODD, Odd
+from faults.odd_inputs import METHODS, ODD, PRECONDITIONED, Odd
+from faults.plain_published import preconditioned
 from faults.plain_selectors import plain_selection
 from g2is.api import walk_matrices
 from g2is.api.settings import SelectionSettings
@@ -33,7 +34,9 @@ from g2is.errors import G2isError
 from g2is.selection.apply import apply_selector
 from g2is.selection.budget import parse_budget
 from g2is.selection.core import core_knowledge
+from g2is.selection.files import check_k
 from g2is.selection.limits import Limits
+from g2is.selection.precondition import Preconditioner, SecondMoment
 from g2is.selection.problem import TargetRows
 from g2is.selection.similarity import UnitRows
 
@@ -45,11 +48,11 @@ _CHOSEN_BY_OFFICIAL: tuple[str, ...] = (
 )
 
 
-def cases(seed: int) -> Iterator[tuple[Odd, Mapping[str, Any], int]]:
+def cases(seed: int, methods: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Odd, Mapping[str, Any], int]]:
     """Odd inputs × methods, in an order that the seed decides; after all of them again, of other random rows."""
     draw = np.random.default_rng(seed)
     for turn in itertools.count():
-        grid = [(odd, method) for odd in ODD for method in METHODS]
+        grid = [(odd, method) for odd in ODD for method in methods]
         for place in draw.permutation(len(grid)):
             yield (*grid[place], seed + turn)
 
@@ -79,9 +82,16 @@ def outcome(odd: Odd, method: Mapping[str, Any], seed: int, folder: Path | None 
 def _by_function(pool: Any, target: Any, budget: str, method: Mapping[str, Any]) -> list[int]:
     settings = SelectionConfig(budget=budget, **method)
     num_rows = parse_budget(budget, len(pool))
-    of_target = TargetRows(num_rows, rows=_as_float64(target))
-    selected = apply_selector(len(pool), UnitRows(pool), {"target": of_target}, settings, Limits())
-    return selected.record.rows.tolist()
+    rows, of_target = UnitRows(pool), _as_float64(target)
+    if settings.precondition is not None:
+        check_k(rows.k, UnitRows(target, what="target rows").k, "target rows")
+        units, moment = rows.over_units(np.arange(rows.num_rows), lambda units: units), SecondMoment(rows.k)
+        moment.add(units, rows.norms)
+        damping, mix = settings.precondition_damping, settings.precondition_mix
+        by = Preconditioner.of(moment.decomposed(), [of_target], damping, mix)
+        rows, of_target = UnitRows(by(units)), by(of_target)
+    targets = {"target": TargetRows(num_rows, rows=of_target)}
+    return apply_selector(len(pool), rows, targets, settings, Limits()).record.rows.tolist()
 
 
 def _by_files(pool: Any, target: Any, budget: str, method: Mapping[str, Any], folder: Path) -> list[int]:
@@ -107,6 +117,8 @@ def _by_files(pool: Any, target: Any, budget: str, method: Mapping[str, Any], fo
 def _plain(pool: Any, target: Any, budget: str, method: Mapping[str, Any]) -> list[int]:
     settings = SelectionConfig(budget=budget, **method)
     rows, examples, num_rows = _as_float64(pool), _as_float64(target), parse_budget(budget, len(pool))
+    if settings.precondition is not None:
+        rows, examples = preconditioned(rows, examples, settings)
     if settings.selector != "walk":
         return plain_selection(rows, examples[examples.any(axis=1)], num_rows, settings)
     # lengths of rows mean nothing to a walk, and squares of the smallest and largest leave float64's range
@@ -141,13 +153,12 @@ def run(budget_s: float, seed: int) -> list[dict[str, Any]]:
     return rows + run_invariance(left, seed)
 
 
-def count(
-    seed: int, through_files: bool, until: float, most: int = len(ODD) * len(METHODS)
-) -> tuple[Counter, list[str]]:
-    """Outcomes of as many cases as there is time for, at most `most`, and a line for each that must not be."""
+def count(seed: int, through_files: bool, until: float, most: int | None = None) -> tuple[Counter, list[str]]:
+    """Outcomes of as many cases as there is time for, at most `most` or each once, and a line for each that is bad."""
     counted: Counter[str] = Counter()
     bad = []
-    for odd, method, of in itertools.islice(cases(seed), most):
+    methods = METHODS if through_files else (*METHODS, PRECONDITIONED)
+    for odd, method, of in itertools.islice(cases(seed, methods), most or len(ODD) * len(methods)):
         if time.monotonic() > until:
             break
         with tempfile.TemporaryDirectory() as folder:

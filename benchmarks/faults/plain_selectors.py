@@ -1,17 +1,15 @@
 """The selectors as plainly as they can be written, in float64 and one step at a time: what a selection is held against.
 
-The walk's own is `tests/invariants/reference_walk.py`.
+The walk's own is `tests/invariants/reference_walk.py`; those that others published are in `plain_published.py`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
+from faults.plain_published import PUBLISHED, Floats, Select, best, in_order
 from g2is.config import SelectionConfig
 from g2is.selection.core import core_knowledge
-
-_GRAIN = 1e-12  # values that differ by less tie, and ties go to the lowest row
-Floats = np.ndarray
 
 
 def unit_rows(values: Floats) -> Floats:
@@ -41,12 +39,6 @@ def plain_selection(pool: Floats, target: Floats, budget: int, settings: Selecti
     return taken
 
 
-def _best(values: Floats, allowed: np.ndarray) -> int | None:
-    if not allowed.any():
-        return None
-    return int(np.flatnonzero(allowed & (values >= values[allowed].max() - _GRAIN))[0])
-
-
 def _top(
     units: Floats, examples: Floats, similarity: Floats, allowed: np.ndarray, _: list[int], settings: SelectionConfig
 ) -> Iterator[int]:
@@ -54,8 +46,7 @@ def _top(
     if settings.score == "core":
         core = core_knowledge(examples, settings)
         score = (units @ core.components.T @ (core.variance / core.variance.sum())).round(12)
-    while (row := _best(score, allowed)) is not None:
-        yield row
+    yield from in_order(score, allowed)
 
 
 def _round_robin(
@@ -85,7 +76,7 @@ def _match(
     while allowed.any():
         sums = units[taken].sum(axis=0) + units
         lengths = np.linalg.norm(sums, axis=1)
-        row = _best(np.where(lengths > 1e-12, sums @ mean / np.maximum(lengths, 1e-12), 0), allowed)
+        row = best(np.where(lengths > 1e-12, sums @ mean / np.maximum(lengths, 1e-12), 0), allowed)
         assert row is not None
         yield row
 
@@ -99,14 +90,15 @@ def _design(
         covariances = examples @ units.T - examples @ known.T @ inverse @ known @ units.T
         variances = 1 - np.einsum("nk,nk->n", units @ known.T @ inverse, units @ known.T)
         worth = (np.maximum(covariances, 0) ** 2).sum(axis=0) / (np.maximum(variances, 0) + settings.noise)
-        row = _best(worth, allowed)
+        row = best(worth, allowed)
         assert row is not None
         if worth[row] <= 1e-25:
             return
         yield row
 
 
-_NAMED: dict[str, Callable[..., Iterator[int]]] = {
+_NAMED: dict[str, Select] = {
+    **PUBLISHED,
     "top": _top,
     "round-robin": _round_robin,
     "match": _match,
