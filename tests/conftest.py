@@ -49,8 +49,11 @@ def server(_s3: "Server", monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> It
     _s3.mend()
 
 
-# They take minutes each; last, one worker would be at them when the others are done.
-_LONGEST = ("test_tutorial.py", "test_adding_a_selector.py", "test_kill_and_resume.py", "test_killed_import.py")
+# They take longest; last, one worker would be at them when the others are done.
+_LONGEST = (
+    *("test_tutorial.py", "test_notebook.py", "test_ray.py", "test_kill_and_resume.py", "test_kills.py"),
+    *("test_adding_a_selector.py", "test_compare_workers.py", "test_killed_import.py", "test_killed_tacs.py"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
