@@ -103,11 +103,11 @@ def _fits(fit: "Fit") -> Iterator[str]:
         yield "             no setting of memory makes it fit on one device"
     if fit.devices_a_copy > 1:
         yield (
-            f"             as it is set, a copy would need {fit.devices_a_copy} devices with its blocks dealt among"
-            " them, which g2is"
+            f"             with the smallest batches a copy needs {fit.devices_a_copy} such devices, its blocks dealt"
+            " among them, which"
         )
         yield with_pages(
-            "             does not do yet: a smaller model of the family can select (docs/how_to/large_model.md)"
+            "             g2is does not do yet: a smaller model of the family can select (docs/how_to/large_model.md)"
         )
 
 

@@ -79,8 +79,8 @@ class Knobs:
 class Fit:
     """Whether a device of `memory_bytes` holds a copy of the model and its work, of which `needed_bytes` at most.
 
-    If not, `settings` are those with which it would, by name; none where no setting helps. `devices_a_copy` is over
-    how many devices the blocks would have to be spread as things are set.
+    If not, `settings` are those with which it would, by name; none where no setting helps. `devices_a_copy` is the
+    fewest devices that would hold a copy with the smallest batches, its blocks dealt evenly among them; 0 if none.
     """
 
     fits: bool
@@ -199,9 +199,9 @@ def _fits(shape: ModelShape, knobs: Knobs, memory_bytes: int) -> bool:
 
 
 def _devices_a_copy(shape: ModelShape, knobs: Knobs, memory_bytes: int) -> int:
-    """The fewest devices that hold a copy if blocks are dealt evenly; 0 where no number does."""
+    lean = replace(knobs, batch_tokens=min(knobs.batch_tokens, _SHORTEST_BATCH), device_batch_size=1)
     for devices in range(1, _MOST_DEVICES + 1):
-        if _most(shape, knobs, devices) * SPARE < memory_bytes:
+        if _most(shape, lean, devices) * SPARE < memory_bytes:
             return devices
     return 0
 

@@ -85,9 +85,9 @@ def parse_devices(text: str) -> Devices:
     device = named(name)
     if device is None:
         near = difflib.get_close_matches(_plain(name), [_plain(known) for known in KNOWN], n=1)
-        hint = next((f"did you mean {known}? " for known in KNOWN if near == [_plain(known)]), "")
+        hint = next((f"did you mean {known}? Known" for known in KNOWN if near == [_plain(known)]), "known")
         raise ConfigError(
-            f"--devices: expected a device whose memory and speed are known, found {name!r}; {hint}Known are"
+            f"--devices: expected a device whose memory and speed are known, found {name!r}; {hint} are"
             f" {', '.join(KNOWN)}. Take the one nearest to yours"
         )
     return Devices(count, device)
