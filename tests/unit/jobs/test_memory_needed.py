@@ -1,4 +1,4 @@
-"""The arithmetic of memory against numbers worked out by hand for Llama's 13B, 70B and 405B, and against real tensors."""
+"""The arithmetic of memory against numbers worked out by hand for a Llama of 13B, 70B and 405B, and real tensors."""
 
 from pathlib import Path
 from typing import Any
