@@ -2,10 +2,10 @@
 
     python benchmarks/speed/plan.py [--small] [--model DIR] [--rows N] [--times N]
 
-Without --model: rows drawn from the real pool, base6m, in ../shared. With it, any local model, such as SmolLM2's folder,
-under the name of its folder, with a rank of 16 and a warm-up of a pass, so that it takes minutes. Each time `g2is plan
---json` and then `g2is select` are processes of their own, with the same flags and a new store. Of each stage, and in
-all, the foretold seconds over those that it took: stages by summary.json, all by the clock from start to end. Writes
+Without --model: rows drawn from the real pool, and base6m, in ../shared. With it, any local model, such as SmolLM2's,
+named by its folder, with a rank of 16 and a warm-up of one pass, so that it takes minutes. Each time `g2is plan --json`
+and then `g2is select` are processes of their own, with the same flags and a new store. Of each stage, and in all, the
+foretold seconds are put over those that it took: stages by summary.json, all by the clock from start to end. Writes
 benchmarks/results/plan-NAME.json.
 
 Goal (issue 29): within 25 % of what then happens.
@@ -58,7 +58,7 @@ def once(model: Path, settings: dict[str, str], num_rows: int, seed: int) -> dic
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         pool = drawn(work / "pool.jsonl", num_rows, seed)
-        files = [str(pool), str(target_file("gsm8k", "dev")), "--model", str(model), "--budget", "1%", *flags]
+        files = [str(pool), str(target_file("gsm8k", "dev")), "--model", str(model), "--budget", "5%", *flags]
         told, planning = g2is("plan", *files)
         planned = json.loads(told)
         _, wall = g2is("select", *files, "--out", str(work / "run"))

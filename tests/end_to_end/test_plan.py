@@ -1,8 +1,14 @@
 """`g2is plan`: what is left, what it takes, whether it fits; from a whole model, its settings alone, and bad input."""
 
+import hashlib
 import json
+import os
 import shutil
-from collections.abc import Callable
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -243,3 +249,71 @@ def test_a_folder_without_settings_or_with_others_is_refused(
     code, _, err = g2is("select", *data, "--model", alone, "--out", tmp_path / "run")
     assert code == 2
     assert "expected weights in *.safetensors, found none" in err
+
+
+@pytest.fixture
+def hub() -> Iterator[tuple[str, list[str]]]:
+    """A hub with the bundled model as org/tiny: its address, and the files that were fetched from it."""
+    fetched: list[str] = []
+    commit = "a" * 40
+    names = sorted(path.name for path in MODEL.iterdir() if path.is_file())
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0]
+            if "/resolve/" in path:
+                return self._file(path.rpartition("/")[2], send=True)
+            if "/tree/" in path:
+                tree = [{"type": "file", "path": name, "size": 1, "oid": "0" * 40} for name in names]
+                return self._answer(200, json.dumps(tree).encode(), {})
+            if path.startswith("/api/models/org/tiny"):
+                of = {"id": "org/tiny", "sha": commit, "gated": False}
+                siblings = [{"rfilename": name} for name in names]
+                return self._answer(200, json.dumps(of | {"siblings": siblings}).encode(), {})
+            return self._answer(404, b"{}", {})
+
+        def do_HEAD(self) -> None:
+            self._file(self.path.rpartition("/")[2], send=False)
+
+        def _file(self, name: str, send: bool) -> None:
+            content = (MODEL / name).read_bytes()
+            if send:
+                fetched.append(name)
+            headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": commit}
+            self._answer(200, content, headers, send)
+
+        def _answer(self, status: int, content: bytes, headers: dict[str, str], send: bool = True) -> None:
+            self.send_response(status)
+            for key, value in {"Content-Length": str(len(content)), **headers}.items():
+                self.send_header(key, value)
+            self.end_headers()
+            if send:
+                self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}", fetched
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_of_a_hub_model_no_weights_are_fetched(
+    hub: tuple[str, list[str]], data: tuple[Path, Path], tmp_path: Path
+) -> None:
+    address, fetched = hub
+    left = {key: value for key, value in os.environ.items() if key != "HF_HUB_OFFLINE"}
+    environment = {**left, "HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
+    files = (*data, "--model", "org/tiny", "--devices", "4xL4", "--json", *set_flags(SMALL))
+    command = [sys.executable, "-m", "g2is", "plan", *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["exact"] is True
+    assert {"config.json", "tokenizer.json"} <= set(fetched)
+    assert not [name for name in fetched if name.endswith(".safetensors")]
