@@ -13,6 +13,7 @@ Logits are held in the weights' type, in float32, and as their gradient: (s + 8)
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -207,13 +208,12 @@ def _devices_a_copy(shape: ModelShape, knobs: Knobs, memory_bytes: int) -> int:
 
 
 def _settings_that_fit(shape: ModelShape, knobs: Knobs, memory_bytes: int) -> dict[str, str]:
-    """The first settings that fit, in the order of what they cost, without those that are not needed for it."""
+    """The first settings that fit, in the order of what they cost; none of them further from `knobs` than is needed."""
     for found in _cheaper(knobs):
         if _fits(_with_rank(shape, knobs, found), found, memory_bytes):
-            for name in _NAMES:
-                kept = replace(found, **{name: getattr(knobs, name)})
-                if _fits(_with_rank(shape, knobs, kept), kept, memory_bytes):
-                    found = kept
+            for name in _NAMES:  # others may have done so much that this one need not go as far
+                tried = (replace(found, **{name: value}) for value in _between(knobs, found, name))
+                found = next(of for of in tried if _fits(_with_rank(shape, knobs, of), of, memory_bytes))
             return {
                 setting: str(getattr(found, name))
                 for name, setting in _NAMES.items()
@@ -234,6 +234,17 @@ _NAMES = {
 
 def _with_rank(shape: ModelShape, before: Knobs, now: Knobs) -> ModelShape:
     return shape if not before.rank or not now.rank else shape.with_rank(now.rank / before.rank)
+
+
+def _between(before: Knobs, now: Knobs, name: str) -> list[Any]:
+    """Values of a setting from what it was to what it is `now`, which is the last."""
+    first, last = getattr(before, name), getattr(now, name)
+    if isinstance(first, str) or first == last:
+        return list(dict.fromkeys([first, last]))
+    values = [first]
+    while values[-1] // 2 > last:
+        values.append(values[-1] // 2)
+    return [*values, last]
 
 
 def _cheaper(knobs: Knobs) -> Iterator[Knobs]:

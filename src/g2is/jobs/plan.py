@@ -132,6 +132,7 @@ def _read(config: Config, device: torch.device, devices: Devices | None, can_loo
         examples = read_inputs(prepared, Path(scratch), reporter)
         read_in = monotonic() - begin
         left = left_of(prepared, examples, can_look)
+        inputs = counted(config, examples, left)  # a wrong budget shows before anything is measured
         shape = shape_to_run(config, prepared.model, prepared.checkpoint)
         memory = _memory(devices, device)  # before a model takes some of it
         if devices is not None:
@@ -140,7 +141,6 @@ def _read(config: Config, device: torch.device, devices: Devices | None, can_loo
             time = Forecast(why_not="the model's weights are not here; fetch them, or name devices with --devices")
         else:
             time = time_to_make(prepared, examples, shape.parameters, left, reporter)
-        inputs = counted(config, examples, left)
     exists = config.store_folder.exists()
     return _Given(config, prepared.model, shape, inputs, device, memory, read_in, exists, can_look, time)
 

@@ -10,7 +10,7 @@ from g2is.errors import ConfigError
 # A frozen model's forward and backward reach so much of a device's peak: assumed, as in docs/scaling.md.
 SHARE_OF_PEAK = 0.35
 _NAMED = re.compile(r"(?:([0-9]{1,6})\s*[x×*]\s*)?([A-Za-z][\w.+ -]*)", re.ASCII)
-_MAKERS = re.compile(r"^(?:NVIDIA|GEFORCE|AMD|INSTINCT|TESLA)[ -]*", re.IGNORECASE)
+_MAKERS = re.compile(r"^(?:(?:NVIDIA|GEFORCE|AMD|INSTINCT|TESLA)[ -]*)+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
