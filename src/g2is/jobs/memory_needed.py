@@ -6,7 +6,8 @@ vocabulary, T the padded tokens of the largest batch. Of a token's activations t
     s x widths            inputs and outputs of linear layers (`model/shape.py`), norms and attention as part of them
     4 x adapted ranks     what passes through the middle of the adapters, in float32
     4 x adapted inputs    what PEFT copies to float32 for the adapters, where weights have 16 bits
-    5 x adapted inputs    in its place while training with dropout: what is left of the inputs, and which they are
+    5 x adapted inputs    in its place while training with dropout: what is left of the inputs, and a mask of a byte;
+                          8 on a CPU, whose mask is float32
 
 Logits are held in the weights' type, in float32, and as their gradient: (s + 8) x T x V.
 """
@@ -74,6 +75,7 @@ class Knobs:
     num_checkpoints: int
     trains: bool
     extracts: bool = True
+    device_type: str = "cuda"
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,8 @@ def _model(shape: ModelShape, knobs: Knobs) -> list[Part]:
 
 def _activations(shape: ModelShape, knobs: Knobs, tokens: int, of: str, *, training: bool) -> list[Part]:
     size = BYTES[knobs.dtype]
-    copies = 5 if training and knobs.dropout else 4 if size < 4 else 0
+    masked = 5 if knobs.device_type == "cuda" else 8
+    copies = masked if training and knobs.dropout else 4 if size < 4 else 0
     terms = [f"{size} x {shape.widths:,}", f"4 x {shape.adapted_ranks:,}"]
     if copies:
         terms.append(f"{copies} x {shape.adapted_inputs:,}")

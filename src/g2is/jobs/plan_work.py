@@ -116,6 +116,7 @@ def knobs_of(config: Config, inputs: Inputs, dtype: str, device_type: str) -> Kn
         num_checkpoints=checkpoints_of(config),
         trains=trains(config, inputs),
         extracts=inputs.left.num_tokens > 0,
+        device_type=device_type,
     )
 
 

@@ -210,10 +210,10 @@ def test_activations_and_logits_are_those_that_autograd_keeps(dtype: torch.dtype
         losses = example_losses(model, pad_batch(rows))
     asked = knobs(
         dtype=str(dtype).removeprefix("torch."), lengths=np.full(4, 64), longest=64, batch_tokens=256, trains=True,
-        device_batch_size=4, rank=8,
+        device_batch_size=4, rank=8, device_type="cpu",
     )  # fmt: skip
     counted = sizes(peaks(shape, asked)[0 if training else 1])["activations"]
     logits = 4 * 63 * 257 * 4  # of log-softmax, which autograd keeps; the rest is there for a moment
     assert losses.isfinite().all()
-    # eager and fused kernels keep a little more or less: a sixth
-    assert counted == pytest.approx(sum(kept.values()) - logits, rel=1 / 6)
+    # positions, scales and the first block, whose input needs no gradient, are what differs
+    assert counted == pytest.approx(sum(kept.values()) - logits, rel=0.1)
