@@ -14,6 +14,7 @@ Goal (issue 29): within 25 % of what then happens.
 import argparse
 import gzip
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -41,15 +42,20 @@ def drawn(place: Path, num_rows: int, seed: int) -> Path:
     return place
 
 
-def g2is(command: str, *arguments: str) -> tuple[str, float]:
-    """What a command of its own process prints, and the seconds that it took."""
-    begin = time.monotonic()
+def g2is(command: str, *arguments: str) -> tuple[str, float, float]:
+    """What a command of its own process prints, the seconds that it took, and those of processors that it had."""
+    begin, before = time.monotonic(), _processor_seconds()
     done = subprocess.run(
         [sys.executable, "-m", "g2is", command, *arguments, "--json"], capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise SystemExit(f"g2is {command} ended with {done.returncode}:\n{done.stderr[-2000:]}")
-    return done.stdout, time.monotonic() - begin
+    return done.stdout, time.monotonic() - begin, _processor_seconds() - before
+
+
+def _processor_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def once(model: Path, settings: dict[str, str], num_rows: int, seed: int) -> dict[str, Any]:
@@ -59,9 +65,9 @@ def once(model: Path, settings: dict[str, str], num_rows: int, seed: int) -> dic
         work = Path(scratch)
         pool = drawn(work / "pool.jsonl", num_rows, seed)
         files = [str(pool), str(target_file("gsm8k", "dev")), "--model", str(model), "--budget", "5%", *flags]
-        told, planning = g2is("plan", *files)
+        told, planning, of_planning = g2is("plan", *files)
         planned = json.loads(told)
-        _, wall = g2is("select", *files, "--out", str(work / "run"))
+        _, wall, of_run = g2is("select", *files, "--out", str(work / "run"))
         took = json.loads((work / "run/summary.json").read_text())["seconds"]
     foretold = {name: step["seconds"] for name, step in planned["steps"].items()}
     happened = {name: sum(took.get(stage, 0.0) for stage in stages) for name, stages in STAGES.items()}
@@ -69,6 +75,8 @@ def once(model: Path, settings: dict[str, str], num_rows: int, seed: int) -> dic
         "rows": planned["pool_rows"],
         "tokens": planned["pool_tokens"],
         "planning_seconds": round(planning, 1),
+        # of one processor, which others may use: where the two differ, so do the seconds of one and the other
+        "processor_share": {"plan": round(of_planning / planning, 2), "run": round(of_run / wall, 2)},
         "foretold_seconds": {name: round(of, 1) for name, of in foretold.items()},
         "happened_seconds": {name: round(of, 1) for name, of in happened.items()} | {"in all": round(wall, 1)},
         "stages_seconds": {name: round(of, 1) for name, of in took.items()},
