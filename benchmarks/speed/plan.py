@@ -68,7 +68,7 @@ def once(model: Path, settings: dict[str, str], num_rows: int, seed: int) -> dic
         told, planning, of_planning = g2is("plan", *files)
         planned = json.loads(told)
         _, wall, of_run = g2is("select", *files, "--out", str(work / "run"))
-        took = json.loads((work / "run/summary.json").read_text())["seconds"]
+        took = json.loads((work / "run/summary.json").read_text())["sittings"][-1]["seconds"]
     foretold = {name: step["seconds"] for name, step in planned["steps"].items()}
     happened = {name: sum(took.get(stage, 0.0) for stage in stages) for name, stages in STAGES.items()}
     return {
@@ -93,12 +93,12 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="few rows: some minutes")
     parser.add_argument("--model", type=Path, help="another model than base6m")
     parser.add_argument(
-        "--rows", type=int, help="of the pool; default 37,026, and 3,000 of --small; of --model 400, 60"
+        "--rows", type=int, help="of the pool; default 37,026, and 1,000 of --small; of --model 400, 30"
     )
     parser.add_argument("--times", type=int, default=1, help="with other rows each time")
     given = parser.parse_args()
     model, settings = given.model or BASE6M, OF_OTHER_MODELS if given.model else base6m.SETTINGS
-    default = (60 if given.small else 400) if given.model else (3000 if given.small else 37_026)
+    default = (30 if given.small else 400) if given.model else (1000 if given.small else 37_026)
     runs = [once(model, settings, given.rows or default, seed) for seed in range(given.times)]
     figures = []
     for name in ("warm-up", "gradients", "in all"):
