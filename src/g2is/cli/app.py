@@ -22,6 +22,7 @@ from g2is.cli.inspect import inspect
 from g2is.cli.merge import merge
 from g2is.cli.methods import methods
 from g2is.cli.part import find_part
+from g2is.cli.plan import plan
 from g2is.cli.replay import replay
 from g2is.cli.report import report
 from g2is.cli.session import reporter
@@ -252,6 +253,7 @@ def walk(
     run_stages("walk", context, "walk", dry_run, wait)
 
 
+command("facts", "settings", "seed", "warm-up")(plan)
 command("facts", name="run")(replay)
 command("facts")(export)
 command()(explain)

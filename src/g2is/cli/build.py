@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -31,15 +32,15 @@ _ONLY_EXAMPLES = (
 )
 
 
-def run_config(command: str, context: typer.Context) -> Config:
-    """The configuration of a run of `command`, from its flags.
+def run_config(command: str, context: typer.Context, out: Path | None = None) -> Config:
+    """The configuration of a run of `command`, from its flags; `out` is its folder where none is given.
 
     Raises ConfigError listing every setting that cannot be used, ModelError where the model is not to be had.
     """
     asked, given = flags_of(context)[0], context.params.get("config")
     pool, targets = _split_files(command, asked, given)
     values: dict[str, Any] = {
-        **{"pool": pool, "targets": targets, "out": _text(asked["out"]), "store": asked["store"]},
+        **{"pool": pool, "targets": targets, "out": _text(asked["out"] or out), "store": asked["store"]},
         "model": given_only({"name": asked["model"]}),
         "examples": examples_settings(asked["schema"], asked["column"], asked["on_bad_row"]),
         "warmup": _training(asked) | given_only({"adapter": asked["adapter"]}),

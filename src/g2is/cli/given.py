@@ -16,7 +16,7 @@ from g2is.methods import METHODS, Section
 
 # The command that a file may be of where a flag names it, if it says one.
 _MAY_BE_OF = {
-    **dict.fromkeys(("select", "warmup", "gradients"), ("select",)),
+    **dict.fromkeys(("select", "warmup", "gradients", "plan"), ("select",)),
     "walk": ("select", "walk"),
     **{name: (name,) for name in ("train", "evaluate", "compare")},
 }

@@ -129,6 +129,14 @@ Wait = Annotated[
     bool, typer.Option("--wait", help="where another g2is process uses the folder or store, wait until it ends")
 ]
 NoReport = Annotated[bool, typer.Option("--no-report", help="leave out report.html; `g2is report` writes it later")]
+Devices = Annotated[
+    str | None,
+    typer.Option(
+        "--devices",
+        metavar="NxNAME",
+        help="what the work is to be done by, such as 8xH100; default: this machine, which is measured",
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would be done, and do and write nothing")]
 
 

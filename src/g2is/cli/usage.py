@@ -31,6 +31,7 @@ _OTHER_COMMANDS = {
     **dict.fromkeys(("bench", "benchmark"), "compare"),
     **dict.fromkeys(("check", "fsck"), "verify"),
     **dict.fromkeys(("why",), "explain"),
+    **dict.fromkeys(("cost", "costs", "estimate", "forecast"), "plan"),
     **dict.fromkeys(("replay", "rerun", "resume"), "run"),
     **dict.fromkeys(("extract", "grads", "features"), "gradients"),
     **dict.fromkeys(("view", "look", "head"), "inspect"),
@@ -97,7 +98,7 @@ def _flag_meant(given: str, known: list[str], command: str) -> str:
 
 def _settings_of(command: str) -> type[Section] | None:
     """The settings of a command that takes any with --set."""
-    if command not in ("select", "warmup", "gradients", "walk", "train", "evaluate", "compare"):
+    if command not in ("select", "warmup", "gradients", "walk", "plan", "train", "evaluate", "compare"):
         return None
     from g2is.config.commands import COMMANDS
 

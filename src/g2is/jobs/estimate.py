@@ -16,22 +16,23 @@ from g2is.config import Config
 from g2is.examples.dataset import Examples
 from g2is.gradients.projection import sketch_dim
 from g2is.jobs.custom import BUILT_IN_ONLY
-from g2is.jobs.forecast import Forecast, Load, Work, forecast, sampled, tokens_to_do
+from g2is.jobs.forecast import Forecast, Left, Load, Work, forecast, left_to_make, sampled
 from g2is.jobs.pace import SECONDS, pace_of_gradients, pace_of_rows, pace_of_training
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import plan_for, read_inputs
 from g2is.jobs.representation import maker_of
 from g2is.methods import GRADIENT, NONE, representation_kind
-from g2is.model.adapter import attach_adapter
+from g2is.model.adapter import attach_adapter, saved_parameters
 from g2is.model.batches import Row
-from g2is.model.folder import resolve_device
+from g2is.model.folder import ModelFolder, resolve_device
 from g2is.model.parameters import trainable_parameters
+from g2is.model.shape import ModelShape, shape_of
 from g2is.progress import Reporter
 from g2is.selection.budget import Budget
 from g2is.store.manifest import check_store
 from g2is.store.reach import record_of
 from g2is.store.stored_as import BITS
-from g2is.warmup.imported import read_checkpoint
+from g2is.warmup.imported import CheckpointFiles, read_checkpoint
 from g2is.warmup.train import sample_size
 
 
@@ -88,19 +89,10 @@ def _estimated(
     config, pool = prepared.config, examples.pool
     plan = plan_for(config.selection, examples)
     measures = config.selection.representation == GRADIENT
-    model = prepared.model.without_weights()
-    num_parameters = sum(p.numel() for p in model.parameters())
-    if not measures:
-        num_coordinates = 0
-    elif prepared.checkpoint is not None:
-        num_coordinates = read_checkpoint(prepared.checkpoint, prepared.model).num_coordinates
-    else:
-        with torch.device("meta"):
-            adapted = attach_adapter(model, config.warmup.lora, config.warmup.seed)
-        num_coordinates = sum(p.numel() for p in trainable_parameters(adapted).values())
-    dim = sketch_dim(config.gradients.projection, num_coordinates)
+    shape = shape_to_run(config, prepared.model, prepared.checkpoint)
+    dim = sketch_dim(config.gradients.projection, shape.coordinates)
     trained = measures and prepared.checkpoint is None
-    num_checkpoints = config.warmup.epochs if trained and config.warmup.checkpoints == "each" else 1
+    num_checkpoints = checkpoints_of(config)
     num_of_pool = (len(pool) - pool.num_duplicates) * len(config.gradients.forms)
     num_bits = num_of_pool * BITS[config.gradients.storage] + len(examples.all_targets) * BITS["float16"]
     num_tokens = int(pool.num_tokens.sum())
@@ -117,33 +109,65 @@ def _estimated(
         target_budgets=plan.target_budgets,
         num_warmup_rows=sample_size(len(pool), config.warmup.fraction) if trained else 0,
         adapter=config.warmup.adapter,
-        num_parameters=num_parameters,
-        num_coordinates=num_coordinates,
+        num_parameters=shape.parameters,
+        num_coordinates=shape.coordinates,
         dim=dim,
         gradient_bytes=num_bits * dim // 8 * num_checkpoints,
-        flops=4.0 * num_parameters * num_tokens * num_checkpoints if measures else 0.0,
+        flops=flops_of(shape.parameters, num_tokens * num_checkpoints) if measures else 0.0,
         store_exists=store_exists,
-        time=_time(prepared, examples, num_parameters, num_checkpoints, can_look, reporter),
+        time=time_to_make(prepared, examples, shape.parameters, left_of(prepared, examples, can_look), reporter),
     )
 
 
-def _time(
-    prepared: Prepared,
-    examples: Examples,
-    num_parameters: int,
-    num_checkpoints: int,
-    can_look: bool,
-    reporter: Reporter,
+def flops_of(num_parameters: int, num_tokens: float) -> float:
+    """Floating-point operations of forward and backward through frozen weights: 2 each a parameter and token."""
+    return 4.0 * num_parameters * num_tokens
+
+
+def checkpoints_of(config: Config) -> int:
+    """Under how many adapters a gradient is taken."""
+    each = config.warmup.adapter is None and config.warmup.checkpoints == "each"
+    return config.warmup.epochs if each and config.selection.representation == GRADIENT else 1
+
+
+def shape_to_run(config: Config, folder: ModelFolder, checkpoint: CheckpointFiles | None) -> ModelShape:
+    """The shape of model and adapter; without an adapter for a method that looks at no gradients.
+
+    Raises what the run would raise of them.
+    """
+    model = folder.without_weights()
+    shape = shape_of(model, folder.num_embeddings or 0)
+    parameters: Mapping[str, torch.Tensor] = {}
+    if config.selection.representation != GRADIENT:
+        return shape
+    if checkpoint is not None:
+        read_checkpoint(checkpoint, folder)  # which refuses what does not fit the model
+        parameters = saved_parameters(checkpoint.folder)
+    else:
+        with torch.device("meta"):
+            parameters = trainable_parameters(attach_adapter(model, config.warmup.lora, config.warmup.seed))
+    return shape.with_adapter({name: of.shape for name, of in parameters.items()})
+
+
+def left_of(prepared: Prepared, examples: Examples, can_look: bool) -> Left | None:
+    """What the store lacks of the run's gradients; None for a method that looks at none."""
+    if prepared.config.selection.representation != GRADIENT:
+        return None
+    return left_to_make(prepared.config, prepared.fingerprint, examples, can_look)
+
+
+def time_to_make(
+    prepared: Prepared, examples: Examples, num_parameters: int, left: Left | None, reporter: Reporter
 ) -> Forecast:
     """How long the rows take that the store does not hold, measured on rows of the pool."""
     config, pool, name = prepared.config, examples.pool, prepared.config.selection.representation
     if name == NONE:
         return Forecast(why_not="there is nothing to compute: this method looks at no rows")
     rows = sampled(pool, len(pool))
-    if name != GRADIENT:
+    if left is None:
         return _time_of_rows(prepared, examples, num_parameters, rows, reporter)
-    has_to_warm_up, num_tokens = tokens_to_do(config, prepared.fingerprint, examples, can_look)
-    trains = has_to_warm_up and prepared.checkpoint is None
+    num_tokens = left.num_tokens * checkpoints_of(config)
+    trains = left.warm_up and prepared.checkpoint is None
     if not trains and not num_tokens:
         return Forecast(why_not="there is nothing to compute: the store holds all rows")
 
@@ -154,7 +178,7 @@ def _time(
         else:
             adapted = PeftModel.from_pretrained(model, str(prepared.checkpoint.folder), is_trainable=True)
         limit = SECONDS / (2 if trains else 1)
-        work = {"gradients": (pace_of_gradients(adapted, config, rows, limit), float(num_tokens * num_checkpoints))}
+        work = {"gradients": (pace_of_gradients(adapted, config, rows, limit), float(num_tokens))}
         if not trains:
             return work
         drawn = sample_size(len(pool), config.warmup.fraction) / len(pool) * int(pool.num_tokens.sum())

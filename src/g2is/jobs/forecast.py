@@ -10,19 +10,34 @@ import torch
 from g2is.config import Config, ExecutionConfig
 from g2is.engine.wanted import TokenRows
 from g2is.errors import first_line, tells_of_memory
-from g2is.examples.dataset import Examples
+from g2is.examples.dataset import Examples, Joined
+from g2is.examples.table import ExampleTable
 from g2is.jobs.engines import num_workers
 from g2is.jobs.gradient_rows import wanted_gradients
 from g2is.jobs.pace import Pace, sample_of
 from g2is.machine.memory import fits_in_memory
 from g2is.model.batches import Row
 from g2is.model.folder import ModelFolder, resolve_device, resolve_dtype
-from g2is.store.manifest import join_store
+from g2is.store.manifest import Kind, join_store
 from g2is.store.plan import missing_rows
 from g2is.warmup.train import finished_warmup
 
 Load = Callable[[], Any]  # gives the model
 Work = Mapping[str, tuple[Pace, float]]  # what is to be done, by name: its pace, and how much of it there is
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a store lacks of a run's gradients: whether `warm_up`, and rows and tokens by kind, rows alike as one."""
+
+    warm_up: bool
+    rows: Mapping[Kind, int]
+    tokens: Mapping[Kind, int]
+
+    @property
+    def num_tokens(self) -> int:
+        """Of pool and targets."""
+        return sum(self.tokens.values())
 
 
 @dataclass(frozen=True)
@@ -76,28 +91,27 @@ def sampled(table: TokenRows, num_rows: int) -> list[Row]:
     return table.token_rows(np.asarray(sample_of(num_rows)))
 
 
-def tokens_to_do(config: Config, fingerprint: Any, examples: Examples, can_look: bool) -> tuple[bool, int]:
-    """Whether a warm-up is to be made, and the tokens whose gradients the store does not hold, each once.
+def left_to_make(config: Config, fingerprint: Any, examples: Examples, can_look: bool) -> Left:
+    """What the store does not hold of the run's adapter and gradients.
 
     Nothing is written. Where one cannot look into the store, it is taken to hold none.
     """
-    pool, targets = examples.pool, examples.all_targets
     path = config.store_folder
     warmup = path / "warmup"
     checkpoints = None
     # one with leftovers is tidied when it is asked for, which is for a run to do
     if can_look and (warmup / "complete.json").exists() and not (warmup / "trainer").exists():
         checkpoints = finished_warmup(warmup)
+    missing: dict[Kind, np.ndarray] = {}
+    tables: dict[Kind, ExampleTable | Joined] = {"pool": examples.pool, "target": examples.all_targets}
     if checkpoints is None:
-        return True, _tokens_once(pool.keys, pool.num_tokens) + _tokens_once(targets.keys, targets.num_tokens)
-    left = 0
-    for wanted in wanted_gradients(config, join_store(path, fingerprint), examples, checkpoints):
-        missing = missing_rows(wanted.examples.keys, wanted.table.positions())
-        left += int(wanted.examples.num_tokens[missing].sum())
-    return False, left
-
-
-def _tokens_once(keys: np.ndarray, num_tokens: np.ndarray) -> int:
-    """The tokens of rows by their keys (N, 16) uint8: of rows alike those of one."""
-    _, first = np.unique(keys, axis=0, return_index=True)
-    return int(num_tokens[first].sum())
+        for kind, table in tables.items():
+            _, missing[kind] = np.unique(table.keys, axis=0, return_index=True)
+    else:
+        for wanted in wanted_gradients(config, join_store(path, fingerprint), examples, checkpoints):
+            missing[wanted.kind] = missing_rows(wanted.examples.keys, wanted.table.positions())
+    return Left(
+        checkpoints is None,
+        {kind: len(missing[kind]) for kind in tables},
+        {kind: int(table.num_tokens[missing[kind]].sum()) for kind, table in tables.items()},
+    )

@@ -3,14 +3,17 @@
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from g2is.config import Config, LoraConfig
+from g2is.errors import ModelError
 from g2is.examples.as_trained import render_as_trained
 from g2is.examples.tokenize import Renderer, make_renderer
 from g2is.gradients import projection
 from g2is.jobs.model_identity import ModelIdentity, identify
 from g2is.methods import GRADIENT
 from g2is.model.adapter import target_modules
-from g2is.model.folder import ModelFolder, find_model, resolve_device
+from g2is.model.folder import ModelFolder, find_model, resolve_device, resolve_dtype
 from g2is.progress import Reporter
 from g2is.store import draw
 from g2is.store.fingerprint import Fingerprint, flatten
@@ -38,13 +41,15 @@ class Prepared:
     fingerprint: Fingerprint
 
 
-def prepare(config: Config, reporter: Reporter) -> Prepared:
+def prepare(config: Config, reporter: Reporter, to_plan: torch.device | None = None) -> Prepared:
     """Find the model and fingerprint everything that decides the store's rows.
 
-    Raises ModelError where model, tokenizer, template, device, checkpoint or LoRA's layers cannot be used.
+    Where it is only `to_plan` a run on that device, which need not be here, the model needs no weights; they are hashed
+    only if there is a store that they are to be known in. Raises ModelError where model, tokenizer, template, device,
+    checkpoint or LoRA's layers cannot be used.
     """
-    model = find_model(config.model)
-    device = resolve_device(config.execution.device)
+    model = find_model(config.model, to_plan=to_plan is not None)
+    device = to_plan or resolve_device(config.execution.device)
     adapter = config.warmup.adapter
     checkpoint = None if adapter is None else find_checkpoint(adapter)
     rendered = render_as_trained(model, adapter, config.examples)
@@ -54,7 +59,15 @@ def prepare(config: Config, reporter: Reporter) -> Prepared:
     stored = stored_fingerprint(config.store_folder)
     if checkpoint is None and config.selection.representation == GRADIENT and not _attached(config.warmup.lora, stored):
         target_modules(model.without_weights(), config.warmup.lora)  # a wrong name shows before files are read
-    identity = identify(model, config.model, device, reporter, stored)
+    if to_plan is not None and not stored:
+        identity = ModelIdentity("not looked at", resolve_dtype(config.model, device))
+    elif not model.has_weights:
+        raise ModelError(
+            f"{config.store_folder}: expected no store, or a model with its weights, by which a store knows it; found"
+            f" settings alone in {model.path}. Name another --store, or fetch the weights"
+        )
+    else:
+        identity = identify(model, config.model, device, reporter, stored)
     fingerprint = flatten(
         {
             "model": identity.in_store(),

@@ -30,6 +30,7 @@ from g2is.model.weights import (
     check_numbers,
     check_weights,
     files_digest,
+    is_without_weights,
     unread_weights,
     weight_files,
     weight_heads,
@@ -41,19 +42,27 @@ if TYPE_CHECKING:  # the code of models takes seconds to import, and finding one
 
 _VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json", "vocab.txt", "spiece.model")
 Stamp = tuple[int, int, int]
+_MOST_WITHOUT_WEIGHTS = 1 << 42  # numbers that settings alone may say: four times what the largest public models have
 
 
 @dataclass(frozen=True)
 class ModelFolder:
     """A model on local disk: its folder, its settings, and how to load it. Nothing heavy is held.
 
-    `stamps` tells of the files that are loaded how large and of when they were as the model was found.
+    `stamps` tells of the files that are loaded how large and of when they were as the model was found. One without
+    weights (`has_weights` False) can be made without them alone.
     """
 
     path: Path
     config: ModelConfig
     hf_config: Any
     stamps: Mapping[Path, Stamp] = field(default_factory=dict)
+    has_weights: bool = True
+
+    @property
+    def has_tokenizer(self) -> bool:
+        """Whether a vocabulary lies in the folder."""
+        return any((self.path / name).exists() for name in _VOCABULARIES)
 
     @property
     def context_length(self) -> int | None:
@@ -68,7 +77,7 @@ class ModelFolder:
 
     def tokenizer(self) -> "PreTrainedTokenizerBase":
         """Load the tokenizer. Raises ModelError if there is none."""
-        if not any((self.path / name).exists() for name in _VOCABULARIES):  # some classes would make an empty one up
+        if not self.has_tokenizer:  # some classes would make an empty one up
             raise ModelError(
                 f"{self.path}: expected a tokenizer beside the model, found none of {', '.join(_VOCABULARIES)}. Save it"
                 " there with the tokenizer's save_pretrained(…)"
@@ -121,8 +130,9 @@ class ModelFolder:
 
         Raises ModelError if its settings make no model, or one that has many more numbers than its weights.
         """
+        shapes = [head.shape for head in self._heads().values()] if self.has_weights else [(_MOST_WITHOUT_WEIGHTS,)]
         try:
-            with torch.device("meta"), bounded([head.shape for head in self._heads().values()], self._is_quantised):
+            with torch.device("meta"), bounded(shapes, self._is_quantised):
                 model: PreTrainedModel = auto_class(self.hf_config).from_config(
                     self.hf_config, trust_remote_code=self.config.trust_remote_code
                 )
@@ -204,22 +214,25 @@ def context_length(hf_config: Any) -> int | None:
     return int(length) if length else None
 
 
-def find_model(config: ModelConfig) -> ModelFolder:
+def find_model(config: ModelConfig, *, to_plan: bool = False) -> ModelFolder:
     """Find the model's folder, fetching it from the hub if `config.name` is no local folder.
 
-    Raises ModelError if it is not there, has no safetensors weights, or is not a causal language model.
+    Where it is only `to_plan` with, its settings suffice: no weights are fetched, and none need be there. Raises
+    ModelError if it is not there, has no safetensors weights, or is not a causal language model.
     """
     path = Path(config.name)
     if not path.exists():
-        path = fetch(config.name, config.revision)
+        path = fetch(config.name, config.revision, weights=not to_plan)
     check_plain_files(path)
-    check_is_model(path)
-    check_weights(path)
+    has_weights = not (to_plan and is_without_weights(path))
+    if has_weights:
+        check_is_model(path)
+        check_weights(path)
     for name in (CONFIG, TOKENIZER_CONFIG, GENERATION_CONFIG):
         if (path / name).is_file():
             settings = read_settings(path / name)
             if name == CONFIG:
-                heads = weight_heads(weight_files(path))
+                heads = weight_heads(weight_files(path)) if has_weights else {}
                 check_settings(settings, path / name, [head.shape for head in heads.values()])
     try:
         hf_config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=config.trust_remote_code)
@@ -230,8 +243,8 @@ def find_model(config: ModelConfig) -> ModelFolder:
     if brings_code(hf_config) and not is_known(hf_config):
         _refuse_foreign_code(path / CONFIG, config)
     check_causal(hf_config, path)
-    model = ModelFolder(path, config, hf_config)
-    return replace(model, stamps={file: _stamp(file) for file in model.files()})
+    model = ModelFolder(path, config, hf_config, has_weights=has_weights)
+    return model if not has_weights else replace(model, stamps={file: _stamp(file) for file in model.files()})
 
 
 def _stamp(file: Path) -> Stamp:

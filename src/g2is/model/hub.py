@@ -8,20 +8,25 @@ from urllib.request import getproxies, proxy_bypass
 
 from g2is.errors import ModelError, first_line
 
-_WANTED_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py"]
+_SETTINGS_FILES = ["*.json", "*.model", "*.txt", "*.jinja", "*.py"]
+_WANTED_FILES = [*_SETTINGS_FILES, "*.safetensors"]
 _SECONDS_TO_CONNECT = 2.0
 _SECONDS_TO_ANSWER = 10.0
 _ADVICE = "name a local folder, or a hub model that this machine can reach"
 
 
-def fetch(name: str, revision: str | None = None) -> Path:
-    """Fetch a hub model, or find what was fetched before. Raises ModelError if the hub does not give it."""
+def fetch(name: str, revision: str | None = None, weights: bool = True) -> Path:
+    """Fetch a hub model, or find what was fetched before; without `weights` its settings and tokenizer alone.
+
+    Raises ModelError if the hub does not give it.
+    """
     check_there(name, revision)
+    wanted = _WANTED_FILES if weights else _SETTINGS_FILES
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=_WANTED_FILES))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise _not_given(name, revision, first_line(error), _ADVICE) from None
 

@@ -97,6 +97,14 @@ def _shards(index: Path) -> list[str]:
     return sorted(names)
 
 
+def is_without_weights(path: Path) -> bool:
+    """Whether a folder has a model's config.json, and not all files of its weights: none, or an index without them."""
+    if not (path / CONFIG).is_file() or any(path.glob("*.gguf")) or (path / ADAPTER_CONFIG).is_file():
+        return False
+    files = weight_files(path)
+    return not (files and all(file.is_file() for file in files))
+
+
 def check_is_model(path: Path) -> None:
     """Raise ModelError unless `path` is a folder with config.json and safetensors weights; say what else it holds."""
     gguf = [path] if path.suffix.lower() == ".gguf" else sorted(path.glob("*.gguf")) if path.is_dir() else []

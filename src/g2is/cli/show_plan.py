@@ -1,0 +1,115 @@
+"""A plan of costs as people read it."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from g2is.cli.show_time import about
+from g2is.config.targets import TARGET
+from g2is.errors import with_pages
+from g2is.progress.terminal import say
+
+if TYPE_CHECKING:
+    from g2is.jobs.memory_needed import Fit
+    from g2is.jobs.plan import CostPlan
+
+_GIB = 2**30
+
+
+def show_plan(plan: "CostPlan") -> None:
+    """Print the page of costs."""
+    say(
+        [
+            "This is what the run would take; nothing was written.",
+            *_what(plan),
+            *_work(plan),
+            *_disk(plan),
+            *_memory(plan),
+            *(f"  note       {note}" for note in plan.notes),
+        ]
+    )
+
+
+def _what(plan: "CostPlan") -> Iterator[str]:
+    shape = plan.shape
+    adapter = f"; adapter of {shape.coordinates:,} coordinates" if shape.coordinates else ""
+    yield f"  model      {shape.parameters:,} parameters in {shape.blocks} blocks, {plan.dtype}{adapter}"
+    about_tokens = "" if plan.exact else "about "
+    more = "".join(
+        f", {number:,} {what}"
+        for number, what in (
+            (plan.pool_duplicates, "duplicates"),
+            (plan.pool_truncated, "too long"),
+            (plan.excluded, "left out beside them"),
+        )
+        if number
+    )
+    yield f"  pool       {plan.pool_rows:,} rows, {about_tokens}{plan.pool_tokens:,} tokens{more}"
+    for name, number in plan.target_rows.items():
+        yield f"  {'target' if name == TARGET else f'target {name}'}     {number:,} rows"
+    yield f"  budget     {plan.budget.amount:,} {plan.budget.unit}, by {plan.method}"
+    if not plan.store_exists:
+        yield "  store      new"
+    elif plan.nothing_left and plan.rows_stored:
+        yield f"  store      holds all of it: nothing is left to be made ({plan.rows_stored:,} rows of the pool)"
+    else:
+        yield f"  store      exists, and holds {plan.rows_stored:,} of these rows: what is left is counted"
+
+
+def _work(plan: "CostPlan") -> Iterator[str]:
+    yield f"  on {plan.devices}"
+    for name, step in plan.steps.items():
+        done = [f"{step.rows:,} rows"]
+        done += [f"{step.tokens:,} tokens gone through"] if step.tokens else []
+        done += [f"{step.flops:.1e} operations"] if step.flops else []
+        time = "time not told" if step.seconds is None else about(step.seconds)
+        if name == "choosing" and step.seconds is not None:
+            time = f"{time} at most, as on two cores"
+        yield f"    {name:<9}  {'nothing left' if not step.rows else f'{time}: ' + ', '.join(done)}"
+    total = "not told" if plan.seconds is None else about(plan.seconds)
+    yield f"    in all     {total}; loading the model, its check and the report come on top"
+    yield f"    times by   {plan.time_by}"
+
+
+def _disk(plan: "CostPlan") -> Iterator[str]:
+    if plan.disk:
+        free = "" if plan.disk_free is None else f"; {_gib(plan.disk_free)} are free there"
+        parts = ", ".join(f"{what} {_gib(size)}" for what, size in plan.disk.items())
+        yield f"  disk       {parts}{free}"
+    if plan.selecting_bytes:
+        yield (
+            f"  selecting  {_gib(plan.selecting_bytes)} of main memory for rows of {plan.row_length:,} numbers, or a"
+            " file of that size"
+        )
+
+
+def _memory(plan: "CostPlan") -> Iterator[str]:
+    for peak in plan.peaks:
+        yield f"  memory     {_gib(peak.num_bytes)} on one device at the peak of {peak.stage}"
+        for part in peak.parts:
+            yield f"    {part.name:<21}  {_gib(part.num_bytes):>11}  {part.arithmetic}"
+    if plan.fit is not None:
+        yield from _fits(plan.fit)
+
+
+def _fits(fit: "Fit") -> Iterator[str]:
+    has = f"{_gib(fit.memory_bytes)} there are, of which a tenth is kept free"
+    if fit.fits:
+        yield f"  fits       yes: {_gib(fit.needed_bytes)} are needed, and {has}"
+        return
+    yield f"  fits       no: {_gib(fit.needed_bytes)} are needed, and {has}"
+    if fit.settings:
+        yield "             it would with " + " ".join(f"--set {name}={value}" for name, value in fit.settings.items())
+    else:
+        yield "             no setting of memory makes it fit on one device"
+    if fit.devices_a_copy > 1:
+        yield (
+            f"             with the smallest batches a copy needs {fit.devices_a_copy} such devices, its blocks dealt"
+            " among them, which"
+        )
+        yield with_pages(
+            "             g2is does not do yet: a smaller model of the family can select (docs/how_to/large_model.md)"
+        )
+
+
+def _gib(num_bytes: int) -> str:
+    return f"{num_bytes / _GIB:,.2f} GiB" if num_bytes < 10 * _GIB else f"{num_bytes / _GIB:,.1f} GiB"

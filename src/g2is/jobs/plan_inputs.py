@@ -1,0 +1,101 @@
+"""What a plan must know of pool and targets: rows, tokens and the budget; by the tokenizer, or by bytes without one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from g2is.config import Config
+from g2is.config.targets import titled
+from g2is.errors import ConfigError
+from g2is.examples.dataset import Examples
+from g2is.examples.read import read_examples
+from g2is.examples.sources import find_sources
+from g2is.jobs.forecast import Left
+from g2is.jobs.read_data import plan_for
+from g2is.progress import Reporter
+from g2is.selection.plan import Plan, Pool, plan_selection
+
+BYTES_A_TOKEN = 4  # of English text, by the tokenizers of current models: assumed where there is no tokenizer
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Pool and targets in numbers: `lengths` (N,) int are the tokens of the pool's rows that are not left out.
+
+    `left` says what of them the store lacks. `exact` is False where tokens are counted by bytes.
+    """
+
+    lengths: np.ndarray
+    num_duplicates: int
+    num_truncated: int
+    num_excluded: int
+    target_rows: Mapping[str, int]
+    target_tokens: Mapping[str, int]
+    plan: Plan
+    left: Left
+    exact: bool = True
+
+
+def counted(config: Config, examples: Examples, left: Left | None) -> Inputs:
+    """What was read, by the model's own tokens. `left` is None for a method that looks at no gradients."""
+    pool = examples.pool
+    rows = {name: len(table) for name, table in examples.targets.items()}
+    tokens = {name: int(table.num_tokens.sum()) for name, table in examples.targets.items()}
+    return Inputs(
+        lengths=pool.num_tokens,
+        num_duplicates=pool.num_duplicates,
+        num_truncated=pool.num_truncated,
+        num_excluded=len(examples.filtered.reasons),
+        target_rows=rows,
+        target_tokens=tokens,
+        plan=plan_for(config.selection, examples),
+        left=left or Left(False, {"pool": 0, "target": 0}, {"pool": 0, "target": 0}),
+    )
+
+
+def counted_by_bytes(config: Config, reporter: Reporter) -> Inputs:
+    """The same without a tokenizer: `BYTES_A_TOKEN` a token, nothing for a template; duplicates are not looked for.
+
+    Raises what reading raises; ConfigError where rows are to be left out or included, which are told by their tokens.
+    """
+    selection = config.selection
+    for name in ("include", "exclude", "exclude_overlap", "quotas"):
+        if getattr(selection, name):
+            raise ConfigError(
+                f"selection.{name}: expected a model with a tokenizer, by which rows are told, found none in"
+                f" {config.model.name}; leave it out, or put the tokenizer's files beside config.json"
+            )
+    most = config.examples.max_length
+    whole = _lengths(config, config.pool, "pool", reporter)
+    pool = np.minimum(whole, most)
+    targets = {
+        name: np.minimum(_lengths(config, files, titled(name), reporter), most)
+        for name, files in config.targets.items()
+    }
+    tokens = {name: int(lengths.sum()) for name, lengths in targets.items()}
+    rows = {name: len(lengths) for name, lengths in targets.items()}
+    of_pool = Pool(len(pool), pool, [""] * len(pool), (), np.zeros(0, np.int64))
+    return Inputs(
+        lengths=pool,
+        num_duplicates=0,
+        num_truncated=int((whole > most).sum()),
+        num_excluded=0,
+        target_rows=rows,
+        target_tokens=tokens,
+        plan=plan_selection(selection, of_pool, list(targets)),
+        left=Left(
+            True,
+            {"pool": len(pool), "target": sum(rows.values())},
+            {"pool": int(pool.sum()), "target": sum(tokens.values())},
+        ),
+        exact=False,
+    )
+
+
+def _lengths(config: Config, locations: Sequence[str], title: str, reporter: Reporter) -> np.ndarray:
+    """Tokens of each row (N,) int64, of its turns' texts; at least one."""
+    with reporter.stage(f"read {title}", "bytes") as progress:
+        examples = read_examples(find_sources(locations), config.examples, progress)
+        texts = (sum(len(turn.content.encode()) for turn in example.conversation.turns) for example in examples)
+        return np.fromiter((max(1, -(-length // BYTES_A_TOKEN)) for length in texts), np.int64)

@@ -1,0 +1,124 @@
+"""How much a run has to do and to keep, counted from rows, tokens and the model's shape; for `plan.py`."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from g2is.config import Config
+from g2is.gradients.projection import sketch_dim
+from g2is.jobs.estimate import checkpoints_of, flops_of
+from g2is.jobs.memory_needed import Knobs, typical_shard
+from g2is.jobs.plan_inputs import Inputs
+from g2is.methods import GRADIENT, NONE, selector_kind
+from g2is.model.shape import ModelShape
+from g2is.selection.narrowed import num_candidates
+from g2is.store.stored_as import BITS
+from g2is.warmup.train import sample_size
+
+# Numbers of rows that choosing goes through in a second: `design` 2,000 of 200,000 rows of 8192 in 492 s, on two cores
+# (docs/performance.md).
+CHOOSING_RATE = 6.7e9
+_COPIES_WHILE_TRAINING = 2  # of adapter and optimizer, that a stopped warm-up goes on from (`model/trainer.py`)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage's work that is left: rows, tokens gone through in all its passes, operations through the model.
+
+    `seconds` are those that it takes; None where they are not known.
+    """
+
+    rows: int
+    tokens: int = 0
+    flops: float = 0.0
+    seconds: float | None = None
+
+
+def steps_of(config: Config, shape: ModelShape, inputs: Inputs) -> dict[str, Step]:
+    """The stages that go through the model, without their seconds: what the store holds is not among their work."""
+    name, num_rows, num_tokens = config.selection.representation, len(inputs.lengths), int(inputs.lengths.sum())
+    if name == NONE:
+        return {}
+    if name != GRADIENT:
+        targets = sum(inputs.target_rows.values()), sum(inputs.target_tokens.values())
+        return {"rows": Step(num_rows + targets[0], num_tokens + targets[1])}
+    drawn = sample_size(num_rows, config.warmup.fraction) if trains(config, inputs) else 0
+    trained = round(drawn / num_rows * num_tokens * config.warmup.epochs)
+    extracted = inputs.left.num_tokens * checkpoints_of(config)
+    return {
+        "warm-up": Step(drawn, trained, flops_of(shape.parameters, trained)),
+        "gradients": Step(sum(inputs.left.rows.values()), extracted, flops_of(shape.parameters, extracted)),
+    }
+
+
+def trains(config: Config, inputs: Inputs) -> bool:
+    """Whether a warm-up is to be trained."""
+    return inputs.left.warm_up and config.warmup.adapter is None
+
+
+def choosing(config: Config, shape: ModelShape, inputs: Inputs) -> Step:
+    """How many rows are chosen, and how long that takes at most: a pass over the pool for each, or one of scores.
+
+    Of methods that look at no gradients it is not known.
+    """
+    budget, num_tokens = inputs.plan.budget, int(inputs.lengths.sum())
+    chosen = budget.rows if budget.rows is not None else round(budget.amount / num_tokens * len(inputs.lengths))
+    if config.selection.representation != GRADIENT:
+        return Step(chosen)
+    kind = selector_kind(config.selection.selector)
+    passes = {"vectors": chosen, "scores": 1, "nothing": 0}[kind.needs(config.selection.part(kind.settings))]
+    return Step(chosen, seconds=_looked_at(config, inputs) * passes * row_length(config, shape) / CHOOSING_RATE)
+
+
+def row_length(config: Config, shape: ModelShape) -> int:
+    """Numbers of a row, of all checkpoints: C·k."""
+    return sketch_dim(config.gradients.projection, shape.coordinates) * checkpoints_of(config)
+
+
+def disk_of(config: Config, shape: ModelShape, inputs: Inputs) -> Mapping[str, int]:
+    """Bytes that the store grows by: rows that are not there yet, adapter and moments; and what a training keeps to go
+    on from, which is gone when it is done.
+    """
+    left = inputs.left
+    bits = left.rows["pool"] * len(config.gradients.forms) * BITS[config.gradients.storage]
+    found = {"gradient rows": (bits + left.rows["target"] * BITS["float16"]) * row_length(config, shape) // 8}
+    if left.warm_up:
+        found["adapter and moments"] = 12 * shape.coordinates * checkpoints_of(config)
+    if trains(config, inputs):
+        found["while the warm-up trains"] = _COPIES_WHILE_TRAINING * 12 * shape.coordinates
+    return found
+
+
+def free_at(place: Path) -> int:
+    """Bytes that are free on the disk where `place` is, or will be."""
+    there = next(folder for folder in (place, *place.absolute().parents) if folder.exists())
+    return shutil.disk_usage(there).free
+
+
+def bytes_to_select(config: Config, shape: ModelShape, inputs: Inputs) -> int:
+    """Bytes of the rows that are chosen among: one form, of all checkpoints."""
+    bits = BITS[config.gradients.storage if checkpoints_of(config) == 1 else "float16"]
+    return _looked_at(config, inputs) * row_length(config, shape) * bits // 8
+
+
+def knobs_of(config: Config, inputs: Inputs, dtype: str, device_type: str) -> Knobs:
+    """What of settings and rows decides how much memory is taken."""
+    return Knobs(
+        dtype=dtype,
+        batch_tokens=config.execution.tokens_a_batch(device_type),
+        device_batch_size=config.warmup.device_batch_size,
+        max_length=config.examples.max_length,
+        rank=None if config.warmup.adapter is not None else config.warmup.lora.rank,
+        lengths=typical_shard(inputs.lengths, config.execution.shard_rows),
+        longest=int(inputs.lengths.max()),
+        dropout=config.warmup.lora.dropout > 0,
+        num_checkpoints=checkpoints_of(config),
+        trains=trains(config, inputs),
+        extracts=inputs.left.num_tokens > 0,
+        device_type=device_type,
+    )
+
+
+def _looked_at(config: Config, inputs: Inputs) -> int:
+    return num_candidates(config.selection, len(inputs.lengths)) or len(inputs.lengths)

@@ -1,0 +1,82 @@
+"""What of a model's shape decides costs: counted from its layers, without a number of its weights."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from g2is.model.layers import linear_layers, without_text
+
+_LORA_A = re.compile(r"\.lora_A(?:\.|$)")
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """Numbers of a model and its adapter, each a count.
+
+    parameters      of the frozen model, tied ones once
+    blocks          layers of the model that follow each other
+    vocabulary      logits of a token
+    widths          numbers that a token leaves in the blocks' linear layers until the backward pass: the output of
+                    each, and the input, once for layers of one part that read the same
+    coordinates     of the adapter, D
+    largest         of its largest parameter
+    adapted_inputs  inputs of the layers that it is on, all of them
+    adapted_ranks   what passes through the middle of the adapters of all layers: r for each
+    """
+
+    parameters: int
+    blocks: int
+    vocabulary: int
+    widths: int
+    coordinates: int = 0
+    largest: int = 0
+    adapted_inputs: int = 0
+    adapted_ranks: int = 0
+
+    def with_adapter(self, adapter: Mapping[str, Sequence[int]]) -> "ModelShape":
+        """The same with an adapter, whose parameters' shapes are given by name: of LoRA, A (r, i) and B (o, r)."""
+        sizes = {name: math.prod(shape) for name, shape in adapter.items()}
+        down = [shape for name, shape in adapter.items() if _LORA_A.search(name)]
+        return replace(
+            self,
+            coordinates=sum(sizes.values()),
+            largest=max(sizes.values(), default=0),
+            adapted_inputs=sum(int(shape[1]) for shape in down),
+            adapted_ranks=sum(int(shape[0]) for shape in down),
+        )
+
+    def with_rank(self, share: float) -> "ModelShape":
+        """The same with an adapter whose rank is that `share` of this one's."""
+        return replace(
+            self,
+            coordinates=round(self.coordinates * share),
+            largest=round(self.largest * share),
+            adapted_ranks=round(self.adapted_ranks * share),
+        )
+
+
+def shape_of(model: nn.Module, vocabulary: int) -> ModelShape:
+    """The shape of `model`, which has no adapter yet and may be on torch's meta device."""
+    beside = without_text(model)
+    inputs: set[tuple[str, int]] = set()
+    outputs, blocks = 0, set[str]()
+    for path, layer in linear_layers(model).items():
+        parts = path.split(".")
+        number = next((at for at, part in enumerate(parts) if part.isdigit()), None)
+        if number is None or any(path == part or path.startswith(f"{part}.") for part in beside):
+            continue  # the head, whose outputs are the logits; and what text does not go through
+        blocks.add(".".join(parts[: number + 1]))
+        rows, columns = layer.weight.shape  # type: ignore[union-attr,misc]
+        turned = type(layer).__name__ == "Conv1D"
+        given, taken = (rows, columns) if turned else (columns, rows)
+        inputs.add((path.rpartition(".")[0], int(given)))
+        outputs += int(taken)
+    return ModelShape(
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        blocks=len(blocks),
+        vocabulary=vocabulary,
+        widths=outputs + sum(width for _, width in inputs),
+    )

@@ -1,0 +1,219 @@
+"""The arithmetic of memory against numbers worked out by hand for a Llama of 13B, 70B and 405B, and real tensors."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import LlamaConfig
+
+from g2is.config import Config, LoraConfig
+from g2is.jobs.estimate import shape_to_run
+from g2is.jobs.memory_needed import Knobs, Part, Peak, fit, peaks, typical_shard
+from g2is.model.adapter import attach_adapter
+from g2is.model.batches import pad_batch
+from g2is.model.folder import find_model
+from g2is.model.losses import example_losses
+from g2is.model.parameters import trainable_parameters
+from g2is.model.shape import ModelShape, shape_of
+
+# hidden, inner, blocks, heads, heads of keys, vocabulary
+LLAMAS = {
+    "13B": (5120, 13824, 40, 40, 40, 32000),
+    "70B": (8192, 28672, 80, 64, 8, 128256),
+    "405B": (16384, 53248, 126, 128, 8, 128256),
+}
+# Worked out by hand, with h hidden, i inner, k = h · heads of keys / heads, L blocks, V vocabulary, r 128:
+#   parameters   L·(2h² + 2hk + 3hi + 2h) + 2Vh + h
+#   coordinates  L·r·(q: 2h, k and v: h + k each, o: 2h) = L·r·(6h + 2k)
+#   largest      r·h
+#   widths       L·(outputs h + 2k + h + 2i + h, inputs h of the attention's, h of gate and up, i of down)
+BY_HAND = {
+    "13B": (13_015_864_320, 209_715_200, 655_360, 40 * (3 * 5120 + 2 * 5120 + 2 * 13824 + 2 * 5120 + 13824)),
+    "70B": (70_553_706_496, 524_288_000, 1_048_576, 80 * (3 * 8192 + 2 * 1024 + 2 * 28672 + 2 * 8192 + 28672)),
+    "405B": (405_853_388_800, 1_618_477_056, 2_097_152, 126 * (3 * 16384 + 2 * 1024 + 2 * 53248 + 2 * 16384 + 53248)),
+}
+
+
+def config_alone(folder: Path, name: str) -> Path:
+    hidden, inner, blocks, heads, keys, vocabulary = LLAMAS[name]
+    LlamaConfig(
+        hidden_size=hidden,
+        intermediate_size=inner,
+        num_hidden_layers=blocks,
+        num_attention_heads=heads,
+        num_key_value_heads=keys,
+        vocab_size=vocabulary,
+        max_position_embeddings=8192,
+        architectures=["LlamaForCausalLM"],
+    ).save_pretrained(folder)
+    return folder
+
+
+def shape_from(folder: Path) -> ModelShape:
+    values = {"pool": "p", "targets": {"t": ["t"]}, "out": "o", "model": {"name": str(folder)}}
+    config = Config.model_validate(values)
+    return shape_to_run(config, find_model(config.model, to_plan=True), None)
+
+
+def knobs(**given: Any) -> Knobs:
+    values = {
+        **{"dtype": "bfloat16", "batch_tokens": 8192, "device_batch_size": 8, "max_length": 2048, "rank": 128},
+        **{"lengths": np.full(1024, 512), "longest": 512, "dropout": True, "num_checkpoints": 1, "trains": True},
+        **given,
+    }
+    return Knobs(**values)
+
+
+def sizes(peak: Peak) -> dict[str, int]:
+    return {part.name: part.num_bytes for part in peak.parts}
+
+
+@pytest.mark.parametrize("name", LLAMAS)
+def test_a_llama_of_that_size_has_the_numbers_worked_out_by_hand(name: str, tmp_path: Path) -> None:
+    shape = shape_from(config_alone(tmp_path / name, name))
+    hidden, _, blocks, _, _, vocabulary = LLAMAS[name]
+    found = (shape.parameters, shape.coordinates, shape.largest, shape.widths)
+    assert found == BY_HAND[name]
+    assert (shape.blocks, shape.vocabulary) == (blocks, vocabulary)
+    assert (shape.adapted_inputs, shape.adapted_ranks) == (blocks * 4 * hidden, blocks * 4 * 128)
+
+
+def test_the_memory_of_70b_is_that_worked_out_by_hand(tmp_path: Path) -> None:
+    shape = shape_from(config_alone(tmp_path, "70B"))
+    warm_up, gradients = peaks(shape, knobs())
+    # 16 rows of 512 tokens are a batch of 8192; 8 rows of 512 tokens one of the warm-up
+    widths, inputs, ranks = BY_HAND["70B"][3], 80 * 4 * 8192, 80 * 4 * 128
+    assert sizes(gradients) == {
+        "frozen weights": 141_107_412_992,
+        "adapter": 2_097_152_000,
+        "Adam's moments, signs": 524_288_000 * 9,
+        "activations": 8192 * (2 * widths + 4 * ranks + 4 * inputs),
+        "logits": 8192 * 128256 * 10,  # 10.5 GB, more than Γ's 16 · 1,048,576 · 12
+    }
+    assert sizes(warm_up) == {
+        "frozen weights": 141_107_412_992,
+        "adapter": 2_097_152_000,
+        "its gradient": 2_097_152_000,
+        "AdamW's moments": 4_194_304_000,
+        "activations": 4096 * (2 * widths + 4 * ranks + 5 * inputs),
+        "logits": 4096 * 128256 * 10,
+    }
+    assert gradients.num_bytes == sum(sizes(gradients).values())
+
+
+@pytest.mark.parametrize(
+    ("name", "memory", "fits", "devices"),
+    [("13B", 80e9, False, 1), ("13B", 141e9, True, 1), ("70B", 80e9, False, 3), ("405B", 80e9, False, 13)],
+)
+def test_whether_a_copy_fits_and_over_how_many_it_would(
+    name: str, memory: float, fits: bool, devices: int, tmp_path: Path
+) -> None:
+    shape = shape_from(config_alone(tmp_path, name))
+    found = fit(shape, knobs(), int(memory))
+    # 13B: 26.0 GB of weights, 0.8 the adapter, 1.9 moments and signs, 78.2 of activations (8192 tokens of 9.5 MB) and
+    # 2.6 of logits: 110 GB. 405B: with 512 tokens 812 + 26 + 53 GB are shared by 13, beside 0.7 GB of logits.
+    assert found.fits is fits
+    assert found.devices_a_copy == devices
+    by_hand = max(peak.num_bytes for peak in peaks(shape, knobs()))
+    assert found.needed_bytes == by_hand
+    assert (by_hand * 1.1 < memory) is fits
+
+
+def test_settings_that_are_told_make_it_fit_and_none_of_them_is_in_vain(tmp_path: Path) -> None:
+    shape = shape_from(config_alone(tmp_path, "13B"))
+    asked = knobs(dtype="float32", lengths=np.linspace(20, 2048, 1024).astype(int), longest=2048)
+    found = fit(shape, asked, int(80e9))
+    assert not found.fits
+    assert set(found.settings) <= {
+        *("model.dtype", "warmup.device_batch_size", "execution.batch_tokens"),
+        *("examples.max_length", "warmup.lora.rank"),
+    }
+    assert found.settings["model.dtype"] == "bfloat16"
+    names = {
+        "model.dtype": "dtype",
+        "warmup.device_batch_size": "device_batch_size",
+        "execution.batch_tokens": "batch_tokens",
+    }
+    assert set(found.settings) <= set(names), "a 13B needs no other rows or adapter"
+
+    def changed(settings: dict[str, str]) -> Knobs:
+        values = {names[key]: value if key == "model.dtype" else int(value) for key, value in settings.items()}
+        return knobs(**{**vars(asked), **values})
+
+    assert fit(shape, changed(dict(found.settings)), int(80e9)).fits
+    for one in found.settings:
+        others = {name: value for name, value in found.settings.items() if name != one}
+        assert not fit(shape, changed(others), int(80e9)).fits, f"{one} is told in vain"
+
+
+def test_13b_fits_a_card_of_80_gb_with_half_the_batches(tmp_path: Path) -> None:
+    found = fit(shape_from(config_alone(tmp_path, "13B")), knobs(), int(80e9))
+    # extraction of 4096 tokens: 26.0 + 2.7 + 39.1 + 1.3 = 69.1 GB; the warm-up's 4096: 26.0 + 3.4 + 42.4 + 1.3 = 73.1,
+    # of which 72.7 fit; of 2048: 51.3
+    assert found.settings == {"execution.batch_tokens": "4096", "warmup.device_batch_size": "4"}
+
+
+def test_no_settings_are_told_where_none_helps(tmp_path: Path) -> None:
+    shape = shape_from(config_alone(tmp_path, "405B"))
+    found = fit(shape, knobs(), int(80e9))
+    assert (found.fits, found.settings) == (False, {})
+    small = fit(shape, knobs(), 5 * 10**8)  # the logits alone exceed it: no number of devices helps
+    assert small.devices_a_copy == 0
+
+
+def test_blocks_are_dealt_among_devices_and_the_rest_is_on_one() -> None:
+    peak = Peak("gradients", [Part("weights", "", 900), Part("logits", "", 100, shared=False)])
+    assert (peak.on_each_of(1), peak.on_each_of(3), peak.on_each_of(9)) == (1000, 400, 200)
+
+
+def test_a_typical_shard_reaches_from_the_shortest_row_to_the_longest() -> None:
+    lengths = np.random.default_rng(0).integers(5, 900, 10_000)
+    shard = typical_shard(lengths, 64)
+    assert (len(shard), shard[0], shard[-1]) == (64, lengths.min(), lengths.max())
+    assert abs(np.median(shard) - np.median(lengths)) < 20
+    assert typical_shard(lengths[:3], 64).tolist() == sorted(lengths[:3].tolist())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("training", [False, True])
+def test_activations_and_logits_are_those_that_autograd_keeps(dtype: torch.dtype, training: bool) -> None:
+    """A real pass of a Llama: all that it keeps for the backward pass, each storage once, without parameters."""
+    from transformers import LlamaForCausalLM
+
+    config = LlamaConfig(
+        hidden_size=128,
+        intermediate_size=448,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        vocab_size=257,
+        max_position_embeddings=128,
+    )
+    torch.manual_seed(0)
+    plain = LlamaForCausalLM(config).to(dtype)
+    shape = shape_of(plain, 257)
+    model: Any = attach_adapter(plain, LoraConfig(rank=8, dropout=0.1), 0).train(training)
+    shape = shape.with_adapter({name: of.shape for name, of in trainable_parameters(model).items()})
+    rows = [(np.arange(1, 65, dtype=np.int32), np.arange(64) >= 1) for _ in range(4)]
+    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        losses = example_losses(model, pad_batch(rows))
+    asked = knobs(
+        dtype=str(dtype).removeprefix("torch."), lengths=np.full(4, 64), longest=64, batch_tokens=256, trains=True,
+        device_batch_size=4, rank=8, device_type="cpu",
+    )  # fmt: skip
+    counted = sizes(peaks(shape, asked)[0 if training else 1])["activations"]
+    logits = 4 * 63 * 257 * 4  # of log-softmax, which autograd keeps; the rest is there for a moment
+    assert losses.isfinite().all()
+    # positions, scales and the first block, whose input needs no gradient, are what differs
+    assert counted == pytest.approx(sum(kept.values()) - logits, rel=0.1)
