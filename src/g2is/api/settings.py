@@ -118,7 +118,7 @@ class SelectionSettings(TypedDict, total=False):
     precondition: Literal["pool"] | None
     precondition_damping: float
     precondition_mix: float
-    noise: float
+    noise: float | Literal["proportional"]
     take_opposed: bool
     candidates: int | None
     exact_budget: bool

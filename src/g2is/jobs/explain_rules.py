@@ -12,6 +12,7 @@ import numpy as np
 from g2is.config import SelectionConfig
 from g2is.config.targets import titled
 from g2is.errors import G2isError
+from g2is.jobs.read_data import plan_for
 from g2is.jobs.stored_vectors import Stored, Vectors
 from g2is.methods import OWN, CopySettings, OpposedSettings, selector_kind
 from g2is.selection.apply import apply_selector
@@ -19,6 +20,7 @@ from g2is.selection.arrays import GRAIN
 from g2is.selection.core import CoreSettings
 from g2is.selection.limits import Limits
 from g2is.selection.rules import WalkSettings
+from g2is.selection.selectors.design import DesignSettings
 from g2is.selection.similarity import UnitRows
 
 _NEIGHBOURS = 5
@@ -209,6 +211,9 @@ class _Replay:
         if self._units is None:
             self._units = self._vectors.units(self._places)
         (name,) = targets.targets
+        if settings.selector == "design":  # of the pool, of which these rows are a few
+            share = plan_for(settings, targets).shares(len(targets.pool))[name]
+            settings = settings.model_copy(update={"noise": settings.part(DesignSettings).noise_at(share)})
         rows = UnitRows(np.concatenate([self._units, unit[None]]), quantise=False)
         num = len(self._places)
         included = [at for at, id_ in enumerate(self._taken.ids) if self._taken.steps[id_]["role"] == "included"]

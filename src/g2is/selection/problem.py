@@ -85,6 +85,7 @@ class Problem:
     keys     (N, 16) uint8, the content of each pool row hashed; None where rows are a matrix's
     taken    the rows taken for this target so far, in order
     served   (M,) the names of the examples' targets, where several are chosen for at once (`together.py`)
+    share    its budget over what all rows of the pool cost, those that are not looked at (candidates), too
     """
 
     target: str
@@ -99,6 +100,7 @@ class Problem:
     keys: NDArray[np.uint8] | None = None
     taken: list[int] = field(default_factory=list)
     served: Sequence[str] = ()
+    share: float = 1.0
 
     @cached_property
     def similarity(self) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ C may have come above 0: both may point away from a row that was taken.
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -36,12 +36,16 @@ _SUMMED = 256  # rows taken that are added up at a time
 class DesignSettings(Section):
     """How much a row says."""
 
-    noise: float = Field(
+    # beyond these bounds float64 has no digits left to tell rows apart
+    noise: Annotated[float, Field(ge=1e-9, le=1e9)] | Literal["proportional"] = Field(
         1.0,
-        ge=1e-9,  # beyond these bounds float64 has no digits left to tell rows apart
-        le=1e9,
-        description="how little one row says; less makes repetition worth less",
+        description="how little one row says; less makes repetition worth less; proportional: the target's budget in"
+        " percent of the pool, so 1 at 1% and 5 at 5%",
     )
+
+    def noise_at(self, share: float) -> float:
+        """The noise of a target whose budget is `share` of what all rows of the pool cost."""
+        return 100 * share if self.noise == "proportional" else self.noise
 
 
 def design(problem: Problem) -> Iterator[Choice]:
@@ -53,7 +57,7 @@ def design(problem: Problem) -> Iterator[Choice]:
     Raises SelectionError if the representation has no vectors.
     """
     rows, targets = problem.vectors()
-    noise = problem.settings.part(DesignSettings).noise
+    noise = problem.settings.part(DesignSettings).noise_at(problem.share)
     for choice in take_best(problem, _Posterior(rows, targets, problem.similarity, noise)):
         if choice.score <= 0:
             return
