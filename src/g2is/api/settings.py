@@ -118,6 +118,7 @@ class SelectionSettings(TypedDict, total=False):
     precondition: Literal["pool"] | None
     precondition_damping: float
     precondition_mix: float
+    warmup_seeds: int
     noise: float | Literal["proportional"]
     take_opposed: bool
     candidates: int | None

@@ -10,6 +10,7 @@ from g2is.config.parts import ExamplesConfig
 from g2is.config.passed_over import not_read, passed_over
 from g2is.config.precondition import PreconditionSettings
 from g2is.config.section import OptionalLocations, OptionalPaths, composed
+from g2is.config.warmup_seeds import WarmupSeedsSettings
 from g2is.methods import (
     DEFAULT,
     GRADIENT,
@@ -148,7 +149,7 @@ else:
     SelectionConfig = composed(
         "SelectionConfig",
         SharedSelectionConfig,
-        [CopySettings, PreconditionSettings, *selector_sections()],
+        [CopySettings, PreconditionSettings, WarmupSeedsSettings, *selector_sections()],
         module=__name__,
     )
 

@@ -58,8 +58,10 @@ def _work_of(trials: Trials, key: Key, seen: set[object]) -> CellWork:
     if name != GRADIENT:
         return CellWork(rows=(name, in_pool * (2 if of_target else 1)), tune=tune, tests=tests)
     drawn = sample_size(len(pool), config.warmup.fraction) / len(pool) * in_pool
-    num_checkpoints = config.warmup.epochs if config.warmup.checkpoints == "each" else 1
-    return CellWork(drawn * config.warmup.epochs, in_pool * num_checkpoints, tune=tune, tests=tests)
+    num_warmups = run.selection.warmup_seeds
+    num_checkpoints = num_warmups * (config.warmup.epochs if config.warmup.checkpoints == "each" else 1)
+    warm_up = num_warmups * drawn * config.warmup.epochs
+    return CellWork(warm_up, in_pool * num_checkpoints, tune=tune, tests=tests)
 
 
 def _tuned_on(trials: Trials, key: Key, in_pool: float) -> float:

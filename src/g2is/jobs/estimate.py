@@ -40,11 +40,12 @@ class Estimate:
     """What a run would read, compute and store.
 
     Rows and tokens as read and rendered, without the `num_excluded` rows that are left out; rows of each target and its
-    part of the budget (in its unit, without what `num_included` rows take) by its name; `adapter` is the checkpoint
-    taken in place of the warm-up; `num_parameters` of the frozen model and `num_coordinates` of the adapter;
-    `gradient_bytes` on disk for pool and targets, duplicates once; `flops` of extracting the pool by the cost model,
-    4 · parameters · tokens. A `representation` other than gradient needs neither warm-up nor gradients: these are 0.
-    `time` is that of making what the store does not hold; reading files, choosing and the page come on top.
+    part of the budget (in its unit, without what `num_included` rows take) by its name; `num_warmups` are trained, on
+    `num_warmup_rows` each; `adapter` is the checkpoint taken in place of them; `num_parameters` of the frozen model and
+    `num_coordinates` of the adapter; `gradient_bytes` on disk for pool and targets, duplicates once; `flops` of
+    extracting the pool by the cost model, 4 · parameters · tokens. A `representation` other than gradient needs neither
+    warm-up nor gradients: these are 0. `time` is that of making what the store does not hold; reading files, choosing
+    and the page come on top.
     """
 
     representation: str
@@ -59,6 +60,7 @@ class Estimate:
     budget: Budget
     target_budgets: Mapping[str, int]
     num_warmup_rows: int
+    num_warmups: int
     adapter: Path | None
     num_parameters: int
     num_coordinates: int
@@ -100,7 +102,9 @@ def _estimated(
         num_coordinates = sum(p.numel() for p in trainable_parameters(adapted).values())
     dim = sketch_dim(config.gradients.projection, num_coordinates)
     trained = measures and prepared.checkpoint is None
-    num_checkpoints = config.warmup.epochs if trained and config.warmup.checkpoints == "each" else 1
+    num_warmups = config.selection.warmup_seeds if trained else 0
+    num_kept = config.warmup.epochs if trained and config.warmup.checkpoints == "each" else 1
+    num_checkpoints = max(1, num_warmups) * num_kept
     num_of_pool = (len(pool) - pool.num_duplicates) * len(config.gradients.forms)
     num_bits = num_of_pool * BITS[config.gradients.storage] + len(examples.all_targets) * BITS["float16"]
     num_tokens = int(pool.num_tokens.sum())
@@ -116,6 +120,7 @@ def _estimated(
         budget=plan.budget,
         target_budgets=plan.target_budgets,
         num_warmup_rows=sample_size(len(pool), config.warmup.fraction) if trained else 0,
+        num_warmups=num_warmups,
         adapter=config.warmup.adapter,
         num_parameters=num_parameters,
         num_coordinates=num_coordinates,
@@ -159,7 +164,7 @@ def _time(
             return work
         drawn = sample_size(len(pool), config.warmup.fraction) / len(pool) * int(pool.num_tokens.sum())
         of_training = pace_of_training(adapted, config.warmup, rows, limit)
-        return {"warm-up": (of_training, drawn * config.warmup.epochs), **work}
+        return {"warm-up": (of_training, drawn * config.warmup.epochs * config.selection.warmup_seeds), **work}
 
     with reporter.stage("measure", "passes"):
         return forecast(prepared.model, num_parameters, config.execution, measure, shared=("gradients",))

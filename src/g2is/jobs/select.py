@@ -3,7 +3,7 @@
     prepare            find the model, its tokenizer and template; fingerprint what will be stored   prepare.py
     tokenize           pool and targets to tokens and learned positions                              examples/
     filter             leave out what is excluded                                                    examples/filter.py
-    warm_up            a short LoRA training, or the user's own: adapter and Adam's moments          warmup/
+    warm_up            a short LoRA training, or the user's own: adapter and Adam's moments  warm_up.py warmup/
     extract_gradients  Γ of every pool and target example, as unit rows                              store_rows.py
     (store_rows        other rows in place of the last two, if the method looks at others            store_rows.py)
     (keep_second_moments  what gradients are multiplied by, if the settings ask for it           preconditioned.py)
@@ -24,11 +24,8 @@ from typing import Any, Literal
 import numpy as np
 
 from g2is.config import Config
-from g2is.errors import ModelError
 from g2is.examples.dataset import Examples
-from g2is.examples.filter import EXCLUDED, Filtered, write_excluded
-from g2is.examples.keys import overlap
-from g2is.jobs.beside_adapter import beside_warmup
+from g2is.examples.filter import EXCLUDED, write_excluded
 from g2is.jobs.choose_rows import choose_rows
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
 from g2is.jobs.engines import check_not_shared_twice
@@ -44,21 +41,19 @@ from g2is.jobs.representation import MadeBy, maker_of, represented_by
 from g2is.jobs.run_folder import CHOSEN, RunFolder, Selection, open_run, selection_digest, unvouched
 from g2is.jobs.stages import Stage
 from g2is.jobs.store_rows import extract_gradients, store_rows
+from g2is.jobs.warm_up import warm_up
 from g2is.machine.ranks import let_others_end
 from g2is.methods import GRADIENT, NONE
-from g2is.model.adapter import attach_adapter
-from g2is.model.folder import resolve_device
 from g2is.outputs.examples import remove_selected
 from g2is.outputs.lengths import compare_lengths, compare_sources
 from g2is.outputs.tables import SCORES, SELECTION, stored_metadata
 from g2is.progress import Reporter, Silent
 from g2is.selection.plan import Plan
 from g2is.store.digests import damaged_files, record_digests
-from g2is.store.files import remove
 from g2is.store.manifest import Store, open_store
 from g2is.store.reach import reached
 from g2is.warmup.imported import adapter_notices, imported_summary, keep_checkpoint, read_checkpoint
-from g2is.warmup.train import Checkpoint, draw_rows, drawn_keys, finished_warmup, kept_reach, train_warmup
+from g2is.warmup.train import Checkpoint, finished_warmup, kept_reach
 
 StageName = Literal["warmup", "plan", "gradients", "walk", "export"]
 
@@ -180,37 +175,6 @@ def _reach(prepared: Prepared, finished: Sequence[Checkpoint] | None, store: Sto
     """How far the adapter of the run reaches: as a finished warm-up noted it, else as the model's layers say."""
     adapter = finished[0].folder if finished else None
     return kept_reach(store.warmup) or reach_of(prepared.model, prepared.config.warmup.lora, adapter)
-
-
-def warm_up(prepared: Prepared, store: Store, filtered: Filtered, folder: RunFolder) -> list[Checkpoint]:
-    """The store's adapter and moments, trained now if this store has none yet and was given none."""
-    config, pool = prepared.config, filtered.pool
-    finished = finished_warmup(store.warmup)
-    if finished is not None:
-        drawn = drawn_keys(store.warmup, pool.keys, config.warmup.fraction, config.warmup.seed)
-        read_only = overlap(drawn, filtered.read.keys) & ~overlap(drawn, pool.keys)
-        if num_excluded := int(read_only.sum()):
-            folder.notice(
-                f"{num_excluded} of the {len(drawn)} rows that the store's warm-up was trained on are now excluded; it"
-                " serves all the same. To train without them, name another --store"
-            )
-        return finished
-    store.check_writable("a finished warm-up")
-    with folder.stage("warm up", "steps", Stage.WARM_UP) as progress:
-        base = prepared.model.load(resolve_device(config.execution.device))
-        model = attach_adapter(base, config.warmup.lora, config.warmup.seed)
-        rows = draw_rows(store.warmup, pool.keys, config.warmup.fraction, config.warmup.seed)
-        sample = pool.token_rows(rows)
-        try:
-            return train_warmup(
-                *(model, sample, store.warmup, config.warmup, config.execution, progress, folder.notice),
-                base=prepared.model.config,
-                reach=folder.counts.get("lora"),
-                keep_beside=beside_warmup(prepared, folder),
-            )
-        except ModelError:
-            remove(store.warmup)  # nothing in it serves: other settings may be tried on the same store
-            raise
 
 
 def select_rows(

@@ -53,6 +53,11 @@ METHODS: dict[str, Method] = {
         "g2is; see docs/log.md",
         {"form": "momentum-free", "selector": "design", "noise": "proportional"},
     ),
+    "design-seeds": Method(
+        "the default, over gradients of three warm-ups with seeds of their own, which take three times as long",
+        "g2is; see docs/log.md",
+        {"form": "momentum-free", "selector": "design", "warmup_seeds": 3},
+    ),
     "design-preconditioned": Method(
         "the default, over gradients in which what most of the pool shares counts less",
         f"g2is; preconditioned as in {_TRACKSTAR}",
