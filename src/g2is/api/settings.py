@@ -120,6 +120,7 @@ class SelectionSettings(TypedDict, total=False):
     precondition_mix: float
     warmup_seeds: int
     noise: float | Literal["proportional"]
+    rounds: int
     take_opposed: bool
     candidates: int | None
     exact_budget: bool

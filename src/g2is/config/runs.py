@@ -135,11 +135,11 @@ class MatrixWalkConfig(Section):
                 f"{', '.join(found)}: matrices have one target and rows without ids or sources; leave it out, or walk"
                 " POOL and TARGET"
             )
-        if self.selection.warmup_seeds > 1:
-            raise ValueError(
-                "selection.warmup_seeds: matrices are gradients that were taken already, found"
-                f" {self.selection.warmup_seeds}; leave it out"
-            )
+        for name in ("warmup_seeds", "rounds"):
+            if (found := getattr(self.selection, name)) > 1:
+                raise ValueError(
+                    f"selection.{name}: matrices are gradients that were taken already, found {found}; leave it out"
+                )
         if self.selection.representation not in (GRADIENT, NONE):
             raise ValueError(
                 "selection.representation: matrices are what stands for the rows, found"

@@ -114,6 +114,22 @@ class SharedSelectionConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _rounds_are_of_gradients(self) -> Self:
+        if getattr(self, "rounds", 1) == 1:  # which selectors declare
+            return self
+        if self.representation != GRADIENT:
+            raise ValueError(
+                "selection.rounds: expected the representation gradient, which a tuning changes, found"
+                f" {self.representation}; take gradient, or leave it out"
+            )
+        if getattr(self, "precondition", None) is not None:
+            raise ValueError(
+                "selection.rounds: expected no selection.precondition beside it, which is made of the target's"
+                " gradients as they were at first; leave one of the two out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _shares_are_of_budgets(self) -> Self:
         if self.shares is not None and selector_kind(self.selector).together:
             raise ValueError(

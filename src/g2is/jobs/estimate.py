@@ -149,6 +149,9 @@ def _time(
         return _time_of_rows(prepared, examples, num_parameters, rows, reporter)
     has_to_warm_up, num_tokens = tokens_to_do(config, prepared.fingerprint, examples, can_look)
     trains = has_to_warm_up and prepared.checkpoint is None
+    tuned_in_rounds = _tuned_in_rounds(config, examples) * num_checkpoints
+    if config.selection.rounds > 1:
+        num_tokens += (config.selection.rounds - 1) * int(examples.all_targets.num_tokens.sum())
     if not trains and not num_tokens:
         return Forecast(why_not="there is nothing to compute: the store holds all rows")
 
@@ -158,16 +161,24 @@ def _time(
             adapted = attach_adapter(model, config.warmup.lora, config.warmup.seed)
         else:
             adapted = PeftModel.from_pretrained(model, str(prepared.checkpoint.folder), is_trainable=True)
-        limit = SECONDS / (2 if trains else 1)
+        limit = SECONDS / (2 if trains or tuned_in_rounds else 1)
         work = {"gradients": (pace_of_gradients(adapted, config, rows, limit), float(num_tokens * num_checkpoints))}
-        if not trains:
+        if not trains and not tuned_in_rounds:
             return work
         drawn = sample_size(len(pool), config.warmup.fraction) / len(pool) * int(pool.num_tokens.sum())
+        warmed_up = drawn * config.warmup.epochs * config.selection.warmup_seeds if trains else 0.0
         of_training = pace_of_training(adapted, config.warmup, rows, limit)
-        return {"warm-up": (of_training, drawn * config.warmup.epochs * config.selection.warmup_seeds), **work}
+        return {"warm-up": (of_training, warmed_up), **work, "rounds": (of_training, tuned_in_rounds)}
 
     with reporter.stage("measure", "passes"):
         return forecast(prepared.model, num_parameters, config.execution, measure, shared=("gradients",))
+
+
+def _tuned_in_rounds(config: Config, examples: Examples) -> float:
+    """Tokens of all passes over what is taken, before the last round of a selection, if it has several."""
+    shares = plan_for(config.selection, examples).shares(len(examples.pool))
+    of_selection = sum(shares.values()) * int(examples.pool.num_tokens.sum())
+    return of_selection * (config.selection.rounds - 1) / 2 * config.warmup.epochs
 
 
 def _time_of_rows(

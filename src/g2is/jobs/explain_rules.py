@@ -204,6 +204,8 @@ class _Replay:
         kind = None if settings.selector.startswith(OWN) else selector_kind(settings.selector)
         if kind is None or kind.select is None or not kind.replays:
             return None, f"the selector {settings.selector} cannot be asked of single rows"
+        if settings.selector == "design" and settings.rounds > 1:
+            return None, "the target's gradients were taken anew in each round"
         if len(targets.targets) > 1:
             return None, "with several targets it depends on whose turn it is"
         if len(self._places) > _MOST_REPLAYED:

@@ -189,7 +189,7 @@ def _compared(
     chosen_group = np.array([-1 if of is None else names.index(of) for of in columns["target"]], np.int64)
     settings = config.selection
     noise = None
-    if settings.selector == "design" and num_chosen == len(at):
+    if settings.selector == "design" and settings.rounds == 1 and num_chosen == len(at):
         shares, of_design = plan_for(settings, examples).shares(len(examples.pool)), settings.part(DesignSettings)
         noise = [of_design.noise_at(shares[name]) for name in names]
     compared = places[at[:num_chosen]]

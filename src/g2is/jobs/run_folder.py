@@ -236,6 +236,7 @@ _LATER = {
     "selection.candidates": None,
     "selection.precondition": None,
     "selection.warmup_seeds": 1,
+    "selection.rounds": 1,
     "gradients.storage": "float16",
 }
 _NOTHING = object()

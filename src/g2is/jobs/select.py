@@ -7,7 +7,7 @@
     extract_gradients  Γ of every pool and target example, as unit rows                              store_rows.py
     (store_rows        other rows in place of the last two, if the method looks at others            store_rows.py)
     (keep_second_moments  what gradients are multiplied by, if the settings ask for it           preconditioned.py)
-    select_rows        core knowledge and walk, or another selector                                  choose_rows.py
+    select_rows        core knowledge and walk, or another selector; in rounds (rounds.py) or not    choose_rows.py
     export             the files a user takes away                                                   export.py outputs/
     report             the page that shows the selection                                             report.py report/
 
@@ -38,11 +38,12 @@ from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import count_examples, plan_for, read_inputs
 from g2is.jobs.report import REPORTED, is_there, remove_report, write_report
 from g2is.jobs.representation import MadeBy, maker_of, represented_by
+from g2is.jobs.rounds import ROUNDS, renewing
 from g2is.jobs.run_folder import CHOSEN, RunFolder, Selection, open_run, selection_digest, unvouched
 from g2is.jobs.stages import Stage
 from g2is.jobs.store_rows import extract_gradients, store_rows
 from g2is.jobs.warm_up import warm_up
-from g2is.machine.ranks import let_others_end
+from g2is.machine.ranks import check_alone, let_others_end
 from g2is.methods import GRADIENT, NONE
 from g2is.outputs.examples import remove_selected
 from g2is.outputs.lengths import compare_lengths, compare_sources
@@ -50,6 +51,7 @@ from g2is.outputs.tables import SCORES, SELECTION, stored_metadata
 from g2is.progress import Reporter, Silent
 from g2is.selection.plan import Plan
 from g2is.store.digests import damaged_files, record_digests
+from g2is.store.files import remove
 from g2is.store.manifest import Store, open_store
 from g2is.store.reach import reached
 from g2is.warmup.imported import adapter_notices, imported_summary, keep_checkpoint, read_checkpoint
@@ -84,6 +86,8 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None, own: 
     config = pin(config, reporter or Silent())
     selects = last in ("walk", "export")
     measures = not selects or config.selection.representation == GRADIENT
+    if selects and config.selection.rounds > 1:
+        check_alone("selection.rounds")  # `gradients` may be several processes' work, before
     with _open(config, reporter, selects, measures) as (prepared, store, folder):
         config = prepared.config
         with folder.removed_on_error(), store.removed_on_error():
@@ -217,8 +221,10 @@ def select_rows(
     if damaged or not all(stored_metadata(folder.path / name) == made_from for name in (SELECTION, SCORES)):
         remove_selected(folder.path)
         remove_report(folder.path)
-        choose_rows(config, store, examples, plan, made_by, made_from, folder, own.selector)
+        renew = renewing(prepared, examples, made_by, folder)
+        choose_rows(config, store, examples, plan, made_by, made_from, folder, own.selector, renew)
     record_digests(folder.path, CHOSEN)  # in any case: a kill may have come just before
+    remove(folder.path / ROUNDS)
     selection = selection_in(folder.path)
     chosen = np.searchsorted(pool.rows, selection.rows)
     folder.counts |= {

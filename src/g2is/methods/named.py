@@ -58,6 +58,12 @@ METHODS: dict[str, Method] = {
         "g2is; see docs/log.md",
         {"form": "momentum-free", "selector": "design", "warmup_seeds": 3},
     ),
+    "design-rounds": Method(
+        "the default in three rounds: before the second and third the target's gradients are taken anew, after a tuning"
+        " on what was taken so far",
+        "g2is; see docs/log.md",
+        {"form": "momentum-free", "selector": "design", "rounds": 3},
+    ),
     "design-preconditioned": Method(
         "the default, over gradients in which what most of the pool shares counts less",
         f"g2is; preconditioned as in {_TRACKSTAR}",
