@@ -58,7 +58,7 @@ class DesignSettings(Section):
 
     def noise_at(self, share: float) -> float:
         """The noise of a target whose budget is `share` of what all rows of the pool cost."""
-        return 100 * share if self.noise == "proportional" else self.noise
+        return 100 * share if isinstance(self.noise, str) else self.noise
 
 
 def design(problem: Problem) -> Iterator[Choice]:
