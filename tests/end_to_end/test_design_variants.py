@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small_run import MODEL, SMALL, selected_ids, set_flags
 
@@ -42,7 +43,9 @@ def test_design_in_rounds_says_what_it_did_and_its_first_part_is_that_of_one_rou
     base: list[object], g2is: Command, tmp_path: Path
 ) -> None:
     assert g2is(*base, "--out", tmp_path / "one")[0] == 0
-    code, _, err = g2is(*base, "--method", "design-rounds", "--out", tmp_path / "three", "--set", "execution.report=true")
+    code, _, err = g2is(
+        *base, "--method", "design-rounds", "--out", tmp_path / "three", "--set", "execution.report=true"
+    )
     assert code == 0, err
     one, three = selected_ids(tmp_path / "one"), selected_ids(tmp_path / "three")
     assert len(three) == len(set(three)) == 15
@@ -57,7 +60,9 @@ def test_design_in_rounds_says_what_it_did_and_its_first_part_is_that_of_one_rou
     unknown = [of for row in package.explain(tmp_path / "three", one) for of in row.get("unknown", ())]
     assert any("taken anew in each round" in text for text in unknown)
     # given again it is done
-    code, _, err = g2is(*base, "--method", "design-rounds", "--out", tmp_path / "three", "--set", "execution.report=true")
+    code, _, err = g2is(
+        *base, "--method", "design-rounds", "--out", tmp_path / "three", "--set", "execution.report=true"
+    )
     assert code == 0, err
     assert "tuned on" not in err
 
@@ -93,7 +98,7 @@ def test_all_variants_can_be_added_to_a_comparison(sample: Path, g2is: Command, 
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in before.items())
     cells = {path.parts[-4]: read_cell(path) for path in tmp_path.glob("out/cells/*/target/*/seed-0.json")}
     assert {*VARIANTS, "design"} <= cells.keys()
-    assert all(len(cells[name].rows or ()) == 12 for name in VARIANTS)
+    assert all(np.size(cells[name].rows) == 12 for name in VARIANTS)
     assert {of.name for of in (tmp_path / "out/store").iterdir()} == {"seed-0", "seed-0-warmups-3"}
     assert "design-seeds" in json.dumps(json.loads((tmp_path / "out/comparison.json").read_text()))
     code, out, err = g2is("verify", tmp_path / "out")

@@ -3,7 +3,7 @@
 Folder layout below `warmup/`:
 
     seed-S/          a whole warm-up (`train.py`), with the seed S
-    complete.json    written last: the checkpoints of all of them, each warm-up's weights over how many there are
+    complete.json    written last: the checkpoints of all of them by `folder`, each warm-up's weights over how many there are
 """
 
 from collections.abc import Sequence
@@ -43,7 +43,12 @@ def join_warmups(warmup: Path, seeds: Sequence[int]) -> list[Checkpoint]:
         finished = finished_warmup(place)
         assert finished is not None, place
         entries += [
-            {"name": f"{place.name}/{of.name}", "weight": of.weight / len(seeds), "digest": of.digest}
+            {
+                "name": f"{place.name}-{of.name}",  # which arrays and jobs bear: no path
+                "folder": f"{place.name}/{of.name}",
+                "weight": of.weight / len(seeds),
+                "digest": of.digest,
+            }
             for of in finished
         ]
     reach = kept_reach(seed_folder(warmup, seeds[0]))

@@ -135,7 +135,9 @@ def finished_warmup(folder: Path) -> list[Checkpoint] | None:
     checkpoints = [
         Checkpoint(
             part(entry, "name", str, record),
-            inside(folder, entry["name"], f"{record}: `name`"),
+            inside(
+                folder, entry.get("folder", entry["name"]), f"{record}: `{'folder' if 'folder' in entry else 'name'}`"
+            ),
             part(entry, "weight", float, record),
             part(entry, "digest", str, record),
         )

@@ -140,7 +140,7 @@ def test_the_warm_up_s_adapter_is_tuned_on_what_was_taken_and_the_target_s_gradi
     np.testing.assert_allclose(found.astype(np.float64), plain.numpy(), atol=1e-3)  # of 16 bits a coordinate
     cosines = (torch.from_numpy(found.astype(np.float64)) * plain).sum(1)
     assert (cosines > 0.9999).all()
-    means = [float(of) / int(row[1][1:].sum()) for of, row in zip(losses_of(after, targets), targets, strict=True)]
+    means = [of.item() / int(row[1][1:].sum()) for of, row in zip(losses_of(after, targets), targets, strict=True)]
     assert f"tuned on the 5 rows taken so far; its examples' loss is {np.mean(means):.3f}" in listener.notices[-1]
 
 
@@ -174,7 +174,7 @@ def test_a_tuning_is_used_again_unless_it_is_damaged_or_of_other_rows(place: Pat
         assert (renew("t", TAKEN) == first).all()
         assert adapter.read_bytes() == content
         assert any("it is tuned again" in text for text in listener.notices)
-        assert (renew("t", TAKEN[::-1]) != first).any()  # in another order it is another training
+        assert (renew("t", TAKEN[:4]) != first).any()
         assert len(list(rounds.iterdir())) == 2
 
 

@@ -313,7 +313,7 @@ def test_design_s_noise_in_proportion_is_the_budget_in_percent_of_the_whole_pool
         return found.rows.tolist(), [step.score for step in found.steps]
 
     for name, budget in budgets.items():
-        assert taken("proportional", name) == taken(100 * budget / whole, name)
+        assert taken("proportional", name) == taken(100 * (budget / whole), name)
         assert taken("proportional", name) != taken(1.0, name)
 
 
