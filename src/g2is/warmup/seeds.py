@@ -3,7 +3,7 @@
 Folder layout below `warmup/`:
 
     seed-S/          a whole warm-up (`train.py`), with the seed S
-    complete.json    written last: the checkpoints of all of them by `folder`, each warm-up's weights over how many there are
+    complete.json    written last: the checkpoints of all, each in its `folder`, with its weight over how many warm-ups
 """
 
 from collections.abc import Sequence

@@ -135,9 +135,7 @@ def finished_warmup(folder: Path) -> list[Checkpoint] | None:
     checkpoints = [
         Checkpoint(
             part(entry, "name", str, record),
-            inside(
-                folder, entry.get("folder", entry["name"]), f"{record}: `{'folder' if 'folder' in entry else 'name'}`"
-            ),
+            _place(folder, entry, record),
             part(entry, "weight", float, record),
             part(entry, "digest", str, record),
         )
@@ -162,6 +160,12 @@ def finished_warmup(folder: Path) -> list[Checkpoint] | None:
     if os.access(folder, os.W_OK):
         remove(folder / "trainer")  # if a kill left some of it
     return checkpoints
+
+
+def _place(folder: Path, entry: Mapping[str, Any], record: Path) -> Path:
+    """Where the checkpoint of an `entry` lies: below its name, or of several warm-ups in the folder it names."""
+    key = "folder" if "folder" in entry else "name"
+    return inside(folder, entry[key], f"{record}: `{key}`")
 
 
 def kept_reach(folder: Path) -> dict[str, Any] | None:

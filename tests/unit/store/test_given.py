@@ -61,7 +61,7 @@ def test_a_warm_up_that_names_what_is_not_its_own_is_refused_and_nothing_goes(
     (tmp_path / "trainer").mkdir()
     record = {"checkpoints": [{"name": "epoch-1", key: name, "weight": 1.0, "digest": "0" * 32}]}
     write_json(tmp_path / "complete.json", record)
-    with pytest.raises(StoreError, match=r"complete\.json: `{key}`"):
+    with pytest.raises(StoreError, match=rf"complete\.json: `{key}`"):
         finished_warmup(tmp_path)
     assert (tmp_path / "trainer").is_dir()
 
