@@ -38,13 +38,15 @@ def test_every_method_selects_on_the_same_store(
     method: str, finished: Path, sample: Path, g2is: Command, tmp_path: Path
 ) -> None:
     flags = settings_of(method)
-    store = shutil.copytree(finished / "store", tmp_path / "store")
+    store, of_one_seed = tmp_path / "store", METHODS[method].settings.get("warmup_seeds", 1) == 1
+    if of_one_seed:  # several warm-ups have a store of their own
+        shutil.copytree(finished / "store", store)
     code, out, err = g2is(
         *("select", sample / "pool.jsonl", sample / "target.jsonl", "--model", MODEL, "--out", tmp_path / "run"),
         *("--store", store, "--method", method, "--budget", "12", *flags, *set_flags(SMALL)),
     )
     assert code == 0, err
-    assert "warm up" not in err
+    assert ("warm up" in err) != of_one_seed
     ids = selected_ids(tmp_path / "run")
     assert len(set(ids)) == len(ids) == (150 if method == "full" else len(ids))
     assert method in ("full", "official") or len(ids) == 12

@@ -118,7 +118,9 @@ class SelectionSettings(TypedDict, total=False):
     precondition: Literal["pool"] | None
     precondition_damping: float
     precondition_mix: float
-    noise: float
+    warmup_seeds: int
+    noise: float | Literal["proportional"]
+    rounds: int
     take_opposed: bool
     candidates: int | None
     exact_budget: bool

@@ -148,8 +148,9 @@ def show_dry_run(estimate: "Estimate") -> None:
     """Say what a run would do."""
     several = len(estimate.num_target_rows) > 1
     shortened = f", {estimate.num_pool_truncated:,} too long" if estimate.num_pool_truncated else ""
+    each = f", {estimate.num_warmups} times, each with a seed of its own" if estimate.num_warmups > 1 else ""
     warmup = (
-        f"{estimate.num_warmup_rows:,} rows (skipped if the store has one)"
+        f"{estimate.num_warmup_rows:,} rows{each} (skipped if the store has {'one' if not each else 'them'})"
         if estimate.adapter is None
         else f"none: adapter and moments of {estimate.adapter}"
     )
@@ -158,6 +159,7 @@ def show_dry_run(estimate: "Estimate") -> None:
             f"  warm-up    {warmup}",
             f"  gradients  {estimate.num_coordinates:,} adapter coordinates to {estimate.dim:,}; if none is stored yet,"
             f" {estimate.gradient_bytes / 2**30:.2f} GiB on disk, {estimate.flops:.1e} floating-point operations"
+            f"{f', under {estimate.num_warmups} warm-ups together' if each else ''}"
             f" (4 · {estimate.num_parameters:,} parameters · tokens)",
         ]
     else:

@@ -1,6 +1,7 @@
 """Settings that a selector or representation would pass over, told from what was given alone.
 
-What gradients are multiplied by is read where a selector looks at gradients, and how where it is to be done at all.
+What gradients are multiplied by, and under how many warm-ups they are taken, is read where a selector looks at
+gradients; how they are multiplied where it is to be done at all.
 """
 
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from g2is.config.precondition import PreconditionSettings
+from g2is.config.warmup_seeds import WarmupSeedsSettings
 from g2is.methods import (
     DEFAULT,
     GRADIENT,
@@ -20,12 +22,14 @@ from g2is.methods import (
     selector_sections,
 )
 
+_OF_GRADIENTS = {*PreconditionSettings.model_fields, *WarmupSeedsSettings.model_fields}
+
 
 def passed_over(given: Mapping[str, Any]) -> list[str]:
     """Those of the settings `given` of a selection that are a selector's own, and that the one they name does not read.
 
-    Those of preconditioning, too, where it is not done; of a selector of the user's own, which may read any, these
-    alone. Of values that a setting cannot have nothing is said.
+    Those of gradients, too, where these are not looked at, and those of preconditioning where it is not done; of a
+    selector of the user's own, which may read any, these alone. Of values that a setting cannot have nothing is said.
     """
     filled = _filled(given)
     selector = str(filled.get("selector", DEFAULT))
@@ -43,9 +47,9 @@ def passed_over(given: Mapping[str, Any]) -> list[str]:
 
 
 def _without_gradients(given: Mapping[str, Any], filled: Mapping[str, Any], looks: bool) -> list[str]:
-    """The settings of preconditioning among those `given` that are not read; `looks`: the selector looks at rows."""
+    """The settings of gradients among those `given` that are not read; `looks`: the selector looks at rows."""
     if not looks or filled.get("representation", GRADIENT) != GRADIENT:
-        return [name for name in given if name in PreconditionSettings.model_fields]
+        return [name for name in given if name in _OF_GRADIENTS]
     if filled.get("precondition") is None:
         return [name for name in given if name in PreconditionSettings.model_fields and name != "precondition"]
     return []
@@ -55,9 +59,9 @@ def not_read(given: Mapping[str, Any], called: Mapping[str, str]) -> str:
     """What an error says of settings that are passed over: their names in `given` -> what the user calls them."""
     by_reader: dict[str, list[str]] = {}
     filled = _filled(given)
-    of_gradients = [called[name] for name in called if name in PreconditionSettings.model_fields]
+    of_gradients = [called[name] for name in called if name in _OF_GRADIENTS]
     for name in called:
-        if name in PreconditionSettings.model_fields:
+        if name in _OF_GRADIENTS:
             continue
         readers = [
             selector
@@ -81,7 +85,7 @@ def not_read(given: Mapping[str, Any], called: Mapping[str, str]) -> str:
 
 
 def _for_gradients(filled: Mapping[str, Any]) -> str:
-    """What settings of preconditioning ask for beside them, what there is, and what to do."""
+    """What settings of gradients ask for beside them, what there is, and what to do."""
     representation, selector = filled.get("representation", GRADIENT), filled.get("selector", DEFAULT)
     if representation != GRADIENT:
         return f"the representation gradient, whose rows it is for, found {representation}; take gradient"

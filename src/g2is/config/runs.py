@@ -96,6 +96,15 @@ class Config(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _several_warm_ups_are_trained(self) -> Self:
+        if self.warmup.adapter is not None and self.selection.warmup_seeds > 1:
+            raise ValueError(
+                "selection.warmup_seeds: expected 1 beside warmup.adapter, which is one adapter in place of the"
+                f" warm-up, found {self.selection.warmup_seeds}; leave one of the two out"
+            )
+        return self
+
     @property
     def store_folder(self) -> Path:
         """The store's folder; that of a URL is here once it is reached (`store/reach.py`)."""
@@ -126,6 +135,11 @@ class MatrixWalkConfig(Section):
                 f"{', '.join(found)}: matrices have one target and rows without ids or sources; leave it out, or walk"
                 " POOL and TARGET"
             )
+        for name in ("warmup_seeds", "rounds"):
+            if (found := getattr(self.selection, name)) > 1:
+                raise ValueError(
+                    f"selection.{name}: matrices are gradients that were taken already, found {found}; leave it out"
+                )
         if self.selection.representation not in (GRADIENT, NONE):
             raise ValueError(
                 "selection.representation: matrices are what stands for the rows, found"

@@ -10,6 +10,7 @@ from g2is.config.parts import ExamplesConfig
 from g2is.config.passed_over import not_read, passed_over
 from g2is.config.precondition import PreconditionSettings
 from g2is.config.section import OptionalLocations, OptionalPaths, composed
+from g2is.config.warmup_seeds import WarmupSeedsSettings
 from g2is.methods import (
     DEFAULT,
     GRADIENT,
@@ -113,6 +114,22 @@ class SharedSelectionConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _rounds_are_of_gradients(self) -> Self:
+        if getattr(self, "rounds", 1) == 1:  # which selectors declare
+            return self
+        if self.representation != GRADIENT:
+            raise ValueError(
+                "selection.rounds: expected the representation gradient, which a tuning changes, found"
+                f" {self.representation}; take gradient, or leave it out"
+            )
+        if getattr(self, "precondition", None) is not None:
+            raise ValueError(
+                "selection.rounds: expected no selection.precondition beside it, which is made of the target's"
+                " gradients as they were at first; leave one of the two out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _shares_are_of_budgets(self) -> Self:
         if self.shares is not None and selector_kind(self.selector).together:
             raise ValueError(
@@ -148,7 +165,7 @@ else:
     SelectionConfig = composed(
         "SelectionConfig",
         SharedSelectionConfig,
-        [CopySettings, PreconditionSettings, *selector_sections()],
+        [CopySettings, PreconditionSettings, WarmupSeedsSettings, *selector_sections()],
         module=__name__,
     )
 

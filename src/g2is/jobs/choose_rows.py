@@ -25,7 +25,7 @@ from g2is.selection.apply import apply_selector
 from g2is.selection.narrowed import num_candidates
 from g2is.selection.nearest import Nearest
 from g2is.selection.plan import Plan
-from g2is.selection.problem import Selected, Selector, TargetRows
+from g2is.selection.problem import Renew, Selected, Selector, TargetRows
 from g2is.selection.similarity import UnitRows
 from g2is.store.manifest import Store
 
@@ -49,8 +49,11 @@ def choose_rows(
     made_from: Mapping[str, str],
     folder: RunFolder,
     own: Selector | None,
+    renew: Renew | None = None,
 ) -> None:
     """Choose among the pool's examples and write the tables, which keep `made_from`; `own` may be the selector.
+
+    `renew` gives a target's gradients anew between rounds, if the settings ask for any.
 
     Raises SelectionError where no row is usable, a target has no core knowledge, or no row fits the budget.
     """
@@ -71,6 +74,7 @@ def choose_rows(
             usable=found.pool_usable if isinstance(found, ScoresOf) else None,
             keys=pool.keys,
             places=rows.places,
+            renew=renew,
         )
     _report(folder, plan, selected)
     nearest = _nearest_ids(selected, examples, found, rows)

@@ -6,7 +6,7 @@ from pathlib import Path
 from g2is.comparison.cells import Key
 from g2is.config.compare import CompareConfig
 from g2is.jobs.select import run
-from g2is.jobs.trials import run_config
+from g2is.jobs.trials import run_config, store_name
 from g2is.methods import GRADIENT
 from g2is.progress import Reporter
 
@@ -25,8 +25,11 @@ def make_rows_again(config: CompareConfig, store: Path, reporter: Reporter) -> N
 
     Nothing where no method of the comparison looks at gradients. Raises what `run` does.
     """
-    seed, budget = int(store.name.removeprefix(_STORES)), config.budgets[0]
-    asking = [of for of in config.methods if config.selection_of(of, budget, seed).representation == GRADIENT]
+    seed, budget = int(store.name.removeprefix(_STORES).partition("-")[0]), config.budgets[0]
+    asked = {name: config.selection_of(name, budget, seed) for name in config.methods}
+    asking = [
+        name for name, of in asked.items() if of.representation == GRADIENT and store_name(of, seed) == store.name
+    ]
     if not asking:
         return
     for target in config.targets:  # each by itself, as cells ask for them: shards are of one target's rows

@@ -19,8 +19,9 @@ from g2is.warmup.train import sample_size
 
 @dataclass(frozen=True)
 class CellWork:
-    """Tokens that a cell goes through, as often as it does: `warm_up`, `gradients` and `tune` forward and back, those
-    of the `rows` of another representation, which has a name, forward alone; and rows that it tests on, by target.
+    """Tokens that a cell goes through, as often as it does: `warm_up` (with the tunings of rounds), `gradients` and
+    `tune` forward and back, those of the `rows` of another representation, which has a name, forward alone; and rows
+    that it tests on, by target.
     """
 
     warm_up: float = 0.0
@@ -51,15 +52,19 @@ def _work_of(trials: Trials, key: Key, seen: set[object]) -> CellWork:
         return CellWork(tune=tune, tests=tests)
     run = run_config(config, key, [key.target])
     name, costs = run.selection.representation, run.store_folder / COSTS
+    num_kept = config.warmup.epochs if config.warmup.checkpoints == "each" else 1
+    num_checkpoints = run.selection.warmup_seeds * num_kept
+    # before the last round of a selection that has several, on what was taken so far
+    in_rounds = num_checkpoints * config.warmup.epochs * (run.selection.rounds - 1) / 2 * tune / config.tuning.epochs
     is_made = costs.exists() and name in read_json(costs)
     of_target = name in REPRESENTATIONS and representation_kind(name).tunes
     if name == NONE or is_made or not _is_first(seen, (run.store_folder, name, key.target if of_target else None)):
-        return CellWork(tune=tune, tests=tests)
+        return CellWork(in_rounds, tune=tune, tests=tests)
     if name != GRADIENT:
         return CellWork(rows=(name, in_pool * (2 if of_target else 1)), tune=tune, tests=tests)
     drawn = sample_size(len(pool), config.warmup.fraction) / len(pool) * in_pool
-    num_checkpoints = config.warmup.epochs if config.warmup.checkpoints == "each" else 1
-    return CellWork(drawn * config.warmup.epochs, in_pool * num_checkpoints, tune=tune, tests=tests)
+    warm_up = run.selection.warmup_seeds * drawn * config.warmup.epochs
+    return CellWork(warm_up + in_rounds, in_pool * num_checkpoints, tune=tune, tests=tests)
 
 
 def _tuned_on(trials: Trials, key: Key, in_pool: float) -> float:

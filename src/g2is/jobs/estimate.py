@@ -41,11 +41,12 @@ class Estimate:
     """What a run would read, compute and store.
 
     Rows and tokens as read and rendered, without the `num_excluded` rows that are left out; rows of each target and its
-    part of the budget (in its unit, without what `num_included` rows take) by its name; `adapter` is the checkpoint
-    taken in place of the warm-up; `num_parameters` of the frozen model and `num_coordinates` of the adapter;
-    `gradient_bytes` on disk for pool and targets, duplicates once; `flops` of extracting the pool by the cost model,
-    4 · parameters · tokens. A `representation` other than gradient needs neither warm-up nor gradients: these are 0.
-    `time` is that of making what the store does not hold; reading files, choosing and the page come on top.
+    part of the budget (in its unit, without what `num_included` rows take) by its name; `num_warmups` are trained, on
+    `num_warmup_rows` each; `adapter` is the checkpoint taken in place of them; `num_parameters` of the frozen model and
+    `num_coordinates` of the adapter; `gradient_bytes` on disk for pool and targets, duplicates once; `flops` of
+    extracting the pool by the cost model, 4 · parameters · tokens. A `representation` other than gradient needs neither
+    warm-up nor gradients: these are 0. `time` is that of making what the store does not hold; reading files, choosing
+    and the page come on top.
     """
 
     representation: str
@@ -60,6 +61,7 @@ class Estimate:
     budget: Budget
     target_budgets: Mapping[str, int]
     num_warmup_rows: int
+    num_warmups: int
     adapter: Path | None
     num_parameters: int
     num_coordinates: int
@@ -92,6 +94,7 @@ def _estimated(
     shape = shape_to_run(config, prepared.model, prepared.checkpoint)
     dim = sketch_dim(config.gradients.projection, shape.coordinates)
     trained = measures and prepared.checkpoint is None
+    num_warmups = config.selection.warmup_seeds if trained else 0
     num_checkpoints = checkpoints_of(config)
     num_of_pool = (len(pool) - pool.num_duplicates) * len(config.gradients.forms)
     num_bits = num_of_pool * BITS[config.gradients.storage] + len(examples.all_targets) * BITS["float16"]
@@ -108,6 +111,7 @@ def _estimated(
         budget=plan.budget,
         target_budgets=plan.target_budgets,
         num_warmup_rows=sample_size(len(pool), config.warmup.fraction) if trained else 0,
+        num_warmups=num_warmups,
         adapter=config.warmup.adapter,
         num_parameters=shape.parameters,
         num_coordinates=shape.coordinates,
@@ -126,8 +130,9 @@ def flops_of(num_parameters: int, num_tokens: float) -> float:
 
 def checkpoints_of(config: Config) -> int:
     """Under how many adapters a gradient is taken."""
-    each = config.warmup.adapter is None and config.warmup.checkpoints == "each"
-    return config.warmup.epochs if each and config.selection.representation == GRADIENT else 1
+    if config.warmup.adapter is not None or config.selection.representation != GRADIENT:
+        return 1
+    return config.selection.warmup_seeds * (config.warmup.epochs if config.warmup.checkpoints == "each" else 1)
 
 
 def shape_to_run(config: Config, folder: ModelFolder, checkpoint: CheckpointFiles | None) -> ModelShape:
@@ -166,8 +171,11 @@ def time_to_make(
     rows = sampled(pool, len(pool))
     if left is None:
         return _time_of_rows(prepared, examples, num_parameters, rows, reporter)
-    num_tokens = left.num_tokens * checkpoints_of(config)
+    num_tokens, num_checkpoints = left.num_tokens, checkpoints_of(config)
     trains = left.warm_up and prepared.checkpoint is None
+    tuned_in_rounds = _tuned_in_rounds(config, examples) * num_checkpoints
+    if config.selection.rounds > 1:
+        num_tokens += (config.selection.rounds - 1) * int(examples.all_targets.num_tokens.sum())
     if not trains and not num_tokens:
         return Forecast(why_not="there is nothing to compute: the store holds all rows")
 
@@ -177,16 +185,24 @@ def time_to_make(
             adapted = attach_adapter(model, config.warmup.lora, config.warmup.seed)
         else:
             adapted = PeftModel.from_pretrained(model, str(prepared.checkpoint.folder), is_trainable=True)
-        limit = SECONDS / (2 if trains else 1)
-        work = {"gradients": (pace_of_gradients(adapted, config, rows, limit), float(num_tokens))}
-        if not trains:
+        limit = SECONDS / (2 if trains or tuned_in_rounds else 1)
+        work = {"gradients": (pace_of_gradients(adapted, config, rows, limit), float(num_tokens * num_checkpoints))}
+        if not trains and not tuned_in_rounds:
             return work
         drawn = sample_size(len(pool), config.warmup.fraction) / len(pool) * int(pool.num_tokens.sum())
+        warmed_up = drawn * config.warmup.epochs * config.selection.warmup_seeds if trains else 0.0
         of_training = pace_of_training(adapted, config.warmup, rows, limit)
-        return {"warm-up": (of_training, drawn * config.warmup.epochs), **work}
+        return {"warm-up": (of_training, warmed_up), **work, "rounds": (of_training, tuned_in_rounds)}
 
     with reporter.stage("measure", "passes"):
         return forecast(prepared.model, num_parameters, config.execution, measure, shared=("gradients",))
+
+
+def _tuned_in_rounds(config: Config, examples: Examples) -> float:
+    """Tokens of all passes over what is taken, before the last round of a selection, if it has several."""
+    shares = plan_for(config.selection, examples).shares(len(examples.pool))
+    of_selection = sum(shares.values()) * int(examples.pool.num_tokens.sum())
+    return of_selection * (config.selection.rounds - 1) / 2 * config.warmup.epochs
 
 
 def _time_of_rows(

@@ -11,12 +11,14 @@ import numpy as np
 
 from g2is.config.targets import titled
 from g2is.errors import G2isError
+from g2is.jobs.read_data import plan_for
 from g2is.jobs.stored_vectors import Stored, Vectors
 from g2is.methods import OWN, CopySettings, selector_kind
 from g2is.selection.apply import apply_selector
 from g2is.selection.arrays import GRAIN
 from g2is.selection.limits import Limits
 from g2is.selection.rules import WalkSettings, passes_over_opposed
+from g2is.selection.selectors.design import DesignSettings
 from g2is.selection.similarity import UnitRows
 
 _NEIGHBOURS = 5
@@ -193,6 +195,8 @@ class _Replay:
         kind = None if settings.selector.startswith(OWN) else selector_kind(settings.selector)
         if kind is None or kind.select is None or not kind.replays:
             return None, f"the selector {settings.selector} cannot be asked of single rows"
+        if settings.selector == "design" and settings.rounds > 1:
+            return None, "the target's gradients were taken anew in each round"
         if len(targets.targets) > 1:
             return None, "with several targets it depends on whose turn it is"
         if len(self._places) > _MOST_REPLAYED:
@@ -200,6 +204,9 @@ class _Replay:
         if self._units is None:
             self._units = self._vectors.units(self._places)
         (name,) = targets.targets
+        if settings.selector == "design":  # of the pool, of which these rows are a few
+            share = plan_for(settings, targets).shares(len(targets.pool))[name]
+            settings = settings.model_copy(update={"noise": settings.part(DesignSettings).noise_at(share)})
         rows = UnitRows(np.concatenate([self._units, unit[None]]), quantise=False)
         num = len(self._places)
         included = [at for at, id_ in enumerate(self._taken.ids) if self._taken.steps[id_]["role"] == "included"]

@@ -52,6 +52,7 @@ def as_selected(
     settings = config.selection_of(name, config.budgets[0], 0)
     lists_and_places = {"budget", "seed", "include", "exclude", "exclude_overlap"}
     later = {"candidates"} if settings.candidates is None else set[str]()  # which cells of before do not say
+    later |= {name for name in ("warmup_seeds", "rounds") if getattr(settings, name) == 1}
     if settings.precondition is None:
         later |= PreconditionSettings.model_fields.keys()
     found = settings.model_dump(mode="json", exclude=lists_and_places | later)

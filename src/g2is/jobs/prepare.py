@@ -83,6 +83,8 @@ def prepare(config: Config, reporter: Reporter, to_plan: torch.device | None = N
             "projection_version": projection.VERSION,
         }
     )
+    if config.selection.warmup_seeds > 1:  # stores of before do not say it
+        fingerprint["selection.warmup_seeds"] = config.selection.warmup_seeds
     target_renderer = make_renderer(
         rendered.tokenizer, rendered.config, model.context_length, "target", model.num_embeddings
     )

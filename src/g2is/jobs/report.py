@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from g2is.config import Config
 from g2is.errors import StoreError
 from g2is.examples.dataset import Examples
+from g2is.jobs.read_data import plan_for
 from g2is.jobs.report_about import about_run
 from g2is.jobs.report_rows import Looked, looked_at
 from g2is.jobs.report_texts import read_examples_of_targets, read_shown
@@ -25,6 +26,7 @@ from g2is.report.page import as_page
 from g2is.report.plane import Method, fit_plane
 from g2is.report.relations import Relating, Relations
 from g2is.report.selection import Chosen, Map, selection_data
+from g2is.selection.selectors.design import DesignSettings
 from g2is.store.digests import damaged_files, record_digests, unnoted_files
 from g2is.store.files import remove, write_atomically, write_text
 from g2is.store.lock import locked
@@ -186,7 +188,10 @@ def _compared(
     num_chosen = min(len(at), effort.num_compared)
     chosen_group = np.array([-1 if of is None else names.index(of) for of in columns["target"]], np.int64)
     settings = config.selection
-    noise = settings.noise if settings.selector == "design" and num_chosen == len(at) else None
+    noise = None
+    if settings.selector == "design" and settings.rounds == 1 and num_chosen == len(at):
+        shares, of_design = plan_for(settings, examples).shares(len(examples.pool)), settings.part(DesignSettings)
+        noise = [of_design.noise_at(shares[name]) for name in names]
     compared = places[at[:num_chosen]]
     relating = Relating(
         *(len(places), looked.rows(compared), at[:num_chosen], looked.targets, group_of, chosen_group[:num_chosen]),

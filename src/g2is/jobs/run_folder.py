@@ -238,7 +238,13 @@ def in_its_folder(config: Config, run: Path) -> Config:
 
 
 # Settings that came after identities of runs were first written down: at these values they are none of it.
-_LATER = {"selection.candidates": None, "selection.precondition": None, "gradients.storage": "float16"}
+_LATER = {
+    "selection.candidates": None,
+    "selection.precondition": None,
+    "selection.warmup_seeds": 1,
+    "selection.rounds": 1,
+    "gradients.storage": "float16",
+}
 _NOTHING = object()
 
 

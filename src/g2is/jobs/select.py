@@ -3,11 +3,11 @@
     prepare            find the model, its tokenizer and template; fingerprint what will be stored   prepare.py
     tokenize           pool and targets to tokens and learned positions                              examples/
     filter             leave out what is excluded                                                    examples/filter.py
-    warm_up            a short LoRA training, or the user's own: adapter and Adam's moments          warmup/
+    warm_up            a short LoRA training, or the user's own: adapter and Adam's moments  warm_up.py warmup/
     extract_gradients  Γ of every pool and target example, as unit rows                              store_rows.py
     (store_rows        other rows in place of the last two, if the method looks at others            store_rows.py)
     (keep_second_moments  what gradients are multiplied by, if the settings ask for it           preconditioned.py)
-    select_rows        core knowledge and walk, or another selector                                  choose_rows.py
+    select_rows        core knowledge and walk, or another selector; in rounds (rounds.py) or not    choose_rows.py
     export             the files a user takes away                                                   export.py outputs/
     report             the page that shows the selection                                             report.py report/
 
@@ -24,11 +24,8 @@ from typing import Any, Literal
 import numpy as np
 
 from g2is.config import Config
-from g2is.errors import ModelError
 from g2is.examples.dataset import Examples
-from g2is.examples.filter import EXCLUDED, Filtered, write_excluded
-from g2is.examples.keys import overlap
-from g2is.jobs.beside_adapter import beside_warmup
+from g2is.examples.filter import EXCLUDED, write_excluded
 from g2is.jobs.choose_rows import choose_rows
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
 from g2is.jobs.engines import check_not_shared_twice
@@ -41,13 +38,13 @@ from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import count_examples, plan_for, read_inputs
 from g2is.jobs.report import REPORTED, is_there, remove_report, write_report
 from g2is.jobs.representation import MadeBy, maker_of, represented_by
+from g2is.jobs.rounds import ROUNDS, renewing
 from g2is.jobs.run_folder import CHOSEN, RunFolder, Selection, open_run, selection_digest, unvouched
 from g2is.jobs.stages import Stage
 from g2is.jobs.store_rows import extract_gradients, store_rows
-from g2is.machine.ranks import let_others_end
+from g2is.jobs.warm_up import warm_up
+from g2is.machine.ranks import check_alone, let_others_end
 from g2is.methods import GRADIENT, NONE
-from g2is.model.adapter import attach_adapter
-from g2is.model.folder import resolve_device
 from g2is.outputs.examples import remove_selected
 from g2is.outputs.lengths import compare_lengths, compare_sources
 from g2is.outputs.tables import SCORES, SELECTION, stored_metadata
@@ -58,7 +55,7 @@ from g2is.store.files import remove
 from g2is.store.manifest import Store, open_store
 from g2is.store.reach import reached
 from g2is.warmup.imported import adapter_notices, imported_summary, keep_checkpoint, read_checkpoint
-from g2is.warmup.train import Checkpoint, draw_rows, drawn_keys, finished_warmup, kept_reach, train_warmup
+from g2is.warmup.train import Checkpoint, finished_warmup, kept_reach
 
 StageName = Literal["warmup", "plan", "gradients", "walk", "export"]
 
@@ -89,6 +86,8 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None, own: 
     config = pin(config, reporter or Silent())
     selects = last in ("walk", "export")
     measures = not selects or config.selection.representation == GRADIENT
+    if selects and config.selection.rounds > 1:
+        check_alone("selection.rounds")  # `gradients` may be several processes' work, before
     with _open(config, reporter, selects, measures) as (prepared, store, folder):
         config = prepared.config
         with folder.removed_on_error(), store.removed_on_error():
@@ -182,37 +181,6 @@ def _reach(prepared: Prepared, finished: Sequence[Checkpoint] | None, store: Sto
     return kept_reach(store.warmup) or reach_of(prepared.model, prepared.config.warmup.lora, adapter)
 
 
-def warm_up(prepared: Prepared, store: Store, filtered: Filtered, folder: RunFolder) -> list[Checkpoint]:
-    """The store's adapter and moments, trained now if this store has none yet and was given none."""
-    config, pool = prepared.config, filtered.pool
-    finished = finished_warmup(store.warmup)
-    if finished is not None:
-        drawn = drawn_keys(store.warmup, pool.keys, config.warmup.fraction, config.warmup.seed)
-        read_only = overlap(drawn, filtered.read.keys) & ~overlap(drawn, pool.keys)
-        if num_excluded := int(read_only.sum()):
-            folder.notice(
-                f"{num_excluded} of the {len(drawn)} rows that the store's warm-up was trained on are now excluded; it"
-                " serves all the same. To train without them, name another --store"
-            )
-        return finished
-    store.check_writable("a finished warm-up")
-    with folder.stage("warm up", "steps", Stage.WARM_UP) as progress:
-        base = prepared.model.load(resolve_device(config.execution.device))
-        model = attach_adapter(base, config.warmup.lora, config.warmup.seed)
-        rows = draw_rows(store.warmup, pool.keys, config.warmup.fraction, config.warmup.seed)
-        sample = pool.token_rows(rows)
-        try:
-            return train_warmup(
-                *(model, sample, store.warmup, config.warmup, config.execution, progress, folder.notice),
-                base=prepared.model.config,
-                reach=folder.counts.get("lora"),
-                keep_beside=beside_warmup(prepared, folder),
-            )
-        except ModelError:
-            remove(store.warmup)  # nothing in it serves: other settings may be tried on the same store
-            raise
-
-
 def select_rows(
     prepared: Prepared,
     store: Store,
@@ -253,8 +221,10 @@ def select_rows(
     if damaged or not all(stored_metadata(folder.path / name) == made_from for name in (SELECTION, SCORES)):
         remove_selected(folder.path)
         remove_report(folder.path)
-        choose_rows(config, store, examples, plan, made_by, made_from, folder, own.selector)
+        renew = renewing(prepared, examples, made_by, folder)
+        choose_rows(config, store, examples, plan, made_by, made_from, folder, own.selector, renew)
     record_digests(folder.path, CHOSEN)  # in any case: a kill may have come just before
+    remove(folder.path / ROUNDS)
     selection = selection_in(folder.path)
     chosen = np.searchsorted(pool.rows, selection.rows)
     folder.counts |= {

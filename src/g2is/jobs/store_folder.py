@@ -22,6 +22,8 @@ from g2is.store.outline import outlined
 from g2is.store.plan import PLAN, read_plan
 from g2is.store.reach import reached_to_write
 from g2is.store.second_moments import SECOND_MOMENTS, kept_in
+from g2is.warmup.seeds import seed_folders
+from g2is.warmup.train import COMPLETE
 
 IN_WORK = 3600.0  # seconds: what was written since may be in the hands of a process that holds no lock
 _KINDS = ("pool", "target")
@@ -73,12 +75,12 @@ def contents(place: Path | str) -> Contents:
         folders = sorted({path / GRADIENTS, *(of.parent for of in path.glob(f"*/{MANIFEST}"))})
         tables = [_table(folder, kind) for folder in folders for kind in _KINDS if (folder / kind).is_dir()]
         warmup = path / "warmup"
-        finished = (warmup / "complete.json").exists()
+        finished = (warmup / COMPLETE).exists()
         return Contents(
             place,
             _size(path),
             [table for table in tables if table.num_bytes],
-            {epoch.name: _size(epoch) for epoch in sorted(warmup.glob("epoch-*"))},
+            {epoch.relative_to(warmup).as_posix(): _size(epoch) for epoch in _epochs(warmup)},
             "finished" if finished else "unfinished" if warmup.is_dir() else "none",
             {file.name: (_num_rows(file), _size(file)) for file in sorted((path / "examples").glob("*.parquet"))},
             {place.name: _size(place) for place in kept_in(path / GRADIENTS / SECOND_MOMENTS)},
@@ -143,8 +145,9 @@ def _unserving(path: Path) -> Iterator[Path]:
             plan = read_plan(table / PLAN)
             if plan is not None and set(plan.keys) <= stored:
                 yield table / PLAN
-    if (path / "warmup/complete.json").exists() and (path / "warmup/trainer").is_dir():
-        yield path / "warmup/trainer"
+    for warmup in (path / "warmup", *seed_folders(path / "warmup").values()):
+        if (warmup / COMPLETE).exists() and (warmup / "trainer").is_dir():
+            yield warmup / "trainer"
 
 
 def _table(folder: Path, kind: str) -> Table:
@@ -168,6 +171,11 @@ def _num_rows(file: Path) -> int | None:
         return int(pq.read_metadata(file).num_rows)
     except (OSError, pa.ArrowException):
         return None
+
+
+def _epochs(warmup: Path) -> list[Path]:
+    """The adapters that a warm-up keeps, or each of several."""
+    return sorted(epoch for of in (warmup, *seed_folders(warmup).values()) for epoch in of.glob("epoch-*"))
 
 
 def _size(path: Path) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from g2is.comparison.cells import Key
-from g2is.config import Config
+from g2is.config import Config, SelectionConfig
 from g2is.config.compare import CompareConfig
 from g2is.config.io import parse
 from g2is.config.representation import read_by
@@ -144,12 +144,22 @@ def seconds_by_stage(run: Path) -> dict[str, float]:
     return total
 
 
+def store_name(settings: SelectionConfig, seed: int) -> str:
+    """The store of a comparison in which a selection with `settings` finds its rows: gradients are a seed's own.
+
+    Those of several warm-ups have a store of their own, whose first warm-up is the seed's.
+    """
+    if settings.representation != GRADIENT:
+        return "seed-0"
+    return f"seed-{seed}" + ("" if settings.warmup_seeds == 1 else f"-warmups-{settings.warmup_seeds}")
+
+
 def run_config(config: CompareConfig, key: Key, targets: Sequence[str]) -> Config:
     """The run that selects for `targets` as the cell `key`, which has a budget and a seed, does for its own."""
     assert key.budget is not None
     assert key.seed is not None
     settings, seed = config.selection_of(key.method, key.budget, key.seed), key.seed
-    store = config.out / "store" / f"seed-{seed if settings.representation == GRADIENT else 0}"
+    store = config.out / "store" / store_name(settings, seed)
     values = {
         "pool": list(config.pool),
         "targets": {name: list(config.targets[name]) for name in targets},

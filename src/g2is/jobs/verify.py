@@ -32,7 +32,8 @@ from g2is.jobs.run_folder import CHOSEN, RUN, SUMMARY, run_identity
 from g2is.jobs.select import run
 from g2is.jobs.select_matrices import walk_matrices
 from g2is.jobs.train import train
-from g2is.jobs.verify_store import check_checkpoints, check_kept_beside, check_store, is_store
+from g2is.jobs.verify_store import check_kept_beside, check_store, is_store
+from g2is.jobs.verify_warmup import check_checkpoints
 from g2is.jobs.work_folder import BAD_ROWS, MANIFEST
 from g2is.outputs.examples import EXPORTED
 from g2is.outputs.tables import SCORES, SELECTION

@@ -11,14 +11,13 @@ import pyarrow.parquet as pq
 
 from g2is.jobs.costs import COSTS, check_costs
 from g2is.jobs.findings import Findings, Mend, forgetting, remover
-from g2is.model.checkpoints import NOT_COMPLETE, problem_of
+from g2is.jobs.verify_warmup import check_checkpoints, check_warmups
 from g2is.representations.tacs import ADAPTERS
 from g2is.store.arrays import arrays_below
 from g2is.store.check_table import CHANGED, check_table, fingerprints_of
-from g2is.store.digests import DIGESTS, digest_of, record_digests
+from g2is.store.digests import DIGESTS
 from g2is.store.files import is_sealed, read_json, write_json
 from g2is.store.fingerprint import digest
-from g2is.store.given import inside
 from g2is.store.manifest import (
     GRADIENTS,
     MANIFEST,
@@ -28,16 +27,12 @@ from g2is.store.manifest import (
     shard_rows_of,
 )
 from g2is.store.markers import markers_in
-from g2is.store.moments import adapter_digest
 from g2is.store.only_files import check_only_files
 from g2is.store.second_moments import MADE_OF, SECOND_MOMENTS, flaw_of, kept_in
 from g2is.training.tune import ADAPTER, TRAINING
-from g2is.warmup.imported import NAME as IMPORTED
-from g2is.warmup.train import SAMPLE
 
-_COMPLETE = "complete.json"
 _KINDS: tuple[Kind, ...] = ("pool", "target")
-_PAGES, _ROWS = "a tokenised file", "which rows the warm-up is trained on"
+_PAGES = "a tokenised file"
 _MOMENT = "the second moment of the pool's rows, decomposed"
 
 
@@ -71,7 +66,7 @@ class _Store:
         path, findings = self.path, self.findings
         check_tokens(path / "examples", findings)
         check_costs(path, None, findings, remover(path / COSTS))
-        adapters = self._check_warmup(path / "warmup")
+        adapters = check_warmups(path, self._has_notes, findings)
         self._check_rows(path, path / GRADIENTS, adapters)
         check_second_moments(path / GRADIENTS / SECOND_MOMENTS, findings)
         manifests = (entry for name in (MANIFEST, MANIFEST_COPY) for entry in path.glob(f"*/{name}"))
@@ -79,48 +74,6 @@ class _Store:
             self._check_rows(folder, folder, [])
             for tuning in sorted((folder / ADAPTERS).glob("*")):
                 self._check_tuning(tuning)
-
-    def _check_warmup(self, folder: Path) -> list[str] | None:
-        """The digests of the adapters that rows were made with; None where they cannot be told."""
-        findings = self.findings
-        check_checkpoints(folder / "trainer", "a stopped warm-up", findings)
-        sample, complete = folder / SAMPLE, folder / _COMPLETE
-        self._check_sample(folder)
-        again = remover(*folder.glob("epoch-*"), complete, folder / "trainer")
-        for epoch in sorted(folder.glob("epoch-*")):
-            if (epoch / DIGESTS).exists():
-                findings.noted(epoch, lambda name: "the warm-up's adapter and moments", lambda name: again)
-        if any(folder.glob("epoch-*")) and not any(of.exists() for of in (complete, folder / "trainer")):
-            findings.add(complete, "gone", "which adapters the warm-up kept", mend=remover(complete))
-        if not findings.sealed(complete, "which adapters the warm-up kept", remover(complete)):
-            return None
-        record = read_json(complete)
-        entries = record.get("checkpoints")
-        if not isinstance(entries, list) or not all(
-            isinstance(of, dict) and {"name", "digest"} <= of.keys() for of in entries
-        ):
-            findings.add(complete, CHANGED, "which adapters the warm-up kept", mend=remover(complete))
-            return None
-        if "sample_digest" in record and not (sample.is_file() and digest_of(sample) == record["sample_digest"]):
-            findings.add(sample, CHANGED if sample.is_file() else "gone", "the warm-up's rows", mend=remover(sample))
-        fit = [self._check_adapter(folder, inside(folder, of["name"], str(complete)), of["digest"]) for of in entries]
-        return [of["digest"] for of in entries] if all(fit) else None
-
-    def _check_sample(self, folder: Path) -> None:
-        """Check the list of rows that the warm-up in `folder` is trained on: it is there, and is this store's."""
-        findings, sample = self.findings, folder / SAMPLE
-        again = remover(sample)  # they are drawn again
-        if findings.sealed(sample, _ROWS, again):
-            manifest, drawn = self.path / MANIFEST, read_json(sample)
-            made_from = read_json(manifest).get("fingerprint", {}) if is_sealed(manifest) else {}
-            told = {name: made_from.get(f"warmup.{name}", drawn.get(name)) for name in ("seed", "fraction")}
-            if "keys" not in drawn:
-                findings.add(sample, CHANGED, _ROWS, mend=again)
-            elif told != {name: drawn.get(name, of) for name, of in told.items()}:
-                findings.add(sample, "the draw of another store", _ROWS, mend=again)
-        is_begun = (folder / "trainer").is_dir() or any(folder.glob("epoch-*"))
-        if is_begun and not (folder / _COMPLETE).exists() and not sample.exists():
-            findings.add(sample, "gone", _ROWS, mend=again)
 
     def _check_tuning(self, folder: Path) -> None:
         """Check an adapter that was tuned on a target, which is tuned again by the command that looks at its rows."""
@@ -130,28 +83,6 @@ class _Store:
             self.findings.noted(adapter, lambda name: "an adapter tuned on a target", lambda name: again)
         if record.exists() or (adapter.is_dir() and not (folder / "trainer").exists()):
             self.findings.sealed(record, "how an adapter was tuned on a target", again)
-
-    def _check_adapter(self, folder: Path, adapter: Path, expected: str) -> bool:
-        """Whether an adapter of the warm-up in `folder` is the one that its record names; says which is wrong."""
-        findings, complete = self.findings, folder / _COMPLETE
-        for file in adapter.glob("*"):
-            findings.read(file)
-        if adapter_digest(adapter) == expected:
-            notes = adapter / DIGESTS
-            if self._has_notes and adapter.name != IMPORTED and not notes.exists():
-                names = sorted(file.name for file in adapter.iterdir())
-                findings.add(
-                    notes, "gone", "what the adapter's files held", mend=partial(record_digests, adapter, names)
-                )
-            return True
-        if findings.has_damage_in(adapter):
-            return False
-        if (adapter / DIGESTS).exists():
-            findings.add(complete, "other adapters than lie beside it", "what was kept", mend=remover(complete))
-        else:
-            anew = remover(adapter, complete)
-            findings.add(adapter, "not the adapter and moments that were kept", "the warm-up's", mend=anew)
-        return False
 
     def _check_rows(self, of_manifest: Path, folder: Path, adapters: list[str] | None) -> None:
         """Check the tables in `folder`, whose manifest lies in `of_manifest`; of gradients made with `adapters`."""
@@ -215,18 +146,6 @@ class _Store:
 
     def _ids_of(self, keys: np.ndarray) -> list[str]:
         return [self._ids.get(key.tobytes(), key.tobytes().hex()) for key in keys]
-
-
-def check_checkpoints(folder: Path, holds: str, findings: Findings) -> None:
-    """Check the Trainer's checkpoints in `folder`; where one goes, a stopped training goes on from the one before."""
-    for checkpoint in sorted(folder.glob("checkpoint-*")):
-        for file in (file for file in checkpoint.rglob("*") if file.is_file()):
-            findings.read(file)
-        problem = problem_of(checkpoint)
-        if problem == NOT_COMPLETE:
-            findings.unfinished.append(checkpoint)
-        elif problem:
-            findings.add(checkpoint, problem, holds, mend=remover(checkpoint))
 
 
 def check_second_moments(folder: Path, findings: Findings) -> None:

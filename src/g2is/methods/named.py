@@ -48,6 +48,22 @@ METHODS: dict[str, Method] = {
         "g2is, after Yu et al., ICML 2006, and arXiv 2410.08020; see docs/log.md",
         {"form": "momentum-free", "selector": "design"},
     ),
+    "design-noise": Method(
+        "the default, whose noise grows with the budget, so that a larger one stays near to the target",
+        "g2is; see docs/log.md",
+        {"form": "momentum-free", "selector": "design", "noise": "proportional"},
+    ),
+    "design-seeds": Method(
+        "the default, over gradients of three warm-ups with seeds of their own, which take three times as long",
+        "g2is; see docs/log.md",
+        {"form": "momentum-free", "selector": "design", "warmup_seeds": 3},
+    ),
+    "design-rounds": Method(
+        "the default in three rounds: before the second and third the target's gradients are taken anew, after a tuning"
+        " on what was taken so far",
+        "g2is; see docs/log.md",
+        {"form": "momentum-free", "selector": "design", "rounds": 3},
+    ),
     "design-preconditioned": Method(
         "the default, over gradients in which what most of the pool shares counts less",
         f"g2is; preconditioned as in {_TRACKSTAR}",

@@ -1,5 +1,6 @@
 """How rows agree and conflict: cosines of all shown rows with the chosen ones and with the target's examples."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,12 +57,12 @@ class Relating:
         targets: Floats,
         group_of: NDArray[np.int64],
         chosen_group: NDArray[np.int64],
-        noise: float | None,
+        noise: Sequence[float] | None,
     ) -> None:
         """`chosen` (n, k) unit rows, which are the shown rows `chosen_at` (n,); `targets` (T, k) of groups (T,).
 
-        `chosen_group` (n,) is the target that each was taken for, -1: none. With `noise` the worth is computed, that of
-        the selector `design`.
+        `chosen_group` (n,) is the target that each was taken for, -1: none. With `noise`, one a group, the worth is
+        computed, that of the selector `design`.
         """
         self._units = np.concatenate([chosen, targets])
         self._num_chosen, self._at = len(chosen), chosen_at
@@ -84,14 +85,14 @@ class Relating:
         self._histograms = {name: np.zeros(len(_BINS) - 1, np.int64) for name in names}
 
     def _explained_by(
-        self, chosen: Floats, targets: Floats, chosen_group: NDArray[np.int64], noise: float
+        self, chosen: Floats, targets: Floats, chosen_group: NDArray[np.int64], noise: Sequence[float]
     ) -> list[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]]:
         """For each group: its chosen rows, the inverse of their covariance, and theirs with its examples through it."""
         found = []
         for group in range(self._num_groups):
             ours = np.asarray(np.flatnonzero(chosen_group == group), np.int64)
             units = chosen[ours].astype(np.float64)
-            inverse = np.linalg.inv(units @ units.T + noise * np.eye(len(ours)))
+            inverse = np.linalg.inv(units @ units.T + noise[group] * np.eye(len(ours)))
             through = targets[self._group_of == group].astype(np.float64) @ units.T @ inverse
             found.append((ours, np.asarray(inverse, np.float64), np.asarray(through, np.float64)))
         return found
@@ -131,7 +132,7 @@ class Relating:
                 products = with_chosen[:, ours].astype(np.float64)
                 left = np.maximum(of_group - products @ through.T, 0)
                 variance = 1 - np.einsum("bn,nm,bm->b", products, inverse, products, optimize=True)
-                self._worth[at, group] = np.square(left).sum(1) / (np.maximum(variance, 0) + self._noise)
+                self._worth[at, group] = np.square(left).sum(1) / (np.maximum(variance, 0) + self._noise[group])
 
     def _count(self, name: str, cosines: Floats) -> None:
         self._histograms[name] += np.histogram(cosines, _BINS)[0]

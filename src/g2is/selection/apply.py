@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from g2is.selection.limits import Limits
 from g2is.selection.narrowed import in_pool, limits_among
 from g2is.selection.opposed import Opposed
 from g2is.selection.pick import all_open, pick
-from g2is.selection.problem import Problem, Select, Selected, SelectJointly, Selector, TargetRows
+from g2is.selection.problem import Problem, Renew, Select, Selected, SelectJointly, Selector, TargetRows
 from g2is.selection.record import Picks, Walk
 from g2is.selection.rules import Rules
 from g2is.selection.similarity import UnitRows
@@ -32,6 +33,8 @@ def apply_selector(
     usable: np.ndarray | None = None,
     keys: np.ndarray | None = None,
     places: np.ndarray | None = None,
+    whole: int | None = None,
+    renew: Renew | None = None,
 ) -> Selected:
     """Choose among `num_rows` rows of a pool, (N, k) `rows` if the representation has vectors, for each target.
 
@@ -40,14 +43,23 @@ def apply_selector(
     `own` is the user's own selector, if `settings` name it. Rows that are not `usable` (N,) bool are not taken; unless
     it is given, those are zero vectors. `keys` (N, 16) uint8 are the rows' contents, hashed. Where `places` (n,) are
     given, ascending, `rows` are those of the pool at these alone: no others are looked at; all else is of all rows.
+    `whole` is what all rows of the pool cost, by default those here. `renew` gives a target's rows anew, of whoever
+    asks for them (`selection.rounds`).
 
-    Raises SelectionError
-    where a target has no core knowledge, the selector needs vectors and there are none, or no row fits the budget.
+    Raises SelectionError where a target has no core knowledge, the selector needs vectors and there are none, or no row
+    fits the budget.
     """
+    whole = int(limits.costs(num_rows).sum()) if whole is None else whole
     if places is not None:
         among = limits_among(limits, places, targets)
         keys = None if keys is None else keys[places]
-        selected = apply_selector(len(places), rows, targets, settings, among, progress, own=own, keys=keys)
+        selected = apply_selector(
+            *(len(places), rows, targets, settings, among, progress),
+            own=own,
+            keys=keys,
+            whole=whole,
+            renew=None if renew is None else lambda name, taken: renew(name, places[list(taken)].tolist()),
+        )
         return in_pool(selected, places, num_rows)
     kind = selector_kind(settings.selector)
     if kind.select_jointly is not None:
@@ -59,7 +71,11 @@ def apply_selector(
         usable = (open_rows if rows is None else rows.nodes) if usable is None else usable
         open_rows = open_rows & usable
         problems = [
-            Problem(name, of.budget, costs, open_rows, settings, rows, of.rows, of.similarity, of.groups, keys)
+            Problem(
+                *(name, of.budget, costs, open_rows, settings, rows, of.rows, of.similarity, of.groups, keys),
+                share=of.budget / whole,
+                renew=None if renew is None else partial(renew, name),
+            )
             for name, of in ((name, _without_zero_rows(of)) for name, of in targets.items())
         ]
         record = pick([as_one(problems)] if kind.together else problems, select, limits, progress)

@@ -39,6 +39,11 @@ class Plan:
     target_budgets: Mapping[str, int]
     limits: Limits
 
+    def shares(self, num_rows: int) -> dict[str, float]:
+        """Each target's budget over what all `num_rows` rows of the pool cost."""
+        whole = int(self.limits.costs(num_rows).sum())
+        return {name: budget / whole for name, budget in self.target_budgets.items()}
+
     @property
     def digest_parts(self) -> list[bytes | str]:
         """Everything of the plan that the settings do not say."""

@@ -85,6 +85,9 @@ class Problem:
     keys     (N, 16) uint8, the content of each pool row hashed; None where rows are a matrix's
     taken    the rows taken for this target so far, in order
     served   (M,) the names of the examples' targets, where several are chosen for at once (`together.py`)
+    share    its budget over what all rows of the pool cost, those that are not looked at (candidates), too
+    renew    gives the target rows (M', k) anew, after a tuning on the rows taken so far, in order; None where no model
+             is at hand
     """
 
     target: str
@@ -99,6 +102,8 @@ class Problem:
     keys: NDArray[np.uint8] | None = None
     taken: list[int] = field(default_factory=list)
     served: Sequence[str] = ()
+    share: float = 1.0
+    renew: "Callable[[Sequence[int]], np.ndarray] | None" = None
 
     @cached_property
     def similarity(self) -> NDArray[np.float64]:
@@ -161,6 +166,9 @@ class Problem:
 SelectJointly = Callable[
     ["UnitRows", Mapping[str, TargetRows], Section, Limits, Progress | None, np.ndarray | None], Selected
 ]
+
+# (a target's name, rows of the pool taken for it, in order): its rows (M', k) after a tuning on these.
+Renew = Callable[[str, Sequence[int]], np.ndarray]
 
 # Yields rows in the order in which they should be taken. One that is not open any more is passed over; when the
 # generator is asked for the next row, `problem.taken` says whether the last one was taken: a quota may have refused it.

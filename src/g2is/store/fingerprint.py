@@ -14,7 +14,8 @@ Value = str | int | float | bool | None
 Fingerprint = Mapping[str, Value]
 
 _LONGEST_SHOWN = 80
-_UNSAID: Fingerprint = {"gradients.storage": "float16"}  # what a fingerprint means that does not say it
+# what a fingerprint means that does not say it
+_UNSAID: Fingerprint = {"gradients.storage": "float16", "selection.warmup_seeds": 1}
 
 
 def digest(fingerprint: Fingerprint) -> str:

@@ -33,8 +33,8 @@ if TYPE_CHECKING:  # what trains is imported when it trains: a finished warm-up 
     from peft import PeftModel
 
 SAMPLE = "sample.json"
-_REACH = "reach"  # of complete.json: how far the adapter reaches
-_COMPLETE = "complete.json"
+REACH = "reach"  # of complete.json: how far the adapter reaches
+COMPLETE = "complete.json"
 _KEY = re.compile("[0-9a-f]{32}")
 
 
@@ -103,7 +103,7 @@ def drawn_keys(folder: Path, keys: np.ndarray, fraction: float, seed: int) -> np
     Where their list was lost they are drawn again, from the pool of `keys` (N, 16) uint8; none where that pool is
     another one than was drawn from.
     """
-    expected = None if (folder / SAMPLE).exists() else read_json(folder / _COMPLETE).get("sample_digest")
+    expected = None if (folder / SAMPLE).exists() else read_json(folder / COMPLETE).get("sample_digest")
     if expected is not None:
         draw_rows(folder, keys, fraction, seed)
         if digest_of(folder / SAMPLE) != expected:
@@ -128,14 +128,14 @@ def finished_warmup(folder: Path) -> list[Checkpoint] | None:
 
     Raises StoreError if what says so is damaged, or names what is not in the folder.
     """
-    record = folder / _COMPLETE
+    record = folder / COMPLETE
     if not record.exists():
         return None
     entries = part(read_json(record), "checkpoints", list, record)
     checkpoints = [
         Checkpoint(
             part(entry, "name", str, record),
-            inside(folder, entry["name"], f"{record}: `name`"),
+            _place(folder, entry, record),
             part(entry, "weight", float, record),
             part(entry, "digest", str, record),
         )
@@ -162,15 +162,21 @@ def finished_warmup(folder: Path) -> list[Checkpoint] | None:
     return checkpoints
 
 
+def _place(folder: Path, entry: Mapping[str, Any], record: Path) -> Path:
+    """Where the checkpoint of an `entry` lies: below its name, or of several warm-ups in the folder it names."""
+    key = "folder" if "folder" in entry else "name"
+    return inside(folder, entry[key], f"{record}: `{key}`")
+
+
 def kept_reach(folder: Path) -> dict[str, Any] | None:
     """How far the adapter of the finished warm-up in `folder` reaches, as it was noted when that was made; or None.
 
     Raises StoreError if it is not what is noted there.
     """
-    record = folder / _COMPLETE
-    if not record.exists() or _REACH not in (written := read_json(record)):  # older ones do not say it
+    record = folder / COMPLETE
+    if not record.exists() or REACH not in (written := read_json(record)):  # older ones do not say it
         return None
-    found = part(written, _REACH, dict, record)
+    found = part(written, REACH, dict, record)
     kinds = {"layers": int, "blocks_reached": int, "blocks": int, "missed": dict, "beside_text": list}
     return {name: part(found, name, kind, record) for name, kind in kinds.items()}
 
@@ -231,8 +237,8 @@ def train_warmup(
         "sample_digest": digest_of(folder / SAMPLE),
     }
     if reach is not None:
-        record[_REACH] = dict(reach)
-    write_json(folder / _COMPLETE, record)
+        record[REACH] = dict(reach)
+    write_json(folder / COMPLETE, record)
     remove(trainer_folder)
     return checkpoints
 

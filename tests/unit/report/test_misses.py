@@ -15,7 +15,10 @@ def misses(
     """Rows 0 (taken), 1 its near-copy, 2 against the target, 3 against row 0, 4 and 5 others; the target is x."""
     rows = np.array([[1, 0.1], [1, 0.11], [-1, 0.2], [-0.9, -0.5], [0.5, 1], [0.5, -1]], np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    relating = Relating(6, rows[:1], np.array([0]), np.array([[1, 0]], np.float32), np.array([0]), np.array([0]), noise)
+    of_group = None if noise is None else [noise]
+    relating = Relating(
+        6, rows[:1], np.array([0]), np.array([[1, 0]], np.float32), np.array([0]), np.array([0]), of_group
+    )
     relating.look(np.arange(6), rows)
     is_chosen, is_closed = np.arange(6) == 0, np.isin(np.arange(6), closed)
     sources = ["a", "a", "a", "a", "full", "a"]

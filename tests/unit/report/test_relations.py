@@ -24,7 +24,7 @@ def parts() -> dict[str, np.ndarray]:
     }
 
 
-def related(parts: dict[str, np.ndarray], block: int, noise: float | None = None) -> Relations:
+def related(parts: dict[str, np.ndarray], block: int, noise: list[float] | None = None) -> Relations:
     rows, at = parts["rows"], parts["at"]
     found = Relating(len(rows), rows[at], at, parts["targets"], parts["group_of"], parts["chosen_group"], noise)
     for low in range(0, len(rows), block):
@@ -58,11 +58,11 @@ def test_neighbours_and_conflicts_are_those_of_the_whole_matrix(parts: dict[str,
 def test_what_a_row_is_worth_after_the_choice_is_what_the_selector_design_computes(
     parts: dict[str, np.ndarray],
 ) -> None:
-    noise = 0.7
-    found = related(parts, 20, noise)
+    noises = [0.7, 2.5]
+    found = related(parts, 20, noises)
     assert found.worth is not None
     rows = parts["rows"].astype(np.float64)
-    for group in (0, 1):
+    for group, noise in enumerate(noises):
         targets = parts["targets"][parts["group_of"] == group].astype(np.float64)
         covariance, variance = rows @ targets.T, np.ones(len(rows))
         known: list[np.ndarray] = []

@@ -9,10 +9,11 @@ import pytest
 from g2is.config import SelectionConfig
 from g2is.errors import SelectionError
 from g2is.methods import selector_kind
+from g2is.selection.apply import apply_selector
 from g2is.selection.core import core_knowledge
 from g2is.selection.limits import Limits, Quota
 from g2is.selection.pick import all_open, pick
-from g2is.selection.problem import Choice, Problem, Select
+from g2is.selection.problem import Choice, Problem, Select, TargetRows
 from g2is.selection.record import Picks
 from g2is.selection.scores import scores
 from g2is.selection.similarity import UnitRows
@@ -294,6 +295,26 @@ def test_design_of_far_more_rows_than_they_have_coordinates_equals_plain_conditi
     found = run(problem(pool, targets, budget, selector="design"), "design")
     assert found.rows.tolist() == expected
     assert found.steps[-1].score == pytest.approx(worth.max(), rel=1e-9)
+
+
+@pytest.mark.parametrize("unit", ["rows", "tokens", "candidates"])
+def test_design_s_noise_in_proportion_is_the_budget_in_percent_of_the_whole_pool(unit: str) -> None:
+    pool, targets = rows_of(5, 200), {"a": rows_of(6, 5), "b": rows_of(7, 4)}
+    tokens = np.random.default_rng(8).integers(1, 9, 200)
+    limits = Limits(tokens) if unit == "tokens" else Limits()
+    places = np.arange(0, 200, 2) if unit == "candidates" else None
+    whole, rows = int(limits.costs(200).sum()), UnitRows(pool if places is None else pool[places])
+    budgets = {"a": 30, "b": 12}
+
+    def taken(noise: object, name: str) -> tuple[list[int], list[float]]:
+        settings = SelectionConfig(noise=noise, duplicate_threshold=None)
+        of_target = {name: TargetRows(budgets[name], rows=targets[name])}
+        found = apply_selector(200, rows, of_target, settings, limits, places=places).record
+        return found.rows.tolist(), [step.score for step in found.steps]
+
+    for name, budget in budgets.items():
+        assert taken("proportional", name) == taken(100 * (budget / whole), name)
+        assert taken("proportional", name) != taken(1.0, name)
 
 
 def test_design_does_not_count_rows_that_a_quota_refused() -> None:

@@ -53,12 +53,15 @@ def test_a_name_below_its_folder_is_its_path(name: str, tmp_path: Path) -> None:
     assert inside(tmp_path, name, "x") == tmp_path / name
 
 
+@pytest.mark.parametrize("key", ["name", "folder"])  # of several warm-ups a checkpoint has both
 @pytest.mark.parametrize("name", ["../../evil", "/etc"])
-def test_a_warm_up_that_names_what_is_not_its_own_is_refused_and_nothing_goes(name: str, tmp_path: Path) -> None:
+def test_a_warm_up_that_names_what_is_not_its_own_is_refused_and_nothing_goes(
+    name: str, key: str, tmp_path: Path
+) -> None:
     (tmp_path / "trainer").mkdir()
-    record = {"checkpoints": [{"name": name, "weight": 1.0, "digest": "0" * 32}]}
+    record = {"checkpoints": [{"name": "epoch-1", key: name, "weight": 1.0, "digest": "0" * 32}]}
     write_json(tmp_path / "complete.json", record)
-    with pytest.raises(StoreError, match=r"complete\.json: `name`"):
+    with pytest.raises(StoreError, match=rf"complete\.json: `{key}`"):
         finished_warmup(tmp_path)
     assert (tmp_path / "trainer").is_dir()
 

@@ -11,15 +11,21 @@ the fall of the target examples' variances. Agreement, coverage and redundancy a
 what is not covered yet, and falls where others have covered it; V falls for a row that repeats others, and C with it. A
 row that conflicts with an example (C < 0) is worth nothing for it. One that opposes every example is not taken, though
 C may have come above 0: both may point away from a row that was taken.
+
+With `rounds`, the budget is spent in so many parts. After each but the last, the model is tuned on what was taken so
+far, and t is the example's gradient there: what it still asks for. The rows taken stay measurements of it, and x the
+row's gradient before.
 """
 
 import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
+from g2is.errors import SelectionError
 from g2is.methods import CandidateSettings, OpposedSettings, Section, SelectorKind
 from g2is.selection.arrays import MOST_AHEAD, UNIT, Floats, Rows
 from g2is.selection.problem import Choice, Problem
@@ -36,12 +42,23 @@ _SUMMED = 256  # rows taken that are added up at a time
 class DesignSettings(Section):
     """How much a row says."""
 
-    noise: float = Field(
+    # beyond these bounds float64 has no digits left to tell rows apart
+    noise: Annotated[float, Field(ge=1e-9, le=1e9)] | Literal["proportional"] = Field(
         1.0,
-        ge=1e-9,  # beyond these bounds float64 has no digits left to tell rows apart
-        le=1e9,
-        description="how little one row says; less makes repetition worth less",
+        description="how little one row says; less makes repetition worth less; proportional: the target's budget in"
+        " percent of the pool, so 1 at 1% and 5 at 5%",
     )
+    rounds: int = Field(
+        1,
+        ge=1,
+        le=100,
+        description="equal parts in which the budget is spent; before each but the first the warm-up's adapter is tuned"
+        " on what was taken so far, as the warm-up was trained, and the target's gradients are taken anew",
+    )
+
+    def noise_at(self, share: float) -> float:
+        """The noise of a target whose budget is `share` of what all rows of the pool cost."""
+        return 100 * share if isinstance(self.noise, str) else self.noise
 
 
 def design(problem: Problem) -> Iterator[Choice]:
@@ -50,14 +67,28 @@ def design(problem: Problem) -> Iterator[Choice]:
 
     Values are float64's; ties go to the lowest row.
 
-    Raises SelectionError if the representation has no vectors.
+    Raises SelectionError if the representation has no vectors, or there is no model that `rounds` could tune.
     """
-    rows, targets = problem.vectors()
-    noise = problem.settings.part(DesignSettings).noise
-    for choice in take_best(problem, _Posterior(rows, targets, problem.similarity, noise)):
-        if choice.score <= 0:
-            return
-        yield choice
+    of = problem.settings.part(DesignSettings)
+    for number in range(1, of.rounds + 1):
+        asked = problem if number == 1 else replace(problem, targets=_renewed(problem))
+        rows, targets = asked.vectors()
+        posterior = _Posterior(rows, targets, asked.similarity, of.noise_at(problem.share), problem.taken)
+        for choice in take_best(asked, posterior):
+            if choice.score <= 0:
+                return
+            yield choice
+            if number < of.rounds and int(problem.costs[problem.taken].sum()) * of.rounds >= problem.budget * number:
+                break
+
+
+def _renewed(problem: Problem) -> np.ndarray:
+    if problem.renew is None:
+        raise SelectionError(
+            "selection.rounds: expected a model to tune and gradients to take anew, found rows that were computed"
+            " before; leave it out"
+        )
+    return problem.renew(problem.taken)
 
 
 class _Posterior:
@@ -67,7 +98,10 @@ class _Posterior:
     C(t, x) = t·x - Σ_j (t·x̃_j)(x·x̃_j) and V(x) = 1 - Σ_j (x·x̃_j)².
     """
 
-    def __init__(self, rows: "UnitRows", targets: Floats, similarity: Floats, noise: float) -> None:
+    def __init__(
+        self, rows: "UnitRows", targets: Floats, similarity: Floats, noise: float, taken: Sequence[int] = ()
+    ) -> None:
+        """`taken` are rows that were added before, to whatever target."""
         self._rows, self._similarity, self._noise = rows, similarity, noise
         self._taken = _Taken(rows.k, targets)
         self._covariances = similarity.astype(np.float32)  # (N, M), screened
@@ -82,6 +116,11 @@ class _Posterior:
         # What each row is worth, and the most by which that may be off.
         self._worth, self._off = np.empty(rows.num_rows), np.empty(rows.num_rows)
         self._weigh(np.zeros(rows.num_rows), np.zeros(len(targets)), 0.0)
+        if taken:
+            for row in taken:
+                self._taken.foresee(rows.unit(row), 0, noise)
+                self._taken.take()
+            self.judge(np.arange(rows.num_rows))
         self._looked_at: tuple[Rows, Floats] = np.empty(0, np.intp), np.empty(0)
 
     def add(self, row: int) -> None:
