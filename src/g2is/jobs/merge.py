@@ -121,7 +121,8 @@ def _merged(folder: ModelFolder, adapter: Path, dtype: torch.dtype) -> Any:
             f"{folder.path}: expected memory for its weights in float32, {num_bytes / 2**30:.1f} GiB, found less. Merge"
             " on a machine with more, or load the adapter beside the model"
         )
-    exact = replace(folder, config=folder.config.model_copy(update={"dtype": "float32"}))
+    as_it_is = {"dtype": "float32", "quantization": None, "device_map": None, "activation_checkpointing": False}
+    exact = replace(folder, config=folder.config.model_copy(update=as_it_is))
     adapted = load_adapter(exact, adapter, _CPU)
     try:
         model = _without_adapter(adapted)

@@ -10,6 +10,7 @@ from g2is.gradients import projection
 from g2is.jobs.model_identity import ModelIdentity, identify
 from g2is.methods import GRADIENT
 from g2is.model.adapter import target_modules
+from g2is.model.devices import check_spread
 from g2is.model.folder import ModelFolder, find_model, resolve_device
 from g2is.progress import Reporter
 from g2is.store import draw
@@ -41,8 +42,10 @@ class Prepared:
 def prepare(config: Config, reporter: Reporter) -> Prepared:
     """Find the model and fingerprint everything that decides the store's rows.
 
-    Raises ModelError where model, tokenizer, template, device, checkpoint or LoRA's layers cannot be used.
+    Raises ConfigError where several processes would each spread the model over all devices, ModelError where model,
+    tokenizer, template, device, checkpoint or LoRA's layers cannot be used.
     """
+    check_spread(config.model, config.execution)
     model = find_model(config.model)
     device = resolve_device(config.execution.device)
     adapter = config.warmup.adapter

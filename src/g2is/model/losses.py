@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from g2is.model.batches import IGNORED_LABEL, Batch
+from g2is.model.devices import is_spread
 
 
 def example_losses(model: nn.Module, batch: Batch) -> torch.Tensor:
@@ -36,7 +37,11 @@ def token_losses(model: nn.Module, batch: Batch) -> torch.Tensor:
     }
     if "position_ids" in takes:
         arguments["position_ids"] = batch.position_ids
-    if "logits_to_keep" in takes:
+    if "logits_to_keep" in takes and is_spread(inner) and len(positions):
+        # places of tokens would be on the first device, the states that they are to choose from on the last
+        first = int(positions[0])
+        logits = model(**arguments, logits_to_keep=batch.input_ids.shape[1] - first).logits[:, positions - first]
+    elif "logits_to_keep" in takes:
         logits = model(**arguments, logits_to_keep=positions).logits
     else:
         logits = model(**arguments).logits[:, positions]
