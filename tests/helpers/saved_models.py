@@ -34,9 +34,9 @@ def found(folder: Path, **settings: Any) -> ModelFolder:
     return find_model(ModelConfig(name=str(folder), **settings))
 
 
-def adapted(folder: ModelFolder, rank: int = 4) -> Any:
-    """The model as it is loaded on the CPU, with a LoRA adapter neither of whose matrices is zero, in eval mode."""
-    model = attach_adapter(folder.load(CPU), LoraConfig(rank=rank, alpha=8), seed=0)
+def adapted(folder: ModelFolder, device: torch.device = CPU) -> Any:
+    """The model as it is loaded, with a LoRA adapter neither of whose matrices is zero, in eval mode."""
+    model = attach_adapter(folder.load(device), LoraConfig(rank=4, alpha=8), seed=0)
     generator = torch.Generator().manual_seed(1)
     for path, parameter in model.named_parameters():
         if "lora_B" in path:

@@ -120,7 +120,8 @@ class Extractor:
             if len(rows) == 1:
                 raise ModelError(
                     f"expected memory for one example of {num_tokens} tokens, found too little on {self._device}. Lower"
-                    f" examples.max_length or warmup.lora.rank, or use a device with more ({first_line(error)})"
+                    " examples.max_length or warmup.lora.rank, set model.activation_checkpointing=true, or use a device"
+                    f" with more ({first_line(error)})"
                 ) from None
         self._most_tokens = num_tokens // 2
         self.splits.append({"rows": len(rows), "tokens": num_tokens})

@@ -59,6 +59,11 @@ def merge(run: Path, to: Path | None = None, reporter: Reporter | None = None) -
         check_is_free(to)
         folder = find_model(config.model)
         dtype = _trained_dtype(run, config, folder, reporter)
+        if config.model.quantization is not None:
+            reporter.notice(
+                f"{run}: the adapter was trained beside weights rounded to {config.model.quantization}, and is added to"
+                " those that are not; so the merged model answers a little otherwise than the two together did"
+            )
         with reporter.stage("merge", "models") as progress:
             model = _merged(folder, run / ADAPTER, dtype)
             tokenizer = render_as_trained(folder, run / ADAPTER, config.examples).tokenizer

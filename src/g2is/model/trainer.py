@@ -118,7 +118,10 @@ def _too_little_memory(
     )
     lower = f"{section}.device_batch_size, examples.max_length or {section}.lora.rank"
     if (checkpoint := keep_sound(folder, digest_of_rows(rows), lambda _: None)) is None:
-        return ModelError(f"{found}. Lower {lower}, or use a device with more ({first_line(error)})")
+        return ModelError(
+            f"{found}. Lower {lower}, set model.activation_checkpointing=true, or use a device with more"
+            f" ({first_line(error)})"
+        )
     return TooLittleMemoryError(
         f"{found}. {checkpoint} is kept: where there is more memory, the same command goes on from it. Or lower"
         f" {lower}, with another {flag} ({first_line(error)})"
