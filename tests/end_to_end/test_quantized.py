@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 from small_run import MODEL, SMALL, set_flags
@@ -20,6 +19,10 @@ pytestmark = pytest.mark.skipif(
 )
 Command = Callable[..., tuple[int, str, str]]
 TUNING: TuningSettings = {"lora": {"rank": 4}, "epochs": 1, "learning_rate": 2e-3}
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 @pytest.mark.parametrize(("kind", "share"), [("nf4", 0.6), ("int8", 0.9)])
@@ -56,11 +59,9 @@ def test_activation_checkpointing_leaves_every_stored_byte(sample: Path, tmp_pat
             gradients={"projection": {"dim": 512}},
             execution={"shard_rows": 64, "report": False},
         )
-    stored = [sorted((tmp_path / of / "store").rglob("*.npz")) for of in ("False", "True")]
-    assert [of.name for of in stored[0]] == [of.name for of in stored[1]]
-    for one, other in zip(*stored, strict=True):
-        with np.load(one) as first, np.load(other) as second:
-            assert all(np.array_equal(first[name], second[name]) for name in first.files)
+    stored = [files_of(tmp_path / of / "store/gradients") for of in ("False", "True")]
+    assert len(stored[0]) > 8
+    assert stored[0] == stored[1]
     ids = [(tmp_path / of / "selected.jsonl").read_bytes() for of in ("False", "True")]
     assert ids[0] == ids[1]
 

@@ -20,10 +20,7 @@ def device_map(config: ModelConfig, device: torch.device) -> Any:
 
 def check_all_on_devices(model: Any, name: object) -> None:
     """Raise ModelError where some of a spread `model` was left in main memory or on disk, for want of room."""
-    places = getattr(model, "hf_device_map", {})
-    if left := [path for path, place in places.items() if str(place) in ("cpu", "disk", "meta")]:
-        if len({str(place) for place in places.values()}) == 1:
-            return
+    if left := [path for path, place in model.hf_device_map.items() if str(place) in ("cpu", "disk", "meta")]:
         raise ModelError(
             f"{name}: expected devices that hold the whole model together, found no room on them for {len(left)} of its"
             f" parts: {', '.join(left[:3])}{' …' * (len(left) > 3)}. Set model.quantization to nf4 or int8, or use more"

@@ -51,8 +51,10 @@ def load_model(folder: "ModelFolder", device: torch.device, dtype: torch.dtype) 
     if hasattr(model.config, "rescale_every"):
         # RWKV would halve weights in place when it does not train, and not what LoRA adds to them
         model.config.rescale_every = 0
-    if places_itself:
+    if places == "auto":
         check_all_on_devices(model, folder.path)
+    elif places_itself:
+        vars(model).pop("hf_device_map", None)  # PEFT would spread anew what has one that names a CPU
     else:
         model = model.to(device)
     expected = layers_to_round(folder.without_weights()) if folder.config.quantization else None

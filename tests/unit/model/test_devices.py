@@ -53,7 +53,6 @@ def test_one_process_makes_rows() -> None:
 
 
 def test_what_was_left_in_main_memory_is_named() -> None:
-    check_all_on_devices(SimpleNamespace(hf_device_map={"": "cpu"}), "model")
     check_all_on_devices(SimpleNamespace(hf_device_map={"layers.0": 0, "layers.1": 1}), "model")
     left = SimpleNamespace(hf_device_map={"layers.0": 0, "layers.1": "cpu", "lm_head": "disk"})
     with pytest.raises(ModelError, match=r"no room on them for 2 of its parts: layers\.1, lm_head\. Set model\.quant"):
