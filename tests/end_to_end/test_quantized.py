@@ -82,7 +82,7 @@ def test_train_evaluate_and_merge_beside_rounded_weights(sample: Path, g2is: Com
             evaluation={"generate": False},
         )
         tests[kind] = json.loads((out / "evaluation.json").read_text())
-    losses = [of["metrics"]["loss"] for of in tests.values()]
+    losses = [of["means"]["loss"] for of in tests.values()]
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
     assert losses[0] != losses[1]
     code, out, err = g2is("merge", tuned)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 needs_bitsandbytes = pytest.mark.skipif(
     importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed"
 )
-COSINE = {"nf4": 0.90, "int8": 0.999}  # as on a CPU: tests/unit/model/test_quantized.py
+COSINE = {"nf4": 0.85, "int8": 0.999}  # as on a CPU: tests/unit/model/test_quantized.py
 
 
 @needs_bitsandbytes

@@ -6,6 +6,7 @@ tensors of both devices, or of one and main memory, raises what torch raises on 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -13,7 +14,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-FIRST, SECOND = torch.device("cuda:0"), torch.device("cuda:1")
+FIRST, SECOND = torch.device("lazy:0"), torch.device("lazy:1")  # a kind that torch asks nothing of before it is used
 _ATEN = torch.ops.aten
 _MOVES = {_ATEN._to_copy.default, _ATEN.copy_.default}
 _INDEXES = {_ATEN.index.Tensor, _ATEN.index_put.default, _ATEN.index_put_.default}  # by places in main memory too
@@ -57,18 +58,19 @@ class _Mode(TorchDispatchMode):
 @contextmanager
 def two_devices() -> Iterator[None]:
     """Within this there are two devices, `FIRST` and `SECOND`."""
-    torch._C._ensureCUDADeviceGuardSet()
-    with (
-        mock.patch("torch.cuda._lazy_init", return_value=None),
-        torch.autograd.set_multithreading_enabled(False),  # the devices have no threads of their own
-        _Mode(),
-    ):
+    of_kind = SimpleNamespace(
+        _initialized=False
+    )  # what torch.utils.checkpoint asks for random numbers: none of its own
+    with mock.patch.object(torch, FIRST.type, of_kind, create=True), _Mode():
         yield
 
 
 def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if func is torch.ops.prim.device.default:
         return args[0].place
+    if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
+        with _Mode():  # in inference mode nothing has taken it apart yet
+            return func.decompose(*args, **kwargs)
     asked = kwargs.pop("device", None)
     tensors = [of for of in tree_leaves((args, kwargs)) if isinstance(of, torch.Tensor)]
     placed = [of for of in tensors if isinstance(of, Placed)]

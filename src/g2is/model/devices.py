@@ -28,6 +28,11 @@ def check_all_on_devices(model: Any, name: object) -> None:
         )
 
 
+def leave_positions(model: Any) -> None:
+    """Let the hook around a spread `model` leave `logits_to_keep` in main memory, from where it serves any device."""
+    model._hf_hook.skip_keys = [*(getattr(model, "_skip_keys_device_placement", None) or ()), "logits_to_keep"]
+
+
 def is_spread(model: nn.Module) -> bool:
     """Whether `model`, or what an adapter is on, lies on several devices."""
     places = getattr(model, "hf_device_map", None) or {}

@@ -7,7 +7,7 @@ import torch
 from g2is.errors import ModelError, first_line, pass_on_too_little_memory
 from g2is.model.bars import without_bars
 from g2is.model.causal import auto_class
-from g2is.model.devices import check_all_on_devices, device_map
+from g2is.model.devices import check_all_on_devices, device_map, leave_positions
 from g2is.model.quantized import bitsandbytes_config, compute_by_reading_back, layers_to_round
 from g2is.model.recompute import recompute_blocks
 from g2is.model.settings_file import FP8
@@ -53,6 +53,7 @@ def load_model(folder: "ModelFolder", device: torch.device, dtype: torch.dtype) 
         model.config.rescale_every = 0
     if places == "auto":
         check_all_on_devices(model, folder.path)
+        leave_positions(model)
     elif places_itself:
         vars(model).pop("hf_device_map", None)  # PEFT would spread anew what has one that names a CPU
     else:

@@ -37,12 +37,10 @@ def token_losses(model: nn.Module, batch: Batch) -> torch.Tensor:
     }
     if "position_ids" in takes:
         arguments["position_ids"] = batch.position_ids
-    if "logits_to_keep" in takes and is_spread(inner) and len(positions):
-        # places of tokens would be on the first device, the states that they are to choose from on the last
-        first = int(positions[0])
-        logits = model(**arguments, logits_to_keep=batch.input_ids.shape[1] - first).logits[:, positions - first]
-    elif "logits_to_keep" in takes:
-        logits = model(**arguments, logits_to_keep=positions).logits
+    if "logits_to_keep" in takes:
+        # of a model that is spread: the states that they choose from are on another device, and main memory serves any
+        kept = positions.cpu() if is_spread(inner) else positions
+        logits = model(**arguments, logits_to_keep=kept).logits
     else:
         logits = model(**arguments).logits[:, positions]
     targets = targets[:, positions]

@@ -24,8 +24,9 @@ Kind = Literal["nf4", "int8"]
 KINDS: tuple[Kind, ...] = ("nf4", "int8")
 PLAIN = ("llama", "llama-tied", "qwen2", "qwen3", "gemma2", "mistral", "gpt2", "opt", "granite")
 MIXED = ("qwen3_5_text", "bamba", "falcon_h1", "minicpm3")
-# The cosine of a row with that of the model in float32, at least, over these architectures of random weights.
-COSINE = {"nf4": 0.90, "int8": 0.999}
+# The cosine of a row with that of the model in float32, at least, over these architectures of random weights. All of it
+# is the rounding's: gradients are exactly those of plain layers with the same weights, as the next test says.
+COSINE = {"nf4": 0.85, "int8": 0.999}
 
 
 def rounded(model: nn.Module) -> dict[str, Any]:
