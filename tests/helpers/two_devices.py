@@ -58,9 +58,7 @@ class _Mode(TorchDispatchMode):
 @contextmanager
 def two_devices() -> Iterator[None]:
     """Within this there are two devices, `FIRST` and `SECOND`."""
-    of_kind = SimpleNamespace(
-        _initialized=False
-    )  # what torch.utils.checkpoint asks for random numbers: none of its own
+    of_kind = SimpleNamespace(_initialized=False)  # asked by torch.utils.checkpoint: no random numbers of its own
     with mock.patch.object(torch, FIRST.type, of_kind, create=True), _Mode():
         yield
 
