@@ -10,7 +10,7 @@ import yaml
 from small_run import MODEL, SMALL, set_flags
 
 import g2is as package
-from g2is.api.settings import TuningSettings
+from g2is.api.settings import ModelSettings, TuningSettings
 from g2is.store.files import read_json
 
 pytestmark = pytest.mark.skipif(
@@ -68,7 +68,7 @@ def test_activation_checkpointing_leaves_every_stored_byte(sample: Path, tmp_pat
 
 def test_train_evaluate_and_merge_beside_rounded_weights(sample: Path, g2is: Command, tmp_path: Path) -> None:
     tuned = tmp_path / "tuned"
-    model = {"name": MODEL, "quantization": "int8"}
+    model: ModelSettings = {"name": MODEL, "quantization": "int8"}
     package.train(data=sample / "target.jsonl", model=model, out=tuned, tuning=TUNING)
     assert read_json(tuned / "manifest.json")["model.quantization"] == "int8"
     tests = {}
@@ -85,6 +85,6 @@ def test_train_evaluate_and_merge_beside_rounded_weights(sample: Path, g2is: Com
     losses = [of["means"]["loss"] for of in tests.values()]
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
     assert losses[0] != losses[1]
-    code, out, err = g2is("merge", tuned)
+    code, said, err = g2is("merge", tuned)
     assert code == 0, err
-    assert "the adapter was trained beside weights rounded to int8" in err + out
+    assert "the adapter was trained beside weights rounded to int8" in err + said

@@ -100,7 +100,7 @@ def _collector(model: nn.Module, batch: Batch, sink: Sink) -> Iterator[Callable[
             _by_example(inputs[0], size, path)  # refused here, before any backward pass
             if not goes_back:  # a call in the backward pass is one that is made anew (model/recompute.py)
                 num_calls[path] += 1
-            kept = _Kept.apply(inputs[0]).grad_fn  # type: ignore[no-untyped-call]
+            kept = _Kept.apply(inputs[0]).grad_fn
             output.register_hook(lambda delta: collect(path, kept.saved_tensors[0].detach(), delta))
 
         return hook
@@ -126,7 +126,7 @@ def _collector(model: nn.Module, batch: Batch, sink: Sink) -> Iterator[Callable[
     def go_back(loss: torch.Tensor) -> None:
         nonlocal goes_back
         goes_back = True
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         missing = [name for names in layers.values() for name in names.values() if name not in delivered]
         if missing:
             raise without_gradient(missing)

@@ -29,6 +29,7 @@ from g2is.config import Quantization
 from g2is.errors import ModelError
 from g2is.model.layers import is_linear, weights_taken
 
+_LEAST = (0, 49)  # with 0.46 a checkpoint of 8 bits came out as noise, and nothing was said
 _KINDS = ("Linear4bit", "Linear8bitLt")  # bitsandbytes' layers
 _GROUP, _GROUP_OF_SCALES = 64, 256  # of NF4, and of its scales
 
@@ -43,14 +44,19 @@ class Held:
 
 
 def check_package(setting: str) -> None:
-    """Raise ModelError, which begins with the `setting` that needs it, where bitsandbytes cannot be imported."""
+    """Raise ModelError, which begins with the `setting` that needs it, where bitsandbytes is not there, or too old."""
     try:
-        importlib.import_module("bitsandbytes")
+        package = importlib.import_module("bitsandbytes")
     except Exception as error:  # a library of its own that does not load, too
         raise ModelError(
             f"{setting}: expected the package bitsandbytes, which rounds weights, found it not to be imported"
             f" ({error}). Install it: pip install 'g2is[quantized]'"
         ) from None
+    if tuple(map(int, package.__version__.split(".")[:2])) < _LEAST:
+        raise ModelError(
+            f"{setting}: expected bitsandbytes {'.'.join(map(str, _LEAST))} or newer, found {package.__version__}, which"
+            " reads some weights wrong that it rounded itself. Install another: pip install -U 'g2is[quantized]'"
+        )
 
 
 def layers_to_round(model: nn.Module) -> list[str]:
@@ -144,7 +150,7 @@ class _Linear(torch.autograd.Function):
 
 def _forward(layer: Any, x: torch.Tensor) -> torch.Tensor:
     bias = None if layer.bias is None else layer.bias.to(x.dtype)
-    result: torch.Tensor = _Linear.apply(x, bias, layer)  # type: ignore[no-untyped-call]
+    result: torch.Tensor = _Linear.apply(x, bias, layer)
     return result
 
 

@@ -1,5 +1,6 @@
 """A model that is spread: what is refused, and the same bits over two devices that this machine need not have."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -150,7 +151,7 @@ def test_over_two_devices_hidden_states_are_the_same_bits(tmp_path: Path) -> Non
     with two_devices(), torch.no_grad():
         batch = Batch(*(tensor.to(FIRST) for tensor in vars(batch).values()))
         means = [  # without its inference mode, in which these devices' tensors cannot be made
-            weighted_mean.__wrapped__(put(adapted(found(tmp_path))).get_base_model().model, batch).cpu()
+            inspect.unwrap(weighted_mean)(put(adapted(found(tmp_path))).get_base_model().model, batch).cpu()
             for put in (on_first, over_two)
         ]
     assert torch.equal(*means)

@@ -151,6 +151,14 @@ def test_a_store_of_rounded_weights_is_another() -> None:
     assert len({of.weights for of in told}) == 1
 
 
+@needs_bitsandbytes
+def test_an_old_bitsandbytes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_tiny(tmp_path, "llama")
+    monkeypatch.setattr("bitsandbytes.__version__", "0.46.1")
+    with pytest.raises(ModelError, match=r"expected bitsandbytes 0\.49 or newer, found 0\.46\.1"):
+        found(tmp_path, quantization="int8")
+
+
 @pytest.mark.skipif(HAS_BITSANDBYTES, reason="bitsandbytes is installed")
 def test_without_bitsandbytes_it_is_said_what_to_install(tmp_path: Path) -> None:
     save_tiny(tmp_path, "llama")
