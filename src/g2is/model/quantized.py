@@ -54,8 +54,8 @@ def check_package(setting: str) -> None:
         ) from None
     if tuple(map(int, package.__version__.split(".")[:2])) < _LEAST:
         raise ModelError(
-            f"{setting}: expected bitsandbytes {'.'.join(map(str, _LEAST))} or newer, found {package.__version__}, which"
-            " reads some weights wrong that it rounded itself. Install another: pip install -U 'g2is[quantized]'"
+            f"{setting}: expected bitsandbytes {'.'.join(map(str, _LEAST))} or newer, found {package.__version__},"
+            " which reads some weights wrong that it rounded itself. Install another: pip install -U 'g2is[quantized]'"
         )
 
 
