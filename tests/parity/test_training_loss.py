@@ -29,7 +29,8 @@ def test_training_takes_the_steps_of_the_stock_trainer(name: str, tmp_path: Path
     trainer = Trainer(
         model=stock,
         args=_arguments(
-            tmp_path / "stock", CONFIG, "constant_with_warmup", ExecutionConfig(), next(stock.parameters()), len(rows)
+            *(tmp_path / "stock", CONFIG, "constant_with_warmup", ExecutionConfig()),
+            *(torch.device("cpu"), torch.float32, len(rows)),
         ),
         train_dataset=rows,
         data_collator=_stock_collate,

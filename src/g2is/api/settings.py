@@ -26,6 +26,9 @@ class ModelSettings(TypedDict, total=False):
     name: str | Path
     revision: str | None
     dtype: Dtype
+    quantization: Literal["nf4", "int8"] | None
+    device_map: Literal["auto"] | None
+    activation_checkpointing: bool
     trust_remote_code: bool
 
 

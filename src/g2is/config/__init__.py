@@ -11,13 +11,14 @@ from g2is.config.gradients import GammaForm as GammaForm
 from g2is.config.gradients import GradientsConfig as GradientsConfig
 from g2is.config.gradients import ProjectionConfig as ProjectionConfig
 from g2is.config.gradients import Storage as Storage
+from g2is.config.model import ModelConfig as ModelConfig
+from g2is.config.model import Quantization as Quantization
 from g2is.config.parts import STANDARD_COLUMNS as STANDARD_COLUMNS
 from g2is.config.parts import EvaluationConfig as EvaluationConfig
 from g2is.config.parts import ExamplesConfig as ExamplesConfig
 from g2is.config.parts import ExecutionConfig as ExecutionConfig
 from g2is.config.parts import Layout as Layout
 from g2is.config.parts import LoraConfig as LoraConfig
-from g2is.config.parts import ModelConfig as ModelConfig
 from g2is.config.parts import TuningConfig as TuningConfig
 from g2is.config.parts import WarmupConfig as WarmupConfig
 from g2is.config.section import HUB as HUB

@@ -8,11 +8,11 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from g2is.config.gradients import GammaForm, GradientsConfig
 from g2is.config.io import describe
+from g2is.config.model import ModelConfig
 from g2is.config.parts import (
     EvaluationConfig,
     ExamplesConfig,
     ExecutionConfig,
-    ModelConfig,
     TuningConfig,
     WarmupConfig,
 )

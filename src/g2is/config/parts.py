@@ -1,4 +1,4 @@
-"""The parts of a run's settings, but for the selection and gradients: examples, model, warm-up, tuning, execution."""
+"""The parts of a run's settings, but for the selection and gradients: examples, warm-up, tuning, execution."""
 
 import datetime
 import difflib
@@ -92,22 +92,6 @@ class ExamplesConfig(Section):
                 hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(STANDARD_COLUMNS)}"
                 raise ValueError(f"unknown standard column {name!r}; {hint}")
         return columns
-
-
-class ModelConfig(Section):
-    """The causal language model to measure gradients on."""
-
-    name: str = Field(description="local folder or hub name")
-    revision: str | None = Field(None, description="of a hub model: branch, tag or commit")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="of the frozen weights; auto: bfloat16 on CUDA, else float32. Gradients are float32 always"
-    )
-    trust_remote_code: bool = Field(False, description="run code that comes with the model")
-
-    @field_validator("name")
-    @classmethod
-    def _absolute_if_a_folder(cls, name: str) -> str:
-        return str(Path(name).absolute()) if Path(name).is_dir() else name
 
 
 class LoraConfig(Section):

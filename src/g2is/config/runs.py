@@ -11,11 +11,11 @@ from typing import Any, Literal, Self
 from pydantic import field_validator, model_validator
 
 from g2is.config.gradients import GammaForm, GradientsConfig
+from g2is.config.model import ModelConfig
 from g2is.config.parts import (
     EvaluationConfig,
     ExamplesConfig,
     ExecutionConfig,
-    ModelConfig,
     TuningConfig,
     WarmupConfig,
 )

@@ -15,6 +15,7 @@ from g2is.gradients.per_example import UnbatchableError, per_example_gradients, 
 from g2is.gradients.projection import Projection
 from g2is.model.adapter import load_adapter, saved_parameters
 from g2is.model.batches import Batch, Row, pad_batch, plan_batches
+from g2is.model.devices import frozen_dtype
 from g2is.model.folder import ModelFolder, resolve_device
 from g2is.model.parameters import trainable_parameters
 from g2is.store.matrix import Shard
@@ -55,7 +56,7 @@ class Extractor:
         self._projection = projection
         self._batch_tokens = batch_tokens
         self._notice = notice
-        self._device = next(model.parameters()).device
+        self._device = next(model.parameters()).device  # that of the input, where rows are summed
         self._gamma = Gamma(self._device.type == "cuda", notice)
         self._shared: tuple[Moments, torch.Tensor] | None = None  # of the moments in use
         self._batched: bool | None = None  # not known before the first rows are seen
@@ -119,7 +120,8 @@ class Extractor:
             if len(rows) == 1:
                 raise ModelError(
                     f"expected memory for one example of {num_tokens} tokens, found too little on {self._device}. Lower"
-                    f" examples.max_length or warmup.lora.rank, or use a device with more ({first_line(error)})"
+                    " examples.max_length or warmup.lora.rank, set model.activation_checkpointing=true, or use a device"
+                    f" with more ({first_line(error)})"
                 ) from None
         self._most_tokens = num_tokens // 2
         self.splits.append({"rows": len(rows), "tokens": num_tokens})
@@ -152,7 +154,7 @@ class Extractor:
         if self._shared is None or self._shared[0] is not moments:
             total = torch.zeros(1, self._projection.dim, device=self._device)
             for name, parameter in self._parameters.items():
-                nothing = torch.zeros(1, parameter.numel(), device=self._device)
+                nothing = torch.zeros(1, parameter.numel(), device=parameter.device)
                 self._projection.add_(total, name, self._gamma("less", nothing, name, moments))
             self._shared = moments, total
         return self._shared[1]
@@ -185,7 +187,7 @@ class Extractor:
         cosines = torch.cosine_similarity(together, alone)[~says_nothing]
         # NaN: a row that is finite alone and not in a batch
         agreement = cosines.nan_to_num(-1.0).min().item() if len(cosines) else 1.0
-        if agreement < _AGREEMENT[next(self._model.parameters()).dtype]:
+        if agreement < _AGREEMENT[frozen_dtype(self._model)]:
             self._fall_back(
                 "in this model the examples of a batch influence each other"
                 f" (cosine {agreement:.6f} between a row computed in a batch and alone)"
@@ -212,14 +214,15 @@ def load_extractor(
     model = load_adapter(model_folder, next(iter(checkpoints.values())), device)
     parameters = trainable_parameters(model)
     states = {
-        name: AdapterState(saved_parameters(folder), load_moments(folder / "moments.safetensors", parameters, device))
+        name: AdapterState(saved_parameters(folder), load_moments(folder / "moments.safetensors", parameters))
         for name, folder in checkpoints.items()
     }
     for name, folder in checkpoints.items():
         _check_moments(states[name].moments, folder / "moments.safetensors")
     sizes = {name: parameter.numel() for name, parameter in parameters.items()}
+    places = {name: parameter.device for name, parameter in parameters.items()}
     return Extractor(
-        model, states, Projection(projection, sizes, device), execution.tokens_a_batch(device.type), notice
+        model, states, Projection(projection, sizes, places), execution.tokens_a_batch(device.type), notice
     )
 
 

@@ -9,6 +9,7 @@ Shapes: B examples, T tokens, i and o the layer's inputs and outputs, V the voca
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -34,10 +35,9 @@ def per_example_gradients(model: nn.Module, batch: Batch, sink: Sink) -> torch.T
     Raises UnbatchableError before any backward pass where a trainable parameter does not belong to an nn.Linear, or
     where a layer's input does not keep its examples apart; ModelError where a trainable parameter gets no gradient.
     """
-    with _collector(model, batch, sink) as check_all_arrived:
+    with _collector(model, batch, sink) as go_back:
         losses = example_losses(model, batch)
-        losses.sum().backward()
-        check_all_arrived()
+        go_back(losses.sum())
     return losses.detach()
 
 
@@ -61,10 +61,27 @@ def single_example_gradients(model: nn.Module, batch: Batch, sink: Sink) -> torc
     return torch.cat(losses)
 
 
+class _Kept(torch.autograd.Function):
+    """Keeps a layer's input as autograd keeps what it needs: where that is computed anew, it is not held until then."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x)
+        return x.new_empty(0)
+
+    @staticmethod
+    def backward(_: Any, *__: torch.Tensor) -> None:
+        raise AssertionError("nothing is computed from it")
+
+
 @contextmanager
-def _collector(model: nn.Module, batch: Batch, sink: Sink) -> Iterator[Callable[[], None]]:
-    """Hook every trainable linear layer for one backward pass; yields a check that each parameter was handed out."""
+def _collector(model: nn.Module, batch: Batch, sink: Sink) -> Iterator[Callable[[torch.Tensor], None]]:
+    """Hook every trainable linear layer for one backward pass; yields what does that, from the summed losses.
+
+    It raises ModelError unless each parameter was handed out.
+    """
     layers = _trainable_layers(model)
+    goes_back = False
     num_calls = dict.fromkeys(layers, 0)
     partial: dict[str, tuple[int, dict[str, torch.Tensor]]] = {}
     delivered: set[str] = set()
@@ -80,13 +97,16 @@ def _collector(model: nn.Module, batch: Batch, sink: Sink) -> Iterator[Callable[
         def hook(_: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
             if not output.requires_grad:  # a pass that the model itself makes without gradients (HRM's first cycles)
                 return
-            x = _by_example(inputs[0].detach(), size, path)
-            num_calls[path] += 1
-            output.register_hook(lambda delta: collect(path, x, _by_example(delta, size, path)))
+            _by_example(inputs[0], size, path)  # refused here, before any backward pass
+            if not goes_back:  # a call in the backward pass is one that is made anew (model/recompute.py)
+                num_calls[path] += 1
+            kept = _Kept.apply(inputs[0]).grad_fn
+            output.register_hook(lambda delta: collect(path, kept.saved_tensors[0].detach(), delta))
 
         return hook
 
-    def collect(path: str, x_BTi: torch.Tensor, delta_BTo: torch.Tensor) -> None:
+    def collect(path: str, x: torch.Tensor, delta: torch.Tensor) -> None:
+        x_BTi, delta_BTo = _by_example(x, size, path), _by_example(delta, size, path)
         names = layers[path]
         gradients = {}
         if "weight" in names:
@@ -103,7 +123,10 @@ def _collector(model: nn.Module, batch: Batch, sink: Sink) -> Iterator[Callable[
             sink(names[kind], gradients.pop(kind))
             delivered.add(names[kind])
 
-    def check_all_arrived() -> None:
+    def go_back(loss: torch.Tensor) -> None:
+        nonlocal goes_back
+        goes_back = True
+        loss.backward()
         missing = [name for names in layers.values() for name in names.values() if name not in delivered]
         if missing:
             raise without_gradient(missing)
@@ -115,7 +138,7 @@ def _collector(model: nn.Module, batch: Batch, sink: Sink) -> Iterator[Callable[
     for p in frozen:
         p.requires_grad_(False)
     try:
-        yield check_all_arrived
+        yield go_back
     finally:
         for handle in handles:
             handle.remove()

@@ -36,13 +36,17 @@ def sketch_dim(config: ProjectionConfig, num_coordinates: int) -> int:
 class Projection:
     """A linear map from named parameter gradients to rows of `dim` coordinates."""
 
-    def __init__(self, config: ProjectionConfig, sizes: Mapping[str, int], device: torch.device | str = "cpu") -> None:
-        """`sizes` maps every canonical parameter name to its number of coordinates."""
+    def __init__(
+        self,
+        config: ProjectionConfig,
+        sizes: Mapping[str, int],
+        device: torch.device | str | Mapping[str, torch.device] = "cpu",
+    ) -> None:
+        """`sizes` maps every canonical parameter name to its number of coordinates, `device` to where gradients are."""
         total = sum(sizes.values())
         self.dim = sketch_dim(config, total)
         self.kind = "none" if self.dim == total else config.kind
         self._seed = config.seed
-        self._device = torch.device(device)
         names = sorted(sizes)
         starts = np.cumsum([0, *(sizes[name] for name in names)])
         self._start = dict(zip(names, starts.tolist(), strict=False))
@@ -54,25 +58,26 @@ class Projection:
                 signs = 1 - 2 * (_hash(self._key(name, "sign"), np.arange(sizes[name])) >> np.uint64(63)).astype(
                     np.int8
                 )
-                self._signs[name] = torch.from_numpy(signs).to(self._device)
+                self._signs[name] = torch.from_numpy(signs).to(device[name] if isinstance(device, Mapping) else device)
                 runs = _hash(self._key(name, "offset"), np.arange(-(-sizes[name] // self.dim)))
                 self._offsets[name] = (runs % np.uint64(self.dim)).astype(np.int64).tolist()
 
     def add_(self, rows: torch.Tensor, name: str, gradient: torch.Tensor) -> None:
         """Add the projection of `gradient` (B, n) float32 of parameter `name` to `rows` (B, dim), in place.
 
-        `gradient` is used up: its values are not what they were afterwards.
+        `gradient` is used up: its values are not what they were afterwards. Where `rows` are on another device it goes
+        there, so that sums are taken in one order whether a model is spread or not.
         """
         if self.kind == "none":
             start = self._start[name]
-            rows[:, start : start + gradient.shape[1]] += gradient
+            rows[:, start : start + gradient.shape[1]] += gradient.to(rows.device)
         elif self.kind == "sparse":
             self._add_sparse(rows, name, gradient)
         else:
-            self._add_dense(rows, name, gradient)
+            self._add_dense(rows, name, gradient.to(rows.device))
 
     def _add_sparse(self, rows: torch.Tensor, name: str, gradient: torch.Tensor) -> None:
-        gradient.mul_(self._signs[name].to(gradient.dtype))
+        gradient = gradient.mul_(self._signs[name].to(gradient.dtype)).to(rows.device)
         for i, offset in enumerate(self._offsets[name]):
             run = gradient[:, i * self.dim : (i + 1) * self.dim]
             before_wrap = min(run.shape[1], self.dim - offset)
@@ -86,7 +91,7 @@ class Projection:
             block = gradient[:, start : start + _DENSE_BLOCK]
             index = np.arange(start * words, (start + block.shape[1]) * words)
             bits = np.unpackbits(_hash(key, index).astype("<u8").view(np.uint8)).reshape(block.shape[1], -1)
-            signs = 1 - 2 * torch.from_numpy(bits[:, : self.dim]).to(self._device, gradient.dtype)
+            signs = 1 - 2 * torch.from_numpy(bits[:, : self.dim]).to(gradient.device, gradient.dtype)
             rows.addmm_(block, signs, alpha=self.dim**-0.5)
 
     def _key(self, name: str, purpose: str) -> np.uint64:

@@ -49,7 +49,7 @@ def make_cells(
     Raises what keeps all methods from being compared.
     """
     execution = trials.config.execution
-    by_workers = execution.engine != "local" or min(num_workers(execution), len(missing)) > 1
+    by_workers = execution.engine != "local" or min(num_workers(execution, trials.config.model), len(missing)) > 1
     make = _make_by_workers if by_workers else _make_here
     yield from make(trials, missing, num_planned, reporter)
 
@@ -126,7 +126,7 @@ def _workers(
     config = trials.config
     text = with_dtype(config, trials.bench.prepared.identity).model_dump_json()
     open_on = partial(open_trial_worker, text)
-    return open_engines(config.execution, open_on, config.out, num_jobs, reporter.notice, at_once=1)
+    return open_engines(config.execution, config.model, open_on, config.out, num_jobs, reporter.notice, at_once=1)
 
 
 def _reason(key: Key, error: Exception, reporter: Reporter) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import torch
 
-from g2is.config import ExecutionConfig
+from g2is.config import ExecutionConfig, ModelConfig
 from g2is.config.part import Part
 from g2is.engine.job import Engine, ShardJob
 from g2is.engine.launched import LaunchedEngine
@@ -100,10 +100,15 @@ def make_rows(
     return num_made
 
 
-def num_workers(execution: ExecutionConfig) -> int:
-    """How many processes the settings ask for: unless they say it, one for each visible CUDA device, one on a CPU."""
+def num_workers(execution: ExecutionConfig, model: ModelConfig) -> int:
+    """How many processes the settings ask for: unless they say it, one for each visible CUDA device, one on a CPU.
+
+    One for a model that is spread over all devices.
+    """
     if execution.workers is not None:
         return execution.workers
+    if model.device_map is not None:
+        return 1
     return max(1, torch.cuda.device_count()) if resolve_device(execution.device).type == "cuda" else 1
 
 
@@ -136,7 +141,7 @@ def _engines(
             folder.notice(text)
         return
     is_local = execution.engine == "local"
-    num_processes = min(num_workers(execution), num_shards)
+    num_processes = min(num_workers(execution, prepared.config.model), num_shards)
     if is_local and num_processes > 1 and own is not None and not _can_be_sent(own):
         folder.notice(
             f"representation {own.name}: expected a function of a module that worker processes can import, found one"
@@ -149,13 +154,19 @@ def _engines(
         return
     config = with_dtype(prepared.config, prepared.identity)
     open_on, store = partial(open_worker, as_settings(config), own=own), place_of(config.store_folder)
-    with open_engines(execution, open_on, store, num_shards, folder.notice, at_once=2) as engine_of:
+    with open_engines(execution, config.model, open_on, store, num_shards, folder.notice, at_once=2) as engine_of:
         yield lambda wanted, add: engine_of(add)
 
 
 @contextmanager
 def open_engines(
-    execution: ExecutionConfig, open_on: OpenOn, place: Path | str, num_jobs: int, notice: Notice, at_once: int
+    execution: ExecutionConfig,
+    model: ModelConfig,
+    open_on: OpenOn,
+    place: Path | str,
+    num_jobs: int,
+    notice: Notice,
+    at_once: int,
 ) -> Iterator[Callable[[Callable[[int], None]], Engine[Any]]]:
     """Processes of this machine, or a cluster, for so many jobs: what gives an engine, by who is told of tokens done.
 
@@ -168,18 +179,23 @@ def open_engines(
         return
     gc.collect()
     torch.cuda.empty_cache()  # what this process held on a device, a worker needs
-    opens = _places(execution, min(num_workers(execution), num_jobs), open_on)
+    opens = _places(execution, model, min(num_workers(execution, model), num_jobs), open_on)
     with open_processes(opens, notice, at_once) as processes:
         yield lambda add: ProcessEngine(processes, add)
 
 
-def _places(execution: ExecutionConfig, num_processes: int, open_on: OpenOn) -> list[tuple[Open, dict[str, str]]]:
-    """How each of several processes opens a worker, and its environment: a device each, an equal share of threads."""
+def _places(
+    execution: ExecutionConfig, model: ModelConfig, num_processes: int, open_on: OpenOn
+) -> list[tuple[Open, dict[str, str]]]:
+    """How each of several processes opens a worker, and its environment: a device each, an equal share of threads.
+
+    One whose model is spread sees all devices.
+    """
     threads = max(1, torch.get_num_threads() // num_processes)
     environment = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     environment |= passive(os.environ) | _QUIET
     kind = resolve_device(execution.device).type
-    devices = torch.cuda.device_count() if kind == "cuda" else 0
+    devices = torch.cuda.device_count() if kind == "cuda" and model.device_map is None else 0
     names = [f"cuda:{number % devices}" if devices else kind for number in range(num_processes)]
     return [(partial(open_on, name, threads), environment) for name in names]
 

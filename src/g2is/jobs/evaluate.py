@@ -33,6 +33,7 @@ from g2is.jobs.pinned import pin
 from g2is.jobs.test_rows import TestRows, describe_questions, how_judged, read_test
 from g2is.jobs.work_folder import BAD_ROWS, WorkFolder, open_work
 from g2is.model.adapter import check_adapter, find_adapter, load_adapter
+from g2is.model.devices import check_spread
 from g2is.model.folder import ModelFolder, find_model, resolve_device
 from g2is.model.settings_file import GENERATION_CONFIG, read_settings
 from g2is.progress import Reporter, Silent
@@ -85,6 +86,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
     if names:
         lm_eval_tasks.check_installed()
     with open_work(config.out, config, "test") as work, work.removed_on_error():
+        check_spread(config.model, config.execution)
         device = resolve_device(config.execution.device)
         folder = find_model(config.model)
         adapter = None if config.adapter is None else find_adapter(config.adapter)

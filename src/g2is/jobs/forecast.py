@@ -17,7 +17,7 @@ from g2is.jobs.gradient_rows import wanted_gradients
 from g2is.jobs.pace import Pace, sample_of
 from g2is.machine.memory import fits_in_memory
 from g2is.model.batches import Row
-from g2is.model.folder import ModelFolder, resolve_device, resolve_dtype
+from g2is.model.folder import ModelFolder, resolve_device
 from g2is.store.manifest import Kind, join_store
 from g2is.store.plan import missing_rows
 from g2is.warmup.train import finished_warmup
@@ -63,7 +63,7 @@ def forecast(
     if execution.engine != "local":
         return Forecast(why_not="the work is a Ray cluster's, and this machine is no measure of that")
     device = resolve_device(execution.device)
-    num_bytes = num_parameters * resolve_dtype(folder.config, device).itemsize
+    num_bytes = folder.num_bytes(num_parameters, device)
     if device.type == "cpu" and not fits_in_memory(num_bytes):
         room = f"{num_bytes / 2**30:.1f} GiB"
         return Forecast(why_not=f"the model's {room} do not fit into the memory that this machine has left")
@@ -73,7 +73,7 @@ def forecast(
         if not tells_of_memory(error):
             raise
         return Forecast(why_not=f"the model does not fit into memory ({first_line(error)})")
-    workers = num_workers(execution) if device.type == "cuda" else 1  # on a CPU they share its cores
+    workers = num_workers(execution, folder.config) if device.type == "cuda" else 1  # on a CPU they share its cores
     seconds: dict[str, float] = {}
     for name, (pace, num) in work.items():
         time = pace.time_for(num)

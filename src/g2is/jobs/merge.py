@@ -58,6 +58,11 @@ def merge(run: Path, to: Path | None = None, reporter: Reporter | None = None) -
         check_is_free(to)
         folder = find_model(config.model)
         dtype = _trained_dtype(run, config, folder, reporter)
+        if config.model.quantization is not None:
+            reporter.notice(
+                f"{run}: the adapter was trained beside weights rounded to {config.model.quantization}, and is added to"
+                " those that are not; so the merged model answers a little otherwise than the two together did"
+            )
         with reporter.stage("merge", "models") as progress:
             model = _merged(folder, run / ADAPTER, dtype)
             tokenizer = render_as_trained(folder, run / ADAPTER, config.examples).tokenizer
@@ -117,7 +122,8 @@ def _merged(folder: ModelFolder, adapter: Path, dtype: torch.dtype) -> Any:
             f"{folder.path}: expected memory for its weights in float32, {num_bytes / 2**30:.1f} GiB, found less. Merge"
             " on a machine with more, or load the adapter beside the model"
         )
-    exact = replace(folder, config=folder.config.model_copy(update={"dtype": "float32"}))
+    as_it_is = {"dtype": "float32", "quantization": None, "device_map": None, "activation_checkpointing": False}
+    exact = replace(folder, config=folder.config.model_copy(update=as_it_is))
     adapted = load_adapter(exact, adapter, _CPU)
     try:
         model = _without_adapter(adapted)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from g2is.config import ModelConfig
+from g2is.config import ModelConfig, Quantization
 from g2is.model.folder import ModelFolder, resolve_dtype
 from g2is.progress import Reporter
 from g2is.store.fingerprint import Fingerprint
@@ -12,18 +12,26 @@ from g2is.store.fingerprint import Fingerprint
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """A digest of the model's settings and weights, and the type that frozen weights are computed in."""
+    """A digest of the model's settings and weights, the type that frozen weights are computed in, and their rounding.
+
+    Mappings say nothing of a rounding that is not done, as those of before it could be.
+    """
 
     weights: str
     dtype: torch.dtype
+    quantization: Quantization | None = None
 
     def in_store(self) -> dict[str, str]:
         """The mapping of a store's fingerprint."""
-        return {"weights": self.weights, "dtype": str(self.dtype).removeprefix("torch.")}
+        return {"weights": self.weights, "dtype": str(self.dtype).removeprefix("torch."), **self._rounded}
 
     def in_manifest(self) -> dict[str, str]:
         """The mapping of a work folder's manifest: dtype is "torch.float32", as in all that were ever written."""
-        return {"weights": self.weights, "dtype": str(self.dtype)}
+        return {"weights": self.weights, "dtype": str(self.dtype), **self._rounded}
+
+    @property
+    def _rounded(self) -> dict[str, str]:
+        return {} if self.quantization is None else {"quantization": self.quantization}
 
 
 def identify(
@@ -36,10 +44,10 @@ def identify(
     (`stored`) was looked through then: the same files are not again.
     """
     dtype = resolve_dtype(config, device)
-    for text in model.notices():
+    for text in [*model.notices(), *model.rounding_notices(device)]:
         reporter.notice(text)
     with reporter.stage("check model", "bytes") as progress:
-        identity = ModelIdentity(model.digest(progress), dtype)
+        identity = ModelIdentity(model.digest(progress), dtype, config.quantization)
         if any((stored or {}).get(f"model.{name}") != value for name, value in identity.in_store().items()):
             model.check_blocks()
             model.check_numbers(dtype)

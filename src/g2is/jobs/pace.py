@@ -55,9 +55,10 @@ def pace_of_gradients(model: Any, config: Config, rows: Sequence[Row], limit: fl
         {name: parameter.detach().clone() for name, parameter in parameters.items()}, Moments(zeros, dict(zeros), 1)
     )
     sizes = {name: parameter.numel() for name, parameter in parameters.items()}
+    places = {name: parameter.device for name, parameter in parameters.items()}
     batch_tokens = config.execution.tokens_a_batch(device.type)
     extractor = Extractor(
-        model, {"now": state}, Projection(config.gradients.projection, sizes, device), batch_tokens, lambda _: None
+        model, {"now": state}, Projection(config.gradients.projection, sizes, places), batch_tokens, lambda _: None
     )
 
     def work(batch: Sequence[Row]) -> Callable[[], None]:

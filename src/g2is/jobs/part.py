@@ -133,8 +133,13 @@ def _make(joined: _Joined, part: Part, reporter: Reporter) -> MadePart:
 
 
 def _on_own_device(config: Config, part: Part) -> Config:
-    """Where a scheduler started several processes on this machine, each has a device of those they all see."""
+    """Where a scheduler started several processes on this machine, each has a device of those they all see.
+
+    One whose model is spread has all that it sees: the scheduler gives each process its own.
+    """
     execution = config.execution
+    if config.model.device_map is not None:
+        return config
     if part.place is None or execution.workers is not None or resolve_device(execution.device).type != "cuda":
         return config
     if (num_devices := torch.cuda.device_count()) > 1:

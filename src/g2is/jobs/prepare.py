@@ -13,6 +13,7 @@ from g2is.gradients import projection
 from g2is.jobs.model_identity import ModelIdentity, identify
 from g2is.methods import GRADIENT
 from g2is.model.adapter import target_modules
+from g2is.model.devices import check_spread
 from g2is.model.folder import ModelFolder, find_model, resolve_device, resolve_dtype
 from g2is.progress import Reporter
 from g2is.store import draw
@@ -45,9 +46,11 @@ def prepare(config: Config, reporter: Reporter, to_plan: torch.device | None = N
     """Find the model and fingerprint everything that decides the store's rows.
 
     Where it is only `to_plan` a run on that device, which need not be here, the model needs no weights; they are hashed
-    only if there is a store that they are to be known in. Raises ModelError where model, tokenizer, template, device,
-    checkpoint or LoRA's layers cannot be used.
+    only if there is a store that they are to be known in. Raises ConfigError where several processes would each spread
+    the model over all devices, ModelError where model, tokenizer, template, device, checkpoint or LoRA's layers cannot
+    be used.
     """
+    check_spread(config.model, config.execution)
     model = find_model(config.model, to_plan=to_plan is not None)
     device = to_plan or resolve_device(config.execution.device)
     adapter = config.warmup.adapter

@@ -32,6 +32,7 @@ from g2is.jobs.model_identity import ModelIdentity, identify
 from g2is.jobs.pinned import pin
 from g2is.jobs.run_folder import unvouched
 from g2is.jobs.work_folder import BAD_ROWS, open_work
+from g2is.model.devices import check_spread
 from g2is.model.folder import ModelFolder, find_model, resolve_device
 from g2is.model.reporting import check_reporting
 from g2is.outputs.examples import MESSAGES
@@ -64,6 +65,7 @@ class TrainingInputs:
 
 def read_training(config: TrainConfig, cache: Path, reporter: Reporter) -> TrainingInputs:
     """Find the model and read the examples, whose tokens are kept in the folder `cache`. Raises as `train`."""
+    check_spread(config.model, config.execution)
     device = resolve_device(config.execution.device)
     model = find_model(config.model)
     tokenizer = model.tokenizer()

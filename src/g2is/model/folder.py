@@ -10,18 +10,20 @@ from transformers import AutoConfig, AutoTokenizer
 
 from g2is.config import ModelConfig
 from g2is.errors import ModelError, first_line, pass_on_too_little_memory
-from g2is.model.bars import without_bars
 from g2is.model.bounds import TooLargeError, bounded, check_places
 from g2is.model.causal import auto_class, brings_code, check_causal, is_known
 from g2is.model.hub import fetch
 from g2is.model.plain_files import check_plain_files
+from g2is.model.quantized import check_package, held
 from g2is.model.remote_code import code_files
 from g2is.model.settings_file import (
+    BITSANDBYTES,
     CONFIG,
     GENERATION_CONFIG,
     TOKENIZER_CONFIG,
     check_settings,
     read_settings,
+    way_of_rounding,
 )
 from g2is.model.tokenizer_check import check_tokenizer
 from g2is.model.weights import (
@@ -96,34 +98,13 @@ class ModelFolder:
         return tokenizer
 
     def load(self, device: torch.device) -> "PreTrainedModel":
-        """Load the model on `device`, in the configured dtype and eval mode. Raises ModelError if that fails."""
-        try:
-            with without_bars():
-                model, report = auto_class(self.hf_config).from_pretrained(
-                    self.path,
-                    dtype=resolve_dtype(self.config, device),
-                    use_safetensors=True,
-                    local_files_only=True,
-                    trust_remote_code=self.config.trust_remote_code,
-                    output_loading_info=True,
-                )
-        except Exception as error:  # a cut-off file, other shapes than config.json says, a missing package …
-            pass_on_too_little_memory(error)
-            raise ModelError(
-                f"{self.path}: expected a causal language model with safetensors weights, but it cannot be loaded:"
-                f" {first_line(error)}"
-            ) from None
-        self.check_unchanged()
-        missing = sorted(report["missing_keys"])
-        if missing:  # transformers would go on with random numbers there
-            raise ModelError(
-                f"{self.path}: expected weights for every parameter, found none for {len(missing)}: "
-                + ", ".join(missing[:5])
-            )
-        if hasattr(model.config, "rescale_every"):
-            # RWKV would halve weights in place when it does not train, and not what LoRA adds to them
-            model.config.rescale_every = 0
-        return model.to(device).eval()
+        """Load the model on `device`, or spread from there, as configured and in eval mode.
+
+        Raises ModelError if that fails.
+        """
+        from g2is.model.loading import load_model
+
+        return load_model(self, device, resolve_dtype(self.config, device))
 
     def without_weights(self) -> "PreTrainedModel":
         """The model's layers and parameter shapes on torch's meta device; no weights are read.
@@ -132,7 +113,7 @@ class ModelFolder:
         """
         shapes = [head.shape for head in self._heads().values()] if self.has_weights else [(_MOST_WITHOUT_WEIGHTS,)]
         try:
-            with torch.device("meta"), bounded(shapes, self._is_quantised):
+            with torch.device("meta"), bounded(shapes, self.rounded_by is not None):
                 model: PreTrainedModel = auto_class(self.hf_config).from_config(
                     self.hf_config, trust_remote_code=self.config.trust_remote_code
                 )
@@ -173,6 +154,32 @@ class ModelFolder:
             )
         return notices
 
+    def rounding_notices(self, device: torch.device) -> list[str]:
+        """What becomes of the weights beside their type: how many are rounded, and what they then take."""
+        dtype = resolve_dtype(self.config, device)
+        kind, name = self.config.quantization, str(dtype).removeprefix("torch.")
+        if kind is None:
+            return (
+                [f"{self.path}: weights of 8 bits (fp8) are read back to {name}, and take its memory"]
+                if self.rounded_by not in (None, BITSANDBYTES)
+                else []
+            )
+        of = held(kind, self.without_weights(), dtype.itemsize)
+        num = of.num_rounded + of.num_plain
+        return [
+            f"{self.path}: {of.num_rounded:,} of {num:,} weights are rounded ({kind}); the frozen model takes"
+            f" {of.num_bytes / 2**30:.2f} GiB, in {name} {num * dtype.itemsize / 2**30:.2f}"
+        ]
+
+    def num_bytes(self, num_parameters: int, device: torch.device) -> int:
+        """What so many parameters take on `device`; all of the model's, or none of them."""
+        dtype = resolve_dtype(self.config, device)
+        if num_parameters and self.config.quantization is not None:
+            return held(self.config.quantization, self.without_weights(), dtype.itemsize).num_bytes
+        if num_parameters and self.rounded_by == BITSANDBYTES:
+            return sum(file.stat().st_size for file in weight_files(self.path))
+        return num_parameters * dtype.itemsize
+
     def digest(self, progress: Progress) -> str:
         """A hash of the files that decide what is computed, whatever the folder is called; progress in bytes.
 
@@ -194,11 +201,12 @@ class ModelFolder:
         """Raise ModelError if the weights have blocks behind the model's last, which transformers would leave out, or
         hold whole numbers where the model computes with others, which it would take as they are.
         """
-        check_places(self.path, self.without_weights(), self._heads(), self._is_quantised)
+        check_places(self.path, self.without_weights(), self._heads(), self.rounded_by is not None)
 
     @property
-    def _is_quantised(self) -> bool:
-        return getattr(self.hf_config, "quantization_config", None) is not None
+    def rounded_by(self) -> str | None:
+        """The way in which the checkpoint's own weights are rounded, if they are: a name of transformers."""
+        return way_of_rounding(getattr(self.hf_config, "quantization_config", None))
 
     def _heads(self) -> dict[str, Head]:
         return weight_heads(weight_files(self.path))
@@ -244,7 +252,20 @@ def find_model(config: ModelConfig, *, to_plan: bool = False) -> ModelFolder:
         _refuse_foreign_code(path / CONFIG, config)
     check_causal(hf_config, path)
     model = ModelFolder(path, config, hf_config, has_weights=has_weights)
+    _check_rounding(model)
     return model if not has_weights else replace(model, stamps={file: _stamp(file) for file in model.files()})
+
+
+def _check_rounding(model: ModelFolder) -> None:
+    """Raise ModelError where weights cannot be rounded, or read back, as asked for."""
+    kind, by = model.config.quantization, model.rounded_by
+    if kind is not None and by is not None:
+        raise ModelError(
+            f"{model.path}: expected plain weights to round to {kind} (model.quantization), found a checkpoint that is"
+            f" rounded ({by}). Leave the setting out, or name the model that it was made from"
+        )
+    if kind is not None or by == BITSANDBYTES:
+        check_package(f"model.quantization {kind}" if kind else f"{model.path / CONFIG}, quantization_config")
 
 
 def _stamp(file: Path) -> Stamp:

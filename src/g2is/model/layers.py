@@ -7,8 +7,9 @@ attention, a state-space or recurrent mixer, or a short convolution: whatever le
 import inspect
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from torch import nn
@@ -111,16 +112,24 @@ def read_by_weight(model: nn.Module, path: str) -> bool:
     mixer = model.get_submodule(parent)
     if not any(own.startswith("A_log") for own, _ in mixer.named_parameters(recurse=False)):
         return False
+    taken = weights_taken(type(mixer))
+    return name != "in_proj" if taken is None else name in taken  # which every such mixer calls as a layer
+
+
+@cache
+def weights_taken(kind: Hashable) -> frozenset[str] | None:
+    """The names of the layers whose weights the code of a module's class takes by itself; None if it cannot be read."""
+    assert isinstance(kind, type)
     try:
-        return name in _READ_BY_WEIGHT.findall(inspect.getsource(type(mixer)))
+        return frozenset(_READ_BY_WEIGHT.findall(inspect.getsource(kind)))
     except (OSError, TypeError):
-        return name != "in_proj"  # code that cannot be read: what every such mixer calls as a layer
+        return None
 
 
 def reach(model: nn.Module, layers: Sequence[str]) -> Reach:
     """How far an adapter on `layers` (paths) reaches in `model`, whose weights are not looked at."""
     beside = without_text(model)
-    blocks = [(path, block) for path, block in _blocks(model) if not any(_within(path, other) for other in beside)]
+    blocks = [(path, block) for path, block in blocks_of(model) if not any(_within(path, other) for other in beside)]
     missed = [block for path, block in blocks if not any(_within(layer, path) for layer in layers)]
     return Reach(
         len(layers),
@@ -142,8 +151,8 @@ def _mixes_tokens(model: nn.Module, path: str) -> bool:
     return not any(_FEED_FORWARD.search(type(module).__name__) for module in inside)
 
 
-def _blocks(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The members of the outermost lists that hold a mixer."""
+def blocks_of(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The members of the outermost lists of `model` that hold a mixer, by path."""
     lists: list[str] = []
     for path, module in model.named_modules():
         if isinstance(module, nn.ModuleList) and not any(_within(path, outer) for outer in lists):

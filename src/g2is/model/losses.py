@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from g2is.model.batches import IGNORED_LABEL, Batch
+from g2is.model.devices import is_spread
 
 
 def example_losses(model: nn.Module, batch: Batch) -> torch.Tensor:
@@ -37,7 +38,9 @@ def token_losses(model: nn.Module, batch: Batch) -> torch.Tensor:
     if "position_ids" in takes:
         arguments["position_ids"] = batch.position_ids
     if "logits_to_keep" in takes:
-        logits = model(**arguments, logits_to_keep=positions).logits
+        # of a model that is spread: the states that they choose from are on another device, and main memory serves any
+        kept = positions.cpu() if is_spread(inner) else positions
+        logits = model(**arguments, logits_to_keep=kept).logits
     else:
         logits = model(**arguments).logits[:, positions]
     targets = targets[:, positions]

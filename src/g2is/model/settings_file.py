@@ -18,6 +18,14 @@ CONFIG = "config.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 GENERATION_CONFIG = "generation_config.json"
 
+# Ways of rounding that are computed with: what bitsandbytes wrote, and fp8, which is read back to plain weights.
+BITSANDBYTES, FP8 = "bitsandbytes", "fp8"
+_COMPUTED_WITH = (BITSANDBYTES, FP8)
+_WRITTEN_BACK = {
+    "mxfp4": "AutoModelForCausalLM.from_pretrained(FOLDER, quantization_config=Mxfp4Config(dequantize=True))"
+    ".save_pretrained(…), its tokenizer beside it"
+}
+
 _MOST_BYTES = 8 << 20  # the longest of public models are a tenth of it
 _MOST_TOKENIZER_BYTES = 64 << 20  # which may list every added token, and hold templates
 _MOST_DEPTH = 50
@@ -124,18 +132,35 @@ def check_settings(settings: Mapping[str, Any], file: Path, shapes: Sequence[Seq
             _check_quantised(key, value, expected)
 
 
+def way_of_rounding(value: Any) -> str | None:
+    """The name of the way in which a `quantization_config` says that weights are rounded; None if there is none."""
+    if value is None:
+        return None
+    values = value if isinstance(value, Mapping) else vars(value)
+    if values.get("load_in_4bit") or values.get("load_in_8bit"):
+        return BITSANDBYTES
+    method = values.get("quant_method")
+    return str(getattr(method, "value", method))  # a member of an enumeration, in some versions
+
+
 def _check_quantised(key: str, value: Any, expected: str) -> None:
     from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
     method = value.get("quant_method") if isinstance(value, Mapping) else None
-    bits = isinstance(value, Mapping) and bool(value.get("load_in_4bit") or value.get("load_in_8bit"))
-    if not bits and (
-        not isinstance(method, str) or method not in AUTO_QUANTIZATION_CONFIG_MAPPING | {"bitsandbytes": 0}
-    ):
+    way = way_of_rounding(value) if isinstance(value, Mapping) else None
+    known = {*AUTO_QUANTIZATION_CONFIG_MAPPING, BITSANDBYTES}
+    if way != BITSANDBYTES and (not isinstance(method, str) or method not in known):
         raise ModelError(
             f"{expected} {key} to name a way of quantising that transformers knows (quant_method), found"
             f" {_short(method if isinstance(value, Mapping) else value)}: its weights would be taken for plain numbers."
             " Name the model that it was made from"
+        )
+    if way not in _COMPUTED_WITH or value.get("llm_int8_has_fp16_weight"):
+        back = f", or write it back to plain weights once: {_WRITTEN_BACK[way]}" if way in _WRITTEN_BACK else ""
+        raise ModelError(
+            f"{expected} plain weights, or some rounded by bitsandbytes (to 4 or 8 bits) or as fp8, found {key} of"
+            f" {way}: g2is takes no gradients through these. Name the model that it was made from{back}. Where that is"
+            " too large, --set model.quantization=nf4 rounds it as it is loaded"
         )
 
 

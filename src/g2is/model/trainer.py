@@ -32,6 +32,7 @@ from g2is.errors import (
 from g2is.machine.ranks import num_processes
 from g2is.model.batches import Batch, Row, nothing_learned, pad_batch
 from g2is.model.checkpoints import digest_of_rows, keep_sound, processes_of, seal
+from g2is.model.devices import frozen_dtype
 from g2is.model.losses import token_losses
 from g2is.model.parameters import trainable_parameters, without_gradient
 from g2is.model.reporting import check_reporting, logging_below
@@ -90,7 +91,8 @@ def take_steps(training: Training, model: PeftModel, progress: Progress, *callba
         config.batch_size,
         model=model,
         args=_arguments(
-            training.folder, config, training.schedule, training.execution, next(model.parameters()), len(rows)
+            *(training.folder, config, training.schedule, training.execution),
+            *(next(model.parameters()).device, frozen_dtype(model), len(rows)),
         ),
         train_dataset=list(rows),
         data_collator=_collate,
@@ -116,7 +118,10 @@ def _too_little_memory(
     )
     lower = f"{section}.device_batch_size, examples.max_length or {section}.lora.rank"
     if (checkpoint := keep_sound(folder, digest_of_rows(rows), lambda _: None)) is None:
-        return ModelError(f"{found}. Lower {lower}, or use a device with more ({first_line(error)})")
+        return ModelError(
+            f"{found}. Lower {lower}, set model.activation_checkpointing=true, or use a device with more"
+            f" ({first_line(error)})"
+        )
     return TooLittleMemoryError(
         f"{found}. {checkpoint} is kept: where there is more memory, the same command goes on from it. Or lower"
         f" {lower}, with another {flag} ({first_line(error)})"
@@ -247,7 +252,8 @@ def _arguments(
     config: WarmupConfig | TuningConfig,
     schedule: str,
     execution: ExecutionConfig,
-    weight: torch.Tensor,
+    device: torch.device,
+    dtype: torch.dtype,
     num_rows: int,
 ) -> TrainingArguments:
     device_batch, num_batches = _batches_of_step(config, num_processes())
@@ -265,9 +271,9 @@ def _arguments(
         adam_beta1=config.beta1,
         adam_beta2=config.beta2,
         optim="adamw_torch",
-        bf16=weight.dtype == torch.bfloat16 or (isinstance(config, TuningConfig) and config.bf16),
-        use_cpu=weight.device.type == "cpu",
-        ddp_backend="gloo" if num_processes() > 1 and weight.device.type == "cpu" else None,
+        bf16=dtype == torch.bfloat16 or (isinstance(config, TuningConfig) and config.bf16),
+        use_cpu=device.type == "cpu",
+        ddp_backend="gloo" if num_processes() > 1 and device.type == "cpu" else None,
         save_strategy="steps",
         save_steps=execution.resume_steps,
         save_total_limit=2,  # the one being written is not complete before the one before it may go
@@ -275,7 +281,7 @@ def _arguments(
         report_to=list(execution.report_to),
         disable_tqdm=True,
         remove_unused_columns=False,
-        dataloader_pin_memory=weight.device.type == "cuda",
+        dataloader_pin_memory=device.type == "cuda",
         seed=config.seed,
         data_seed=config.seed,
     )

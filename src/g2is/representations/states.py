@@ -61,7 +61,8 @@ def weighted_mean(inner: nn.Module, batch: Batch) -> torch.Tensor:
         arguments["position_ids"] = batch.position_ids
     is_padding = batch.attention_mask == 0
     # zeros and not just a zero weight: what a model makes of padding may be NaN
-    states = inner(**arguments).last_hidden_state.float().masked_fill(is_padding[:, :, None], 0)
+    states = inner(**arguments).last_hidden_state.to(is_padding.device)  # of a model that is spread, from the last one
+    states = states.float().masked_fill(is_padding[:, :, None], 0)
     weights = (batch.position_ids + 1).masked_fill(is_padding, 0).float()
     mean: torch.Tensor = torch.einsum("bt,bth->bh", weights / weights.sum(1, keepdim=True), states)
     return mean

@@ -55,9 +55,12 @@ def save_moments(moments: Moments, path: Path) -> None:
     write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=metadata))
 
 
-def load_moments(path: Path, parameters: Mapping[str, nn.Parameter], device: torch.device) -> Moments:
-    """Read moments for exactly `parameters`. Raises StoreError naming the first parameter that does not fit."""
-    with safe_open(path, framework="pt", device=str(device)) as file:
+def load_moments(path: Path, parameters: Mapping[str, nn.Parameter]) -> Moments:
+    """Read moments for exactly `parameters`, each to where its parameter is.
+
+    Raises StoreError naming the first parameter that does not fit.
+    """
+    with safe_open(path, framework="pt") as file:
         scalars = json.loads(file.metadata()["adam"])
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # safe_open is no mapping
     m = {key.removesuffix(".m"): tensor for key, tensor in tensors.items() if key.endswith(".m")}
@@ -71,4 +74,5 @@ def load_moments(path: Path, parameters: Mapping[str, nn.Parameter], device: tor
                     f"{path}: expected the moment {kind} of {name} with shape {shapes.get(name)}, found"
                     f" {found_shapes.get(name)}: the moments are not those of this adapter"
                 )
+    m, v = ({name: of[name].to(p.device) for name, p in parameters.items()} for of in (m, v))
     return Moments(m, v, **scalars)

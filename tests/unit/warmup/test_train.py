@@ -74,7 +74,7 @@ def test_moments_are_matched_by_parameter_and_come_back_exactly(tmp_path: Path) 
             parameter.grad = torch.full_like(parameter, float(number + 1))
         optimizer.step()
     save_moments(moments_of(optimizer, parameters), tmp_path / "moments.safetensors")
-    loaded = load_moments(tmp_path / "moments.safetensors", parameters, torch.device("cpu"))
+    loaded = load_moments(tmp_path / "moments.safetensors", parameters)
     assert (loaded.step, loaded.beta1, loaded.beta2, loaded.epsilon) == (3, 0.9, 0.999, 1e-8)
     for number, (name, parameter) in enumerate(parameters.items()):
         expected = (number + 1) * (1 - 0.9**3)
@@ -91,4 +91,4 @@ def test_moments_of_another_adapter_are_refused_by_parameter_name(tmp_path: Path
     save_moments(moments_of(optimizer, parameters), tmp_path / "moments.safetensors")
     others = trainable_parameters(tiny_adapted_model("llama", "mlp"))
     with pytest.raises(StoreError, match=r"layers\.0\.mlp\.down_proj\.lora_A\.weight with shape \(4, 48\), found None"):
-        load_moments(tmp_path / "moments.safetensors", others, torch.device("cpu"))
+        load_moments(tmp_path / "moments.safetensors", others)

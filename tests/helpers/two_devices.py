@@ -1,0 +1,103 @@
+"""Two devices on a machine that has none: tensors of main memory that say they lie on one of two, and refuse to meet.
+
+The numbers are real, and so are autograd and accelerate's hooks: only where a tensor lies is made up. An operation on
+tensors of both devices, or of one and main memory, raises what torch raises on real ones.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+FIRST, SECOND = torch.device("lazy:0"), torch.device("lazy:1")  # a kind that torch asks nothing of before it is used
+_ATEN = torch.ops.aten
+_MOVES = {_ATEN._to_copy.default, _ATEN.copy_.default}
+_INDEXES = {_ATEN.index.Tensor, _ATEN.index_put.default, _ATEN.index_put_.default}  # by places in main memory too
+
+
+class Placed(torch.Tensor):
+    """A tensor that says it lies on `place`."""
+
+    inner: torch.Tensor
+    place: torch.device
+
+    @staticmethod
+    def __new__(cls, inner: torch.Tensor, place: torch.device) -> "Placed":
+        made: Placed = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+            cls,
+            inner.shape,
+            strides=inner.stride(),
+            storage_offset=inner.storage_offset(),
+            dtype=inner.dtype,
+            device="cpu",
+            dispatch_device=True,
+        )
+        made.inner, made.place = inner, place
+        return made
+
+    def __repr__(self, **_: Any) -> str:
+        return f"Placed({self.inner}, {self.place})"
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return _run(func, args, dict(kwargs or {}))
+
+
+class _Mode(TorchDispatchMode):
+    """What makes tensors on these devices, too."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return _run(func, args, dict(kwargs or {}))
+
+
+@contextmanager
+def two_devices() -> Iterator[None]:
+    """Within this there are two devices, `FIRST` and `SECOND`."""
+    of_kind = SimpleNamespace(_initialized=False)  # asked by torch.utils.checkpoint: no random numbers of its own
+    with mock.patch.object(torch, FIRST.type, of_kind, create=True), _Mode():
+        yield
+
+
+def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    if func is torch.ops.prim.device.default:
+        return args[0].place
+    if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
+        with _Mode():  # in inference mode nothing has taken it apart yet
+            return func.decompose(*args, **kwargs)
+    asked = kwargs.pop("device", None)
+    tensors = [of for of in tree_leaves((args, kwargs)) if isinstance(of, torch.Tensor)]
+    placed = [of for of in tensors if isinstance(of, Placed)]
+    if func not in _MOVES:
+        _check_together(func, tensors, placed)
+    place = torch.device(asked) if asked is not None else _place_of(func, args, placed)
+    made = func(*tree_map(_inner, args), **tree_map(_inner, kwargs))
+    if func._schema.is_mutable:  # what was written to is what is returned
+        return args[0] if isinstance(made, torch.Tensor) else made
+    if place is None or place.type == "cpu":
+        return made
+    return tree_map(lambda of: Placed(of, place) if isinstance(of, torch.Tensor) else of, made)
+
+
+def _check_together(func: Any, tensors: list[torch.Tensor], placed: list[Placed]) -> None:
+    places = {of.place for of in placed if of.dim()}
+    beside = [of for of in tensors if not isinstance(of, Placed) and of.dim()]
+    if len(places) > 1 or (placed and beside and func not in _INDEXES):
+        raise RuntimeError(
+            f"Expected all tensors to be on the same device, but found {sorted(map(str, places))}"
+            f"{' and cpu' if beside else ''} in {func}"
+        )
+
+
+def _place_of(func: Any, args: Any, placed: list[Placed]) -> torch.device | None:
+    if func in _MOVES:
+        return args[0].place if isinstance(args[0], Placed) else None
+    return next((of.place for of in sorted(placed, key=lambda of: not of.dim())), None)
+
+
+def _inner(of: Any) -> Any:
+    return of.inner if isinstance(of, Placed) else of
