@@ -30,7 +30,7 @@ from g2is.model.shape import ModelShape
 from g2is.progress import Reporter
 from g2is.selection.budget import Budget
 from g2is.store.manifest import check_store, stored_fingerprint
-from g2is.store.reach import looked_at
+from g2is.store.reach import record_of
 from g2is.warmup.imported import find_checkpoint
 
 OVER_FLOOR = 1.04  # extraction over a plain forward and backward of the same batches, at r 128 (docs/performance.md)
@@ -111,7 +111,7 @@ def plan(config: Config, devices: Devices | None, reporter: Reporter) -> CostPla
     if devices is not None:
         _check_devices(config, devices)
     device = resolve_device(config.execution.device) if devices is None else torch.device("cuda")
-    with looked_at(config.store) as store:
+    with record_of(config.store) as store:
         of_store = config.model_copy(update={"store": store})
         can_look = isinstance(config.store, Path)
         folder = find_model(config.model, to_plan=True)
