@@ -7,7 +7,7 @@ attention, a state-space or recurrent mixer, or a short convolution: whatever le
 import inspect
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -117,7 +117,7 @@ def read_by_weight(model: nn.Module, path: str) -> bool:
 
 
 @cache
-def weights_taken(kind: Hashable) -> frozenset[str] | None:
+def weights_taken(kind: Any) -> frozenset[str] | None:
     """The names of the layers whose weights the code of a module's class takes by itself; None if it cannot be read."""
     assert isinstance(kind, type)
     try:
