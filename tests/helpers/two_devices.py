@@ -23,28 +23,30 @@ _INDEXES = {_ATEN.index.Tensor, _ATEN.index_put.default, _ATEN.index_put_.defaul
 class Placed(torch.Tensor):
     """A tensor that says it lies on `place`."""
 
-    inner: torch.Tensor
+    numbers: torch.Tensor
     place: torch.device
 
     @staticmethod
     def __new__(cls, inner: torch.Tensor, place: torch.device) -> "Placed":
-        made: Placed = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        made: Placed = torch.Tensor._make_wrapper_subclass(
             cls,
             inner.shape,
             strides=inner.stride(),
             storage_offset=inner.storage_offset(),
             dtype=inner.dtype,
-            device="cpu",
+            device=torch.device("cpu"),
             dispatch_device=True,
         )
-        made.inner, made.place = inner, place
+        made.numbers, made.place = inner, place
         return made
 
-    def __repr__(self, **_: Any) -> str:
-        return f"Placed({self.inner}, {self.place})"
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
+        return f"Placed({self.numbers}, {self.place})"
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         return _run(func, args, dict(kwargs or {}))
 
 
@@ -100,4 +102,4 @@ def _place_of(func: Any, args: Any, placed: list[Placed]) -> torch.device | None
 
 
 def _inner(of: Any) -> Any:
-    return of.inner if isinstance(of, Placed) else of
+    return of.numbers if isinstance(of, Placed) else of

@@ -112,14 +112,18 @@ def read_by_weight(model: nn.Module, path: str) -> bool:
     mixer = model.get_submodule(parent)
     if not any(own.startswith("A_log") for own, _ in mixer.named_parameters(recurse=False)):
         return False
-    taken = weights_taken(type(mixer))
+    taken = weights_taken(mixer)
     return name != "in_proj" if taken is None else name in taken  # which every such mixer calls as a layer
 
 
+def weights_taken(module: nn.Module) -> frozenset[str] | None:
+    """The names of the layers whose weights the code of a `module` takes by itself; None if it cannot be read."""
+    kind: Any = type(module)
+    return _taken(kind)
+
+
 @cache
-def weights_taken(kind: Any) -> frozenset[str] | None:
-    """The names of the layers whose weights the code of a module's class takes by itself; None if it cannot be read."""
-    assert isinstance(kind, type)
+def _taken(kind: Any) -> frozenset[str] | None:
     try:
         return frozenset(_READ_BY_WEIGHT.findall(inspect.getsource(kind)))
     except (OSError, TypeError):

@@ -66,7 +66,7 @@ def layers_to_round(model: nn.Module) -> list[str]:
         if type(module) is not nn.Linear and type(module).__name__ != "Conv1D":
             continue
         parent, _, name = path.rpartition(".")
-        taken = weights_taken(type(model.get_submodule(parent)))
+        taken = weights_taken(model.get_submodule(parent))
         if _is_in_a_list(model, path) and taken is not None and name not in taken:
             found.append(path)
     return found
