@@ -190,7 +190,7 @@ def test_a_warm_up_that_diverges_is_not_tried_again_for_each_cell(
         tried.append(1)
         return train(*of, **more)
 
-    monkeypatch.setattr("g2is.jobs.select.train_warmup", counted)
+    monkeypatch.setattr("g2is.jobs.warm_up.train_warmup", counted)
     with pytest.raises(package.G2isError, match=r"found 2 that cannot be(.|\n)*less-rr(.|\n)*less(.|\n)*it diverged"):
         compare(folder, methods=["less-rr", "less", "bm25"], warmup=warmup, reporter=reporter)
     assert len(tried) == 1
