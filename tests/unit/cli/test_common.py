@@ -80,7 +80,7 @@ def test_no_argument_that_a_file_may_say_is_asked_for_whatever_the_file_says(nam
 
 def test_flags_of_trainings_are_where_a_training_takes_place() -> None:
     train = {name for name, command in COMMANDS.items() if {"--learning-rate", "--rank"} <= flags(command)}
-    assert train == {"select", "warmup", "gradients", "walk", "train", "compare"}
+    assert train == {"select", "plan", "warmup", "gradients", "walk", "train", "compare"}
     assert {name for name, command in COMMANDS.items() if "--seed" in flags(command)} == train - {"compare"}
 
 
