@@ -165,6 +165,19 @@ def test_settings_alone_are_planned_for_devices_that_are_named(
     assert "times by   not measured: there is no tokenizer to measure with; name devices with --devices" in out
 
 
+def test_rounded_weights_are_counted_and_what_is_not_is_said(
+    data: tuple[Path, Path], settings_of_70b: Path, ask: Callable[..., dict[str, Any]]
+) -> None:
+    pytest.importorskip("bitsandbytes")
+    settings = ["--set", "model.quantization=nf4", "--set", "model.activation_checkpointing=true"]
+    found = ask(*data, "--model", settings_of_70b, "--devices", "8xH100", *settings)
+    weights = found["peaks"][0]["parts"][0]
+    # 80 blocks in 4 bits and a scale for 64; the head and embeddings, 2 x 128,256 x 8,192, in bfloat16
+    assert weights["num_bytes"] == pytest.approx(68.45e9 * (0.5 + 4 / 64 / 4) + 2.1e9 * 2, rel=0.05)
+    assert weights["arithmetic"].endswith("linear layers of the blocks in nf4")
+    assert {note.split(":")[0] for note in found["notes"]} >= {"model.quantization", "model.activation_checkpointing"}
+
+
 def test_settings_with_a_tokenizer_count_as_the_whole_model_does(
     data: tuple[Path, Path], ask: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:

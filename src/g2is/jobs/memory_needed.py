@@ -62,6 +62,7 @@ class Knobs:
 
     `lengths` (R,) int are the tokens of a shard's rows that stand for the pool, `longest` those of its longest row.
     `rank` is None of an adapter that the user brings, which is not trained either. `dropout` says whether there is any.
+    `rounded` are the kind of rounding and the bytes of the frozen weights, where they are rounded as they are loaded.
     """
 
     dtype: str
@@ -76,6 +77,7 @@ class Knobs:
     trains: bool
     extracts: bool = True
     device_type: str = "cuda"
+    rounded: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -166,12 +168,12 @@ def _extraction(shape: ModelShape, knobs: Knobs) -> list[Part]:
 
 def _model(shape: ModelShape, knobs: Knobs) -> list[Part]:
     size = BYTES[knobs.dtype]
+    weights, num_bytes = f"{shape.parameters:,} parameters x {size} bytes ({knobs.dtype})", size * shape.parameters
+    if knobs.rounded is not None:
+        kind, num_bytes = knobs.rounded
+        weights = f"{shape.parameters:,} parameters, linear layers of the blocks in {kind}"
     return [
-        Part(
-            "frozen weights",
-            f"{shape.parameters:,} parameters x {size} bytes ({knobs.dtype})",
-            size * shape.parameters,
-        ),
+        Part("frozen weights", weights, num_bytes),
         Part("adapter", f"{shape.coordinates:,} coordinates x 4 bytes", 4 * shape.coordinates),
     ]
 

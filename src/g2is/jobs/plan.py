@@ -198,6 +198,8 @@ def _planned(given: _Given, devices: Devices | None) -> CostPlan:
     measures = config.selection.representation == GRADIENT
     dtype = str(resolve_dtype(config.model, given.device)).removeprefix("torch.")
     knobs = knobs_of(config, inputs, dtype, given.device.type)
+    if (kind := config.model.quantization) is not None:
+        knobs = replace(knobs, rounded=(kind, given.folder.num_bytes(shape.parameters, given.device)))
     of_memory = peaks(shape, knobs) if measures else []
     fitting = fit(shape, knobs, given.memory) if of_memory else None
     steps = steps_of(config, shape, inputs)
@@ -282,7 +284,16 @@ def _notes(given: _Given) -> list[str]:
             " devices count all of them, which is too many"
         )
     if getattr(given.folder.hf_config, "quantization_config", None) is not None:
-        notes.append("the model's weights are quantised: memory is counted as if they were not")
+        notes.append("the checkpoint's weights are quantised: memory is counted as if they were not")
+    model = given.config.model
+    if model.activation_checkpointing:
+        notes.append("model.activation_checkpointing: activations are counted as if they were kept, which is too many")
+    if model.quantization is not None and not given.time.seconds:
+        notes.append("model.quantization: times of named devices are those of plain weights, which are faster")
+    if model.device_map is not None:
+        notes.append("model.device_map: memory is that of one device which holds the whole model")
+    if given.config.selection.rounds > 1:
+        notes.append("selection.rounds: what is tuned between rounds is not counted; `select --dry-run` tells its time")
     if not given.can_look:
         notes.append("a store at a URL is not looked into: it is taken to hold no rows")
     return notes
