@@ -6,10 +6,11 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from g2is.config.evaluation import EvaluationConfig
 from g2is.config.gradients import GammaForm, GradientsConfig
 from g2is.config.io import describe
+from g2is.config.parameters import check_parameters
 from g2is.config.parts import (
-    EvaluationConfig,
     ExamplesConfig,
     ExecutionConfig,
     ModelConfig,
@@ -72,6 +73,11 @@ class CompareConfig(Section):
         if forms.keys() <= set(GradientsConfig().forms):
             return given
         return {**given, "gradients": {**(given.get("gradients") or {}), "forms": list(forms)}}
+
+    @model_validator(mode="after")
+    def _all_parameters_have_no_adapter(self) -> Self:
+        check_parameters(self.gradients, self.warmup, self.model)
+        return self
 
     @field_validator("targets", "tests", mode="before")
     @classmethod

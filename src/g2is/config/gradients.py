@@ -8,6 +8,8 @@ from g2is.config.section import Section
 
 GammaForm = Literal["less", "adam", "sgd", "normalized", "momentum-free"]
 Storage = Literal["float16", "int8", "sign"]
+Parameters = Literal["lora", "all"]
+SecondMoments = Literal["factored", "adam"]
 
 
 class ProjectionConfig(Section):
@@ -23,6 +25,16 @@ class ProjectionConfig(Section):
 class GradientsConfig(Section):
     """Which gradients are stored for each example (method.md steps 2-5)."""
 
+    parameters: Parameters = Field(
+        "lora",
+        description="of which gradients are taken; lora: of an adapter; all: of weight and bias of every linear layer,"
+        " without one (docs/how_to/large_model.md)",
+    )
+    second_moments: SecondMoments | None = Field(
+        None,
+        description="with parameters: all, what the warm-up trains by and keeps; factored (default): Adafactor, a"
+        " number for each row and column of a weight; adam: AdamW, 8 bytes a weight",
+    )
     forms: tuple[GammaForm, ...] = Field(
         ("momentum-free", "less"),
         min_length=1,
@@ -55,3 +67,32 @@ class GradientsConfig(Section):
         if len(set(self.forms)) != len(self.forms):
             raise ValueError(f"each Γ form once, found {list(self.forms)}")
         return self
+
+    @model_validator(mode="after")
+    def _moments_of_the_parameters(self) -> Self:
+        if self.parameters == "lora" and self.second_moments is not None:
+            raise ValueError(
+                "second_moments: expected parameters: all beside it, for an adapter's moments are always Adam's, found"
+                " parameters: lora; leave one of the two out"
+            )
+        if self.is_factored and "adam" in (*self.forms, self.target_form):
+            raise ValueError(
+                "forms and target_form: expected forms of Adafactor's second moment, found adam, whose bias it has not;"
+                " set second_moments to adam, or take another form"
+            )
+        return self
+
+    @property
+    def is_factored(self) -> bool:
+        """Whether the warm-up's second moments are Adafactor's."""
+        return self.parameters == "all" and self.second_moments != "adam"
+
+    def in_fingerprint(self) -> dict[str, Any]:
+        """What decides rows; what goes without saying, as in stores of before, is left out."""
+        unsaid = {"storage"} if self.storage == "float16" else set()
+        if self.parameters == "lora":
+            return self.model_dump(mode="json", exclude=unsaid | {"parameters", "second_moments"})
+        return {
+            **self.model_dump(mode="json", exclude=unsaid),
+            "second_moments": "factored" if self.is_factored else "adam",
+        }

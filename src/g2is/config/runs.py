@@ -10,9 +10,10 @@ from typing import Any, Literal, Self
 
 from pydantic import field_validator, model_validator
 
+from g2is.config.evaluation import EvaluationConfig
 from g2is.config.gradients import GammaForm, GradientsConfig
+from g2is.config.parameters import check_parameters
 from g2is.config.parts import (
-    EvaluationConfig,
     ExamplesConfig,
     ExecutionConfig,
     ModelConfig,
@@ -94,6 +95,11 @@ class Config(Section):
                 f"selection.form: expected one of gradients.forms, which stores only {list(self.gradients.forms)},"
                 f" found {form!r} (given, or the method's own); add it there, or give another selection.form"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _all_parameters_have_no_adapter(self) -> Self:
+        check_parameters(self.gradients, self.warmup, self.model)
         return self
 
     @property

@@ -12,13 +12,15 @@ from g2is.config import ExecutionConfig, GammaForm, ProjectionConfig
 from g2is.errors import ModelError, first_line, tells_of_memory
 from g2is.gradients.gamma import Gamma
 from g2is.gradients.per_example import UnbatchableError, per_example_gradients, single_example_gradients
+from g2is.gradients.pieces import Piece, cut
 from g2is.gradients.projection import Projection
 from g2is.model.adapter import load_adapter, saved_parameters
+from g2is.model.all_linear import SavedWeights, load_all_linear
 from g2is.model.batches import Batch, Row, pad_batch, plan_batches
 from g2is.model.folder import ModelFolder, resolve_device
 from g2is.model.parameters import trainable_parameters
 from g2is.store.matrix import Shard
-from g2is.store.moments import Moments, load_moments
+from g2is.store.moments import LINEAR_WEIGHTS, Factored, Moments, load_moments
 from g2is.store.rows import unit_rows
 
 # Computed in a batch and alone before extraction begins. The shortest rows are cheap, and as they differ in length they
@@ -31,7 +33,7 @@ _AGREEMENT = {torch.float32: 1 - 1e-5, torch.bfloat16: 0.98, torch.float16: 0.98
 
 @dataclass(frozen=True)
 class AdapterState:
-    """One checkpoint: the adapter's parameters (canonical name -> tensor) and Adam's moments."""
+    """One checkpoint: the trained parameters (canonical name -> tensor), an adapter's or all, and their moments."""
 
     parameters: Mapping[str, torch.Tensor]
     moments: Moments
@@ -47,14 +49,20 @@ class Extractor:
         projection: Projection,
         batch_tokens: int,
         notice: Callable[[str], None],
+        most_bytes: int | None = None,
     ) -> None:
-        """`model` carries the adapter whose parameters `checkpoints` fill in; `notice` is told of any fallback."""
+        """`model` is trainable in the parameters that `checkpoints` fill in; `notice` is told of any fallback.
+
+        Gradients of a layer are taken by pieces of which no more than `most_bytes` are in memory (`pieces.py`).
+        """
         self._model = model.eval()
         self._parameters = trainable_parameters(model)
         self._checkpoints = checkpoints
         self._projection = projection
         self._batch_tokens = batch_tokens
         self._notice = notice
+        self._most_bytes = most_bytes
+        self._loaded: AdapterState | None = None
         self._device = next(model.parameters()).device
         self._gamma = Gamma(self._device.type == "cuda", notice)
         self._shared: tuple[Moments, torch.Tensor] | None = None  # of the moments in use
@@ -119,7 +127,8 @@ class Extractor:
             if len(rows) == 1:
                 raise ModelError(
                     f"expected memory for one example of {num_tokens} tokens, found too little on {self._device}. Lower"
-                    f" examples.max_length or warmup.lora.rank, or use a device with more ({first_line(error)})"
+                    " examples.max_length, execution.gradient_bytes or warmup.lora.rank, or use a device with more"
+                    f" ({first_line(error)})"
                 ) from None
         self._most_tokens = num_tokens // 2
         self.splits.append({"rows": len(rows), "tokens": num_tokens})
@@ -137,12 +146,13 @@ class Extractor:
         shares = {"less", "momentum-free"} <= set(forms)
         sums = {form: torch.zeros(shape, device=self._device) for form in forms if not (shares and form == "less")}
 
-        def sink(name: str, gradient: torch.Tensor) -> None:
+        def sink(name: str, gradient: torch.Tensor, piece: Piece) -> None:
             for form, of_form in sums.items():
-                self._projection.add_(of_form, name, self._gamma(form, gradient, name, moments))
+                adjusted = self._gamma(form, gradient, name, moments, piece.start)
+                self._projection.add_(of_form[piece.examples], name, adjusted, piece.start)
 
         gradients_of = per_example_gradients if batched else single_example_gradients
-        losses = gradients_of(self._model, batch, sink)
+        losses = gradients_of(self._model, batch, sink, self._most_bytes)
         if shares:
             sums["less"] = sums["momentum-free"] + self._shared_part(moments)
         return sums, losses
@@ -151,9 +161,11 @@ class Extractor:
         """The projection (1, k) of Γ `less` at g = 0: the momentum that all examples share."""
         if self._shared is None or self._shared[0] is not moments:
             total = torch.zeros(1, self._projection.dim, device=self._device)
-            for name, parameter in self._parameters.items():
-                nothing = torch.zeros(1, parameter.numel(), device=self._device)
-                self._projection.add_(total, name, self._gamma("less", nothing, name, moments))
+            for name, parameter in self._parameters.items() if moments.m else ():  # without m there is none
+                for piece in cut(1, tuple(parameter.shape), self._most_bytes):
+                    nothing = torch.zeros(1, piece.stop - piece.start, device=self._device)
+                    adjusted = self._gamma("less", nothing, name, moments, piece.start)
+                    self._projection.add_(total, name, adjusted, piece.start)
             self._shared = moments, total
         return self._shared[1]
 
@@ -192,6 +204,9 @@ class Extractor:
             )
 
     def _load(self, state: AdapterState) -> None:
+        if self._loaded is state:
+            return
+        self._loaded = state
         with torch.no_grad():
             for name, parameter in self._parameters.items():
                 parameter.copy_(state.parameters[name])
@@ -204,30 +219,39 @@ def load_extractor(
     execution: ExecutionConfig,
     notice: Callable[[str], None],
 ) -> Extractor:
-    """Load the model with the adapters and moments in the folders that `checkpoints` name.
+    """Load the model with the adapters and moments in the folders that `checkpoints` name, or with all linear layers.
 
     Raises ModelError or StoreError where a model, adapter or moments do not fit together.
     """
     device = resolve_device(execution.device)
-    model = load_adapter(model_folder, next(iter(checkpoints.values())), device)
+    first = next(iter(checkpoints.values()))
+    of_all = (first / LINEAR_WEIGHTS).exists()
+    model: nn.Module = load_all_linear(model_folder, device) if of_all else load_adapter(model_folder, first, device)
     parameters = trainable_parameters(model)
     states = {
-        name: AdapterState(saved_parameters(folder), load_moments(folder / "moments.safetensors", parameters, device))
+        name: AdapterState(
+            SavedWeights(folder, parameters) if of_all else saved_parameters(folder),
+            load_moments(folder / "moments.safetensors", parameters, device),
+        )
         for name, folder in checkpoints.items()
     }
     for name, folder in checkpoints.items():
         _check_moments(states[name].moments, folder / "moments.safetensors")
     sizes = {name: parameter.numel() for name, parameter in parameters.items()}
     return Extractor(
-        model, states, Projection(projection, sizes, device), execution.tokens_a_batch(device.type), notice
+        *(model, states, Projection(projection, sizes, device), execution.tokens_a_batch(device.type), notice),
+        most_bytes=execution.bytes_of_gradients(device.type),
     )
 
 
 def _check_moments(moments: Moments, path: Path) -> None:
     """Raise ModelError where a moment is NaN or infinite, or a second one is below 0: Γ would be NaN, or 0 unseen."""
-    for kind, tensors in (("m", moments.m), ("v", moments.v)):
-        for name, tensor in tensors.items():
-            if not bool(tensor.isfinite().all()) or (kind == "v" and bool((tensor < 0).any())):
+    for kind, of_kind in (("m", moments.m), ("v", moments.v)):
+        for name, found in of_kind.items():
+            parts = (found.row, found.column) if isinstance(found, Factored) else (found,)
+            if not all(bool(part.isfinite().all()) for part in parts) or (
+                kind == "v" and any(bool((part < 0).any()) for part in parts)
+            ):
                 raise ModelError(
                     f"{path}: expected finite moments of Adam, and no second one below 0, found others in {kind} of"
                     f" {name}. The warm-up or its optimizer diverged: lower warmup.learning_rate, or set model.dtype to"

@@ -11,20 +11,21 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from torch import nn
 
-from g2is.config import Config
+from g2is.config import Config, Parameters
 from g2is.examples.dataset import Examples
 from g2is.gradients.projection import sketch_dim
 from g2is.jobs.custom import BUILT_IN_ONLY
 from g2is.jobs.forecast import Forecast, Load, Work, forecast, sampled, tokens_to_do
+from g2is.jobs.measured import to_measure
 from g2is.jobs.pace import SECONDS, pace_of_gradients, pace_of_rows, pace_of_training
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import plan_for, read_inputs
 from g2is.jobs.representation import maker_of
 from g2is.methods import GRADIENT, NONE, representation_kind
-from g2is.model.adapter import attach_adapter
 from g2is.model.batches import Row
-from g2is.model.folder import resolve_device
+from g2is.model.folder import resolve_device, resolve_dtype
 from g2is.model.parameters import trainable_parameters
 from g2is.progress import Reporter
 from g2is.selection.budget import Budget
@@ -41,9 +42,11 @@ class Estimate:
 
     Rows and tokens as read and rendered, without the `num_excluded` rows that are left out; rows of each target and its
     part of the budget (in its unit, without what `num_included` rows take) by its name; `adapter` is the checkpoint
-    taken in place of the warm-up; `num_parameters` of the frozen model and `num_coordinates` of the adapter;
-    `gradient_bytes` on disk for pool and targets, duplicates once; `flops` of extracting the pool by the cost model,
-    4 · parameters · tokens. A `representation` other than gradient needs neither warm-up nor gradients: these are 0.
+    taken in place of the warm-up; `num_parameters` of the model and `num_coordinates` of the gradients, which are of
+    `parameters`; `gradient_bytes` on disk for pool and targets, duplicates once; `warmup_bytes` of weights and moments
+    that the warm-up of all linear layers keeps there; `flops` of extracting the pool by the cost model, 4 · parameters
+    · tokens, and 2 · coordinates · tokens for the products that gradients of all layers are. A `representation` other
+    than gradient needs neither warm-up nor gradients: these are 0.
     `time` is that of making what the store does not hold; reading files, choosing and the page come on top.
     """
 
@@ -61,8 +64,10 @@ class Estimate:
     num_warmup_rows: int
     adapter: Path | None
     num_parameters: int
+    parameters: Parameters
     num_coordinates: int
     dim: int
+    warmup_bytes: int
     gradient_bytes: int
     flops: float
     store_exists: bool
@@ -90,14 +95,18 @@ def _estimated(
     measures = config.selection.representation == GRADIENT
     model = prepared.model.without_weights()
     num_parameters = sum(p.numel() for p in model.parameters())
+    warmup_bytes = 0
     if not measures:
         num_coordinates = 0
     elif prepared.checkpoint is not None:
         num_coordinates = read_checkpoint(prepared.checkpoint, prepared.model).num_coordinates
     else:
         with torch.device("meta"):
-            adapted = attach_adapter(model, config.warmup.lora, config.warmup.seed)
-        num_coordinates = sum(p.numel() for p in trainable_parameters(adapted).values())
+            adapted = to_measure(model, config)
+        trainable = trainable_parameters(adapted)
+        num_coordinates = sum(p.numel() for p in trainable.values())
+        if config.gradients.parameters == "all":
+            warmup_bytes = _bytes_of_weights(trainable, config)
     dim = sketch_dim(config.gradients.projection, num_coordinates)
     trained = measures and prepared.checkpoint is None
     num_checkpoints = config.warmup.epochs if trained and config.warmup.checkpoints == "each" else 1
@@ -118,13 +127,36 @@ def _estimated(
         num_warmup_rows=sample_size(len(pool), config.warmup.fraction) if trained else 0,
         adapter=config.warmup.adapter,
         num_parameters=num_parameters,
+        parameters=config.gradients.parameters,
         num_coordinates=num_coordinates,
         dim=dim,
+        warmup_bytes=warmup_bytes * num_checkpoints,
         gradient_bytes=num_bits * dim // 8 * num_checkpoints,
-        flops=4.0 * num_parameters * num_tokens * num_checkpoints if measures else 0.0,
+        flops=_flops(num_parameters, num_coordinates if config.gradients.parameters == "all" else 0)
+        * (num_tokens * num_checkpoints)
+        if measures
+        else 0.0,
         store_exists=store_exists,
         time=_time(prepared, examples, num_parameters, num_checkpoints, can_look, reporter),
     )
+
+
+def _flops(num_parameters: int, num_whole: int) -> float:
+    """Operations a token: forward, and back through activations; for whole weights their gradient, too."""
+    return 4.0 * num_parameters + 2.0 * num_whole
+
+
+def _bytes_of_weights(trainable: Mapping[str, nn.Parameter], config: Config) -> int:
+    """What the warm-up of all linear layers keeps of a checkpoint: weights in the model's type, float32 moments."""
+    dtype = resolve_dtype(config.model, resolve_device(config.execution.device))
+    total = 0
+    for parameter in trainable.values():
+        factored = config.gradients.is_factored
+        moments = (
+            (sum(parameter.shape) if parameter.ndim > 1 else parameter.numel()) if factored else (2 * parameter.numel())
+        )
+        total += parameter.numel() * dtype.itemsize + 4 * moments
+    return total
 
 
 def _time(
@@ -150,7 +182,7 @@ def _time(
     def measure(load: Load) -> Work:
         model: Any = load()
         if prepared.checkpoint is None:
-            adapted = attach_adapter(model, config.warmup.lora, config.warmup.seed)
+            adapted = to_measure(model, config)
         else:
             adapted = PeftModel.from_pretrained(model, str(prepared.checkpoint.folder), is_trainable=True)
         limit = SECONDS / (2 if trains else 1)
@@ -158,7 +190,7 @@ def _time(
         if not trains:
             return work
         drawn = sample_size(len(pool), config.warmup.fraction) / len(pool) * int(pool.num_tokens.sum())
-        of_training = pace_of_training(adapted, config.warmup, rows, limit)
+        of_training = pace_of_training(adapted, config.warmup, rows, limit, factored=config.gradients.is_factored)
         return {"warm-up": (of_training, drawn * config.warmup.epochs), **work}
 
     with reporter.stage("measure", "passes"):

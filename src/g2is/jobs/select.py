@@ -4,6 +4,7 @@
     tokenize           pool and targets to tokens and learned positions                              examples/
     filter             leave out what is excluded                                                    examples/filter.py
     warm_up            a short LoRA training, or the user's own: adapter and Adam's moments          warmup/
+                       (or of all linear layers: their weights and moments)
     extract_gradients  Γ of every pool and target example, as unit rows                              store_rows.py
     (store_rows        other rows in place of the last two, if the method looks at others            store_rows.py)
     (keep_second_moments  what gradients are multiplied by, if the settings ask for it           preconditioned.py)
@@ -34,7 +35,8 @@ from g2is.jobs.custom import BUILT_IN_ONLY, Own
 from g2is.jobs.engines import check_not_shared_twice
 from g2is.jobs.export import check_pool, export, selection_in
 from g2is.jobs.gradient_rows import Gradients, read_gradient_rows, target_rows, wanted_gradients
-from g2is.jobs.lora_reach import reach_of, say_reach
+from g2is.jobs.lora_reach import reach_of, reach_of_all, say_reach
+from g2is.jobs.measured import to_measure
 from g2is.jobs.pinned import pin
 from g2is.jobs.preconditioned import keep_second_moments
 from g2is.jobs.prepare import Prepared, prepare
@@ -46,8 +48,8 @@ from g2is.jobs.stages import Stage
 from g2is.jobs.store_rows import extract_gradients, store_rows
 from g2is.machine.ranks import let_others_end
 from g2is.methods import GRADIENT, NONE
-from g2is.model.adapter import attach_adapter
-from g2is.model.folder import resolve_device
+from g2is.model.all_linear import saver_of_weights
+from g2is.model.folder import resolve_device, resolve_dtype
 from g2is.outputs.examples import remove_selected
 from g2is.outputs.lengths import compare_lengths, compare_sources
 from g2is.outputs.tables import SCORES, SELECTION, stored_metadata
@@ -94,9 +96,9 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None, own: 
         with folder.removed_on_error(), store.removed_on_error():
             if measures:
                 take_adapter(prepared, store, folder)
-                lora = _reach(prepared, finished_warmup(store.warmup), store)
-                say_reach(lora, folder)
-                folder.counts["lora"] = lora
+                found = _reach(prepared, finished_warmup(store.warmup), store)
+                say_reach(found, folder)
+                folder.counts["lora" if config.gradients.parameters == "lora" else "all_linear"] = found
             examples = tokenize(prepared, store, folder)
             store = store.with_shards_for(len(examples.filtered.read))
             plan = None
@@ -177,8 +179,13 @@ def take_adapter(prepared: Prepared, store: Store, folder: RunFolder) -> None:
 
 
 def _reach(prepared: Prepared, finished: Sequence[Checkpoint] | None, store: Store) -> dict[str, Any]:
-    """How far the adapter of the run reaches: as a finished warm-up noted it, else as the model's layers say."""
+    """How far the adapter of the run reaches, or of which layers its gradients are.
+
+    As a finished warm-up noted it, else as the model's layers say.
+    """
     adapter = finished[0].folder if finished else None
+    if prepared.config.gradients.parameters == "all":
+        return kept_reach(store.warmup) or reach_of_all(prepared.model)
     return kept_reach(store.warmup) or reach_of(prepared.model, prepared.config.warmup.lora, adapter)
 
 
@@ -197,16 +204,20 @@ def warm_up(prepared: Prepared, store: Store, filtered: Filtered, folder: RunFol
         return finished
     store.check_writable("a finished warm-up")
     with folder.stage("warm up", "steps", Stage.WARM_UP) as progress:
-        base = prepared.model.load(resolve_device(config.execution.device))
-        model = attach_adapter(base, config.warmup.lora, config.warmup.seed)
+        device = resolve_device(config.execution.device)
+        base = prepared.model.load(device)
+        of_all = config.gradients.parameters == "all"
+        model = to_measure(base, config, to_train=True)
         rows = draw_rows(store.warmup, pool.keys, config.warmup.fraction, config.warmup.seed)
         sample = pool.token_rows(rows)
         try:
             return train_warmup(
                 *(model, sample, store.warmup, config.warmup, config.execution, progress, folder.notice),
                 base=prepared.model.config,
-                reach=folder.counts.get("lora"),
-                keep_beside=beside_warmup(prepared, folder),
+                reach=folder.counts.get("all_linear" if of_all else "lora"),
+                keep_beside=None if of_all else beside_warmup(prepared, folder),
+                gradients=config.gradients,
+                save=saver_of_weights(resolve_dtype(config.model, device)) if of_all else None,
             )
         except ModelError:
             remove(store.warmup)  # nothing in it serves: other settings may be tried on the same store

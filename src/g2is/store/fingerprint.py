@@ -14,7 +14,10 @@ Value = str | int | float | bool | None
 Fingerprint = Mapping[str, Value]
 
 _LONGEST_SHOWN = 80
-_UNSAID: Fingerprint = {"gradients.storage": "float16"}  # what a fingerprint means that does not say it
+_UNSAID: Fingerprint = {
+    "gradients.storage": "float16",
+    "gradients.parameters": "lora",
+}  # what a fingerprint means that does not say it
 
 
 def digest(fingerprint: Fingerprint) -> str:

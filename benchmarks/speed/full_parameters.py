@@ -1,0 +1,122 @@
+"""Extraction of all linear layers' gradients over that of a LoRA adapter's: the same model, rows and token budget.
+
+    python benchmarks/speed/full_parameters.py [--small] [--shared] [--rank 16] [--device cuda] [--like-8b]
+
+Both are whole: the two Γ forms that a store holds by default, projection to 8192, unit rows, and storing them. Of all
+linear layers it is measured with factored and with Adam's second moments, and with several bounds of memory
+(`execution.gradient_bytes`) of which the default is one. They run in turn with the adapter's and with plain passes:
+forward and backward to every weight, which is what no way to take such gradients is without.
+
+Expected before it was measured: on a CPU 3 to 8 times as long as an adapter of rank 16, for Γ goes over all weights for
+every example. bergson's build of whole weights is not measured: it was not installed.
+Writes benchmarks/results/full_parameters-NAME.json. There is no goal.
+"""
+
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from common.measure import Figure, alternate, keep, median, ratio
+from common.sample import MODELS, floor, kind_of, load, make_extractor, parser, store_gradients
+from g2is.config import ExecutionConfig, GradientsConfig, ProjectionConfig
+from g2is.gradients.extract import AdapterState, Extractor
+from g2is.gradients.projection import Projection
+from g2is.model.all_linear import make_all_trainable
+from g2is.model.batches import Row
+from g2is.model.parameters import trainable_parameters
+from g2is.store.matrix import RowTable
+from g2is.store.moments import Factored, Moments
+
+TIMES = 3
+MIB = 1 << 20
+
+
+def moments_of(model: torch.nn.Module, factored: bool) -> Moments:
+    """Random moments of a model's trainable parameters, on their device."""
+    generator = torch.Generator(next(model.parameters()).device).manual_seed(0)
+
+    def drawn(shape: torch.Size, scale: float) -> torch.Tensor:
+        return torch.rand(shape, generator=generator, device=generator.device) * scale
+
+    parameters = trainable_parameters(model)
+    v: dict[str, torch.Tensor | Factored] = {}
+    for name, of in parameters.items():
+        parts = [drawn(torch.Size([size]), 1e-5) for size in of.shape] if factored else [drawn(of.shape, 1e-5)]
+        v[name] = Factored(*parts) if len(parts) > 1 else parts[0]
+    return Moments({} if factored else {name: drawn(of.shape, 1e-3) for name, of in parameters.items()}, v, 200)
+
+
+def of_all(model: torch.nn.Module, factored: bool, batch_tokens: int, most_bytes: int) -> Extractor:
+    parameters = trainable_parameters(model)
+    device = next(model.parameters()).device
+    sketch = Projection(ProjectionConfig(), {name: of.numel() for name, of in parameters.items()}, device)
+    state = AdapterState({name: of.detach() for name, of in parameters.items()}, moments_of(model, factored))
+    return Extractor(model, {"c": state}, sketch, batch_tokens, print, most_bytes)
+
+
+def extract(extractor: Extractor, rows: list[Row]) -> None:
+    keys = np.random.default_rng(0).integers(0, 256, (len(rows), 16), np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        table = RowTable(Path(folder) / "pool", "-", shard_rows=len(rows))
+        store_gradients(extractor, rows, keys, GradientsConfig().forms, table)
+
+
+def main() -> None:
+    command_line = parser(__doc__, "fewer rows and bounds: under a minute")
+    command_line.add_argument("--rank", type=int, default=16)
+    command_line.add_argument("--like-8b", action="store_true", help="as in extraction.py, in place of base6m")
+    command_line.add_argument("--device", default="cpu")
+    given = command_line.parse_args()
+    device = torch.device(given.device)
+    execution = ExecutionConfig()
+    batch_tokens, default = execution.tokens_a_batch(device.type), execution.bytes_of_gradients(device.type)
+    num_rows = 16 if given.small else 128
+    adapted, rows, moments = load(given.shared, given.rank, num_rows, given.device, given.like_8b)
+    whole = load(given.shared, given.rank, 1, given.device, given.like_8b)[0].unload()
+    make_all_trainable(whole).eval()
+    bounds = [default] if given.small else sorted({4 * MIB, 16 * MIB, default, 256 * MIB})
+    extractors = {"lora": make_extractor(adapted, moments, batch_tokens)}
+    extractors |= {f"all, factored, {of // MIB} MiB": of_all(whole, True, batch_tokens, of) for of in bounds}
+    extractors["all, adam"] = of_all(whole, False, batch_tokens, default)
+    works = {name: partial(extract, extractor, rows) for name, extractor in extractors.items()}
+    works["plain passes to all weights"] = partial(floor, whole, rows, batch_tokens)
+    for work in works.values():
+        work()  # every first-time cost
+    seconds = dict(zip(works, alternate(list(works.values()), TIMES), strict=True))
+    kind = kind_of(given.shared, given.like_8b, device)
+    where = f"{MODELS[kind]}, r {given.rank}, {device.type}"
+    usual = f"all, factored, {default // MIB} MiB"
+    figures = []
+    for what, over, under in (
+        ("all linear layers over an adapter", usual, "lora"),
+        ("all linear layers, Adam's moments, over an adapter", "all, adam", "lora"),
+        ("all linear layers over plain passes to all weights", usual, "plain passes to all weights"),
+    ):
+        value, spread = ratio(seconds[over], seconds[under])
+        figures.append(Figure(f"{what}: {where}", value, None, True, "x", spread))
+    keep(
+        f"full_parameters-{kind}-r{given.rank}{'' if device.type == 'cpu' else f'-{device.type}'}",
+        given.small,
+        f"speed/full_parameters.py{' --shared' if given.shared else ''}{' --like-8b' if given.like_8b else ''}"
+        f" --rank {given.rank} --device {given.device}",
+        figures,
+        {
+            "rows": len(rows),
+            "tokens": sum(len(ids) for ids, _ in rows),
+            "batch_tokens": batch_tokens,
+            "threads": torch.get_num_threads(),
+            "coordinates": {
+                name: sum(of.numel() for of in trainable_parameters(model).values())
+                for name, model in (("lora", adapted), ("all", whole))
+            },
+            "seconds": {name: median(taken) for name, taken in seconds.items()},
+            "bergson": "not measured: not installed",
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
