@@ -52,12 +52,12 @@ def held(field: str) -> int:
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="no peak of memory that can be set back")
 def test_memory_stays_below_the_bound_and_would_not_without_it(tmp_path: Path) -> None:
     took = {}
-    for bound in (8 * MIB, 32 * MIB, None):
+    for bound in (8 * MIB, 64 * MIB, None):
         result = tmp_path / "took"
         assert forked.ended(forked.start(measure, result, bound)) == 0
         took[bound] = json.loads(result.read_text())
     # a layer has a million weights, so gradients of eight examples are 32 MiB, and Γ makes of them three times as much
     beside = 8 * MIB  # activations of a hundred tokens, and what Python and the allocator keep
     assert took[8 * MIB] < 8 * MIB + beside, took
-    assert took[32 * MIB] < 32 * MIB + beside, took
-    assert took[None] > 64 * MIB, took
+    assert took[64 * MIB] < 64 * MIB + beside, took
+    assert took[None] > 80 * MIB, took

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from forked import run, stored_bytes
-from test_kill_and_resume import MODEL, run_until
+from forked import run, run_until, stored_bytes
 
 from g2is.demo.skills import write_pool, write_target
 
+MODEL = Path(__file__).resolve().parents[2] / "src/g2is/demo/model"
 SETTINGS = [
     *("warmup.learning_rate=5e-4", "warmup.fraction=0.3", "warmup.epochs=2", "warmup.batch_size=8"),
     *("execution.resume_steps=2", "execution.shard_rows=48", "gradients.projection.dim=512"),

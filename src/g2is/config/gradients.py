@@ -28,7 +28,7 @@ class GradientsConfig(Section):
     parameters: Parameters = Field(
         "lora",
         description="of which gradients are taken; lora: of an adapter; all: of weight and bias of every linear layer,"
-        " without one (docs/how_to/large_model.md)",
+        " without one (docs/method.md)",
     )
     second_moments: SecondMoments | None = Field(
         None,

@@ -51,7 +51,9 @@ class Extractor:
         notice: Callable[[str], None],
         most_bytes: int | None = None,
     ) -> None:
-        """`model` is trainable in the parameters that `checkpoints` fill in; `notice` is told of any fallback.
+        """`model`, this extractor's alone, is trainable in the parameters that `checkpoints` fill in.
+
+        `notice` is told of any fallback.
 
         Gradients of a layer are taken by pieces of which no more than `most_bytes` are in memory (`pieces.py`).
         """
