@@ -73,6 +73,18 @@ def test_workers_make_the_same_rows(pool: list[Path | str], g2is: Command, tmp_p
     assert selected_ids(tmp_path / "one") == selected_ids(tmp_path / "two")
 
 
+def test_a_two_sided_projection_selects_by_plain_gradients(
+    pool: list[Path | str], g2is: Command, tmp_path: Path
+) -> None:
+    flags = set_flags(ALL | {"gradients.projection.kind": "two-sided", "selection.form": "sgd"})
+    code, out, err = g2is("select", *pool, "--out", tmp_path / "dry", "--dry-run", *flags)
+    assert code == 0, err
+    assert " weights and biases to 448;" in out  # 28 weights, sides of 4
+    code, _, err = g2is("select", *pool, "--out", tmp_path / "run", *flags)
+    assert code == 0, err
+    assert len(selected_ids(tmp_path / "run")) == 15
+
+
 def test_a_store_of_an_adapter_is_no_store_of_all_layers(
     finished: Path, pool: list[Path | str], g2is: Command, tmp_path: Path
 ) -> None:
@@ -95,6 +107,11 @@ def test_a_store_of_an_adapter_is_no_store_of_all_layers(
             "found float16, in which weights cannot be trained",
         ),
         ({"gradients.parameters": "all", "warmup.adapter": "x"}, "expected lora beside an adapter"),
+        (
+            {"gradients.parameters": "all", "gradients.projection.kind": "two-sided"},
+            "expected the Γ form sgd alone, found less, momentum-free",
+        ),
+        ({"gradients.projection.kind": "two-sided", "selection.form": "sgd"}, "expected parameters: all beside it"),
     ],
 )
 def test_what_does_not_go_together_is_refused(

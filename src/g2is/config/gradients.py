@@ -15,8 +15,10 @@ SecondMoments = Literal["factored", "adam"]
 class ProjectionConfig(Section):
     """How a gradient of D coordinates becomes a row of k (method.md step 4)."""
 
-    kind: Literal["sparse", "rademacher", "none"] = Field(
-        "sparse", description="sparse: sign sketch; rademacher: dense ±1/√k, slow, for reference"
+    kind: Literal["sparse", "rademacher", "two-sided", "none"] = Field(
+        "sparse",
+        description="sparse: sign sketch; rademacher: dense ±1/√k, slow, for reference; two-sided: of a layer's inputs"
+        " and output gradients, for less memory and accuracy, of plain gradients of all parameters",
     )
     dim: int = Field(8192, ge=1, description="k; no projection where the adapter has no more coordinates than this")
     seed: int = Field(0, ge=0, lt=2**63, description="of signs and places")
@@ -79,6 +81,25 @@ class GradientsConfig(Section):
             raise ValueError(
                 "forms and target_form: expected forms of Adafactor's second moment, found adam, whose bias it has not;"
                 " set second_moments to adam, or take another form"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _two_sided_is_of_plain_gradients(self) -> Self:
+        if self.projection.kind != "two-sided":
+            return self
+        if self.parameters == "lora":
+            raise ValueError("projection.kind two-sided: expected parameters: all beside it, found lora; set it to all")
+        if others := sorted({*self.forms, self.target_form} - {"sgd"}):
+            raise ValueError(
+                f"projection.kind two-sided: expected the Γ form sgd alone, found {', '.join(others)}: others are not"
+                " linear in the gradient, which is never made. Set selection.form to sgd (and gradients.forms and"
+                " target_form, where they are given), or take the kind sparse"
+            )
+        if self.storage == "sign":
+            raise ValueError(
+                "projection.kind two-sided: expected storage float16 or int8 beside it, found sign, which wants rows of"
+                " whole bytes; set storage to int8"
             )
         return self
 

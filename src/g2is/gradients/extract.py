@@ -14,6 +14,7 @@ from g2is.gradients.gamma import Gamma
 from g2is.gradients.per_example import UnbatchableError, per_example_gradients, single_example_gradients
 from g2is.gradients.pieces import Piece, cut
 from g2is.gradients.projection import Projection
+from g2is.gradients.two_sided import TwoSided
 from g2is.model.adapter import load_adapter, saved_parameters
 from g2is.model.all_linear import SavedWeights, load_all_linear
 from g2is.model.batches import Batch, Row, pad_batch, plan_batches
@@ -46,7 +47,7 @@ class Extractor:
         self,
         model: nn.Module,
         checkpoints: Mapping[str, AdapterState],
-        projection: Projection,
+        projection: Projection | TwoSided,
         batch_tokens: int,
         notice: Callable[[str], None],
         most_bytes: int | None = None,
@@ -153,8 +154,16 @@ class Extractor:
                 adjusted = self._gamma(form, gradient, name, moments, piece.start)
                 self._projection.add_(of_form[piece.examples], name, adjusted, piece.start)
 
-        gradients_of = per_example_gradients if batched else single_example_gradients
-        losses = gradients_of(self._model, batch, sink, self._most_bytes)
+        def products(name: str, left: torch.Tensor, right: torch.Tensor) -> None:
+            assert isinstance(self._projection, TwoSided)
+            assert list(sums) == ["sgd"], f"the two-sided projection is of plain gradients, found {list(sums)}"
+            self._projection.add_product_(sums["sgd"], name, left, right)
+
+        if batched:
+            two_sided = products if isinstance(self._projection, TwoSided) else None
+            losses = per_example_gradients(self._model, batch, sink, self._most_bytes, two_sided)
+        else:
+            losses = single_example_gradients(self._model, batch, sink, self._most_bytes)
         if shares:
             sums["less"] = sums["momentum-free"] + self._shared_part(moments)
         return sums, losses
@@ -239,11 +248,19 @@ def load_extractor(
     }
     for name, folder in checkpoints.items():
         _check_moments(states[name].moments, folder / "moments.safetensors")
-    sizes = {name: parameter.numel() for name, parameter in parameters.items()}
     return Extractor(
-        *(model, states, Projection(projection, sizes, device), execution.tokens_a_batch(device.type), notice),
+        *(model, states, projection_of(projection, parameters, device), execution.tokens_a_batch(device.type), notice),
         most_bytes=execution.bytes_of_gradients(device.type),
     )
+
+
+def projection_of(
+    config: ProjectionConfig, parameters: Mapping[str, nn.Parameter], device: torch.device
+) -> Projection | TwoSided:
+    """The projection that `config` asks for, of gradients of `parameters`."""
+    if config.kind == "two-sided":
+        return TwoSided(config, {name: tuple(of.shape) for name, of in parameters.items()}, device)
+    return Projection(config, {name: of.numel() for name, of in parameters.items()}, device)
 
 
 def _check_moments(moments: Moments, path: Path) -> None:

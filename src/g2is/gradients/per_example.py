@@ -20,25 +20,29 @@ from g2is.model.losses import example_losses
 from g2is.model.parameters import trainable_parameters, without_gradient
 
 Sink = Callable[[str, torch.Tensor, Piece], None]
+Products = Callable[[str, torch.Tensor, torch.Tensor], None]
 
 
 class UnbatchableError(Exception):
     """A layer whose inputs cannot be told apart by example; `single_example_gradients` can still be used."""
 
 
-def per_example_gradients(model: nn.Module, batch: Batch, sink: Sink, most_bytes: int | None = None) -> torch.Tensor:
+def per_example_gradients(
+    model: nn.Module, batch: Batch, sink: Sink, most_bytes: int | None = None, products: Products | None = None
+) -> torch.Tensor:
     """Each example's gradient of its mean cross-entropy over learned tokens.
 
     Calls `sink(name, gradient, piece)` for every trainable parameter, in the order the backward pass reaches them, with
     the canonical name and the float32 flattened gradients of a piece: together (B, n), in the order of `pieces.cut`
-    with `most_bytes`. Returns the (B,) float32 losses. Put the model in eval mode: dropout would make the gradient
-    random.
+    with `most_bytes`. With `products`, those of weights are not made: `products(name, left, right)` gets the factors,
+    (B, T, p) and (B, T, q) for a weight (p, q). Returns the (B,) float32 losses. Put the model in eval mode: dropout
+    would make the gradient random.
 
     Raises UnbatchableError before any backward pass where a trainable parameter does not belong to one linear layer
     alone, or where a layer's input does not keep its examples apart; ModelError where a trainable parameter gets no
     gradient.
     """
-    with _collector(model, batch, sink, most_bytes) as check_all_arrived:
+    with _collector(model, batch, sink, most_bytes, products) as check_all_arrived:
         losses = example_losses(model, batch)
         losses.sum().backward()
         check_all_arrived()
@@ -69,7 +73,9 @@ def single_example_gradients(model: nn.Module, batch: Batch, sink: Sink, most_by
 
 
 @contextmanager
-def _collector(model: nn.Module, batch: Batch, sink: Sink, most_bytes: int | None) -> Iterator[Callable[[], None]]:
+def _collector(
+    model: nn.Module, batch: Batch, sink: Sink, most_bytes: int | None, products: Products | None
+) -> Iterator[Callable[[], None]]:
     """Hook every trainable linear layer for one backward pass; yields a check that each parameter was handed out."""
     layers = _trainable_layers(model)
     modules = {path: model.get_submodule(path) for path in layers}
@@ -106,7 +112,9 @@ def _collector(model: nn.Module, batch: Batch, sink: Sink, most_bytes: int | Non
             # GPT-2's Conv1D keeps its weight as (i, o)
             of_rows, of_columns = (x_BTi, delta_BTo) if _is_transposed(modules[path]) else (delta_BTo, x_BTi)
             width = of_columns.shape[2]
-            for piece in cut(size[0], (of_rows.shape[2], width), most_bytes):
+            if products is not None:
+                products(names["weight"], of_rows, of_columns)
+            for piece in cut(size[0], (of_rows.shape[2], width), most_bytes) if products is None else ():
                 rows = of_rows[piece.examples, :, piece.start // width : piece.stop // width].transpose(1, 2).float()
                 sink(names["weight"], torch.bmm(rows, of_columns[piece.examples].float()).flatten(1), piece)
             delivered.add(names["weight"])

@@ -52,7 +52,7 @@ class Projection:
         self._offsets: dict[str, list[int]] = {}
         if self.kind == "sparse":
             for name in names:
-                self._signs[name] = torch.from_numpy(self._signs_of(name, sizes[name])).to(self._device)
+                self._signs[name] = torch.from_numpy(_signs(self._key(name, "sign"), sizes[name])).to(self._device)
                 runs = _hash(self._key(name, "offset"), np.arange(-(-sizes[name] // self.dim)))
                 self._offsets[name] = (runs % np.uint64(self.dim)).astype(np.int64).tolist()
 
@@ -91,19 +91,26 @@ class Projection:
             signs = 1 - 2 * torch.from_numpy(bits[:, : self.dim]).to(self._device, gradient.dtype)
             rows.addmm_(block, signs, alpha=self.dim**-0.5)
 
-    def _signs_of(self, name: str, size: int) -> np.ndarray:
-        """±1 for each of the `size` coordinates of parameter `name`, (size,) int8."""
-        signs = np.empty(size, np.int8)
-        for start in range(0, size, _HASH_BLOCK):
-            index = np.arange(start, min(start + _HASH_BLOCK, size))
-            signs[start : start + _HASH_BLOCK] = 1 - 2 * (
-                _hash(self._key(name, "sign"), index) >> np.uint64(63)
-            ).astype(np.int8)
-        return signs
-
     def _key(self, name: str, purpose: str) -> np.uint64:
-        text = f"g2is projection {VERSION}\0{self.kind}\0{self._seed}\0{purpose}\0{name}"
-        return np.uint64(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little"))
+        return _key_of(f"{self.kind}\0{self._seed}\0{purpose}\0{name}")
+
+
+def hashed_signs(purpose: str, size: int) -> np.ndarray:
+    """Independent signs ±1, (size,) int8, decided by VERSION and `purpose` alone."""
+    return _signs(_key_of(purpose), size)
+
+
+def _key_of(purpose: str) -> np.uint64:
+    text = f"g2is projection {VERSION}\0{purpose}"
+    return np.uint64(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little"))
+
+
+def _signs(key: np.uint64, size: int) -> np.ndarray:
+    signs = np.empty(size, np.int8)
+    for start in range(0, size, _HASH_BLOCK):
+        index = np.arange(start, min(start + _HASH_BLOCK, size))
+        signs[start : start + _HASH_BLOCK] = 1 - 2 * (_hash(key, index) >> np.uint64(63)).astype(np.int8)
+    return signs
 
 
 def _hash(key: np.uint64, index: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from torch import nn
 from g2is.config import Config, Parameters
 from g2is.examples.dataset import Examples
 from g2is.gradients.projection import sketch_dim
+from g2is.gradients.two_sided import two_sided_dim
 from g2is.jobs.custom import BUILT_IN_ONLY
 from g2is.jobs.forecast import Forecast, Load, Work, forecast, sampled, tokens_to_do
 from g2is.jobs.measured import to_measure
@@ -95,7 +96,7 @@ def _estimated(
     measures = config.selection.representation == GRADIENT
     model = prepared.model.without_weights()
     num_parameters = sum(p.numel() for p in model.parameters())
-    warmup_bytes = 0
+    warmup_bytes, trainable = 0, dict[str, nn.Parameter]()
     if not measures:
         num_coordinates = 0
     elif prepared.checkpoint is not None:
@@ -107,7 +108,10 @@ def _estimated(
         num_coordinates = sum(p.numel() for p in trainable.values())
         if config.gradients.parameters == "all":
             warmup_bytes = _bytes_of_weights(trainable, config)
-    dim = sketch_dim(config.gradients.projection, num_coordinates)
+    if config.gradients.projection.kind == "two-sided":
+        dim = two_sided_dim(config.gradients.projection, {name: tuple(p.shape) for name, p in trainable.items()})
+    else:
+        dim = sketch_dim(config.gradients.projection, num_coordinates)
     trained = measures and prepared.checkpoint is None
     num_checkpoints = config.warmup.epochs if trained and config.warmup.checkpoints == "each" else 1
     num_of_pool = (len(pool) - pool.num_duplicates) * len(config.gradients.forms)

@@ -18,8 +18,7 @@ from g2is.config import Config, EvaluationConfig, TuningConfig, WarmupConfig
 from g2is.errors import tells_of_memory
 from g2is.evaluation.questions import Question
 from g2is.evaluation.rows import evaluate_rows
-from g2is.gradients.extract import AdapterState, Extractor
-from g2is.gradients.projection import Projection
+from g2is.gradients.extract import AdapterState, Extractor, projection_of
 from g2is.model.batches import Row, pad_batch, plan_batches
 from g2is.model.losses import token_losses
 from g2is.model.parameters import trainable_parameters
@@ -52,10 +51,15 @@ def pace_of_gradients(model: Any, config: Config, rows: Sequence[Row], limit: fl
     parameters = trainable_parameters(model)
     device = next(model.parameters()).device
     state = AdapterState({name: of.detach() for name, of in parameters.items()}, _no_moments(parameters, config))
-    sizes = {name: parameter.numel() for name, parameter in parameters.items()}
     batch_tokens = config.execution.tokens_a_batch(device.type)
     extractor = Extractor(
-        *(model, {"now": state}, Projection(config.gradients.projection, sizes, device), batch_tokens, lambda _: None),
+        *(
+            model,
+            {"now": state},
+            projection_of(config.gradients.projection, parameters, device),
+            batch_tokens,
+            lambda _: None,
+        ),
         most_bytes=config.execution.bytes_of_gradients(device.type),
     )
 
