@@ -9,12 +9,13 @@ linear layers it is measured with factored and with Adam's second moments, and w
 forward and backward to every weight, which is what no way to take such gradients is without.
 
 With `--bergson PYTHON` (how to install it: `bergson_build.py`) its build of the same model without an adapter runs in
-turn, too, in its default projection, two-sided for each module, of about 8192 numbers a row; and ours of that kind. Both
-store plain gradients. Its global projection draws a dense sign matrix of all weights for every batch, which takes
+turn with ours of two-sided projection. It projects so by default, each module's gradient, to about 8192 numbers a row.
+Both store plain gradients. Its global projection draws a dense sign matrix of all weights for every batch, which takes
 minutes on a CPU, and is left out.
 
 Expected before it was measured: on a CPU 3 to 8 times as long as an adapter of rank 16, for Γ goes over all weights for
-every example; with the two-sided projection about twice. Writes benchmarks/results/full_parameters-NAME.json. There is no goal.
+every example; with the two-sided projection about twice. Writes benchmarks/results/full_parameters-NAME.json. There is
+no goal.
 """
 
 import tempfile
