@@ -54,11 +54,12 @@ def moments_of(model: torch.nn.Module, factored: bool) -> Moments:
         return torch.rand(shape, generator=generator, device=generator.device) * scale
 
     parameters = trainable_parameters(model)
-    v: dict[str, torch.Tensor | Factored] = {}
-    for name, of in parameters.items():
-        parts = [drawn(torch.Size([size]), 1e-5) for size in of.shape] if factored else [drawn(of.shape, 1e-5)]
-        v[name] = Factored(*parts) if len(parts) > 1 else parts[0]
-    return Moments({} if factored else {name: drawn(of.shape, 1e-3) for name, of in parameters.items()}, v, 200)
+    if not factored:
+        m, v = ({name: drawn(of.shape, scale) for name, of in parameters.items()} for scale in (1e-3, 1e-5))
+        return Moments(m, v, 200)
+    parts = {name: [drawn(torch.Size([size]), 1e-5) for size in of.shape] for name, of in parameters.items()}
+    biases = {name: of[0] for name, of in parts.items() if len(of) == 1}
+    return Moments({}, biases, 200, factored={name: Factored(*of) for name, of in parts.items() if len(of) > 1})
 
 
 def of_all(

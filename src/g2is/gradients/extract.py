@@ -21,7 +21,7 @@ from g2is.model.batches import Batch, Row, pad_batch, plan_batches
 from g2is.model.folder import ModelFolder, resolve_device
 from g2is.model.parameters import trainable_parameters
 from g2is.store.matrix import Shard
-from g2is.store.moments import LINEAR_WEIGHTS, Factored, Moments, load_moments
+from g2is.store.moments import LINEAR_WEIGHTS, Moments, load_moments
 from g2is.store.rows import unit_rows
 
 # Computed in a batch and alone before extraction begins. The shortest rows are cheap, and as they differ in length they
@@ -265,12 +265,10 @@ def projection_of(
 
 def _check_moments(moments: Moments, path: Path) -> None:
     """Raise ModelError where a moment is NaN or infinite, or a second one is below 0: Γ would be NaN, or 0 unseen."""
-    for kind, of_kind in (("m", moments.m), ("v", moments.v)):
-        for name, found in of_kind.items():
-            parts = (found.row, found.column) if isinstance(found, Factored) else (found,)
-            if not all(bool(part.isfinite().all()) for part in parts) or (
-                kind == "v" and any(bool((part < 0).any()) for part in parts)
-            ):
+    factored = {f"{name}, {of}": getattr(v, of) for name, v in moments.factored.items() for of in ("row", "column")}
+    for kind, tensors in (("m", moments.m), ("v", {**moments.v, **factored})):
+        for name, tensor in tensors.items():
+            if not bool(tensor.isfinite().all()) or (kind == "v" and bool((tensor < 0).any())):
                 raise ModelError(
                     f"{path}: expected finite moments of Adam, and no second one below 0, found others in {kind} of"
                     f" {name}. The warm-up or its optimizer diverged: lower warmup.learning_rate, or set model.dtype to"

@@ -77,11 +77,9 @@ def _no_moments(parameters: Mapping[str, nn.Parameter], config: Config) -> Momen
     if not config.gradients.is_factored:
         zeros = {name: torch.zeros_like(of, dtype=torch.float32) for name, of in parameters.items()}
         return Moments(zeros, dict(zeros), 1)
-    second: dict[str, torch.Tensor | Factored] = {}
-    for name, of in parameters.items():
-        parts = [torch.zeros(size, device=of.device) for size in of.shape]
-        second[name] = Factored(*parts) if len(parts) > 1 else parts[0]
-    return Moments({}, second, 1)
+    parts = {name: [torch.zeros(size, device=of.device) for size in of.shape] for name, of in parameters.items()}
+    factored = {name: Factored(*of) for name, of in parts.items() if len(of) > 1}
+    return Moments({}, {name: of[0] for name, of in parts.items() if len(of) == 1}, 1, factored=factored)
 
 
 def pace_of_rows(arrays_of: ArraysOf, rows: Sequence[Row], batch_tokens: int, limit: float) -> Pace:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -47,29 +47,30 @@ class Factored:
 class Moments:
     """The optimizer's state after the warm-up: Adam's, or Adafactor's.
 
-    `m` and `v` map canonical parameter names to float32 tensors of the parameter's shape, `v` of a weight to its two
-    factors where the optimizer was Adafactor, which has no `m`: it is empty then, and 0 in Γ. `step` is the number of
-    optimizer steps taken.
+    `m` and `v` map canonical parameter names to float32 tensors of the parameter's shape. Where the optimizer was
+    Adafactor, v of weights is `factored` instead, and `m`, which it has not, is empty, and 0 in Γ. `step` is the number
+    of optimizer steps taken.
     """
 
     m: Mapping[str, torch.Tensor]
-    v: Mapping[str, "torch.Tensor | Factored"]
+    v: Mapping[str, torch.Tensor]
     step: int
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
+    factored: Mapping[str, Factored] = field(default_factory=dict)
 
     def first(self, name: str, start: int, stop: int) -> torch.Tensor:
         """m of the coordinates `start` to `stop` of a flattened parameter, (stop − start,); the number 0 without m."""
         if not self.m:
-            of = self.v[name]
-            return torch.zeros((), device=(of.row if isinstance(of, Factored) else of).device)
+            return torch.zeros((), device=self.second(name, start, start).device)
         return self.m[name].reshape(-1)[start:stop]
 
     def second(self, name: str, start: int, stop: int) -> torch.Tensor:
         """v of the same, (stop − start,)."""
-        of = self.v[name]
-        return of.between(start, stop) if isinstance(of, Factored) else of.reshape(-1)[start:stop]
+        if name in self.factored:
+            return self.factored[name].between(start, stop)
+        return self.v[name].reshape(-1)[start:stop]
 
 
 def adapter_digest(folder: Path) -> str:
@@ -93,11 +94,9 @@ def adapter_digest(folder: Path) -> str:
 def save_moments(moments: Moments, path: Path) -> None:
     """Write `moments` atomically: tensors `NAME.m` and `NAME.v`, or `NAME.row` and `NAME.column`; scalars beside."""
     tensors = {f"{name}.m": m.contiguous() for name, m in moments.m.items()}
-    for name, v in moments.v.items():
-        if isinstance(v, Factored):
-            tensors |= {f"{name}.row": v.row.contiguous(), f"{name}.column": v.column.contiguous()}
-        else:
-            tensors[f"{name}.v"] = v.contiguous()
+    tensors |= {f"{name}.v": v.contiguous() for name, v in moments.v.items()}
+    for name, of in moments.factored.items():
+        tensors |= {f"{name}.row": of.row.contiguous(), f"{name}.column": of.column.contiguous()}
     scalars = {key: getattr(moments, key) for key in ("step", "beta1", "beta2", "epsilon")}
     # one entry: safetensors writes several in an order that changes from process to process
     metadata = {"adam": json.dumps(scalars)}
@@ -109,13 +108,12 @@ def load_moments(path: Path, parameters: Mapping[str, nn.Parameter], device: tor
     with safe_open(path, framework="pt", device=str(device)) as file:
         scalars = json.loads(file.metadata()["adam"])
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # safe_open is no mapping
-    m = _ending(tensors, ".m")
+    m, v = _ending(tensors, ".m"), _ending(tensors, ".v")
     rows, columns = _ending(tensors, ".row"), _ending(tensors, ".column")
-    v: dict[str, torch.Tensor | Factored] = dict(_ending(tensors, ".v"))
-    v |= {name: Factored(row, columns[name]) for name, row in rows.items() if name in columns}
+    factored = {name: Factored(row, columns[name]) for name, row in rows.items() if name in columns}
     shapes = {name: tuple(p.shape) for name, p in parameters.items()}
-    for kind, found in (("m", m), ("v", v)):
-        if kind == "m" and not m and rows:
+    for kind, found in (("m", m), ("v", v | factored)):
+        if kind == "m" and not m and factored:
             continue  # Adafactor's
         found_shapes = {name: tuple(of.shape) for name, of in found.items()}
         for name in sorted(shapes.keys() | found_shapes.keys()):
@@ -124,7 +122,7 @@ def load_moments(path: Path, parameters: Mapping[str, nn.Parameter], device: tor
                     f"{path}: expected the moment {kind} of {name} with shape {shapes.get(name)}, found"
                     f" {found_shapes.get(name)}: the moments are not those of this adapter"
                 )
-    return Moments(m, v, **scalars)
+    return Moments(m, v, **scalars, factored=factored)
 
 
 def _ending(tensors: Mapping[str, torch.Tensor], kind: str) -> dict[str, torch.Tensor]:

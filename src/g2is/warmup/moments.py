@@ -1,7 +1,6 @@
 """Moments out of an optimizer, Adam's or Adafactor's, by canonical parameter name."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import nn
@@ -29,18 +28,17 @@ def moments_of(
     beta1, beta2 = group["betas"] if is_adam else betas or (0.9, 0.999)
     return Moments(
         m={name: _kept(of["exp_avg"]) for name, of in state.items()} if is_adam else {},
-        v={name: _second(of) for name, of in state.items()},
+        v={name: _kept(of["exp_avg_sq"]) for name, of in state.items() if "exp_avg_sq" in of},
         step=steps.pop(),
         beta1=beta1,
         beta2=beta2,
         epsilon=group["eps"] if is_adam else _EPSILON,
+        factored={
+            name: Factored(_kept(of["exp_avg_sq_row"]), _kept(of["exp_avg_sq_col"]))
+            for name, of in state.items()
+            if "exp_avg_sq_row" in of  # not of a bias
+        },
     )
-
-
-def _second(state: Mapping[str, Any]) -> torch.Tensor | Factored:
-    if "exp_avg_sq" in state:  # Adam's, or that of a bias, which Adafactor does not factor
-        return _kept(state["exp_avg_sq"])
-    return Factored(_kept(state["exp_avg_sq_row"]), _kept(state["exp_avg_sq_col"]))
 
 
 def _kept(moment: torch.Tensor) -> torch.Tensor:
