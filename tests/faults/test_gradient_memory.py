@@ -1,5 +1,6 @@
 """What gradients of whole weights take of memory stays below `execution.gradient_bytes`, as measured by the system."""
 
+import ctypes
 import json
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from g2is.model.parameters import trainable_parameters
 from g2is.store.moments import Factored, Moments
 
 MIB = 2**20
+_MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of malloc.h
 SHAPE = {
     **{"vocab_size": 97, "hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 1},
     **{"num_attention_heads": 4, "num_key_value_heads": 4, "tie_word_embeddings": False},
@@ -25,6 +27,7 @@ SHAPE = {
 
 def measure(result: Path, most_bytes: int | None) -> None:
     """The most memory that extraction of eight short rows took beyond what it began with, in bytes."""
+    ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 1 << 16)  # what is freed is given back, so that what is held is measured
     torch.set_num_threads(1)
     torch.manual_seed(0)
     config = AutoConfig.for_model("llama", **SHAPE)

@@ -10,6 +10,7 @@ Shapes: B examples, T tokens, i and o the layer's inputs and outputs, V the voca
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import nn
@@ -52,23 +53,41 @@ def per_example_gradients(
 def single_example_gradients(model: nn.Module, batch: Batch, sink: Sink, most_bytes: int | None = None) -> torch.Tensor:
     """The same by autograd, one example at a time: for any layer, and the reference the batched path is tested with.
 
-    Autograd holds one example's gradients of all parameters at once, whatever `most_bytes` says of a piece.
+    Autograd makes a parameter's gradient whole, whatever `most_bytes` says of a piece; it is gone before the next is
+    made.
     """
     parameters = trainable_parameters(model)
-    losses = []
-    for b in range(len(batch.input_ids)):
-        real = batch.attention_mask[b].bool()
-        fields = (batch.input_ids, batch.attention_mask, batch.position_ids, batch.labels)
-        loss = example_losses(model, Batch(*(field[b : b + 1, real] for field in fields)))
-        gradients = torch.autograd.grad(loss.sum(), list(parameters.values()), allow_unused=True)
-        unused = [name for name, gradient in zip(parameters, gradients, strict=True) if gradient is None]
-        if unused:
-            raise without_gradient(unused)
-        for name, gradient in zip(parameters, gradients, strict=True):
-            for piece in cut(1, tuple(gradient.shape), most_bytes):
-                part = gradient.flatten()[None, piece.start : piece.stop]
-                sink(name, part.float(), Piece(slice(b, b + 1), piece.start, piece.stop))
-        losses.append(loss.detach())
+    losses: list[torch.Tensor] = []
+    delivered: set[str] = set()
+
+    def hand_out(name: str, parameter: torch.Tensor) -> None:
+        gradient, parameter.grad = parameter.grad, None
+        assert gradient is not None
+        b = len(losses)
+        for piece in cut(1, tuple(gradient.shape), most_bytes):
+            part = gradient.flatten()[None, piece.start : piece.stop]
+            sink(name, part.float(), Piece(slice(b, b + 1), piece.start, piece.stop))
+        delivered.add(name)
+
+    before = {name: p.grad for name, p in parameters.items()}
+    handles = [p.register_post_accumulate_grad_hook(partial(hand_out, name)) for name, p in parameters.items()]
+    try:
+        for p in parameters.values():
+            p.grad = None
+        for b in range(len(batch.input_ids)):
+            real = batch.attention_mask[b].bool()
+            fields = (batch.input_ids, batch.attention_mask, batch.position_ids, batch.labels)
+            loss = example_losses(model, Batch(*(field[b : b + 1, real] for field in fields)))
+            delivered.clear()
+            loss.sum().backward()
+            if unused := [name for name in parameters if name not in delivered]:
+                raise without_gradient(unused)
+            losses.append(loss.detach())
+    finally:
+        for handle in handles:
+            handle.remove()
+        for name, p in parameters.items():
+            p.grad = before[name]
     return torch.cat(losses)
 
 
