@@ -232,7 +232,13 @@ def settings_of(run: Path) -> Config:
 
 
 # Settings that came after identities of runs were first written down: at these values they are none of it.
-_LATER = {"selection.candidates": None, "selection.precondition": None, "gradients.storage": "float16"}
+_LATER = {
+    "selection.candidates": None,
+    "selection.precondition": None,
+    "gradients.storage": "float16",
+    "gradients.parameters": "lora",
+    "gradients.second_moments": None,
+}
 _NOTHING = object()
 
 
