@@ -1,6 +1,6 @@
 """The settings of gradients: which forms, how they are projected, and in what form they are stored."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 

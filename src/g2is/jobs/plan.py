@@ -111,8 +111,8 @@ def plan(config: Config, devices: Devices | None, reporter: Reporter) -> CostPla
     BUILT_IN_ONLY.check(config.selection)
     if config.gradients.parameters == "all":
         raise ConfigError(
-            "gradients.parameters: expected lora, for the arithmetic of memory and disk here is an adapter's, found all."
-            " `g2is select --dry-run` tells what a run of all linear layers takes"
+            "gradients.parameters: expected lora, for the arithmetic of memory and disk here is an adapter's, found"
+            " all. `g2is select --dry-run` tells what a run of all linear layers takes"
         )
     if devices is not None:
         _check_devices(config, devices)
