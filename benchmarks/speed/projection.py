@@ -19,6 +19,7 @@ from common.sample import load, parser
 from g2is.config import ProjectionConfig
 from g2is.gradients.gamma import gamma
 from g2is.gradients.per_example import per_example_gradients
+from g2is.gradients.pieces import Piece
 from g2is.gradients.projection import Projection
 from g2is.machine.environment import environment
 from g2is.model.batches import pad_batch, plan_batches
@@ -38,7 +39,7 @@ def main() -> None:
     result = {"dim": dim, "rows": len(rows), "seeds": SEEDS, "machine": environment(), "forms": forms}
     raw: dict[str, torch.Tensor] = {}
 
-    def keep(name: str, gradient: torch.Tensor) -> None:
+    def keep(name: str, gradient: torch.Tensor, _: Piece) -> None:
         raw.setdefault(name, torch.zeros(len(rows), gradient.shape[1]))[chosen] = gradient
 
     for chosen in plan_batches(np.array([len(ids) for ids, _ in rows]), 4096):

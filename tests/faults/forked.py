@@ -100,6 +100,19 @@ def run(arguments: list[str], errors: Path) -> None:
     assert code == 0, errors.read_text()
 
 
+def run_until(arguments: list[str], errors: Path, moment: Callable[[], bool]) -> bool:
+    """Run `g2is ARGUMENTS` and kill -9 at `moment`; whether it was killed before it ended by itself."""
+    process = command(arguments, errors)
+    while process.is_alive():
+        if moment():
+            process.kill()
+            process.join()
+            return True
+        time.sleep(0.002)
+    assert process.exitcode == 0, errors.read_text()
+    return False
+
+
 def stored_bytes(folder: Path) -> dict[str, bytes]:
     """Every file of a store but its lock, by relative path."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")

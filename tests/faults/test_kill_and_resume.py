@@ -2,13 +2,12 @@
 
 import json
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import forked
 import pytest
-from forked import stored_bytes
+from forked import run_until, stored_bytes
 
 from g2is.demo.skills import write_pool, write_target
 
@@ -32,19 +31,6 @@ def command(folder: Path, *, out: str = "run", store: str = "store", pool: str =
     files = [str(folder / pool), str(folder / "target.jsonl"), "--model", str(MODEL)]
     places = ["--out", str(folder / out), "--store", str(folder / store)]
     return ["select", *files, *places, "--budget", "10%", *settings]
-
-
-def run_until(arguments: list[str], errors: Path, moment: Callable[[], bool]) -> bool:
-    """Run and kill -9 at `moment`; whether it was killed before it ended by itself."""
-    process = forked.command(arguments, errors)
-    while process.is_alive():
-        if moment():
-            process.kill()
-            process.join()
-            return True
-        time.sleep(0.002)
-    assert process.exitcode == 0, errors.read_text()
-    return False
 
 
 @pytest.fixture(scope="module")

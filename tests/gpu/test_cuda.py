@@ -10,6 +10,7 @@ from architectures import tiny_adapted_model
 from g2is.config import GammaForm, ProjectionConfig, SelectionConfig
 from g2is.gradients.gamma import Gamma, gamma
 from g2is.gradients.per_example import per_example_gradients
+from g2is.gradients.pieces import Piece
 from g2is.gradients.projection import Projection
 from g2is.model.batches import pad_batch
 from g2is.selection.core import core_knowledge
@@ -40,7 +41,7 @@ def test_per_example_gradients_agree_with_the_cpu(name: str) -> None:
         model = tiny_adapted_model(name, "attention").to(device)
         found: dict[str, torch.Tensor] = {}
 
-        def sink(name: str, gradient: torch.Tensor, found: dict[str, torch.Tensor] = found) -> None:
+        def sink(name: str, gradient: torch.Tensor, _: Piece, found: dict[str, torch.Tensor] = found) -> None:
             found[name] = gradient.cpu()
 
         per_example_gradients(model, pad_batch(rows, device), sink)

@@ -43,16 +43,20 @@ def tiny_adapted_model(name: str, layers: str, dropout: float = 0.1) -> PeftMode
     LoRA's B matrices are random too: at zero, A would have no gradient to compare. Dropout is configured wherever the
     architecture knows it.
     """
-    settings, mlp_layers = ARCHITECTURES[name]
-    config = AutoConfig.for_model(name.removesuffix("-tied"), **settings)
-    for key in _DROPOUTS:
-        if hasattr(config, key):
-            setattr(config, key, dropout)
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    modules = "attention" if layers == "attention" else mlp_layers
+    model = tiny_model(name, dropout)
+    modules = "attention" if layers == "attention" else ARCHITECTURES[name][1]
     adapted = attach_adapter(model, LoraConfig(rank=4, alpha=8, dropout=dropout, target_modules=modules), seed=0)
     for path, parameter in adapted.named_parameters():
         if "lora_B" in path:
             nn.init.normal_(parameter, std=0.1)
     return adapted.eval()
+
+
+def tiny_model(name: str, dropout: float = 0.1) -> Any:
+    """A random float32 model of architecture `name`, without an adapter, in eval mode."""
+    config = AutoConfig.for_model(name.removesuffix("-tied"), **ARCHITECTURES[name][0])
+    for key in _DROPOUTS:
+        if hasattr(config, key):
+            setattr(config, key, dropout)
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()

@@ -8,13 +8,14 @@ import pytest
 import torch
 from architectures import ARCHITECTURES, VOCABULARY, tiny_adapted_model
 from peft import LoraConfig as PeftLoraConfig
-from peft import PeftModel, get_peft_model
+from peft import get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from g2is.errors import ModelError
 from g2is.gradients.per_example import UnbatchableError, per_example_gradients, single_example_gradients
+from g2is.gradients.pieces import Piece
 from g2is.model.batches import IGNORED_LABEL, pad_batch
-from g2is.model.parameters import canonical_name
+from g2is.model.parameters import canonical_name, trainable_parameters
 
 Row = tuple[np.ndarray, np.ndarray]
 Side = Literal["left", "right"]
@@ -32,7 +33,7 @@ def random_rows(lengths: tuple[int, ...] = (5, 19, 12, 19, 7), seed: int = 0) ->
     return rows
 
 
-def gradients_by_plain_autograd(model: PeftModel, row: Row) -> tuple[dict[str, torch.Tensor], float]:
+def gradients_by_plain_autograd(model: Any, row: Row) -> tuple[dict[str, torch.Tensor], float]:
     """The reference: one unpadded example, transformers' own loss, loss.backward()."""
     ids = torch.from_numpy(row[0].astype(np.int64))[None]
     labels = torch.where(torch.from_numpy(row[1])[None], ids, IGNORED_LABEL)
@@ -44,15 +45,17 @@ def gradients_by_plain_autograd(model: PeftModel, row: Row) -> tuple[dict[str, t
     return found, loss.item()
 
 
-def collected(model: PeftModel, rows: list[Row], side: Side = "right", **options: object) -> dict[str, torch.Tensor]:
-    gradients: dict[str, torch.Tensor] = {}
+def collected(model: Any, rows: list[Row], side: Side = "right", **options: object) -> dict[str, torch.Tensor]:
+    gradients = {name: torch.full((len(rows), p.numel()), torch.nan) for name, p in trainable_parameters(model).items()}
 
-    def sink(name: str, gradient: torch.Tensor) -> None:
-        assert name not in gradients, f"{name} was handed out twice"
-        gradients[name] = gradient.clone()
+    def sink(name: str, gradient: torch.Tensor, piece: Piece) -> None:
+        place = gradients[name][piece.examples, piece.start : piece.stop]
+        assert place.isnan().all(), f"{name} was handed out twice"
+        place.copy_(gradient)
 
-    compute = options.get("compute", per_example_gradients)
-    gradients["loss"] = compute(model, pad_batch(rows, side=side), sink)  # type: ignore[operator]
+    compute = options.pop("compute", per_example_gradients)
+    gradients["loss"] = compute(model, pad_batch(rows, side=side), sink, **options)  # type: ignore[operator]
+    assert all(bool(gradient.isfinite().all()) for gradient in gradients.values()), "not all was handed out"
     return gradients
 
 

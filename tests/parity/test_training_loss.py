@@ -11,6 +11,7 @@ from transformers import PrinterCallback, Trainer
 from g2is.config import ExecutionConfig, TuningConfig
 from g2is.model.batches import Row, pad_batch
 from g2is.model.parameters import trainable_parameters
+from g2is.model.together import Training
 from g2is.model.trainer import _arguments, train_adapter
 
 # a step: three forward passes of two rows, whose answers differ in length; Adam's update is steepest where a gradient
@@ -26,12 +27,10 @@ def test_training_takes_the_steps_of_the_stock_trainer(name: str, tmp_path: Path
     state = train_adapter(
         ours, rows, tmp_path / "ours", CONFIG, "constant_with_warmup", ExecutionConfig(), _silent, notice=print
     )
+    training = Training(None, rows, tmp_path / "stock", CONFIG, "constant_with_warmup", ExecutionConfig(), None)
     trainer = Trainer(
         model=stock,
-        args=_arguments(
-            *(tmp_path / "stock", CONFIG, "constant_with_warmup", ExecutionConfig()),
-            *(torch.device("cpu"), torch.float32, len(rows)),
-        ),
+        args=_arguments(training, torch.device("cpu"), torch.float32),
         train_dataset=rows,
         data_collator=_stock_collate,
     )

@@ -16,6 +16,7 @@ Template = Literal["auto", "chat", "plain", "less"]
 Layout = Literal["messages", "sharegpt", "prompt/completion", "alpaca", "inputs/targets", "question/answer"]
 Forms = Literal["less", "adam", "sgd", "normalized", "momentum-free"]
 TargetForm = Literal["less", "adam", "sgd", "normalized", "momentum-free"]
+Kind = Literal["sparse", "rademacher", "two-sided", "none"]
 Form = Literal["less", "adam", "sgd", "normalized", "momentum-free"]
 Metrics = Literal["loss", "exact_match", "rouge_l", "numeric_match"]
 
@@ -90,7 +91,7 @@ class RepresentationSettings(TypedDict, total=False):
 class ProjectionSettings(TypedDict, total=False):
     """How a gradient of D coordinates becomes a row of k (method.md step 4)."""
 
-    kind: Literal["sparse", "rademacher", "none"]
+    kind: Kind
     dim: int
     seed: int
 
@@ -98,6 +99,8 @@ class ProjectionSettings(TypedDict, total=False):
 class GradientsSettings(TypedDict, total=False):
     """Which gradients are stored for each example (method.md steps 2-5)."""
 
+    parameters: Literal["lora", "all"]
+    second_moments: Literal["factored", "adam"] | None
     forms: Forms | Sequence[Forms]
     target_form: TargetForm
     projection: ProjectionSettings
@@ -167,6 +170,7 @@ class ExecutionSettings(TypedDict, total=False):
     address: str | None
     worker_resources: Mapping[str, float] | None
     batch_tokens: int | Literal["auto"]
+    gradient_bytes: int | Literal["auto"]
     shard_rows: int
     resume_steps: int
     report: bool

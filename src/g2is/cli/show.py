@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from g2is.selection.record import Picks, Walk
 
 
+_COORDINATES = {"lora": "adapter coordinates", "all": "weights and biases"}
 _SHOWN = 5  # rows, at the end of a selection
 
 
@@ -157,11 +158,14 @@ def show_dry_run(estimate: "Estimate") -> None:
     if estimate.representation == GRADIENT:
         made = [
             f"  warm-up    {warmup}",
-            f"  gradients  {estimate.num_coordinates:,} adapter coordinates to {estimate.dim:,}; if none is stored yet,"
-            f" {estimate.gradient_bytes / 2**30:.2f} GiB on disk, {estimate.flops:.1e} floating-point operations"
-            f"{f', under {estimate.num_warmups} warm-ups together' if each else ''}"
-            f" (4 · {estimate.num_parameters:,} parameters · tokens)",
+            f"  gradients  {estimate.num_coordinates:,} {_COORDINATES[estimate.parameters]} to {estimate.dim:,}; if"
+            f" none is stored yet, {estimate.gradient_bytes / 2**30:.2f} GiB on disk, {estimate.flops:.1e}"
+            f" floating-point operations{f', under {estimate.num_warmups} warm-ups together' if each else ''}"
+            f" (4 · {estimate.num_parameters:,} parameters · tokens"
+            + (f", and 2 · {estimate.num_coordinates:,} · tokens)" if estimate.parameters == "all" else ")"),
         ]
+        if estimate.warmup_bytes:
+            made[0] += f"; weights and moments of {estimate.warmup_bytes / 2**30:.2f} GiB are kept"
     else:
         made = [
             f"  rows       {estimate.representation}, of what the store does not hold yet; no warm-up, no gradients"

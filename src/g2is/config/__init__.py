@@ -7,14 +7,15 @@ the store's fingerprint (`store/fingerprint.py`) or the walk's record; `Executio
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from g2is.config.evaluation import EvaluationConfig as EvaluationConfig
 from g2is.config.gradients import GammaForm as GammaForm
 from g2is.config.gradients import GradientsConfig as GradientsConfig
+from g2is.config.gradients import Parameters as Parameters
 from g2is.config.gradients import ProjectionConfig as ProjectionConfig
 from g2is.config.gradients import Storage as Storage
 from g2is.config.model import ModelConfig as ModelConfig
 from g2is.config.model import Quantization as Quantization
 from g2is.config.parts import STANDARD_COLUMNS as STANDARD_COLUMNS
-from g2is.config.parts import EvaluationConfig as EvaluationConfig
 from g2is.config.parts import ExamplesConfig as ExamplesConfig
 from g2is.config.parts import ExecutionConfig as ExecutionConfig
 from g2is.config.parts import Layout as Layout

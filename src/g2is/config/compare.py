@@ -6,11 +6,12 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from g2is.config.evaluation import EvaluationConfig
 from g2is.config.gradients import GammaForm, GradientsConfig
 from g2is.config.io import describe
 from g2is.config.model import ModelConfig
+from g2is.config.parameters import check_parameters
 from g2is.config.parts import (
-    EvaluationConfig,
     ExamplesConfig,
     ExecutionConfig,
     TuningConfig,
@@ -145,6 +146,12 @@ class CompareConfig(Section):
                     key, text = describe(SelectionConfig, error.errors()[0])
                     of = "selection" if key.partition(".")[0] in self.selection else f"methods: {name}"
                     raise ValueError(f"{of}: {key}{': ' * bool(key)}{text}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _all_parameters_beside_what_they_are_taken_with(self) -> Self:
+        selections = [self.selection_of(name, self.budgets[0], 0) for name in self.methods]
+        check_parameters(self.gradients, self.warmup, self.model, selections)
         return self
 
     @model_validator(mode="after")

@@ -3,12 +3,10 @@
 import datetime
 import difflib
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from g2is.config.home import at_home
 from g2is.config.section import AbsolutePath, Section, each_once, one_may_stand_alone
 
 Layout = Literal["messages", "sharegpt", "prompt/completion", "alpaca", "inputs/targets", "question/answer"]
@@ -164,54 +162,6 @@ class TuningConfig(Section):
     seed: int = Field(0, ge=0, lt=2**32, description="of the adapter, the order and dropout")
 
 
-Metric = Literal["loss", "exact_match", "rouge_l", "numeric_match"]
-
-
-class EvaluationConfig(Section):
-    """What is measured of a model on test rows and tasks (`g2is evaluate`; docs/evaluation.md)."""
-
-    metrics: Annotated[tuple[Metric, ...], one_may_stand_alone, each_once] = Field(
-        get_args(Metric), min_length=1, description="of each test row"
-    )
-    generate: bool = Field(True, description="let the model answer; false: its loss alone, which is much faster")
-    max_new_tokens: int | None = Field(
-        None, ge=1, description="where an answer is cut off; default: the longest expected answer and 8 more"
-    )
-    numeric: Literal["exact", "math-verify"] = Field(
-        "exact",
-        description="what numeric_match goes by; exact: the last number of the answer; math-verify: the package of that"
-        " name (`pip install 'g2is[math]'`), which reads LaTeX, sets and expressions",
-    )
-    tasks: Annotated[tuple[str, ...], one_may_stand_alone, each_once] = Field(
-        (), description="of lm-evaluation-harness: names, or YAML files of your own"
-    )
-    task_chat_template: bool = Field(
-        False, description="ask lm-evaluation-harness's tasks in the model's chat template"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_answers_the_loss_alone(cls, given: Any) -> Any:
-        if isinstance(given, Mapping) and given.get("generate") is False and "metrics" not in given:
-            return {**given, "metrics": ("loss",)}
-        return given
-
-    @field_validator("tasks")
-    @classmethod
-    def _absolute_if_a_file(cls, given: tuple[str, ...]) -> tuple[str, ...]:
-        files = tuple(name.endswith((".yaml", ".yml")) for name in given)
-        return tuple(str(at_home(Path(name)).absolute()) if f else name for name, f in zip(given, files, strict=True))
-
-    @model_validator(mode="after")
-    def _answers_for_their_metrics(self) -> Self:
-        if not self.generate and (needing := [name for name in self.metrics if name != "loss"]):
-            raise ValueError(
-                f"metrics: expected loss alone with generate: false, found {', '.join(needing)}, which need the model's"
-                " answers; leave one of the two out"
-            )
-        return self
-
-
 class ExecutionConfig(Section):
     """How the work is done. None of it changes what is computed, beyond float rounding.
 
@@ -243,6 +193,11 @@ class ExecutionConfig(Section):
         description="padded tokens a batch holds at most; auto: 1024 on a CPU, whose cache they fit, 8192 on a GPU and"
         " where answers are generated",
     )
+    gradient_bytes: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto",
+        description="of memory, that gradients of one layer, for one example or several, and what is made of them take"
+        " at most; auto: 64 MiB on a CPU, 1 GiB on a GPU",
+    )
     shard_rows: int = Field(
         1024, ge=1, description="rows a shard, of a new store: the unit of work, of storage and of loss at a crash"
     )
@@ -268,3 +223,9 @@ class ExecutionConfig(Section):
         if self.batch_tokens == "auto":
             return 1024 if device_type == "cpu" and not generates else 8192
         return self.batch_tokens
+
+    def bytes_of_gradients(self, device_type: str) -> int:
+        """The number that `gradient_bytes` means on a device ("cpu", "cuda")."""
+        if self.gradient_bytes == "auto":
+            return 1 << (26 if device_type == "cpu" else 30)
+        return self.gradient_bytes

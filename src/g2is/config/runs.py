@@ -10,10 +10,11 @@ from typing import Any, Literal, Self
 
 from pydantic import field_validator, model_validator
 
+from g2is.config.evaluation import EvaluationConfig
 from g2is.config.gradients import GammaForm, GradientsConfig
 from g2is.config.model import ModelConfig
+from g2is.config.parameters import check_parameters
 from g2is.config.parts import (
-    EvaluationConfig,
     ExamplesConfig,
     ExecutionConfig,
     TuningConfig,
@@ -103,6 +104,11 @@ class Config(Section):
                 "selection.warmup_seeds: expected 1 beside warmup.adapter, which is one adapter in place of the"
                 f" warm-up, found {self.selection.warmup_seeds}; leave one of the two out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _all_parameters_beside_what_they_are_taken_with(self) -> Self:
+        check_parameters(self.gradients, self.warmup, self.model, [self.selection])
         return self
 
     @property

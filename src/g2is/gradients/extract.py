@@ -12,14 +12,17 @@ from g2is.config import ExecutionConfig, GammaForm, ProjectionConfig
 from g2is.errors import ModelError, first_line, tells_of_memory
 from g2is.gradients.gamma import Gamma
 from g2is.gradients.per_example import UnbatchableError, per_example_gradients, single_example_gradients
+from g2is.gradients.pieces import Piece, cut
 from g2is.gradients.projection import Projection
+from g2is.gradients.two_sided import TwoSided
 from g2is.model.adapter import load_adapter, saved_parameters
+from g2is.model.all_linear import SavedWeights, load_all_linear
 from g2is.model.batches import Batch, Row, pad_batch, plan_batches
 from g2is.model.devices import frozen_dtype
 from g2is.model.folder import ModelFolder, resolve_device
 from g2is.model.parameters import trainable_parameters
 from g2is.store.matrix import Shard
-from g2is.store.moments import Moments, load_moments
+from g2is.store.moments import LINEAR_WEIGHTS, Moments, load_moments
 from g2is.store.rows import unit_rows
 
 # Computed in a batch and alone before extraction begins. The shortest rows are cheap, and as they differ in length they
@@ -32,7 +35,7 @@ _AGREEMENT = {torch.float32: 1 - 1e-5, torch.bfloat16: 0.98, torch.float16: 0.98
 
 @dataclass(frozen=True)
 class AdapterState:
-    """One checkpoint: the adapter's parameters (canonical name -> tensor) and Adam's moments."""
+    """One checkpoint: the trained parameters (canonical name -> tensor), an adapter's or all, and their moments."""
 
     parameters: Mapping[str, torch.Tensor]
     moments: Moments
@@ -45,17 +48,25 @@ class Extractor:
         self,
         model: nn.Module,
         checkpoints: Mapping[str, AdapterState],
-        projection: Projection,
+        projection: Projection | TwoSided,
         batch_tokens: int,
         notice: Callable[[str], None],
+        most_bytes: int | None = None,
     ) -> None:
-        """`model` carries the adapter whose parameters `checkpoints` fill in; `notice` is told of any fallback."""
+        """`model`, this extractor's alone, is trainable in the parameters that `checkpoints` fill in.
+
+        `notice` is told of any fallback.
+
+        Gradients of a layer are taken by pieces of which no more than `most_bytes` are in memory (`pieces.py`).
+        """
         self._model = model.eval()
         self._parameters = trainable_parameters(model)
         self._checkpoints = checkpoints
         self._projection = projection
         self._batch_tokens = batch_tokens
         self._notice = notice
+        self._most_bytes = most_bytes
+        self._loaded: AdapterState | None = None
         self._device = next(model.parameters()).device  # that of the input, where rows are summed
         self._gamma = Gamma(self._device.type == "cuda", notice)
         self._shared: tuple[Moments, torch.Tensor] | None = None  # of the moments in use
@@ -120,8 +131,8 @@ class Extractor:
             if len(rows) == 1:
                 raise ModelError(
                     f"expected memory for one example of {num_tokens} tokens, found too little on {self._device}. Lower"
-                    " examples.max_length or warmup.lora.rank, set model.activation_checkpointing=true, or use a device"
-                    f" with more ({first_line(error)})"
+                    " examples.max_length, execution.gradient_bytes or warmup.lora.rank, set"
+                    f" model.activation_checkpointing=true, or use a device with more ({first_line(error)})"
                 ) from None
         self._most_tokens = num_tokens // 2
         self.splits.append({"rows": len(rows), "tokens": num_tokens})
@@ -139,12 +150,21 @@ class Extractor:
         shares = {"less", "momentum-free"} <= set(forms)
         sums = {form: torch.zeros(shape, device=self._device) for form in forms if not (shares and form == "less")}
 
-        def sink(name: str, gradient: torch.Tensor) -> None:
+        def sink(name: str, gradient: torch.Tensor, piece: Piece) -> None:
             for form, of_form in sums.items():
-                self._projection.add_(of_form, name, self._gamma(form, gradient, name, moments))
+                adjusted = self._gamma(form, gradient, name, moments, piece.start)
+                self._projection.add_(of_form[piece.examples], name, adjusted, piece.start)
 
-        gradients_of = per_example_gradients if batched else single_example_gradients
-        losses = gradients_of(self._model, batch, sink)
+        def products(name: str, left: torch.Tensor, right: torch.Tensor) -> None:
+            assert isinstance(self._projection, TwoSided)
+            assert list(sums) == ["sgd"], f"the two-sided projection is of plain gradients, found {list(sums)}"
+            self._projection.add_product_(sums["sgd"], name, left, right)
+
+        if batched:
+            two_sided = products if isinstance(self._projection, TwoSided) else None
+            losses = per_example_gradients(self._model, batch, sink, self._most_bytes, two_sided)
+        else:
+            losses = single_example_gradients(self._model, batch, sink, self._most_bytes)
         if shares:
             sums["less"] = sums["momentum-free"] + self._shared_part(moments)
         return sums, losses
@@ -153,9 +173,11 @@ class Extractor:
         """The projection (1, k) of Γ `less` at g = 0: the momentum that all examples share."""
         if self._shared is None or self._shared[0] is not moments:
             total = torch.zeros(1, self._projection.dim, device=self._device)
-            for name, parameter in self._parameters.items():
-                nothing = torch.zeros(1, parameter.numel(), device=parameter.device)
-                self._projection.add_(total, name, self._gamma("less", nothing, name, moments))
+            for name, parameter in self._parameters.items() if moments.m else ():  # without m there is none
+                for piece in cut(1, tuple(parameter.shape), self._most_bytes):
+                    nothing = torch.zeros(1, piece.stop - piece.start, device=parameter.device)
+                    adjusted = self._gamma("less", nothing, name, moments, piece.start)
+                    self._projection.add_(total, name, adjusted, piece.start)
             self._shared = moments, total
         return self._shared[1]
 
@@ -194,6 +216,9 @@ class Extractor:
             )
 
     def _load(self, state: AdapterState) -> None:
+        if self._loaded is state:
+            return
+        self._loaded = state
         with torch.no_grad():
             for name, parameter in self._parameters.items():
                 parameter.copy_(state.parameters[name])
@@ -206,29 +231,44 @@ def load_extractor(
     execution: ExecutionConfig,
     notice: Callable[[str], None],
 ) -> Extractor:
-    """Load the model with the adapters and moments in the folders that `checkpoints` name.
+    """Load the model with the adapters and moments in the folders that `checkpoints` name, or with all linear layers.
 
     Raises ModelError or StoreError where a model, adapter or moments do not fit together.
     """
     device = resolve_device(execution.device)
-    model = load_adapter(model_folder, next(iter(checkpoints.values())), device)
+    first = next(iter(checkpoints.values()))
+    of_all = (first / LINEAR_WEIGHTS).exists()
+    model: nn.Module = load_all_linear(model_folder, device) if of_all else load_adapter(model_folder, first, device)
     parameters = trainable_parameters(model)
     states = {
-        name: AdapterState(saved_parameters(folder), load_moments(folder / "moments.safetensors", parameters))
+        name: AdapterState(
+            SavedWeights(folder, parameters) if of_all else saved_parameters(folder),
+            load_moments(folder / "moments.safetensors", parameters),
+        )
         for name, folder in checkpoints.items()
     }
     for name, folder in checkpoints.items():
         _check_moments(states[name].moments, folder / "moments.safetensors")
-    sizes = {name: parameter.numel() for name, parameter in parameters.items()}
-    places = {name: parameter.device for name, parameter in parameters.items()}
     return Extractor(
-        model, states, Projection(projection, sizes, places), execution.tokens_a_batch(device.type), notice
+        *(model, states, projection_of(projection, parameters), execution.tokens_a_batch(device.type), notice),
+        most_bytes=execution.bytes_of_gradients(device.type),
     )
+
+
+def projection_of(config: ProjectionConfig, parameters: Mapping[str, nn.Parameter]) -> Projection | TwoSided:
+    """The projection that `config` asks for, of gradients of `parameters`, on whose devices it lies."""
+    if config.kind == "two-sided":
+        return TwoSided(
+            config, {name: tuple(of.shape) for name, of in parameters.items()}, next(iter(parameters.values())).device
+        )
+    sizes = {name: of.numel() for name, of in parameters.items()}
+    return Projection(config, sizes, {name: of.device for name, of in parameters.items()})
 
 
 def _check_moments(moments: Moments, path: Path) -> None:
     """Raise ModelError where a moment is NaN or infinite, or a second one is below 0: Γ would be NaN, or 0 unseen."""
-    for kind, tensors in (("m", moments.m), ("v", moments.v)):
+    factored = {f"{name}, {of}": getattr(v, of) for name, v in moments.factored.items() for of in ("row", "column")}
+    for kind, tensors in (("m", moments.m), ("v", {**moments.v, **factored})):
         for name, tensor in tensors.items():
             if not bool(tensor.isfinite().all()) or (kind == "v" and bool((tensor < 0).any())):
                 raise ModelError(

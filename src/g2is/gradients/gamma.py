@@ -13,11 +13,11 @@ from g2is.errors import first_line, tells_of_memory
 from g2is.store.moments import Moments
 
 
-def gamma(form: GammaForm, gradient: torch.Tensor, name: str, moments: Moments) -> torch.Tensor:
+def gamma(form: GammaForm, gradient: torch.Tensor, name: str, moments: Moments, start: int = 0) -> torch.Tensor:
     """Γ of per-example gradients.
 
-    `gradient` is (B, n) float32, the flattened gradients of parameter `name`; the result has its shape and is always
-    a new tensor.
+    `gradient` is (B, n) float32, the flattened gradients of parameter `name`, its coordinates from `start` on; the
+    result has its shape and is always a new tensor.
 
     - ``less``: (β1·m + (1−β1)·g) / sqrt(β2·v + (1−β2)·g² + ε); ε inside the root, no bias correction, as LESS's code.
     - ``adam``: the step Adam takes, bias-corrected at step t+1, ε outside the root.
@@ -25,7 +25,7 @@ def gamma(form: GammaForm, gradient: torch.Tensor, name: str, moments: Moments) 
     - ``normalized``: g / (sqrt(v) + ε).
     - ``momentum-free``: ``less`` minus its value at g = 0, the part that all examples share.
     """
-    return _adjust(form, gradient, *_state(name, moments))
+    return _adjust(form, gradient, *_state(name, moments, start, gradient.shape[1]))
 
 
 class Gamma:
@@ -39,9 +39,11 @@ class Gamma:
     def __init__(self, compiles: bool, notice: Callable[[str], None]) -> None:
         self._compiles, self._notice = compiles, notice
 
-    def __call__(self, form: GammaForm, gradient: torch.Tensor, name: str, moments: Moments) -> torch.Tensor:
+    def __call__(
+        self, form: GammaForm, gradient: torch.Tensor, name: str, moments: Moments, start: int = 0
+    ) -> torch.Tensor:
         """As `gamma`."""
-        state = _state(name, moments)
+        state = _state(name, moments, start, gradient.shape[1])
         if self._compiles:
             try:
                 return _compiled()(form, gradient, *state)
@@ -57,8 +59,8 @@ _SQUARABLE = 1e18  # a gradient below has a square in float32, and m and v are f
 _State = tuple[torch.Tensor, torch.Tensor, float, float, float, int]
 
 
-def _state(name: str, moments: Moments) -> _State:
-    m, v = moments.m[name].reshape(-1), moments.v[name].reshape(-1)
+def _state(name: str, moments: Moments, start: int, size: int) -> _State:
+    m, v = moments.first(name, start, start + size), moments.second(name, start, start + size)
     return m, v, moments.beta1, moments.beta2, moments.epsilon, moments.step
 
 

@@ -1,63 +1,93 @@
-"""Per-example gradients of an adapter, many examples at a time, equal to a loop of single-example autograd.
+"""Per-example gradients, many examples at a time, equal to a loop of single-example autograd.
 
 A linear layer y = xWᵀ + b that sees example e's T inputs x (T, i) and output gradients δ (T, o) has, for that example
 alone, the weight gradient δᵀx and the bias gradient Σδ. Examples of a batch do not mix in the forward pass, so one
-backward pass of the summed losses delivers every example's δ. Each layer's gradient exists only while it is handed out.
+backward pass of the summed losses delivers every example's δ. Each layer's gradient exists only while it is handed out,
+and by pieces where it is large (`pieces.py`): of an adapter it is small, of all weights it is not.
 
 Shapes: B examples, T tokens, i and o the layer's inputs and outputs, V the vocabulary.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
+from g2is.gradients.pieces import Piece, cut
 from g2is.model.batches import Batch
 from g2is.model.losses import example_losses
 from g2is.model.parameters import trainable_parameters, without_gradient
 
-Sink = Callable[[str, torch.Tensor], None]
+Sink = Callable[[str, torch.Tensor, Piece], None]
+Products = Callable[[str, torch.Tensor, torch.Tensor], None]
 
 
 class UnbatchableError(Exception):
     """A layer whose inputs cannot be told apart by example; `single_example_gradients` can still be used."""
 
 
-def per_example_gradients(model: nn.Module, batch: Batch, sink: Sink) -> torch.Tensor:
+def per_example_gradients(
+    model: nn.Module, batch: Batch, sink: Sink, most_bytes: int | None = None, products: Products | None = None
+) -> torch.Tensor:
     """Each example's gradient of its mean cross-entropy over learned tokens.
 
-    Calls `sink(name, gradient)` once for every trainable parameter, in the order the backward pass reaches them, with
-    the canonical name and the (B, n) float32 flattened gradients. Returns the (B,) float32 losses. Put the model in
-    eval mode: dropout would make the gradient random.
+    Calls `sink(name, gradient, piece)` for every trainable parameter, in the order the backward pass reaches them, with
+    the canonical name and the float32 flattened gradients of a piece: together (B, n), in the order of `pieces.cut`
+    with `most_bytes`. With `products`, those of weights are not made: `products(name, left, right)` gets the factors,
+    (B, T, p) and (B, T, q) for a weight (p, q). Returns the (B,) float32 losses. Put the model in eval mode: dropout
+    would make the gradient random.
 
-    Raises UnbatchableError before any backward pass where a trainable parameter does not belong to an nn.Linear, or
-    where a layer's input does not keep its examples apart; ModelError where a trainable parameter gets no gradient.
+    Raises UnbatchableError before any backward pass where a trainable parameter does not belong to one linear layer
+    alone, or where a layer's input does not keep its examples apart; ModelError where a trainable parameter gets no
+    gradient.
     """
-    with _collector(model, batch, sink) as go_back:
+    with _collector(model, batch, sink, most_bytes, products) as go_back:
         losses = example_losses(model, batch)
         go_back(losses.sum())
     return losses.detach()
 
 
-def single_example_gradients(model: nn.Module, batch: Batch, sink: Sink) -> torch.Tensor:
-    """The same by autograd, one example at a time: for any layer, and the reference the batched path is tested with."""
+def single_example_gradients(model: nn.Module, batch: Batch, sink: Sink, most_bytes: int | None = None) -> torch.Tensor:
+    """The same by autograd, one example at a time: for any layer, and the reference the batched path is tested with.
+
+    Autograd makes a parameter's gradient whole, whatever `most_bytes` says of a piece; it is gone before the next is
+    made.
+    """
     parameters = trainable_parameters(model)
-    rows: list[tuple[torch.Tensor, ...]] = []
-    losses = []
-    for b in range(len(batch.input_ids)):
-        real = batch.attention_mask[b].bool()
-        fields = (batch.input_ids, batch.attention_mask, batch.position_ids, batch.labels)
-        loss = example_losses(model, Batch(*(field[b : b + 1, real] for field in fields)))
-        gradients = torch.autograd.grad(loss.sum(), list(parameters.values()), allow_unused=True)
-        unused = [name for name, gradient in zip(parameters, gradients, strict=True) if gradient is None]
-        if unused:
-            raise without_gradient(unused)
-        rows.append(gradients)
-        losses.append(loss.detach())
-    for i, name in enumerate(parameters):
-        sink(name, torch.stack([row[i].float().flatten() for row in rows]))
+    losses: list[torch.Tensor] = []
+    delivered: set[str] = set()
+
+    def hand_out(name: str, parameter: torch.Tensor) -> None:
+        gradient, parameter.grad = parameter.grad, None
+        assert gradient is not None
+        b = len(losses)
+        for piece in cut(1, tuple(gradient.shape), most_bytes):
+            part = gradient.flatten()[None, piece.start : piece.stop]
+            sink(name, part.float(), Piece(slice(b, b + 1), piece.start, piece.stop))
+        delivered.add(name)
+
+    before = {name: p.grad for name, p in parameters.items()}
+    handles = [p.register_post_accumulate_grad_hook(partial(hand_out, name)) for name, p in parameters.items()]
+    try:
+        for p in parameters.values():
+            p.grad = None
+        for b in range(len(batch.input_ids)):
+            real = batch.attention_mask[b].bool()
+            fields = (batch.input_ids, batch.attention_mask, batch.position_ids, batch.labels)
+            loss = example_losses(model, Batch(*(field[b : b + 1, real] for field in fields)))
+            delivered.clear()
+            loss.sum().backward()
+            if unused := [name for name in parameters if name not in delivered]:
+                raise without_gradient(unused)
+            losses.append(loss.detach())
+    finally:
+        for handle in handles:
+            handle.remove()
+        for name, p in parameters.items():
+            p.grad = before[name]
     return torch.cat(losses)
 
 
@@ -75,15 +105,18 @@ class _Kept(torch.autograd.Function):
 
 
 @contextmanager
-def _collector(model: nn.Module, batch: Batch, sink: Sink) -> Iterator[Callable[[torch.Tensor], None]]:
+def _collector(
+    model: nn.Module, batch: Batch, sink: Sink, most_bytes: int | None, products: Products | None
+) -> Iterator[Callable[[torch.Tensor], None]]:
     """Hook every trainable linear layer for one backward pass; yields what does that, from the summed losses.
 
     It raises ModelError unless each parameter was handed out.
     """
     layers = _trainable_layers(model)
+    modules = {path: model.get_submodule(path) for path in layers}
     goes_back = False
     num_calls = dict.fromkeys(layers, 0)
-    partial: dict[str, tuple[int, dict[str, torch.Tensor]]] = {}
+    seen: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {}
     delivered: set[str] = set()
     size = (batch.input_ids.shape[0], batch.input_ids.shape[1])
 
@@ -106,22 +139,28 @@ def _collector(model: nn.Module, batch: Batch, sink: Sink) -> Iterator[Callable[
         return hook
 
     def collect(path: str, x: torch.Tensor, delta: torch.Tensor) -> None:
-        x_BTi, delta_BTo = _by_example(x, size, path), _by_example(delta, size, path)
+        seen.setdefault(path, []).append((_by_example(x, size, path), _by_example(delta, size, path)))
+        if len(seen[path]) < num_calls[path]:
+            return
+        calls = seen.pop(path)
+        x_BTi, delta_BTo = calls[0]
+        if len(calls) > 1:  # a layer used more than once: Γ is not linear, so its tokens are taken together
+            x_BTi, delta_BTo = (torch.cat(tokens, 1) for tokens in zip(*calls, strict=True))
         names = layers[path]
-        gradients = {}
         if "weight" in names:
-            gradients["weight"] = torch.bmm(delta_BTo.transpose(1, 2).float(), x_BTi.float()).flatten(1)
+            # GPT-2's Conv1D keeps its weight as (i, o)
+            of_rows, of_columns = (x_BTi, delta_BTo) if _is_transposed(modules[path]) else (delta_BTo, x_BTi)
+            width = of_columns.shape[2]
+            if products is not None:
+                products(names["weight"], of_rows, of_columns)
+            for piece in cut(size[0], (of_rows.shape[2], width), most_bytes) if products is None else ():
+                rows = of_rows[piece.examples, :, piece.start // width : piece.stop // width].transpose(1, 2).float()
+                sink(names["weight"], torch.bmm(rows, of_columns[piece.examples].float()).flatten(1), piece)
+            delivered.add(names["weight"])
         if "bias" in names:
-            gradients["bias"] = delta_BTo.float().sum(1)
-        if num_calls[path] > 1:  # a layer used more than once: Γ is not linear, so its parts are summed before
-            num_seen, sums = partial.pop(path, (0, {}))
-            gradients = {kind: gradient + sums.get(kind, 0) for kind, gradient in gradients.items()}
-            if num_seen + 1 < num_calls[path]:
-                partial[path] = (num_seen + 1, gradients)
-                return
-        for kind in list(gradients):
-            sink(names[kind], gradients.pop(kind))
-            delivered.add(names[kind])
+            for piece in cut(size[0], (delta_BTo.shape[2],), most_bytes):
+                sink(names["bias"], delta_BTo[piece.examples].float().sum(1), piece)
+            delivered.add(names["bias"])
 
     def go_back(loss: torch.Tensor) -> None:
         nonlocal goes_back
@@ -131,7 +170,6 @@ def _collector(model: nn.Module, batch: Batch, sink: Sink) -> Iterator[Callable[
         if missing:
             raise without_gradient(missing)
 
-    modules = {path: model.get_submodule(path) for path in layers}
     handles = [module.register_forward_pre_hook(before) for module in modules.values()]
     handles += [module.register_forward_hook(after(path)) for path, module in modules.items()]
     frozen = [p for p in model.parameters() if p.requires_grad]
@@ -147,17 +185,31 @@ def _collector(model: nn.Module, batch: Batch, sink: Sink) -> Iterator[Callable[
 
 
 def _trainable_layers(model: nn.Module) -> Mapping[str, dict[str, str]]:
-    """Module path of each trainable nn.Linear -> its trainable parameters, "weight" or "bias" -> canonical name."""
+    """Module path of each trainable linear layer -> its trainable parameters, "weight" or "bias" -> canonical name."""
     canonical = {id(p): name for name, p in trainable_parameters(model).items()}
     layers: dict[str, dict[str, str]] = {}
+    owned: set[int] = set()
     for path, module in model.named_modules():
         for kind, p in module.named_parameters(recurse=False):
             if id(p) not in canonical:
                 continue
-            if type(module) is not nn.Linear:
-                raise UnbatchableError(f"{canonical[id(p)]} belongs to {type(module).__name__}, not to nn.Linear")
-            layers.setdefault(path, {})[kind] = canonical[id(p)]
+            name = canonical[id(p)]
+            if not _is_linear(module):
+                raise UnbatchableError(f"{name} belongs to {type(module).__name__}, not to nn.Linear")
+            if id(p) in owned:
+                raise UnbatchableError(f"{name} belongs to {path} too, another layer")
+            owned.add(id(p))
+            layers.setdefault(path, {})[kind] = name
     return layers
+
+
+def _is_linear(module: nn.Module) -> bool:
+    """Whether its output is xWᵀ + b, or xW + b, of the parameters `weight` and `bias`, and nothing else."""
+    return type(module) is nn.Linear or type(module).__name__ == "FalconLinear" or _is_transposed(module)
+
+
+def _is_transposed(module: nn.Module) -> bool:
+    return type(module).__name__ == "Conv1D"
 
 
 def _by_example(x: torch.Tensor, size: tuple[int, int], path: str) -> torch.Tensor:

@@ -24,6 +24,7 @@ from g2is.config import ProjectionConfig
 VERSION = 1  # part of the fingerprint: any change to what is computed below raises it
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _DENSE_BLOCK = 1024  # coordinates whose k signs are held at once
+_HASH_BLOCK = 1 << 20  # coordinates that are hashed at once, to words of 8 bytes
 
 
 def sketch_dim(config: ProjectionConfig, num_coordinates: int) -> int:
@@ -55,48 +56,67 @@ class Projection:
         self._offsets: dict[str, list[int]] = {}
         if self.kind == "sparse":
             for name in names:
-                signs = 1 - 2 * (_hash(self._key(name, "sign"), np.arange(sizes[name])) >> np.uint64(63)).astype(
-                    np.int8
-                )
-                self._signs[name] = torch.from_numpy(signs).to(device[name] if isinstance(device, Mapping) else device)
+                signs = torch.from_numpy(_signs(self._key(name, "sign"), sizes[name]))
+                self._signs[name] = signs.to(device[name] if isinstance(device, Mapping) else device)
                 runs = _hash(self._key(name, "offset"), np.arange(-(-sizes[name] // self.dim)))
                 self._offsets[name] = (runs % np.uint64(self.dim)).astype(np.int64).tolist()
 
-    def add_(self, rows: torch.Tensor, name: str, gradient: torch.Tensor) -> None:
-        """Add the projection of `gradient` (B, n) float32 of parameter `name` to `rows` (B, dim), in place.
+    def add_(self, rows: torch.Tensor, name: str, gradient: torch.Tensor, start: int = 0) -> None:
+        """Add the projection of `gradient` (B, n) float32 to `rows` (B, dim), in place.
 
-        `gradient` is used up: its values are not what they were afterwards. Where `rows` are on another device it goes
-        there, so that sums are taken in one order whether a model is spread or not.
+        It holds the coordinates of parameter `name` from `start` on, and is used up: its values are not what they were
+        afterwards. Where `rows` are on another device it goes there, so that sums are taken in one order whether a
+        model is spread or not.
         """
         if self.kind == "none":
-            start = self._start[name]
-            rows[:, start : start + gradient.shape[1]] += gradient.to(rows.device)
+            first = self._start[name] + start
+            rows[:, first : first + gradient.shape[1]] += gradient.to(rows.device)
         elif self.kind == "sparse":
-            self._add_sparse(rows, name, gradient)
+            self._add_sparse(rows, name, gradient, start)
         else:
-            self._add_dense(rows, name, gradient.to(rows.device))
+            self._add_dense(rows, name, gradient.to(rows.device), start)
 
-    def _add_sparse(self, rows: torch.Tensor, name: str, gradient: torch.Tensor) -> None:
-        gradient = gradient.mul_(self._signs[name].to(gradient.dtype)).to(rows.device)
-        for i, offset in enumerate(self._offsets[name]):
-            run = gradient[:, i * self.dim : (i + 1) * self.dim]
-            before_wrap = min(run.shape[1], self.dim - offset)
-            rows[:, offset : offset + before_wrap] += run[:, :before_wrap]
+    def _add_sparse(self, rows: torch.Tensor, name: str, gradient: torch.Tensor, start: int) -> None:
+        stop = start + gradient.shape[1]
+        gradient = gradient.mul_(self._signs[name][start:stop].to(gradient.dtype)).to(rows.device)
+        for i in range(start // self.dim, -(-stop // self.dim)):
+            begin = max(start, i * self.dim)
+            run = gradient[:, begin - start : (i + 1) * self.dim - start]
+            place = (self._offsets[name][i] + begin - i * self.dim) % self.dim
+            before_wrap = min(run.shape[1], self.dim - place)
+            rows[:, place : place + before_wrap] += run[:, :before_wrap]
             rows[:, : run.shape[1] - before_wrap] += run[:, before_wrap:]
 
-    def _add_dense(self, rows: torch.Tensor, name: str, gradient: torch.Tensor) -> None:
+    def _add_dense(self, rows: torch.Tensor, name: str, gradient: torch.Tensor, start: int) -> None:
         words = -(-self.dim // 64)  # each hash gives 64 signs
         key = self._key(name, "dense")
-        for start in range(0, gradient.shape[1], _DENSE_BLOCK):
-            block = gradient[:, start : start + _DENSE_BLOCK]
-            index = np.arange(start * words, (start + block.shape[1]) * words)
+        for begin in range(0, gradient.shape[1], _DENSE_BLOCK):
+            block = gradient[:, begin : begin + _DENSE_BLOCK]
+            index = np.arange((start + begin) * words, (start + begin + block.shape[1]) * words)
             bits = np.unpackbits(_hash(key, index).astype("<u8").view(np.uint8)).reshape(block.shape[1], -1)
             signs = 1 - 2 * torch.from_numpy(bits[:, : self.dim]).to(gradient.device, gradient.dtype)
             rows.addmm_(block, signs, alpha=self.dim**-0.5)
 
     def _key(self, name: str, purpose: str) -> np.uint64:
-        text = f"g2is projection {VERSION}\0{self.kind}\0{self._seed}\0{purpose}\0{name}"
-        return np.uint64(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little"))
+        return _key_of(f"{self.kind}\0{self._seed}\0{purpose}\0{name}")
+
+
+def hashed_signs(purpose: str, size: int) -> np.ndarray:
+    """Independent signs ±1, (size,) int8, decided by VERSION and `purpose` alone."""
+    return _signs(_key_of(purpose), size)
+
+
+def _key_of(purpose: str) -> np.uint64:
+    text = f"g2is projection {VERSION}\0{purpose}"
+    return np.uint64(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little"))
+
+
+def _signs(key: np.uint64, size: int) -> np.ndarray:
+    signs = np.empty(size, np.int8)
+    for start in range(0, size, _HASH_BLOCK):
+        index = np.arange(start, min(start + _HASH_BLOCK, size))
+        signs[start : start + _HASH_BLOCK] = 1 - 2 * (_hash(key, index) >> np.uint64(63)).astype(np.int8)
+    return signs
 
 
 def _hash(key: np.uint64, index: np.ndarray) -> np.ndarray:

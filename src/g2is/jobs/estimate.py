@@ -6,25 +6,28 @@ Neither run nor store is touched; a model that is not on this machine yet is fet
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
 
-from g2is.config import Config
+from g2is.config import Config, Parameters
 from g2is.examples.dataset import Examples
 from g2is.gradients.projection import sketch_dim
+from g2is.gradients.two_sided import two_sided_dim
 from g2is.jobs.custom import BUILT_IN_ONLY
 from g2is.jobs.forecast import Forecast, Left, Load, Work, forecast, left_to_make, sampled
+from g2is.jobs.measured import to_measure
 from g2is.jobs.pace import SECONDS, pace_of_gradients, pace_of_rows, pace_of_training
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import plan_for, read_inputs
 from g2is.jobs.representation import maker_of
 from g2is.methods import GRADIENT, NONE, representation_kind
-from g2is.model.adapter import attach_adapter, saved_parameters
+from g2is.model.adapter import saved_parameters
 from g2is.model.batches import Row
-from g2is.model.folder import ModelFolder, resolve_device
+from g2is.model.folder import ModelFolder, resolve_device, resolve_dtype
 from g2is.model.parameters import trainable_parameters
 from g2is.model.shape import ModelShape, shape_of
 from g2is.progress import Reporter
@@ -42,11 +45,12 @@ class Estimate:
 
     Rows and tokens as read and rendered, without the `num_excluded` rows that are left out; rows of each target and its
     part of the budget (in its unit, without what `num_included` rows take) by its name; `num_warmups` are trained, on
-    `num_warmup_rows` each; `adapter` is the checkpoint taken in place of them; `num_parameters` of the frozen model and
-    `num_coordinates` of the adapter; `gradient_bytes` on disk for pool and targets, duplicates once; `flops` of
-    extracting the pool by the cost model, 4 · parameters · tokens. A `representation` other than gradient needs neither
-    warm-up nor gradients: these are 0. `time` is that of making what the store does not hold; reading files, choosing
-    and the page come on top.
+    `num_warmup_rows` each; `adapter` is the checkpoint taken in place of them; `num_parameters` of the model and
+    `num_coordinates` of the gradients, which are of `parameters`; `gradient_bytes` on disk for pool and targets,
+    duplicates once; `warmup_bytes` of weights and moments that the warm-up of all linear layers keeps there; `flops` of
+    extracting the pool by the cost model, 4 · parameters · tokens, and 2 · coordinates · tokens for the products that
+    gradients of all layers are. A `representation` other than gradient needs neither warm-up nor gradients: these are
+    0. `time` is that of making what the store does not hold; reading files, choosing and the page come on top.
     """
 
     representation: str
@@ -64,8 +68,10 @@ class Estimate:
     num_warmups: int
     adapter: Path | None
     num_parameters: int
+    parameters: Parameters
     num_coordinates: int
     dim: int
+    warmup_bytes: int
     gradient_bytes: int
     flops: float
     store_exists: bool
@@ -91,8 +97,12 @@ def _estimated(
     config, pool = prepared.config, examples.pool
     plan = plan_for(config.selection, examples)
     measures = config.selection.representation == GRADIENT
-    shape = shape_to_run(config, prepared.model, prepared.checkpoint)
-    dim = sketch_dim(config.gradients.projection, shape.coordinates)
+    shape, of_gradients = _shapes_to_run(config, prepared.model, prepared.checkpoint)
+    of_all = config.gradients.parameters == "all"
+    if config.gradients.projection.kind == "two-sided":
+        dim = two_sided_dim(config.gradients.projection, of_gradients)
+    else:
+        dim = sketch_dim(config.gradients.projection, shape.coordinates)
     trained = measures and prepared.checkpoint is None
     num_warmups = config.selection.warmup_seeds if trained else 0
     num_checkpoints = checkpoints_of(config)
@@ -114,18 +124,25 @@ def _estimated(
         num_warmups=num_warmups,
         adapter=config.warmup.adapter,
         num_parameters=shape.parameters,
+        parameters=config.gradients.parameters,
         num_coordinates=shape.coordinates,
         dim=dim,
+        warmup_bytes=_bytes_of_weights(of_gradients, config) * num_checkpoints if of_all and measures else 0,
         gradient_bytes=num_bits * dim // 8 * num_checkpoints,
-        flops=flops_of(shape.parameters, num_tokens * num_checkpoints) if measures else 0.0,
+        flops=flops_of(shape.parameters, num_tokens * num_checkpoints, shape.coordinates if of_all else 0)
+        if measures
+        else 0.0,
         store_exists=store_exists,
         time=time_to_make(prepared, examples, shape.parameters, left_of(prepared, examples, can_look), reporter),
     )
 
 
-def flops_of(num_parameters: int, num_tokens: float) -> float:
-    """Floating-point operations of forward and backward through frozen weights: 2 each a parameter and token."""
-    return 4.0 * num_parameters * num_tokens
+def flops_of(num_parameters: int, num_tokens: float, num_whole: int = 0) -> float:
+    """Floating-point operations of forward and backward through all weights: 2 each a parameter and token.
+
+    Of the `num_whole` whose own gradients are made, 2 more.
+    """
+    return (4.0 * num_parameters + 2.0 * num_whole) * num_tokens
 
 
 def checkpoints_of(config: Config) -> int:
@@ -140,18 +157,37 @@ def shape_to_run(config: Config, folder: ModelFolder, checkpoint: CheckpointFile
 
     Raises what the run would raise of them.
     """
+    return _shapes_to_run(config, folder, checkpoint)[0]
+
+
+def _shapes_to_run(
+    config: Config, folder: ModelFolder, checkpoint: CheckpointFiles | None
+) -> tuple[ModelShape, dict[str, tuple[int, ...]]]:
+    """The same, and by name the shapes of the parameters whose gradients are taken."""
     model = folder.without_weights()
     shape = shape_of(model, folder.num_embeddings or 0)
     parameters: Mapping[str, torch.Tensor] = {}
     if config.selection.representation != GRADIENT:
-        return shape
+        return shape, {}
     if checkpoint is not None:
         read_checkpoint(checkpoint, folder)  # which refuses what does not fit the model
         parameters = saved_parameters(checkpoint.folder)
     else:
         with torch.device("meta"):
-            parameters = trainable_parameters(attach_adapter(model, config.warmup.lora, config.warmup.seed))
-    return shape.with_adapter({name: of.shape for name, of in parameters.items()})
+            parameters = trainable_parameters(to_measure(model, config))
+    shapes = {name: tuple(of.shape) for name, of in parameters.items()}
+    return shape.with_adapter(shapes), shapes
+
+
+def _bytes_of_weights(shapes: Mapping[str, tuple[int, ...]], config: Config) -> int:
+    """What the warm-up of all linear layers keeps of a checkpoint: weights in the model's type, float32 moments."""
+    dtype = resolve_dtype(config.model, resolve_device(config.execution.device))
+    total = 0
+    for shape in shapes.values():
+        size = prod(shape)
+        factored = sum(shape) if len(shape) > 1 else size
+        total += size * dtype.itemsize + 4 * (factored if config.gradients.is_factored else 2 * size)
+    return total
 
 
 def left_of(prepared: Prepared, examples: Examples, can_look: bool) -> Left | None:
@@ -182,7 +218,7 @@ def time_to_make(
     def measure(load: Load) -> Work:
         model: Any = load()
         if prepared.checkpoint is None:
-            adapted = attach_adapter(model, config.warmup.lora, config.warmup.seed)
+            adapted = to_measure(model, config)
         else:
             adapted = PeftModel.from_pretrained(model, str(prepared.checkpoint.folder), is_trainable=True)
         limit = SECONDS / (2 if trains or tuned_in_rounds else 1)
@@ -191,7 +227,7 @@ def time_to_make(
             return work
         drawn = sample_size(len(pool), config.warmup.fraction) / len(pool) * int(pool.num_tokens.sum())
         warmed_up = drawn * config.warmup.epochs * config.selection.warmup_seeds if trains else 0.0
-        of_training = pace_of_training(adapted, config.warmup, rows, limit)
+        of_training = pace_of_training(adapted, config.warmup, rows, limit, factored=config.gradients.is_factored)
         return {"warm-up": (of_training, warmed_up), **work, "rounds": (of_training, tuned_in_rounds)}
 
     with reporter.stage("measure", "passes"):

@@ -12,6 +12,7 @@ from g2is.config.compare import CompareConfig
 from g2is.jobs.compare import missing_cells
 from g2is.jobs.comparison_work import CellWork, work_of
 from g2is.jobs.forecast import Forecast, Load, Work, forecast, sampled
+from g2is.jobs.measured import to_measure
 from g2is.jobs.pace import SECONDS, pace_of_gradients, pace_of_rows, pace_of_tests, pace_of_training, sample_of
 from g2is.jobs.pinned import pin
 from g2is.jobs.representation import maker_of
@@ -102,10 +103,14 @@ def _time(
         if tune:
             found["tunings"] = (pace_of_training(adapted, config.tuning, rows, limit), tune)
         if warm_up or gradients:
-            adapted = attach_adapter(adapted.unload(), config.warmup.lora, 0)
-            found["warm-ups"] = (pace_of_training(adapted, config.warmup, rows, limit), warm_up)
             of_run = run_config(config, _one_of(missing, trials, GRADIENT), list(config.targets))
-            found["gradients"] = (pace_of_gradients(adapted, of_run, rows, limit), gradients)
+            measured = to_measure(adapted.unload(), of_run)
+            factored = config.gradients.is_factored
+            found["warm-ups"] = (
+                pace_of_training(measured, config.warmup, rows, limit, factored=factored),
+                warm_up,
+            )
+            found["gradients"] = (pace_of_gradients(measured, of_run, rows, limit), gradients)
         return found
 
     shared = {"tunings", "gradients", "tests", *(f"tests of {target}" for target in tests)}

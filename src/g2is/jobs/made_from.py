@@ -64,6 +64,15 @@ def as_selected(
     return {f"{of_method(name)}{setting}": value for setting, value in found.items()}
 
 
+def of_warmup(config: CompareConfig) -> dict[str, Any]:
+    """What decides the warm-ups beside their seeds: an adapter, or all linear layers and which moments."""
+    if config.gradients.parameters == "lora":  # goes without saying, as in cells of before
+        return config.warmup.model_dump(mode="json", exclude={"seed"})
+    moments = "factored" if config.gradients.is_factored else "adam"
+    trained = config.warmup.model_dump(mode="json", exclude={"seed", "lora"})
+    return {**trained, "parameters": "all", "second_moments": moments}
+
+
 def as_stored(config: CompareConfig) -> dict[str, Any]:
     """In what form gradients are stored; float16 goes without saying, as in cells of before."""
     storage = config.gradients.storage

@@ -5,25 +5,25 @@ batches of rows as long as the files' own. The first, a short one, is not counte
 find; it is all that is measured where a whole batch would take minutes.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from g2is.config import Config, EvaluationConfig, TuningConfig, WarmupConfig
 from g2is.errors import tells_of_memory
 from g2is.evaluation.questions import Question
 from g2is.evaluation.rows import evaluate_rows
-from g2is.gradients.extract import AdapterState, Extractor
-from g2is.gradients.projection import Projection
+from g2is.gradients.extract import AdapterState, Extractor, projection_of
 from g2is.model.batches import Row, pad_batch, plan_batches
 from g2is.model.losses import token_losses
 from g2is.model.parameters import trainable_parameters
 from g2is.representations.maker import ArraysOf
-from g2is.store.moments import Moments
+from g2is.store.moments import Factored, Moments
 
 SECONDS = 10.0  # that all measurements of a command take, at most
 SAMPLE_ROWS = 256  # that are looked at, at most
@@ -47,18 +47,20 @@ class Pace:
 
 
 def pace_of_gradients(model: Any, config: Config, rows: Sequence[Row], limit: float) -> Pace:
-    """Tokens through forward, backward and projection, an adapter in place. `model` keeps its parameters."""
+    """Tokens through forward, backward and projection, of an adapter or linear layers, which stay as they are."""
     parameters = trainable_parameters(model)
     device = next(model.parameters()).device
-    zeros = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
-    state = AdapterState(
-        {name: parameter.detach().clone() for name, parameter in parameters.items()}, Moments(zeros, dict(zeros), 1)
-    )
-    sizes = {name: parameter.numel() for name, parameter in parameters.items()}
-    places = {name: parameter.device for name, parameter in parameters.items()}
+    state = AdapterState({name: of.detach() for name, of in parameters.items()}, _no_moments(parameters, config))
     batch_tokens = config.execution.tokens_a_batch(device.type)
     extractor = Extractor(
-        model, {"now": state}, Projection(config.gradients.projection, sizes, places), batch_tokens, lambda _: None
+        *(
+            model,
+            {"now": state},
+            projection_of(config.gradients.projection, parameters),
+            batch_tokens,
+            lambda _: None,
+        ),
+        most_bytes=config.execution.bytes_of_gradients(device.type),
     )
 
     def work(batch: Sequence[Row]) -> Callable[[], None]:
@@ -68,6 +70,16 @@ def pace_of_gradients(model: Any, config: Config, rows: Sequence[Row], limit: fl
         return run
 
     return _measured(((_tokens(batch), work(batch)) for batch in _batches(rows, batch_tokens)), limit)
+
+
+def _no_moments(parameters: Mapping[str, nn.Parameter], config: Config) -> Moments:
+    """Moments of 0 as the warm-up would keep them, in float32 on the parameters' device."""
+    if not config.gradients.is_factored:
+        zeros = {name: torch.zeros_like(of, dtype=torch.float32) for name, of in parameters.items()}
+        return Moments(zeros, dict(zeros), 1)
+    parts = {name: [torch.zeros(size, device=of.device) for size in of.shape] for name, of in parameters.items()}
+    factored = {name: Factored(*of) for name, of in parts.items() if len(of) > 1}
+    return Moments({}, {name: of[0] for name, of in parts.items() if len(of) == 1}, 1, factored=factored)
 
 
 def pace_of_rows(arrays_of: ArraysOf, rows: Sequence[Row], batch_tokens: int, limit: float) -> Pace:
@@ -82,10 +94,19 @@ def pace_of_rows(arrays_of: ArraysOf, rows: Sequence[Row], batch_tokens: int, li
     return _measured(((_tokens(batch), work(batch)) for batch in _batches(rows, batch_tokens)), limit)
 
 
-def pace_of_training(model: Any, config: WarmupConfig | TuningConfig, rows: Sequence[Row], limit: float) -> Pace:
-    """Tokens through optimizer steps: forward and backward of each of a step's batches, then AdamW."""
+def pace_of_training(
+    model: Any, config: WarmupConfig | TuningConfig, rows: Sequence[Row], limit: float, *, factored: bool = False
+) -> Pace:
+    """Tokens through optimizer steps: forward and backward of each of a step's batches, then AdamW or Adafactor."""
+    from transformers import Adafactor  # whose file brings half of transformers along
+
     device = next(model.parameters()).device
-    optimizer = torch.optim.AdamW(trainable_parameters(model).values(), lr=0.0)
+    trained = list(trainable_parameters(model).values())
+    optimizer: torch.optim.Optimizer = (
+        Adafactor(trained, lr=0.0, scale_parameter=False, relative_step=False)
+        if factored
+        else torch.optim.AdamW(trained, lr=0.0)
+    )
     mixed = isinstance(config, TuningConfig) and config.bf16
 
     def parts() -> Iterator[tuple[int, Callable[[], None]]]:

@@ -105,9 +105,15 @@ def plan(config: Config, devices: Devices | None, reporter: Reporter) -> CostPla
     """Count what the run of `config` takes on `devices`, or on this machine, which is then measured.
 
     Neither run nor store is touched, and of a hub model that is not here no weights are fetched. Raises what the run
-    would raise of files, model, budget and store; ConfigError if devices are named for what cannot be told of them.
+    would raise of files, model, budget and store; ConfigError if devices are named for what cannot be told of them, or
+    gradients are of all linear layers.
     """
     BUILT_IN_ONLY.check(config.selection)
+    if config.gradients.parameters == "all":
+        raise ConfigError(
+            "gradients.parameters: expected lora, for the arithmetic of memory and disk here is an adapter's, found"
+            " all. `g2is select --dry-run` tells what a run of all linear layers takes"
+        )
     if devices is not None:
         _check_devices(config, devices)
     device = resolve_device(config.execution.device) if devices is None else torch.device("cuda")

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from g2is.config import Config, LoraConfig
+from g2is.config import Config, GradientsConfig, WarmupConfig
 from g2is.errors import ModelError
 from g2is.examples.as_trained import render_as_trained
 from g2is.examples.tokenize import Renderer, make_renderer
@@ -13,6 +13,7 @@ from g2is.gradients import projection
 from g2is.jobs.model_identity import ModelIdentity, identify
 from g2is.methods import GRADIENT
 from g2is.model.adapter import target_modules
+from g2is.model.all_linear import all_linear
 from g2is.model.devices import check_spread
 from g2is.model.folder import ModelFolder, find_model, resolve_device, resolve_dtype
 from g2is.progress import Reporter
@@ -60,8 +61,12 @@ def prepare(config: Config, reporter: Reporter, to_plan: torch.device | None = N
         reporter.notice(text)
     config = _with_stored_forms(config.model_copy(update={"examples": rendered.config}))
     stored = stored_fingerprint(config.store_folder)
-    if checkpoint is None and config.selection.representation == GRADIENT and not _attached(config.warmup.lora, stored):
-        target_modules(model.without_weights(), config.warmup.lora)  # a wrong name shows before files are read
+    if checkpoint is None and config.selection.representation == GRADIENT and not _attached(config, stored):
+        layers = model.without_weights()  # a wrong name shows before files are read
+        if config.gradients.parameters == "all":
+            all_linear(layers)
+        else:
+            target_modules(layers, config.warmup.lora)
     if to_plan is not None and not stored:
         identity = ModelIdentity("not looked at", resolve_dtype(config.model, device))
     elif not model.has_weights:
@@ -76,13 +81,10 @@ def prepare(config: Config, reporter: Reporter, to_plan: torch.device | None = N
             "model": identity.in_store(),
             "examples": rendered.renderer.fingerprint,  # target rows that have other tokens have other keys
             # a checkpoint brings all that the other settings would decide, wherever it lies
-            "warmup": {**config.warmup.model_dump(mode="json", exclude={"adapter"}), "draw_version": draw.VERSION}
+            "warmup": {**as_trained(config.warmup, config.gradients), "draw_version": draw.VERSION}
             if checkpoint is None
             else {"adapter": checkpoint.digest},
-            # stores of before do not say how rows are stored: float16
-            "gradients": config.gradients.model_dump(
-                mode="json", exclude={"storage"} if config.gradients.storage == "float16" else None
-            ),
+            "gradients": config.gradients.in_fingerprint(),
             "projection_version": projection.VERSION,
         }
     )
@@ -96,12 +98,19 @@ def prepare(config: Config, reporter: Reporter, to_plan: torch.device | None = N
     )
 
 
-def _attached(lora: LoraConfig, stored: Fingerprint) -> bool:
-    """Whether a store made with `stored` has such an adapter. Another model in its place is refused when it is opened.
+def as_trained(warmup: WarmupConfig, gradients: GradientsConfig) -> dict[str, Any]:
+    """What of the warm-up's settings decides it: those of an adapter only where one is trained."""
+    return warmup.model_dump(mode="json", exclude={"adapter", *(() if gradients.parameters == "lora" else ("lora",))})
+
+
+def _attached(config: Config, stored: Fingerprint) -> bool:
+    """Whether a store made with `stored` has such layers. Another model in its place is refused when it is opened.
 
     To look for the layers anew would take seconds, and all of the code that makes models.
     """
-    asked = flatten({"warmup": {"lora": lora.model_dump(mode="json")}})
+    if config.gradients.parameters == "all":
+        return stored.get("gradients.parameters") == "all"
+    asked = flatten({"warmup": {"lora": config.warmup.lora.model_dump(mode="json")}})
     return all(stored.get(key) == value for key, value in asked.items())
 
 

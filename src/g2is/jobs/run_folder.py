@@ -244,6 +244,8 @@ _LATER = {
     "selection.warmup_seeds": 1,
     "selection.rounds": 1,
     "gradients.storage": "float16",
+    "gradients.parameters": "lora",
+    "gradients.second_moments": None,
 }
 _NOTHING = object()
 

@@ -4,6 +4,7 @@
     tokenize           pool and targets to tokens and learned positions                              examples/
     filter             leave out what is excluded                                                    examples/filter.py
     warm_up            a short LoRA training, or the user's own: adapter and Adam's moments  warm_up.py warmup/
+                       (or of all linear layers: their weights and moments)
     extract_gradients  Γ of every pool and target example, as unit rows                              store_rows.py
     (store_rows        other rows in place of the last two, if the method looks at others            store_rows.py)
     (keep_second_moments  what gradients are multiplied by, if the settings ask for it           preconditioned.py)
@@ -31,7 +32,7 @@ from g2is.jobs.custom import BUILT_IN_ONLY, Own
 from g2is.jobs.engines import check_not_shared_twice
 from g2is.jobs.export import check_pool, export, selection_in
 from g2is.jobs.gradient_rows import Gradients, read_gradient_rows, target_rows, wanted_gradients
-from g2is.jobs.lora_reach import reach_of, say_reach
+from g2is.jobs.lora_reach import reach_of, reach_of_all, say_reach
 from g2is.jobs.pinned import pin
 from g2is.jobs.preconditioned import keep_second_moments
 from g2is.jobs.prepare import Prepared, prepare
@@ -93,9 +94,9 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None, own: 
         with folder.removed_on_error(), store.removed_on_error():
             if measures:
                 take_adapter(prepared, store, folder)
-                lora = _reach(prepared, finished_warmup(store.warmup), store)
-                say_reach(lora, folder)
-                folder.counts["lora"] = lora
+                found = _reach(prepared, finished_warmup(store.warmup), store)
+                say_reach(found, folder)
+                folder.counts["lora" if config.gradients.parameters == "lora" else "all_linear"] = found
             examples = tokenize(prepared, store, folder)
             store = store.with_shards_for(len(examples.filtered.read))
             plan = None
@@ -176,8 +177,13 @@ def take_adapter(prepared: Prepared, store: Store, folder: RunFolder) -> None:
 
 
 def _reach(prepared: Prepared, finished: Sequence[Checkpoint] | None, store: Store) -> dict[str, Any]:
-    """How far the adapter of the run reaches: as a finished warm-up noted it, else as the model's layers say."""
+    """How far the adapter of the run reaches, or of which layers its gradients are.
+
+    As a finished warm-up noted it, else as the model's layers say.
+    """
     adapter = finished[0].folder if finished else None
+    if prepared.config.gradients.parameters == "all":
+        return kept_reach(store.warmup) or reach_of_all(prepared.model)
     return kept_reach(store.warmup) or reach_of(prepared.model, prepared.config.warmup.lora, adapter)
 
 

@@ -17,7 +17,7 @@ from g2is.evaluation.metrics import check_judge
 from g2is.examples.dataset import Examples
 from g2is.jobs.costs import COSTS, OF, costs_in
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
-from g2is.jobs.made_from import as_selected, as_stored, digest_of_rows, fingerprints, store_identity
+from g2is.jobs.made_from import as_selected, as_stored, digest_of_rows, fingerprints, of_warmup, store_identity
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import plan_for, read_inputs
 from g2is.jobs.stages import OF_REPRESENTING, stage_id
@@ -85,7 +85,7 @@ def open_trials(config: CompareConfig, reporter: Reporter, own: Own = BUILT_IN_O
         "pool_sha256": examples.pool.source_sha256,
         "targets_sha256": {name: table.source_sha256 for name, table in examples.targets.items()},
         "tests_sha256": bench.shared["tests"],
-        "warmup": config.warmup.model_dump(mode="json", exclude={"seed"}),
+        "warmup": of_warmup(config),
         "target_form": config.gradients.target_form,
         "projection": config.gradients.projection.model_dump(mode="json", exclude={"seed"}),
         **as_stored(config),

@@ -10,11 +10,12 @@ from g2is.errors import ModelError
 from g2is.examples.filter import Filtered
 from g2is.examples.keys import overlap
 from g2is.jobs.beside_adapter import beside_warmup
+from g2is.jobs.measured import to_measure
 from g2is.jobs.prepare import Prepared
 from g2is.jobs.run_folder import RunFolder
 from g2is.jobs.stages import Stage
-from g2is.model.adapter import attach_adapter
-from g2is.model.folder import resolve_device
+from g2is.model.all_linear import saver_of_weights
+from g2is.model.folder import resolve_device, resolve_dtype
 from g2is.store.files import remove
 from g2is.store.manifest import Store
 from g2is.warmup.seeds import join_warmups, seed_folder, seed_folders, seeds_from
@@ -48,16 +49,19 @@ def _train(
 ) -> list[Checkpoint]:
     config, pool = prepared.config, filtered.pool
     with folder.stage(title, "steps", Stage.WARM_UP) as progress:
-        base = prepared.model.load(resolve_device(config.execution.device))
-        model = attach_adapter(base, config.warmup.lora, config.warmup.seed)
+        device = resolve_device(config.execution.device)
+        of_all = config.gradients.parameters == "all"
+        model = to_measure(prepared.model.load(device), config, to_train=True)
         rows = draw_rows(place, pool.keys, config.warmup.fraction, config.warmup.seed)
         sample = pool.token_rows(rows)
         try:
             return train_warmup(
                 *(model, sample, place, config.warmup, config.execution, progress, folder.notice),
                 base=prepared.model.config,
-                reach=folder.counts.get("lora"),
-                keep_beside=beside_warmup(prepared, folder),
+                reach=folder.counts.get("all_linear" if of_all else "lora"),
+                keep_beside=None if of_all else beside_warmup(prepared, folder),
+                gradients=config.gradients,
+                save=saver_of_weights(resolve_dtype(config.model, device)) if of_all else None,
             )
         except ModelError:
             remove(store.warmup)  # nothing in it serves: other settings may be tried on the same store

@@ -103,6 +103,16 @@ def without_text(model: nn.Module) -> list[str]:
     return [path for path in found if any(is_linear(module) for module in model.get_submodule(path).modules())]
 
 
+def off_the_text(model: nn.Module, linear: Sequence[str]) -> set[str]:
+    """Those of the layers `linear` that text does not go through, or that no gradient comes back from."""
+    beside = without_text(model)
+    return {
+        path
+        for path in linear
+        if any(_within(path, part) for part in beside) or (_CHOOSERS | _UNUSED) & set(path.split("."))
+    }
+
+
 def read_by_weight(model: nn.Module, path: str) -> bool:
     """Whether a state-space mixer's code takes the layer's weight by itself, past what LoRA adds to the layer.
 

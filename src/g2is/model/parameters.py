@@ -26,7 +26,7 @@ def without_gradient(names: Sequence[str]) -> ModelError:
     listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return ModelError(
         f"expected every trainable parameter to get a gradient, found {len(names)} without: {listed}. The model does"
-        " not use these layers for text: leave them out with warmup.lora.target_modules"
+        " not use these layers for text: leave them out with warmup.lora.target_modules (gradients.parameters: lora)"
     )
 
 

@@ -9,20 +9,22 @@ from typing import Any, Literal
 import torch
 from torch import distributed
 
-from g2is.config import ExecutionConfig, ModelConfig, TuningConfig, WarmupConfig
+from g2is.config import ExecutionConfig, ModelConfig, Parameters, TuningConfig, WarmupConfig
 from g2is.machine.places import alone
 from g2is.machine.ranks import Team, check_device, process_group, team
 from g2is.model.batches import Row
 
 TRAINING = "training"  # what `task["do"]` says
 Schedule = Literal["linear", "cosine", "constant_with_warmup"]
+Optimizer = Literal["adamw_torch", "adafactor"]
 
 
 @dataclass(frozen=True)
 class Training:
     """All that decides a training but the model in memory, which `base` names for other processes.
 
-    `folder` is the Trainer's, which all processes see; `resume_from` the checkpoint in it to go on from.
+    `folder` is the Trainer's, which all processes see; `resume_from` the checkpoint in it to go on from. `parameters`
+    says what of the model is trained: an adapter, or all linear layers.
     """
 
     base: ModelConfig | None
@@ -32,6 +34,8 @@ class Training:
     schedule: Schedule
     execution: ExecutionConfig
     resume_from: Path | None
+    parameters: Parameters = "lora"
+    optimizer: Optimizer = "adamw_torch"
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from transformers import (
     set_seed,
 )
 
-from g2is.config import ExecutionConfig, ModelConfig, TuningConfig, WarmupConfig
+from g2is.config import ExecutionConfig, ModelConfig, Parameters, TuningConfig, WarmupConfig
 from g2is.errors import (
     G2isError,
     ModelError,
@@ -37,13 +37,13 @@ from g2is.model.losses import token_losses
 from g2is.model.parameters import trainable_parameters, without_gradient
 from g2is.model.reporting import check_reporting, logging_below
 from g2is.model.step_order import ShareOfSteps, StepOrder
-from g2is.model.together import Schedule, Training, led
+from g2is.model.together import Optimizer, Schedule, Training, led
 from g2is.progress import Progress
 from g2is.store.files import plain_json, read_json, write_text
 
 
 def train_adapter(
-    model: PeftModel,
+    model: nn.Module,
     rows: Sequence[Row],
     folder: Path,
     config: WarmupConfig | TuningConfig,
@@ -53,8 +53,10 @@ def train_adapter(
     *callbacks: TrainerCallback,
     notice: Callable[[str], None],
     base: ModelConfig | None = None,
+    parameters: Parameters = "lora",
+    optimizer: Optimizer = "adamw_torch",
 ) -> TrainerState:
-    """Train the adapter of `model` on `rows`, from the last sound checkpoint in `folder` if there is one.
+    """Train `parameters` of `model` on `rows`, from the last sound checkpoint in `folder` if there is any.
 
     `notice` is told of checkpoints that are damaged. Of several processes (`machine/ranks.py`) the others are handed
     the same training, and find the model that `base` names; this one alone keeps anything.
@@ -71,7 +73,7 @@ def train_adapter(
             f"{resume_from}: written by {before} processes, and {now} go on: the same rows in the same steps, but sums"
             " are rounded otherwise and dropout draws anew, so the adapter is not bit for bit that of either number"
         )
-    training = Training(base, rows, folder, config, schedule, execution, resume_from)
+    training = Training(base, rows, folder, config, schedule, execution, resume_from, parameters, optimizer)
     try:
         with (
             logging_below(folder.parent / "logs", execution.report_to),
@@ -84,16 +86,13 @@ def train_adapter(
         raise _too_little_memory(folder, config, rows, error) from None
 
 
-def take_steps(training: Training, model: PeftModel, progress: Progress, *callbacks: TrainerCallback) -> TrainerState:
+def take_steps(training: Training, model: nn.Module, progress: Progress, *callbacks: TrainerCallback) -> TrainerState:
     """Do the optimizer steps of `training`; of several processes, this one's share of each."""
     rows, config = training.rows, training.config
     trainer = _SortedSteps(
         config.batch_size,
         model=model,
-        args=_arguments(
-            *(training.folder, config, training.schedule, training.execution),
-            *(next(model.parameters()).device, frozen_dtype(model), len(rows)),
-        ),
+        args=_arguments(training, next(model.parameters()).device, frozen_dtype(model)),
         train_dataset=list(rows),
         data_collator=_collate,
         callbacks=[_Watch(trainable_parameters(model), digest_of_rows(rows), progress), *callbacks],
@@ -247,30 +246,26 @@ def _batches_of_step(config: WarmupConfig | TuningConfig, num_processes: int) ->
     return -(-most // num_batches), num_batches
 
 
-def _arguments(
-    folder: Path,
-    config: WarmupConfig | TuningConfig,
-    schedule: str,
-    execution: ExecutionConfig,
-    device: torch.device,
-    dtype: torch.dtype,
-    num_rows: int,
-) -> TrainingArguments:
+def _arguments(training: Training, device: torch.device, dtype: torch.dtype) -> TrainingArguments:
+    """The Trainer's settings, of a model on `device` that computes in `dtype`."""
+    config, execution = training.config, training.execution
     device_batch, num_batches = _batches_of_step(config, num_processes())
     arguments = TrainingArguments(
-        output_dir=str(folder),
+        output_dir=str(training.folder),
         num_train_epochs=config.epochs,
         per_device_train_batch_size=device_batch,
         gradient_accumulation_steps=num_batches,
         learning_rate=config.learning_rate,
-        lr_scheduler_type=schedule,
+        lr_scheduler_type=training.schedule,
         # below 1: a share of all steps. The first of these has a learning rate of 0, so a single step does without
-        warmup_steps=config.lr_warmup_fraction if config.epochs * -(-num_rows // config.batch_size) > 1 else 0,
+        warmup_steps=config.lr_warmup_fraction
+        if config.epochs * -(-len(training.rows) // config.batch_size) > 1
+        else 0,
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
         adam_beta1=config.beta1,
         adam_beta2=config.beta2,
-        optim="adamw_torch",
+        optim=training.optimizer,
         bf16=dtype == torch.bfloat16 or (isinstance(config, TuningConfig) and config.bf16),
         use_cpu=device.type == "cpu",
         ddp_backend="gloo" if num_processes() > 1 and device.type == "cpu" else None,

@@ -15,7 +15,7 @@ Fingerprint = Mapping[str, Value]
 
 _LONGEST_SHOWN = 80
 # what a fingerprint means that does not say it
-_UNSAID: Fingerprint = {"gradients.storage": "float16", "selection.warmup_seeds": 1}
+_UNSAID: Fingerprint = {"gradients.storage": "float16", "gradients.parameters": "lora", "selection.warmup_seeds": 1}
 
 
 def digest(fingerprint: Fingerprint) -> str:

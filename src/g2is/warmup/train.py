@@ -1,4 +1,6 @@
-"""The warm-up: a short LoRA training with the stock Trainer, resumable after a kill at any moment (method.md step 1).
+"""The warm-up: a short training with the stock Trainer, resumable after a kill at any moment (method.md step 1).
+
+It trains a LoRA adapter, or all linear layers (`gradients.parameters: all`).
 
 Folder layout below `warmup/`:
 
@@ -6,7 +8,8 @@ Folder layout below `warmup/`:
                              training: a pool that grows redraws nothing
     trainer/checkpoint-N/    the Trainer's own (`model/checkpoints.py`); removed in the end
     epoch-E/                 adapter_model.safetensors, adapter_config.json, moments.safetensors, README.md, tokenizer,
-                             g2is_examples.json, digests.json
+                             g2is_examples.json, digests.json; of all linear layers linear_weights.safetensors,
+                             moments.safetensors, digests.json
     complete.json            written last: the kept checkpoints, their digests, their mean learning rates, the losses
 """
 
@@ -19,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from g2is.config import ExecutionConfig, ModelConfig, WarmupConfig
+from g2is.config import ExecutionConfig, GradientsConfig, ModelConfig, WarmupConfig
 from g2is.errors import StoreError
 from g2is.model.batches import Row
 from g2is.progress import Progress
@@ -27,10 +30,10 @@ from g2is.store.digests import damaged_files, digest_of
 from g2is.store.draw import random_order
 from g2is.store.files import read_json, remove, write_json
 from g2is.store.given import inside, part
-from g2is.store.moments import adapter_digest
+from g2is.store.moments import ADAPTER, LINEAR_WEIGHTS, adapter_digest
 
 if TYPE_CHECKING:  # what trains is imported when it trains: a finished warm-up is only read
-    from peft import PeftModel
+    from torch import nn
 
 SAMPLE = "sample.json"
 REACH = "reach"  # of complete.json: how far the adapter reaches
@@ -152,7 +155,7 @@ def finished_warmup(folder: Path) -> list[Checkpoint] | None:
             " copy back, or name another --store"
         )
     for checkpoint in checkpoints:
-        if not (checkpoint.folder / "adapter_model.safetensors").exists():
+        if not any((checkpoint.folder / name).exists() for name in (ADAPTER, LINEAR_WEIGHTS)):
             raise StoreError(
                 f"{checkpoint.folder}: expected the adapter that the warm-up kept, found none. Put it back, or train it"
                 f" again with `g2is verify {folder.parent} --repair` and the same command"
@@ -178,11 +181,12 @@ def kept_reach(folder: Path) -> dict[str, Any] | None:
         return None
     found = part(written, REACH, dict, record)
     kinds = {"layers": int, "blocks_reached": int, "blocks": int, "missed": dict, "beside_text": list}
+    kinds |= {"left_out": dict} if "left_out" in found else {}  # of all linear layers
     return {name: part(found, name, kind, record) for name, kind in kinds.items()}
 
 
 def train_warmup(
-    model: "PeftModel",
+    model: "nn.Module",
     rows: Sequence[Row],
     folder: Path,
     config: WarmupConfig,
@@ -192,17 +196,21 @@ def train_warmup(
     base: ModelConfig | None = None,
     reach: Mapping[str, Any] | None = None,
     keep_beside: Callable[[Path], None] | None = None,
+    gradients: GradientsConfig | None = None,
+    save: "Callable[[nn.Module, Path], None] | None" = None,
 ) -> list[Checkpoint]:
-    """Train the adapter of `model` on `rows` and keep it, with Adam's moments, for the last epoch or each.
+    """Train what is trainable of `model` on `rows` and keep it, with its moments, for the last epoch or each.
 
-    `base` names the model without the adapter, for the others of several processes; `reach` says how far the adapter
+    That is an adapter, or all linear layers where `gradients` say so; then `save` writes them. `base` names the model
+    without the adapter, for the others of several processes; `reach` says how far the adapter
     reaches, and is kept with it; `keep_beside` writes what else is to lie in an adapter's folder. Goes on from the last
     sound checkpoint in `folder`; `notice` is told of damaged ones. Batch order, dropout and optimizer come out bit for
     bit as in an undisturbed run on the same machine, threads, versions and number of processes.
     """
-    from g2is.model.trainer import train_adapter
+    from g2is.model.trainer import save_adapter, train_adapter
     from g2is.warmup.keeper import Keeper
 
+    gradients = gradients or GradientsConfig()
     trainer_folder = folder / "trainer"
     _check_kept(folder, notice)
     keep_each = config.checkpoints == "each"
@@ -214,9 +222,11 @@ def train_warmup(
         "linear",
         execution,
         progress,
-        Keeper(folder, model, keep_each, keep_beside),
+        Keeper(folder, model, keep_each, keep_beside, save or save_adapter),
         notice=notice,
         base=base,
+        parameters=gradients.parameters,
+        optimizer="adafactor" if gradients.is_factored else "adamw_torch",
     )
     history = [entry for entry in state.log_history if "learning_rate" in entry]
     names = [f"epoch-{epoch}" for epoch in range(1, config.epochs + 1)]
