@@ -1,6 +1,6 @@
 """Tiny models of `tests/parity` saved as a user has them, and their gradients as the command takes them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from g2is.config import LoraConfig, ModelConfig
 from g2is.gradients.per_example import per_example_gradients
+from g2is.gradients.pieces import Piece
 from g2is.model.adapter import attach_adapter
 from g2is.model.batches import Row, pad_batch
 from g2is.model.folder import ModelFolder, find_model
+from g2is.model.parameters import trainable_parameters
 
 CPU = torch.device("cpu")
 
@@ -51,10 +53,23 @@ def some_rows(lengths: tuple[int, ...] = (5, 19, 12, 19, 7), seed: int = 0) -> l
     return [(rng.integers(1, VOCABULARY, n).astype(np.int32), np.arange(n) >= n // 2) for n in lengths]
 
 
-def gradients(model: nn.Module, rows: list[Row], device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
-    """Each parameter's per-example gradients (B, n), of all `rows` in one batch."""
+def gradients(
+    model: nn.Module,
+    rows: list[Row],
+    device: torch.device | str = "cpu",
+    compute: Callable[..., torch.Tensor] = per_example_gradients,
+) -> dict[str, torch.Tensor]:
+    """Each parameter's per-example gradients (B, n), of all `rows` in one batch, by `compute`."""
     of: dict[str, torch.Tensor] = {}
-    per_example_gradients(model, pad_batch(rows, device), lambda name, gradient: of.update({name: gradient.clone()}))
+    sizes = {name: parameter.numel() for name, parameter in trainable_parameters(model).items()}
+
+    def sink(name: str, gradient: torch.Tensor, piece: Piece) -> None:
+        if name not in of:
+            of[name] = torch.full((len(rows), sizes[name]), torch.nan, device=gradient.device)
+        of[name][piece.examples, piece.start : piece.stop] = gradient
+
+    compute(model, pad_batch(rows, device), sink)
+    assert not any(gradient.isnan().any() for gradient in of.values()), "not all was handed out"
     return of
 
 

@@ -109,7 +109,7 @@ def plan(config: Config, devices: Devices | None, reporter: Reporter) -> CostPla
     gradients are of all linear layers.
     """
     BUILT_IN_ONLY.check(config.selection)
-    if config.gradients.parameters == "all":
+    if config.gradients.parameters == "all" and config.selection.representation == GRADIENT:
         raise ConfigError(
             "gradients.parameters: expected lora, for the arithmetic of memory and disk here is an adapter's, found"
             " all. `g2is select --dry-run` tells what a run of all linear layers takes"

@@ -270,3 +270,21 @@ def test_a_selector_of_one_s_own_gets_near_copies_unless_told_otherwise() -> Non
     assert SelectionConfig(selector="own:mine").duplicate_threshold is None
     assert SelectionConfig(selector="own:mine", duplicate_threshold=0.9).duplicate_threshold == 0.9
     assert SelectionConfig().duplicate_threshold == 0.98
+
+
+@pytest.mark.parametrize(
+    ("beside", "named"),
+    [
+        ({"model": {"name": "m", "quantization": "nf4"}}, "no model.quantization beside all"),
+        ({"model": {"name": "m", "device_map": "auto"}}, "no model.device_map beside all"),
+        ({"model": {"name": "m", "dtype": "float16"}}, "model.dtype: bfloat16, float32 or auto beside all"),
+        ({"selection": {"warmup_seeds": 2}}, "selection.warmup_seeds: 1 beside all"),
+        ({"selection": {"rounds": 2}}, "selection.rounds: 1 beside all"),
+    ],
+)
+def test_gradients_of_all_linear_layers_are_refused_beside_what_they_cannot_be_taken_with(
+    beside: dict[str, object], named: str
+) -> None:
+    (found,) = problems(gradients={"parameters": "all"}, **beside)
+    assert f"gradients.parameters: expected {named}" in found
+    parse(Config, REQUIRED | beside, "of an adapter they are taken")

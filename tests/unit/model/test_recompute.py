@@ -14,9 +14,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from g2is.config import ExecutionConfig, LoraConfig, WarmupConfig
-from g2is.gradients.per_example import single_example_gradients
+from g2is.gradients.per_example import UnbatchableError, single_example_gradients
 from g2is.model.adapter import attach_adapter
-from g2is.model.batches import pad_batch
+from g2is.model.all_linear import load_all_linear
 from g2is.model.parameters import trainable_parameters
 from g2is.model.trainer import train_adapter
 
@@ -85,11 +85,27 @@ def test_so_they_are_for_layers_at_any_place_of_a_block(modules: Any, tmp_path: 
 
 def test_and_one_example_at_a_time(tmp_path: Path) -> None:
     save_tiny(tmp_path, "llama")
-    of: list[dict[str, torch.Tensor]] = [{}, {}]
-    for anew, into in zip((False, True), of, strict=True):
-        model = adapted(found(tmp_path, activation_checkpointing=anew))
-        single_example_gradients(model, pad_batch(some_rows()), into.__setitem__)
+    of = [
+        gradients(
+            adapted(found(tmp_path, activation_checkpointing=anew)), some_rows(), compute=single_example_gradients
+        )
+        for anew in (False, True)
+    ]
     assert all(torch.equal(of[0][name], of[1][name]) for name in of[0])
+
+
+@pytest.mark.parametrize("name", [*ARCHITECTURES, *MIXED])
+def test_and_of_all_linear_layers(name: str, tmp_path: Path) -> None:
+    save_tiny(tmp_path, name)
+    of = []
+    for anew in (False, True):
+        model = load_all_linear(found(tmp_path, activation_checkpointing=anew), CPU)
+        try:
+            of.append(gradients(model, some_rows()))
+        except UnbatchableError:
+            of.append(gradients(model, some_rows(), compute=single_example_gradients))
+    assert of[0].keys() == of[1].keys()
+    assert all(torch.equal(of[0][parameter], of[1][parameter]) for parameter in of[0])
 
 
 def test_a_training_with_dropout_comes_out_the_same_bits(tmp_path: Path) -> None:
