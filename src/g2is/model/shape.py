@@ -69,7 +69,7 @@ def shape_of(model: nn.Module, vocabulary: int) -> ModelShape:
         if number is None or any(path == part or path.startswith(f"{part}.") for part in beside):
             continue  # the head, whose outputs are the logits; and what text does not go through
         blocks.add(".".join(parts[: number + 1]))
-        rows, columns = layer.weight.shape  # type: ignore[union-attr,misc]
+        rows, columns = layer.weight.shape  # type: ignore[misc]
         turned = type(layer).__name__ == "Conv1D"
         given, taken = (rows, columns) if turned else (columns, rows)
         inputs.add((path.rpartition(".")[0], int(given)))
