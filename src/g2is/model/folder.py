@@ -14,7 +14,7 @@ from g2is.model.bounds import TooLargeError, bounded, check_places
 from g2is.model.causal import auto_class, brings_code, check_causal, is_known
 from g2is.model.hub import fetch
 from g2is.model.plain_files import check_plain_files
-from g2is.model.quantized import check_package, held
+from g2is.model.quantized import check_rounding, held
 from g2is.model.remote_code import code_files
 from g2is.model.settings_file import (
     BITSANDBYTES,
@@ -252,20 +252,8 @@ def find_model(config: ModelConfig, *, to_plan: bool = False) -> ModelFolder:
         _refuse_foreign_code(path / CONFIG, config)
     check_causal(hf_config, path)
     model = ModelFolder(path, config, hf_config, has_weights=has_weights)
-    _check_rounding(model)
+    check_rounding(path, config.quantization, model.rounded_by)
     return model if not has_weights else replace(model, stamps={file: _stamp(file) for file in model.files()})
-
-
-def _check_rounding(model: ModelFolder) -> None:
-    """Raise ModelError where weights cannot be rounded, or read back, as asked for."""
-    kind, by = model.config.quantization, model.rounded_by
-    if kind is not None and by is not None:
-        raise ModelError(
-            f"{model.path}: expected plain weights to round to {kind} (model.quantization), found a checkpoint that is"
-            f" rounded ({by}). Leave the setting out, or name the model that it was made from"
-        )
-    if kind is not None or by == BITSANDBYTES:
-        check_package(f"model.quantization {kind}" if kind else f"{model.path / CONFIG}, quantization_config")
 
 
 def _stamp(file: Path) -> Stamp:

@@ -19,6 +19,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ from torch import nn
 from g2is.config import Quantization
 from g2is.errors import ModelError
 from g2is.model.layers import is_linear, weights_taken
+from g2is.model.settings_file import BITSANDBYTES, CONFIG
 
 _LEAST = (0, 49)  # with 0.46 a checkpoint of 8 bits came out as noise, and nothing was said
 _KINDS = ("Linear4bit", "Linear8bitLt")  # bitsandbytes' layers
@@ -41,6 +43,20 @@ class Held:
     num_rounded: int
     num_plain: int
     num_bytes: int
+
+
+def check_rounding(path: Path, kind: Quantization | None, by: str | None) -> None:
+    """Raise ModelError where weights of the model at `path` cannot be rounded to a `kind`, or read back.
+
+    `by` is what rounded the checkpoint's weights, if they are rounded.
+    """
+    if kind is not None and by is not None:
+        raise ModelError(
+            f"{path}: expected plain weights to round to {kind} (model.quantization), found a checkpoint that is"
+            f" rounded ({by}). Leave the setting out, or name the model that it was made from"
+        )
+    if kind is not None or by == BITSANDBYTES:
+        check_package(f"model.quantization {kind}" if kind else f"{path / CONFIG}, quantization_config")
 
 
 def check_package(setting: str) -> None:
