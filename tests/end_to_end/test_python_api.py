@@ -96,7 +96,8 @@ def test_any_setting_of_the_model_can_be_given(sample: Path, tmp_path: Path) -> 
         selection={"method": "random"},
     )
     assert yaml.safe_load((run.folder / "config.yaml").read_text())["model"] == {
-        **{"name": str(MODEL), "revision": None, "dtype": "bfloat16", "trust_remote_code": False}
+        **{"name": str(MODEL), "revision": None, "dtype": "bfloat16", "trust_remote_code": False},
+        **{"quantization": None, "device_map": None, "activation_checkpointing": False},
     }
     with pytest.raises(ConfigError, match=r"model\.name: required, but not given"):
         package.evaluate(**files, model={"dtype": "bfloat16"}, out=tmp_path / "none")

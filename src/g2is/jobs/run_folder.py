@@ -246,6 +246,9 @@ _LATER = {
     "gradients.storage": "float16",
     "gradients.parameters": "lora",
     "gradients.second_moments": None,
+    "model.quantization": None,
+    "model.device_map": None,
+    "model.activation_checkpointing": False,
 }
 _NOTHING = object()
 
