@@ -1,8 +1,9 @@
 """How fast this machine goes through tokens: real passes over rows of the very files, for ten seconds at most.
 
 A pass over a batch that `--dry-run` measures is the one that the command makes: the same model and adapter, the same
-batches of rows as long as the files' own. The first, a short one, is not counted, since it sets up what later ones
-find; it is all that is measured where a whole batch would take minutes.
+batches of rows as long as the files' own. The shortest row comes before, twice, and one of middle length: they set up
+what batches find, and tell whether one would take minutes. Where it would, the last of them is what is measured: work
+that is done once a row weighs too much in the shortest.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ from g2is.store.moments import Factored, Moments
 SECONDS = 10.0  # that all measurements of a command take, at most
 SAMPLE_ROWS = 256  # that are looked at, at most
 _TOO_LONG = 6  # times the limit: a part that is to take longer is left out
+_RUN_UP = 3  # parts before the first batch
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ def pace_of_gradients(model: Any, config: Config, rows: Sequence[Row], limit: fl
 
         return run
 
-    return _measured(((_tokens(batch), work(batch)) for batch in _batches(rows, batch_tokens)), limit)
+    parts = ((_tokens(batch), work(batch)) for batch in [*_run_up(rows), *_batches(rows, batch_tokens)])
+    return _measured(parts, limit, _RUN_UP)
 
 
 def _no_moments(parameters: Mapping[str, nn.Parameter], config: Config) -> Moments:
@@ -91,7 +94,8 @@ def pace_of_rows(arrays_of: ArraysOf, rows: Sequence[Row], batch_tokens: int, li
 
         return run
 
-    return _measured(((_tokens(batch), work(batch)) for batch in _batches(rows, batch_tokens)), limit)
+    parts = ((_tokens(batch), work(batch)) for batch in [*_run_up(rows), *_batches(rows, batch_tokens)])
+    return _measured(parts, limit, _RUN_UP)
 
 
 def pace_of_training(
@@ -110,8 +114,7 @@ def pace_of_training(
     mixed = isinstance(config, TuningConfig) and config.bf16
 
     def parts() -> Iterator[tuple[int, Callable[[], None]]]:
-        shortest = [min(rows, key=lambda row: len(row[0]))]
-        yield _tokens(shortest), work(shortest, False)
+        yield from ((_tokens(batch), work(batch, False)) for batch in _run_up(rows))
         for low in range(0, len(rows), config.batch_size):
             step = sorted(rows[low : low + config.batch_size], key=lambda row: -len(row[0]))
             size = config.device_batch_size
@@ -133,7 +136,7 @@ def pace_of_training(
 
     model.train()
     try:
-        return _measured(parts(), limit)
+        return _measured(parts(), limit, _RUN_UP)
     finally:
         optimizer.zero_grad()
         model.eval()
@@ -166,9 +169,14 @@ def sample_of(num_rows: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).permutation(num_rows)[:SAMPLE_ROWS]
 
 
+def _run_up(rows: Sequence[Row]) -> list[list[Row]]:
+    """What comes before the batches."""
+    by_length = sorted(rows, key=lambda row: len(row[0]))
+    return [by_length[:1], by_length[:1], by_length[len(rows) // 2 :][:1]]
+
+
 def _batches(rows: Sequence[Row], batch_tokens: int) -> Iterator[list[Row]]:
-    """The shortest row, then batches as a shard of these rows is cut into, in a random order: of any length."""
-    yield [min(rows, key=lambda row: len(row[0]))]
+    """Batches as a shard of these rows is cut into, in a random order: of any length."""
     planned = plan_batches(np.array([len(ids) for ids, _ in rows]), batch_tokens)
     for at in np.random.default_rng(0).permutation(len(planned)):
         yield [rows[row] for row in planned[at]]
@@ -178,23 +186,26 @@ def _tokens(rows: Iterable[Row]) -> int:
     return sum(len(ids) for ids, _ in rows)
 
 
-def _measured(parts: Iterable[tuple[int, Callable[[], None]]], limit: float) -> Pace:
-    """The pace of the `parts`, of which each tells how much it does, until `limit` seconds are over or all are done."""
-    first = done = 0
-    begin = since = monotonic()
+def _measured(parts: Iterable[tuple[int, Callable[[], None]]], limit: float, run_up: int = 1) -> Pace:
+    """The pace of the `parts`, of which each tells how much it does, until `limit` seconds are over or all are done.
+
+    The first `run_up` are not counted, unless nothing follows: then the last that was done is all that is known.
+    """
+    done, seconds, last = 0, 0.0, Pace()
+    begin = monotonic()
     try:
         for number, (num, work) in enumerate(parts):
-            if number == 1 and (since - begin) * num / first > _TOO_LONG * limit:
+            if (last.time_for(num) or 0.0) > _TOO_LONG * limit:
                 break
+            since = monotonic()
             work()
-            if number == 0:
-                first, since = num, monotonic()
-            else:
-                done += num
+            last = Pace(num, monotonic() - since)
+            if number >= run_up:
+                done, seconds = done + num, seconds + last.seconds
             if monotonic() - begin > limit:
                 break
     except Exception as error:
         if not tells_of_memory(error):
             raise
         return Pace(why_not="a batch did not fit in memory")
-    return Pace(done, monotonic() - since) if done else Pace(first, since - begin)
+    return Pace(done, seconds) if done else last

@@ -74,6 +74,19 @@ def test_a_batch_that_would_take_minutes_is_left_out(clock: Clock) -> None:
     assert (found.num_done, found.seconds) == (10, 8.0)
 
 
+def test_where_batches_take_minutes_the_last_of_the_run_up_counts(clock: Clock) -> None:
+    done: list[float] = []
+    parts = [(10, clock.takes(4.0, done)), (10, clock.takes(1.0, done)), (100, clock.takes(2.0, done))]
+    found = pace._measured([*parts, (9000, clock.takes(180.0, done))], 10.0, 3)
+    assert (done, found.num_done, found.seconds) == ([4.0, 1.0, 2.0], 100, 2.0)
+    done.clear()
+    found = pace._measured([*parts, (900, clock.takes(18.0, done))], 10.0, 3)
+    assert (found.num_done, found.seconds) == (900, 18.0)
+    done.clear()
+    found = pace._measured([(10, clock.takes(11.0, done)), *parts], 10.0, 3)
+    assert (done, found.num_done) == ([11.0], 10)
+
+
 def test_too_little_memory_is_a_reason_and_other_errors_are_raised() -> None:
     def fail(error: Exception) -> Callable[[], None]:
         def work() -> None:
@@ -101,7 +114,7 @@ def test_real_passes_are_measured_and_leave_the_model_as_it_was() -> None:
     of_gradients = pace_of_gradients(model, config, rows(), 60.0)
     of_training = pace_of_training(model, TuningConfig(batch_size=16, device_batch_size=4), rows(), 60.0)
     for found in (of_gradients, of_training):
-        assert found.num_done == total  # all rows, the shortest once more before
+        assert found.num_done == total  # all rows; those that come before are not counted
         assert found.seconds > 0
     after = trainable_parameters(model)
     assert all(torch.equal(before[name], of) for name, of in after.items())
