@@ -113,7 +113,8 @@ def main() -> None:
                     note=f"foretold over taken: {median(ratios):.3g}",
                 )
             )
-    command = f"speed/plan.py{f' --model {given.model}' if given.model else ''} --times {given.times}"
+    asked = {"model": given.model, "rows": given.rows, "times": given.times}
+    command = " ".join(["speed/plan.py", *(f"--{name} {of}" for name, of in asked.items() if of)])
     details = {"model": model.name, "settings": settings, "within": WITHIN, "runs": runs}
     keep(f"plan-{model.name}", given.small, command, figures, details)
 
