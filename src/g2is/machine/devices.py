@@ -45,6 +45,7 @@ class Devices:
 
 
 def _known() -> Iterator[Device]:
+    # Written from memory of the sheets that are named; not yet checked against them.
     # name, GB (decimal, as data sheets have them: no device has less), TFLOP/s bfloat16 dense, float32, TB/s
     for name, memory, bfloat16, float32, bandwidth in (
         ("H100", 80, 989.4, 66.9, 3.35),  # SXM; NVIDIA H100 data sheet: half of 1,979 with sparsity
