@@ -122,6 +122,20 @@ class Config(Section):
         """The Γ form of the pool gradients that the selector looks at."""
         return self.selection.form or self.gradients.forms[0]
 
+    @property
+    def num_checkpoints(self) -> int:
+        """Under how many adapters a gradient is taken."""
+        if self.warmup.adapter is not None or self.selection.representation != GRADIENT:
+            return 1
+        return self.selection.warmup_seeds * (self.warmup.epochs if self.warmup.checkpoints == "each" else 1)
+
+    @property
+    def passes_between_rounds(self) -> float:
+        """How often a whole selection would be gone through by the tunings before its later rounds, each on what was
+        taken so far; 0 without rounds.
+        """
+        return (self.selection.rounds - 1) / 2 * self.warmup.epochs * self.num_checkpoints
+
 
 class MatrixWalkConfig(Section):
     """A walk on matrices that were computed elsewhere (`g2is walk --pool-gradients …`)."""

@@ -52,10 +52,7 @@ def _work_of(trials: Trials, key: Key, seen: set[object]) -> CellWork:
         return CellWork(tune=tune, tests=tests)
     run = run_config(config, key, [key.target])
     name, costs = run.selection.representation, run.store_folder / COSTS
-    num_kept = config.warmup.epochs if config.warmup.checkpoints == "each" else 1
-    num_checkpoints = run.selection.warmup_seeds * num_kept
-    # before the last round of a selection that has several, on what was taken so far
-    in_rounds = num_checkpoints * config.warmup.epochs * (run.selection.rounds - 1) / 2 * tune / config.tuning.epochs
+    in_rounds = run.passes_between_rounds * tune / config.tuning.epochs
     is_made = costs.exists() and name in read_json(costs)
     of_target = name in REPRESENTATIONS and representation_kind(name).tunes
     if name == NONE or is_made or not _is_first(seen, (run.store_folder, name, key.target if of_target else None)):
@@ -64,7 +61,7 @@ def _work_of(trials: Trials, key: Key, seen: set[object]) -> CellWork:
         return CellWork(rows=(name, in_pool * (2 if of_target else 1)), tune=tune, tests=tests)
     drawn = sample_size(len(pool), config.warmup.fraction) / len(pool) * in_pool
     warm_up = run.selection.warmup_seeds * drawn * config.warmup.epochs
-    return CellWork(warm_up + in_rounds, in_pool * num_checkpoints, tune=tune, tests=tests)
+    return CellWork(warm_up + in_rounds, in_pool * run.num_checkpoints, tune=tune, tests=tests)
 
 
 def _tuned_on(trials: Trials, key: Key, in_pool: float) -> float:

@@ -105,7 +105,7 @@ def _estimated(
         dim = sketch_dim(config.gradients.projection, shape.coordinates)
     trained = measures and prepared.checkpoint is None
     num_warmups = config.selection.warmup_seeds if trained else 0
-    num_checkpoints = checkpoints_of(config)
+    num_checkpoints = config.num_checkpoints
     num_of_pool = (len(pool) - pool.num_duplicates) * len(config.gradients.forms)
     num_bits = num_of_pool * BITS[config.gradients.storage] + len(examples.all_targets) * BITS["float16"]
     num_tokens = int(pool.num_tokens.sum())
@@ -143,13 +143,6 @@ def flops_of(num_parameters: int, num_tokens: float, num_whole: int = 0) -> floa
     Of the `num_whole` whose own gradients are made, 2 more.
     """
     return (4.0 * num_parameters + 2.0 * num_whole) * num_tokens
-
-
-def checkpoints_of(config: Config) -> int:
-    """Under how many adapters a gradient is taken."""
-    if config.warmup.adapter is not None or config.selection.representation != GRADIENT:
-        return 1
-    return config.selection.warmup_seeds * (config.warmup.epochs if config.warmup.checkpoints == "each" else 1)
 
 
 def shape_to_run(config: Config, folder: ModelFolder, checkpoint: CheckpointFiles | None) -> ModelShape:
@@ -207,9 +200,9 @@ def time_to_make(
     rows = sampled(pool, len(pool))
     if left is None:
         return _time_of_rows(prepared, examples, num_parameters, rows, reporter)
-    num_tokens, num_checkpoints = left.num_tokens, checkpoints_of(config)
+    num_tokens, num_checkpoints = left.num_tokens, config.num_checkpoints
     trains = left.warm_up and prepared.checkpoint is None
-    tuned_in_rounds = _tuned_in_rounds(config, examples) * num_checkpoints
+    tuned_in_rounds = _tuned_in_rounds(config, examples)
     if config.selection.rounds > 1:
         num_tokens += (config.selection.rounds - 1) * int(examples.all_targets.num_tokens.sum())
     if not trains and not num_tokens:
@@ -236,9 +229,10 @@ def time_to_make(
 
 def _tuned_in_rounds(config: Config, examples: Examples) -> float:
     """Tokens of all passes over what is taken, before the last round of a selection, if it has several."""
+    if config.selection.rounds == 1:
+        return 0.0
     shares = plan_for(config.selection, examples).shares(len(examples.pool))
-    of_selection = sum(shares.values()) * int(examples.pool.num_tokens.sum())
-    return of_selection * (config.selection.rounds - 1) / 2 * config.warmup.epochs
+    return config.passes_between_rounds * sum(shares.values()) * int(examples.pool.num_tokens.sum())
 
 
 def _time_of_rows(

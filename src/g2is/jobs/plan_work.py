@@ -7,7 +7,7 @@ from pathlib import Path
 
 from g2is.config import Config
 from g2is.gradients.projection import sketch_dim
-from g2is.jobs.estimate import checkpoints_of, flops_of
+from g2is.jobs.estimate import flops_of
 from g2is.jobs.memory_needed import Knobs, typical_shard
 from g2is.jobs.plan_inputs import Inputs
 from g2is.methods import GRADIENT, NONE, selector_kind
@@ -45,7 +45,7 @@ def steps_of(config: Config, shape: ModelShape, inputs: Inputs) -> dict[str, Ste
         return {"rows": Step(num_rows + targets[0], num_tokens + targets[1])}
     drawn = sample_size(num_rows, config.warmup.fraction) if trains(config, inputs) else 0
     trained = round(drawn / num_rows * num_tokens * config.warmup.epochs * config.selection.warmup_seeds)
-    extracted = inputs.left.num_tokens * checkpoints_of(config)
+    extracted = inputs.left.num_tokens * config.num_checkpoints
     return {
         "warm-up": Step(drawn, trained, flops_of(shape.parameters, trained)),
         "gradients": Step(sum(inputs.left.rows.values()), extracted, flops_of(shape.parameters, extracted)),
@@ -73,7 +73,7 @@ def choosing(config: Config, shape: ModelShape, inputs: Inputs) -> Step:
 
 def row_length(config: Config, shape: ModelShape) -> int:
     """Numbers of a row, of all checkpoints: C·k."""
-    return sketch_dim(config.gradients.projection, shape.coordinates) * checkpoints_of(config)
+    return sketch_dim(config.gradients.projection, shape.coordinates) * config.num_checkpoints
 
 
 def disk_of(config: Config, shape: ModelShape, inputs: Inputs) -> Mapping[str, int]:
@@ -84,7 +84,7 @@ def disk_of(config: Config, shape: ModelShape, inputs: Inputs) -> Mapping[str, i
     bits = left.rows["pool"] * len(config.gradients.forms) * BITS[config.gradients.storage]
     found = {"gradient rows": (bits + left.rows["target"] * BITS["float16"]) * row_length(config, shape) // 8}
     if left.warm_up:
-        found["adapter and moments"] = 12 * shape.coordinates * checkpoints_of(config)
+        found["adapter and moments"] = 12 * shape.coordinates * config.num_checkpoints
     if trains(config, inputs):
         found["while the warm-up trains"] = _COPIES_WHILE_TRAINING * 12 * shape.coordinates
     return found
@@ -98,7 +98,7 @@ def free_at(place: Path) -> int:
 
 def bytes_to_select(config: Config, shape: ModelShape, inputs: Inputs) -> int:
     """Bytes of the rows that are chosen among: one form, of all checkpoints."""
-    bits = BITS[config.gradients.storage if checkpoints_of(config) == 1 else "float16"]
+    bits = BITS[config.gradients.storage if config.num_checkpoints == 1 else "float16"]
     return _looked_at(config, inputs) * row_length(config, shape) * bits // 8
 
 
@@ -113,7 +113,7 @@ def knobs_of(config: Config, inputs: Inputs, dtype: str, device_type: str) -> Kn
         lengths=typical_shard(inputs.lengths, config.execution.shard_rows),
         longest=int(inputs.lengths.max()),
         dropout=config.warmup.lora.dropout > 0,
-        num_checkpoints=checkpoints_of(config),
+        num_checkpoints=config.num_checkpoints,
         trains=trains(config, inputs),
         extracts=inputs.left.num_tokens > 0,
         device_type=device_type,
