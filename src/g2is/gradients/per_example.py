@@ -18,6 +18,7 @@ from torch import nn
 
 from g2is.gradients.pieces import Piece, cut
 from g2is.model.batches import Batch
+from g2is.model.layers import is_transposed
 from g2is.model.losses import example_losses
 from g2is.model.parameters import trainable_parameters, without_gradient
 
@@ -148,8 +149,7 @@ def _collector(
             x_BTi, delta_BTo = (torch.cat(tokens, 1) for tokens in zip(*calls, strict=True))
         names = layers[path]
         if "weight" in names:
-            # GPT-2's Conv1D keeps its weight as (i, o)
-            of_rows, of_columns = (x_BTi, delta_BTo) if _is_transposed(modules[path]) else (delta_BTo, x_BTi)
+            of_rows, of_columns = (x_BTi, delta_BTo) if is_transposed(modules[path]) else (delta_BTo, x_BTi)
             width = of_columns.shape[2]
             if products is not None:
                 products(names["weight"], of_rows, of_columns)
@@ -205,11 +205,7 @@ def _trainable_layers(model: nn.Module) -> Mapping[str, dict[str, str]]:
 
 def _is_linear(module: nn.Module) -> bool:
     """Whether its output is xWᵀ + b, or xW + b, of the parameters `weight` and `bias`, and nothing else."""
-    return type(module) is nn.Linear or type(module).__name__ == "FalconLinear" or _is_transposed(module)
-
-
-def _is_transposed(module: nn.Module) -> bool:
-    return type(module).__name__ == "Conv1D"
+    return type(module) is nn.Linear or type(module).__name__ == "FalconLinear" or is_transposed(module)
 
 
 def _by_example(x: torch.Tensor, size: tuple[int, int], path: str) -> torch.Tensor:

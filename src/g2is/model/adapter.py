@@ -12,7 +12,7 @@ from torch import nn
 from g2is.config import LoraConfig
 from g2is.errors import ModelError, StoreError, first_line, may_not_be_read, pass_on_too_little_memory
 from g2is.model.folder import ModelFolder
-from g2is.model.layers import linear_layers, read_by_weight, token_mixing, without_text
+from g2is.model.layers import is_transposed, linear_layers, read_by_weight, token_mixing, without_text
 from g2is.model.parameters import canonical_name, trainable_parameters
 from g2is.model.plain_files import check_plain_files
 
@@ -39,8 +39,8 @@ def attach_adapter(model: nn.Module, config: LoraConfig, seed: int, section: str
         lora_dropout=config.dropout,
         target_modules=names,
         task_type="CAUSAL_LM",
-        # GPT-2's Conv1D keeps its weight transposed; PEFT would set this itself, with a warning
-        fan_in_fan_out=any(type(model.get_submodule(name)).__name__ == "Conv1D" for name in names),
+        # PEFT would set this itself, with a warning
+        fan_in_fan_out=any(is_transposed(model.get_submodule(name)) for name in names),
     )
     try:
         return peft.get_peft_model(model, lora)

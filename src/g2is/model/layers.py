@@ -71,9 +71,14 @@ def is_linear(module: nn.Module) -> bool:
     A subclass to which a model's code gives another product (a router that returns a tuple, a grouped one) is none.
     """
     name, code = type(module).__name__, getattr(type(module).forward, "__module__", "")
-    if name in ("Conv1D", "FalconLinear"):
+    if is_transposed(module) or name == "FalconLinear":
         return True
     return isinstance(module, nn.Linear) and not code.startswith(("transformers.models.", "transformers_modules."))
+
+
+def is_transposed(module: nn.Module) -> bool:
+    """Whether `module` is GPT-2's linear layer, which keeps its weight as (inputs, outputs)."""
+    return type(module).__name__ == "Conv1D"
 
 
 def linear_layers(model: nn.Module) -> dict[str, nn.Module]:

@@ -28,7 +28,7 @@ from torch import nn
 
 from g2is.config import Quantization
 from g2is.errors import ModelError
-from g2is.model.layers import is_linear, weights_taken
+from g2is.model.layers import is_linear, is_transposed, weights_taken
 from g2is.model.settings_file import BITSANDBYTES, CONFIG
 
 _LEAST = (0, 49)  # with 0.46 a checkpoint of 8 bits came out as noise, and nothing was said
@@ -79,7 +79,7 @@ def layers_to_round(model: nn.Module) -> list[str]:
     """Paths of the layers of a `model`, not rounded yet, that are rounded; it may be on the meta device."""
     found = []
     for path, module in model.named_modules():
-        if type(module) is not nn.Linear and type(module).__name__ != "Conv1D":
+        if type(module) is not nn.Linear and not is_transposed(module):
             continue
         parent, _, name = path.rpartition(".")
         taken = weights_taken(model.get_submodule(parent))

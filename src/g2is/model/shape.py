@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from g2is.model.layers import linear_layers, without_text
+from g2is.model.layers import is_transposed, linear_layers, without_text
 
 _LORA_A = re.compile(r"\.lora_A(?:\.|$)")
 
@@ -70,8 +70,7 @@ def shape_of(model: nn.Module, vocabulary: int) -> ModelShape:
             continue  # the head, whose outputs are the logits; and what text does not go through
         blocks.add(".".join(parts[: number + 1]))
         rows, columns = layer.weight.shape  # type: ignore[misc]
-        turned = type(layer).__name__ == "Conv1D"
-        given, taken = (rows, columns) if turned else (columns, rows)
+        given, taken = (rows, columns) if is_transposed(layer) else (columns, rows)
         inputs.add((path.rpartition(".")[0], int(given)))
         outputs += int(taken)
     return ModelShape(
