@@ -20,7 +20,8 @@ if TYPE_CHECKING:  # the code of models takes seconds to import
 
 def load_model(folder: "ModelFolder", device: torch.device, dtype: torch.dtype) -> "PreTrainedModel":
     """Load the model of `folder`, in eval mode, with its plain weights in `dtype`. Raises ModelError if that fails."""
-    rounding = _rounding(folder, dtype)
+    to_round = None if folder.config.quantization is None else folder.without_weights()
+    rounding = _rounding(folder, to_round, dtype)
     places = device_map(folder.config, device)
     places_itself = bool(rounding) or folder.rounded_by is not None or places == "auto"
     try:
@@ -58,19 +59,18 @@ def load_model(folder: "ModelFolder", device: torch.device, dtype: torch.dtype) 
         vars(model).pop("hf_device_map", None)  # PEFT would spread anew what has one that names a CPU
     else:
         model = model.to(device)
-    expected = layers_to_round(folder.without_weights()) if folder.config.quantization else None
-    compute_by_reading_back(model, expected)
+    compute_by_reading_back(model, None if to_round is None else layers_to_round(to_round))
     if folder.config.activation_checkpointing:
         recompute_blocks(model)
     found: PreTrainedModel = model.eval()
     return found
 
 
-def _rounding(folder: "ModelFolder", dtype: torch.dtype) -> dict[str, Any]:
-    """What transformers is told of how weights are, or are to be, rounded."""
-    if folder.config.quantization is not None:
-        config = bitsandbytes_config(folder.config.quantization, folder.without_weights(), dtype)
-        return {"quantization_config": config}
+def _rounding(folder: "ModelFolder", to_round: "PreTrainedModel | None", dtype: torch.dtype) -> dict[str, Any]:
+    """What transformers is told of how weights are, or are to be, rounded; `to_round` is the model without them."""
+    if to_round is not None:
+        assert folder.config.quantization is not None
+        return {"quantization_config": bitsandbytes_config(folder.config.quantization, to_round, dtype)}
     if folder.rounded_by == FP8:
         from transformers import FineGrainedFP8Config
 
