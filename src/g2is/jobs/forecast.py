@@ -20,7 +20,7 @@ from g2is.model.batches import Row
 from g2is.model.folder import ModelFolder, resolve_device
 from g2is.store.manifest import Kind, join_store
 from g2is.store.plan import missing_rows
-from g2is.warmup.train import finished_warmup
+from g2is.warmup.train import COMPLETE, finished_warmup
 
 Load = Callable[[], Any]  # gives the model
 Work = Mapping[str, tuple[Pace, float]]  # what is to be done, by name: its pace, and how much of it there is
@@ -100,7 +100,7 @@ def left_to_make(config: Config, fingerprint: Any, examples: Examples, can_look:
     warmup = path / "warmup"
     checkpoints = None
     # one with leftovers is tidied when it is asked for, which is for a run to do
-    if can_look and (warmup / "complete.json").exists() and not (warmup / "trainer").exists():
+    if can_look and (warmup / COMPLETE).exists() and not (warmup / "trainer").exists():
         checkpoints = finished_warmup(warmup)
     missing: dict[Kind, np.ndarray] = {}
     tables: dict[Kind, ExampleTable | Joined] = {"pool": examples.pool, "target": examples.all_targets}

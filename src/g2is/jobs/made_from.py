@@ -68,9 +68,8 @@ def of_warmup(config: CompareConfig) -> dict[str, Any]:
     """What decides the warm-ups beside their seeds: an adapter, or all linear layers and which moments."""
     if config.gradients.parameters == "lora":  # goes without saying, as in cells of before
         return config.warmup.model_dump(mode="json", exclude={"seed"})
-    moments = "factored" if config.gradients.is_factored else "adam"
-    trained = config.warmup.model_dump(mode="json", exclude={"seed", "lora"})
-    return {**trained, "parameters": "all", "second_moments": moments}
+    trained, gradients = config.warmup.model_dump(mode="json", exclude={"seed", "lora"}), config.gradients
+    return {**trained, **{name: gradients.in_fingerprint()[name] for name in ("parameters", "second_moments")}}
 
 
 def as_stored(config: CompareConfig) -> dict[str, Any]:

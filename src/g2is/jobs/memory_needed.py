@@ -114,17 +114,10 @@ def peaks(shape: ModelShape, knobs: Knobs) -> list[Peak]:
 
 def fit(shape: ModelShape, knobs: Knobs, memory_bytes: int) -> Fit:
     """Whether the peaks fit into `memory_bytes`, and with which settings they would."""
-    needed = _most(shape, knobs)
-    settings: dict[str, str] = {}
-    if not _fits(shape, knobs, memory_bytes):
-        settings = _settings_that_fit(shape, knobs, memory_bytes)
-    return Fit(
-        _fits(shape, knobs, memory_bytes),
-        memory_bytes,
-        needed,
-        settings,
-        _devices_a_copy(shape, knobs, memory_bytes),
-    )
+    fits = _fits(shape, knobs, memory_bytes)
+    settings = {} if fits else _settings_that_fit(shape, knobs, memory_bytes)
+    devices = _devices_a_copy(shape, knobs, memory_bytes)
+    return Fit(fits, memory_bytes, _most(shape, knobs), settings, devices)
 
 
 def _warm_up(shape: ModelShape, knobs: Knobs) -> list[Part]:

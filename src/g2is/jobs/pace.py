@@ -71,8 +71,7 @@ def pace_of_gradients(model: Any, config: Config, rows: Sequence[Row], limit: fl
 
         return run
 
-    parts = ((_tokens(batch), work(batch)) for batch in [*_run_up(rows), *_batches(rows, batch_tokens)])
-    return _measured(parts, limit, _RUN_UP)
+    return _measured_over(rows, batch_tokens, work, limit)
 
 
 def _no_moments(parameters: Mapping[str, nn.Parameter], config: Config) -> Moments:
@@ -94,8 +93,7 @@ def pace_of_rows(arrays_of: ArraysOf, rows: Sequence[Row], batch_tokens: int, li
 
         return run
 
-    parts = ((_tokens(batch), work(batch)) for batch in [*_run_up(rows), *_batches(rows, batch_tokens)])
-    return _measured(parts, limit, _RUN_UP)
+    return _measured_over(rows, batch_tokens, work, limit)
 
 
 def pace_of_training(
@@ -167,6 +165,14 @@ def pace_of_tests(
 def sample_of(num_rows: int, seed: int = 0) -> np.ndarray:
     """Which of so many rows are looked at, in a random order that is always the same."""
     return np.random.default_rng(seed).permutation(num_rows)[:SAMPLE_ROWS]
+
+
+def _measured_over(
+    rows: Sequence[Row], batch_tokens: int, work: Callable[[Sequence[Row]], Callable[[], None]], limit: float
+) -> Pace:
+    """The pace of `work` on batches of `rows`, after its run-up."""
+    batches = [*_run_up(rows), *_batches(rows, batch_tokens)]
+    return _measured(((_tokens(batch), work(batch)) for batch in batches), limit, _RUN_UP)
 
 
 def _run_up(rows: Sequence[Row]) -> list[list[Row]]:
