@@ -3,8 +3,7 @@
 from torch import nn
 
 from g2is.config import Config
-from g2is.model.adapter import attach_adapter
-from g2is.model.all_linear import make_all_trainable
+from g2is.model.all_linear import make_trainable
 
 
 def to_measure(model: nn.Module, config: Config, *, to_train: bool = False) -> nn.Module:
@@ -12,6 +11,5 @@ def to_measure(model: nn.Module, config: Config, *, to_train: bool = False) -> n
 
     `to_train` as `make_all_trainable`, whose errors it raises, and those of `attach_adapter`.
     """
-    if config.gradients.parameters == "all":
-        return make_all_trainable(model, to_train=to_train)
-    return attach_adapter(model, config.warmup.lora, config.warmup.seed)
+    warmup = config.warmup
+    return make_trainable(model, config.gradients.parameters, warmup.lora, warmup.seed, to_train=to_train)

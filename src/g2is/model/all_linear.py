@@ -13,7 +13,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from g2is.config import LoraConfig, Parameters
 from g2is.errors import ModelError, StoreError, first_line, may_not_be_read
+from g2is.model.adapter import attach_adapter
 from g2is.model.folder import ModelFolder
 from g2is.model.layers import is_linear, linear_layers, off_the_text, read_by_weight
 from g2is.model.parameters import trainable_parameters
@@ -73,6 +75,18 @@ def make_all_trainable(model: nn.Module, *, to_train: bool = False) -> nn.Module
                 parameter.data = parameter.data.float()
             parameter.requires_grad_(True)
     return model
+
+
+def make_trainable(
+    model: nn.Module, parameters: Parameters, lora: LoraConfig, seed: int, section: str = "warmup", *, to_train: bool
+) -> nn.Module:
+    """`model` with a fresh adapter, as `attach_adapter` makes it, or all its linear layers trainable, by `parameters`.
+
+    Raises ModelError as they do.
+    """
+    if parameters == "all":
+        return make_all_trainable(model, to_train=to_train)
+    return attach_adapter(model, lora, seed, section)
 
 
 def load_all_linear(folder: ModelFolder, device: torch.device) -> nn.Module:

@@ -4,8 +4,7 @@ from typing import Any
 
 from g2is.config import TuningConfig
 from g2is.machine.ranks import Team
-from g2is.model.adapter import attach_adapter
-from g2is.model.all_linear import make_all_trainable
+from g2is.model.all_linear import make_trainable
 from g2is.model.folder import find_model, resolve_device
 from g2is.model.together import joined
 from g2is.model.trainer import take_steps
@@ -21,10 +20,6 @@ def train_beside(others: Team, number: int, task: dict[str, Any]) -> None:
         config = training.config
         model = find_model(training.base).load(resolve_device(task["device"]))
         section = "tuning" if isinstance(config, TuningConfig) else "warmup"
-        trained = (
-            make_all_trainable(model, to_train=True)
-            if training.parameters == "all"
-            else attach_adapter(model, config.lora, config.seed, section)
-        )
+        trained = make_trainable(model, training.parameters, config.lora, config.seed, section, to_train=True)
         others.ready(number)
         take_steps(training, trained, lambda done, total: None)
