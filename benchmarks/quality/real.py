@@ -211,14 +211,12 @@ def cells(work: Path, given: argparse.Namespace) -> None:
     end = time.monotonic() + 60 * given.minutes
     kept, there = read_selections(SELECTIONS), KEPT.keys()
     targets = given.targets.split(",")
-    for out, of_group in (("answered", ANSWERED), ("read", tuple(set(TARGETS) - set(ANSWERED)))):
-        asked = [name for name in TARGETS if name in of_group and name in targets]
+    for out in ("answered", "read"):
+        group = [name for name in TARGETS if (name in ANSWERED) == (out == "answered")]
+        asked = [name for name in group if name in targets]
         if not asked:
             continue
-        config, reporter = (
-            comparison(work, out, [name for name in TARGETS if name in of_group], given),
-            TerminalReporter(),
-        )
+        config, reporter = comparison(work, out, group, given), TerminalReporter()
         with open_work(config.out, config, "comparison"):
             trials = opened(config, reporter)
             for number, key in enumerate(wanted(config, given), start=1):
