@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from small_run import MODEL
+from small_run import select_small
 
 from g2is.demo.skills import write_pool, write_target
 from g2is.store.digests import record_digests
@@ -50,20 +50,7 @@ def run_command(
 @pytest.fixture(scope="session")
 def finished(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of a finished `select`, its store in RUN/store. Tests read it and add nothing to its files."""
-    from g2is.api import select
-
-    out = tmp_path_factory.mktemp("finished") / "run"
-    select(
-        pool=sample / "pool.jsonl",
-        target=sample / "target.jsonl",
-        model=MODEL,
-        out=out,
-        budget="10%",
-        warmup={"learning_rate": 2e-3, "lora": {"rank": 4}, "fraction": 0.3, "epochs": 1},
-        gradients={"projection": {"dim": 512}},
-        execution={"shard_rows": 64},
-    )
-    return out
+    return select_small(sample, tmp_path_factory.mktemp("finished") / "run", execution={"shard_rows": 64})
 
 
 @pytest.fixture

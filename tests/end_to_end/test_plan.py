@@ -6,15 +6,15 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
+from llamas import config_alone
+from local_server import serving
 from small_run import MODEL, SMALL, set_flags
-from transformers import LlamaConfig
 
 Command = Callable[..., tuple[int, str, str]]
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
@@ -42,17 +42,7 @@ def ask(g2is: Command) -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture
 def settings_of_70b(tmp_path: Path) -> Path:
-    folder = tmp_path / "llama-70b"
-    LlamaConfig(
-        hidden_size=8192,
-        intermediate_size=28672,
-        num_hidden_layers=80,
-        num_attention_heads=64,
-        num_key_value_heads=8,
-        vocab_size=128256,
-        architectures=["LlamaForCausalLM"],
-    ).save_pretrained(folder)
-    return folder
+    return config_alone(tmp_path / "llama-70b", "70B")
 
 
 def test_a_new_run_is_told_whole_and_nothing_is_written(
@@ -308,15 +298,8 @@ def hub() -> Iterator[tuple[str, list[str]]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", fetched
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Handler) as address:
+        yield address, fetched
 
 
 def test_of_a_hub_model_no_weights_are_fetched(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from small_run import MODEL, SMALL, set_flags
+from small_run import MODEL, SMALL, select_small, set_flags
 
 from g2is.jobs.run_folder import settings_of
 from g2is.jobs.stored_vectors import Vectors, read_stored
@@ -27,21 +27,12 @@ def selecting(sample: Path, out: Path, settings: dict[str, str], *more: object) 
 @pytest.fixture(scope="module")
 def of_two(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run over gradients of two warm-ups, its store in RUN/store."""
-    from g2is.api import select
-
-    out = tmp_path_factory.mktemp("seeds") / "run"
-    select(
-        pool=sample / "pool.jsonl",
-        target=sample / "target.jsonl",
-        model=MODEL,
-        out=out,
-        budget="10%",
-        warmup={"learning_rate": 2e-3, "lora": {"rank": 4}, "fraction": 0.3, "epochs": 1},
-        gradients={"projection": {"dim": 512}},
+    return select_small(
+        sample,
+        tmp_path_factory.mktemp("seeds") / "run",
         execution={"shard_rows": 64, "report": False},
         selection={"selector": "top", "duplicate_threshold": None, "warmup_seeds": 2},
     )
-    return out
 
 
 def vectors(run: Path) -> Vectors:

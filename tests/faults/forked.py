@@ -113,6 +113,12 @@ def run_until(arguments: list[str], errors: Path, moment: Callable[[], bool]) ->
     return False
 
 
+def run_until_killed(arguments: list[str], errors: Path, moment: str, calls: int = 0) -> None:
+    """Run `g2is ARGUMENTS` until it dies by SIGKILL before a call of the function `moment`, after `calls` of them."""
+    code = ended(command(arguments, errors, dies_before=moment, calls=calls))
+    assert code == -signal.SIGKILL, errors.read_text()
+
+
 def stored_bytes(folder: Path) -> dict[str, bytes]:
     """Every file of a store but its lock, by relative path."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")

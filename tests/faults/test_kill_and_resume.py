@@ -1,7 +1,6 @@
 """kill -9 at any moment, the same command again: the same selection and the same stored bytes as undisturbed."""
 
 import json
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,8 +94,7 @@ def test_killed_in_a_narrow_window_of_the_warm_up_it_ends_in_the_same_bytes(
     folder = undisturbed
     name = window[0].rsplit(".", 1)[1]
     arguments = command(folder, out=f"run-{name}", store=f"store-{name}")
-    died = forked.command(arguments, folder / "errors", dies_before=window[0], calls=window[1])
-    assert forked.ended(died) == -signal.SIGKILL, (folder / "errors").read_text()
+    forked.run_until_killed(arguments, folder / "errors", *window)
     assert (folder / f"store-{name}/warmup/epoch-2").exists(), "killed too early to test the window"
     forked.run(arguments, folder / "errors")
     expected, found = stored_bytes(folder / "calm-store"), stored_bytes(folder / f"store-{name}")

@@ -1,6 +1,5 @@
 """kill -9 at any moment of a comparison, the same command again: every cell as undisturbed, none made twice."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,19 +24,6 @@ def command(folder: Path, out: str) -> list[str]:
     flags = ["--methods", "less-rr,bm25", "--budgets", "20%", "--seeds", "1"]
     settings = [part for setting in SETTINGS for part in ("--set", setting)]
     return [str(part) for part in ["compare", *files, "--model", MODEL, "--out", folder / out, *flags, *settings]]
-
-
-def run_until(arguments: list[str], errors: Path, moment: Callable[[], bool]) -> bool:
-    """Run and kill -9 at `moment`; whether it was killed before it ended by itself."""
-    process = forked.command(arguments, errors)
-    while process.is_alive():
-        if moment():
-            process.kill()
-            process.join()
-            return True
-        time.sleep(0.002)
-    assert process.exitcode == 0, errors.read_text()
-    return False
 
 
 def cells_of(out: Path) -> dict[str, Cell]:
@@ -67,7 +53,7 @@ def test_killed_at_every_stage_and_resumed_its_cells_are_those_of_an_undisturbed
     killed: list[str] = []
     made: dict[Path, int] = {}
     for name, moment in moments.items():
-        if run_until(command(tmp_path, "out"), tmp_path / "errors", moment):
+        if forked.run_until(command(tmp_path, "out"), tmp_path / "errors", moment):
             killed.append(name)
         for path, when in made.items():
             assert path.stat().st_mtime_ns == when, f"{path} was made twice"

@@ -1,6 +1,5 @@
 """kill -9 while a user's checkpoint is taken, the same command again: the same stored bytes as undisturbed."""
 
-import signal
 from pathlib import Path
 
 import forked
@@ -44,8 +43,7 @@ def command(folder: Path, name: str) -> list[str]:
 def test_killed_while_a_checkpoint_is_taken_it_ends_in_the_same_bytes(window: str, folder: Path) -> None:
     name = window.rsplit(".", 1)[1]
     arguments = command(folder, name)
-    died = forked.command(arguments, folder / "errors", dies_before=window)
-    assert forked.ended(died) == -signal.SIGKILL, (folder / "errors").read_text()
+    forked.run_until_killed(arguments, folder / "errors", window)
     own = stored_bytes(folder / "own")
     forked.run(arguments, folder / "errors")
     assert stored_bytes(folder / f"store-{name}") == stored_bytes(folder / "store-calm")

@@ -18,7 +18,6 @@ SETTINGS = {
     "execution.report": "false",
     "execution.resume_steps": "1",
 }
-DIES = -9
 
 
 def command(folder: Path, name: str, method: str) -> list[str]:
@@ -54,8 +53,7 @@ def test_a_selection_in_rounds_ends_in_the_same_bytes(folder: Path, moment: str,
     name = f"{moment.rpartition('.')[2]}-{calls}"
     shutil.copytree(folder / "design", folder / name)
     of_name = command(folder, name, "design-rounds")
-    process = forked.command(of_name, folder / "errors", dies_before=moment, calls=calls)
-    assert forked.ended(process) == DIES, (folder / "errors").read_text()
+    forked.run_until_killed(of_name, folder / "errors", moment, calls)
     assert (folder / f"{name}-run/rounds").is_dir()
     forked.run(of_name, folder / "errors")
     runs = [forked.stored_bytes(folder / f"{of}-run") for of in ("design-rounds", name)]
@@ -78,8 +76,7 @@ def test_a_selection_in_rounds_ends_in_the_same_bytes(folder: Path, moment: str,
 def test_a_selection_over_several_warm_ups_ends_in_the_same_bytes(folder: Path, moment: str, calls: int) -> None:
     name = f"{moment.rpartition('.')[2]}-{calls}-seeds"
     of_name = command(folder, name, "design-seeds")
-    process = forked.command(of_name, folder / "errors", dies_before=moment, calls=calls)
-    assert forked.ended(process) == DIES, (folder / "errors").read_text()
+    forked.run_until_killed(of_name, folder / "errors", moment, calls)
     forked.run(of_name, folder / "errors")
     expected, found = forked.stored_bytes(folder / "design-seeds"), forked.stored_bytes(folder / name)
     assert found.keys() == expected.keys()

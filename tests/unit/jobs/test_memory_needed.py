@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from llamas import LLAMAS, config_alone
 from transformers import LlamaConfig
 
 from g2is.config import Config, LoraConfig
@@ -18,12 +19,6 @@ from g2is.model.losses import example_losses
 from g2is.model.parameters import trainable_parameters
 from g2is.model.shape import ModelShape, shape_of
 
-# hidden, inner, blocks, heads, heads of keys, vocabulary
-LLAMAS = {
-    "13B": (5120, 13824, 40, 40, 40, 32000),
-    "70B": (8192, 28672, 80, 64, 8, 128256),
-    "405B": (16384, 53248, 126, 128, 8, 128256),
-}
 # Worked out by hand, with h hidden, i inner, k = h · heads of keys / heads, L blocks, V vocabulary, r 128:
 #   parameters   L·(2h² + 2hk + 3hi + 2h) + 2Vh + h
 #   coordinates  L·r·(q: 2h, k and v: h + k each, o: 2h) = L·r·(6h + 2k)
@@ -34,21 +29,6 @@ BY_HAND = {
     "70B": (70_553_706_496, 524_288_000, 1_048_576, 80 * (3 * 8192 + 2 * 1024 + 2 * 28672 + 2 * 8192 + 28672)),
     "405B": (405_853_388_800, 1_618_477_056, 2_097_152, 126 * (3 * 16384 + 2 * 1024 + 2 * 53248 + 2 * 16384 + 53248)),
 }
-
-
-def config_alone(folder: Path, name: str) -> Path:
-    hidden, inner, blocks, heads, keys, vocabulary = LLAMAS[name]
-    LlamaConfig(
-        hidden_size=hidden,
-        intermediate_size=inner,
-        num_hidden_layers=blocks,
-        num_attention_heads=heads,
-        num_key_value_heads=keys,
-        vocab_size=vocabulary,
-        max_position_embeddings=8192,
-        architectures=["LlamaForCausalLM"],
-    ).save_pretrained(folder)
-    return folder
 
 
 def shape_from(folder: Path) -> ModelShape:
