@@ -1,7 +1,9 @@
 """The same command under torchrun and accelerate launch, with two processes over gloo, and in one process.
 
 Sums over two processes are rounded otherwise than over one. Without dropout, which each process draws for itself, that
-is all the difference: losses of steps agree to 1e-4, weights of the adapter (up to 0.1) to 1e-5.
+is all the difference: losses of steps agree to 1e-4. Adam divides a gradient by its own size, so that where one is
+nearly zero its rounding moves the weight by a part of the learning rate; how often that happens depends on the
+processor. So each matrix is compared as a whole: its difference is at most 1e-4 of its length.
 """
 
 import json
@@ -47,7 +49,8 @@ def assert_close(adapters: list[Path], losses: list[list[float]]) -> None:
     found, expected = (load_file(adapter / "adapter_model.safetensors") for adapter in adapters)
     assert found.keys() == expected.keys()
     for name, weight in found.items():
-        torch.testing.assert_close(weight, expected[name], rtol=0, atol=1e-5)
+        difference = torch.linalg.vector_norm(weight - expected[name])
+        assert difference <= 1e-4 * torch.linalg.vector_norm(expected[name]), name
 
 
 def test_torchrun_selects_as_one_process_does_and_its_store_serves_one(
