@@ -24,6 +24,7 @@ def copy_of_the_clone(folder: Path) -> None:
             shutil.copy(ROOT / name, place)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_what_the_page_says_works_block_by_block(tmp_path: Path) -> None:
     copy_of_the_clone(tmp_path)

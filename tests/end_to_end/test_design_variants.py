@@ -75,6 +75,7 @@ def test_the_time_of_rounds_is_told_before(base: list[object], g2is: Command, tm
     assert "rounds" not in out
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_all_variants_can_be_added_to_a_comparison(sample: Path, g2is: Command, tmp_path: Path) -> None:
     lines = (sample / "target.jsonl").read_text().splitlines(keepends=True)

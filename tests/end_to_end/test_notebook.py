@@ -27,6 +27,7 @@ def cells(kind: str) -> list[str]:
     return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == kind]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_every_cell_runs_and_the_selection_teaches_more_than_random_rows(tmp_path: Path) -> None:
     sources = cells("code")

@@ -325,6 +325,7 @@ def test_an_export_of_a_pool_that_changed_is_refused(
     assert (run / "selected.jsonl").read_bytes() == before
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_with_one_line_and_the_same_command_goes_on(sample: Path, tmp_path: Path) -> None:
     arguments = [
         *(sys.executable, "-m", "g2is", "select", str(sample / "pool.jsonl"), str(sample / "target.jsonl")),

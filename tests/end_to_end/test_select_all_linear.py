@@ -66,6 +66,7 @@ def test_a_selection_by_all_linear_layers(moments: str, pool: list[Path | str], 
     assert "linear_weights.safetensors" in out + err
 
 
+@pytest.mark.long
 def test_workers_make_the_same_rows(pool: list[Path | str], g2is: Command, tmp_path: Path) -> None:
     for out, settings in (("one", {}), ("two", {"execution.gradient_bytes": "100000", "execution.workers": "2"})):
         code, _, err = g2is("select", *pool, "--out", tmp_path / out, *set_flags(ALL | settings))

@@ -74,6 +74,7 @@ def test_the_tutorial_s_first_command(begun: Path) -> None:
     assert sum(task in SKILLS[TARGET_SKILL].parts for task in tasks) > 60  # 18 of 120 random ones would be
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_every_command_of_the_tutorial_up_to_selections_of_all_kinds(selected: Path) -> None:
     runs = selected / "runs"
@@ -84,6 +85,7 @@ def test_every_command_of_the_tutorial_up_to_selections_of_all_kinds(selected: P
     assert len((runs / "spoilt/bad_rows.jsonl").read_text().splitlines()) == 2
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_every_command_of_the_tutorial_from_training_on(tuned: Path) -> None:
     assert (tuned / "tuned/first/adapter/adapter_model.safetensors").exists()

@@ -99,6 +99,7 @@ def in_the_midst(folder: Path) -> bool:
     return bool(tuned(folder, "trainer/checkpoint-*/complete"))
 
 
+@pytest.mark.long
 def test_two_workers_one_of_which_is_killed_while_it_tunes_make_the_bytes_of_one_process(
     folder: Path, calm: dict[str, bytes]
 ) -> None:

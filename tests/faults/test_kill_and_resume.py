@@ -77,6 +77,7 @@ def test_killed_at_every_stage_and_resumed_it_ends_in_the_same_bytes(undisturbed
         assert (out / name).read_bytes() == (folder / "calm-run" / name).read_bytes(), name
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "window",

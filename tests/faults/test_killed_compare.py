@@ -30,6 +30,7 @@ def cells_of(out: Path) -> dict[str, Cell]:
     return {str(path.relative_to(out)): read_cell(path) for path in sorted(out.glob("cells/**/*.json"))}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_killed_at_every_stage_and_resumed_its_cells_are_those_of_an_undisturbed_one(tmp_path: Path) -> None:
     write_pool(tmp_path / "pool.jsonl", num_rows=120)

@@ -40,13 +40,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("moment", "calls"),
     [
-        ("g2is.jobs.rounds.train_warmup", 0),  # the first part is chosen
+        pytest.param("g2is.jobs.rounds.train_warmup", 0, marks=pytest.mark.long),  # the first part is chosen
         ("g2is.model.trainer.seal", 1),  # in the midst of a tuning
-        ("g2is.warmup.train.adapter_digest", 1),  # tuned, and not recorded
-        ("g2is.jobs.rounds.load_extractor", 0),  # tuned, and no gradient taken
-        ("g2is.jobs.rounds.train_warmup", 1),  # a second part is chosen
+        pytest.param("g2is.warmup.train.adapter_digest", 1, marks=pytest.mark.long),  # tuned, and not recorded
+        pytest.param("g2is.jobs.rounds.load_extractor", 0, marks=pytest.mark.long),  # tuned, and no gradient taken
+        pytest.param("g2is.jobs.rounds.train_warmup", 1, marks=pytest.mark.long),  # a second part is chosen
         ("g2is.jobs.choose_rows.write_tables", 0),  # all is chosen, and nothing written
-        ("g2is.jobs.select.remove", 0),  # written, and the rounds are left
+        pytest.param("g2is.jobs.select.remove", 0, marks=pytest.mark.long),  # written, and the rounds are left
     ],
 )
 def test_a_selection_in_rounds_ends_in_the_same_bytes(folder: Path, moment: str, calls: int) -> None:
@@ -67,10 +67,10 @@ def test_a_selection_in_rounds_ends_in_the_same_bytes(folder: Path, moment: str,
 @pytest.mark.parametrize(
     ("moment", "calls"),
     [
-        ("g2is.jobs.warm_up.draw_rows", 1),  # the first of three is trained
-        ("g2is.model.trainer.seal", 3),  # in the midst of one
+        pytest.param("g2is.jobs.warm_up.draw_rows", 1, marks=pytest.mark.long),  # the first of three is trained
+        pytest.param("g2is.model.trainer.seal", 3, marks=pytest.mark.long),  # in the midst of one
         ("g2is.jobs.warm_up.join_warmups", 0),  # all are, and nothing says so
-        ("g2is.jobs.store_rows.load_extractor", 0),
+        pytest.param("g2is.jobs.store_rows.load_extractor", 0, marks=pytest.mark.long),
     ],
 )
 def test_a_selection_over_several_warm_ups_ends_in_the_same_bytes(folder: Path, moment: str, calls: int) -> None:

@@ -11,6 +11,7 @@ from faults.kills import run_signals, run_steps
 SAMPLED = ("train", "walk", "export")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_stopped_in_any_way_and_given_again_a_command_ends_in_the_same_bytes(tmp_path: Path) -> None:

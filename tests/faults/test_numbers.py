@@ -19,6 +19,7 @@ from g2is.store.rows import has_direction, unit_rows
 EXACT = [way for way in WAYS if way.name in ("again", "shards of 7 rows", "one shard")]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_same_selection_again_and_whatever_the_shards(tmp_path: Path) -> None:
     write_rows(tmp_path, seed=0)

@@ -15,7 +15,8 @@ from g2is.selection.walk import TargetShare, walk_targets
 
 NUM_CASES = 200
 BATCH = 20
-BATCHES = [0, *(pytest.param(batch, marks=pytest.mark.slow) for batch in range(1, NUM_CASES // BATCH))]
+SLOW, LONG = ((pytest.mark.slow,), (pytest.mark.slow, pytest.mark.long))
+BATCHES = [0, *(pytest.param(batch, marks=SLOW if batch < 4 else LONG) for batch in range(1, NUM_CASES // BATCH))]
 
 
 @dataclass

@@ -117,7 +117,7 @@ def fit(shape: ModelShape, knobs: Knobs, memory_bytes: int) -> Fit:
     fits = _fits(shape, knobs, memory_bytes)
     settings = {} if fits else _settings_that_fit(shape, knobs, memory_bytes)
     devices = _devices_a_copy(shape, knobs, memory_bytes)
-    return Fit(fits, memory_bytes, _most(shape, knobs), settings, devices)
+    return Fit(fits, memory_bytes, _most(peaks(shape, knobs)), settings, devices)
 
 
 def _warm_up(shape: ModelShape, knobs: Knobs) -> list[Part]:
@@ -189,18 +189,19 @@ def _logits(shape: ModelShape, knobs: Knobs, tokens: int) -> Part:
     )
 
 
-def _most(shape: ModelShape, knobs: Knobs, devices: int = 1) -> int:
-    return max((peak.on_each_of(devices) for peak in peaks(shape, knobs)), default=0)
+def _most(found: list[Peak], devices: int = 1) -> int:
+    return max((peak.on_each_of(devices) for peak in found), default=0)
 
 
 def _fits(shape: ModelShape, knobs: Knobs, memory_bytes: int) -> bool:
-    return _most(shape, knobs) * SPARE < memory_bytes
+    return _most(peaks(shape, knobs)) * SPARE < memory_bytes
 
 
 def _devices_a_copy(shape: ModelShape, knobs: Knobs, memory_bytes: int) -> int:
     lean = replace(knobs, batch_tokens=min(knobs.batch_tokens, _SHORTEST_BATCH), device_batch_size=1)
+    of_a_copy = peaks(shape, lean)
     for devices in range(1, _MOST_DEVICES + 1):
-        if _most(shape, lean, devices) * SPARE < memory_bytes:
+        if _most(of_a_copy, devices) * SPARE < memory_bytes:
             return devices
     return 0
 

@@ -13,6 +13,7 @@ from g2is.progress import Silent
 PAPER = ("gsm8k", "bbh_cot_fewshot", "mmlu", "minerva_math", "gpqa_main_zeroshot")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_paper_s_tasks_are_known_and_another_name_is_refused_with_the_nearest() -> None:
     pytest.importorskip("lm_eval", reason="lm-eval is an optional extra")
