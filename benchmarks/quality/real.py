@@ -151,6 +151,7 @@ def comparison(work: Path, out: str, targets: Sequence[str], given: argparse.Nam
             for name in targets
         },
         "out": work / out,
+        "execution": {"workers": given.workers},
         "model": model(work),
         "methods": [name for name in given.methods.split(",") if name not in ALWAYS],
         "budgets": given.budgets,
@@ -242,6 +243,7 @@ def main() -> None:
     parser.add_argument("--methods", default=",".join(name for name in METHODS if name not in ALWAYS))
     parser.add_argument("--budgets", default="1%")
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--workers", type=int, help="processes that make rows, of one thread each")
     parser.add_argument("--targets", default=",".join(TARGETS), help="of `cells`")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="after which `cells` begins no other cell")
     given = parser.parse_args()
