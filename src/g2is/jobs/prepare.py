@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from g2is.config import Config, GradientsConfig, WarmupConfig
+from g2is.config.later import without_unsaid
 from g2is.errors import ModelError
 from g2is.examples.as_trained import render_as_trained
 from g2is.examples.tokenize import Renderer, make_renderer
@@ -88,8 +89,7 @@ def prepare(config: Config, reporter: Reporter, to_plan: torch.device | None = N
             "projection_version": projection.VERSION,
         }
     )
-    if config.selection.warmup_seeds > 1:  # stores of before do not say it
-        fingerprint["selection.warmup_seeds"] = config.selection.warmup_seeds
+    fingerprint |= without_unsaid({"selection.warmup_seeds": config.selection.warmup_seeds})
     target_renderer = make_renderer(
         rendered.tokenizer, rendered.config, model.context_length, "target", model.num_embeddings
     )

@@ -25,9 +25,10 @@ from g2is.config import ExecutionConfig
 from g2is.errors import StoreError
 from g2is.store.elsewhere import elsewhere, name_of
 from g2is.store.files import as_json, read_json, write_json
-from g2is.store.fingerprint import Fingerprint, check_same, digest
+from g2is.store.fingerprint import Fingerprint, digest
 from g2is.store.given import part
 from g2is.store.lock import locked, removed_on_error
+from g2is.store.made_with import check_same
 from g2is.store.markers import markers_in
 from g2is.store.matrix import TO_WRITE, RowTable
 from g2is.store.only_files import check_only_files
