@@ -20,7 +20,7 @@ from g2is.jobs.forecast import Forecast
 from g2is.jobs.memory_needed import Fit, Peak, fit, peaks
 from g2is.jobs.plan_inputs import Inputs, counted, counted_by_bytes
 from g2is.jobs.plan_work import Step, bytes_to_select, choosing, disk_of, free_at, knobs_of, row_length, steps_of
-from g2is.jobs.prepare import prepare
+from g2is.jobs.prepare import ToPlan, prepare
 from g2is.jobs.read_data import read_inputs
 from g2is.machine.devices import SHARE_OF_PEAK, Devices
 from g2is.machine.memory import available_memory
@@ -122,15 +122,15 @@ def plan(config: Config, devices: Devices | None, reporter: Reporter) -> CostPla
         can_look = isinstance(config.store, Path)
         folder = find_model(config.model, to_plan=True)
         if folder.has_tokenizer:
-            given = _read(of_store, device, devices, can_look, reporter)
+            given = _read(of_store, ToPlan(device, folder), devices, can_look, reporter)
         else:
             given = _read_without_tokenizer(of_store, folder, device, devices, can_look, reporter)
     return _planned(given, devices)
 
 
-def _read(config: Config, device: torch.device, devices: Devices | None, can_look: bool, reporter: Reporter) -> _Given:
-    begin = monotonic()
-    prepared = prepare(config, reporter, device)
+def _read(config: Config, to_plan: ToPlan, devices: Devices | None, can_look: bool, reporter: Reporter) -> _Given:
+    begin, device = monotonic(), to_plan.device
+    prepared = prepare(config, reporter, to_plan)
     config = prepared.config
     measures = config.selection.representation == GRADIENT
     check_store(config.store_folder, prepared.fingerprint if measures else None)
