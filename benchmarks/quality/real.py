@@ -47,7 +47,8 @@ from g2is.progress import Reporter
 from g2is.progress.drawn import TerminalReporter
 from g2is.progress.terminal import say
 from g2is.store.files import read_json, write_json, write_text
-from g2is.store.fingerprint import check_same, flatten
+from g2is.store.fingerprint import flatten
+from g2is.store.made_with import check_same
 
 MODEL = "smollm2-135m"
 NUM_ROWS, NUM_TESTED = 8_000, 150

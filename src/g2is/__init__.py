@@ -4,6 +4,7 @@ The public names, each imported when it is first used, so that `import g2is` cos
 """
 
 from importlib import import_module
+from logging import getLogger
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from g2is.selection.walk import walk as walk
 
     __version__: str
+
+# peft imports bitsandbytes wherever it is installed, and that tells of a kernel for products that g2is does not use.
+getLogger("bitsandbytes.backends.cpu.ops").addFilter(lambda record: "gemm_4bit_forward" not in str(record.msg))
 
 _HOME = {
     "Choice": "g2is.selection.problem",

@@ -155,6 +155,41 @@ def test_settings_alone_are_planned_for_devices_that_are_named(
     assert "times by   not measured: there is no tokenizer to measure with; name devices with --devices" in out
 
 
+def test_what_is_tuned_between_rounds_is_counted(
+    data: tuple[Path, Path], finished: Path, ask: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(finished / "store", store)
+    for marker in (store / "gradients/target/markers").glob("*.json"):
+        marker.unlink()
+    command = (*data, "--model", MODEL, "--budget", "20", *set_flags(SMALL))
+    rounds, devices = ("--set", "selection.rounds=5"), ("--devices", "4xH100")
+    of_targets = ask(*command, *devices, "--store", store)["steps"]["gradients"]["tokens"]  # all that this one lacks
+    alone, found = ask(*command, *devices), ask(*command, *devices, *rounds)
+    assert list(found["steps"]) == ["reading", "warm-up", "gradients", "rounds", "targets", "choosing"]
+    assert all(found["steps"][name] == alone["steps"][name] for name in ("warm-up", "gradients"))
+    between, targets = found["steps"]["rounds"], found["steps"]["targets"]
+    # 4, 8, 12 and 16 rows of 20, one round after the other
+    tuned = sum((4, 8, 12, 16)) * found["pool_tokens"] / found["pool_rows"]
+    assert (between["rows"], between["tokens"]) == (16, round(tuned))
+    assert (targets["rows"], targets["tokens"]) == (8, 4 * of_targets)
+    for step, over in ((between, 1.0), (targets, 1.04)):
+        assert step["flops"] == 4 * found["shape"]["parameters"] * step["tokens"]
+        assert step["seconds"] == pytest.approx(step["flops"] * over / (989.4e12 * 0.35))  # on one of the four
+    assert not [note for note in found["notes"] if "rounds" in note]
+    # each checkpoint is tuned, in as many epochs as the warm-up has, and has gradients of its own
+    several = ("--set", "warmup.checkpoints=each", "--set", "warmup.epochs=3")
+    more = ask(*data, "--model", MODEL, "--budget", "20", *devices, *rounds, *several, "--set", "warmup.lora.rank=4")
+    assert more["steps"]["rounds"]["tokens"] == pytest.approx(3 * 3 * tuned, abs=1)
+    assert more["steps"]["targets"]["tokens"] == 3 * targets["tokens"]
+    # here it is measured, also where the store holds all of the rest; and a tuning takes the memory of the warm-up
+    ready = ask(*command, *rounds, "--store", finished / "store")
+    assert [ready["steps"][name]["tokens"] for name in ("warm-up", "gradients")] == [0, 0]
+    assert [ready["steps"][name]["tokens"] for name in ("rounds", "targets")] == [between["tokens"], targets["tokens"]]
+    assert min(ready["steps"][name]["seconds"] for name in ("rounds", "targets")) > 0
+    assert [peak["stage"] for peak in ready["peaks"]] == ["warm-up", "gradients"]
+
+
 def test_rounded_weights_are_counted_and_what_is_not_is_said(
     data: tuple[Path, Path], settings_of_70b: Path, ask: Callable[..., dict[str, Any]]
 ) -> None:

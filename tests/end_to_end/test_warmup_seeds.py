@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from s3_server import Server
 from small_run import MODEL, SMALL, select_small, set_flags
 
 from g2is.jobs.run_folder import settings_of
@@ -97,6 +98,25 @@ def test_a_store_of_one_warm_up_refuses_several_and_the_other_way(
     code, _, err = g2is(*selecting(sample, tmp_path / "b", {}, "--store", of_two / "store"))
     assert code == 2
     assert "selection.warmup_seeds: there 2, asked for 1" in err
+
+
+@pytest.mark.parametrize("command", ["dry-run", "plan"])
+def test_a_store_in_a_bucket_whose_second_warm_up_was_killed_is_known_by_its_first(
+    command: str, of_two: Path, sample: Path, server: Server, g2is: Command, tmp_path: Path
+) -> None:
+    url, kept = server.url(), ("manifest.json", "manifest.copy.json", "warmup/seed-0/sample.json")
+    server.put(url, {name: (of_two / "store" / name).read_bytes() for name in kept})
+
+    def ask(settings: dict[str, str]) -> tuple[int, str, str]:
+        asked = selecting(sample, tmp_path / "run", ALL | NUM | settings, "--store", url)
+        return g2is(*asked, "--dry-run") if command == "dry-run" else g2is("plan", *asked[1:])
+
+    code, _, err = ask({})
+    assert code == 0, err
+    code, _, err = ask({"warmup.weight_decay": "0.5"})
+    assert code == 2
+    assert f"{url}: expected a store made with the settings asked for, found 1 that differ" in " ".join(err.split())
+    assert "warmup.weight_decay: there 0.0, asked for 0.5" in err
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,27 @@ def test_a_terminal_gets_bars_that_start_without_a_total() -> None:
     assert "done in" in out.getvalue()
 
 
+def test_a_stage_within_another_moves_a_bar_of_its_own() -> None:
+    out = io.StringIO()
+    reporter = TerminalReporter(Console(file=out, force_terminal=True, width=120))
+    with reporter.stage("select", "rows") as outer:
+        outer(3, 10)
+        with reporter.stage("tune on 3 rows taken", "steps") as inner:
+            inner(7, 8)
+            time.sleep(0.3)  # bars are drawn ten times a second
+            drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue())
+        with reporter.stage("tune on 6 rows taken", "steps"):
+            pass
+        outer(10, 10)
+    assert re.search(r"select .* 3/10 rows", drawn)
+    assert re.search(r"tune on 3 rows taken .* 7/8 steps", drawn)
+    with reporter.stage("read texts", "bytes"):  # a bar like any other, once those are done
+        pass
+    assert re.findall(r"(\w[\w ]*?) +done in", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue())) == [
+        *("tune on 3 rows taken", "tune on 6 rows taken", "select", "read texts"),
+    ]
+
+
 def test_a_pipe_gets_a_plain_line_now_and_then_with_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)

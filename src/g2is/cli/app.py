@@ -56,7 +56,7 @@ from whatever is already done: stop it at any moment and give it again.
 
 
 def command(*kinds: str, name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a function a command that has the flags of all, and those of `kinds` (`common.py`)."""
+    """Make a function a command that has the flags of `kinds` and those of all (`with_flags`)."""
 
     def add(function: Callable[..., None]) -> Callable[..., None]:
         app.command(name=name, cls=EachFlagOnce)(with_flags(function, *kinds))
@@ -65,6 +65,7 @@ def command(*kinds: str, name: str | None = None) -> Callable[[Callable[..., Non
     return add
 
 
+_OF_A_RUN = ("wait", "dry_run", "facts", "settings", "seed", "warm-up")
 _IN_SEVERAL_PROCESSES = ("select", "warmup", "gradients", "walk", "train", "run")
 
 
@@ -77,35 +78,10 @@ def _main(
         check_alone(f"g2is {context.invoked_subcommand}")
 
 
-@command("facts", "settings", "seed", "warm-up")
-def select(
-    context: typer.Context,
-    model: options.Model,
-    out: options.Out,
-    files: options.Files = None,
-    target: options.Targets = None,
-    budget: options.Budget = None,
-    share: options.Shares = None,
-    quota: options.Quotas = None,
-    include: options.Include = None,
-    exclude: options.Exclude = None,
-    exclude_overlap: options.Overlap = None,
-    store: options.Store = None,
-    method: options.MethodName = None,
-    adapter: options.Adapter = None,
-    device: options.Device = None,
-    engine: options.EngineName = None,
-    workers: options.Workers = None,
-    address: options.Address = None,
-    worker_resources: options.WorkerResources = None,
-    schema: options.Schema = None,
-    column: options.Columns = None,
-    on_bad_row: options.OnBadRow = None,
-    set_: options.Set = None,
-    no_report: options.NoReport = False,
-    wait: options.Wait = False,
-    dry_run: options.DryRun = False,
-) -> None:
+@command(
+    *("model", "out", "inputs", "limits", "store", "method", "adapter", "work", "rows", "set_", "no_report"), *_OF_A_RUN
+)
+def select(context: typer.Context, wait: bool, dry_run: bool) -> None:
     """The whole job: from a pool, a target and a model to the selected examples.
 
     POOL and TARGET are files (JSON lines, JSON, CSV, Parquet; text also .gz or .zst), 'globs', folders of datasets'
@@ -123,25 +99,8 @@ def select(
     run_stages("select", context, "export", dry_run, wait)
 
 
-@command("facts", "settings", "seed", "warm-up")
-def warmup(
-    context: typer.Context,
-    model: options.Model,
-    out: options.Out,
-    files: options.Files = None,
-    target: options.Targets = None,
-    exclude: options.Exclude = None,
-    exclude_overlap: options.Overlap = None,
-    store: options.Store = None,
-    adapter: options.Adapter = None,
-    device: options.Device = None,
-    schema: options.Schema = None,
-    column: options.Columns = None,
-    on_bad_row: options.OnBadRow = None,
-    set_: options.Set = None,
-    wait: options.Wait = False,
-    dry_run: options.DryRun = False,
-) -> None:
+@command(*("model", "out", "inputs", "exclusions", "store", "adapter", "device", "rows", "set_"), *_OF_A_RUN)
+def warmup(context: typer.Context, wait: bool, dry_run: bool) -> None:
     """Stage 1: tune a LoRA adapter on a random share of the pool and keep it with Adam's moments.
 
     With `--adapter` nothing is trained: your checkpoint's adapter and moments are taken (docs/checkpoints.md).
@@ -151,30 +110,12 @@ def warmup(
     run_stages("warmup", context, "warmup", dry_run, wait)
 
 
-@command("facts", "settings", "seed", "warm-up")
-def gradients(
-    context: typer.Context,
-    model: options.Model,
-    out: options.Out,
-    files: options.Files = None,
-    target: options.Targets = None,
-    exclude: options.Exclude = None,
-    exclude_overlap: options.Overlap = None,
-    store: options.Store = None,
-    adapter: options.Adapter = None,
-    device: options.Device = None,
-    engine: options.EngineName = None,
-    workers: options.Workers = None,
-    worker: options.Worker = None,
-    address: options.Address = None,
-    worker_resources: options.WorkerResources = None,
-    schema: options.Schema = None,
-    column: options.Columns = None,
-    on_bad_row: options.OnBadRow = None,
-    set_: options.Set = None,
-    wait: options.Wait = False,
-    dry_run: options.DryRun = False,
-) -> None:
+@command(
+    *("model", "out", "inputs", "exclusions", "store", "adapter", "device", "engine", "workers", "worker", "cluster"),
+    *("rows", "set_"),
+    *_OF_A_RUN,
+)
+def gradients(context: typer.Context, wait: bool, dry_run: bool, worker: options.Worker = None) -> None:
     """Stage 2: store the gradient row of every example that the store does not hold yet (after the warm-up, if needed).
 
     Several Γ forms come from one pass: `--set 'gradients.forms=[less, momentum-free]'`.
@@ -191,12 +132,16 @@ def gradients(
         run_part(part, context, dry_run)
 
 
-@command("facts", "settings", "seed", "warm-up")
+@command(
+    *("out", "inputs", "model", "pool_gradients", "target_gradients", "graph", "limits", "store", "method", "adapter"),
+    *("core_mode", "core_fraction", "delta", "work", "rows", "set_"),
+    *_OF_A_RUN,
+)
 def walk(
     context: typer.Context,
-    out: options.Out,
-    files: options.Files = None,
-    target: options.Targets = None,
+    files: list[str] | None,
+    wait: bool,
+    dry_run: bool,
     model: Annotated[str | None, typer.Option(help="as in `select`")] = None,
     pool_gradients: Annotated[
         Path | None, typer.Option(help="(N, k) matrix that you computed: .npy, .safetensors, .pt or zarr")
@@ -205,29 +150,9 @@ def walk(
     graph: Annotated[
         Path | None, typer.Option(help="(N, n) .npy, each row's nearest rows, best first: steps look only at those")
     ] = None,
-    budget: options.Budget = None,
-    share: options.Shares = None,
-    quota: options.Quotas = None,
-    include: options.Include = None,
-    exclude: options.Exclude = None,
-    exclude_overlap: options.Overlap = None,
-    store: options.Store = None,
-    method: options.MethodName = None,
-    adapter: options.Adapter = None,
     core_mode: Annotated[str | None, typer.Option(help="variance or count_ratio")] = None,
     core_fraction: options.CoreFraction = None,
     delta: options.Delta = None,
-    device: options.Device = None,
-    engine: options.EngineName = None,
-    workers: options.Workers = None,
-    address: options.Address = None,
-    worker_resources: options.WorkerResources = None,
-    schema: options.Schema = None,
-    column: options.Columns = None,
-    on_bad_row: options.OnBadRow = None,
-    set_: options.Set = None,
-    wait: options.Wait = False,
-    dry_run: options.DryRun = False,
 ) -> None:
     """Stage 3: choose the rows, as the method does it: by default `design`; `--method g2is` walks.
 
@@ -253,21 +178,31 @@ def walk(
     run_stages("walk", context, "walk", dry_run, wait)
 
 
-command("facts", "settings", "seed", "warm-up")(plan)
-command("facts", name="run")(replay)
-command("facts")(export)
+command(
+    *("model", "inputs", "devices", "out", "limits", "store", "method", "adapter", "work", "rows", "set_"),
+    *("facts", "settings", "seed", "warm-up"),
+)(plan)
+command("config", "out", "store", "set_", "wait", "dry_run", "facts", name="run")(replay)
+command("wait", "facts")(export)
 command()(explain)
 command()(show)
 command("facts")(methods)
-command("facts", "settings", "both")(compare)
-command("facts", "settings", "seed", "tuning")(train)
-command("facts")(merge)
-command("facts", "settings")(evaluate)
-command("facts", "settings")(inspect)
+command(
+    *("model", "out", "test", "inputs", "methods", "budgets", "seeds", "work", "rows", "no_report", "set_"),
+    *("wait", "dry_run", "recommend", "facts", "settings", "both"),
+)(compare)
+command(
+    *("model", "out", "data", "device", "set_", "wait", "dry_run", "facts", "settings", "seed", "tuning"),
+)(train)
+command("wait", "facts")(merge)
+command(
+    *("model", "out", "test", "adapter", "task", "device", "rows", "set_", "wait", "facts", "settings"),
+)(evaluate)
+command("files", "model", "schema", "column", "set_", "facts", "settings")(inspect)
 command()(verify)
-command("facts")(report)
+command("wait", "facts")(report)
 app.add_typer(store_app, name="store")
-command()(demo)
+command("wait")(demo)
 
 
 def main() -> None:

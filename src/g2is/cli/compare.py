@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from g2is.cli import options
 from g2is.cli.recommend import ask_for_folder_alone, show_recommended
 from g2is.cli.session import foresee, quiet_libraries, reporter, tell, working
 from g2is.cli.show_time import time_lines
@@ -29,29 +28,16 @@ _METHODS = "names of `g2is methods`, separated by commas"
 
 def compare(
     context: typer.Context,
-    model: options.Model,
+    wait: bool,
+    dry_run: bool,
     out: Annotated[Path, typer.Option(help="the comparison's folder; given again, it goes on with the next cell")],
     test: Annotated[
         list[str],
         typer.Option("--test", metavar="[NAME=]FILE", help="what tuned models are tested on, one for each target"),
     ],
-    files: options.Files = None,
-    target: options.Targets = None,
     methods: Annotated[str, typer.Option(metavar="NAMES", help=_METHODS)] = "design,g2is,less,less-rr,rds+",
     budgets: Annotated[str, typer.Option(metavar="BUDGETS", help="separated by commas, such as 1%,5%")] = "1%",
     seeds: Annotated[int, typer.Option(help="seeds of warm-up, projection, random draw and tuning")] = 3,
-    device: options.Device = None,
-    engine: options.EngineName = None,
-    workers: options.Workers = None,
-    address: options.Address = None,
-    worker_resources: options.WorkerResources = None,
-    schema: options.Schema = None,
-    column: options.Columns = None,
-    on_bad_row: options.OnBadRow = None,
-    no_report: options.NoReport = False,
-    set_: options.Set = None,
-    wait: options.Wait = False,
-    dry_run: options.DryRun = False,
     recommend: Annotated[
         bool, typer.Option("--recommend", help=_RECOMMEND, callback=ask_for_folder_alone, is_eager=True)
     ] = False,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from g2is.cli import options
 from g2is.cli.session import quiet_libraries, reporter, working
 from g2is.progress import terminal
 
@@ -22,8 +21,8 @@ _MIN_WIDTH = 80
 
 
 def demo(
+    wait: bool,
     out: Annotated[Path, typer.Option(help="folder for the sample, the run and the tuned adapters")] = Path("demo-run"),
-    wait: options.Wait = False,
 ) -> None:
     """The whole job on a bundled sample and tiny model, and what the selection is worth: 3 minutes on a CPU."""
     begin = time.monotonic()

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from g2is.cli import options
 from g2is.cli.session import quiet_libraries, reporter, tell, working
 from g2is.machine.ranks import check_alone
 from g2is.progress.terminal import say
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 def evaluate(
     context: typer.Context,
-    model: options.Model,
+    wait: bool,
     out: Annotated[Path, typer.Option(help="the results' folder; given again, a stopped evaluation goes on")],
     test: Annotated[
         list[str] | None, typer.Argument(help="files of test rows, 'globs', datasets (see `g2is select --help`)")
@@ -31,12 +30,6 @@ def evaluate(
         list[str] | None,
         typer.Option(metavar="NAME", help="of lm-evaluation-harness (may be repeated): gsm8k, mmlu, or a .yaml file"),
     ] = None,
-    device: options.Device = None,
-    schema: options.Schema = None,
-    column: options.Columns = None,
-    on_bad_row: options.OnBadRow = None,
-    set_: options.Set = None,
-    wait: options.Wait = False,
 ) -> None:
     """Test a model on rows that it was not tuned on, or on tasks of lm-evaluation-harness, or both.
 

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from g2is.cli import options
 from g2is.cli.as_data import selection_as_data
 from g2is.cli.session import quiet_libraries, reporter, tell, working
 from g2is.cli.show import show_selection
@@ -15,6 +14,7 @@ from g2is.progress.terminal import say
 
 
 def export(
+    wait: bool,
     run: Annotated[Path, typer.Argument(help="a run folder with a selection in it")],
     for_: Annotated[
         str | None,
@@ -29,7 +29,6 @@ def export(
         str | None,
         typer.Option(metavar="ORG/NAME", help="upload the selection as a dataset of the hub, private, with a card"),
     ] = None,
-    wait: options.Wait = False,
 ) -> None:
     """Stage 4: write the selected examples of a run again, as original lines and as messages.
 

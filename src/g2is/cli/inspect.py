@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from g2is.cli import options
 from g2is.cli.as_data import inspection
 from g2is.cli.session import quiet_libraries, reporter, tell
 from g2is.cli.stopping import stoppable
@@ -31,8 +30,6 @@ def inspect(
     model: Annotated[
         str | None, typer.Option(help="show what this model would see and learn: a local folder or a hub name")
     ] = None,
-    schema: options.Schema = None,
-    column: options.Columns = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from g2is.cli import options
 from g2is.cli.session import quiet_libraries, reporter, tell, working
 from g2is.cli.stopping import stoppable
 from g2is.errors import ConfigError
@@ -13,9 +12,9 @@ from g2is.progress.terminal import say
 
 
 def merge(
+    wait: bool,
     run: Annotated[Path, typer.Argument(help="the folder of a finished `g2is train`")],
     to: Annotated[Path | None, typer.Option(metavar="DIR", help="a new folder; default: RUN/merged")] = None,
-    wait: options.Wait = False,
 ) -> None:
     """Add a training's adapter to its model's weights, and write a model that any program loads.
 

@@ -19,30 +19,10 @@ def plan(
     model: Annotated[
         str, typer.Option(help="causal language model: a local folder, of which config.json suffices, or a hub name")
     ],
-    files: options.Files = None,
-    target: options.Targets = None,
     devices: options.Devices = None,
     out: Annotated[
         Path | None, typer.Option(help="the run's folder, whose store may hold some of the work; default: a new run")
     ] = None,
-    budget: options.Budget = None,
-    share: options.Shares = None,
-    quota: options.Quotas = None,
-    include: options.Include = None,
-    exclude: options.Exclude = None,
-    exclude_overlap: options.Overlap = None,
-    store: options.Store = None,
-    method: options.MethodName = None,
-    adapter: options.Adapter = None,
-    device: options.Device = None,
-    engine: options.EngineName = None,
-    workers: options.Workers = None,
-    address: options.Address = None,
-    worker_resources: options.WorkerResources = None,
-    schema: options.Schema = None,
-    column: options.Columns = None,
-    on_bad_row: options.OnBadRow = None,
-    set_: options.Set = None,
 ) -> None:
     """What `g2is select` with the same flags would take: time, disk, memory, and whether the model fits.
 

@@ -18,12 +18,12 @@ _WITHOUT_DRY_RUN = {"evaluate": "an evaluation"}
 
 
 def replay(
+    store: str | None,
+    set_: list[str] | None,
+    wait: bool,
+    dry_run: bool,
     config: Annotated[Path, typer.Argument(help="a config.yaml, as every run writes it")],
     out: Annotated[Path | None, typer.Option(help="another run folder than the file says")] = None,
-    store: options.Store = None,
-    set_: options.Set = None,
-    wait: options.Wait = False,
-    dry_run: options.DryRun = False,
 ) -> None:
     """Replay a selection, a walk on matrices, a training, an evaluation or a comparison; flags override the file."""
     from g2is.config import Config, EvaluateConfig, MatrixWalkConfig, TrainConfig

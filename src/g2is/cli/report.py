@@ -5,16 +5,15 @@ from typing import Annotated
 
 import typer
 
-from g2is.cli import options
 from g2is.cli.session import quiet_libraries, reporter, tell, working
 from g2is.progress.terminal import say
 
 
 def report(
+    wait: bool,
     run: Annotated[Path, typer.Argument(help="the folder of a selection or a comparison")],
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="another place than RUN/report.html")] = None,
     layout: Annotated[str, typer.Option(metavar="tsne|umap", help="what lays out the map")] = "tsne",
-    wait: options.Wait = False,
 ) -> None:
     """Write report.html: what was selected and why, as a page that needs no network; open it in a browser.
 

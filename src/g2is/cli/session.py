@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
-from logging import getLogger
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -106,4 +105,3 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", category=UserWarning, module="joblib")  # of limits that g2is does not meet
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    getLogger("bitsandbytes").setLevel("ERROR")  # which tells of a kernel that g2is has no use for

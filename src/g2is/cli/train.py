@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from g2is.cli import options
 from g2is.cli.session import foresee, quiet_libraries, reporter, tell, working
 from g2is.cli.show_time import time_lines
 from g2is.progress.terminal import say
@@ -20,15 +19,12 @@ if TYPE_CHECKING:
 
 def train(
     context: typer.Context,
-    model: options.Model,
+    wait: bool,
+    dry_run: bool,
     out: Annotated[Path, typer.Option(help="the adapter's folder; given again, a stopped training goes on")],
     data: Annotated[
         list[str] | None, typer.Argument(help="a run folder with a selection, or files of examples")
     ] = None,
-    device: options.Device = None,
-    set_: options.Set = None,
-    wait: options.Wait = False,
-    dry_run: options.DryRun = False,
 ) -> None:
     """Fine-tune a LoRA adapter on a selection. The model may be another, larger one than the one that selected.
 

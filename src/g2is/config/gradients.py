@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from g2is.config.later import without_unsaid
 from g2is.config.section import Section, each_once, one_may_stand_alone
 
 GammaForm = Literal["less", "adam", "sgd", "normalized", "momentum-free"]
@@ -98,11 +99,8 @@ class GradientsConfig(Section):
         return self.parameters == "all" and self.second_moments != "adam"
 
     def in_fingerprint(self) -> dict[str, Any]:
-        """What decides rows; what goes without saying, as in stores of before, is left out."""
-        unsaid = {"storage"} if self.storage == "float16" else set()
-        if self.parameters == "lora":
-            return self.model_dump(mode="json", exclude=unsaid | {"parameters", "second_moments"})
-        return {
-            **self.model_dump(mode="json", exclude=unsaid),
-            "second_moments": "factored" if self.is_factored else "adam",
-        }
+        """What decides rows, as a store's fingerprint says it."""
+        values = self.model_dump(mode="json")
+        if self.parameters == "all":
+            values["second_moments"] = "factored" if self.is_factored else "adam"
+        return without_unsaid(values, "gradients.")

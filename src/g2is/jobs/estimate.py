@@ -18,14 +18,14 @@ from g2is.examples.dataset import Examples
 from g2is.gradients.projection import sketch_dim
 from g2is.gradients.two_sided import two_sided_dim
 from g2is.jobs.custom import BUILT_IN_ONLY
-from g2is.jobs.forecast import Forecast, Left, Load, Work, forecast, left_to_make, sampled
+from g2is.jobs.forecast import Forecast, InRounds, Left, Load, Work, forecast, left_to_make, sampled, work_in_rounds
 from g2is.jobs.measured import to_measure
 from g2is.jobs.pace import SECONDS, pace_of_gradients, pace_of_rows, pace_of_training
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import plan_for, read_inputs
 from g2is.jobs.representation import maker_of
 from g2is.methods import GRADIENT, NONE, representation_kind
-from g2is.model.adapter import saved_parameters
+from g2is.model.adapter import by_old_names, saved_parameters
 from g2is.model.batches import Row
 from g2is.model.folder import ModelFolder, resolve_device, resolve_dtype
 from g2is.model.parameters import trainable_parameters
@@ -202,10 +202,11 @@ def time_to_make(
         return _time_of_rows(prepared, examples, num_parameters, rows, reporter)
     num_tokens, num_checkpoints = left.num_tokens, config.num_checkpoints
     trains = left.warm_up and prepared.checkpoint is None
-    tuned_in_rounds = _tuned_in_rounds(config, examples)
+    in_rounds = InRounds()
     if config.selection.rounds > 1:
-        num_tokens += (config.selection.rounds - 1) * int(examples.all_targets.num_tokens.sum())
-    if not trains and not num_tokens:
+        of_targets = int(examples.all_targets.num_tokens.sum())
+        in_rounds = work_in_rounds(config, plan_for(config.selection, examples), pool.num_tokens, of_targets)
+    if not trains and not num_tokens and not in_rounds.targets:
         return Forecast(why_not="there is nothing to compute: the store holds all rows")
 
     def measure(load: Load) -> Work:
@@ -213,26 +214,25 @@ def time_to_make(
         if prepared.checkpoint is None:
             adapted = to_measure(model, config)
         else:
-            adapted = PeftModel.from_pretrained(model, str(prepared.checkpoint.folder), is_trainable=True)
-        limit = SECONDS / (2 if trains or tuned_in_rounds else 1)
-        work = {"gradients": (pace_of_gradients(adapted, config, rows, limit), float(num_tokens * num_checkpoints))}
-        if not trains and not tuned_in_rounds:
+            with by_old_names():
+                adapted = PeftModel.from_pretrained(model, str(prepared.checkpoint.folder), is_trainable=True)
+        limit = SECONDS / (2 if trains or in_rounds.tuned else 1)
+        of_gradients = pace_of_gradients(adapted, config, rows, limit)
+        work = {"gradients": (of_gradients, float(num_tokens * num_checkpoints))}
+        if not trains and not in_rounds.tuned:
             return work
         drawn = sample_size(len(pool), config.warmup.fraction) / len(pool) * int(pool.num_tokens.sum())
         warmed_up = drawn * config.warmup.epochs * config.selection.warmup_seeds if trains else 0.0
         of_training = pace_of_training(adapted, config.warmup, rows, limit, factored=config.gradients.is_factored)
-        return {"warm-up": (of_training, warmed_up), **work, "rounds": (of_training, tuned_in_rounds)}
+        return {
+            "warm-up": (of_training, warmed_up),
+            **work,
+            "rounds": (of_training, in_rounds.tuned),
+            "targets": (of_gradients, float(in_rounds.targets)),
+        }
 
     with reporter.stage("measure", "passes"):
         return forecast(prepared.model, num_parameters, config.execution, measure, shared=("gradients",))
-
-
-def _tuned_in_rounds(config: Config, examples: Examples) -> float:
-    """Tokens of all passes over what is taken, before the last round of a selection, if it has several."""
-    if config.selection.rounds == 1:
-        return 0.0
-    shares = plan_for(config.selection, examples).shares(len(examples.pool))
-    return config.passes_between_rounds * sum(shares.values()) * int(examples.pool.num_tokens.sum())
 
 
 def _time_of_rows(

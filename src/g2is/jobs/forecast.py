@@ -18,6 +18,7 @@ from g2is.jobs.pace import Pace, sample_of
 from g2is.machine.memory import fits_in_memory
 from g2is.model.batches import Row
 from g2is.model.folder import ModelFolder, resolve_device
+from g2is.selection.plan import Plan
 from g2is.store.manifest import Kind, join_store
 from g2is.store.plan import missing_rows
 from g2is.warmup.train import COMPLETE, finished_warmup
@@ -114,4 +115,27 @@ def left_to_make(config: Config, fingerprint: Any, examples: Examples, can_look:
         checkpoints is None,
         {kind: len(missing[kind]) for kind in tables},
         {kind: int(table.num_tokens[missing[kind]].sum()) for kind, table in tables.items()},
+    )
+
+
+@dataclass(frozen=True)
+class InRounds:
+    """Tokens gone through between the rounds of a selection: `tuned` in all passes over rows that are taken, and the
+    `targets`' whose gradients are taken anew. 0 without rounds.
+    """
+
+    tuned: float = 0.0
+    targets: int = 0
+
+
+def work_in_rounds(config: Config, plan: Plan, lengths: np.ndarray, target_tokens: int) -> InRounds:
+    """What the tunings of a selection take that was `plan`ned for a pool of rows of these `lengths` (N,) int.
+
+    Before each round but the first, every checkpoint is tuned on what was taken so far, for each target by itself: a
+    part of its budget that grows evenly, so in all rounds R together (R - 1) / 2 of it (`passes_between_rounds`).
+    """
+    share = sum(plan.shares(len(lengths)).values())
+    again = config.selection.rounds - 1
+    return InRounds(
+        config.passes_between_rounds * share * int(lengths.sum()), again * target_tokens * config.num_checkpoints
     )

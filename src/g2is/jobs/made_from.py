@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from g2is.config.compare import CompareConfig
-from g2is.config.precondition import PreconditionSettings
+from g2is.config.later import without_unsaid
 from g2is.errors import ConfigError, ModelError
 from g2is.examples.filter import Filtered
 from g2is.jobs.custom import Own
@@ -51,11 +51,7 @@ def as_selected(
     """What a method's selections depend on, beside budget and seed; lists of rows by what they came to."""
     settings = config.selection_of(name, config.budgets[0], 0)
     lists_and_places = {"budget", "seed", "include", "exclude", "exclude_overlap"}
-    later = {"candidates"} if settings.candidates is None else set[str]()  # which cells of before do not say
-    later |= {name for name in ("warmup_seeds", "rounds") if getattr(settings, name) == 1}
-    if settings.precondition is None:
-        later |= PreconditionSettings.model_fields.keys()
-    found = settings.model_dump(mode="json", exclude=lists_and_places | later)
+    found = without_unsaid(settings.model_dump(mode="json", exclude=lists_and_places), "selection.")
     if settings.representation == GRADIENT:
         found["form"] = settings.form or config.gradients.forms[0]
     found |= representations.get(settings.representation, {})
@@ -66,16 +62,18 @@ def as_selected(
 
 def of_warmup(config: CompareConfig) -> dict[str, Any]:
     """What decides the warm-ups beside their seeds: an adapter, or all linear layers and which moments."""
-    if config.gradients.parameters == "lora":  # goes without saying, as in cells of before
-        return config.warmup.model_dump(mode="json", exclude={"seed"})
-    trained, gradients = config.warmup.model_dump(mode="json", exclude={"seed", "lora"}), config.gradients
-    return {**trained, **{name: gradients.in_fingerprint()[name] for name in ("parameters", "second_moments")}}
+    unread = set[str]() if config.gradients.parameters == "lora" else {"lora"}
+    trained = config.warmup.model_dump(mode="json", exclude={"seed"} | unread)
+    return trained | _of_gradients(config, "parameters", "second_moments")
 
 
 def as_stored(config: CompareConfig) -> dict[str, Any]:
-    """In what form gradients are stored; float16 goes without saying, as in cells of before."""
-    storage = config.gradients.storage
-    return {} if storage == "float16" else {"storage": storage}
+    """In what form gradients are stored."""
+    return _of_gradients(config, "storage")
+
+
+def _of_gradients(config: CompareConfig, *settings: str) -> dict[str, Any]:
+    return {name: of for name, of in config.gradients.in_fingerprint().items() if name in settings}
 
 
 def of_method(name: str) -> str:

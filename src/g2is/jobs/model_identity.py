@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from g2is.config import ModelConfig, Quantization
+from g2is.config.later import without_unsaid
 from g2is.model.folder import ModelFolder, resolve_dtype
 from g2is.progress import Reporter
 from g2is.store.fingerprint import Fingerprint
@@ -12,10 +13,7 @@ from g2is.store.fingerprint import Fingerprint
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """A digest of the model's settings and weights, the type that frozen weights are computed in, and their rounding.
-
-    Mappings say nothing of a rounding that is not done, as those of before it could be.
-    """
+    """A digest of the model's settings and weights, the type that frozen weights are computed in, their rounding."""
 
     weights: str
     dtype: torch.dtype
@@ -31,7 +29,7 @@ class ModelIdentity:
 
     @property
     def _rounded(self) -> dict[str, str]:
-        return {} if self.quantization is None else {"quantization": self.quantization}
+        return without_unsaid({"quantization": self.quantization}, "model.")
 
 
 def identify(

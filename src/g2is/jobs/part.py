@@ -5,9 +5,13 @@ the store alone meanwhile. The others wait for that. Then each holds the store t
 shards of its part, in any order and at any time; `g2is select` finds what is missing, and makes that.
 """
 
+import os
+import tempfile
 import time
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -23,9 +27,11 @@ from g2is.jobs.select import run
 from g2is.jobs.stages import Stage
 from g2is.jobs.store_rows import extract_gradients
 from g2is.jobs.worker import only_device, read_as_planned
+from g2is.model.devices import devices_taken
 from g2is.model.folder import resolve_device
 from g2is.progress import Progress, Reporter, Silent
-from g2is.store.lock import shared, waiting
+from g2is.store.files import remove
+from g2is.store.lock import locked, shared, waiting
 from g2is.store.manifest import GRADIENTS, Store, join_store
 from g2is.store.markers import markers_in
 from g2is.store.plan import PLAN
@@ -87,7 +93,9 @@ def make_part(config: Config, part: Part, reporter: Reporter | None = None) -> M
         )
     reporter = reporter or Silent()
     config = pin(_on_own_device(config, part), reporter)
-    with ExitStack() as wait:
+    is_local = config.execution.engine == "local"
+    taken = devices_taken(config.model, resolve_device(config.execution.device)) if is_local else []
+    with ExitStack() as wait, devices_held(taken, part):
         said = ""
         while True:
             with shared(config.store_folder) as held:
@@ -104,6 +112,29 @@ def make_part(config: Config, part: Part, reporter: Reporter | None = None) -> M
                 if said != (said := str(error).partition(" Wait for")[0]):
                     reporter.notice(f"{said} Worker {part} begins when tokens, warm-up and plan are there")
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+
+@contextmanager
+def devices_held(names: Sequence[str], part: Part) -> Iterator[None]:
+    """Hold the devices of these `names` against other parts on this machine, whose models are spread as well.
+
+    Raises ConfigError where one of them has any of these: each would take the memory of all it sees.
+    """
+    folder = Path(tempfile.gettempdir()) / f"g2is-devices-{os.getuid()}"
+    with ExitStack() as held:
+        for name in names:
+            try:
+                with waiting(None):
+                    held.enter_context(locked(folder / name, "device"))
+            except FolderInUseError as error:
+                holder = str(error).partition("in use by ")[2].partition(". Wait")[0]
+                raise ConfigError(
+                    f"--worker {part}: expected devices of its own beside model.device_map, since a model that is"
+                    f" spread takes all that its process sees, found {name} in use by {holder}. Give each part its own"
+                    " (srun --gpus-per-task, or CUDA_VISIBLE_DEVICES), or start one part a machine"
+                ) from None
+            held.callback(remove, folder / name)  # while it is still held
+        yield
 
 
 def _is_begun(config: Config) -> bool:
@@ -135,7 +166,7 @@ def _make(joined: _Joined, part: Part, reporter: Reporter) -> MadePart:
 def _on_own_device(config: Config, part: Part) -> Config:
     """Where a scheduler started several processes on this machine, each has a device of those they all see.
 
-    One whose model is spread has all that it sees: the scheduler gives each process its own.
+    One whose model is spread has all that it sees (`devices_held`).
     """
     execution = config.execution
     if config.model.device_map is not None:

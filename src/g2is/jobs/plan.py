@@ -20,7 +20,7 @@ from g2is.jobs.forecast import Forecast
 from g2is.jobs.memory_needed import Fit, Peak, fit, peaks
 from g2is.jobs.plan_inputs import Inputs, counted, counted_by_bytes
 from g2is.jobs.plan_work import Step, bytes_to_select, choosing, disk_of, free_at, knobs_of, row_length, steps_of
-from g2is.jobs.prepare import prepare
+from g2is.jobs.prepare import ToPlan, prepare
 from g2is.jobs.read_data import read_inputs
 from g2is.machine.devices import SHARE_OF_PEAK, Devices
 from g2is.machine.memory import available_memory
@@ -122,15 +122,15 @@ def plan(config: Config, devices: Devices | None, reporter: Reporter) -> CostPla
         can_look = isinstance(config.store, Path)
         folder = find_model(config.model, to_plan=True)
         if folder.has_tokenizer:
-            given = _read(of_store, device, devices, can_look, reporter)
+            given = _read(of_store, ToPlan(device, folder), devices, can_look, reporter)
         else:
             given = _read_without_tokenizer(of_store, folder, device, devices, can_look, reporter)
     return _planned(given, devices)
 
 
-def _read(config: Config, device: torch.device, devices: Devices | None, can_look: bool, reporter: Reporter) -> _Given:
-    begin = monotonic()
-    prepared = prepare(config, reporter, device)
+def _read(config: Config, to_plan: ToPlan, devices: Devices | None, can_look: bool, reporter: Reporter) -> _Given:
+    begin, device = monotonic(), to_plan.device
+    prepared = prepare(config, reporter, to_plan)
     config = prepared.config
     measures = config.selection.representation == GRADIENT
     check_store(config.store_folder, prepared.fingerprint if measures else None)
@@ -259,13 +259,14 @@ def _timed_on(
     rate, copies = peak * SHARE_OF_PEAK, devices.count // devices_a_copy if devices_a_copy else 0
     if not copies:
         return dict(steps), f"not told: {devices} hold no copy of the model"
-    warm_up, gradients = steps["warm-up"], steps["gradients"]
+    gradients = steps["gradients"]
     by = (
         f"{peak / 1e12:,.0f} TFLOP/s of one {devices.device.name} in {dtype}, of which {SHARE_OF_PEAK:.0%} are assumed"
         f" to be reached, on {copies} cop{'y' if copies == 1 else 'ies'} of the model; not measured"
     )
+    of_one = {"warm-up": 1.0, "rounds": 1.0, "targets": OVER_FLOOR}  # one copy does it, whatever there is beside it
     return {
-        "warm-up": replace(warm_up, seconds=warm_up.flops / rate),  # one copy trains, whatever there is beside it
+        **{name: replace(of, seconds=of.flops * of_one.get(name, 1.0) / rate) for name, of in steps.items()},
         "gradients": replace(gradients, seconds=gradients.flops * OVER_FLOOR / (rate * copies)),
     }, by
 
@@ -298,8 +299,6 @@ def _notes(given: _Given) -> list[str]:
         notes.append("model.quantization: times of named devices are those of plain weights, which are faster")
     if model.device_map is not None:
         notes.append("model.device_map: memory is that of one device which holds the whole model")
-    if given.config.selection.rounds > 1:
-        notes.append("selection.rounds: what is tuned between rounds is not counted; `select --dry-run` tells its time")
     if not given.can_look:
         notes.append("a store at a URL is not looked into: it is taken to hold no rows")
     return notes

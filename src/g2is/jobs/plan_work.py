@@ -8,6 +8,7 @@ from pathlib import Path
 from g2is.config import Config
 from g2is.gradients.projection import sketch_dim
 from g2is.jobs.estimate import flops_of
+from g2is.jobs.forecast import work_in_rounds
 from g2is.jobs.memory_needed import Knobs, typical_shard
 from g2is.jobs.plan_inputs import Inputs
 from g2is.methods import GRADIENT, NONE, selector_kind
@@ -46,10 +47,25 @@ def steps_of(config: Config, shape: ModelShape, inputs: Inputs) -> dict[str, Ste
     drawn = sample_size(num_rows, config.warmup.fraction) if trains(config, inputs) else 0
     trained = round(drawn / num_rows * num_tokens * config.warmup.epochs * config.selection.warmup_seeds)
     extracted = inputs.left.num_tokens * config.num_checkpoints
-    return {
+    steps = {
         "warm-up": Step(drawn, trained, flops_of(shape.parameters, trained)),
         "gradients": Step(sum(inputs.left.rows.values()), extracted, flops_of(shape.parameters, extracted)),
     }
+    if (rounds := config.selection.rounds) == 1:
+        return steps
+    between = work_in_rounds(config, inputs.plan, inputs.lengths, sum(inputs.target_tokens.values()))
+    tuned, taken = round(between.tuned), round(num_chosen(inputs) * (rounds - 1) / rounds)
+    return {
+        **steps,
+        "rounds": Step(taken, tuned, flops_of(shape.parameters, tuned)),
+        "targets": Step(sum(inputs.target_rows.values()), between.targets, flops_of(shape.parameters, between.targets)),
+    }
+
+
+def num_chosen(inputs: Inputs) -> int:
+    """How many rows are chosen; of a budget of tokens, those that it pays for if they are as long as the pool's."""
+    budget = inputs.plan.budget
+    return budget.rows if budget.rows is not None else round(budget.amount / inputs.lengths.sum() * len(inputs.lengths))
 
 
 def trains(config: Config, inputs: Inputs) -> bool:
@@ -62,8 +78,7 @@ def choosing(config: Config, shape: ModelShape, inputs: Inputs) -> Step:
 
     Of methods that look at no gradients it is not known.
     """
-    budget, num_tokens = inputs.plan.budget, int(inputs.lengths.sum())
-    chosen = budget.rows if budget.rows is not None else round(budget.amount / num_tokens * len(inputs.lengths))
+    chosen = num_chosen(inputs)
     if config.selection.representation != GRADIENT:
         return Step(chosen)
     kind = selector_kind(config.selection.selector)
@@ -114,8 +129,9 @@ def knobs_of(config: Config, inputs: Inputs, dtype: str, device_type: str) -> Kn
         longest=int(inputs.lengths.max()),
         dropout=config.warmup.lora.dropout > 0,
         num_checkpoints=config.num_checkpoints,
-        trains=trains(config, inputs),
-        extracts=inputs.left.num_tokens > 0,
+        # between rounds a model is tuned as the warm-up was, and the target's gradients are taken
+        trains=trains(config, inputs) or config.selection.rounds > 1,
+        extracts=inputs.left.num_tokens > 0 or config.selection.rounds > 1,
         device_type=device_type,
     )
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from g2is.config import Config, GradientsConfig, WarmupConfig
+from g2is.config.later import without_unsaid
 from g2is.errors import ModelError
 from g2is.examples.as_trained import render_as_trained
 from g2is.examples.tokenize import Renderer, make_renderer
@@ -43,17 +44,24 @@ class Prepared:
     fingerprint: Fingerprint
 
 
-def prepare(config: Config, reporter: Reporter, to_plan: torch.device | None = None) -> Prepared:
+@dataclass(frozen=True)
+class ToPlan:
+    """A run that is only to be planned: on `device`, which need not be here, with a `model` that needs no weights."""
+
+    device: torch.device
+    model: ModelFolder
+
+
+def prepare(config: Config, reporter: Reporter, to_plan: ToPlan | None = None) -> Prepared:
     """Find the model and fingerprint everything that decides the store's rows.
 
-    Where it is only `to_plan` a run on that device, which need not be here, the model needs no weights; they are hashed
-    only if there is a store that they are to be known in. Raises ConfigError where several processes would each spread
-    the model over all devices, ModelError where model, tokenizer, template, device, checkpoint or LoRA's layers cannot
-    be used.
+    Where it is only `to_plan` a run, weights are hashed only if there is a store that they are to be known in. Raises
+    ConfigError where several processes would each spread the model over all devices, ModelError where model, tokenizer,
+    template, device, checkpoint or LoRA's layers cannot be used.
     """
     check_spread(config.model, config.execution)
-    model = find_model(config.model, to_plan=to_plan is not None)
-    device = to_plan or resolve_device(config.execution.device)
+    model = find_model(config.model) if to_plan is None else to_plan.model
+    device = resolve_device(config.execution.device) if to_plan is None else to_plan.device
     adapter = config.warmup.adapter
     checkpoint = None if adapter is None else find_checkpoint(adapter)
     rendered = render_as_trained(model, adapter, config.examples)
@@ -88,8 +96,7 @@ def prepare(config: Config, reporter: Reporter, to_plan: torch.device | None = N
             "projection_version": projection.VERSION,
         }
     )
-    if config.selection.warmup_seeds > 1:  # stores of before do not say it
-        fingerprint["selection.warmup_seeds"] = config.selection.warmup_seeds
+    fingerprint |= without_unsaid({"selection.warmup_seeds": config.selection.warmup_seeds})
     target_renderer = make_renderer(
         rendered.tokenizer, rendered.config, model.context_length, "target", model.num_embeddings
     )

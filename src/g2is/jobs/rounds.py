@@ -102,9 +102,11 @@ def _tuned(
     keys = [examples.pool.keys[row].tobytes().hex() for row in rows]
     write_json(place / SAMPLE, {"keys": keys, "seed": config.warmup.seed})
     warmup = config.warmup.model_copy(update={"checkpoints": "last"})
-    (made,) = train_warmup(
-        *(model, examples.pool.token_rows(rows), place, warmup, execution, lambda done, total: None, folder.notice),
-    )
+    # of the reporter itself: its seconds are the selection's, within which it is
+    with folder.reporter.stage(f"tune on {len(rows)} rows taken", "steps") as progress:
+        (made,) = train_warmup(
+            *(model, examples.pool.token_rows(rows), place, warmup, execution, progress, folder.notice),
+        )
     return made.folder
 
 

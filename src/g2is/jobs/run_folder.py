@@ -30,6 +30,7 @@ import numpy as np
 from g2is.config import Config, Section, SelectionConfig
 from g2is.config.commands import settings_in
 from g2is.config.io import load, to_yaml
+from g2is.config.later import without_unsaid
 from g2is.config.passed_over import without_passed_over
 from g2is.config.selection import deciding, with_defaults
 from g2is.errors import StoreError
@@ -237,22 +238,6 @@ def in_its_folder(config: Config, run: Path) -> Config:
     return config.model_copy(update={"out": run, "store": store})
 
 
-# Settings that came after identities of runs were first written down: at these values they are none of it.
-_LATER = {
-    "selection.candidates": None,
-    "selection.precondition": None,
-    "selection.warmup_seeds": 1,
-    "selection.rounds": 1,
-    "gradients.storage": "float16",
-    "gradients.parameters": "lora",
-    "gradients.second_moments": None,
-    "model.quantization": None,
-    "model.device_map": None,
-    "model.activation_checkpointing": False,
-}
-_NOTHING = object()
-
-
 def unvouched(run: Path, names: Iterable[str]) -> list[str]:
     """Which of these files are in the folder `run` without a word of them in digests.json, which should have one.
 
@@ -277,8 +262,8 @@ def selection_digest(settings: SelectionConfig, *parts: bytes | str) -> str:
 
 def _compared(values: Mapping[str, Any], left_out: tuple[str, ...]) -> dict[str, Any]:
     values = without_passed_over(with_defaults(values))
-    flat = {key: value for key, value in flatten(_as_text(values)).items() if not key.startswith(left_out)}
-    flat = {key: value for key, value in flat.items() if _LATER.get(key, _NOTHING) != value}
+    flat = without_unsaid(flatten(_as_text(values)))
+    flat = {key: value for key, value in flat.items() if not key.startswith(left_out)}
     if len(values.get("targets", ())) > 1:
         flat["targets (order)"] = ", ".join(values["targets"])  # they are walked in it
     return flat

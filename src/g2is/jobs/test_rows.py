@@ -7,6 +7,7 @@ from typing import Any
 
 from g2is.config import EvaluationConfig, ExamplesConfig
 from g2is.config.compare import CompareConfig
+from g2is.config.later import without_unsaid
 from g2is.config.targets import titled
 from g2is.evaluation.questions import VERSION, Asked, Question, what_is_left
 from g2is.evaluation.rows import count_cut
@@ -142,10 +143,7 @@ def describe_questions(kind: str, test: TestRows, tokenizer: Any) -> list[str]:
 def how_judged(config: EvaluationConfig) -> dict[str, Any]:
     """What decides the results beside model and rows, for a manifest."""
     version = {"answers_version": VERSION} if config.generate else {}
-    values = config.model_dump(mode="json")
-    if values["numeric"] == "exact":  # which came later: folders of before do not say it
-        del values["numeric"]
-    return values | version
+    return without_unsaid(config.model_dump(mode="json"), "evaluation.") | version
 
 
 def shared_rows(

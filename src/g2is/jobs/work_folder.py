@@ -18,8 +18,9 @@ from g2is.config.io import dump
 from g2is.errors import StoreError
 from g2is.store.digests import damaged_files, noted_text, record_digests
 from g2is.store.files import read_json, remove, write_json, write_text
-from g2is.store.fingerprint import Fingerprint, check_same
+from g2is.store.fingerprint import Fingerprint
 from g2is.store.lock import locked, removed_on_error
+from g2is.store.made_with import check_same
 
 MANIFEST, BAD_ROWS = "manifest.json", "bad_rows.jsonl"
 

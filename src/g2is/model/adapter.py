@@ -1,6 +1,8 @@
 """The LoRA adapter: where it attaches, how it is saved and loaded."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,17 @@ if TYPE_CHECKING:  # peft takes seconds to import, and what a finished store nee
     from peft import PeftModel
 
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+
+@contextmanager
+def by_old_names() -> Iterator[None]:
+    """Around what makes a PeftModel: PEFT asks the model for what transformers has renamed.
+
+    What transformers says of that is nobody's to mend who uses g2is, so it is not passed on.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        yield
 
 
 def attach_adapter(model: nn.Module, config: LoraConfig, seed: int, section: str = "warmup") -> "PeftModel":
@@ -43,7 +56,8 @@ def attach_adapter(model: nn.Module, config: LoraConfig, seed: int, section: str
         fan_in_fan_out=any(is_transposed(model.get_submodule(name)) for name in names),
     )
     try:
-        return peft.get_peft_model(model, lora)
+        with by_old_names():
+            return peft.get_peft_model(model, lora)
     except ValueError as error:  # a layer that PEFT knows it cannot serve
         raise ModelError(
             f"{section}.lora.target_modules: expected layers that PEFT puts LoRA on, but: {first_line(error)}. Leave"
@@ -119,7 +133,9 @@ def load_adapter(folder: ModelFolder, adapter: Path, device: torch.device) -> "P
     """The base model with a saved adapter, trainable, in eval mode."""
     from peft import PeftModel
 
-    model = PeftModel.from_pretrained(folder.load(device), str(adapter), is_trainable=True)
+    base = folder.load(device)
+    with by_old_names():
+        model = PeftModel.from_pretrained(base, str(adapter), is_trainable=True)
     trainable_parameters(model)  # an adapter without parameters is an error here, not after the first batch
     return model.eval()
 
@@ -158,7 +174,7 @@ def check_adapter(folder: ModelFolder, adapter: Path) -> None:
         config = peft.PeftConfig.from_pretrained(str(adapter))
         base, config.inference_mode = config.base_model_name_or_path, False
         saved = saved_parameters(adapter)
-        with torch.device("meta"):
+        with torch.device("meta"), by_old_names():
             plain = folder.without_weights()
             whole = {canonical_name(name): tuple(p.shape) for name, p in plain.named_parameters(remove_duplicate=False)}
             resized = _other_shape(saved, whole)

@@ -14,8 +14,18 @@ _MOVED = "cuda"  # the only kind of which a machine has several
 
 def device_map(config: ModelConfig, device: torch.device) -> Any:
     """What transformers is told of where to put the parts of a model: all on `device`, or spread over its kind."""
-    spreads = config.device_map == "auto" and device.type == _MOVED and torch.cuda.device_count() > 1
-    return "auto" if spreads else {"": device}
+    return "auto" if _spreads(config, device) else {"": device}
+
+
+def devices_taken(config: ModelConfig, device: torch.device) -> list[str]:
+    """The devices that a model spread over several takes, by what tells each from all others; none if it is not."""
+    if not _spreads(config, device):
+        return []
+    return sorted(str(torch.cuda.get_device_properties(number).uuid) for number in range(torch.cuda.device_count()))
+
+
+def _spreads(config: ModelConfig, device: torch.device) -> bool:
+    return config.device_map == "auto" and device.type == _MOVED and torch.cuda.device_count() > 1
 
 
 def check_all_on_devices(model: Any, name: object) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 
 from rich.console import Console
@@ -27,12 +27,13 @@ _TITLE_WIDTH = 24
 class TerminalReporter:
     """Draws stages on standard error: standard output stays for results.
 
-    One that is `verbose` also says when each begins, by the clock.
+    A stage within another has a bar below that one's. One that is `verbose` also says when each begins, by the clock.
     """
 
     def __init__(self, console: Console | None = None, verbose: bool = False) -> None:
         self._console = console or terminal.console(stderr=True)
         self._verbose = verbose
+        self._bars: Progress | None = None  # of the stages that run
 
     @contextmanager
     def stage(self, title: str, unit: str) -> Iterator[Report]:
@@ -57,14 +58,22 @@ class TerminalReporter:
             BarColumn(),
             TaskProgressColumn(),
             MofNCompleteColumn(),
-            TextColumn(unit),
+            TextColumn("{task.fields[unit]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=self._console, transient=True) as bars:
-            task = bars.add_task(terminal.visible(f"{title:<{_TITLE_WIDTH}}"), total=None)
-            yield lambda done, total: bars.update(task, completed=done, total=total)
+        outermost = self._bars is None
+        bars = self._bars = self._bars or Progress(*columns, console=self._console, transient=True)
+        with bars if outermost else nullcontext():  # a terminal is drawn on by one at a time
+            task = bars.add_task(terminal.visible(f"{title:<{_TITLE_WIDTH}}"), total=None, unit=unit)
+            try:
+                yield lambda done, total: bars.update(task, completed=done, total=total)
+            finally:
+                if outermost:
+                    self._bars = None
+                else:
+                    bars.remove_task(task)
 
     @contextmanager
     def _lines(self, title: str, unit: str) -> Iterator[Report]:

@@ -128,12 +128,15 @@ def with_adapters(base: Any, adapters: Sequence[Path]) -> "nn.Module":
     """The model `base` with all `adapters`, by the names "0", "1", …, in eval mode; `base` itself if there are none."""
     from peft import PeftModel
 
+    from g2is.model.adapter import by_old_names
+
     model = base
     for number, adapter in enumerate(adapters):
         if number:
             model.load_adapter(str(adapter), adapter_name=str(number))
         else:
-            model = PeftModel.from_pretrained(base, str(adapter), adapter_name="0")
+            with by_old_names():
+                model = PeftModel.from_pretrained(base, str(adapter), adapter_name="0")
     found: nn.Module = model.eval()
     return found
 

@@ -25,9 +25,10 @@ from g2is.config import ExecutionConfig
 from g2is.errors import StoreError
 from g2is.store.elsewhere import elsewhere, name_of
 from g2is.store.files import as_json, read_json, write_json
-from g2is.store.fingerprint import Fingerprint, check_same, digest
+from g2is.store.fingerprint import Fingerprint, digest
 from g2is.store.given import part
 from g2is.store.lock import locked, removed_on_error
+from g2is.store.made_with import check_same
 from g2is.store.markers import markers_in
 from g2is.store.matrix import TO_WRITE, RowTable
 from g2is.store.only_files import check_only_files
@@ -36,6 +37,8 @@ FORMAT = 1
 MANIFEST, MANIFEST_COPY = "manifest.json", "manifest.copy.json"
 _MANIFEST_PARTIAL = f".{MANIFEST}.partial"  # what a kill at the very first write leaves
 GRADIENTS = "gradients"
+# Any of these says that a warm-up has begun: its draw, its end, or of several the draw of one.
+BEGUN = ("warmup/sample.json", "warmup/complete.json", "warmup/seed-*/sample.json")
 RESERVED = ("examples", "warmup", GRADIENTS)  # folders of a store that no representation may be called
 TARGET_SHARD_ROWS = 64  # targets are a few dozen rows: shards as long as a pool's would be mostly padding
 
@@ -237,5 +240,4 @@ def _holds_rows(folder: Path) -> bool:
 
 def _holds_work(path: Path) -> bool:
     """Whether anything was made under the fingerprint: before the warm-up has begun, a setting may still be mended."""
-    begun = ("sample.json", "complete.json", "seed-*/sample.json")  # of several warm-ups, the first one's
-    return any(True for name in begun for _ in (path / "warmup").glob(name))
+    return any(True for name in BEGUN for _ in path.glob(name))

@@ -9,6 +9,7 @@ import re
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from g2is.errors import G2isError, StoreError
@@ -16,11 +17,11 @@ from g2is.progress import Reporter
 from g2is.store import elsewhere
 from g2is.store.lease import Lease, words_in
 from g2is.store.lock import locked, waits, words
-from g2is.store.manifest import MANIFEST, MANIFEST_COPY
+from g2is.store.manifest import BEGUN, MANIFEST, MANIFEST_COPY
 from g2is.store.mirror import Mirror
 from g2is.store.objects import ENDPOINTS, Bucket, NoLeaveError
 
-_RECORD = (MANIFEST, "warmup/sample.json", "warmup/complete.json")
+_RECORD = (MANIFEST, *BEGUN)
 
 
 @contextmanager
@@ -91,10 +92,10 @@ def record_of(store: Path | str) -> Iterator[Path]:
     found = bucket.find()
     check_is_store(bucket.url, found)
     with standing_for(bucket.url) as folder:
-        for name in _RECORD:
-            if name in found:
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                bucket.get_to(name, folder / name)
+        for key in found:
+            if any(fnmatchcase(key, name) for name in _RECORD):
+                (folder / key).parent.mkdir(parents=True, exist_ok=True)
+                bucket.get_to(key, folder / key)
         yield folder
 
 

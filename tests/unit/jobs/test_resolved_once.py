@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 
 import g2is.demo
+import g2is.jobs.plan
+import g2is.jobs.prepare
 import g2is.jobs.read_data
 import g2is.representations.encoder
 from g2is.config import Config
 from g2is.config.io import parse
 from g2is.jobs.custom import Own
 from g2is.jobs.select import run
+from g2is.progress import Silent
 from g2is.representations.own import Representation
 
 MODEL = Path(g2is.demo.__file__).parent / "model"
@@ -56,6 +59,12 @@ def test_the_plan_is_made_once(config_of: Callable[..., Config], monkeypatch: py
     plans = counted(monkeypatch, g2is.jobs.read_data, "plan_selection")
     assert len(run(config_of({"method": "random"}), "export").selection.rows) == 3  # type: ignore[union-attr]
     assert len(plans) == 1
+
+
+def test_a_plan_finds_the_model_once(config_of: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [counted(monkeypatch, module, "find_model") for module in (g2is.jobs.plan, g2is.jobs.prepare)]
+    assert g2is.jobs.plan.plan(config_of({"method": "random"}), None, Silent()).pool_rows == 12
+    assert sum(map(len, found)) == 1
 
 
 def test_an_embedding_model_is_hashed_once(config_of: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:

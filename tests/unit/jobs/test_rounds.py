@@ -25,7 +25,7 @@ from g2is.jobs.select import _open, tokenize
 from g2is.jobs.warm_up import warm_up
 from g2is.model.batches import IGNORED_LABEL, Row
 from g2is.model.parameters import canonical_name
-from g2is.progress import Silent
+from g2is.progress import Progress, Silent
 from g2is.selection.problem import Renew
 from g2is.warmup.train import Checkpoint
 
@@ -188,6 +188,27 @@ def test_a_tuning_that_diverges_is_said_of_the_selection(place: Path) -> None:
         assert renew is not None
         with pytest.raises(SelectionError, match=r"selection\.rounds, target t after 5 rows: .*diverged"):
             renew("t", TAKEN)
+
+
+def test_a_tuning_is_watched_and_its_seconds_are_the_selection_s(place: Path) -> None:
+    seen: dict[str, list[tuple[int, int]]] = {}
+
+    class Watching(Listener):
+        @contextmanager
+        def stage(self, title: str, unit: str) -> Iterator[Progress]:
+            assert seen.setdefault(f"{title} ({unit})", []) == []
+            yield lambda done, total: seen[f"{title} ({unit})"].append((done, total))
+
+    warmup = {"learning_rate": RATE, "epochs": 2, "batch_size": 2, "lora": {"rank": 2}}
+    with opened(place, Watching(), warmup=warmup) as of:
+        before = dict(of.folder.seconds)
+        of.renew("t", TAKEN)
+        of.renew("t", TAKEN)  # which is there: no second bar
+        assert of.folder.seconds == before
+    steps = seen["tune on 5 rows taken (steps)"]
+    assert steps[-1] == (6, 6)  # two epochs of three steps
+    assert steps == sorted(steps)
+    assert len({done for done, _ in steps}) > 3
 
 
 def test_without_rounds_nothing_is_renewed(place: Path) -> None:

@@ -20,7 +20,15 @@ from g2is.gradients.gamma import Gamma
 from g2is.gradients.projection import Projection
 from g2is.jobs.engines import num_workers
 from g2is.model.batches import Batch, pad_batch
-from g2is.model.devices import check_all_on_devices, check_spread, device_map, frozen_dtype, is_spread, leave_positions
+from g2is.model.devices import (
+    check_all_on_devices,
+    check_spread,
+    device_map,
+    devices_taken,
+    frozen_dtype,
+    is_spread,
+    leave_positions,
+)
 from g2is.model.losses import token_losses
 from g2is.model.parameters import trainable_parameters
 from g2is.representations.states import weighted_mean
@@ -31,6 +39,16 @@ SPREAD = ModelConfig(name="model", device_map="auto")
 
 def test_on_one_device_all_of_it_lies_there() -> None:
     assert device_map(SPREAD, CPU) == {"": CPU}
+
+
+def test_a_spread_model_takes_all_devices_that_its_process_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda, seen = torch.device("cuda"), ["GPU-b", "GPU-a"]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(seen))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: SimpleNamespace(uuid=seen[number]))
+    assert devices_taken(SPREAD, cuda) == ["GPU-a", "GPU-b"]  # in one order, whatever they are numbered as here
+    assert devices_taken(SPREAD, CPU) == devices_taken(ModelConfig(name="model"), cuda) == []
+    seen.pop()
+    assert devices_taken(SPREAD, cuda) == []  # with one device nothing is spread: parts share it as they ever did
 
 
 def test_several_processes_are_refused() -> None:
