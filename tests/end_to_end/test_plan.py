@@ -150,7 +150,7 @@ def test_settings_alone_are_planned_for_devices_that_are_named(
     assert code == 0, err
     assert "not told: 1 x H100 hold no copy of the model" in out
     assert "no setting of memory makes it fit on one device" in out
-    assert "3 such devices in one machine hold a copy of the model together" in out
+    assert "3 such devices of one machine hold a copy of the model, with" in out
     smallest = ("model.device_map=auto", "execution.batch_tokens=512", "warmup.device_batch_size=1")
     spread = [part for name in smallest for part in ("--set", name)]
     assert " ".join(spread) in out

@@ -103,7 +103,7 @@ def _fits(fit: "Fit") -> Iterator[str]:
         yield "             no setting of memory makes it fit on one device"
     if fit.devices_a_copy > 1:
         if fit.spread_settings:
-            yield f"             {fit.devices_a_copy} such devices in one machine hold a copy of the model together, with"
+            yield f"             {fit.devices_a_copy} such devices of one machine hold a copy of the model, with"
             yield f"             {_flags(fit.spread_settings)}"
         yield with_pages("             a smaller model of the family can select, too (docs/how_to/large_model.md)")
 
