@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import PreTrainedModel
 
 from common.places import BASE6M, BUNDLED_MODEL, POOL
+from common.shapes import SHAPES, kind_of_shape, name_of_shape, random_model
 from g2is.config import ExamplesConfig, GammaForm, LoraConfig, ModelConfig, ProjectionConfig
 from g2is.demo.skills import write_pool
 from g2is.engine.local import LocalEngine, Work
@@ -23,14 +24,13 @@ from g2is.gradients.extract import AdapterState, Extractor
 from g2is.gradients.projection import Projection
 from g2is.model.adapter import attach_adapter
 from g2is.model.batches import Row, pad_batch, plan_batches
-from g2is.model.folder import find_model
+from g2is.model.folder import ModelFolder, find_model
 from g2is.model.parameters import trainable_parameters
 from g2is.store.manifest import GRADIENTS
 from g2is.store.matrix import RowTable
 from g2is.store.moments import Moments
 
-# What a model is called in results: by name of a result, in words.
-MODELS = {"shared": "base6m", "sample": "bundled model", "8b": "8B, random", "8b-sixteenth": "8B / 16, 2 layers"}
+_NAMES = {"shared": "base6m", "sample": "bundled model"}
 
 
 def parser(doc: str, small: str) -> argparse.ArgumentParser:
@@ -41,11 +41,28 @@ def parser(doc: str, small: str) -> argparse.ArgumentParser:
     return made
 
 
-def kind_of(shared: bool, like_8b: bool, device: torch.device) -> str:
-    """The key in MODELS of what `load` gives."""
-    if like_8b:
-        return "8b" if device.type == "cuda" else "8b-sixteenth"
-    return "shared" if shared else "sample"
+def add_like(command_line: argparse.ArgumentParser) -> None:
+    """The flag --like, of a benchmark that can do without the model whose tokenizer makes the rows."""
+    command_line.add_argument(
+        "--like",
+        choices=list(SHAPES),
+        help="random weights in that shape, in bfloat16, in place of the rows' own model (CPU: a small part)",
+    )
+
+
+def kind_of(shared: bool, like: str | None, device: torch.device) -> str:
+    """What results are named after."""
+    return kind_of_shape(like, device) if like else "shared" if shared else "sample"
+
+
+def name_of(shared: bool, like: str | None, device: torch.device) -> str:
+    """The same in words."""
+    return name_of_shape(like, device) if like else _NAMES[kind_of(shared, None, device)]
+
+
+def tokenizer_folder(shared: bool) -> Path:
+    """The folder of the model whose tokenizer makes the rows."""
+    return BASE6M if shared else BUNDLED_MODEL
 
 
 def load(
@@ -53,16 +70,23 @@ def load(
     rank: int,
     num_rows: int,
     device: str = "cpu",
-    like_8b: bool = False,
+    like: str | None = None,
     model_folder: Path | None = None,
 ) -> tuple[PeftModel, list[Row], Moments]:
     """An adapted model with random B matrices and moments, and `num_rows` random rows of the pool as tokens.
 
-    `like_8b`: a model of random weights in bfloat16 with the shape of Llama-3.1-8B, in place of the rows' own; on a CPU
-    two layers of a sixteenth of its widths. `model_folder`: another model than base6m or the bundled one.
+    `like`: a model of random weights in that shape of `SHAPES`, in place of the rows' own. `model_folder`: another
+    model than base6m or the bundled one.
     """
-    place = model_folder or (BASE6M if shared else BUNDLED_MODEL)
-    folder = find_model(ModelConfig(name=str(place)))
+    folder = find_model(ModelConfig(name=str(model_folder or tokenizer_folder(shared))))
+    rows = read_rows(shared, num_rows, folder)
+    base = random_model(like, torch.device(device)) if like else folder.load(torch.device(device))
+    model = adapted(base, rank)
+    return model, rows, moments_of(model)
+
+
+def read_rows(shared: bool, num_rows: int, folder: ModelFolder) -> list[Row]:
+    """So many random rows of the pool, as the tokenizer in `folder` makes them."""
     renderer = make_renderer(folder.tokenizer(), ExamplesConfig(), folder.context_length)
     with tempfile.TemporaryDirectory() as scratch:
         pool = POOL
@@ -74,21 +98,29 @@ def load(
         chosen = np.sort(np.random.default_rng(0).choice(len(lines), num_rows, replace=False))
         drawn = Path(scratch) / "drawn.jsonl"  # before they are tokenised, which takes a while for all
         drawn.write_bytes(b"".join(lines[i] for i in chosen))
-        table = tokenize_files(find_sources([str(drawn)]), renderer, ExamplesConfig(), Path(scratch))
-        rows = table.token_rows()
-    base = random_8b(torch.device(device)) if like_8b else folder.load(torch.device(device))
+        return tokenize_files(find_sources([str(drawn)]), renderer, ExamplesConfig(), Path(scratch)).token_rows()
+
+
+def adapted(base: PreTrainedModel, rank: int) -> PeftModel:
+    """`base` with an adapter, its B matrices random, in eval mode."""
     model = attach_adapter(base, LoraConfig(rank=rank, alpha=4 * rank), seed=0).eval()
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.02)
+    return model
+
+
+def moments_of(model: PeftModel) -> Moments:
+    """Random moments of the adapter, on its devices, the same every time."""
     generator = torch.Generator().manual_seed(0)
-    shapes = {name: parameter.shape for name, parameter in trainable_parameters(model).items()}
-    moments = Moments(
-        {name: (torch.randn(shape, generator=generator) * 1e-3).to(device) for name, shape in shapes.items()},
-        {name: (torch.rand(shape, generator=generator) * 1e-5).to(device) for name, shape in shapes.items()},
-        step=200,
+    m, v = (
+        {
+            name: (draw(of.shape, generator=generator) * scale).to(of.device)
+            for name, of in trainable_parameters(model).items()
+        }
+        for draw, scale in ((torch.randn, 1e-3), (torch.rand, 1e-5))
     )
-    return model, rows, moments
+    return Moments(m, v, step=200)
 
 
 def make_extractor(
@@ -141,15 +173,3 @@ def floor(model: PeftModel, rows: Sequence[Row], batch_tokens: int) -> None:
         batch = pad_batch([rows[i] for i in chosen], model.device)
         model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, labels=batch.labels).loss.backward()
         model.zero_grad()
-
-
-def random_8b(device: torch.device) -> LlamaForCausalLM:
-    """Random weights in bfloat16 in the shape of Llama-3.1-8B; on a CPU two layers of a sixteenth of its widths."""
-    over, layers = (16, 2) if device.type == "cpu" else (1, 32)
-    shape = LlamaConfig(
-        **{"vocab_size": 128_256 // over, "hidden_size": 4096 // over, "intermediate_size": 14_336 // over},
-        **{"num_hidden_layers": layers, "num_attention_heads": 32 // min(over, 8), "max_position_embeddings": 8192},
-        num_key_value_heads=8 // min(over, 8),
-    )
-    with device:
-        return AutoModelForCausalLM.from_config(shape, dtype=torch.bfloat16)

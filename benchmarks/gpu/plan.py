@@ -1,14 +1,15 @@
 """The steps, the most telling first: what each runs, on a device and small, and what it needs."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from probe import CORE, ROOT, Machine
 
 # To be raised with every change after which a step's earlier figures say something else.
-VERSION = 1
+VERSION = 2
+SMALL_FORECAST = 40  # rows
 _NOT_GIVEN = "no chat model is given: MODEL=folder, or WHEELS=folder with smollm2.gguf.part-aa …"
 
 
@@ -53,14 +54,38 @@ def steps_of(given: Given, machine: Machine) -> list[Step]:
     model = given.model.absolute() if given.model else given.out / "work/smollm2"
 
     def extraction(rank: int) -> Step:
-        arguments = (*real, "--like-8b", "--rank", str(rank))
+        arguments = (*real, "--like", "8b", "--rank", str(rank))
         says = f"extraction over forward and backward, Llama-3.1-8B's shape, bfloat16, r {rank}"
         return Step(
             *(f"extraction-r{rank}", says, "≤ 1.1x; ≥ 15,000 tokens/s", "speed/extraction.py"),
             *((*arguments, "--device", "cuda"), (*arguments, "--small")),
         )
 
-    like_8b = (*real, "--like-8b", "--bergson", sys.executable)
+    like_8b = (*real, "--like", "8b", "--bergson", sys.executable)
+    like_1b = (*real, "--like", "1b", "--bergson", sys.executable, "--only-bergson")
+    models = ("--work", str(given.out / "work/models"))  # of random weights: each is made once
+
+    def without_chat() -> str | None:
+        return _without(shared) or _without_model(given, model)
+
+    def rounded(name: str, says: str, kinds: Sequence[str], like: str) -> Step:
+        arguments = (*kinds, *real, "--like", like, *models)
+        return Step(
+            *(f"rounded-{name}", f"extraction, rounded over bfloat16, and memory over what is counted: {says}"),
+            *("memory ≤ 1.1x", "speed/rounded.py", (*arguments, "--device", "cuda"), (*arguments, "--small")),
+            needs=(*CORE, "bitsandbytes"),
+        )
+
+    def forecast(
+        name: str, says: str, num_rows: int, arguments: Sequence[str], cannot: Callable[[], str | None]
+    ) -> Step:
+        small = ("--rows", str(SMALL_FORECAST), "--small")
+        return Step(
+            *(f"plan-{name}", f"g2is plan's forecast against what then happened: {says}", "within 25 %"),
+            *("speed/plan.py", (*arguments, "--rows", str(num_rows), "--device", "cuda"), (*arguments, *small)),
+            cannot=cannot,
+        )
+
     return [
         Step("tests", "tests/gpu", "none fails", "gpu/device_tests.py", (), (), (*CORE, "pytest")),
         extraction(16),
@@ -70,6 +95,24 @@ def steps_of(given: Given, machine: Machine) -> list[Step]:
             *("speed/bergson_build.py", (*like_8b, "--device", "cuda"), (*like_8b, "--small")),
             needs=(*CORE, "datasets", "bergson.__main__"),
         ),
+        rounded("nf4", "Llama-3.1-8B's shape, nf4", ["nf4"], "8b"),
+        rounded("int8", "Llama-3.1-8B's shape, int8", ["int8"], "8b"),
+        rounded("70b-block", "one block of a 70B, nf4 and int8", ["nf4", "int8"], "70b-block"),
+        Step(
+            *("full-parameters", "extraction of all linear layers over an adapter's, Llama-3.1-8B's shape, r 16", ""),
+            *(
+                "speed/full_parameters.py",
+                (*real, "--like", "8b", "--device", "cuda"),
+                (*real, "--like", "8b", "--small"),
+            ),
+        ),
+        Step(
+            *("full-parameters-bergson", "bergson's build of all linear layers over ours, Llama-3.2-1B's shape", ""),
+            *("speed/full_parameters.py", (*like_1b, "--device", "cuda"), (*like_1b, "--small")),
+            needs=(*CORE, "datasets", "bergson.__main__"),
+        ),
+        forecast("8b", "Llama-3.1-8B's shape", 2000, ["--like", "8b", *models], lambda: _without(shared)),
+        forecast("base6m", "base6m", 10_000, [], lambda: _without(shared)),
         Step(
             *("walk", "walk, N 200,000, k 8192, 1 %", "≤ 30 s", "speed/walk.py"),
             *(("--large", "--device", "cuda"), ("--large", "--small")),
@@ -88,7 +131,8 @@ def steps_of(given: Given, machine: Machine) -> list[Step]:
             needs=(*CORE, "gguf"),
             cannot=lambda: _cannot_make_model(given, shared),
         ),
-        *_selections("chat", model, given.out, lambda: _without(shared) or _without_model(given, model)),
+        *_selections("chat", model, given.out, without_chat),
+        forecast("chat", "a chat model", 4000, ["--model", str(model)], without_chat),
         Step(
             *("less-loop", "LESS's loop over extraction", "", "speed/less_loop.py"),
             *((*real, "--device", "cuda"), ("--rank", "4", "--small")),

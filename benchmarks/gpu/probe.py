@@ -14,7 +14,13 @@ CORE = (
     *("torch", "transformers", "peft", "accelerate", "safetensors", "numpy", "sklearn", "pyarrow", "pydantic", "yaml"),
     *("zarr", "filelock", "huggingface_hub", "threadpoolctl", "typer", "rich", "jinja2"),
 )
-_OTHERS = ("pytest", "datasets", "bergson.__main__", "gguf")
+_OTHERS = ("pytest", "datasets", "bergson.__main__", "gguf", "bitsandbytes")
+# Those that ../shared/cuda/pack.sh does not pack, and what is to be beside its wheels (docs/performance.md says how).
+_TO_ADD = {
+    "bitsandbytes": "bitsandbytes>=0.49",
+    "bergson.__main__": "bergson jaxtyping wadler-lindig ml_dtypes natsort petname simple-parsing docstring-parser"
+    " torchopt optree graphviz",
+}
 _PROGRAM = """
 import importlib, json, platform, sys
 missing = {}
@@ -59,7 +65,11 @@ def find_machine(site: Path | None) -> Machine:
         )
     found = json.loads(line.removeprefix("found "))
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
-    return Machine(found["card"], versions, found["missing"], environment)
+    missing = {
+        name: f"{why}; add to WHEELS=dir: pip download --no-deps {_TO_ADD[name]}" if name in _TO_ADD else why
+        for name, why in found["missing"].items()
+    }
+    return Machine(found["card"], versions, missing, environment)
 
 
 def step_environment(site: Path | None) -> dict[str, str]:

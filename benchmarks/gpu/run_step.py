@@ -15,7 +15,8 @@ from plan import Step, program_path
 from probe import Machine
 
 # step, what it says and its goal, status ("done", "failed", "timed out", "not run"), measured (on a device), made_from,
-# seconds, card, versions, why (of what is not done), and what the program itself wrote: figures, result
+# seconds, card, versions, why (of what is not done), and what the program itself wrote: figures, result. Of one that
+# failed or was ended that is what it had written so far, if anything
 Record = dict[str, Any]
 _GRACE_SECONDS = 10  # between asking a step to end, and ending it
 
@@ -77,16 +78,26 @@ def _run(step: Step, machine: Machine, out: Path, limit: int) -> Record:
         code = _wait(command, output, environment, out / "work", limit)
     found: Record = {"seconds": round(time.monotonic() - begin, 1)}
     written = sorted(results.glob("*.json"))
+    if len(written) == 1:
+        found |= _written(written[0], machine)
     if code is None:
         return found | {"status": "timed out", "why": f"after {limit} s; given again it goes on where it can"}
     if code or len(written) != 1:
         tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:]
         return found | {"status": "failed", "why": f"exit code {code}; {log}", "log": tail}
-    result = json.loads(written[0].read_text(encoding="utf-8"))
+    return found | {"status": "done"}
+
+
+def _written(place: Path, machine: Machine) -> Record:
+    """What a program wrote, or {} if it was ended while it wrote."""
+    try:
+        result = json.loads(place.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
     figures = result.pop("figures")
     if not machine.card:  # nobody is to take a small run on a CPU for one that meets a goal, or misses it
         figures = [figure | {"goal": None, "met": None} for figure in figures]
-    return found | {"status": "done", "measured": bool(machine.card), "figures": figures, "result": result}
+    return {"measured": bool(machine.card), "figures": figures, "result": result}
 
 
 def _wait(command: list[str], output: Any, environment: dict[str, str], where: Path, limit: int) -> int | None:

@@ -32,13 +32,17 @@ def _rows(step: Step, record: Record | None) -> list[tuple[str, ...]]:
     card = record["card"] or "CPU"
     if record["status"] != "done":
         named = "not measured" if record["status"] == "not run" else record["status"].upper()
-        return [(step.name, step.says, step.goal, "", f"{named}: {record['why']}", card)]
-    rows: list[tuple[str, ...]] = [
-        (step.name, *_figure(figure, record["measured"]), card) for figure in record["figures"]
-    ]
+        ended = (step.name, step.says, step.goal, "", f"{named}: {record['why']}", card)
+        return [ended, *_figures(step, record, card)]
+    rows = _figures(step, record, card)
     if not record["measured"]:
         rows.append(("", f"would be measured: {step.says}", step.goal, "", "not measured: no CUDA device", ""))
     return rows
+
+
+def _figures(step: Step, record: Record, card: str) -> list[tuple[str, ...]]:
+    """A row for each figure; those of a step that was ended are what it had written so far."""
+    return [(step.name, *_figure(figure, record["measured"]), card) for figure in record.get("figures", ())]
 
 
 def _figure(figure: Mapping[str, Any], measured: bool) -> tuple[str, str, str, str]:

@@ -4,7 +4,7 @@
     /tmp/bergson-venv/bin/pip install torch==2.13.0 transformers==5.24.0 bergson  # torch and transformers as here
     /tmp/bergson-venv/bin/pip uninstall -y torchvision torchaudio  # where they do not fit this torch; it needs neither
     python benchmarks/speed/bergson_build.py [--small] [--shared] [--rank 16] [--bergson /tmp/bergson-venv/bin/python]
-    python benchmarks/speed/bergson_build.py --shared --like-8b --device cuda --bergson python
+    python benchmarks/speed/bergson_build.py --shared --like 8b --device cuda --bergson python
 
 Both get the same model in one dtype (float32 on a CPU, bfloat16 on CUDA), adapter (a PEFT folder), tokens and labels,
 and store rows of 8192 numbers (bergson in the model's dtype, ours in float16). What differs, and whom it favours:
@@ -38,8 +38,16 @@ from peft import PeftModel
 from common.bergson import ITS_MOST_TOKENS, Bergson, BergsonEndedError, copy_with_context, write_data
 from common.goals import BERGSON
 from common.measure import Figure, keep, median, ratio, seconds
-from common.places import BASE6M, BUNDLED_MODEL
-from common.sample import MODELS, kind_of, load, make_extractor, parser, store_gradients
+from common.sample import (
+    add_like,
+    kind_of,
+    load,
+    make_extractor,
+    name_of,
+    parser,
+    store_gradients,
+    tokenizer_folder,
+)
 from g2is.config import ExecutionConfig, GammaForm
 from g2is.model.batches import Row
 from g2is.model.parameters import trainable_parameters
@@ -47,7 +55,7 @@ from g2is.store.matrix import RowTable
 from g2is.store.moments import Moments
 
 K = 8192
-TIMES, TIMES_8B = 5, 2  # bergson loads the model for every build
+TIMES, TIMES_LIKE = 5, 2  # bergson loads the model for every build
 
 
 class Ours:
@@ -78,15 +86,15 @@ def cosines(rows: np.ndarray) -> np.ndarray:
     return np.asarray(units @ units.T)
 
 
-def write_model(model: PeftModel, base: Path, like_8b: bool, place: Path) -> list[str]:
-    """Write model and adapter below `place`; what bergson is told of both. `like_8b` takes the adapter off `model`."""
+def write_model(model: PeftModel, base: Path, like: str | None, place: Path) -> list[str]:
+    """Write model and adapter below `place`; what bergson is told of both. With `like` it takes the adapter off."""
     name, dtype = str(place / "model"), model.get_input_embeddings().weight.dtype
-    copy_with_context(base, place / "model", ITS_MOST_TOKENS, without_weights=like_8b)
-    if like_8b:  # of the base's folder only the tokenizer stays
+    copy_with_context(base, place / "model", ITS_MOST_TOKENS, without_weights=like is not None)
+    if like:  # of the base's folder only the tokenizer stays
         model.config.save_pretrained(name)
     model.peft_config["default"].base_model_name_or_path = name
     model.save_pretrained(str(place / "adapter"), save_embedding_layers=False)
-    if like_8b:
+    if like:
         model.unload().save_pretrained(name)
     precision = {torch.float32: "fp32", torch.bfloat16: "bf16"}[dtype]
     return ["--model", str(place / "adapter"), "--tokenizer", name, "--precision", precision]
@@ -124,15 +132,15 @@ def start(python: str, work: Path, num_modules: int, batch_tokens: dict[str, int
 def main() -> None:
     command_line = parser(__doc__, "48 rows in place of 96")
     command_line.add_argument("--rank", type=int, default=16)
-    command_line.add_argument("--like-8b", action="store_true", help="as in extraction.py, in place of base6m")
+    add_like(command_line)
     command_line.add_argument("--device", default="cpu", help="of ours; bergson takes CUDA where there is some")
     command_line.add_argument(
         "--bergson", default="/tmp/bergson-venv/bin/python", help="python of the environment it is in"
     )
     given = command_line.parse_args()
     device = torch.device(given.device)
-    model, rows, moments = load(given.shared, given.rank, 48 if given.small else 96, given.device, given.like_8b)
-    num_modules, times = len(trainable_parameters(model)), TIMES_8B if given.like_8b else TIMES
+    model, rows, moments = load(given.shared, given.rank, 48 if given.small else 96, given.device, given.like)
+    num_modules, times = len(trainable_parameters(model)), TIMES_LIKE if given.like else TIMES
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         write_data(rows, work / "data")
@@ -143,9 +151,9 @@ def main() -> None:
             of_bergson["global"] = ITS_MOST_TOKENS
             of_bergson |= {} if given.small else {"global_at_ours": batch_tokens["ours"]}
         works: list[Callable[[], float]] = [ours.build]
-        in_turn = device.type == "cpu" and not given.like_8b
+        in_turn = device.type == "cpu" and not given.like
         found = {"ours": [] if in_turn else [ours.build() for _ in range(times)]}
-        told = write_model(model, BASE6M if given.shared else BUNDLED_MODEL, given.like_8b, work)
+        told = write_model(model, tokenizer_folder(given.shared), given.like, work)
         if not in_turn:  # the device need not hold both models
             works.clear()
             del ours, model, moments
@@ -164,10 +172,10 @@ def main() -> None:
         raise SystemExit(f"cosines of rows differ by {differences['global']:.3f} from bergson's")
     ratios = {name: ratio(found[name], found["ours"][: len(found[name])]) for name in of_bergson}
     factor, spread = ratios["global"]
-    kind = kind_of(given.shared, given.like_8b, device)
-    what = f"bergson build over ours: {MODELS[kind]}, r {given.rank}, {device.type}"
+    kind = kind_of(given.shared, given.like, device)
+    what = f"bergson build over ours: {name_of(given.shared, given.like, device)}, r {given.rank}, {device.type}"
     note = f"its default, per module: {ratios['per_module'][0]:.3g}x"
-    flags = f"{' --shared' if given.shared else ''}{' --like-8b' if given.like_8b else ''}"
+    flags = f"{' --shared' if given.shared else ''}{f' --like {given.like}' if given.like else ''}"
     keep(
         f"bergson_build-{kind}-r{given.rank}{'' if device.type == 'cpu' else '-cuda'}",
         given.small,

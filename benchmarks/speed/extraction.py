@@ -1,6 +1,6 @@
 """Extraction over its floor: plain batched forward and backward of the same model, adapter, rows and token budget.
 
-    python benchmarks/speed/extraction.py [--small] [--shared] [--rank 128] [--like-8b --device cuda]
+    python benchmarks/speed/extraction.py [--small] [--shared] [--rank 128] [--like 8b --device cuda]
 
 The floor goes through transformers with its own loss. Extraction is all of it: both Γ forms that a store holds by
 default, projection to 8192, unit rows, and storing them. On a CUDA device both go over all rows once before anything is
@@ -20,7 +20,7 @@ from peft import PeftModel
 
 from common.goals import EXTRACTION, EXTRACTION_ON_CUDA, TOKENS_A_SECOND_8B
 from common.measure import Figure, extent, keep, median, ratio, seconds
-from common.sample import MODELS, floor, kind_of, load, make_extractor, parser, store_gradients
+from common.sample import add_like, floor, kind_of, load, make_extractor, name_of, parser, store_gradients
 from g2is.config import ExecutionConfig, GradientsConfig
 from g2is.errors import tells_of_memory
 from g2is.gradients.extract import Extractor
@@ -79,25 +79,23 @@ def plain_if_it_fits(case: Case, batch_tokens: int) -> float | None:
 
 
 def command_of(given: argparse.Namespace) -> str:
-    options = [*(["--shared"] if given.shared else []), *(["--like-8b"] if given.like_8b else [])]
+    options = [*(["--shared"] if given.shared else []), *(["--like", given.like] if given.like else [])]
     return " ".join(["speed/extraction.py", *options, f"--rank {given.rank} --device {given.device}"])
 
 
 def main() -> None:
     command_line = parser(__doc__, "fewer rows: under a minute")
     command_line.add_argument("--rank", type=int, default=16)
-    command_line.add_argument(
-        "--like-8b", action="store_true", help="random weights in bfloat16, shaped as Llama-3.1-8B (CPU: a small part)"
-    )
+    add_like(command_line)
     command_line.add_argument("--device", default="cpu")
     command_line.add_argument("--batch-tokens", type=int)
     given = command_line.parse_args()
     device = torch.device(given.device)
     batch_tokens = given.batch_tokens or ExecutionConfig().tokens_a_batch(device.type)
     num_rows = 64 if given.small else 256
-    if given.like_8b and given.small and device.type == "cpu":
+    if given.like and given.small and device.type == "cpu":
         num_rows = 16  # to see that it works
-    model, rows, moments = load(given.shared, given.rank, num_rows, given.device, given.like_8b)
+    model, rows, moments = load(given.shared, given.rank, num_rows, given.device, given.like)
     case = Case(model, moments, rows)
     first, notices = dict[str, float](), list[str]()
     if device.type == "cuda":
@@ -111,8 +109,8 @@ def main() -> None:
     value, spread = ratio(ours, plain)
     num_tokens = sum(len(ids) for ids, _ in rows)
     rates = [num_tokens / taken for taken in ours]
-    kind = kind_of(given.shared, given.like_8b, device)
-    where = f"{MODELS[kind]}, r {given.rank}, {device.type}"
+    kind = kind_of(given.shared, given.like, device)
+    where = f"{name_of(given.shared, given.like, device)}, r {given.rank}, {device.type}"
     goal = EXTRACTION_ON_CUDA if device.type == "cuda" else EXTRACTION.get(given.rank, max(EXTRACTION.values()))
     note = "; ".join([f"{median(rates):,.0f} tokens/s", *notices])  # a fallback is no small thing for a figure
     figures = [Figure(f"extraction over plain passes: {where}", value, goal, True, "x", spread, note)]

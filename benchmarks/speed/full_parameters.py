@@ -1,37 +1,52 @@
 """Extraction of all linear layers' gradients over that of a LoRA adapter's: the same model, rows and token budget.
 
     python benchmarks/speed/full_parameters.py [--small] [--shared] [--rank 16] [--bergson /tmp/bergson-venv/bin/python]
-    python benchmarks/speed/full_parameters.py --like-8b --device cuda
+    python benchmarks/speed/full_parameters.py --like 8b --device cuda
+    python benchmarks/speed/full_parameters.py --like 1b --device cuda --bergson python --only-bergson
 
 Both are whole: the two Γ forms that a store holds by default, projection to 8192, unit rows, and storing them. Of all
 linear layers it is measured with factored and with Adam's second moments, and with several bounds of memory
-(`execution.gradient_bytes`) of which the default is one. They run in turn with the adapter's and with plain passes:
-forward and backward to every weight, which is what no way to take such gradients is without.
+(`execution.gradient_bytes`) of which the default is one. Beside them are plain passes: forward and backward to every
+weight, which is what no way to take such gradients is without. All run in turn. With `--like`, models that a device
+need not hold twice, each is made, run and gone; the result is written after each, and what does not fit is noted.
 
 With `--bergson PYTHON` (how to install it: `bergson_build.py`) its build of the same model without an adapter runs in
-turn with ours of two-sided projection. It projects so by default, each module's gradient, to about 8192 numbers a row.
-Both store plain gradients. Its global projection draws a dense sign matrix of all weights for every batch, which takes
-minutes on a CPU, and is left out.
+turn with ours of two-sided projection; with `--only-bergson` nothing else does. It projects so by default, each
+module's gradient, to about 8192 numbers a row. Both store plain gradients. Its global projection draws a dense sign
+matrix of all weights for every batch, which takes minutes on a CPU, and is left out.
 
 Expected before it was measured: on a CPU 3 to 8 times as long as an adapter of rank 16, for Γ goes over all weights for
 every example; with the two-sided projection about twice. Writes benchmarks/results/full_parameters-NAME.json. There is
 no goal.
 """
 
+import argparse
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from common.bergson import ITS_MOST_TOKENS, Bergson, copy_with_context, write_data
+from common.bergson import ITS_MOST_TOKENS, Bergson, BergsonEndedError, copy_with_context, write_data
 from common.measure import Figure, alternate, keep, median, ratio
 from common.measure import seconds as clocked
-from common.places import BASE6M, BUNDLED_MODEL
-from common.sample import MODELS, floor, kind_of, load, make_extractor, parser, store_gradients
+from common.sample import (
+    add_like,
+    floor,
+    kind_of,
+    load,
+    make_extractor,
+    name_of,
+    parser,
+    store_gradients,
+    tokenizer_folder,
+)
+from common.shapes import forget
 from g2is.config import ExecutionConfig, GammaForm, GradientsConfig, ProjectionConfig
+from g2is.errors import ModelError, first_line, tells_of_memory
 from g2is.gradients.extract import AdapterState, Extractor, projection_of
 from g2is.model.all_linear import make_all_trainable
 from g2is.model.batches import Row
@@ -40,7 +55,9 @@ from g2is.store.matrix import RowTable
 from g2is.store.moments import Factored, Moments
 
 TIMES = 3
+Makers = Mapping[str, Callable[[], Callable[[], object]]]  # by name, what makes ready what is timed
 FORMS = GradientsConfig().forms
+PLAIN, LORA, ADAM = "plain passes to all weights", "lora", "all, adam"
 TWO_SIDED, THEIRS = "all, two-sided", "bergson, per module"
 IN_TURN = f"{TWO_SIDED}, in turn with bergson"
 MIB = 1 << 20
@@ -82,22 +99,80 @@ def extract(extractor: Extractor, rows: list[Row], forms: Sequence[GammaForm] = 
         store_gradients(extractor, rows, keys, forms, table)
 
 
+def factored(num_bytes: int) -> str:
+    return f"all, factored, {num_bytes // MIB} MiB"
+
+
+def makers_of(whole: torch.nn.Module, rows: list[Row], batch_tokens: int, bounds: Sequence[int], usual: int) -> Makers:
+    """What is timed of all linear layers."""
+
+    def made(
+        is_factored: bool, bound: int, projection: ProjectionConfig, forms: Sequence[GammaForm]
+    ) -> Callable[[], None]:
+        return partial(extract, of_all(whole, is_factored, batch_tokens, bound, projection), rows, forms)
+
+    usually = ProjectionConfig()
+    return {
+        **{factored(bound): partial(made, True, bound, usually, FORMS) for bound in bounds},
+        ADAM: partial(made, False, usual, usually, FORMS),
+        TWO_SIDED: partial(made, True, usual, ProjectionConfig(kind="two-sided"), ["sgd"]),
+        PLAIN: lambda: partial(floor, whole, rows, batch_tokens),
+    }
+
+
+def in_turn(makers: Makers) -> dict[str, list[float]]:
+    """Seconds of all, run in turn."""
+    works = {name: make() for name, make in makers.items()}
+    for work in works.values():
+        work()  # every first-time cost
+    return dict(zip(works, alternate(list(works.values()), TIMES), strict=True))
+
+
+def one_by_one(makers: Makers, write: Callable[[str, list[float] | str], None]) -> None:
+    """The same, each made, timed and gone before the next; `write` is told its seconds, or that it does not fit."""
+    for name, make in makers.items():
+        try:
+            work = make()
+            work()
+            write(name, [clocked(work) for _ in range(TIMES)])
+        except Exception as error:
+            if not isinstance(error, ModelError) and not tells_of_memory(error):
+                raise
+            write(name, f"did not fit on the device: {first_line(error)}")
+        work = None
+        forget()
+
+
+def write_model(model: torch.nn.Module, tokenizer: Path, like: str | None, place: Path) -> str:
+    """Write what bergson builds of to `place`; the precision that it is told."""
+    copy_with_context(tokenizer, place, ITS_MOST_TOKENS, without_weights=like is not None)
+    if like:
+        model.save_pretrained(str(place))  # type: ignore[operator]
+    return {torch.float32: "fp32", torch.bfloat16: "bf16"}[next(model.parameters()).dtype]
+
+
 def bergson_in_turn(
-    python: str, base: Path, num_modules: int, rows: list[Row], batch_tokens: int, ours: Callable[[], object]
+    python: str,
+    write: Callable[[Path], str],
+    num_modules: int,
+    rows: list[Row],
+    batch_tokens: int,
+    ours: Callable[[], object],
 ) -> tuple[dict[str, list[float]], dict[str, str]]:
-    """Seconds of its build of the model in `base` and of `ours`, run in turn, and its versions."""
+    """Seconds of its build of the model that `write` writes and of `ours`, run in turn, and its versions."""
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
-        copy_with_context(base, work / "model", ITS_MOST_TOKENS, without_weights=False)
+        precision = write(work / "model")
         write_data(rows, work / "data")
         side = round((ProjectionConfig().dim / num_modules) ** 0.5)
         told = [
-            *("--model", str(work / "model"), "--tokenizer", str(work / "model"), "--precision", "fp32"),
+            *("--model", str(work / "model"), "--tokenizer", str(work / "model"), "--precision", precision),
             *("--projection_dim", str(side), "--projection_target", "per_module"),
             *("--token_batch_size", str(batch_tokens)),
         ]
         bergson = Bergson(python, work)
         bergson.build("whole", told)  # every first-time cost
+        ours()
         found: dict[str, list[float]] = {THEIRS: [], IN_TURN: []}
         for _ in range(TIMES):
             found[THEIRS].append(bergson.build("whole", told))
@@ -107,70 +182,121 @@ def bergson_in_turn(
         return found, {**bergson.versions, "numbers_a_row": str(numbers)}
 
 
+def figures_of(seconds: Mapping[str, list[float]], usual: str, where: str) -> list[Figure]:
+    """Ratios of whatever was measured."""
+    ratios = (
+        ("all linear layers over an adapter", usual, LORA),
+        ("all linear layers, Adam's moments, over an adapter", ADAM, LORA),
+        ("all linear layers over plain passes to all weights", usual, PLAIN),
+        ("bergson's build over ours, both two-sided", THEIRS, IN_TURN),
+    )
+    return [
+        Figure(f"{what}: {where}", *_parts(seconds[over], seconds[under], under == IN_TURN))
+        for what, over, under in ratios
+        if over in seconds and under in seconds
+    ]
+
+
+def _parts(over: list[float], under: list[float], is_ours: bool) -> tuple[float, None, bool, str, tuple[float, float]]:
+    value, spread = ratio(over, under)
+    return value, None, not is_ours, "x", spread
+
+
+class Results:
+    """What was measured so far, written anew with each."""
+
+    def __init__(self, given: argparse.Namespace, usual: str, details: dict[str, Any]) -> None:
+        self._given, self._usual, self._details = given, usual, details
+        self.seconds: dict[str, list[float]] = {}
+        self._without: dict[str, str] = {}
+
+    def add(self, name: str, found: list[float] | str) -> None:
+        """The seconds of `name`, or why there are none."""
+        if isinstance(found, str):
+            self._without[name] = found
+        else:
+            self.seconds[name] = found
+
+    def write(self, name: str | None = None, found: list[float] | str = "") -> None:
+        """Write all of it, after `found` of `name`."""
+        if name is not None:
+            self.add(name, found)
+        given, device = self._given, torch.device(self._given.device)
+        where = f"{name_of(given.shared, given.like, device)}, r {given.rank}, {device.type}"
+        figures = figures_of(self.seconds, self._usual, where)
+        asked = {"--shared": given.shared, "--only-bergson": given.only_bergson}
+        flags = [flag for flag, is_given in asked.items() if is_given] + (["--like", given.like] if given.like else [])
+        rest = "-bergson" if given.only_bergson else ""
+        keep(
+            f"full_parameters-{kind_of(given.shared, given.like, device)}-r{given.rank}{rest}"
+            f"{'' if device.type == 'cpu' else f'-{device.type}'}",
+            given.small,
+            " ".join(["speed/full_parameters.py", *flags, f"--rank {given.rank} --device {given.device}"]),
+            figures,
+            {
+                **self._details,
+                "seconds": {name: median(taken) for name, taken in self.seconds.items()},
+                "not_measured": self._without,
+            },
+        )
+
+
 def main() -> None:
     command_line = parser(__doc__, "fewer rows and bounds: under a minute")
     command_line.add_argument("--rank", type=int, default=16)
-    command_line.add_argument("--like-8b", action="store_true", help="as in extraction.py, in place of base6m")
+    add_like(command_line)
     command_line.add_argument("--device", default="cpu")
     command_line.add_argument("--bergson", default="", help="python of the environment it is in")
+    command_line.add_argument("--only-bergson", action="store_true", help="measure nothing but bergson beside ours")
     given = command_line.parse_args()
+    if given.only_bergson and not given.bergson:
+        command_line.error("--only-bergson: expected --bergson PYTHON beside it, found none")
     device = torch.device(given.device)
     execution = ExecutionConfig()
     batch_tokens, default = execution.tokens_a_batch(device.type), execution.bytes_of_gradients(device.type)
-    num_rows = 16 if given.small else 128
-    adapted, rows, moments = load(given.shared, given.rank, num_rows, given.device, given.like_8b)
-    whole = load(given.shared, given.rank, 1, given.device, given.like_8b)[0].unload()
-    make_all_trainable(whole).eval()
-    bounds = [default] if given.small else sorted({4 * MIB, 16 * MIB, default, 256 * MIB})
-    extractors = {"lora": make_extractor(adapted, moments, batch_tokens)}
-    extractors |= {f"all, factored, {of // MIB} MiB": of_all(whole, True, batch_tokens, of) for of in bounds}
-    extractors["all, adam"] = of_all(whole, False, batch_tokens, default)
-    works = {name: partial(extract, extractor, rows) for name, extractor in extractors.items()}
-    two_sided = of_all(whole, True, batch_tokens, default, ProjectionConfig(kind="two-sided"))
-    works[TWO_SIDED] = partial(extract, two_sided, rows, ["sgd"])
-    works["plain passes to all weights"] = partial(floor, whole, rows, batch_tokens)
-    for work in works.values():
-        work()  # every first-time cost
-    seconds = dict(zip(works, alternate(list(works.values()), TIMES), strict=True))
-    versions: dict[str, str] = {}
-    if given.bergson:
-        base = BASE6M if given.shared else BUNDLED_MODEL
-        num_modules = len(trainable_parameters(whole))
-        found, versions = bergson_in_turn(given.bergson, base, num_modules, rows, batch_tokens, works[TWO_SIDED])
-        seconds |= found
-    kind = kind_of(given.shared, given.like_8b, device)
-    where = f"{MODELS[kind]}, r {given.rank}, {device.type}"
-    usual = f"all, factored, {default // MIB} MiB"
-    figures = []
-    for what, over, under in (
-        ("all linear layers over an adapter", usual, "lora"),
-        ("all linear layers, Adam's moments, over an adapter", "all, adam", "lora"),
-        ("all linear layers over plain passes to all weights", usual, "plain passes to all weights"),
-    ):
-        value, spread = ratio(seconds[over], seconds[under])
-        figures.append(Figure(f"{what}: {where}", value, None, True, "x", spread))
-    if given.bergson:
-        value, spread = ratio(seconds[THEIRS], seconds[IN_TURN])
-        figures.append(Figure(f"bergson's build over ours, both two-sided: {where}", value, None, False, "x", spread))
-    keep(
-        f"full_parameters-{kind}-r{given.rank}{'' if device.type == 'cpu' else f'-{device.type}'}",
-        given.small,
-        f"speed/full_parameters.py{' --shared' if given.shared else ''}{' --like-8b' if given.like_8b else ''}"
-        f" --rank {given.rank} --device {given.device}",
-        figures,
-        {
-            "rows": len(rows),
-            "tokens": sum(len(ids) for ids, _ in rows),
-            "batch_tokens": batch_tokens,
-            "threads": torch.get_num_threads(),
-            "coordinates": {
-                name: sum(of.numel() for of in trainable_parameters(model).values())
-                for name, model in (("lora", adapted), ("all", whole))
-            },
-            "seconds": {name: median(taken) for name, taken in seconds.items()},
-            "bergson": versions or "not measured: not installed",
-        },
+    num_rows = 16 if given.small else 64 if given.like else 128
+    adapted, rows, moments = load(given.shared, given.rank, num_rows, given.device, given.like)
+    details: dict[str, Any] = {
+        "rows": len(rows),
+        "tokens": sum(len(ids) for ids, _ in rows),
+        "batch_tokens": batch_tokens,
+        "threads": torch.get_num_threads(),
+        "coordinates": {"lora": count(adapted)},
+        "bergson": "not measured: not asked for, by --bergson",
+    }
+    results = Results(given, factored(default), details)
+    one_at_a_time = given.like is not None
+    of_lora: Makers = {LORA: lambda: partial(extract, make_extractor(adapted, moments, batch_tokens), rows)}
+    if one_at_a_time and not given.only_bergson:
+        one_by_one(of_lora, results.write)
+    whole: torch.nn.Module = (
+        adapted.unload() if one_at_a_time else load(given.shared, given.rank, 1, given.device, given.like)[0].unload()
     )
+    make_all_trainable(whole).eval()
+    details["coordinates"] = {**details["coordinates"], "all": count(whole)}
+    bounds = [default] if given.small else sorted({*([] if given.like else [4 * MIB, 16 * MIB]), default, 256 * MIB})
+    makers = makers_of(whole, rows, batch_tokens, bounds, default)
+    if one_at_a_time and not given.only_bergson:
+        one_by_one(makers, results.write)
+    elif not given.only_bergson:
+        for name, found in in_turn({**of_lora, **makers}).items():
+            results.add(name, found)
+    if given.bergson:
+        write = partial(write_model, whole, tokenizer_folder(given.shared), given.like)
+        num_modules = len(trainable_parameters(whole))
+        try:
+            seconds, details["bergson"] = bergson_in_turn(
+                given.bergson, write, num_modules, rows, batch_tokens, makers[TWO_SIDED]()
+            )
+        except BergsonEndedError as error:
+            raise SystemExit(str(error)) from None
+        results.seconds.update(seconds)
+    results.write()
+
+
+def count(model: torch.nn.Module) -> int:
+    """Coordinates of what is trainable."""
+    return sum(of.numel() for of in trainable_parameters(model).values())
 
 
 if __name__ == "__main__":

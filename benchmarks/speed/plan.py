@@ -1,12 +1,15 @@
 """What `g2is plan` foretells, beside what then happens: the very command that was planned, run to its end.
 
     python benchmarks/speed/plan.py [--small] [--model DIR] [--rows N] [--times N]
+    python benchmarks/speed/plan.py --like 8b --device cuda [--work DIR]
 
 Without --model: rows drawn from the real pool, and base6m, in ../shared. With it, any local model, such as SmolLM2's,
-named by its folder, with a rank of 16 and a warm-up of one pass, so that it takes minutes. Each time `g2is plan --json`
-and then `g2is select` are processes of their own, with the same flags and a new store. Of each stage, and in all, the
-foretold seconds are put over those that it took: stages by summary.json, all by the clock from start to end. Writes
-benchmarks/results/plan-NAME.json.
+named by its folder, with a rank of 16 and a warm-up of one pass, so that it takes minutes. With --like so too, of a
+model of random weights in that shape with base6m's tokenizer, made below DIR, where the next run finds it. Each time
+`g2is plan --json` and then `g2is select` are processes of their own, with the same flags and a new store. Of each
+stage, and in all, the foretold seconds are put over those that it took: stages by summary.json, all by the clock from
+start to end. On a CUDA device that `g2is plan --devices` knows by name, what that foretells is put beside it as well;
+it stands on an assumed share of the peak, and has no goal. Writes benchmarks/results/plan-NAME.json after each time.
 
 Goal (issue 29): within 25 % of what then happens.
 """
@@ -23,10 +26,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from common import base6m
 from common.measure import Figure, extent, keep, median
 from common.places import BASE6M, POOL, target_file
+from common.shapes import SHAPES, folder_of
+from g2is.machine.devices import named
 
 WITHIN = 0.25
 STAGES = {"warm-up": ("warm up",), "gradients": ("gradients of target", "gradients of pool")}
@@ -58,16 +64,24 @@ def _processor_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def once(model: Path, settings: dict[str, str], num_rows: int, seed: int) -> dict[str, Any]:
+def card_by_name() -> str | None:
+    """The CUDA device here, if `g2is plan --devices` knows it by the name that it gives itself."""
+    name = torch.cuda.get_device_name(0) if torch.cuda.is_available() else ""
+    return name if named(name) else None
+
+
+def once(model: Path, settings: dict[str, str], num_rows: int, seed: int, device: str) -> dict[str, Any]:
     """Plan a run, do it, and put seconds beside seconds."""
     flags = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         pool = drawn(work / "pool.jsonl", num_rows, seed)
         files = [str(pool), str(target_file("gsm8k", "dev")), "--model", str(model), "--budget", "5%", *flags]
-        told, planning, of_planning = g2is("plan", *files)
-        planned = json.loads(told)
-        _, wall, of_run = g2is("select", *files, "--out", str(work / "run"))
+        here = ["--set", f"execution.device={device}"]
+        told, planning, of_planning = g2is("plan", *files, *here)
+        planned, card = json.loads(told), card_by_name() if device == "cuda" else None
+        by_name = json.loads(g2is("plan", *files, "--devices", f"1x{card}")[0]) if card else None
+        _, wall, of_run = g2is("select", *files, *here, "--out", str(work / "run"))
         took = json.loads((work / "run/summary.json").read_text())["sittings"][-1]["seconds"]
     foretold = {name: step["seconds"] for name, step in planned["steps"].items()}
     happened = {name: sum(took.get(stage, 0.0) for stage in stages) for name, stages in STAGES.items()}
@@ -85,6 +99,18 @@ def once(model: Path, settings: dict[str, str], num_rows: int, seed: int) -> dic
             "in all": round(planned["seconds"] / wall, 3),
         },
         "times_by": planned["time_by"],
+        "by_the_name_of_the_card": _by_name(by_name, happened),
+    }
+
+
+def _by_name(planned: dict[str, Any] | None, happened: dict[str, float]) -> dict[str, Any] | str:
+    if planned is None:
+        return "not told: no CUDA device, or none that g2is plan --devices knows"
+    foretold = {name: planned["steps"][name]["seconds"] for name in happened}
+    return {
+        "times_by": planned["time_by"],
+        "foretold_seconds": foretold,
+        "foretold_over_happened": {name: round(foretold[name] / of, 3) for name, of in happened.items() if of},
     }
 
 
@@ -96,10 +122,32 @@ def main() -> None:
         "--rows", type=int, help="of the pool; default 37,026, and 1,000 of --small; of --model 400, 30"
     )
     parser.add_argument("--times", type=int, default=1, help="with other rows each time")
+    parser.add_argument("--like", choices=list(SHAPES), help="a model of random weights in that shape")
+    parser.add_argument("--work", type=Path, help="folder that keeps such a model; default: a temporary one")
+    parser.add_argument("--device", default="cpu", help="that plan and run are told: cpu or cuda")
     given = parser.parse_args()
-    model, settings = given.model or BASE6M, OF_OTHER_MODELS if given.model else base6m.SETTINGS
-    default = (30 if given.small else 400) if given.model else (1000 if given.small else 37_026)
-    runs = [once(model, settings, given.rows or default, seed) for seed in range(given.times)]
+    if given.like and given.model:
+        parser.error("--like: expected no --model beside it, found both; leave one out")
+    is_other = given.like or given.model
+    settings = OF_OTHER_MODELS if is_other else base6m.SETTINGS
+    default = (30 if given.small else 400) if is_other else (1000 if given.small else 37_026)
+    asked = {"model": given.model, "like": given.like, "rows": given.rows, "times": given.times}
+    asked["device"] = given.device if given.device != "cpu" else None
+    command = " ".join(["speed/plan.py", *(f"--{name} {of}" for name, of in asked.items() if of)])
+    runs: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        model = given.model or BASE6M
+        if given.like:
+            model = folder_of(given.like, torch.device(given.device), given.work or Path(scratch), BASE6M)
+        name = f"plan-{model.name}{'' if given.device == 'cpu' else f'-{given.device}'}"
+        for seed in range(given.times):
+            runs.append(once(model, settings, given.rows or default, seed, given.device))
+            details = {"model": model.name, "settings": settings, "within": WITHIN, "runs": runs}
+            keep(name, given.small, command, figures_of(runs), details)
+
+
+def figures_of(runs: list[dict[str, Any]]) -> list[Figure]:
+    """How far off each stage was at most; and by the card's name."""
     figures = []
     for name in ("warm-up", "gradients", "in all"):
         ratios = [run["foretold_over_happened"][name] for run in runs if name in run["foretold_over_happened"]]
@@ -113,10 +161,13 @@ def main() -> None:
                     note=f"foretold over taken: {median(ratios):.3g}",
                 )
             )
-    asked = {"model": given.model, "rows": given.rows, "times": given.times}
-    command = " ".join(["speed/plan.py", *(f"--{name} {of}" for name, of in asked.items() if of)])
-    details = {"model": model.name, "settings": settings, "within": WITHIN, "runs": runs}
-    keep(f"plan-{model.name}", given.small, command, figures, details)
+    for name in STAGES:
+        told = [run["by_the_name_of_the_card"] for run in runs]
+        ratios = [of["foretold_over_happened"][name] for of in told if isinstance(of, dict)]
+        if ratios:
+            what = f"{name}: foretold by the card's name, over what it took"
+            figures.append(Figure(what, median(ratios), None, True, "x", extent(ratios)))
+    return figures
 
 
 if __name__ == "__main__":

@@ -39,6 +39,26 @@ def test_a_step_runs_small_where_there_is_no_device_and_is_not_run_again(tmp_pat
     assert "tests: done" in said
 
 
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_models_larger_than_a_card_and_all_parameters_run_small_and_what_lacks_a_package_says_so(
+    tmp_path: Path,
+) -> None:
+    names = ("rounded-nf4", "rounded-70b-block", "full-parameters", "full-parameters-bergson", "plan-8b")
+    code, said = make("cuda", OUT=tmp_path, ONLY=" ".join(names))
+    assert code == 0, said
+    found = {name: json.loads((tmp_path / f"steps/{name}.json").read_text()) for name in names}
+    for name, record in found.items():
+        if record["status"] == "not run":
+            assert "is not installed" in record["why"] or "the real pool is absent" in record["why"], name
+            assert f"{name}: done" not in said
+        else:
+            assert (record["status"], record["measured"]) == ("done", False), said
+            assert record["figures"]
+    assert found["full-parameters"]["status"] == "done"
+    assert found["full-parameters"]["result"]["not_measured"] == {}
+
+
 def test_a_folder_for_what_is_measured_is_asked_for() -> None:
     code, said = make("cuda")
     assert code == 2

@@ -149,6 +149,13 @@ def test_settings_alone_are_planned_for_devices_that_are_named(
     code, out, err = g2is("plan", *data, "--model", settings_of_70b, "--devices", "h100")
     assert code == 0, err
     assert "not told: 1 x H100 hold no copy of the model" in out
+    assert "no setting of memory makes it fit on one device" in out
+    assert "3 such devices of one machine hold a copy of the model, with" in out
+    smallest = ("model.device_map=auto", "execution.batch_tokens=512", "warmup.device_batch_size=1")
+    spread = [part for name in smallest for part in ("--set", name)]
+    assert " ".join(spread) in out
+    # and what is told is taken
+    assert ask(*data, "--model", settings_of_70b, "--devices", "8xH100", *spread)["fit"]["devices_a_copy"] == 3
     assert "a quarter of the texts' bytes" in out
     code, out, err = g2is("plan", *data, "--model", settings_of_70b)
     assert code == 0, err

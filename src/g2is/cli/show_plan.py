@@ -1,6 +1,6 @@
 """A plan of costs as people read it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from g2is.cli.show_time import about
@@ -98,17 +98,18 @@ def _fits(fit: "Fit") -> Iterator[str]:
         return
     yield f"  fits       no: {_gib(fit.needed_bytes)} are needed, and {has}"
     if fit.settings:
-        yield "             it would with " + " ".join(f"--set {name}={value}" for name, value in fit.settings.items())
+        yield f"             it would with {_flags(fit.settings)}"
     else:
         yield "             no setting of memory makes it fit on one device"
     if fit.devices_a_copy > 1:
-        yield (
-            f"             with the smallest batches a copy needs {fit.devices_a_copy} such devices, its blocks dealt"
-            " among them, which"
-        )
-        yield with_pages(
-            "             g2is does not do yet: a smaller model of the family can select (docs/how_to/large_model.md)"
-        )
+        if fit.spread_settings:
+            yield f"             {fit.devices_a_copy} such devices of one machine hold a copy of the model, with"
+            yield f"             {_flags(fit.spread_settings)}"
+        yield with_pages("             a smaller model of the family can select, too (docs/how_to/large_model.md)")
+
+
+def _flags(settings: Mapping[str, str]) -> str:
+    return " ".join(f"--set {name}={value}" for name, value in settings.items())
 
 
 def _gib(num_bytes: int) -> str:

@@ -26,6 +26,7 @@ BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _GAMMA_COPIES = 3  # of a module's per-example gradients at a time: themselves, a numerator, a denominator
 _SHORTEST_BATCH, _SHORTEST_ROW, _LOWEST_RANK = 512, 512, 16
 _MOST_DEVICES = 4096
+_SPREAD = "model.device_map"
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ class Fit:
     """Whether a device of `memory_bytes` holds a copy of the model and its work, of which `needed_bytes` at most.
 
     If not, `settings` are those with which it would, by name; none where no setting helps. `devices_a_copy` is the
-    fewest devices that would hold a copy with the smallest batches, its blocks dealt evenly among them; 0 if none.
+    fewest devices that would hold a copy, its blocks dealt evenly among them, with the smallest batches, which are
+    those of `spread_settings`; 0 if none. On a CPU there are no such settings.
     """
 
     fits: bool
@@ -93,6 +95,7 @@ class Fit:
     needed_bytes: int
     settings: Mapping[str, str]
     devices_a_copy: int
+    spread_settings: Mapping[str, str]
 
 
 def typical_shard(lengths: np.ndarray, shard_rows: int) -> np.ndarray:
@@ -116,8 +119,10 @@ def fit(shape: ModelShape, knobs: Knobs, memory_bytes: int) -> Fit:
     """Whether the peaks fit into `memory_bytes`, and with which settings they would."""
     fits = _fits(shape, knobs, memory_bytes)
     settings = {} if fits else _settings_that_fit(shape, knobs, memory_bytes)
-    devices = _devices_a_copy(shape, knobs, memory_bytes)
-    return Fit(fits, memory_bytes, _most(peaks(shape, knobs)), settings, devices)
+    lean = replace(knobs, batch_tokens=min(knobs.batch_tokens, _SHORTEST_BATCH), device_batch_size=1)
+    devices = _devices_a_copy(shape, lean, memory_bytes)
+    spread = {_SPREAD: "auto", **_changes(knobs, lean)} if knobs.device_type == "cuda" else {}
+    return Fit(fits, memory_bytes, _most(peaks(shape, knobs)), settings, devices, spread)
 
 
 def _warm_up(shape: ModelShape, knobs: Knobs) -> list[Part]:
@@ -198,8 +203,7 @@ def _fits(shape: ModelShape, knobs: Knobs, memory_bytes: int) -> bool:
 
 
 def _devices_a_copy(shape: ModelShape, knobs: Knobs, memory_bytes: int) -> int:
-    lean = replace(knobs, batch_tokens=min(knobs.batch_tokens, _SHORTEST_BATCH), device_batch_size=1)
-    of_a_copy = peaks(shape, lean)
+    of_a_copy = peaks(shape, knobs)
     for devices in range(1, _MOST_DEVICES + 1):
         if _most(of_a_copy, devices) * SPARE < memory_bytes:
             return devices
@@ -213,11 +217,7 @@ def _settings_that_fit(shape: ModelShape, knobs: Knobs, memory_bytes: int) -> di
             for name in _NAMES:  # others may have done so much that this one need not go as far
                 tried = (replace(found, **{name: value}) for value in _between(knobs, found, name))
                 found = next(of for of in tried if _fits(_with_rank(shape, knobs, of), of, memory_bytes))
-            return {
-                setting: str(getattr(found, name))
-                for name, setting in _NAMES.items()
-                if getattr(found, name) != getattr(knobs, name)
-            }
+            return _changes(knobs, found)
     return {}
 
 
@@ -229,6 +229,15 @@ _NAMES = {
     "device_batch_size": "warmup.device_batch_size",
     "dtype": "model.dtype",
 }
+
+
+def _changes(before: Knobs, now: Knobs) -> dict[str, str]:
+    """The settings, by name, that are others `now`."""
+    return {
+        setting: str(getattr(now, name))
+        for name, setting in _NAMES.items()
+        if getattr(now, name) != getattr(before, name)
+    }
 
 
 def _with_rank(shape: ModelShape, before: Knobs, now: Knobs) -> ModelShape:

@@ -18,15 +18,13 @@ class Device:
     """An accelerator, by its data sheet.
 
     `memory_bytes`; `bfloat16` and `float32` are operations a second at its peak, dense, in that type (bfloat16 with
-    sums in float32, float32 without tensor cores, which torch does not use for it unless told); `bandwidth` is bytes a
-    second of its memory.
+    sums in float32, float32 without tensor cores, which torch does not use for it unless told).
     """
 
     name: str
     memory_bytes: int
     bfloat16: float
     float32: float
-    bandwidth: float
 
     def flops(self, dtype: str) -> float:
         """Operations a second at the peak, where frozen weights are of `dtype`, float32 or one of 16 bits."""
@@ -45,27 +43,27 @@ class Devices:
 
 
 def _known() -> Iterator[Device]:
-    # Written from memory of the sheets that are named; not yet checked against them.
-    # name, GB (decimal, as data sheets have them: no device has less), TFLOP/s bfloat16 dense, float32, TB/s
-    for name, memory, bfloat16, float32, bandwidth in (
-        ("H100", 80, 989.4, 66.9, 3.35),  # SXM; NVIDIA H100 data sheet: half of 1,979 with sparsity
-        ("H100-PCIe", 80, 756, 51.2, 2.0),  # the same: half of 1,513
-        ("H100-NVL", 94, 835.5, 60, 3.9),  # the same: half of 1,671
-        ("H200", 141, 989.4, 66.9, 4.8),  # SXM; NVIDIA H200 data sheet
-        ("B200", 180, 2250, 75, 8.0),  # NVIDIA HGX B200 data sheet, an eighth of it: half of 4,500
-        ("A100", 80, 312, 19.5, 2.039),  # SXM; NVIDIA A100 data sheet
-        ("A100-40GB", 40, 312, 19.5, 1.555),  # the same
-        ("A40", 48, 149.7, 37.4, 0.696),  # NVIDIA A40 data sheet
-        ("A10", 24, 125, 31.2, 0.6),  # NVIDIA A10 data sheet
-        ("A6000", 48, 154.8, 38.7, 0.768),  # NVIDIA RTX A6000, GA102 white paper
-        ("L40S", 48, 362.05, 91.6, 0.864),  # NVIDIA L40S data sheet
-        ("L4", 24, 121, 30.3, 0.3),  # NVIDIA L4 data sheet: half of 242
-        ("RTX3090", 24, 71, 35.6, 0.936),  # NVIDIA GA102 white paper
-        ("RTX4090", 24, 165.2, 82.6, 1.008),  # NVIDIA Ada white paper
-        ("RTX5090", 32, 209.5, 104.8, 1.792),  # NVIDIA RTX Blackwell white paper
-        ("MI300X", 192, 1307.4, 163.4, 5.3),  # AMD Instinct MI300X data sheet
+    # docs/plan.md says by what each line was checked.
+    # name, GB (decimal, as data sheets have them: no device has less), TFLOP/s bfloat16 dense, float32
+    for name, memory, bfloat16, float32 in (
+        ("H100", 80, 989.4, 66.9),  # SXM; NVIDIA H100 data sheet: half of 1,979 with sparsity
+        ("H100-PCIe", 80, 756.5, 51.2),  # the same: half of 1,513
+        ("H100-NVL", 94, 835.5, 60),  # NVIDIA H100 NVL data sheet: half of 1,671
+        ("H200", 141, 989.4, 66.9),  # SXM; NVIDIA H200 data sheet
+        ("B200", 180, 2250, 75),  # NVIDIA HGX B200 data sheet: half of 4,500
+        ("A100", 80, 312, 19.5),  # SXM; NVIDIA A100 data sheet
+        ("A100-40GB", 40, 312, 19.5),  # the same
+        ("A40", 48, 149.7, 37.4),  # NVIDIA A40 data sheet
+        ("A10", 24, 125, 31.2),  # NVIDIA A10 data sheet
+        ("A6000", 48, 154.8, 38.7),  # NVIDIA RTX A6000, GA102 white paper
+        ("L40S", 48, 362.05, 91.6),  # NVIDIA L40S data sheet
+        ("L4", 24, 121, 30.3),  # NVIDIA L4 data sheet: half of 242
+        ("RTX3090", 24, 71, 35.6),  # NVIDIA GA102 white paper
+        ("RTX4090", 24, 165.2, 82.6),  # NVIDIA Ada white paper
+        ("RTX5090", 32, 209.5, 104.8),  # NVIDIA RTX Blackwell white paper
+        ("MI300X", 192, 1307.4, 163.4),  # AMD Instinct MI300X data sheet
     ):
-        yield Device(name, memory * 10**9, bfloat16 * 1e12, float32 * 1e12, bandwidth * 1e12)
+        yield Device(name, memory * 10**9, bfloat16 * 1e12, float32 * 1e12)
 
 
 KNOWN = {device.name: device for device in _known()}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from plan import Given, Step, program_path, steps_of
-from probe import Machine, step_environment
+from probe import Machine, find_machine, step_environment
 from run_step import finished, read_record, run
 from summary import table_of
 
@@ -96,6 +96,58 @@ def test_a_step_that_fails_or_takes_too_long_says_so_and_is_run_again(
     else:
         assert record["seconds"] < 15
         assert record["why"].startswith("after 1 s")
+
+
+@pytest.mark.parametrize(("then", "status"), [("raise SystemExit(3)", "failed"), ("time.sleep(60)", "timed out")])
+def test_what_a_step_had_written_when_it_ended_is_kept_and_shown_but_does_not_stand_for_all_of_it(
+    then: str, status: str, tmp_path: Path
+) -> None:
+    program = tmp_path / "writes.py"
+    program.write_text(
+        "import time\nfrom common.measure import Figure, keep\n"
+        f"keep('half', True, 'writes.py', [Figure('the first half', 1.5, 2, True, 'x')], {{'rows': 7}})\n{then}\n"
+    )
+    step = Step("one", "both halves", "≤ 2x", str(program), (), ())
+    here = Machine(None, "", {}, step_environment(None))
+    record = run(step, here, tmp_path, 20)
+    assert record["status"] == status, record
+    assert [(of["what"], of["value"], of["met"]) for of in record["figures"]] == [("the first half", 1.5, None)]
+    assert record["result"]["rows"] == 7
+    assert not finished(record, step, here)
+    lines = table_of([step], {"one": record}).splitlines()[2:]
+    assert len(lines) == 2
+    assert status.upper() in lines[0]
+    assert "both halves" in lines[0]
+    assert "the first half" in lines[1]
+
+
+def test_what_is_not_among_the_packed_wheels_is_named_with_what_to_add(tmp_path: Path) -> None:
+    package = tmp_path / "bitsandbytes"  # comes before one that is installed, and lacks what it needs
+    package.mkdir()
+    (package / "__init__.py").write_text("import no_such_package_of_bitsandbytes\n")
+    machine = replace(find_machine(tmp_path), card=None)
+    reason = machine.missing["bitsandbytes"]
+    assert reason.startswith(
+        "no_such_package_of_bitsandbytes is not installed, which bitsandbytes needs; add to WHEELS"
+    )
+    assert reason.endswith("pip download --no-deps bitsandbytes>=0.49")
+    for step in steps_of(Given(tmp_path, None, None), machine):
+        if step.name.startswith("rounded-"):
+            assert run(step, machine, tmp_path, 1)["why"] == reason
+
+
+def test_models_of_random_weights_are_made_once_and_every_new_step_is_there(tmp_path: Path) -> None:
+    found = steps(tmp_path)
+    models = str(tmp_path / "work/models")
+    for name in ("rounded-nf4", "rounded-int8", "rounded-70b-block", "plan-8b"):
+        for machine in (CPU, DEVICE):
+            arguments = found[name].arguments_on(machine)
+            assert arguments[arguments.index("--work") + 1] == models, name
+    assert "full-parameters" in found
+    without = replace(DEVICE, missing={"bergson.__main__": "bergson is not installed"})
+    assert run(found["full-parameters-bergson"], without, tmp_path, 1)["why"] == "bergson is not installed"
+    assert "absent" in run(found["plan-base6m"], DEVICE, tmp_path, 1)["why"]
+    assert "absent" in run(found["plan-chat"], DEVICE, tmp_path, 1)["why"]
 
 
 def test_the_table_gives_verdicts_of_measured_figures_alone(tmp_path: Path) -> None:

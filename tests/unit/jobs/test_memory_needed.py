@@ -96,6 +96,12 @@ def test_whether_a_copy_fits_and_over_how_many_it_would(
     # 2.6 of logits: 110 GB. 405B: with 512 tokens 812 + 26 + 53 GB are shared by 13, beside 0.7 GB of logits.
     assert found.fits is fits
     assert found.devices_a_copy == devices
+    assert found.spread_settings == {
+        "model.device_map": "auto",
+        "execution.batch_tokens": "512",
+        "warmup.device_batch_size": "1",
+    }
+    assert fit(shape, knobs(device_type="cpu"), int(memory)).spread_settings == {}  # which has no others like it
     by_hand = max(peak.num_bytes for peak in peaks(shape, knobs()))
     assert found.needed_bytes == by_hand
     assert (by_hand * 1.1 < memory) is fits
