@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 SHORT = 80  # characters of a row that is shown by its beginning alone
 _MOST_OF_A_TURN = 4_000
-_MOST_IN_ALL = 5_000_000  # characters of whole texts: with all else the page stays below 12 MB
+_MOST_IN_ALL = 5_000_000  # bytes of whole texts, as UTF-8: with all else the page stays below 12 MB
 
 Turns = Sequence[tuple[str, str]]  # role and content of each
 
@@ -70,7 +70,7 @@ def whole_texts(turns: Sequence[Turns], wanted: Iterable[int]) -> dict[int, list
         if row < 0 or row in texts:
             continue
         text = whole(turns[row])
-        left -= sum(len(content) for _, content in text)
+        left -= sum(len(content.encode()) for _, content in text)
         if left < 0:
             break
         texts[row] = text

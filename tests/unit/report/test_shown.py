@@ -38,6 +38,8 @@ def test_texts_are_whole_in_the_order_given_until_there_is_no_room(monkeypatch: 
     assert list(whole_texts(turns, [3, -1, 1, 3])) == [3, 1]
     monkeypatch.setattr(shown, "_MOST_IN_ALL", 25)
     assert list(whole_texts(turns, [3, 0, 1, 2])) == [3, 0]
+    of_three_bytes = [[("user", "指" * 10)] for _ in range(5)]  # the page is UTF-8
+    assert not whole_texts(of_three_bytes, [3, 0])
 
 
 def test_numbers_are_little_endian_and_stay_within_their_type() -> None:

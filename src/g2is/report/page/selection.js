@@ -79,10 +79,12 @@ function spreadSection(rows) {
   }
   if (data.relations) {
     const { histograms, bins } = data.relations, tick = (value) => value.toFixed(2);
-    const target = "Cosine with the nearest target example", between = "Cosines between selected rows; left of the line they conflict";
+    const { conflict } = data.relations, mark = conflict === null ? null : -conflict;
+    const target = "Cosine with the nearest target example";
+    const between = `Cosines between selected rows${mark === null ? "" : "; left of the line they conflict"}`;
     cards.push(card(target, histogram({ title: target, bins, tick, series: [{ name: "pool", counts: histograms["pool with its nearest target example"], color: "var(--pool)" },
       { name: "selection", counts: histograms["chosen with its nearest target example"], color: "var(--accent)" }] })),
-    card(between, histogram({ title: between, bins, tick, mark: 0, series: [{ name: "selection", counts: histograms["chosen with chosen"], color: "var(--accent)" }] })));
+    card(between, histogram({ title: between, bins, tick, mark, series: [{ name: "selection", counts: histograms["chosen with chosen"], color: "var(--accent)" }] })));
   }
   data.chosen.numbers.forEach(({ title, what, values }, i) => cards.push(card(`In order of choice: ${title}`, along({ title: what, values, color: color(i) }), make("p", { class: "muted small" }, what))));
   return section("spread", "Distributions", "Each series as its own share: few rows and many can be compared.", make("div", { class: "grid" }, cards));
