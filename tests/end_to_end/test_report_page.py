@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from small_run import MODEL, SMALL, set_flags
 
@@ -231,3 +232,27 @@ def test_a_method_that_looks_at_nothing_has_a_page_without_a_map(
     code, _, err = g2is("select", *files, "--out", tmp_path / "bare", "--no-report", *arguments)
     assert code == 0, err
     assert not (tmp_path / "bare/report.html").exists()
+
+
+def test_of_a_large_pool_some_rows_are_drawn_and_the_table_of_the_map_has_them(
+    reported: Path, tmp_path: Path, g2is: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("g2is.jobs.report.MOST_SHOWN", 60)
+    page = tmp_path / "page.html"
+    code, _, err = g2is("report", reported, "--out", page)
+    assert code == 0, err
+    assert "The pool has 150 rows. This page shows 60 of them" in page.read_text(encoding="utf-8")
+    table = pq.read_table(tmp_path / "page.map.parquet").to_pylist()
+    assert len({row["row"] for row in table}) == 60
+    chosen = sorted((row for row in table if row["selected"]), key=lambda row: row["order"])
+    selected = [json.loads(line) for line in (reported / "selected.jsonl").read_text().splitlines()]
+    assert [row["order"] for row in chosen] == list(range(15))
+    assert {row["id"] for row in chosen} == {row["id"] for row in selected}
+    for number, row in enumerate(table):
+        ids, distances = row["neighbors"]["ids"], row["neighbors"]["distances"]
+        assert len(ids) == len(distances) > 0
+        assert number not in ids
+        assert all(0 <= one < 60 for one in ids)
+        assert distances == sorted(distances)
+        assert all(0 <= distance <= 2 for distance in distances)
+        assert row["selected"] or all(table[one]["selected"] for one in ids)
