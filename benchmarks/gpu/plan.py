@@ -71,8 +71,12 @@ def steps_of(given: Given, machine: Machine) -> list[Step]:
     def rounded(name: str, says: str, kinds: Sequence[str], like: str) -> Step:
         arguments = (*kinds, *real, "--like", like, *models)
         return Step(
-            *(f"rounded-{name}", f"extraction, rounded over bfloat16, and memory over what is counted: {says}"),
-            *("memory ≤ 1.1x", "speed/rounded.py", (*arguments, "--device", "cuda"), (*arguments, "--small")),
+            f"rounded-{name}",
+            f"extraction, rounded over bfloat16, and memory over what is counted: {says}",
+            "memory ≤ 1.1x",
+            "speed/rounded.py",
+            (*arguments, "--device", "cuda"),
+            (*arguments, "--small"),
             needs=(*CORE, "bitsandbytes"),
         )
 

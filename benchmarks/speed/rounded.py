@@ -123,9 +123,18 @@ def counted(side: Side, rank: int, rows: list[Row], device: torch.device) -> dic
     weights = side.folder.num_bytes(shape.parameters, device)
     tokens = min([ExecutionConfig().tokens_a_batch(device.type), *(of["tokens"] // 2 for of in side.extractor.splits)])
     knobs = Knobs(
-        **{"dtype": "bfloat16", "batch_tokens": tokens, "device_batch_size": 1, "max_length": int(lengths.max())},
-        **{"rank": rank, "lengths": lengths, "longest": int(lengths.max()), "dropout": False, "num_checkpoints": 1},
-        **{"trains": False, "device_type": device.type, "rounded": None if kind is None else (kind, weights)},
+        dtype="bfloat16",
+        batch_tokens=tokens,
+        device_batch_size=1,
+        max_length=int(lengths.max()),
+        rank=rank,
+        lengths=lengths,
+        longest=int(lengths.max()),
+        dropout=False,
+        num_checkpoints=1,
+        trains=False,
+        device_type=device.type,
+        rounded=None if kind is None else (kind, weights),
     )
     (peak,) = peaks(shape, knobs)
     return {"weights": weights, "peak": peak.num_bytes}
