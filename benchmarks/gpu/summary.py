@@ -33,7 +33,7 @@ def _rows(step: Step, record: Record | None) -> list[tuple[str, ...]]:
     if record["status"] != "done":
         named = "not measured" if record["status"] == "not run" else record["status"].upper()
         ended = (step.name, step.says, step.goal, "", f"{named}: {record['why']}", card)
-        return [ended, *_figures(step, record, card)]
+        return [ended, *((*row[:4], "written before it ended", card) for row in _figures(step, record, card))]
     rows = _figures(step, record, card)
     if not record["measured"]:
         rows.append(("", f"would be measured: {step.says}", step.goal, "", "not measured: no CUDA device", ""))

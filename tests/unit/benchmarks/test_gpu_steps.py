@@ -170,5 +170,8 @@ def test_the_table_gives_verdicts_of_measured_figures_alone(tmp_path: Path) -> N
     assert "not measured: no CUDA device" in lines[2]
     assert "≤ 30 s" in lines[2]
     assert "TIMED OUT: after 540 s" in lines[3]
-    assert "not run" in lines[4]
+    assert "1.07x" in lines[4]
+    assert "written before it ended" in lines[4]
+    assert "met" not in lines[4]
+    assert "not run" in lines[5]
     assert len({len(line) for line in lines}) == 1

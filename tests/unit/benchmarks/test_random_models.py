@@ -62,7 +62,8 @@ def test_what_rounded_weights_hold_is_what_is_counted_and_their_rows_are_near(
     plain = ready(folder, CPU, 4, rows, like=None)
     side = ready(find_model(config.model_copy(update={"quantization": kind})), CPU, 4, rows, plain.model)
     parameters = sum(of.numel() for of in folder.without_weights().parameters())
-    assert plain.weights == folder.num_bytes(parameters, CPU) == 2 * parameters
+    assert folder.num_bytes(parameters, CPU) == 2 * parameters
+    assert plain.weights == 2 * parameters + 2 * 32 * 4  # and rotary frequencies of heads of 64, held twice
     # beside what is counted: tables of 16 and 256 numbers a layer
     assert side.weights == pytest.approx(side.folder.num_bytes(parameters, CPU), rel=0.005)
     assert side.weights < 0.9 * plain.weights
