@@ -132,7 +132,6 @@ def one_by_one(makers: Makers, write: Callable[[str, list[float] | str], None]) 
     """The same, each made, timed and gone before the next; `write` is told its seconds, or that it does not fit."""
     work: Callable[[], object] | None
     for name, make in makers.items():
-        work: Callable[[], object] | None = None
         try:
             work = make()
             work()
