@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
 
 from g2is.config import Config, Parameters
 from g2is.examples.dataset import Examples
@@ -25,7 +24,7 @@ from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import plan_for, read_inputs
 from g2is.jobs.representation import maker_of
 from g2is.methods import GRADIENT, NONE, representation_kind
-from g2is.model.adapter import by_old_names, saved_parameters
+from g2is.model.adapter import saved_parameters, with_saved
 from g2is.model.batches import Row
 from g2is.model.folder import ModelFolder, resolve_device, resolve_dtype
 from g2is.model.parameters import trainable_parameters
@@ -214,8 +213,7 @@ def time_to_make(
         if prepared.checkpoint is None:
             adapted = to_measure(model, config)
         else:
-            with by_old_names():
-                adapted = PeftModel.from_pretrained(model, str(prepared.checkpoint.folder), is_trainable=True)
+            adapted = with_saved(model, prepared.checkpoint.folder, is_trainable=True)
         limit = SECONDS / (2 if trains or in_rounds.tuned else 1)
         of_gradients = pace_of_gradients(adapted, config, rows, limit)
         work = {"gradients": (of_gradients, float(num_tokens * num_checkpoints))}

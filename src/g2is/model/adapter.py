@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -19,13 +19,14 @@ from g2is.model.parameters import canonical_name, trainable_parameters
 from g2is.model.plain_files import check_plain_files
 
 if TYPE_CHECKING:  # peft takes seconds to import, and what a finished store needs of an adapter needs none of it
+    from peft import LoraConfig as PeftLoraConfig
     from peft import PeftModel
 
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 @contextmanager
-def by_old_names() -> Iterator[None]:
+def _by_old_names() -> Iterator[None]:
     """Around what makes a PeftModel: PEFT asks the model for what transformers has renamed.
 
     What transformers says of that is nobody's to mend who uses g2is, so it is not passed on.
@@ -33,6 +34,22 @@ def by_old_names() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
         yield
+
+
+def with_fresh(model: nn.Module, config: "PeftLoraConfig") -> "PeftModel":
+    """`model` with a fresh adapter, as PEFT's `config` says. Raises what PEFT raises."""
+    import peft
+
+    with _by_old_names():
+        return peft.get_peft_model(model, config)
+
+
+def with_saved(model: nn.Module, adapter: Path, **options: Any) -> "PeftModel":
+    """`model` with the adapter in that folder; `options` are those of PEFT's `from_pretrained`."""
+    from peft import PeftModel
+
+    with _by_old_names():
+        return PeftModel.from_pretrained(model, str(adapter), **options)
 
 
 def attach_adapter(model: nn.Module, config: LoraConfig, seed: int, section: str = "warmup") -> "PeftModel":
@@ -56,8 +73,7 @@ def attach_adapter(model: nn.Module, config: LoraConfig, seed: int, section: str
         fan_in_fan_out=any(is_transposed(model.get_submodule(name)) for name in names),
     )
     try:
-        with by_old_names():
-            return peft.get_peft_model(model, lora)
+        return with_fresh(model, lora)
     except ValueError as error:  # a layer that PEFT knows it cannot serve
         raise ModelError(
             f"{section}.lora.target_modules: expected layers that PEFT puts LoRA on, but: {first_line(error)}. Leave"
@@ -131,11 +147,7 @@ def target_modules(model: nn.Module, config: LoraConfig, section: str = "warmup"
 
 def load_adapter(folder: ModelFolder, adapter: Path, device: torch.device) -> "PeftModel":
     """The base model with a saved adapter, trainable, in eval mode."""
-    from peft import PeftModel
-
-    base = folder.load(device)
-    with by_old_names():
-        model = PeftModel.from_pretrained(base, str(adapter), is_trainable=True)
+    model = with_saved(folder.load(device), adapter, is_trainable=True)
     trainable_parameters(model)  # an adapter without parameters is an error here, not after the first batch
     return model.eval()
 
@@ -174,11 +186,11 @@ def check_adapter(folder: ModelFolder, adapter: Path) -> None:
         config = peft.PeftConfig.from_pretrained(str(adapter))
         base, config.inference_mode = config.base_model_name_or_path, False
         saved = saved_parameters(adapter)
-        with torch.device("meta"), by_old_names():
+        with torch.device("meta"):
             plain = folder.without_weights()
             whole = {canonical_name(name): tuple(p.shape) for name, p in plain.named_parameters(remove_duplicate=False)}
             resized = _other_shape(saved, whole)
-            attached = {} if resized else trainable_parameters(peft.get_peft_model(plain, config))
+            attached = {} if resized else trainable_parameters(with_fresh(plain, config))
         here, there = _lora_shapes(attached), _lora_shapes(saved)
         for name in sorted(here.keys() | there.keys()):
             if here.get(name) != there.get(name):

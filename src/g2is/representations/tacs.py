@@ -126,17 +126,14 @@ def _open(materials: Materials, adapters: Sequence[Path]) -> ArraysOf:
 
 def with_adapters(base: Any, adapters: Sequence[Path]) -> "nn.Module":
     """The model `base` with all `adapters`, by the names "0", "1", …, in eval mode; `base` itself if there are none."""
-    from peft import PeftModel
-
-    from g2is.model.adapter import by_old_names
+    from g2is.model.adapter import with_saved
 
     model = base
     for number, adapter in enumerate(adapters):
         if number:
             model.load_adapter(str(adapter), adapter_name=str(number))
         else:
-            with by_old_names():
-                model = PeftModel.from_pretrained(base, str(adapter), adapter_name="0")
+            model = with_saved(base, adapter, adapter_name="0")
     found: nn.Module = model.eval()
     return found
 

@@ -20,7 +20,7 @@ import torch
 
 from g2is.config.strict import parse_json, read_text_file
 from g2is.errors import ModelError, StoreError, pass_on_too_little_memory
-from g2is.model.adapter import by_old_names, saved_parameters
+from g2is.model.adapter import saved_parameters, with_fresh
 from g2is.model.folder import ModelFolder
 from g2is.model.layers import is_linear
 from g2is.model.parameters import trainable_parameters
@@ -244,8 +244,8 @@ def _attach(files: CheckpointFiles, settings: Mapping[str, Any], model: ModelFol
     usable = {key: value for key, value in settings.items() if key in known}  # the rest is off: _settings has checked
     try:
         config = peft.LoraConfig(**{**usable, "inference_mode": False, "init_lora_weights": True})
-        with torch.device("meta"), by_old_names():
-            adapter = peft.get_peft_model(model.without_weights(), config)
+        with torch.device("meta"):
+            adapter = with_fresh(model.without_weights(), config)
     except Exception as error:  # whatever the settings of a stranger's file make PEFT raise
         pass_on_too_little_memory(error)
         reason = (str(error).splitlines() or [type(error).__name__])[0]
