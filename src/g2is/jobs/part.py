@@ -31,7 +31,7 @@ from g2is.model.devices import devices_taken
 from g2is.model.folder import resolve_device
 from g2is.progress import Progress, Reporter, Silent
 from g2is.store.files import remove
-from g2is.store.lock import locked, shared, waiting
+from g2is.store.lock import holder_of, locked, shared, waiting
 from g2is.store.manifest import GRADIENTS, Store, join_store
 from g2is.store.markers import markers_in
 from g2is.store.plan import PLAN
@@ -126,12 +126,12 @@ def devices_held(names: Sequence[str], part: Part) -> Iterator[None]:
             try:
                 with waiting(None):
                     held.enter_context(locked(folder / name, "device"))
-            except FolderInUseError as error:
-                holder = str(error).partition("in use by ")[2].partition(". Wait")[0]
+            except FolderInUseError:
                 raise ConfigError(
                     f"--worker {part}: expected devices of its own beside model.device_map, since a model that is"
-                    f" spread takes all that its process sees, found {name} in use by {holder}. Give each part its own"
-                    " (srun --gpus-per-task, or CUDA_VISIBLE_DEVICES), or start one part a machine"
+                    f" spread takes all that its process sees, found {name} in use by another g2is process"
+                    f"{holder_of(folder / name)}. Give each part its own (srun --gpus-per-task, or"
+                    " CUDA_VISIBLE_DEVICES), or start one part a machine"
                 ) from None
             held.callback(remove, folder / name)  # while it is still held
         yield

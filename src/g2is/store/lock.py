@@ -66,7 +66,7 @@ def locked(folder: Path, what: str) -> Iterator[bool]:
             reporter = _waits.get()
             if reporter is None:
                 raise FolderInUseError(
-                    f"{folder}: this {what} is in use by another g2is process{_holder(folder)}. Wait for it to end"
+                    f"{folder}: this {what} is in use by another g2is process{holder_of(folder)}. Wait for it to end"
                     " (--wait does), or name another folder"
                 )
             found = _wait(folder, what, reporter)
@@ -138,7 +138,7 @@ def _wait(folder: Path, what: str, reporter: Reporter) -> tuple[int, bool]:
     said = None
     with reporter.stage(f"wait for {what}", ""):
         while (found := _try_lock(folder)) is None:
-            holder = _holder(folder)
+            holder = holder_of(folder)
             if holder != said and (holder or said is None):
                 reporter.notice(f"{folder}: this {what} is in use by another g2is process{holder}; waiting for its end")
                 said = holder
@@ -210,7 +210,7 @@ def _say_who(handle: int) -> None:
         os.pwrite(handle, (json.dumps(this_process()) + "\n").encode(), 0)
 
 
-def _holder(folder: Path) -> str:
+def holder_of(folder: Path) -> str:
     """Who holds a folder, in brackets; nothing where it is not known, or the file has the words of one that died."""
     try:
         with (folder / _LOCK).open("rb") as file:
