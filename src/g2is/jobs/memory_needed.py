@@ -117,12 +117,13 @@ def peaks(shape: ModelShape, knobs: Knobs) -> list[Peak]:
 
 def fit(shape: ModelShape, knobs: Knobs, memory_bytes: int) -> Fit:
     """Whether the peaks fit into `memory_bytes`, and with which settings they would."""
-    fits = _fits(shape, knobs, memory_bytes)
+    of_one = peaks(shape, knobs)
+    fits = _fits(of_one, memory_bytes)
     settings = {} if fits else _settings_that_fit(shape, knobs, memory_bytes)
     lean = replace(knobs, batch_tokens=min(knobs.batch_tokens, _SHORTEST_BATCH), device_batch_size=1)
     devices = _devices_a_copy(shape, lean, memory_bytes)
     spread = {_SPREAD: "auto", **_changes(knobs, lean)} if knobs.device_type == "cuda" else {}
-    return Fit(fits, memory_bytes, _most(peaks(shape, knobs)), settings, devices, spread)
+    return Fit(fits, memory_bytes, _most(of_one), settings, devices, spread)
 
 
 def _warm_up(shape: ModelShape, knobs: Knobs) -> list[Part]:
@@ -198,14 +199,14 @@ def _most(found: list[Peak], devices: int = 1) -> int:
     return max((peak.on_each_of(devices) for peak in found), default=0)
 
 
-def _fits(shape: ModelShape, knobs: Knobs, memory_bytes: int) -> bool:
-    return _most(peaks(shape, knobs)) * SPARE < memory_bytes
+def _fits(found: list[Peak], memory_bytes: int, devices: int = 1) -> bool:
+    return _most(found, devices) * SPARE < memory_bytes
 
 
 def _devices_a_copy(shape: ModelShape, knobs: Knobs, memory_bytes: int) -> int:
     of_a_copy = peaks(shape, knobs)
     for devices in range(1, _MOST_DEVICES + 1):
-        if _most(of_a_copy, devices) * SPARE < memory_bytes:
+        if _fits(of_a_copy, memory_bytes, devices):
             return devices
     return 0
 
@@ -213,10 +214,10 @@ def _devices_a_copy(shape: ModelShape, knobs: Knobs, memory_bytes: int) -> int:
 def _settings_that_fit(shape: ModelShape, knobs: Knobs, memory_bytes: int) -> dict[str, str]:
     """The first settings that fit, in the order of what they cost; none of them further from `knobs` than is needed."""
     for found in _cheaper(knobs):
-        if _fits(_with_rank(shape, knobs, found), found, memory_bytes):
+        if _fits(peaks(_with_rank(shape, knobs, found), found), memory_bytes):
             for name in _NAMES:  # others may have done so much that this one need not go as far
                 tried = (replace(found, **{name: value}) for value in _between(knobs, found, name))
-                found = next(of for of in tried if _fits(_with_rank(shape, knobs, of), of, memory_bytes))
+                found = next(of for of in tried if _fits(peaks(_with_rank(shape, knobs, of), of), memory_bytes))
             return _changes(knobs, found)
     return {}
 
