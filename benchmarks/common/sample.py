@@ -3,7 +3,8 @@
 import argparse
 import gzip
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 
 from common.places import BASE6M, BUNDLED_MODEL, POOL
-from common.shapes import SHAPES, kind_of_shape, name_of_shape, random_model
+from common.shapes import kind_of_shape, name_of_shape, random_model
 from g2is.config import ExamplesConfig, GammaForm, LoraConfig, ModelConfig, ProjectionConfig
 from g2is.demo.skills import write_pool
 from g2is.engine.local import LocalEngine, Work
@@ -39,15 +40,6 @@ def parser(doc: str, small: str) -> argparse.ArgumentParser:
     made.add_argument("--small", action="store_true", help=small)
     made.add_argument("--shared", action="store_true", help="base6m and the real pool instead of the bundled sample")
     return made
-
-
-def add_like(command_line: argparse.ArgumentParser) -> None:
-    """The flag --like, of a benchmark that can do without the model whose tokenizer makes the rows."""
-    command_line.add_argument(
-        "--like",
-        choices=list(SHAPES),
-        help="random weights in that shape, in bfloat16, in place of the rows' own model (CPU: a small part)",
-    )
 
 
 def kind_of(shared: bool, like: str | None, device: torch.device) -> str:
@@ -165,6 +157,18 @@ class _Drawn:
     def token_rows(self, rows: np.ndarray) -> list[Row]:
         """The tokens of the examples at `rows` (n,)."""
         return [self._rows[i % len(self._rows)] for i in rows]
+
+
+@contextmanager
+def stored(
+    extractor: Extractor, rows: Sequence[Row], forms: Sequence[GammaForm]
+) -> Iterator[tuple[RowTable, np.ndarray]]:
+    """Extract `rows` and store them for as long as this lasts, in one shard: the table, and the rows' keys (n, 16)."""
+    keys = np.random.default_rng(0).integers(0, 256, (len(rows), 16), np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        table = RowTable(Path(folder) / "pool", "-", shard_rows=len(rows))
+        store_gradients(extractor, rows, keys, forms, table)
+        yield table, keys
 
 
 def floor(model: PeftModel, rows: Sequence[Row], batch_tokens: int) -> None:

@@ -1,5 +1,6 @@
 """Models of random weights in public shapes, made from a configuration alone: nothing is downloaded."""
 
+import argparse
 import gc
 import shutil
 from dataclasses import dataclass
@@ -30,6 +31,16 @@ SHAPES = {
 }
 BLOCKS_OF_70B = 80
 _OVER = 16  # on a CPU
+
+
+def add_like(command_line: argparse.ArgumentParser, default: str | None = None) -> None:
+    """The flag --like, of a benchmark that can do without the model whose tokenizer makes the rows."""
+    command_line.add_argument(
+        "--like",
+        choices=list(SHAPES),
+        default=default,
+        help="random weights in that shape, in bfloat16, in place of the rows' own model (CPU: a small part)",
+    )
 
 
 def kind_of_shape(like: str, device: torch.device) -> str:

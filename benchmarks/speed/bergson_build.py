@@ -39,7 +39,6 @@ from common.bergson import ITS_MOST_TOKENS, Bergson, BergsonEndedError, copy_wit
 from common.goals import BERGSON
 from common.measure import Figure, keep, median, ratio, seconds
 from common.sample import (
-    add_like,
     kind_of,
     load,
     make_extractor,
@@ -48,6 +47,7 @@ from common.sample import (
     store_gradients,
     tokenizer_folder,
 )
+from common.shapes import add_like
 from g2is.config import ExecutionConfig, GammaForm
 from g2is.model.batches import Row
 from g2is.model.parameters import trainable_parameters

@@ -20,7 +20,8 @@ from peft import PeftModel
 
 from common.goals import EXTRACTION, EXTRACTION_ON_CUDA, TOKENS_A_SECOND_8B
 from common.measure import Figure, extent, keep, median, ratio, seconds
-from common.sample import add_like, floor, kind_of, load, make_extractor, name_of, parser, store_gradients
+from common.sample import floor, kind_of, load, make_extractor, name_of, parser, store_gradients
+from common.shapes import add_like
 from g2is.config import ExecutionConfig, GradientsConfig
 from g2is.errors import tells_of_memory
 from g2is.gradients.extract import Extractor

@@ -27,31 +27,28 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from common.bergson import ITS_MOST_TOKENS, Bergson, BergsonEndedError, copy_with_context, write_data
 from common.measure import Figure, alternate, keep, median, ratio
 from common.measure import seconds as clocked
 from common.sample import (
-    add_like,
     floor,
     kind_of,
     load,
     make_extractor,
     name_of,
     parser,
-    store_gradients,
+    stored,
     tokenizer_folder,
 )
-from common.shapes import forget
+from common.shapes import add_like, forget
 from g2is.config import ExecutionConfig, GammaForm, GradientsConfig, ProjectionConfig
 from g2is.errors import ModelError, first_line, tells_of_memory
 from g2is.gradients.extract import AdapterState, Extractor, projection_of
 from g2is.model.all_linear import make_all_trainable
 from g2is.model.batches import Row
 from g2is.model.parameters import trainable_parameters
-from g2is.store.matrix import RowTable
 from g2is.store.moments import Factored, Moments
 
 TIMES = 3
@@ -93,10 +90,8 @@ def of_all(
 
 
 def extract(extractor: Extractor, rows: list[Row], forms: Sequence[GammaForm] = FORMS) -> None:
-    keys = np.random.default_rng(0).integers(0, 256, (len(rows), 16), np.uint8)
-    with tempfile.TemporaryDirectory() as folder:
-        table = RowTable(Path(folder) / "pool", "-", shard_rows=len(rows))
-        store_gradients(extractor, rows, keys, forms, table)
+    with stored(extractor, rows, forms):
+        pass
 
 
 def factored(num_bytes: int) -> str:

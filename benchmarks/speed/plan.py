@@ -31,7 +31,7 @@ import torch
 from common import base6m
 from common.measure import Figure, extent, keep, median
 from common.places import BASE6M, POOL, target_file
-from common.shapes import SHAPES, folder_of
+from common.shapes import add_like, folder_of
 from g2is.machine.devices import named
 
 WITHIN = 0.25
@@ -122,7 +122,7 @@ def main() -> None:
         "--rows", type=int, help="of the pool; default 37,026, and 1,000 of --small; of --model 400, 30"
     )
     parser.add_argument("--times", type=int, default=1, help="with other rows each time")
-    parser.add_argument("--like", choices=list(SHAPES), help="a model of random weights in that shape")
+    add_like(parser)
     parser.add_argument("--work", type=Path, help="folder that keeps such a model; default: a temporary one")
     parser.add_argument("--device", default="cpu", help="that plan and run are told: cpu or cuda")
     given = parser.parse_args()

@@ -30,8 +30,8 @@ from peft import PeftModel
 
 from common.goals import COUNTED_MEMORY
 from common.measure import GIB, Figure, alternate, keep, median, ratio
-from common.sample import adapted, make_extractor, moments_of, parser, read_rows, store_gradients, tokenizer_folder
-from common.shapes import BLOCKS_OF_70B, SHAPES, folder_of, forget, kind_of_shape, name_of_shape
+from common.sample import adapted, make_extractor, moments_of, parser, read_rows, stored, tokenizer_folder
+from common.shapes import BLOCKS_OF_70B, add_like, folder_of, forget, kind_of_shape, name_of_shape
 from g2is.config import ExecutionConfig, GradientsConfig, ModelConfig, Quantization
 from g2is.gradients.extract import Extractor
 from g2is.jobs.memory_needed import Knobs, peaks
@@ -39,7 +39,6 @@ from g2is.model.batches import Row
 from g2is.model.folder import ModelFolder, find_model
 from g2is.model.parameters import trainable_parameters
 from g2is.model.shape import ModelShape, shape_of
-from g2is.store.matrix import RowTable
 
 KINDS: tuple[Quantization, ...] = ("nf4", "int8")
 TIMES = 3
@@ -82,12 +81,9 @@ def allocated() -> int:
     return torch.cuda.memory_allocated() if torch.cuda.is_available() else 0
 
 
-def stored(extractor: Extractor, rows: list[Row]) -> np.ndarray:
+def extract(extractor: Extractor, rows: list[Row]) -> np.ndarray:
     """Extract and store `rows`; what was stored of one form, in their order, (n, k) float32."""
-    keys = np.random.default_rng(0).integers(0, 256, (len(rows), 16), np.uint8)
-    with tempfile.TemporaryDirectory() as folder:
-        table = RowTable(Path(folder) / "pool", "-", shard_rows=len(rows))
-        store_gradients(extractor, rows, keys, FORMS, table)
+    with stored(extractor, rows, FORMS) as (table, keys):
         return table.read(f"c/{FORM}/rows", table.positions_of(keys)).astype(np.float32)
 
 
@@ -105,7 +101,7 @@ def ready(folder: ModelFolder, device: torch.device, rank: int, rows: list[Row],
     extractor = make_extractor(model, moments_of(model), budget)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    found = stored(extractor, rows)
+    found = extract(extractor, rows)
     peak = torch.cuda.max_memory_allocated() - before if device.type == "cuda" else None
     return Side(folder, model, extractor, found, weights, peak)
 
@@ -181,7 +177,7 @@ def described(side: Side, given: argparse.Namespace) -> str:
 
 def compare(plain: Side, side: Side, given: argparse.Namespace, rows: list[Row]) -> tuple[list[Figure], dict[str, Any]]:
     """Figures of a kind of rounding beside bfloat16, and what they were made of."""
-    ours, theirs = alternate([partial(stored, of.extractor, rows) for of in (side, plain)], TIMES)
+    ours, theirs = alternate([partial(extract, of.extractor, rows) for of in (side, plain)], TIMES)
     value, spread = ratio(ours, theirs)
     splits = [*side.extractor.splits, *plain.extractor.splits]
     rate = sum(len(ids) for ids, _ in rows) / median(ours)
@@ -200,7 +196,7 @@ def compare(plain: Side, side: Side, given: argparse.Namespace, rows: list[Row])
 def main() -> None:
     command_line = parser(__doc__, "16 rows in place of 128")
     command_line.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(KINDS)}; default: all")
-    command_line.add_argument("--like", choices=list(SHAPES), default="8b")
+    add_like(command_line, default="8b")
     command_line.add_argument("--rank", type=int, default=16)
     command_line.add_argument("--device", default="cpu")
     command_line.add_argument("--work", type=Path, help="folder that keeps the model; default: a temporary one")
