@@ -1,6 +1,6 @@
 # make demo    the whole job on a bundled sample, from nothing: sets up, selects, tunes and compares, on a CPU
 # make test    sets up and passes the tests
-# make long    the tests of tens of seconds that `make test` skips, in a quarter of an hour
+# make long    the tests of tens of seconds that `make test` skips, in some minutes
 # make unit    the fast tests alone, in under a minute: what to run after each change
 # make check   formatter, linter, type checker (make lint) and tests: what CI runs
 # make bench   speed and memory, small, beside their goals in one table (10 minutes; CPU)

@@ -78,8 +78,8 @@ function spreadSection(rows) {
     cards.push(card(title, histogram({ title, bins: of.bins, tick: tokens, series: [{ name: "pool", counts: of.pool, color: "var(--pool)" }, { name: "selection", counts: of.chosen, color: "var(--accent)" }] })));
   }
   if (data.relations) {
-    const { histograms, bins } = data.relations, tick = (value) => value.toFixed(2);
-    const { conflict } = data.relations, mark = conflict === null ? null : -conflict;
+    const { histograms, bins, conflict } = data.relations, tick = (value) => value.toFixed(2);
+    const mark = conflict === null ? null : -conflict;
     const target = "Cosine with the nearest target example";
     const between = `Cosines between selected rows${mark === null ? "" : "; left of the line they conflict"}`;
     cards.push(card(target, histogram({ title: target, bins, tick, series: [{ name: "pool", counts: histograms["pool with its nearest target example"], color: "var(--pool)" },
