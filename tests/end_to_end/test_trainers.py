@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ Learned = tuple[list[int], list[int]]  # input_ids, labels
 # a folder with an environment for each trainer, in which it is installed: FOLDER/axolotl/bin/python
 ENVIRONMENTS = os.environ.get("G2IS_TRAINERS", "")
 TWO_STEPS = {  # for the first the learning rate is still 0
+    "trl": ["--max_steps", "2", "--use_cpu", "True"],
     "llama-factory": ["max_steps=2", "use_cpu=true"],
     "axolotl": ["--max-steps", "2"],
     "ms-swift": ["--max_steps", "2"],
@@ -118,7 +120,7 @@ def test_what_open_instruct_cannot_express_is_refused_by_name_and_nothing_is_wri
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("trainer", TWO_STEPS)
+@pytest.mark.parametrize("trainer", ["llama-factory", "axolotl", "ms-swift"])  # TRL's is in the tests above
 def test_a_trainer_s_own_parser_takes_every_setting_and_makes_the_run_s_tokens(
     trainer: str, g2is: Command, run: Path, tmp_path: Path
 ) -> None:
@@ -216,9 +218,13 @@ def test_the_command_names_a_folder_with_a_space_as_a_shell_takes_it(
 
 
 def program(trainer: str, name: str) -> str:
-    """The program `name` of the environment in which `trainer` is installed; skips where there is none."""
-    path = Path(ENVIRONMENTS) / trainer / "bin" / name
-    if not ENVIRONMENTS or not path.exists():
+    """The program `name` of the environment in which `trainer` is installed; skips where there is none.
+
+    TRL is in this one, with which g2is is developed.
+    """
+    environment = Path(sys.prefix) if trainer == "trl" else Path(ENVIRONMENTS, trainer)
+    path = environment / "bin" / name
+    if not (ENVIRONMENTS or trainer == "trl") or not path.exists():
         pytest.skip(f"G2IS_TRAINERS={ENVIRONMENTS or 'unset'} names no folder with an environment of {trainer}")
     return str(path)
 
@@ -263,7 +269,7 @@ def trained_by_trl(settings: Path) -> list[Learned]:
     """Train a step as `trl sft --config` does; returns the tokens and labels that it learned, in the file's order."""
     trl = pytest.importorskip("trl", reason="TRL is not installed")
     parser = trl.TrlParser((trl.ScriptArguments, trl.SFTConfig, trl.ModelConfig, trl.DatasetMixtureConfig))
-    one_step = ["--max_steps", "2", "--use_cpu", "True", "--save_strategy", "no", "--dataset_num_proc", "1"]
+    one_step = ["--max_steps", "1", "--use_cpu", "True", "--save_strategy", "no", "--dataset_num_proc", "1"]
     _, training, model, data = parser.parse_args_and_config(
         ["--config", str(settings), *one_step], fail_with_unknown_args=True
     )

@@ -78,7 +78,7 @@ def _settings(handover: Handover) -> dict[str, Any]:
         **({} if model.revision is None else {"model_revision": model.revision}),
         "dataset": [str(handover.folder / _RENDERED)],
         "split_dataset_ratio": 0,
-        "template": "dummy",  # plain: those of its own change what stands in <think>, even where none is asked for
+        "template": "dummy",  # its plain one: of several that a model could have it asks which, even where none is used
         "use_chat_template": False,
         "loss_scale": "default",
         "max_length": handover.max_length,
