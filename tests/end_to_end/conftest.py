@@ -4,11 +4,11 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 import pytest
 import yaml
+from common.browser import ARGUMENTS, MISSING, chromium
 from small_run import select_small
 
 from g2is.demo.skills import write_pool, write_target
@@ -68,15 +68,16 @@ def run(finished: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = which("chromium") or which("chromium-browser")
-    if chromium is None:
-        pytest.skip("chromium is not installed: apt-get install chromium")
+    if chromium() is None:
+        pytest.skip(MISSING)
     with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--enable-unsafe-swiftshader", "--use-angle=swiftshader"]
-        )
+        opened = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
         yield opened
         opened.close()
+
+
+# What a number, a name or a list that is not there looks like.
+_ODD = r"(document.body.innerText.match(/.*\b(NaN|undefined|null|Infinity)\b.*|.*\[object.*/) || [null])[0]"
 
 
 @pytest.fixture
@@ -96,6 +97,8 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
         )
         page.goto(path.as_uri())
         page.wait_for_selector("html[data-ready]")
+        if odd := page.evaluate(_ODD):
+            complaints.append(f"the page shows {odd}")
         return page
 
     yield opened
