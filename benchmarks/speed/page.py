@@ -80,7 +80,7 @@ def opened(path: Path, pictures: Path | None) -> dict[str, Any]:
         painter = page.locator("canvas[data-map]").get_attribute("data-painter")
         found = {"ready_ms": ready, "frames_ms": frames(page), "painter": painter}
         if pictures is not None:
-            num_rows = json.loads((path.parent / "summary.json").read_text())["pool"]["num_rows"]
+            num_rows = json.loads((path.parent / "summary.json").read_text())["pool"]["rows"]
             take_pictures(browser, path, pictures, f"report-{num_rows}-rows")
         browser.close()
     return found

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from common.browser import ARGUMENTS, MISSING, chromium
 from small_run import select_small
+from watched import watched
 
 from g2is.demo.skills import write_pool, write_target
 from g2is.store.digests import record_digests
@@ -76,32 +77,8 @@ def browser() -> Iterator[Any]:
         opened.close()
 
 
-# What a number, a name or a list that is not there looks like.
-_ODD = r"(document.body.innerText.match(/.*\b(NaN|undefined|null|Infinity)\b.*|.*\[object.*/) || [null])[0]"
-
-
 @pytest.fixture
 def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
     """Open a page; at the end it must have said nothing wrong and asked for nothing."""
-    complaints: list[str] = []
-    contexts = []
-
-    def opened(path: Path, **options: Any) -> Any:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda told: complaints.append(told.text) if told.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on(
-            "request", lambda asked: None if asked.url.startswith(("file:", "data:")) else complaints.append(asked.url)
-        )
-        page.goto(path.as_uri())
-        page.wait_for_selector("html[data-ready]")
-        if odd := page.evaluate(_ODD):
-            complaints.append(f"the page shows {odd}")
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert complaints == []
+    with watched(browser) as opened:
+        yield opened
