@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
-from common.browser import ARGUMENTS, MISSING, chromium
 from small_run import select_small
 from watched import watched
 
+from common.browser import ARGUMENTS, MISSING, chromium
 from g2is.demo.skills import write_pool, write_target
 from g2is.store.digests import record_digests
 

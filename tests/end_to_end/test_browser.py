@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from common.browser import MISSING
 from pages import ROOT
 from watched import watched
 
+from common.browser import MISSING
+from g2is.report.comparison import Compared, Table, comparison_data
 from g2is.report.page import as_page
 
 
 def a_page(folder: Path, script: str = "") -> Path:
     """A page of an empty comparison, at whose end a `script` runs that no policy forbids."""
     path = folder / "page.html"
-    nothing = {"title": "", "columns": [], "rows": []}
-    lists = dict.fromkeys(("facts", "notes", "losses", "alike", "alone", "tables", "legend"), [])
-    data = {"kind": "comparison", "title": "none", "subtitle": "", "summary_table": nothing, "command": ""}
-    text = as_page({**data, **lists, "texts": {}, "environment": {}, "made_of": ""})
+    nothing: dict[str, Any] = {key: [] for key in ("facts", "legend", "notes", "tables", "losses", "alike", "alone")}
+    compared = Compared("none", "", summary=Table("", [], []), command="", environment={}, **nothing)
+    text = as_page(comparison_data(compared, {}))
     if script:
         text = text.replace("Content-Security-Policy", "no-policy") + f"<script>{script}</script>"
     path.write_text(text, encoding="utf-8")

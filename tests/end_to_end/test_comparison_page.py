@@ -119,7 +119,7 @@ def test_what_selections_share_and_what_one_took_alone_is_of_all_seeds_and_targe
     }
     for (method, target), seeds in taken.items():
         (other,) = (name for name in METHODS if name != method)
-        alone = set.union(*seeds) - set.union(*taken[other, target])
+        alone = set().union(*seeds) - set().union(*taken[other, target])
         page.locator("#alone label", has_text="only in").first.locator("select").select_option(method)
         page.locator("#alone label", has_text="target").first.locator("select").select_option(target)
         assert sorted(table.locator("td[data-label='id']").all_inner_texts()) == sorted(alone)

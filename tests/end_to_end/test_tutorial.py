@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from common.browser import take_pictures
 from pages import ROOT, blocks_in, run_shell
 
+from common.browser import take_pictures
 from g2is.demo.run import write_demo_sample
 from g2is.demo.skills import SKILLS, TARGET_SKILL
 

@@ -55,8 +55,8 @@ class View:
 
     def holds(self, places: NDArray[np.float64], edge: float = 10) -> NDArray[np.bool_]:
         """Which places (…, 2) lie on the canvas, and not at its edge."""
-        inside: NDArray[np.bool_] = ((places > edge) & (places < np.array([self.width, self.height]) - edge)).all(-1)
-        return inside
+        inside = (places > edge) & (places < np.array([self.width, self.height]) - edge)
+        return np.asarray(inside.all(-1))
 
 
 def whole_map(page: Any) -> View:
