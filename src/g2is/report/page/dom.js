@@ -38,7 +38,7 @@ const fixed = (number, digits = 3) => (number === null || number === undefined ?
 const shown = (number) => (number === null || number === undefined ? "–" : Math.abs(number) >= 0.1 || number === 0 ? fixed(number) : number.toPrecision(3));
 const percent = (part, of) => (of ? `${((100 * part) / of).toFixed(1)}%` : "–");
 const several = (number, word) => `${count(number)} ${word}${number === 1 ? "" : "s"}`;
-const color = (number) => (number < 0 ? "var(--muted)" : `var(--c${number % 8})`);
+const color = (number) => (number < 0 ? "var(--text)" : `var(--c${number % 8})`);
 
 function seconds(number) {
   if (number < 60) return `${number.toFixed(number < 10 ? 1 : 0)} s`;

@@ -16,10 +16,10 @@ class MapView {
     this.plot = make("div", { class: "plot" }, this.canvas, this.over, this.tip,
       make("div", { class: "zoom" }, make("button", { type: "button", "aria-label": "zoom in", onclick: zoom(1.5) }, "+"),
         make("button", { type: "button", "aria-label": "zoom out", onclick: zoom(1 / 1.5) }, "−"),
-        make("button", { type: "button", "aria-label": "show all", title: "show all", onclick: () => { this.camera.reset(); this.later(); } }, "⤢")),
-      make("div", { class: "hint" }, "drag to move, scroll to zoom, shift and drag to encircle"));
+        make("button", { type: "button", "aria-label": "show all", title: "show all", onclick: () => { this.camera.reset(); this.later(); } }, "⤢")));
     this.legend = make("ul", { class: "legend" });
-    this.root = make("div", {}, mapControls(this), this.plot, this.legend);
+    this.root = make("div", {}, mapControls(this), this.plot,
+      make("div", { class: "below" }, this.legend, make("div", { class: "hint" }, "drag to move, scroll to zoom, shift and drag to encircle")));
     mapGestures(this);
     new ResizeObserver(() => this.resize()).observe(this.plot);
     this.paint();
