@@ -20,12 +20,17 @@ PYTHON, PLATFORM = "3.11", "x86_64-manylinux_2_28"
 _PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 
+def find_uv() -> str | None:
+    """uv's command, of this environment or of the system; None where there is none."""
+    return shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
+
+
 def beside(trainer: str) -> subprocess.CompletedProcess[str]:
     """uv's answer: on standard output a version a line, on standard error what contradicts what (then it is not 0).
 
     Raises KeyError for an unknown trainer, FileNotFoundError where uv is not installed.
     """
-    uv = shutil.which("uv")
+    uv = find_uv()
     if uv is None:
         raise FileNotFoundError("uv is not installed: pip install uv")
     command = [uv, "pip", "compile", str(_PYPROJECT), "-", "--no-header", "--no-annotate", "--quiet"]

@@ -1,6 +1,9 @@
 """Paths and environment that every test shares."""
 
+import gc
 import os
+import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +16,10 @@ if TYPE_CHECKING:
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test needs a network
 if "PYTEST_XDIST_WORKER" in os.environ:  # one worker a core: more threads would only wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+_IN_MEMORY, _ROOM = Path("/dev/shm"), 8 << 30  # 1 GB is what the folders of a whole run hold
+if _IN_MEMORY.is_dir() and shutil.disk_usage(_IN_MEMORY).free > _ROOM:  # a run waits for a disk a hundred times
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_IN_MEMORY))
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -63,3 +70,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if item.get_closest_marker("long"):
                 item.add_marker(pytest.mark.skip(reason="takes tens of seconds: `make long` runs it"))
     items.sort(key=lambda item: _LONGEST.index(item.path.name) if item.path.name in _LONGEST else len(_LONGEST))
+
+
+_frozen = 0  # modules that were loaded when the collector last took what there was for permanent
+
+
+def pytest_runtest_teardown() -> None:
+    """Spare the garbage collector what libraries load: each tuning of a model has it look at everything."""
+    global _frozen
+    if len(sys.modules) > _frozen + 100:
+        gc.collect()
+        gc.freeze()
+        _frozen = len(sys.modules)

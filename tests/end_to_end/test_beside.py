@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 from small_run import selected_ids
 
-from beside import TRAINERS, beside
+from beside import TRAINERS, beside, find_uv
 
 ROOT = Path(__file__).resolve().parents[2]
 NO_INDEX = re.compile(r"error sending request|dns error|tcp connect|timed out|offline|os error 101", re.IGNORECASE)
@@ -23,7 +22,7 @@ NO_INDEX = re.compile(r"error sending request|dns error|tcp connect|timed out|of
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("trainer", TRAINERS)
 def test_g2is_resolves_beside_a_trainer(trainer: str) -> None:
-    if shutil.which("uv") is None:
+    if find_uv() is None:
         pytest.skip("uv is not installed: pip install uv")
     found = beside(trainer)
     if found.returncode and "No solution found" not in found.stderr and NO_INDEX.search(found.stderr):

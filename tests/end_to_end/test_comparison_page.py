@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -155,3 +156,31 @@ def test_verify_checks_the_page_and_makes_it_anew(compared: Path, g2is: Command)
     assert (code, "report.html" in out) == (2, True)
     assert g2is("verify", compared, "--repair")[0] == 0
     assert page.read_bytes() == written
+
+
+def test_the_page_of_one_of_its_selections_shows_the_other_methods(
+    compared: Path, open_page: Callable[..., Any], tmp_path: Path
+) -> None:
+    from g2is.jobs.report_run import report_run
+
+    methods = ["bm25", "full", "full-cut", "less", "random", "untuned"]
+    chosen = compared / "selections/less/second/5pct/seed-1"
+    page = open_page(report_run(chosen, tmp_path / "of_one.html"))
+    beside = page.locator("#beside")
+    assert "less on second at 5%, seed 1" in beside.inner_text()
+    assert sorted(beside.locator("td[data-label='method']").all_inner_texts()) == methods
+    assert beside.locator("svg circle").count() == len(methods)
+    told = beside.locator("svg title").all_text_contents()
+    assert any(line.startswith("less: ") and "[" in line for line in told)
+
+
+def test_a_damaged_comparison_leaves_a_note_on_the_page_of_its_selection(compared: Path, tmp_path: Path) -> None:
+    from g2is.jobs.report_run import report_run
+
+    copy = tmp_path / "copy"
+    shutil.copytree(compared, copy)
+    cell = next((copy / "cells/less").rglob("*.json"))
+    cell.write_text(cell.read_text()[:-2])
+    page = report_run(copy / "selections/less/first/5pct/seed-0", tmp_path / "of_one.html").read_text()
+    assert "What the comparison says that this selection belongs to is left out" in page
+    assert '"beside":null' in page

@@ -271,6 +271,8 @@ def test_of_a_large_pool_some_rows_are_drawn_and_the_table_of_the_map_has_them(
     selected = [json.loads(line) for line in (reported / "selected.jsonl").read_text().splitlines()]
     assert [row["order"] for row in chosen] == list(range(15))
     assert {row["id"] for row in chosen} == {row["id"] for row in selected}
+    said = {row["id"]: "\n\n".join(turn["content"] for turn in row["messages"]) for row in selected}
+    assert all(row["text"] == said[row["id"]] for row in chosen)  # no role names, after which viewers would name groups
     for number, row in enumerate(table):
         ids, distances = row["neighbors"]["ids"], row["neighbors"]["distances"]
         assert len(ids) == len(distances) > 0

@@ -184,3 +184,8 @@ def test_the_picture_of_the_results_is_that_of_the_committed_figures() -> None:
     if not drawing.FIGURES.is_file():
         pytest.skip("a source distribution has no results")
     assert drawing.PLACE.read_text() == drawing.picture(drawing.figures()), "run python scripts/draw_results.py"
+
+
+def test_the_picture_of_the_method_shows_what_the_methods_take() -> None:
+    drawing = script("draw_method")
+    assert drawing.PLACE.read_text() == drawing.picture(), "run python scripts/draw_method.py"

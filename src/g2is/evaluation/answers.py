@@ -29,7 +29,7 @@ _GREEDY: dict[str, Any] = {
     "repetition_penalty": 1.0,
     "no_repeat_ngram_size": 0,
     "min_length": 0,
-    "min_new_tokens": 0,
+    "min_new_tokens": None,  # both as numbers have transformers warn at each batch
 }
 
 

@@ -1,6 +1,7 @@
 """The page of a comparison: its tables, its losses, and the rows that only one method took."""
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -68,9 +69,13 @@ def _compared(config: CompareConfig, path: Path, comparison: Comparison, remarks
         facts=[*((name, told) for name, told in facts), ("pool", ", ".join(config.pool)), ("model", config.model.name)],
         legend=legend(comparison),
         notes=list(remarks),
-        summary=_table(summary(comparison)),
-        tables=[_table(block) for block in (*tables, *pair_blocks(comparison))],
-        losses=list(_losses(comparison)),
+        summary=as_table(summary(comparison)),
+        tables=[as_table(block) for block in (*tables, *pair_blocks(comparison))],
+        losses=[
+            found
+            for budget, target in product(grid.budgets, grid.targets)
+            if (found := losses_of(comparison, budget, target)).methods
+        ],
         alike=list(_alike(comparison)),
         alone=list(_alone(comparison, methods)),
         command=f"g2is run {path / SETTINGS} --out {path}-again",
@@ -79,17 +84,16 @@ def _compared(config: CompareConfig, path: Path, comparison: Comparison, remarks
     )
 
 
-def _table(block: Block) -> Table:
+def as_table(block: Block) -> Table:
+    """The block as the page shows it."""
     return Table(block.title, block.columns, [(row.cells, row.kind) for row in block.rows])
 
 
-def _losses(comparison: Comparison) -> Iterator[Losses]:
-    for budget in comparison.grid.budgets:
-        for target in comparison.grid.targets:
-            parts = [(entry.method, entry.by_target[target].loss) for entry in comparison.entries[budget]]
-            found = [(method, loss.value, loss.low, loss.high) for method, loss in parts if loss is not None]
-            if found:
-                yield Losses(budget, target, sorted(found, key=lambda of: of[1]))
+def losses_of(comparison: Comparison, budget: str, target: str) -> Losses:
+    """The loss of each method that has one, lowest first, with its interval."""
+    parts = [(entry.method, entry.by_target[target].loss) for entry in comparison.entries[budget]]
+    found = [(method, loss.value, loss.low, loss.high) for method, loss in parts if loss is not None]
+    return Losses(budget, target, sorted(found, key=lambda of: of[1]))
 
 
 def _alike(comparison: Comparison) -> Iterator[Alike]:

@@ -25,7 +25,7 @@ from g2is.report.map_table import write_map
 from g2is.report.page import as_page
 from g2is.report.plane import Method, fit_plane
 from g2is.report.relations import Relating, Relations
-from g2is.report.selection import Chosen, Map, selection_data
+from g2is.report.selection import Beside, Chosen, Map, selection_data
 from g2is.selection.selectors.design import DesignSettings
 from g2is.store.digests import damaged_files, record_digests, unnoted_files
 from g2is.store.files import remove, write_atomically, write_text
@@ -63,10 +63,12 @@ def write_report(
     method: Method = "tsne",
     out: Path | None = None,
     notes: Sequence[str] = (),
+    beside: Beside | None = None,
 ) -> Path:
     """Write the page of the selection in the folder `run`, and its map beside it; returns where the page lies.
 
-    Reads what is stored and computes nothing of a model. `out` is another place than report.html in the run's folder.
+    Reads what is stored and computes nothing of a model. `out` is another place than report.html in the run's folder;
+    `beside` what the comparison says that the selection belongs to.
     """
     page = run / REPORT if out is None else out
     table = run / MAP if out is None else out.with_suffix(".map.parquet")
@@ -81,9 +83,8 @@ def write_report(
         at = np.searchsorted(places, chosen_places)
         shown, whole = read_shown(config, examples, places)
         targets = read_examples_of_targets(config, examples)
-        about = about_run(
-            config, run, examples, looked, places, (*notes, *_notes(len(pool), len(places), num_chosen, looked))
-        )
+        notes = (*notes, *_notes(len(pool), len(places), num_chosen, looked))
+        about = about_run(config, run, examples, looked, places, notes, beside)
         relations, drawn = None, None
         if looked is not None:
             relations, drawn = _compared(config, looked, examples, places, at, columns, effort, method, progress)

@@ -19,7 +19,7 @@ from g2is.machine.environment import environment
 from g2is.methods import GRADIENT, METHODS, CopySettings, selector_kind
 from g2is.outputs.tables import SELECTION, stored_metadata
 from g2is.report.misses import Rules
-from g2is.report.selection import About
+from g2is.report.selection import About, Beside
 from g2is.selection.rules import passes_over_opposed
 from g2is.store.files import read_json
 
@@ -27,9 +27,17 @@ _MOST_LISTED = 1_000  # rows left out that are listed, of each kind
 
 
 def about_run(
-    config: Config, run: Path, examples: Examples, looked: Looked | None, places: np.ndarray, notes: Sequence[str]
+    config: Config,
+    run: Path,
+    examples: Examples,
+    looked: Looked | None,
+    places: np.ndarray,
+    notes: Sequence[str],
+    beside: Beside | None = None,
 ) -> About:
-    """Settings, counts and times of the run in the folder `run`; `places` (P,) are the rows that are shown."""
+    """Settings, counts and times of the run in the folder `run`; `places` (P,) are the rows that are shown,
+    `beside` what the comparison says that the run belongs to.
+    """
     record_file = next((run / name for name in (WALK, PICKS) if (run / name).exists()), None)
     record = {} if record_file is None else read_json(record_file)
     summary = read_json(run / SUMMARY) if (run / SUMMARY).exists() else {}
@@ -58,6 +66,7 @@ def about_run(
         made_of=stored_metadata(run / SELECTION).get("digest", ""),
         usable=None if looked is None else looked.usable[places],
         walks=walks,
+        beside=beside,
     )
 
 

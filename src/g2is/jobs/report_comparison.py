@@ -5,12 +5,16 @@ from pathlib import Path
 from g2is.comparison.cells import read_cell
 from g2is.comparison.evidence import Comparison, compare_cells
 from g2is.comparison.files import JSON
+from g2is.comparison.table import target_block
+from g2is.config.commands import settings_in
 from g2is.config.compare import CompareConfig
 from g2is.errors import StoreError
 from g2is.jobs.compare import cells_in, grid_of
-from g2is.jobs.comparison_page import write_comparison_page
+from g2is.jobs.comparison_page import as_table, losses_of, write_comparison_page
 from g2is.jobs.report import REPORT, held
+from g2is.jobs.trials import SELECTIONS
 from g2is.progress import Reporter
+from g2is.report.selection import Beside
 from g2is.store.digests import record_digests
 from g2is.store.files import read_json
 
@@ -27,6 +31,26 @@ def report_comparison(config: CompareConfig, path: Path, out: Path | None, repor
         if out is None:
             record_digests(path, [REPORT])
     return page
+
+
+def comparison_around(path: Path) -> Beside | None:
+    """What the comparison says at this budget and for this target that the selection in the folder `path` was made for.
+
+    None for a selection of no comparison, or of one without a finished cell. Raises StoreError where one is damaged.
+    """
+    path = path.resolve()
+    folder = next((above.parent for above in path.parents if above.name == SELECTIONS), path)
+    if not (folder / JSON).exists() or not cells_in(folder):
+        return None
+    config = settings_in(folder)
+    if not isinstance(config, CompareConfig):
+        return None
+    for key in grid_of(config).planned():
+        if key.budget is not None and key.place(folder / SELECTIONS) == path:
+            comparison, _ = comparison_in(config, folder)
+            table = as_table(target_block(comparison, key.budget, key.target))
+            return Beside(folder.name, str(key), table, losses_of(comparison, key.budget, key.target))
+    return None
 
 
 def comparison_in(config: CompareConfig, path: Path) -> tuple[Comparison, list[str]]:

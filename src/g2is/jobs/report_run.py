@@ -11,7 +11,7 @@ from g2is.jobs.export import check_pool
 from g2is.jobs.prepare import prepare
 from g2is.jobs.read_data import read_inputs
 from g2is.jobs.report import AT_LEISURE, held, write_report
-from g2is.jobs.report_comparison import report_comparison
+from g2is.jobs.report_comparison import comparison_around, report_comparison
 from g2is.jobs.representation import MadeBy, maker_of
 from g2is.jobs.run_folder import in_its_folder
 from g2is.methods import GRADIENT, NONE, OWN
@@ -52,7 +52,12 @@ def report_run(path: Path, out: Path | None = None, method: str = "tsne", report
             notes.append(f"The rows of {representation} are known to Python alone: `g2is.select` draws their map.")
         elif representation != NONE:
             made_by = maker_of(representation, prepared, reporter, examples=examples)
-        return write_report(*(config, store, examples, made_by, path, reporter, AT_LEISURE, layout, out, notes))
+        beside = None
+        try:
+            beside = comparison_around(path)
+        except StoreError as error:
+            notes.append(f"What the comparison says that this selection belongs to is left out. {error}")
+        return write_report(*(config, store, examples, made_by, path, reporter, AT_LEISURE, layout, out, notes, beside))
 
 
 def reported(path: Path) -> Config | CompareConfig:

@@ -33,6 +33,8 @@ from g2is.store.fingerprint import flatten
 from g2is.store.given import part
 from g2is.store.manifest import stored_forms
 
+SELECTIONS = "selections"  # below a comparison's folder: a run folder of each cell that selects
+
 
 @dataclass(frozen=True)
 class Trials:
@@ -163,7 +165,7 @@ def run_config(config: CompareConfig, key: Key, targets: Sequence[str]) -> Confi
     values = {
         "pool": list(config.pool),
         "targets": {name: list(config.targets[name]) for name in targets},
-        "out": str(key.place(config.out / "selections")),
+        "out": str(key.place(config.out / SELECTIONS)),
         "store": str(store),
         "model": config.model.model_dump(mode="json"),
         "examples": config.examples.model_dump(mode="json"),

@@ -32,6 +32,7 @@ from g2is.jobs.run_folder import CHOSEN, RUN, SUMMARY, run_identity
 from g2is.jobs.select import run
 from g2is.jobs.select_matrices import walk_matrices
 from g2is.jobs.train import train
+from g2is.jobs.trials import SELECTIONS
 from g2is.jobs.verify_store import check_kept_beside, check_store, is_store
 from g2is.jobs.verify_warmup import check_checkpoints
 from g2is.jobs.work_folder import BAD_ROWS, MANIFEST
@@ -189,7 +190,7 @@ def _check_work(path: Path, findings: Findings) -> None:
             _check_readable(answers, findings)
     for cell in sorted((path / "cells").rglob("*.json")):
         _check_cell(cell, path, findings)
-    for folder in sorted({file.parent for name in (SETTINGS, DIGESTS) for file in (path / "selections").rglob(name)}):
+    for folder in sorted({file.parent for name in (SETTINGS, DIGESTS) for file in (path / SELECTIONS).rglob(name)}):
         _check_noted(folder, findings, remover(folder))  # its cell is there, or makes it anew
     for store in sorted((path / "store").glob("seed-*")):
         _check_costs(path, store, findings)

@@ -63,8 +63,6 @@ def _neighbours(found: Relations, chosen_at: np.ndarray) -> tuple[list[np.ndarra
 
 
 def _text(turns: Turns) -> str:
-    return (
-        "\n\n".join(f"{role}: {content}" for role, content in turns if content.strip())
-        .encode("utf-8", "replace")
-        .decode("utf-8")
-    )
+    """What is said, without who says it: viewers name a group of rows after words that its texts share."""
+    said = "\n\n".join(content for _, content in turns if content.strip())
+    return said.encode("utf-8", "replace").decode("utf-8")

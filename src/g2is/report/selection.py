@@ -1,12 +1,13 @@
 """A selection as the plain data of its page."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from g2is.report.comparison import Losses, Table
 from g2is.report.figures import lengths, shares
 from g2is.report.misses import Miss, Rules, near_misses
 from g2is.report.packing import COSINE, packed, packed_cosines, packed_places, plain, rounded
@@ -54,14 +55,25 @@ class Whole:
     num_answer_tokens: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Beside:
+    """The comparison that a selection belongs to, at its budget and for its target: which, of what cell, the table of
+    results and the losses with their intervals.
+    """
+
+    folder: str
+    cell: str
+    table: Table
+    losses: Losses
+
+
 @dataclass(frozen=True, eq=False)
 class About:
     """What is told of a run beside its rows, ready for JSON.
 
-    `facts` are labels and texts; `left_out`, by kind (set aside, excluded, unreadable), the `count` of rows
-    and the first, `listed`;
-    `record` is that of the selector; `stages` seconds of each sitting; `conflict` the cosine from which on rows
-    conflict (as a positive number), None where rows cannot.
+    `facts` are labels and texts; `left_out`, by kind (set aside, excluded, unreadable), the `count` of rows and the
+    first, `listed`; `record` is that of the selector; `conflict` the cosine from which on rows conflict (as a positive
+    number), None where rows cannot; `beside` what the comparison says that the selection belongs to, None without one.
     """
 
     title: str
@@ -79,7 +91,7 @@ class About:
     made_of: str
     usable: NDArray[np.bool_] | None = None  # (P,) which shown rows could be looked at
     walks: bool = False
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    beside: Beside | None = None
 
 
 def selection_data(
@@ -134,7 +146,7 @@ def selection_data(
         },
         "map": None if drawn is None else _map(drawn),
         "relations": None if relations is None else _relations(relations, about.conflict, chosen.scored is not None),
-        **about.extra,
+        "beside": None if about.beside is None else _beside(about.beside),
     }
     return plain(data), misses
 
@@ -168,6 +180,10 @@ def _groups(chosen: Chosen, names: Sequence[str]) -> tuple[list[dict[str, Any]],
             name = f"{target}, component {component}" if several else f"component {component}"
         groups.append({"name": name, "target": target, "component": component, "rows": keys.count((target, component))})
     return groups, [different.index(key) for key in keys]
+
+
+def _beside(found: Beside) -> dict[str, Any]:
+    return {**vars(found), "table": vars(found.table), "losses": vars(found.losses)}
 
 
 def _points(shown: Shown, texts: Mapping[int, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.utils import logging as transformers_logging
 
 from g2is.config import ExamplesConfig, ModelConfig
 from g2is.demo.skills import pool_rows
@@ -69,6 +70,19 @@ def test_answers_are_the_most_likely_tokens_one_by_one_whatever_the_batch(settin
         plain = tokenizer.decode(tokens[prompt:], skip_special_tokens=True)
         assert str(given).startswith(plain)  # an answer may run on a little longer before it is cut off
         assert given == alone
+
+
+def test_what_a_model_says_of_its_answers_is_passed_over_without_a_warning(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, tokenizer, rows, questions = *setting[:2], setting[2][:3], setting[3][:3]
+    plain = answer(model, tokenizer, rows, questions, 4096, lambda done, total: None)
+    own = {"min_length": 90, "min_new_tokens": 40, "repetition_penalty": 9.0, "num_beams": 3, "do_sample": True}
+    for name, value in own.items():
+        monkeypatch.setattr(model.generation_config, name, value)
+    monkeypatch.setattr(transformers_logging.get_logger("transformers"), "propagate", True)
+    assert answer(model, tokenizer, rows, questions, 4096, lambda done, total: None).given == plain.given
+    assert not caplog.records
 
 
 def test_an_answer_is_exact_but_for_space_around_it() -> None:

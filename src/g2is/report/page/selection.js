@@ -1,7 +1,7 @@
 // The page of a selection.
 function selectionPage(data) {
   const rows = new Rows(data), detail = new Detail(rows), open = (i) => detail.one(i, true);
-  const parts = [overview(data), mapSection(rows, detail), chosenSection(rows, open), missSection(rows, open), spreadSection(rows), leftOutSection(data), howMade(data)];
+  const parts = [overview(data), besideSection(data), mapSection(rows, detail), chosenSection(rows, open), missSection(rows, open), spreadSection(rows), leftOutSection(data), howMade(data)];
   return parts.filter(Boolean);
 }
 
@@ -25,6 +25,13 @@ function overview(data) {
       make("div", { class: "stack" }, data.sources.length ? card("Sources", shareBars(data.sources, data.num_pool_rows, data.num_chosen)) : null,
       data.categories.length ? card("Categories", shareBars(data.categories, data.num_pool_rows, data.num_chosen)) : null)),
     data.notes.length ? make("ul", { class: "notes" }, data.notes.map((note) => make("li", {}, note))) : null);
+}
+
+function besideSection({ beside }) {
+  if (!beside) return null;
+  const { folder, cell, table, losses } = beside, title = `${losses.budget}: ${losses.target}`;
+  return section("beside", "Against other methods", `This selection is ${cell} of the comparison ${folder}. Loss in nats per answer token on the test examples, with the interval of a paired bootstrap; further left is better.`,
+    make("div", { class: "stack" }, losses.methods.length ? card(title, intervals(losses.methods)) : null, card("As a table", wordTable(table))));
 }
 
 function mapSection(rows, detail) {
