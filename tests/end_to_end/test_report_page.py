@@ -188,8 +188,9 @@ def test_without_webgl_the_map_looks_the_same(scheme: str, reported: Path, open_
     ground = by_webgl[0, 0]
     webgl, plain = (by_webgl - ground).ravel(), (by_canvas - ground).ravel()
     assert np.corrcoef(webgl, plain)[0, 1] > 0.98  # edges differ, places and colours do not
-    is_faint = (np.abs(plain) > 1) & (np.abs(plain) < 8)  # lines, and few dots, whose edges are softer by WebGL
-    assert 0.5 < webgl[is_faint].mean() / plain[is_faint].mean() < 1.2
+    # Lines, and few dots, whose edges are softer by WebGL: 0.66 and 0.64. Mixed with black, 1.15 and 0.26.
+    is_faint = (np.abs(plain) > 1) & (np.abs(plain) < 8)
+    assert 0.5 < webgl[is_faint].mean() / plain[is_faint].mean() < 0.95
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -201,6 +202,22 @@ def test_it_can_be_read_on_a_telephone(scheme: str, reported: Path, open_page: C
     page.get_by_role("button", name="light / dark").click()
     turned = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
     assert (sum(turned) < 200) == (scheme == "light")
+
+
+def test_on_a_telephone_a_list_sorts_the_rows(reported: Path, open_page: Callable[..., Any]) -> None:
+    page = open_page(reported / "report.html", viewport={"width": 360, "height": 740})
+    rows = page.locator("#rows")
+    sort_by = rows.locator("label.narrow select")
+    assert sort_by.locator("option:checked").inner_text() == "no."
+    sort_by.select_option(label="likeness")
+    values = [float(text) for text in rows.locator("td[data-label='likeness']").all_inner_texts()]
+    assert values == sorted(values, reverse=True)
+    rows.get_by_role("button", name="turn the order round").click()
+    turned = [float(text) for text in rows.locator("td[data-label='likeness']").all_inner_texts()]
+    assert turned == sorted(values)
+    sort_by.select_option(label="as given")
+    assert rows.locator("td[data-label='no.']").all_inner_texts() == [str(number) for number in range(1, 16)]
+    assert rows.locator("th[aria-sort]").count() == 0
 
 
 def test_every_control_has_a_name(reported: Path, open_page: Callable[..., Any]) -> None:
