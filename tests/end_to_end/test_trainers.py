@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from datasets import Dataset, load_dataset, load_from_disk
+from safetensors.numpy import load_file
 from small_run import MODEL, selected_ids
 from transformers import AutoTokenizer
 
@@ -25,7 +26,14 @@ from g2is.store.digests import record_digests
 
 Command = Callable[..., tuple[int, str, str]]
 Learned = tuple[list[int], list[int]]  # input_ids, labels
-SOURCES = os.environ.get("G2IS_TRAINERS", "")
+# a folder with an environment for each trainer, in which it is installed: FOLDER/axolotl/bin/python
+ENVIRONMENTS = os.environ.get("G2IS_TRAINERS", "")
+TWO_STEPS = {  # for the first the learning rate is still 0
+    "trl": ["--max_steps", "2", "--use_cpu", "True"],
+    "llama-factory": ["max_steps=2", "use_cpu=true"],
+    "axolotl": ["--max-steps", "2"],
+    "ms-swift": ["--max_steps", "2"],
+}
 TRAINERS = ("trl", "llama-factory", "axolotl", "open-instruct", "ms-swift")
 QUESTION, ANSWER = {"role": "user", "content": "What is 2 + 2?"}, {"role": "assistant", "content": "2 + 2 = 4."}
 MARKED: list[dict[str, Any]] = [
@@ -111,23 +119,38 @@ def test_what_open_instruct_cannot_express_is_refused_by_name_and_nothing_is_wri
     assert list(tmp_path.iterdir()) == [run]
 
 
-@pytest.mark.skipif(not SOURCES, reason="G2IS_TRAINERS names no folder of unpacked trainers (tests/helpers)")
-@pytest.mark.parametrize("trainer", ["axolotl", "llama-factory", "ms-swift"])
-def test_a_trainer_s_own_source_makes_the_run_s_tokens_of_it(
+@pytest.mark.long
+@pytest.mark.parametrize("trainer", ["llama-factory", "axolotl", "ms-swift"])  # TRL's is in the tests above
+def test_a_trainer_s_own_parser_takes_every_setting_and_makes_the_run_s_tokens(
     trainer: str, g2is: Command, run: Path, tmp_path: Path
 ) -> None:
+    python = program(trainer, "python")
     own = select_instead(run, MARKED)
     assert g2is("export", run, "--for", trainer, "--to", tmp_path / "to")[0] == 0
-    script = Path(__file__).parents[1] / "helpers/by_own_source.py"
-    done = subprocess.run(
-        [sys.executable, str(script), trainer, str(tmp_path / "to"), SOURCES],
-        env=os.environ | {"HF_HOME": str(tmp_path / "hf")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert [tuple(row) for row in json.loads(done.stdout.splitlines()[-1])] == own
+    script = Path(__file__).parents[1] / "helpers/in_trainer.py"
+    found = json.loads(run_there([python, str(script), trainer, str(tmp_path / "to")], tmp_path).splitlines()[-1])
+    assert sorted((ids, labels) for ids, labels in found["rows"]) == sorted(own)
+    (path,) = (tmp_path / "to").glob("*.yaml")
+    given = yaml.safe_load(path.read_text())
+    assert set(found["settings"]) == set(given)
+    numbers = {key: value for key, value in given.items() if isinstance(value, int | float)}
+    assert len(numbers) > 12
+    assert {key: found["settings"][key] for key in numbers} == numbers
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("trainer", TWO_STEPS)
+def test_a_trainer_trains_on_an_export_by_the_command_that_is_printed(
+    trainer: str, g2is: Command, finished: Path, tmp_path: Path
+) -> None:
+    code, out, err = g2is("export", finished, "--for", trainer, "--to", tmp_path / "to")
+    assert code == 0, err
+    name, *words = shlex.split(out.splitlines()[-1])
+    run_there([program(trainer, name), *words, *TWO_STEPS[trainer]], tmp_path)
+    adapters = sorted((tmp_path / "to/tuned").rglob("adapter_model.safetensors"))
+    assert adapters
+    assert any(float(np.abs(tensor).max()) > 0 for key, tensor in load_file(adapters[0]).items() if "lora_B" in key)
 
 
 @pytest.mark.parametrize("trainer", TRAINERS)
@@ -192,6 +215,30 @@ def test_the_command_names_a_folder_with_a_space_as_a_shell_takes_it(
     code, out, err = g2is("export", finished, "--for", "axolotl", "--to", tmp_path / "a b")
     assert code == 0, err
     assert shlex.split(out.splitlines()[-1]) == ["axolotl", "train", str(tmp_path / "a b/axolotl.yaml")]
+
+
+def program(trainer: str, name: str) -> str:
+    """The program `name` of the environment in which `trainer` is installed; skips where there is none.
+
+    TRL is in this one, with which g2is is developed.
+    """
+    environment = Path(sys.prefix) if trainer == "trl" else Path(ENVIRONMENTS, trainer)
+    path = environment / "bin" / name
+    if not (ENVIRONMENTS or trainer == "trl") or not path.exists():
+        pytest.skip(f"G2IS_TRAINERS={ENVIRONMENTS or 'unset'} names no folder with an environment of {trainer}")
+    return str(path)
+
+
+def run_there(command: list[str], folder: Path) -> str:
+    """Run a trainer's program on the CPU, without a network; returns its standard output."""
+    apart = {"HF_HOME": str(folder / "hf"), "MODELSCOPE_CACHE": str(folder / "modelscope"), "CUDA_VISIBLE_DEVICES": ""}
+    alone = {"AXOLOTL_DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""}
+    path = {"PATH": f"{Path(command[0]).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | apart | alone | path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    return done.stdout
 
 
 def tokens_of_the_run(run: Path) -> dict[str, Learned]:

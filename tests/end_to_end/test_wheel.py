@@ -1,5 +1,6 @@
 """The wheel and the source distribution: what they hold and say, and that the wheel alone does the work."""
 
+import json
 import subprocess
 import sys
 import sysconfig
@@ -143,6 +144,8 @@ def test_the_wheel_alone_selects_and_writes_the_page(
 @pytest.mark.timeout(900)
 def test_the_wheel_alone_runs_the_demo(clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTHONPATH", raising=False)
-    run([clean / "g2is", "demo", "--out", "demo-run"], tmp_path)
+    found = json.loads(run([clean / "g2is", "demo", "--out", "demo-run", "--json"], tmp_path))
+    assert (found["run"], found["num_selected"]) == ("demo-run/run", 120)
+    assert [of["name"] for of in found["outcomes"]] == ["untuned", "selection", "random", "full pool"]
     assert (tmp_path / "demo-run/run/report.html").exists()
     assert (tmp_path / "demo-run/tuned/comparison.json").exists()

@@ -202,7 +202,7 @@ command("files", "model", "schema", "column", "set_", "facts", "settings")(inspe
 command()(verify)
 command("wait", "facts")(report)
 app.add_typer(store_app, name="store")
-command("wait")(demo)
+command("wait", "facts")(demo)
 
 
 def main() -> None:

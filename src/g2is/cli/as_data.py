@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from g2is.config import Config, MatrixWalkConfig
     from g2is.config.part import Part
+    from g2is.demo.run import Demo
     from g2is.examples.inspect import Inspection
     from g2is.jobs.part import MadePart
     from g2is.jobs.run_folder import Selection
@@ -67,6 +68,19 @@ def inspection(found: "Inspection") -> dict[str, Any]:
     """What was recognised in files; problems as lines, the examples shown as parts with whether they are learned."""
     values = {field.name: getattr(found, field.name) for field in fields(found)}
     return values | {"problems": found.problems.lines(), "num_problems": len(found.problems)}
+
+
+def demo_as_data(found: "Demo", seconds: float) -> dict[str, Any]:
+    """A demo: its selection, rows by skill, and how each tuned model did (`loss` a learned token, in nats)."""
+    return selection_as_data(found.selection) | {
+        "skills": {
+            name: {"selected": found.selected_skills[name], "in_the_pool": number}
+            for name, number in found.pool_skills.items()
+        },
+        "needed": found.needed,
+        "outcomes": found.outcomes,
+        "seconds": seconds,
+    }
 
 
 def _files(folder: Path) -> list[Path]:

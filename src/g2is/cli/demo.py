@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from g2is.cli.session import quiet_libraries, reporter, working
+from g2is.cli.as_data import demo_as_data
+from g2is.cli.session import quiet_libraries, reporter, tell, working
 from g2is.progress import terminal
 
 if TYPE_CHECKING:
@@ -30,7 +31,12 @@ def demo(
 
     quiet_libraries()
     with working(out, wait):
-        show_demo(run_demo(out, reporter()), time.monotonic() - begin)
+        tell_demo(run_demo(out, reporter()), time.monotonic() - begin)
+
+
+def tell_demo(demo: "Demo", seconds: float) -> None:
+    """Print what the demo found in `seconds`, as was asked for."""
+    tell(lambda: show_demo(demo, seconds), lambda: demo_as_data(demo, seconds))
 
 
 def show_demo(demo: "Demo", seconds: float) -> None:

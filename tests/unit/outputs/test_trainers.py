@@ -1,58 +1,19 @@
 """What each trainer is given of rows, and what it refuses; on the bundled model's tokenizer."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from transformers import AutoConfig, AutoTokenizer
+from handed import ANSWER, CALL, CALLS, CHATML, MODEL, PLAIN, QUESTION, TOOL, handover, written
+from transformers import AutoConfig, AutoTokenizer, GPT2Config
 
 import g2is.demo
-from g2is.config import ExamplesConfig, ModelConfig, TuningConfig
 from g2is.errors import InputError
-from g2is.examples.read import read_examples
-from g2is.examples.sources import find_sources
-from g2is.examples.tokenize import make_renderer
-from g2is.outputs.trainers.handover import HandedRow, Handover
 from g2is.outputs.trainers.table import TRAINERS
-
-MODEL = Path(g2is.demo.__file__).parent / "model"
-CHATML = (
-    "{% for m in messages %}{{ '<|' ~ m.role ~ '|>' ~ m.content ~ eos_token ~ '\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
-)
-QUESTION, ANSWER = {"role": "user", "content": "1 + 1?"}, {"role": "assistant", "content": "It is 2."}
-CALL = {"type": "function", "function": {"name": "add", "arguments": {"a": 1}}}
-TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
-PLAIN = {"id": "plain", "messages": [QUESTION, ANSWER]}
-
-
-def handover(folder: Path, *rows: dict[str, Any], **settings: Any) -> Handover:
-    template = settings.pop("chat_template", None)
-    if template is not None:
-        (folder / "template.jinja").write_text(template)
-        settings["chat_template"] = str(folder / "template.jinja")
-    config = ExamplesConfig(**settings)
-    tokenizer: Any = AutoTokenizer.from_pretrained(MODEL)
-    renderer = make_renderer(tokenizer, config, 256)
-    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    handed = []
-    for example in read_examples(find_sources([str(folder / "rows.jsonl")]), config):
-        rendered = renderer.render(example)
-        handed.append(HandedRow(example.id, example.conversation, rendered.input_ids, rendered.label_mask))
-    model = ModelConfig(name=str(MODEL))
-    return Handover(
-        *(folder / "to", model, config, TuningConfig(), ("q_proj",), tokenizer, True),
-        AutoConfig.from_pretrained(MODEL),
-        *(renderer.template_source, renderer.max_length, handed),
-    )
-
-
-def written(name: str, given: Handover) -> tuple[str, Path]:
-    given.folder.mkdir()
-    return " ".join(TRAINERS[name](given, given.folder).notices), given.folder
 
 
 @pytest.mark.parametrize(
@@ -126,16 +87,13 @@ def test_ms_swift_gets_every_answer_and_what_stands_between_as_a_turn_with_its_l
 
 
 def test_llama_factory_has_calls_and_tools_in_its_own_layout_and_tells_what_has_no_place(tmp_path: Path) -> None:
-    template = "{% if tools %}{{ tools | tojson }}{% endif %}" + CHATML.replace(
-        "m.content ~", "(m.content or '') ~ ((m.tool_calls | tojson) if m.tool_calls else '') ~"
-    )
     turns = [QUESTION, {"role": "assistant", "content": "", "tool_calls": [CALL]}]
     turns += [{"role": "tool", "content": "2"}, ANSWER]
     rows: list[dict[str, Any]] = [
         {"id": "calls", "messages": turns, "tools": [TOOL]},
         {"id": "two users", "messages": [QUESTION, QUESTION, ANSWER]},
     ]
-    said, folder = written("llama-factory", handover(tmp_path, *rows, chat_template=template))
+    said, folder = written("llama-factory", handover(tmp_path, *rows, chat_template=CALLS))
     assert "1 rows have no place in rows.jsonl" in said
     assert "(two users)" in said
     (line,) = (folder / "rows.jsonl").read_text().splitlines()
@@ -150,3 +108,16 @@ def test_llama_factory_has_calls_and_tools_in_its_own_layout_and_tells_what_has_
 def test_the_table_names_the_trainers_that_the_help_names() -> None:
     help_text = (Path(g2is.demo.__file__).parents[1] / "cli/export.py").read_text()
     assert all(name in help_text for name in TRAINERS)
+
+
+def test_ms_swift_is_told_of_which_kind_a_model_is_where_it_would_ask_and_no_precision_is_left_to_it(
+    tmp_path: Path,
+) -> None:
+    given = handover(tmp_path, PLAIN, chat_template=CHATML)
+    for kind, settings in {"llama": given.model_settings, None: GPT2Config()}.items():
+        folder = tmp_path / str(kind)
+        _, folder = written("ms-swift", replace(given, folder=folder, model_settings=settings))
+        made = yaml.safe_load((folder / "sft.yaml").read_text())
+        assert made.get("model_type") == kind
+        assert (made["bf16"], made["fp16"]) == (False, False)
+        assert (made["template"], made["use_chat_template"]) == ("dummy", False)

@@ -28,6 +28,9 @@ from g2is.outputs.trainers.handover import (
 _RENDERED, _SETTINGS = "rendered.jsonl", "sft.yaml"
 _NAMES = {SYSTEM: "system", USER: "user", ASSISTANT: "assistant", TOOL: "tool"}
 _REMEDY = "leave them out, or take --for trl, which is given tokens where text does not do"
+# architectures of which swift knows several kinds and asks which one, where it does not know the model by its name; the
+# kind that has nothing of its own is called as transformers calls the architecture
+_SEVERAL_KINDS = ("llama", "mistral", "mixtral", "phi3", "qwen2", "qwen3")
 
 Segments = list[tuple[str, bool]]
 
@@ -58,7 +61,8 @@ def write(handover: Handover, folder: Path) -> HandedOver:
     command = f"swift sft {handover.quoted(_SETTINGS)}"
     below = (
         f"\n{_RENDERED} is text as the model above saw it. For another model give {ROWS} as the dataset and leave"
-        " use_chat_template out: swift renders it with the template that it has for that model."
+        " template, use_chat_template and model_type out: swift renders it with the template that it has for that"
+        " model. Where it names several types that the model could be of, give one of these as model_type."
     )
     write_settings(folder / _SETTINGS, command, _settings(handover), below)
     return HandedOver(command)
@@ -66,12 +70,15 @@ def write(handover: Handover, folder: Path) -> HandedOver:
 
 def _settings(handover: Handover) -> dict[str, Any]:
     model, lora = handover.model, handover.tuning.lora
+    kind = handover.model_settings.model_type
     return {
         "model": model.name,
+        **({"model_type": kind} if kind in _SEVERAL_KINDS else {}),
         "use_hf": True,
         **({} if model.revision is None else {"model_revision": model.revision}),
         "dataset": [str(handover.folder / _RENDERED)],
         "split_dataset_ratio": 0,
+        "template": "dummy",  # its plain one: of several that a model could have it asks which, even where none is used
         "use_chat_template": False,
         "loss_scale": "default",
         "max_length": handover.max_length,
@@ -83,6 +90,7 @@ def _settings(handover: Handover) -> dict[str, Any]:
         "lora_dropout": lora.dropout,
         "target_modules": list(handover.modules),
         **arguments(handover),
+        "fp16": False,  # else it follows the model's dtype, and a float32 model is trained in float16
     }
 
 

@@ -86,7 +86,6 @@ def _settings(handover: Handover) -> dict[str, Any]:
         "gradient_accumulation_steps": handover.accumulation,
         "weight_decay": tuning.weight_decay,
         "clip_grad_norm": tuning.max_grad_norm,
-        "reduce_loss": "sum",  # over the tokens of a step, as its "mean" is one of each forward pass
         "seed": tuning.seed,
         "output_dir": str(handover.folder / "tuned"),
         "do_not_randomize_output_dir": True,
@@ -98,8 +97,8 @@ def _settings(handover: Handover) -> dict[str, Any]:
 
 def _notices(handover: Handover, found: dict[str, tuple[list[int], list[bool]]]) -> list[str]:
     notices = [
-        "open-instruct puts its adapter into the layers that it chooses, not into the run's. It sums the loss over the"
-        " tokens of a step, where `g2is train` takes the mean: so gradients are clipped in nearly every step",
+        "open-instruct puts its adapter into the layers that it chooses, not into the run's. It takes the mean of the"
+        " loss over each forward pass, where `g2is train` takes it over all tokens of a step",
     ]
     more = [(row, extra) for row in handover.rows if (extra := _learned_beside(row, found[row.id]))]
     if more:
