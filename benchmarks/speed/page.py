@@ -11,7 +11,6 @@ Goals (issue 27): at most 12 MB.
 import argparse
 import json
 import os
-import shutil
 import statistics
 import tempfile
 from itertools import pairwise
@@ -19,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import g2is
+from common.browser import ARGUMENTS, MISSING, chromium, take_pictures
 from common.measure import Figure, keep
 from common.places import BASE6M, BUNDLED_MODEL, POOL, target_file
 from g2is.demo.skills import write_pool, write_target
 
 GOAL_MB = 12
-SIZES = {"wide": (1280, 900), "narrow": (360, 740)}
-ARGUMENTS = ["--no-sandbox", "--enable-unsafe-swiftshader", "--use-angle=swiftshader"]
+SIZE = {"width": 1280, "height": 900}
 _COUNT_FRAMES = """() => { window.frames_at = []; const tick = (at) => { window.frames_at.push(at);
 requestAnimationFrame(tick); }; requestAnimationFrame(tick); }"""
 
@@ -65,14 +64,13 @@ def opened(path: Path, pictures: Path | None) -> dict[str, Any]:
     """What a browser says of the page."""
     from playwright.sync_api import sync_playwright
 
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        raise SystemExit("expected Chromium on the path, found none: apt-get install chromium")
+    if chromium() is None:
+        raise SystemExit(MISSING)
     with sync_playwright() as tools:
-        browser = tools.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        browser = tools.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
         ready = []
         for _ in range(3):
-            page = browser.new_page(viewport=dict(zip(("width", "height"), SIZES["wide"], strict=True)))
+            page = browser.new_page(viewport=SIZE)
             page.goto(path.as_uri())
             page.wait_for_selector("html[data-ready=true]")
             ready.append(page.evaluate("performance.getEntriesByName('g2is-ready')[0].startTime"))
@@ -81,15 +79,9 @@ def opened(path: Path, pictures: Path | None) -> dict[str, Any]:
         page.locator("canvas[data-map]").scroll_into_view_if_needed()
         painter = page.locator("canvas[data-map]").get_attribute("data-painter")
         found = {"ready_ms": ready, "frames_ms": frames(page), "painter": painter}
-        for scheme in ("light", "dark"):
-            for name, (width, height) in SIZES.items():
-                if pictures is None:
-                    continue
-                shown = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-                shown.goto(path.as_uri())
-                shown.wait_for_selector("html[data-ready=true]")
-                shown.screenshot(path=str(pictures / f"{name}-{scheme}.png"))
-                shown.close()
+        if pictures is not None:
+            num_rows = json.loads((path.parent / "summary.json").read_text())["pool"]["rows"]
+            take_pictures(browser, path, pictures, f"report-{num_rows}-rows")
         browser.close()
     return found
 
@@ -100,8 +92,6 @@ def main() -> None:
     parser.add_argument("--run", type=Path, help="the folder of a finished selection")
     parser.add_argument("--pictures", type=Path, help="folder for screenshots, light and dark, wide and narrow")
     given = parser.parse_args()
-    if given.pictures:
-        given.pictures.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         run = given.run or selected(Path(scratch), given.small)
         path = run / "report.html"

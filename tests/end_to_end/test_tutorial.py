@@ -1,12 +1,16 @@
 """Every command of the README and the tutorial, in their order, as a newcomer would give them."""
 
 import json
+import os
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 from pages import ROOT, blocks_in, run_shell
 
+from common.browser import take_pictures
 from g2is.demo.run import write_demo_sample
 from g2is.demo.skills import SKILLS, TARGET_SKILL
 
@@ -42,19 +46,24 @@ def given(folder: Path, first: int, last: int, at_least: int) -> Path:
     return folder
 
 
+class Begun(NamedTuple):
+    """Where the tutorial's first command was given, and what it printed."""
+
+    folder: Path
+    printed: str
+
+
 @pytest.fixture(scope="module")
-def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the tutorial's first command was given."""
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Begun:
     folder = tmp_path_factory.mktemp("tutorial")
     assert sections()[1] == [DEMO]
-    run_shell(DEMO, folder)
-    return folder
+    return Begun(folder, run_shell(DEMO, folder).stdout)
 
 
 @pytest.fixture(scope="module")
-def selected(begun: Path) -> Path:
+def selected(begun: Begun) -> Path:
     """The same folder, after all sections up to selections of all kinds."""
-    return given(begun, 2, 6, at_least=9)
+    return given(begun.folder, 2, 6, at_least=9)
 
 
 @pytest.fixture(scope="module")
@@ -64,14 +73,39 @@ def tuned(selected: Path) -> Path:
 
 
 @pytest.mark.timeout(600)
-def test_the_tutorial_s_first_command(begun: Path) -> None:
-    found = outcomes(begun)
+def test_the_tutorial_s_first_command(begun: Begun) -> None:
+    run = begun.folder / "demo-run/run"
+    found = outcomes(begun.folder)
     assert found.keys() == {"untuned", "selection", "random", "full pool"}
     assert found["selection"]["loss"] < 0.5 * found["random"]["loss"] < found["untuned"]["loss"]
     assert found["selection"]["exact_match_fraction"] > found["random"]["exact_match_fraction"] + 0.2
-    tasks = [json.loads(line)["task"] for line in (begun / "demo-run/run/selected.jsonl").open()]
+    tasks = [json.loads(line)["task"] for line in (run / "selected.jsonl").open()]
     assert len(tasks) == 120
     assert sum(task in SKILLS[TARGET_SKILL].parts for task in tasks) > 60  # 18 of 120 random ones would be
+    for line in (
+        f"The selection: {run / 'selected.jsonl'}",
+        f"Why each row was taken: {run / 'selection.parquet'}",
+        f"To look at, in a browser: {run / 'report.html'}",
+    ):
+        assert f"{line}\n" in begun.printed
+        assert Path(line.partition(": ")[2]).is_file()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_the_demo_s_report_in_a_browser(begun: Begun, open_page: Callable[..., Any], browser: Any) -> None:
+    """Pictures of it go into the folder that G2IS_PICTURES names; CONTRIBUTING.md has the command."""
+    report = begun.folder / "demo-run/run/report.html"
+    page = open_page(report)
+    assert page.locator("h1").inner_text() == "120 of 2,000 rows selected"
+    assert page.locator("#overview .tile").first.inner_text() == "120\nrows selected of 2,000 (6.0%)"
+    page.locator("canvas[data-map]").press("n")
+    assert "selected as number 1" in page.locator("#map .panel").inner_text()
+    assert page.locator("#rows .pager").inner_text().endswith("1–20 of 120")
+    if folder := os.environ.get("G2IS_PICTURES"):
+        taken = take_pictures(browser, report, Path(folder), "report-demo")
+        assert len(taken) == 8
+        assert all(10_000 < path.stat().st_size < 300_000 for path in taken)
 
 
 @pytest.mark.long

@@ -73,3 +73,11 @@ def test_the_trees_are_those_of_the_source() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (tree,) = re.findall(r"^src/g2is/.*\n((?:  .*\n)+)", readme, flags=re.MULTILINE)
     assert set(re.findall(r"(\w+)(?:/|\.py)", tree)) == rooms - {"__init__", "__main__"}
+
+
+@pytest.mark.parametrize("part", ["map", "overview"])
+def test_the_pictures_of_the_report_are_those_that_its_test_took(part: str) -> None:
+    taken = ROOT / f"benchmarks/results/pictures/report-demo-{part}-wide-light.png"
+    if not (ROOT / "benchmarks/results").is_dir():
+        pytest.skip("a source distribution has no results")
+    assert (ROOT / f"docs/images/report_{part}.png").read_bytes() == taken.read_bytes(), "copy it: CONTRIBUTING.md"

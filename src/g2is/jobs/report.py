@@ -212,7 +212,7 @@ def _compared(
     if plane is None:
         return relating.found(), None
     xy[landmarks] = plane.xy[: len(landmarks)]
-    by = {"tsne": "t-SNE", "umap": "UMAP"}[method]
+    by = {"tsne": "t\N{NON-BREAKING HYPHEN}SNE", "umap": "UMAP"}[method]  # else a line of the page may end at "t-"
     told = [f"Places are made by {by} of the {looked.what} rows that the method looked at: near means alike."]
     if len(landmarks) < len(places):
         told.append(

@@ -1,5 +1,5 @@
 // Figures, drawn as SVG. Colours are names of the style sheet, so they follow light and dark.
-const W = 480, H = 190, LEFT = 38, BOTTOM = 26, TOP = 8;
+const W = 400, H = 180, LEFT = 42, BOTTOM = 26, TOP = 8;
 
 function key(series) {
   return make("div", { class: "key" }, series.map((of) => make("span", {}, make("i", { class: "swatch", color: of.color }), of.name)));

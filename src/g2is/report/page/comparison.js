@@ -1,7 +1,7 @@
 // The page of a comparison: methods side by side.
 function comparisonPage(data) {
   return [
-    section("overview", "What was compared", null, make("div", { class: "grid halves" },
+    section("overview", "What was compared", null, make("div", { class: "grid with-table" },
       make("div", { class: "card" }, facts(data.facts)),
       make("div", { class: "card" }, make("h3", {}, "Mean over targets, best first"), wordTable(data.summary_table))),
     data.notes.length ? make("ul", { class: "notes" }, data.notes.map((note) => make("li", {}, note))) : null),
@@ -35,12 +35,12 @@ function wordTable({ columns, rows, title }) {
 function intervals(methods) {
   const known = methods.flatMap((of) => of.slice(1)).filter((value) => value !== null);
   const low = Math.min(...known), high = Math.max(...known), span = high - low || 1, row = 24, top = 6;
-  const height = methods.length * row + 30, left = 120, x = (value) => left + 8 + ((value - low) / span) * (W - left - 24);
+  const height = methods.length * row + 30, left = 16 + 7.6 * Math.max(...methods.map(([name]) => shortened(name, 21).length)), x = (value) => left + 8 + ((value - low) / span) * (W - left - 24);
   const figure = svg("svg", { class: "figure", viewBox: `0 0 ${W} ${height}`, role: "img", "aria-label": methods.map(([name, value]) => `${name} ${fixed(value)}`).join(", ") });
   const label = (atX, y, anchor, text) => { const found = svg("text", { x: atX, y, "text-anchor": anchor }); found.textContent = text; figure.append(found); };
   methods.forEach(([name, value, from, to], i) => {
     const y = top + i * row + row / 2;
-    label(left, y + 4, "end", shortened(name, 18));
+    label(left, y + 4, "end", shortened(name, 21));
     figure.append(svg("line", { class: "axis", x1: left + 8, x2: W, y1: y, y2: y }));
     const bar = svg("line", { x1: x(from === null ? value : from), x2: x(to === null ? value : to), y1: y, y2: y, "stroke-width": 5, "stroke-linecap": "round", "stroke-opacity": 0.35 });
     const dot = svg("circle", { cx: x(value), cy: y, r: 4.5 });

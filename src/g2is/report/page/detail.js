@@ -20,13 +20,12 @@ class Detail {
 
   // Open row or target example `i`; from a table the page goes to the map, too.
   one(i, fromAfar = false) {
+    const inside = this.root.contains(document.activeElement); // what was pressed goes, and the keys with it
     const linked = this.isTarget(i) ? this.target(i - this.rows.count) : this.row(i);
     this.root.scrollTop = 0;
     if (this.view) this.view.goTo(i, linked);
-    if (fromAfar) {
-      document.getElementById("map").scrollIntoView({ block: "start" });
-      this.root.focus({ preventScroll: true });
-    }
+    if (fromAfar) document.getElementById("map").scrollIntoView({ block: "start" });
+    if (fromAfar || inside) this.root.focus({ preventScroll: true });
   }
 
   near(title, links, what) {

@@ -35,10 +35,10 @@ const whole = new Intl.NumberFormat("en");
 const count = (number) => (number === null || number === undefined ? "–" : whole.format(number));
 const fixed = (number, digits = 3) => (number === null || number === undefined ? "–" : number.toFixed(digits));
 // A number of any size: three places, or three digits where that would leave too few.
-const shown = (number) => (number === null || number === undefined ? "–" : Math.abs(number) >= 0.1 || number === 0 ? fixed(number) : String(Number(number.toPrecision(3))));
+const shown = (number) => (number === null || number === undefined ? "–" : Math.abs(number) >= 0.1 || number === 0 ? fixed(number) : number.toPrecision(3));
 const percent = (part, of) => (of ? `${((100 * part) / of).toFixed(1)}%` : "–");
 const several = (number, word) => `${count(number)} ${word}${number === 1 ? "" : "s"}`;
-const color = (number) => (number < 0 ? "var(--muted)" : `var(--c${number % 8})`);
+const color = (number) => (number < 0 ? "var(--text)" : `var(--c${number % 8})`);
 
 function seconds(number) {
   if (number < 60) return `${number.toFixed(number < 10 ? 1 : 0)} s`;

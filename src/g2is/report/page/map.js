@@ -16,10 +16,10 @@ class MapView {
     this.plot = make("div", { class: "plot" }, this.canvas, this.over, this.tip,
       make("div", { class: "zoom" }, make("button", { type: "button", "aria-label": "zoom in", onclick: zoom(1.5) }, "+"),
         make("button", { type: "button", "aria-label": "zoom out", onclick: zoom(1 / 1.5) }, "−"),
-        make("button", { type: "button", "aria-label": "show all", title: "show all", onclick: () => { this.camera.reset(); this.later(); } }, "⤢")),
-      make("div", { class: "hint" }, "drag to move, scroll to zoom, shift and drag to encircle"));
+        make("button", { type: "button", "aria-label": "show all", title: "show all", onclick: () => { this.camera.reset(); this.later(); } }, "⤢")));
     this.legend = make("ul", { class: "legend" });
-    this.root = make("div", {}, mapControls(this), this.plot, this.legend);
+    this.root = make("div", {}, mapControls(this), this.plot,
+      make("div", { class: "below" }, this.legend, make("div", { class: "hint" }, "drag to move, scroll to zoom, shift and drag to encircle")));
     mapGestures(this);
     new ResizeObserver(() => this.resize()).observe(this.plot);
     this.paint();
@@ -54,8 +54,8 @@ class MapView {
       const isChosen = rows.placeOf[i] >= 0, paint = isChosen || way.everyRow ? of(i) : null;
       const off = way.legend && this.hidden.size && this.hidden.has(way.slot(i)) && (isChosen || way.everyRow);
       if (isChosen && rows.placeOf[i] < this.most) chosen.push([i, off ? colours.pool : paint || colours.text, off ? 40 : 255, many ? 6 : 8, 0]);
-      else if (paint && !off) lit.push([i, paint, 130, many ? 2.6 : 4, 0]);
-      else grey.push([i, colours.pool, many ? 90 : 130, many ? 2.2 : 3.6, 0]);
+      else if (paint && !off) lit.push([i, paint, 160, many ? 2.6 : 4, 0]);
+      else grey.push([i, colours.pool, many ? 110 : 160, many ? 2.2 : 3.6, 0]);
       if (this.marked && this.marked.has(i)) found.push([i, colours.accent, 255, 15, 2]);
     }
     chosen.sort(([a], [b]) => rows.placeOf[b] - rows.placeOf[a]); // the first on top
@@ -90,7 +90,7 @@ class MapView {
   }
 
   told() {
-    const { way } = this, items = [];
+    const { way } = this, items = [], held = [...this.legend.querySelectorAll("button")].indexOf(document.activeElement);
     if (way.legend) {
       way.legend.forEach(({ name, slot }) => items.push(make("li", {}, make("button", { type: "button", "aria-pressed": String(!this.hidden.has(slot)),
         title: "show or hide", onclick: () => { if (!this.hidden.delete(slot)) this.hidden.add(slot); this.paint(); } },
@@ -103,6 +103,7 @@ class MapView {
     items.push(make("li", { class: "muted" }, make("i", { class: "swatch", color: "var(--pool)" }), "pool"),
       make("li", { class: "muted" }, make("i", { class: "swatch diamond", color: "var(--text)" }), "target example"));
     emptied(this.legend, items);
+    if (held >= 0) this.legend.querySelectorAll("button")[held].focus(); // keys go on where they were
   }
 
   draw() {

@@ -21,7 +21,7 @@ function navigation(sections) {
 }
 
 function plainTable(columns, rows, name) {
-  return make("div", { class: "scroll" }, make("table", { class: "cards", "aria-label": name },
+  return make("div", { class: "scroll" }, make("table", { class: columns.length > 3 ? "cards" : null, "aria-label": name },
     make("thead", {}, make("tr", {}, columns.map(({ title, number }) => make("th", { scope: "col", class: number ? "number" : null }, title)))),
     make("tbody", {}, rows.map((row) => make("tr", {}, row.map((value, i) => make("td", { class: columns[i].number ? "number" : String(value).length <= 14 ? "word" : null, "data-label": columns[i].title }, value)))))));
 }

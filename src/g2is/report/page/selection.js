@@ -30,7 +30,7 @@ function overview(data) {
 function besideSection({ beside }) {
   if (!beside) return null;
   const { folder, cell, table, losses } = beside, title = `${losses.budget}: ${losses.target}`;
-  return section("beside", "Against other methods", `This selection is ${cell} of the comparison ${folder}. Loss in nats per answer token on the test examples, with the interval of a paired bootstrap; further left is better.`,
+  return section("beside", "Against other methods", `This is the selection of ${cell}, in the comparison ${folder}. Loss in nats per answer token on the test examples, with the interval of a paired bootstrap; further left is better.`,
     make("div", { class: "stack" }, losses.methods.length ? card(title, intervals(losses.methods)) : null, card("As a table", wordTable(table))));
 }
 

@@ -46,16 +46,17 @@ class DataTable {
 
   // On a narrow screen rows are cards, and there are no titles to click.
   sorter() {
-    this.sorts = make("select", { onchange: (event) => { if (event.target.value !== "") this.sortBy(Number(event.target.value)); } },
+    this.sorts = make("select", { onchange: (event) => this.sortBy(event.target.value === "" ? null : Number(event.target.value)) },
       make("option", { value: "" }, "as given"), this.columns.map((column, i) => make("option", { value: i }, column.title)));
+    this.sorts.value = this.sort ? this.sort.column : "";
     return make("label", { class: "narrow" }, "sort by", this.sorts, make("button", { type: "button", "aria-label": "turn the order round", onclick: () => { if (this.sort) this.sortBy(this.sort.column); } }, "⇅"));
   }
 
-  sortBy(column) {
-    const down = this.sort && this.sort.column === column ? !this.sort.down : Boolean(this.columns[column].number);
-    this.sort = { column, down };
+  sortBy(column) { // null: as given
+    const down = this.sort && this.sort.column === column ? !this.sort.down : column !== null && Boolean(this.columns[column].number);
+    this.sort = column === null ? null : { column, down };
     this.page = 0;
-    this.sorts.value = column;
+    this.sorts.value = column === null ? "" : column;
     this.show();
   }
 

@@ -20,7 +20,7 @@ const LINES = {
 class WebGLPainter {
   // Null where there is no WebGL.
   static on(canvas) {
-    const gl = canvas.getContext("webgl", { antialias: true, alpha: true, premultipliedAlpha: false, preserveDrawingBuffer: true });
+    const gl = canvas.getContext("webgl", { antialias: true, alpha: true, preserveDrawingBuffer: true });
     return gl ? new WebGLPainter(canvas, gl) : null;
   }
 
@@ -28,6 +28,7 @@ class WebGLPainter {
     Object.assign(this, { canvas, gl, name: "WebGL", layers: [] });
     this.programs = { points: this.program(POINTS), lines: this.program(LINES) };
     gl.enable(gl.BLEND);
+    // What is drawn becomes premultiplied, as the canvas is: else what is faint would be mixed with black.
     gl.blendFuncSeparate(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA, gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
   }
 
