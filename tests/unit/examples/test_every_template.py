@@ -214,8 +214,8 @@ HARD = {
 
 @pytest.mark.parametrize("hard", HARD)
 def test_hard_answers_are_found_whole_under_every_template(hard: str) -> None:
-    names = TEMPLATES if hard != "longer than there are sentinels" else ["trl: qwen3", "ours: strips_reasoning"]
-    for name in names:
+    few = ("trl: qwen3", "ours: strips_reasoning")  # an older TRL has fewer
+    for name in TEMPLATES if hard != "longer than there are sentinels" else TEMPLATES.keys() & few:
         template = ChatTemplate(tables.tokenizer_for(TEMPLATES[name]), "2025-01-01")
         texts = HARD[hard]
         turns = [Turn("user" if i % 2 == 0 else "assistant", text) for i, text in enumerate(texts)]
@@ -309,7 +309,7 @@ def test_the_tokens_learned_are_those_of_the_answers() -> None:
     from g2is.examples.read import Example
     from g2is.examples.sources import Source
 
-    for name in ("trl: qwen3", "trl: cohere2", "ours: no_end_of_turn"):
+    for name in TEMPLATES.keys() & ("trl: qwen3", "trl: cohere2", "ours: no_end_of_turn"):
         tokenizer = tables.tokenizer_for(TEMPLATES[name])
         renderer = make_renderer(tokenizer, ExamplesConfig(), None)
         origin = Source("pool.jsonl", "pool", "JSON lines", ())
