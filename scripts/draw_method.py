@@ -34,8 +34,13 @@ def taken(pool: np.ndarray, target: np.ndarray, method: str) -> list[int]:
         folder = Path(made)
         np.save(folder / "pool.npy", pool)
         np.save(folder / "target.npy", target)
-        files = {"pool_gradients": folder / "pool.npy", "target_gradients": folder / "target.npy"}
-        found = g2is.walk_matrices(**files, out=folder / "out", budget=BUDGET, method=method)
+        found = g2is.walk_matrices(
+            pool_gradients=folder / "pool.npy",
+            target_gradients=folder / "target.npy",
+            out=folder / "out",
+            budget=BUDGET,
+            method=method,
+        )
         return [int(row) for row in found.rows]
 
 
