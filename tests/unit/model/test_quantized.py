@@ -27,6 +27,8 @@ MIXED = ("qwen3_5_text", "bamba", "falcon_h1", "minicpm3")
 # The cosine of a row with that of the model in float32, at least, over these architectures of random weights. All of it
 # is the rounding's: gradients are exactly those of plain layers with the same weights, as the next test says.
 COSINE = {"nf4": 0.85, "int8": 0.999}
+COSINE_OF_BFLOAT16 = 0.99  # lowest for OPT, whose ReLU turns with the last bit
+COSINE_IN_BFLOAT16 = {"nf4": 0.85, "int8": 0.99}
 
 
 def rounded(model: nn.Module) -> dict[str, Any]:
@@ -43,6 +45,26 @@ def test_rows_are_near_those_of_float32(name: str, kind: Kind, tmp_path: Path) -
     cosines = torch.cosine_similarity(exact, near)
     assert cosines.min() >= COSINE[kind]
     assert cosines.max() < 1 - 1e-9  # something was rounded
+
+
+@needs_bitsandbytes
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["llama", "gpt2", "qwen3", "opt"])
+def test_rows_computed_in_bfloat16_are_near_those_of_float32(name: str, kind: Kind, tmp_path: Path) -> None:
+    """The type of a CUDA device. What it adds is small: to the rounding of nf4 hardly anything."""
+    save_tiny(tmp_path, name)
+    exact, plain, low, near = (
+        whole(gradients(adapted(found(tmp_path, **settings)), some_rows()))
+        for settings in (
+            {},
+            {"dtype": "bfloat16"},
+            {"quantization": kind},
+            {"quantization": kind, "dtype": "bfloat16"},
+        )
+    )
+    assert torch.cosine_similarity(exact, plain).min() >= COSINE_OF_BFLOAT16
+    assert torch.cosine_similarity(exact, near).min() >= COSINE_IN_BFLOAT16[kind]
+    assert torch.cosine_similarity(low, near).min() >= COSINE_OF_BFLOAT16
 
 
 @needs_bitsandbytes
