@@ -71,7 +71,7 @@ class Of:
 
     def load(self, dtype: str, rounded: Quantization | None) -> Any:
         """The model, its weights as they are or rounded, with the same adapter every time, or its layers trainable."""
-        base = find_model(ModelConfig(name=str(self.place), dtype=dtype, quantization=rounded)).load(CPU)  # type: ignore[arg-type]
+        base = find_model(ModelConfig(name=str(self.place), dtype=dtype, quantization=rounded)).load(CPU)
         return adapted(base, self.rank) if self.parameters == "lora" else make_all_trainable(base).eval()
 
     def refusal(self, rounded: Quantization | None, *, split: bool) -> str | None:
@@ -112,11 +112,11 @@ def moments_of(model: torch.nn.Module, rows: Sequence[Row], *, factored: bool) -
 
     for row in rows:
         per_example_gradients(model, pad_batch([row]), add, ExecutionConfig().bytes_of_gradients("cpu"))
-    shaped = [{name: of[name].view(parameters[name].shape) for name in of} for of in (m, v)]
+    m, v = ({name: of[name].view(parameters[name].shape) for name in of} for of in (m, v))
     if not factored:
-        return Moments(*shaped, step=100)
-    weights = {name: Factored(of.mean(1), of.mean(0)) for name, of in shaped[1].items() if of.ndim > 1}
-    return Moments({}, {name: of for name, of in shaped[1].items() if of.ndim == 1}, 100, factored=weights)
+        return Moments(m, v, step=100)
+    weights = {name: Factored(of.mean(1), of.mean(0)) for name, of in v.items() if of.ndim > 1}
+    return Moments({}, {name: of for name, of in v.items() if of.ndim == 1}, 100, factored=weights)
 
 
 def extract(model: torch.nn.Module, moments: Moments, rows: Sequence[Row]) -> Arrays:
@@ -138,7 +138,7 @@ def _fail(notice: str) -> None:
 
 def cosines(rows: Arrays, exact: Arrays) -> dict[str, dict[str, float]]:
     """By form, the median and the lowest cosine of a row with its exact one."""
-    found = {}
+    found: dict[str, dict[str, float]] = {}
     for form in FORMS:
         units = [of / np.linalg.norm(of, axis=1, keepdims=True) for of in map(np.float64, (rows[form], exact[form]))]
         of_rows = np.einsum("rk,rk->r", *units)

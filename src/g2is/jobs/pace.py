@@ -21,6 +21,7 @@ from g2is.evaluation.questions import Question
 from g2is.evaluation.rows import evaluate_rows
 from g2is.gradients.extract import AdapterState, Extractor, projection_of
 from g2is.model.batches import Row, pad_batch, plan_batches
+from g2is.model.devices import frozen_dtype
 from g2is.model.losses import token_losses
 from g2is.model.parameters import trainable_parameters
 from g2is.representations.maker import ArraysOf
@@ -109,7 +110,8 @@ def pace_of_training(
         if factored
         else torch.optim.AdamW(trained, lr=0.0)
     )
-    mixed = isinstance(config, TuningConfig) and config.bf16
+    # as the Trainer is told (`model/trainer.py`)
+    mixed = frozen_dtype(model) == torch.bfloat16 or (isinstance(config, TuningConfig) and config.bf16)
 
     def parts() -> Iterator[tuple[int, Callable[[], None]]]:
         yield from ((_tokens(batch), work(batch, False)) for batch in _run_up(rows))
