@@ -4,7 +4,8 @@ Nothing is loaded. s is the bytes of a weight in the model's type (2 in 16 bits,
 what is trained, V the vocabulary, T the padded tokens of the largest batch. Of a token's activations the blocks keep,
 until the backward pass:
 
-    s x widths            inputs and outputs of linear layers (`model/shape.py`), norms and attention as part of them
+    s x widths            inputs and outputs of linear layers (`model/shape.py`). Inputs of frozen ones are not kept:
+                          they stand for norms, attention and activation functions
     4 x adapted ranks     what passes through the middle of the adapters, in float32
     4 x adapted inputs    what PEFT copies to float32 for the adapters, where weights have 16 bits
     5 x adapted inputs    in its place while training with dropout: what is left of the inputs, and a mask of a byte;
@@ -14,7 +15,9 @@ Logits are held in the weights' type, in float32, and as their gradient: (s + 8)
 
 Of all linear layers in an adapter's place (`gradients.parameters: all`) the warm-up holds weights, gradients and
 moments in float32, and the weights once more in the 16 bits that it computes in; the extraction the gradients of a
-piece of a layer, whose bound is a setting (`gradients/pieces.py`).
+piece of a layer, whose bound is a setting (`gradients/pieces.py`). There every input is kept, so
+
+    s x inputs            are counted once more, for norms, attention and activation functions
 """
 
 from collections.abc import Sequence
@@ -196,18 +199,23 @@ def _extraction_of_all(shape: ModelShape, knobs: Knobs) -> list[Part]:
         projection = Part("signs of the projection", f"{shape.coordinates:,} x 1 byte", shape.coordinates)
         whole = held(rows, shape.largest)
         piece = min(whole, knobs.gradient_bytes)
-        bound = "execution.gradient_bytes" if whole > piece else f"{rows:,} rows x {shape.largest:,} weights"
-    else:
+        bound = "execution.gradient_bytes" if whole > piece else f"of {rows:,} rows x {shape.largest:,} weights"
+    else:  # which makes none
         projection = Part("matrices of the projection", "two a weight, 4 bytes a number", knobs.matrices)
-        piece, bound = 0, "never made: the projection is two-sided"
+        piece, bound = 0, "no gradients of weights"
+    of_logits = tokens * shape.vocabulary * size
+    gradients = Part(
+        "gradients of a piece",
+        f"{piece:,} bytes ({bound}), and {tokens:,} tokens x {shape.vocabulary:,} x {size}",
+        piece + of_logits,
+    )
     return [
         Part("weights", f"{shape.parameters:,} parameters x {size} bytes ({knobs.dtype})", size * shape.parameters),
         _moments(shape, second, "Adafactor" if second == "factored" else "AdamW", knobs.num_checkpoints),
         projection,
         *_activations(shape, knobs, tokens, f"{tokens:,} tokens", training=False),
-        # both at once: the head's gradients are made while its logits' are there
-        _logits(shape, knobs, tokens),
-        Part("gradients of a piece", bound, piece),
+        # the head's are made while its logits' gradient is there
+        max(_logits(shape, knobs, tokens), gradients, key=lambda part: part.num_bytes),
     ]
 
 
@@ -249,12 +257,13 @@ def _activations(shape: ModelShape, knobs: Knobs, tokens: int, of: str, *, train
     size = BYTES[knobs.dtype]
     masked = 5 if knobs.device_type == "cuda" else 8
     copies = masked if training and knobs.dropout else 4 if size < 4 else 0
-    terms = [f"{size} x {shape.widths:,}"]
+    widths = shape.widths if is_of_adapter(knobs) else shape.widths + shape.inputs
+    terms = [f"{size} x {widths:,}"]
     if shape.adapted_ranks:
         terms.append(f"4 x {shape.adapted_ranks:,}")
     if copies and shape.adapted_inputs:
         terms.append(f"{copies} x {shape.adapted_inputs:,}")
-    a_token = size * shape.widths + 4 * shape.adapted_ranks + copies * shape.adapted_inputs
+    a_token = size * widths + 4 * shape.adapted_ranks + copies * shape.adapted_inputs
     return [Part("activations", f"{of} x ({' + '.join(terms)}) bytes", tokens * a_token)]
 
 

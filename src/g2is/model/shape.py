@@ -21,6 +21,7 @@ class ModelShape:
     vocabulary      logits of a token
     widths          numbers that a token leaves in the blocks' linear layers until the backward pass: the output of
                     each, and the input, once for layers of one part that read the same
+    inputs          these inputs alone
     coordinates     of what is trained, D
     largest         of its largest parameter
     sums            rows and columns of its matrices and all of its biases, which factored moments have a number for
@@ -32,6 +33,7 @@ class ModelShape:
     blocks: int
     vocabulary: int
     widths: int
+    inputs: int
     coordinates: int = 0
     largest: int = 0
     sums: int = 0
@@ -81,4 +83,5 @@ def shape_of(model: nn.Module, vocabulary: int) -> ModelShape:
         blocks=len(blocks),
         vocabulary=vocabulary,
         widths=outputs + sum(width for _, width in inputs),
+        inputs=sum(width for _, width in inputs),
     )

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from counted_memory import knobs, sizes
 from llamas import LLAMAS, config_alone
 from transformers import LlamaConfig
 
@@ -36,19 +37,6 @@ def shape_from(folder: Path) -> ModelShape:
     values = {"pool": "p", "targets": {"t": ["t"]}, "out": "o", "model": {"name": str(folder)}}
     config = Config.model_validate(values)
     return shapes_to_run(config, find_model(config.model, to_plan=True), None)[0]
-
-
-def knobs(**given: Any) -> Knobs:
-    values = {
-        **{"dtype": "bfloat16", "batch_tokens": 8192, "device_batch_size": 8, "max_length": 2048, "rank": 128},
-        **{"lengths": np.full(1024, 512), "longest": 512, "dropout": True, "num_checkpoints": 1, "trains": True},
-        **given,
-    }
-    return Knobs(**values)
-
-
-def sizes(peak: Peak) -> dict[str, int]:
-    return {part.name: part.num_bytes for part in peak.parts}
 
 
 @pytest.mark.parametrize("name", LLAMAS)
