@@ -107,8 +107,8 @@ def _fits(fit: "Fit", parameters: "Parameters") -> Iterator[str]:
         yield f"             it would with {_flags(fit.settings)}"
     else:
         yield "             no setting of memory makes it fit on one device"
-    if parameters == "all":
-        yield "             an adapter takes less: --set gradients.parameters=lora, of which ask anew"
+        if parameters == "all":
+            yield "             an adapter takes less: ask anew with --set gradients.parameters=lora"
     if fit.devices_a_copy > 1:
         if fit.spread_settings:
             yield f"             {fit.devices_a_copy} such devices of one machine hold a copy of the model, with"

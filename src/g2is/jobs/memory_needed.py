@@ -176,14 +176,14 @@ def _warm_up_of_all(shape: ModelShape, knobs: Knobs) -> list[Part]:
         *copies,
         *_activations(shape, knobs, tokens, of, training=True),
         _logits(shape, knobs, tokens),
-        Part("a weight's new gradient", f"{shape.largest:,} x {a_weight} bytes", shape.largest * a_weight),
+        Part("a new gradient", f"{shape.largest:,} x {a_weight} bytes", shape.largest * a_weight),
     ]
     at_once = second == "adam" and knobs.device_type == "cuda"  # there torch's AdamW goes over all in one
     stepped, times = (D, 1) if at_once else (shape.largest, _STEP_COPIES)
     step = [Part(f"{optimizer}'s step", f"{stepped:,} x {times} x 4 bytes", stepped * times * 4)]
     rest = shape.parameters - D
     return [
-        Part("weights that are trained", f"{D:,} x 4 bytes (float32)", 4 * D),
+        Part("trained weights", f"{D:,} x 4 bytes (float32)", 4 * D),
         Part("other weights", f"{rest:,} x {size} bytes ({knobs.dtype})", size * rest),
         Part("gradients", f"{D:,} x 4 bytes", 4 * D),
         _moments(shape, second, optimizer, 1),
@@ -196,12 +196,12 @@ def _extraction_of_all(shape: ModelShape, knobs: Knobs) -> list[Part]:
     assert second is not None
     rows, tokens = _of_a_batch(knobs)
     if knobs.matrices is None:
-        projection = Part("signs of the projection", f"{shape.coordinates:,} x 1 byte", shape.coordinates)
+        projection = Part("projection's signs", f"{shape.coordinates:,} x 1 byte", shape.coordinates)
         whole = held(rows, shape.largest)
         piece = min(whole, knobs.gradient_bytes)
         bound = "execution.gradient_bytes" if whole > piece else f"of {rows:,} rows x {shape.largest:,} weights"
     else:  # which makes none
-        projection = Part("matrices of the projection", "two a weight, 4 bytes a number", knobs.matrices)
+        projection = Part("projection's matrices", "two a weight, 4 bytes a number", knobs.matrices)
         piece, bound = 0, "no gradients of weights"
     of_logits = tokens * shape.vocabulary * size
     gradients = Part(

@@ -60,12 +60,12 @@ def test_the_memory_of_13b_is_that_worked_out_by_hand(second: SecondMoments, of_
         "the same in bfloat16": 2 * D,
         "activations": 4096 * a_token,  # 8 rows of 512 tokens
         "logits": 4096 * VOCABULARY * 10,
-        "a weight's new gradient": VOCABULARY * HIDDEN * 6,
+        "a new gradient": VOCABULARY * HIDDEN * 6,
     }
     step = {"AdamW's step": 4 * D}  # on CUDA of all at once; of Adafactor twice the head, which is less
     assert sum(backward.values()) > sum(step.values())
     assert sizes(warm_up) == {
-        "weights that are trained": 4 * D,
+        "trained weights": 4 * D,
         "other weights": 2 * OTHERS,
         "gradients": 4 * D,
         **moments,
@@ -74,7 +74,7 @@ def test_the_memory_of_13b_is_that_worked_out_by_hand(second: SecondMoments, of_
     assert sizes(gradients) == {
         "weights": 2 * (D + OTHERS),
         **moments,
-        "signs of the projection": D,
+        "projection's signs": D,
         "activations": 8192 * a_token,
         "logits": 8192 * VOCABULARY * 10,  # 2.6 GB, more than a piece of 1 GiB and the logits' gradient
     }
@@ -134,8 +134,8 @@ def test_matrices_of_a_two_sided_projection_take_what_is_counted() -> None:
     assert two_sided_bytes(config, shapes) == sum(of.nbytes for of in matrices)
     shape = ModelShape(1000, 1, 50, 30, 10, coordinates=407, largest=360, sums=66)
     found = sizes(peaks(shape, asked("factored", matrices=1234))[1])
-    assert found["matrices of the projection"] == 1234
-    assert "signs of the projection" not in found
+    assert found["projection's matrices"] == 1234
+    assert "projection's signs" not in found
 
 
 def llama(dtype: torch.dtype, **settings: Any) -> LlamaForCausalLM:
