@@ -127,7 +127,12 @@ def test_what_cannot_be_held_while_it_is_measured_is_not_loaded(
     pool: list[Path | str], as_json: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held: list[int] = []
-    monkeypatch.setattr("g2is.jobs.forecast.fits_in_memory", lambda num: held.append(num) or False)
+
+    def fits(num_bytes: int) -> bool:
+        held.append(num_bytes)
+        return False
+
+    monkeypatch.setattr("g2is.jobs.forecast.fits_in_memory", fits)
     monkeypatch.setattr("g2is.model.folder.ModelFolder.load", lambda *_: pytest.fail("it was loaded"))
     found = as_json("plan", *pool, "--out", tmp_path / "run", *set_flags(ALL | {"gradients.second_moments": "adam"}))
     shape = found["shape"]

@@ -172,7 +172,7 @@ def random_moments(model: torch.nn.Module, second: SecondMoments) -> Moments:
 def test_real_tensors_of_warm_up_and_extraction_are_those_that_are_counted(
     name: str, dtype: torch.dtype, second: SecondMoments, tmp_path: Path
 ) -> None:
-    model = make_all_trainable(llama(dtype, **MODELS[name])).eval()
+    model: Any = make_all_trainable(llama(dtype, **MODELS[name])).eval()
     parameters = trainable_parameters(model)
     shapes = {path: tuple(of.shape) for path, of in parameters.items()}
     shape = shape_of(model, model.config.vocab_size).with_trained(shapes)
