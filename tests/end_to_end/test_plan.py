@@ -254,7 +254,6 @@ def test_other_methods_are_planned_here_alone(
         (("--devices", "H100", "--workers", "3"), "--devices: expected no execution.workers beside it"),
         (("--budget", "0"), "budget"),
         (("--set", "warmup.lora.target_modules=[nope]"), "warmup.lora.target_modules"),
-        (("--set", "gradients.parameters=all", "--set", "model.device_map=auto"), "no model.device_map beside all"),
         (("--adapter", "nowhere"), "expected --adapter to be a checkpoint's folder"),
         (("--dry-run",), "expected a flag that it has, found --dry-run"),
     ],
