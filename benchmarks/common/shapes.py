@@ -87,12 +87,17 @@ def folder_of(like: str, device: torch.device, place: Path, tokenizer: Path) -> 
         return folder
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(tokenizer, partial, ignore=shutil.ignore_patterns("*.safetensors", "*config.json", "*.md"))
-    shutil.copy(tokenizer / "tokenizer_config.json", partial)
+    copy_tokenizer(tokenizer, partial)
     random_model(like, device).save_pretrained(str(partial))
     forget()
     partial.rename(folder)
     return folder
+
+
+def copy_tokenizer(tokenizer: Path, folder: Path) -> None:
+    """Make `folder`, with the tokenizer that lies in the folder `tokenizer` and nothing of its model."""
+    shutil.copytree(tokenizer, folder, ignore=shutil.ignore_patterns("*.safetensors", "*config.json", "*.md"))
+    shutil.copy(tokenizer / "tokenizer_config.json", folder)
 
 
 def forget() -> None:

@@ -1,15 +1,16 @@
 """What `g2is plan` foretells, beside what then happens: the very command that was planned, run to its end.
 
-    python benchmarks/speed/plan.py [--small] [--model DIR] [--rows N] [--times N]
+    python benchmarks/speed/plan.py [--small] [--model DIR] [--rows N] [--times N] [--all]
     python benchmarks/speed/plan.py --like 8b --device cuda [--work DIR]
 
 Without --model: rows drawn from the real pool, and base6m, in ../shared. With it, any local model, such as SmolLM2's,
 named by its folder, with a rank of 16 and a warm-up of one pass, so that it takes minutes. With --like so too, of a
 model of random weights in that shape with base6m's tokenizer, made below DIR, where the next run finds it. Each time
-`g2is plan --json` and then `g2is select` are processes of their own, with the same flags and a new store. Of each
-stage, and in all, the foretold seconds are put over those that it took: stages by summary.json, all by the clock from
-start to end. On a CUDA device that `g2is plan --devices` knows by name, what that foretells is put beside it as well;
-it stands on an assumed share of the peak, and has no goal. Writes benchmarks/results/plan-NAME.json after each time.
+(with --all, gradients are of all linear layers) `g2is plan --json` and then `g2is select` are processes of their own,
+with the same flags and a new store. Of each stage, and in all, the foretold seconds are put over those that it took:
+stages by summary.json, all by the clock from start to end. On a CUDA device that `g2is plan --devices` knows by name,
+what that foretells is put beside it as well; it stands on an assumed share of the peak, and has no goal. Writes
+benchmarks/results/plan-NAME.json after each time.
 
 Goal (issue 29): within 25 % of what then happens.
 """
@@ -36,6 +37,7 @@ from g2is.machine.devices import named
 
 WITHIN = 0.25
 STAGES = {"warm-up": ("warm up",), "gradients": ("gradients of target", "gradients of pool")}
+OF_ALL = {"gradients.parameters": "all", "warmup.learning_rate": "2e-4"}
 OF_OTHER_MODELS = {"warmup.lora.rank": "16", "warmup.epochs": "1", "gradients.forms": "[less, momentum-free]"}
 
 
@@ -121,6 +123,7 @@ def main() -> None:
     parser.add_argument(
         "--rows", type=int, help="of the pool; default 37,026, and 1,000 of --small; of --model 400, 30"
     )
+    parser.add_argument("--all", action="store_true", help="gradients of all linear layers, not of an adapter")
     parser.add_argument("--times", type=int, default=1, help="with other rows each time")
     add_like(parser)
     parser.add_argument("--work", type=Path, help="folder that keeps such a model; default: a temporary one")
@@ -129,17 +132,18 @@ def main() -> None:
     if given.like and given.model:
         parser.error("--like: expected no --model beside it, found both; leave one out")
     is_other = given.like or given.model
-    settings = OF_OTHER_MODELS if is_other else base6m.SETTINGS
+    settings = {**(OF_OTHER_MODELS if is_other else base6m.SETTINGS), **(OF_ALL if given.all else {})}
     default = (30 if given.small else 400) if is_other else (1000 if given.small else 37_026)
     asked = {"model": given.model, "like": given.like, "rows": given.rows, "times": given.times}
     asked["device"] = given.device if given.device != "cpu" else None
     command = " ".join(["speed/plan.py", *(f"--{name} {of}" for name, of in asked.items() if of)])
+    command += " --all" * given.all
     runs: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:
         model = given.model or BASE6M
         if given.like:
             model = folder_of(given.like, torch.device(given.device), given.work or Path(scratch), BASE6M)
-        name = f"plan-{model.name}{'' if given.device == 'cpu' else f'-{given.device}'}"
+        name = f"plan-{model.name}{'-all' * given.all}{'' if given.device == 'cpu' else f'-{given.device}'}"
         for seed in range(given.times):
             runs.append(once(model, settings, given.rows or default, seed, given.device))
             details = {"model": model.name, "settings": settings, "within": WITHIN, "runs": runs}

@@ -109,7 +109,7 @@ def ready(folder: ModelFolder, device: torch.device, rank: int, rows: list[Row],
 def shape_with(side: Side) -> ModelShape:
     """The shape that `g2is plan` counts with."""
     adapter = {name: tuple(of.shape) for name, of in trainable_parameters(side.model).items()}
-    return shape_of(side.folder.without_weights(), side.folder.num_embeddings or 0).with_adapter(adapter)
+    return shape_of(side.folder.without_weights(), side.folder.num_embeddings or 0).with_trained(adapter)
 
 
 def counted(side: Side, rank: int, rows: list[Row], device: torch.device) -> dict[str, int]:

@@ -52,7 +52,7 @@ def test_a_new_run_is_told_whole_and_nothing_is_written(
     found = ask(*data, "--model", MODEL, "--budget", "10%", *set_flags(SMALL))
     assert list(tmp_path.iterdir()) == []
     assert {key: type(of).__name__ for key, of in found.items()} == {
-        **dict.fromkeys(("model", "dtype", "devices", "method", "representation", "time_by"), "str"),
+        **dict.fromkeys(("model", "dtype", "parameters", "devices", "method", "representation", "time_by"), "str"),
         **dict.fromkeys(("named", "exact", "store_exists"), "bool"),
         **dict.fromkeys(("device_bytes", "pool_rows", "pool_tokens", "pool_duplicates", "pool_truncated"), "int"),
         **dict.fromkeys(("excluded", "row_length", "rows_stored", "disk_free", "selecting_bytes"), "int"),
@@ -254,7 +254,6 @@ def test_other_methods_are_planned_here_alone(
         (("--devices", "H100", "--workers", "3"), "--devices: expected no execution.workers beside it"),
         (("--budget", "0"), "budget"),
         (("--set", "warmup.lora.target_modules=[nope]"), "warmup.lora.target_modules"),
-        (("--set", "gradients.parameters=all"), "gradients.parameters: expected lora, for the arithmetic"),
         (("--adapter", "nowhere"), "expected --adapter to be a checkpoint's folder"),
         (("--dry-run",), "expected a flag that it has, found --dry-run"),
     ],

@@ -10,9 +10,13 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import accelerate
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
+
+from g2is.model.devices import is_spread, leave_positions
 
 FIRST, SECOND = torch.device("lazy:0"), torch.device("lazy:1")  # a kind that torch asks nothing of before it is used
 _ATEN = torch.ops.aten
@@ -63,6 +67,57 @@ def two_devices() -> Iterator[None]:
     of_kind = SimpleNamespace(_initialized=False)  # asked by torch.utils.checkpoint: no random numbers of its own
     with mock.patch.object(torch, FIRST.type, of_kind, create=True), _Mode():
         yield
+
+
+def on_first(model: Any) -> Any:
+    """All of a Llama's kin with an adapter, loaded before, on one of the two devices."""
+    base = _by_plain_code(model)
+    _put_rounded(base, {"": FIRST})
+    accelerate.dispatch_model(base, {"": FIRST}, force_hooks=True)
+    return model
+
+
+def over_two(model: Any) -> Any:
+    """The embedding and the first half of its blocks on one device, all else on the other."""
+    base = _by_plain_code(model)
+    half = (len(base.model.layers) + 1) // 2
+    places = {"model.embed_tokens": FIRST, "model.rotary_emb": FIRST, "model.norm": SECOND}
+    places |= {f"model.layers.{i}": FIRST if i < half else SECOND for i in range(len(base.model.layers))}
+    places["lm_head"] = FIRST if base.config.tie_word_embeddings else SECOND  # one tensor lies on one device
+    _put_rounded(base, places)
+    accelerate.dispatch_model(base, places, main_device=FIRST, skip_keys=["past_key_values"])
+    leave_positions(base)
+    assert is_spread(model)
+    return model
+
+
+def _by_plain_code(model: Any) -> Any:
+    base = model.get_base_model()
+    base.set_attn_implementation("eager")  # no kernels of these devices
+    return base
+
+
+def _put_rounded(base: nn.Module, places: dict[str, torch.device]) -> None:
+    """Put rounded weights, with their scales, where `places` say: tensors of a class of their own, which these are not.
+
+    On real devices they are made where they are to lie.
+    """
+    for path, layer in base.named_modules():
+        if type(layer).__name__ not in ("Linear4bit", "Linear8bitLt"):
+            continue
+        place = next(of for start, of in places.items() if not start or path.startswith(f"{start}."))
+        weight: Any = layer.weight
+        moved: Any = nn.Parameter(weight.data.to(place), requires_grad=False)
+        if type(layer).__name__ == "Linear4bit":
+            state = moved.quant_state = weight.quant_state
+            while state is not None:
+                for name, of in vars(state).items():
+                    if isinstance(of, torch.Tensor):
+                        setattr(state, name, of.to(place))
+                state = getattr(state, "state2", None)
+        else:
+            moved.SCB = weight.SCB.to(place)
+        layer._parameters["weight"] = moved
 
 
 def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:

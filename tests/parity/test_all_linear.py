@@ -1,6 +1,7 @@
 """`gradients.parameters: all`: gradients of whole weights against autograd, rows against Γ and sketch of these."""
 
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from architectures import ARCHITECTURES, tiny_model
 from test_per_example_gradients import Side, collected, gradients_by_plain_autograd, random_rows
 from transformers.optimization import Adafactor
 
-from g2is.config import GammaForm, ProjectionConfig
+from g2is.config import GammaForm, ModelConfig, ProjectionConfig
 from g2is.errors import ModelError
 from g2is.gradients.extract import AdapterState, Extractor
 from g2is.gradients.per_example import per_example_gradients, single_example_gradients
@@ -18,6 +19,7 @@ from g2is.gradients.pieces import cut, held
 from g2is.gradients.projection import Projection
 from g2is.model.all_linear import all_linear, make_all_trainable
 from g2is.model.batches import pad_batch
+from g2is.model.folder import find_model
 from g2is.model.losses import example_losses
 from g2is.model.parameters import trainable_parameters
 from g2is.store.moments import Factored, Moments
@@ -196,6 +198,16 @@ def test_a_model_without_weights_has_the_layers_of_the_one_with_them() -> None:
         with torch.device("meta"):
             empty = type(model)._from_config(model.config)
         assert all_linear(empty) == all_linear(model), name
+
+
+def test_a_checkpoint_saved_in_float16_has_them_too(tmp_path: Path) -> None:
+    tiny_model("llama").half().save_pretrained(tmp_path)
+    folder = find_model(ModelConfig(name=str(tmp_path), dtype="float32"))
+    empty = folder.without_weights()
+    assert next(empty.parameters()).dtype == torch.float16
+    assert all_linear(empty) == all_linear(folder.load(torch.device("cpu")))
+    with pytest.raises(ModelError, match=r"found torch\.float16 of model\.layers"):
+        all_linear(tiny_model("llama").half())
 
 
 def test_quantised_weights_are_refused_by_name() -> None:

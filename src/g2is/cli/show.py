@@ -162,7 +162,7 @@ def show_dry_run(estimate: "Estimate") -> None:
             f" none is stored yet, {estimate.gradient_bytes / 2**30:.2f} GiB on disk, {estimate.flops:.1e}"
             f" floating-point operations{f', under {estimate.num_warmups} warm-ups together' if each else ''}"
             f" (4 · {estimate.num_parameters:,} parameters · tokens"
-            + (f", and 2 · {estimate.num_coordinates:,} · tokens)" if estimate.parameters == "all" else ")"),
+            + (f", and 2 · {estimate.num_whole:,} · tokens)" if estimate.num_whole else ")"),
         ]
         if estimate.warmup_bytes:
             made[0] += f"; weights and moments of {estimate.warmup_bytes / 2**30:.2f} GiB are kept"

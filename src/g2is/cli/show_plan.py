@@ -9,7 +9,8 @@ from g2is.errors import with_pages
 from g2is.progress.terminal import say
 
 if TYPE_CHECKING:
-    from g2is.jobs.memory_needed import Fit
+    from g2is.config import Parameters
+    from g2is.jobs.memory_fit import Fit
     from g2is.jobs.plan import CostPlan
 
 _GIB = 2**30
@@ -31,8 +32,13 @@ def show_plan(plan: "CostPlan") -> None:
 
 def _what(plan: "CostPlan") -> Iterator[str]:
     shape = plan.shape
-    adapter = f"; adapter of {shape.coordinates:,} coordinates" if shape.coordinates else ""
-    yield f"  model      {shape.parameters:,} parameters in {shape.blocks} blocks, {plan.dtype}{adapter}"
+    trained = (
+        f"; {shape.coordinates:,} of them weights and biases of linear layers, which gradients are of"
+        if plan.parameters == "all"
+        else f"; adapter of {shape.coordinates:,} coordinates"
+    )
+    of = trained if shape.coordinates else ""
+    yield f"  model      {shape.parameters:,} parameters in {shape.blocks} blocks, {plan.dtype}{of}"
     about_tokens = "" if plan.exact else "about "
     more = "".join(
         f", {number:,} {what}"
@@ -88,10 +94,10 @@ def _memory(plan: "CostPlan") -> Iterator[str]:
         for part in peak.parts:
             yield f"    {part.name:<21}  {_gib(part.num_bytes):>11}  {part.arithmetic}"
     if plan.fit is not None:
-        yield from _fits(plan.fit)
+        yield from _fits(plan.fit, plan.parameters)
 
 
-def _fits(fit: "Fit") -> Iterator[str]:
+def _fits(fit: "Fit", parameters: "Parameters") -> Iterator[str]:
     has = f"{_gib(fit.memory_bytes)} there are, of which a tenth is kept free"
     if fit.fits:
         yield f"  fits       yes: {_gib(fit.needed_bytes)} are needed, and {has}"
@@ -101,6 +107,8 @@ def _fits(fit: "Fit") -> Iterator[str]:
         yield f"             it would with {_flags(fit.settings)}"
     else:
         yield "             no setting of memory makes it fit on one device"
+        if parameters == "all":
+            yield "             an adapter takes less: ask anew with --set gradients.parameters=lora"
     if fit.devices_a_copy > 1:
         if fit.spread_settings:
             yield f"             {fit.devices_a_copy} such devices of one machine hold a copy of the model, with"

@@ -12,6 +12,7 @@ from g2is.config.gradients import GammaForm as GammaForm
 from g2is.config.gradients import GradientsConfig as GradientsConfig
 from g2is.config.gradients import Parameters as Parameters
 from g2is.config.gradients import ProjectionConfig as ProjectionConfig
+from g2is.config.gradients import SecondMoments as SecondMoments
 from g2is.config.gradients import Storage as Storage
 from g2is.config.model import ModelConfig as ModelConfig
 from g2is.config.model import Quantization as Quantization

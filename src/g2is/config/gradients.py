@@ -98,9 +98,14 @@ class GradientsConfig(Section):
         """Whether the warm-up's second moments are Adafactor's."""
         return self.parameters == "all" and self.second_moments != "adam"
 
+    @property
+    def kept_moments(self) -> SecondMoments:
+        """How the warm-up's second moments are kept."""
+        return "factored" if self.is_factored else "adam"
+
     def in_fingerprint(self) -> dict[str, Any]:
         """What decides rows, as a store's fingerprint says it."""
         values = self.model_dump(mode="json")
         if self.parameters == "all":
-            values["second_moments"] = "factored" if self.is_factored else "adam"
+            values["second_moments"] = self.kept_moments
         return without_unsaid(values, "gradients.")

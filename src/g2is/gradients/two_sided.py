@@ -25,6 +25,14 @@ def two_sided_dim(config: ProjectionConfig, shapes: Mapping[str, Shape]) -> int:
     return sum(a * b for a, b in _sides(config, shapes).values())
 
 
+def two_sided_bytes(config: ProjectionConfig, shapes: Mapping[str, Shape]) -> int:
+    """What its matrices take: one for the rows of each parameter, and one for the columns of a weight, in float32."""
+    sides = _sides(config, shapes)
+    return sum(
+        4 * size * side for name, shape in shapes.items() for size, side in zip(shape, sides[name], strict=False)
+    )
+
+
 class TwoSided:
     """A linear map from named parameter gradients to rows of `dim` coordinates, each parameter's in its own place."""
 

@@ -12,19 +12,21 @@ from typing import Any
 
 import torch
 
-from g2is.config import Config, Parameters
+from g2is.config import Config, Parameters, ProjectionConfig
 from g2is.examples.dataset import Examples
 from g2is.gradients.projection import sketch_dim
 from g2is.gradients.two_sided import two_sided_dim
 from g2is.jobs.custom import BUILT_IN_ONLY
 from g2is.jobs.forecast import Forecast, InRounds, Left, Load, Work, forecast, left_to_make, sampled, work_in_rounds
 from g2is.jobs.measured import to_measure
+from g2is.jobs.memory_needed import bytes_of_moments, bytes_to_train_all
 from g2is.jobs.pace import SECONDS, pace_of_gradients, pace_of_rows, pace_of_training
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import plan_for, read_inputs
 from g2is.jobs.representation import maker_of
 from g2is.methods import GRADIENT, NONE, representation_kind
 from g2is.model.adapter import saved_parameters, with_saved
+from g2is.model.all_linear import make_all_trainable
 from g2is.model.batches import Row
 from g2is.model.folder import ModelFolder, resolve_device, resolve_dtype
 from g2is.model.parameters import trainable_parameters
@@ -45,11 +47,11 @@ class Estimate:
     Rows and tokens as read and rendered, without the `num_excluded` rows that are left out; rows of each target and its
     part of the budget (in its unit, without what `num_included` rows take) by its name; `num_warmups` are trained, on
     `num_warmup_rows` each; `adapter` is the checkpoint taken in place of them; `num_parameters` of the model and
-    `num_coordinates` of the gradients, which are of `parameters`; `gradient_bytes` on disk for pool and targets,
-    duplicates once; `warmup_bytes` of weights and moments that the warm-up of all linear layers keeps there; `flops` of
-    extracting the pool by the cost model, 4 · parameters · tokens, and 2 · coordinates · tokens for the products that
-    gradients of all layers are. A `representation` other than gradient needs neither warm-up nor gradients: these are
-    0. `time` is that of making what the store does not hold; reading files, choosing and the page come on top.
+    `num_coordinates` of the gradients, which are of `parameters`, `num_whole` of them as in `flops_of`;
+    `gradient_bytes` on disk for pool and targets, duplicates once; `warmup_bytes` of weights and moments that the
+    warm-up of all linear layers keeps there; `flops` of extracting the pool by the cost model (`flops_of`). A
+    `representation` other than gradient needs neither warm-up nor gradients: these are 0. `time` is that of making what
+    the store does not hold; reading files, choosing and the page come on top.
     """
 
     representation: str
@@ -69,6 +71,7 @@ class Estimate:
     num_parameters: int
     parameters: Parameters
     num_coordinates: int
+    num_whole: int
     dim: int
     warmup_bytes: int
     gradient_bytes: int
@@ -96,12 +99,9 @@ def _estimated(
     config, pool = prepared.config, examples.pool
     plan = plan_for(config.selection, examples)
     measures = config.selection.representation == GRADIENT
-    shape, of_gradients = _shapes_to_run(config, prepared.model, prepared.checkpoint)
+    shape, of_gradients = shapes_to_run(config, prepared.model, prepared.checkpoint)
     of_all = config.gradients.parameters == "all"
-    if config.gradients.projection.kind == "two-sided":
-        dim = two_sided_dim(config.gradients.projection, of_gradients)
-    else:
-        dim = sketch_dim(config.gradients.projection, shape.coordinates)
+    dim = dim_of(config.gradients.projection, of_gradients)
     trained = measures and prepared.checkpoint is None
     num_warmups = config.selection.warmup_seeds if trained else 0
     num_checkpoints = config.num_checkpoints
@@ -125,37 +125,42 @@ def _estimated(
         num_parameters=shape.parameters,
         parameters=config.gradients.parameters,
         num_coordinates=shape.coordinates,
+        num_whole=num_whole(config, shape),
         dim=dim,
-        warmup_bytes=_bytes_of_weights(of_gradients, config) * num_checkpoints if of_all and measures else 0,
+        warmup_bytes=_bytes_of_weights(config, shape, prepared.model) * num_checkpoints if of_all and measures else 0,
         gradient_bytes=num_bits * dim // 8 * num_checkpoints,
-        flops=flops_of(shape.parameters, num_tokens * num_checkpoints, shape.coordinates if of_all else 0)
-        if measures
-        else 0.0,
+        flops=flops_of(config, shape, num_tokens * num_checkpoints) if measures else 0.0,
         store_exists=store_exists,
-        time=time_to_make(prepared, examples, shape.parameters, left_of(prepared, examples, can_look), reporter),
+        time=time_to_make(prepared, examples, shape, left_of(prepared, examples, can_look), reporter),
     )
 
 
-def flops_of(num_parameters: int, num_tokens: float, num_whole: int = 0) -> float:
+def flops_of(config: Config, shape: ModelShape, num_tokens: float, *, training: bool = False) -> float:
     """Floating-point operations of forward and backward through all weights: 2 each a parameter and token.
 
-    Of the `num_whole` whose own gradients are made, 2 more.
+    2 more for each weight whose own gradient is made, in `training` or of each example.
     """
-    return (4.0 * num_parameters + 2.0 * num_whole) * num_tokens
+    return (4.0 * shape.parameters + 2.0 * num_whole(config, shape, training=training)) * num_tokens
 
 
-def shape_to_run(config: Config, folder: ModelFolder, checkpoint: CheckpointFiles | None) -> ModelShape:
-    """The shape of model and adapter; without an adapter for a method that looks at no gradients.
+def num_whole(config: Config, shape: ModelShape, *, training: bool = False) -> int:
+    """Weights and biases of the model itself whose gradients are made, in `training` or of each example.
 
-    Raises what the run would raise of them.
+    Of an adapter none is counted, nor by a two-sided projection, which multiplies a layer's inputs and output gradients
+    before.
     """
-    return _shapes_to_run(config, folder, checkpoint)[0]
+    gradients = config.gradients
+    makes = gradients.parameters == "all" and (training or gradients.projection.kind != "two-sided")
+    return shape.coordinates if makes else 0
 
 
-def _shapes_to_run(
+def shapes_to_run(
     config: Config, folder: ModelFolder, checkpoint: CheckpointFiles | None
 ) -> tuple[ModelShape, dict[str, tuple[int, ...]]]:
-    """The same, and by name the shapes of the parameters whose gradients are taken."""
+    """The shape of model and adapter, or of all its linear layers; and by name those of what gradients are of.
+
+    Without either for a method that looks at no gradients. Raises what the run would raise of them.
+    """
     model = folder.without_weights()
     shape = shape_of(model, folder.num_embeddings or 0)
     parameters: Mapping[str, torch.Tensor] = {}
@@ -168,18 +173,20 @@ def _shapes_to_run(
         with torch.device("meta"):
             parameters = trainable_parameters(to_measure(model, config))
     shapes = {name: tuple(of.shape) for name, of in parameters.items()}
-    return shape.with_adapter(shapes), shapes
+    return shape.with_trained(shapes), shapes
 
 
-def _bytes_of_weights(shapes: Mapping[str, tuple[int, ...]], config: Config) -> int:
+def dim_of(config: ProjectionConfig, of_gradients: Mapping[str, tuple[int, ...]]) -> int:
+    """k of the rows of one checkpoint, whose gradients have the shapes `of_gradients`."""
+    if config.kind == "two-sided":
+        return two_sided_dim(config, of_gradients)
+    return sketch_dim(config, sum(map(prod, of_gradients.values())))
+
+
+def _bytes_of_weights(config: Config, shape: ModelShape, folder: ModelFolder) -> int:
     """What the warm-up of all linear layers keeps of a checkpoint: weights in the model's type, float32 moments."""
-    dtype = resolve_dtype(config.model, resolve_device(config.execution.device))
-    total = 0
-    for shape in shapes.values():
-        size = prod(shape)
-        factored = sum(shape) if len(shape) > 1 else size
-        total += size * dtype.itemsize + 4 * (factored if config.gradients.is_factored else 2 * size)
-    return total
+    num_bytes = folder.num_bytes(shape.coordinates, resolve_device(config.execution.device))
+    return num_bytes + bytes_of_moments(shape, config.gradients.kept_moments)
 
 
 def left_of(prepared: Prepared, examples: Examples, can_look: bool) -> Left | None:
@@ -190,7 +197,7 @@ def left_of(prepared: Prepared, examples: Examples, can_look: bool) -> Left | No
 
 
 def time_to_make(
-    prepared: Prepared, examples: Examples, num_parameters: int, left: Left | None, reporter: Reporter
+    prepared: Prepared, examples: Examples, shape: ModelShape, left: Left | None, reporter: Reporter
 ) -> Forecast:
     """How long the rows take that the store does not hold, measured on rows of the pool."""
     config, pool, name = prepared.config, examples.pool, prepared.config.selection.representation
@@ -198,7 +205,7 @@ def time_to_make(
         return Forecast(why_not="there is nothing to compute: this method looks at no rows")
     rows = sampled(pool, len(pool))
     if left is None:
-        return _time_of_rows(prepared, examples, num_parameters, rows, reporter)
+        return _time_of_rows(prepared, examples, shape.parameters, rows, reporter)
     num_tokens, num_checkpoints = left.num_tokens, config.num_checkpoints
     trains = left.warm_up and prepared.checkpoint is None
     in_rounds = InRounds()
@@ -207,6 +214,10 @@ def time_to_make(
         in_rounds = work_in_rounds(config, plan_for(config.selection, examples), pool.num_tokens, of_targets)
     if not trains and not num_tokens and not in_rounds.targets:
         return Forecast(why_not="there is nothing to compute: the store holds all rows")
+
+    of_all = config.gradients.parameters == "all"
+    dtype = str(resolve_dtype(config.model, resolve_device(config.execution.device))).removeprefix("torch.")
+    beside = bytes_to_train_all(shape, dtype, config.gradients.kept_moments) if of_all and trains else 0
 
     def measure(load: Load) -> Work:
         model: Any = load()
@@ -220,6 +231,8 @@ def time_to_make(
         if not trains and not in_rounds.tuned:
             return work
         drawn = sample_size(len(pool), config.warmup.fraction) / len(pool) * int(pool.num_tokens.sum())
+        if of_all:  # in float32, as it is trained
+            make_all_trainable(adapted, to_train=True)
         warmed_up = drawn * config.warmup.epochs * config.selection.warmup_seeds if trains else 0.0
         of_training = pace_of_training(adapted, config.warmup, rows, limit, factored=config.gradients.is_factored)
         return {
@@ -230,7 +243,7 @@ def time_to_make(
         }
 
     with reporter.stage("measure", "passes"):
-        return forecast(prepared.model, num_parameters, config.execution, measure, shared=("gradients",))
+        return forecast(prepared.model, shape.parameters, config.execution, measure, ("gradients",), beside)
 
 
 def _time_of_rows(

@@ -56,18 +56,21 @@ def forecast(
     execution: ExecutionConfig,
     measure: Callable[[Load], Work],
     shared: Collection[str] = (),
+    beside: int = 0,
 ) -> Forecast:
     """What takes how long, by `measure`, which may load the model; what is `shared` among workers is divided by these.
 
-    Nothing is measured where this machine is no measure of the work, or has no room for the model.
+    Nothing is measured where this machine is no measure of the work, or has no room for the model and the bytes that
+    lie `beside` it.
     """
     if execution.engine != "local":
         return Forecast(why_not="the work is a Ray cluster's, and this machine is no measure of that")
     device = resolve_device(execution.device)
-    num_bytes = folder.num_bytes(num_parameters, device)
+    num_bytes = folder.num_bytes(num_parameters, device) + beside
     if device.type == "cpu" and not fits_in_memory(num_bytes):
         room = f"{num_bytes / 2**30:.1f} GiB"
-        return Forecast(why_not=f"the model's {room} do not fit into the memory that this machine has left")
+        what = f"the {room} of the model and its training" if beside else f"the model's {room}"
+        return Forecast(why_not=f"{what} do not fit into the memory that this machine has left")
     try:
         work = measure(lambda: folder.load(device))
     except Exception as error:

@@ -1,32 +1,38 @@
-"""How much memory a run takes at its peaks, by arithmetic on the model's shape; and with which settings it would fit.
+"""How much memory a run takes at its peaks, by arithmetic on the model's shape.
 
-Nothing is loaded. s is the bytes of a frozen weight (2 in 16 bits, 4 in float32), D the adapter's coordinates, V the
-vocabulary, T the padded tokens of the largest batch. Of a token's activations the blocks keep, until the backward pass:
+Nothing is loaded. s is the bytes of a weight in the model's type (2 in 16 bits, 4 in float32), D the coordinates of
+what is trained, V the vocabulary, T the padded tokens of the largest batch. Of a token's activations the blocks keep,
+until the backward pass:
 
-    s x widths            inputs and outputs of linear layers (`model/shape.py`), norms and attention as part of them
+    s x widths            inputs and outputs of linear layers (`model/shape.py`). Inputs of frozen ones are not kept:
+                          they stand for norms, attention and activation functions
     4 x adapted ranks     what passes through the middle of the adapters, in float32
     4 x adapted inputs    what PEFT copies to float32 for the adapters, where weights have 16 bits
     5 x adapted inputs    in its place while training with dropout: what is left of the inputs, and a mask of a byte;
                           8 on a CPU, whose mask is float32
 
 Logits are held in the weights' type, in float32, and as their gradient: (s + 8) x T x V.
+
+Of all linear layers in an adapter's place (`gradients.parameters: all`) the warm-up holds weights, gradients and
+moments in float32, and the weights once more in the 16 bits that it computes in; the extraction the gradients of a
+piece of a layer, whose bound is a setting (`gradients/pieces.py`). There every input is kept, so
+
+    s x inputs            are counted once more, for norms, attention and activation functions
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from g2is.config import SecondMoments
+from g2is.gradients.pieces import held
 from g2is.model.batches import plan_batches
 from g2is.model.shape import ModelShape
 
-SPARE = 1.1  # times what is counted must fit, as in `machine/memory.py`: allocators, libraries, fragments
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _GAMMA_COPIES = 3  # of a module's per-example gradients at a time: themselves, a numerator, a denominator
-_SHORTEST_BATCH, _SHORTEST_ROW, _LOWEST_RANK = 512, 512, 16
-_MOST_DEVICES = 4096
-_SPREAD = "model.device_map"
+_STEP_COPIES = 2  # of a parameter, that an optimizer makes which goes from one to the next
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,11 @@ class Knobs:
     """The settings that decide how much memory is taken, by the names that they have in config.yaml.
 
     `lengths` (R,) int are the tokens of a shard's rows that stand for the pool, `longest` those of its longest row.
-    `rank` is None of an adapter that the user brings, which is not trained either. `dropout` says whether there is any.
-    `rounded` are the kind of rounding and the bytes of the frozen weights, where they are rounded as they are loaded.
+    `rank` is None of an adapter that the user brings, which is not trained either, and without one. `dropout` says
+    whether there is any. `rounded` are the kind of rounding and the bytes of the frozen weights, where they are rounded
+    as they are loaded. `second_moments` are those of all linear layers, None of an adapter; whether they can be
+    factored where they are not is `can_factor`. `gradient_bytes` bounds a piece of such gradients. `matrices` are the
+    bytes of a two-sided projection's, None of one by signs.
     """
 
     dtype: str
@@ -79,23 +88,10 @@ class Knobs:
     extracts: bool = True
     device_type: str = "cuda"
     rounded: tuple[str, int] | None = None
-
-
-@dataclass(frozen=True)
-class Fit:
-    """Whether a device of `memory_bytes` holds a copy of the model and its work, of which `needed_bytes` at most.
-
-    If not, `settings` are those with which it would, by name; none where no setting helps. `devices_a_copy` is the
-    fewest devices that would hold a copy, its blocks dealt evenly among them, with the smallest batches, which are
-    those of `spread_settings`; 0 if none. On a CPU there are no such settings.
-    """
-
-    fits: bool
-    memory_bytes: int
-    needed_bytes: int
-    settings: Mapping[str, str]
-    devices_a_copy: int
-    spread_settings: Mapping[str, str]
+    second_moments: SecondMoments | None = None
+    can_factor: bool = False
+    gradient_bytes: int = 1 << 30
+    matrices: int | None = None
 
 
 def typical_shard(lengths: np.ndarray, shard_rows: int) -> np.ndarray:
@@ -109,27 +105,31 @@ def peaks(shape: ModelShape, knobs: Knobs) -> list[Peak]:
     """What the warm-up and the extraction hold at most, whichever of them are to be done."""
     found = []
     if knobs.trains:
-        found.append(Peak("warm-up", _warm_up(shape, knobs)))
+        found.append(Peak("warm-up", (_warm_up if is_of_adapter(knobs) else _warm_up_of_all)(shape, knobs)))
     if knobs.extracts:
-        found.append(Peak("gradients", _extraction(shape, knobs)))
+        found.append(Peak("gradients", (_extraction if is_of_adapter(knobs) else _extraction_of_all)(shape, knobs)))
     return found
 
 
-def fit(shape: ModelShape, knobs: Knobs, memory_bytes: int) -> Fit:
-    """Whether the peaks fit into `memory_bytes`, and with which settings they would."""
-    of_one = peaks(shape, knobs)
-    fits = _fits(of_one, memory_bytes)
-    settings = {} if fits else _settings_that_fit(shape, knobs, memory_bytes)
-    lean = replace(knobs, batch_tokens=min(knobs.batch_tokens, _SHORTEST_BATCH), device_batch_size=1)
-    devices = _devices_a_copy(shape, lean, memory_bytes)
-    spread = {_SPREAD: "auto", **_changes(knobs, lean)} if knobs.device_type == "cuda" else {}
-    return Fit(fits, memory_bytes, _most(of_one), settings, devices, spread)
+def is_of_adapter(knobs: Knobs) -> bool:
+    """Whether gradients are of an adapter, and not of all linear layers."""
+    return knobs.second_moments is None
+
+
+def bytes_of_moments(shape: ModelShape, second_moments: SecondMoments) -> int:
+    """What the optimizer keeps of all linear layers, and Γ reads: a number for each row and column, or two for each."""
+    return 4 * shape.sums if second_moments == "factored" else 8 * shape.coordinates
+
+
+def bytes_to_train_all(shape: ModelShape, dtype: str, second_moments: SecondMoments) -> int:
+    """What training all linear layers holds beside the model as it is loaded: float32, gradients, moments."""
+    size = BYTES[dtype]
+    copies = (4 if size < 4 else 0) * shape.coordinates  # 4 - s more than they had, and s of what is computed with
+    return copies + 4 * shape.coordinates + bytes_of_moments(shape, second_moments)
 
 
 def _warm_up(shape: ModelShape, knobs: Knobs) -> list[Part]:
-    longest = min(knobs.longest, knobs.max_length)
-    tokens = knobs.device_batch_size * longest
-    of = f"{knobs.device_batch_size} rows x {longest:,} tokens"
+    tokens, of = _of_a_step(knobs)
     return [
         *_model(shape, knobs),
         Part("its gradient", f"{shape.coordinates:,} x 4 bytes", 4 * shape.coordinates),
@@ -140,10 +140,7 @@ def _warm_up(shape: ModelShape, knobs: Knobs) -> list[Part]:
 
 
 def _extraction(shape: ModelShape, knobs: Knobs) -> list[Part]:
-    lengths = np.minimum(knobs.lengths, knobs.max_length)
-    batches = plan_batches(lengths, knobs.batch_tokens)
-    tokens = max((len(batch) * int(lengths[batch].max()) for batch in batches), default=0)
-    rows = max((len(batch) for batch in batches), default=0)
+    rows, tokens = _of_a_batch(knobs)
     gradients = Part(
         "Γ of one layer",
         f"{rows:,} rows x {shape.largest:,} coordinates x {_GAMMA_COPIES} x 4 bytes",
@@ -165,6 +162,85 @@ def _extraction(shape: ModelShape, knobs: Knobs) -> list[Part]:
     ]
 
 
+def _warm_up_of_all(shape: ModelShape, knobs: Knobs) -> list[Part]:
+    """Of the optimizer's step and the backward pass before it, each has what it needs for itself in turn."""
+    size, second, D = BYTES[knobs.dtype], knobs.second_moments, shape.coordinates
+    assert second is not None
+    tokens, of = _of_a_step(knobs)
+    optimizer = "Adafactor" if second == "factored" else "AdamW"
+    copies = (
+        [Part(f"the same in {knobs.dtype}", f"{D:,} x {size} bytes, while it computes", size * D)] if size < 4 else []
+    )
+    a_weight = 4 if size == 4 else 4 + size  # the gradient that is added to those of a step's other batches
+    backward = [
+        *copies,
+        *_activations(shape, knobs, tokens, of, training=True),
+        _logits(shape, knobs, tokens),
+        Part("a new gradient", f"{shape.largest:,} x {a_weight} bytes", shape.largest * a_weight),
+    ]
+    at_once = second == "adam" and knobs.device_type == "cuda"  # there torch's AdamW goes over all in one
+    stepped, times = (D, 1) if at_once else (shape.largest, _STEP_COPIES)
+    step = [Part(f"{optimizer}'s step", f"{stepped:,} x {times} x 4 bytes", stepped * times * 4)]
+    rest = shape.parameters - D
+    return [
+        Part("trained weights", f"{D:,} x 4 bytes (float32)", 4 * D),
+        Part("other weights", f"{rest:,} x {size} bytes ({knobs.dtype})", size * rest),
+        Part("gradients", f"{D:,} x 4 bytes", 4 * D),
+        _moments(shape, second, optimizer, 1),
+        *max(backward, step, key=lambda parts: sum(part.num_bytes for part in parts)),
+    ]
+
+
+def _extraction_of_all(shape: ModelShape, knobs: Knobs) -> list[Part]:
+    size, second = BYTES[knobs.dtype], knobs.second_moments
+    assert second is not None
+    rows, tokens = _of_a_batch(knobs)
+    if knobs.matrices is None:
+        projection = Part("projection's signs", f"{shape.coordinates:,} x 1 byte", shape.coordinates)
+        whole = held(rows, shape.largest)
+        piece = min(whole, knobs.gradient_bytes)
+        bound = "execution.gradient_bytes" if whole > piece else f"of {rows:,} rows x {shape.largest:,} weights"
+    else:  # which makes none
+        projection = Part("projection's matrices", "two a weight, 4 bytes a number", knobs.matrices)
+        piece, bound = 0, "no gradients of weights"
+    of_logits = tokens * shape.vocabulary * size
+    gradients = Part(
+        "gradients of a piece",
+        f"{piece:,} bytes ({bound}), and {tokens:,} tokens x {shape.vocabulary:,} x {size}",
+        piece + of_logits,
+    )
+    return [
+        Part("weights", f"{shape.parameters:,} parameters x {size} bytes ({knobs.dtype})", size * shape.parameters),
+        _moments(shape, second, "Adafactor" if second == "factored" else "AdamW", knobs.num_checkpoints),
+        projection,
+        *_activations(shape, knobs, tokens, f"{tokens:,} tokens", training=False),
+        # the head's are made while its logits' gradient is there
+        max(_logits(shape, knobs, tokens), gradients, key=lambda part: part.num_bytes),
+    ]
+
+
+def _moments(shape: ModelShape, second: SecondMoments, optimizer: str, num_checkpoints: int) -> Part:
+    several = f" x {num_checkpoints} checkpoints" if num_checkpoints > 1 else ""
+    counted = (
+        f"{shape.sums:,} rows and columns x 4 bytes" if second == "factored" else f"{shape.coordinates:,} x 8 bytes"
+    )
+    return Part(f"{optimizer}'s moments", f"{counted}{several}", bytes_of_moments(shape, second) * num_checkpoints)
+
+
+def _of_a_step(knobs: Knobs) -> tuple[int, str]:
+    """Padded tokens of the largest batch of the warm-up, and how they are counted."""
+    longest = min(knobs.longest, knobs.max_length)
+    return knobs.device_batch_size * longest, f"{knobs.device_batch_size} rows x {longest:,} tokens"
+
+
+def _of_a_batch(knobs: Knobs) -> tuple[int, int]:
+    """Rows and padded tokens of the batches of extraction that have most of them."""
+    lengths = np.minimum(knobs.lengths, knobs.max_length)
+    batches = plan_batches(lengths, knobs.batch_tokens)
+    tokens = max((len(batch) * int(lengths[batch].max()) for batch in batches), default=0)
+    return max((len(batch) for batch in batches), default=0), tokens
+
+
 def _model(shape: ModelShape, knobs: Knobs) -> list[Part]:
     size = BYTES[knobs.dtype]
     weights, num_bytes = f"{shape.parameters:,} parameters x {size} bytes ({knobs.dtype})", size * shape.parameters
@@ -181,10 +257,13 @@ def _activations(shape: ModelShape, knobs: Knobs, tokens: int, of: str, *, train
     size = BYTES[knobs.dtype]
     masked = 5 if knobs.device_type == "cuda" else 8
     copies = masked if training and knobs.dropout else 4 if size < 4 else 0
-    terms = [f"{size} x {shape.widths:,}", f"4 x {shape.adapted_ranks:,}"]
-    if copies:
+    widths = shape.widths if is_of_adapter(knobs) else shape.widths + shape.inputs
+    terms = [f"{size} x {widths:,}"]
+    if shape.adapted_ranks:
+        terms.append(f"4 x {shape.adapted_ranks:,}")
+    if copies and shape.adapted_inputs:
         terms.append(f"{copies} x {shape.adapted_inputs:,}")
-    a_token = size * shape.widths + 4 * shape.adapted_ranks + copies * shape.adapted_inputs
+    a_token = size * widths + 4 * shape.adapted_ranks + copies * shape.adapted_inputs
     return [Part("activations", f"{of} x ({' + '.join(terms)}) bytes", tokens * a_token)]
 
 
@@ -193,85 +272,3 @@ def _logits(shape: ModelShape, knobs: Knobs, tokens: int) -> Part:
     return Part(
         "logits", f"{tokens:,} tokens x {shape.vocabulary:,} x {size} bytes", tokens * shape.vocabulary * size, False
     )
-
-
-def _most(found: list[Peak], devices: int = 1) -> int:
-    return max((peak.on_each_of(devices) for peak in found), default=0)
-
-
-def _fits(found: list[Peak], memory_bytes: int, devices: int = 1) -> bool:
-    return _most(found, devices) * SPARE < memory_bytes
-
-
-def _devices_a_copy(shape: ModelShape, knobs: Knobs, memory_bytes: int) -> int:
-    of_a_copy = peaks(shape, knobs)
-    for devices in range(1, _MOST_DEVICES + 1):
-        if _fits(of_a_copy, memory_bytes, devices):
-            return devices
-    return 0
-
-
-def _settings_that_fit(shape: ModelShape, knobs: Knobs, memory_bytes: int) -> dict[str, str]:
-    """The first settings that fit, in the order of what they cost; none of them further from `knobs` than is needed."""
-    for found in _cheaper(knobs):
-        if _fits(peaks(_with_rank(shape, knobs, found), found), memory_bytes):
-            for name in _NAMES:  # others may have done so much that this one need not go as far
-                tried = (replace(found, **{name: value}) for value in _between(knobs, found, name))
-                found = next(of for of in tried if _fits(peaks(_with_rank(shape, knobs, of), of), memory_bytes))
-            return _changes(knobs, found)
-    return {}
-
-
-# What is given up first comes last here: it is what is tried first to be left as it was.
-_NAMES = {
-    "rank": "warmup.lora.rank",
-    "max_length": "examples.max_length",
-    "batch_tokens": "execution.batch_tokens",
-    "device_batch_size": "warmup.device_batch_size",
-    "dtype": "model.dtype",
-}
-
-
-def _changes(before: Knobs, now: Knobs) -> dict[str, str]:
-    """The settings, by name, that are others `now`."""
-    return {
-        setting: str(getattr(now, name))
-        for name, setting in _NAMES.items()
-        if getattr(now, name) != getattr(before, name)
-    }
-
-
-def _with_rank(shape: ModelShape, before: Knobs, now: Knobs) -> ModelShape:
-    return shape if not before.rank or not now.rank else shape.with_rank(now.rank / before.rank)
-
-
-def _between(before: Knobs, now: Knobs, name: str) -> list[Any]:
-    """Values of a setting from what it was to what it is `now`, which is the last."""
-    first, last = getattr(before, name), getattr(now, name)
-    if isinstance(first, str) or first == last:
-        return list(dict.fromkeys([first, last]))
-    values = [first]
-    while values[-1] // 2 > last:
-        values.append(values[-1] // 2)
-    return [*values, last]
-
-
-def _cheaper(knobs: Knobs) -> Iterator[Knobs]:
-    """Settings that take less and less memory, the least harmful first."""
-    if BYTES[knobs.dtype] > 2:
-        knobs = replace(knobs, dtype="bfloat16")
-        yield knobs
-    while knobs.trains and knobs.device_batch_size > 1:
-        knobs = replace(knobs, device_batch_size=knobs.device_batch_size // 2)
-        yield knobs
-    while knobs.batch_tokens > _SHORTEST_BATCH:
-        knobs = replace(knobs, batch_tokens=max(_SHORTEST_BATCH, knobs.batch_tokens // 2))
-        yield knobs
-    longest = min(knobs.longest, knobs.max_length)
-    for length in (1024, _SHORTEST_ROW):
-        if length < longest:
-            knobs = replace(knobs, max_length=length)
-            yield knobs
-    while knobs.rank is not None and knobs.rank > _LOWEST_RANK:
-        knobs = replace(knobs, rank=max(_LOWEST_RANK, knobs.rank // 2))
-        yield knobs

@@ -4,6 +4,10 @@ A pass over a batch that `--dry-run` measures is the one that the command makes:
 batches of rows as long as the files' own. The shortest row comes before, twice, and one of middle length: they set up
 what batches find, and tell whether one would take minutes. Where it would, the last of them is what is measured: work
 that is done once a row weighs too much in the shortest.
+
+Of all linear layers most of the work may be done once a row: Γ and the projection go over every weight. So half of a
+part's tokens are counted by its rows, each as long as the mean: of a part with rows like all, that is its tokens; of
+the shortest row alone, it is off by two at most. What is done once, before all, is not timed there.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,6 +25,7 @@ from g2is.evaluation.questions import Question
 from g2is.evaluation.rows import evaluate_rows
 from g2is.gradients.extract import AdapterState, Extractor, projection_of
 from g2is.model.batches import Row, pad_batch, plan_batches
+from g2is.model.devices import frozen_dtype
 from g2is.model.losses import token_losses
 from g2is.model.parameters import trainable_parameters
 from g2is.representations.maker import ArraysOf
@@ -39,7 +44,7 @@ class Pace:
     None were where `why_not` says why.
     """
 
-    num_done: int = 0
+    num_done: float = 0
     seconds: float = 0.0
     why_not: str = ""
 
@@ -71,7 +76,14 @@ def pace_of_gradients(model: Any, config: Config, rows: Sequence[Row], limit: fl
 
         return run
 
-    return _measured_over(rows, batch_tokens, work, limit)
+    if config.gradients.parameters == "lora":
+        return _measured_over(rows, batch_tokens, work, limit)
+    mean = _tokens(rows) / len(rows)
+    shortest, _, middle = _run_up(rows)
+    parts = (
+        ((len(batch) * mean + _tokens(batch)) / 2, work(batch)) for batch in (middle, *_batches(rows, batch_tokens))
+    )
+    return _measured(parts, limit, 1, before=work(shortest))
 
 
 def _no_moments(parameters: Mapping[str, nn.Parameter], config: Config) -> Moments:
@@ -109,7 +121,8 @@ def pace_of_training(
         if factored
         else torch.optim.AdamW(trained, lr=0.0)
     )
-    mixed = isinstance(config, TuningConfig) and config.bf16
+    # as the Trainer is told (`model/trainer.py`)
+    mixed = frozen_dtype(model) == torch.bfloat16 or (isinstance(config, TuningConfig) and config.bf16)
 
     def parts() -> Iterator[tuple[int, Callable[[], None]]]:
         yield from ((_tokens(batch), work(batch, False)) for batch in _run_up(rows))
@@ -192,14 +205,22 @@ def _tokens(rows: Iterable[Row]) -> int:
     return sum(len(ids) for ids, _ in rows)
 
 
-def _measured(parts: Iterable[tuple[int, Callable[[], None]]], limit: float, run_up: int = 1) -> Pace:
+def _measured(
+    parts: Iterable[tuple[float, Callable[[], None]]],
+    limit: float,
+    run_up: int = 1,
+    before: Callable[[], None] | None = None,
+) -> Pace:
     """The pace of the `parts`, of which each tells how much it does, until `limit` seconds are over or all are done.
 
-    The first `run_up` are not counted, unless nothing follows: then the last that was done is all that is known.
+    The first `run_up` are not counted, unless nothing follows: then the last that was done is all that is known. What
+    is done `before` them is not timed at all.
     """
-    done, seconds, last = 0, 0.0, Pace()
-    begin = monotonic()
+    done, seconds, last = 0.0, 0.0, Pace()
     try:
+        if before is not None:
+            before()
+        begin = monotonic()
         for number, (num, work) in enumerate(parts):
             if (last.time_for(num) or 0.0) > _TOO_LONG * limit:
                 break

@@ -12,17 +12,28 @@ from time import monotonic
 
 import torch
 
-from g2is.config import Config
+from g2is.config import Config, Parameters
 from g2is.errors import ConfigError, ModelError
 from g2is.jobs.custom import BUILT_IN_ONLY
-from g2is.jobs.estimate import left_of, shape_to_run, time_to_make
+from g2is.jobs.estimate import dim_of, left_of, shapes_to_run, time_to_make
 from g2is.jobs.forecast import Forecast
-from g2is.jobs.memory_needed import Fit, Peak, fit, peaks
+from g2is.jobs.memory_fit import Fit, fit
+from g2is.jobs.memory_needed import Peak, peaks
 from g2is.jobs.plan_inputs import Inputs, counted, counted_by_bytes
-from g2is.jobs.plan_work import Step, bytes_to_select, choosing, disk_of, free_at, knobs_of, row_length, steps_of
+from g2is.jobs.plan_work import (
+    Step,
+    bytes_to_select,
+    choosing,
+    disk_of,
+    free_at,
+    knobs_of,
+    steps_of,
+    timed_here,
+    timed_on,
+)
 from g2is.jobs.prepare import ToPlan, prepare
 from g2is.jobs.read_data import read_inputs
-from g2is.machine.devices import SHARE_OF_PEAK, Devices
+from g2is.machine.devices import Devices
 from g2is.machine.memory import available_memory
 from g2is.methods import GRADIENT
 from g2is.model.folder import ModelFolder, find_model, resolve_device, resolve_dtype
@@ -33,7 +44,6 @@ from g2is.store.manifest import check_store, stored_fingerprint
 from g2is.store.reach import record_of
 from g2is.warmup.imported import find_checkpoint
 
-OVER_FLOOR = 1.04  # extraction over a plain forward and backward of the same batches, at r 128 (docs/performance.md)
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 
 
@@ -41,18 +51,20 @@ _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 class CostPlan:
     """What a run takes.
 
-    `steps` by stage hold what is left to do: what the store has is not among it. `seconds` is their sum, None where the
-    time of one is not known; `time_by` says what times were told by, or why they are not. `rows_stored` are the pool's
-    that the store holds, each content once. `disk` is what the store grows by, in bytes by what; `disk_free` what is
-    free where it lies, None for other devices and object storage. `selecting_bytes` of main memory hold the rows that
-    are chosen among, of `row_length` numbers each. `peaks` and `fit` are of one device, of `device_bytes` memory; none
-    for a method that looks at no gradients. `exact` is False where tokens are counted by bytes; `notes` say what else
-    is not counted as it will be.
+    Gradients are of `parameters`, which `shape` counts: an adapter's, or all linear layers'. `steps` by stage hold what
+    is left to do: what the store has is not among it. `seconds` is their sum, None where the time of one is not known;
+    `time_by` says what times were told by, or why they are not. `rows_stored` are the pool's that the store holds, each
+    content once. `disk` is what the store grows by, in bytes by what; `disk_free` what is free where it lies, None for
+    other devices and object storage. `selecting_bytes` of main memory hold the rows that are chosen among, of
+    `row_length` numbers each. `peaks` and `fit` are of one device, of `device_bytes` memory; none for a method that
+    looks at no gradients. `exact` is False where tokens are counted by bytes; `notes` say what else is not counted as
+    it will be.
     """
 
     model: str
     dtype: str
     shape: ModelShape
+    parameters: Parameters
     devices: str
     named: bool
     device_bytes: int
@@ -87,11 +99,14 @@ class CostPlan:
 
 @dataclass(frozen=True)
 class _Given:
-    """What costs are counted of: `memory` of one device, the seconds `read_in`, and `time` where it was measured."""
+    """What costs are counted of: by name the shapes `of_gradients`, `memory` of one device, the seconds `read_in`, and
+    `time` where it was measured.
+    """
 
     config: Config
     folder: ModelFolder
     shape: ModelShape
+    of_gradients: Mapping[str, tuple[int, ...]]
     inputs: Inputs
     device: torch.device
     memory: int
@@ -105,15 +120,9 @@ def plan(config: Config, devices: Devices | None, reporter: Reporter) -> CostPla
     """Count what the run of `config` takes on `devices`, or on this machine, which is then measured.
 
     Neither run nor store is touched, and of a hub model that is not here no weights are fetched. Raises what the run
-    would raise of files, model, budget and store; ConfigError if devices are named for what cannot be told of them, or
-    gradients are of all linear layers.
+    would raise of files, model, budget and store; ConfigError if devices are named for what cannot be told of them.
     """
     BUILT_IN_ONLY.check(config.selection)
-    if config.gradients.parameters == "all" and config.selection.representation == GRADIENT:
-        raise ConfigError(
-            "gradients.parameters: expected lora, for the arithmetic of memory and disk here is an adapter's, found"
-            " all. `g2is select --dry-run` tells what a run of all linear layers takes"
-        )
     if devices is not None:
         _check_devices(config, devices)
     device = resolve_device(config.execution.device) if devices is None else torch.device("cuda")
@@ -139,16 +148,16 @@ def _read(config: Config, to_plan: ToPlan, devices: Devices | None, can_look: bo
         read_in = monotonic() - begin
         left = left_of(prepared, examples, can_look)
         inputs = counted(config, examples, left)  # a wrong budget shows before anything is measured
-        shape = shape_to_run(config, prepared.model, prepared.checkpoint)
+        shape, of_gradients = shapes_to_run(config, prepared.model, prepared.checkpoint)
         memory = _memory(devices, device)  # before a model takes some of it
         if devices is not None:
             time = Forecast(why_not="other devices are named")
         elif not prepared.model.has_weights:
             time = Forecast(why_not="the model's weights are not here; fetch them, or name devices with --devices")
         else:
-            time = time_to_make(prepared, examples, shape.parameters, left, reporter)
+            time = time_to_make(prepared, examples, shape, left, reporter)
     exists = config.store_folder.exists()
-    return _Given(config, prepared.model, shape, inputs, device, memory, read_in, exists, can_look, time)
+    return _Given(config, prepared.model, shape, of_gradients, inputs, device, memory, read_in, exists, can_look, time)
 
 
 def _read_without_tokenizer(
@@ -168,11 +177,12 @@ def _read_without_tokenizer(
     begin = monotonic()
     inputs = counted_by_bytes(config, reporter)
     adapter = config.warmup.adapter
-    shape = shape_to_run(config, folder, None if adapter is None else find_checkpoint(adapter))
+    shape, of_gradients = shapes_to_run(config, folder, None if adapter is None else find_checkpoint(adapter))
     time = Forecast(why_not="there is no tokenizer to measure with; name devices with --devices")
     read_in, exists = monotonic() - begin, config.store_folder.exists()
     return _Given(
-        *(config, folder, shape, inputs, device, _memory(devices, device), read_in, exists, can_look, time),
+        *(config, folder, shape, of_gradients, inputs, device, _memory(devices, device)),
+        *(read_in, exists, can_look, time),
     )
 
 
@@ -203,23 +213,26 @@ def _planned(given: _Given, devices: Devices | None) -> CostPlan:
     config, shape, inputs = given.config, given.shape, given.inputs
     measures = config.selection.representation == GRADIENT
     dtype = str(resolve_dtype(config.model, given.device)).removeprefix("torch.")
-    knobs = knobs_of(config, inputs, dtype, given.device.type)
+    knobs = knobs_of(config, inputs, given.of_gradients, dtype, given.device.type)
+    num_of_row = dim_of(config.gradients.projection, given.of_gradients) * config.num_checkpoints
     if (kind := config.model.quantization) is not None:
         knobs = replace(knobs, rounded=(kind, given.folder.num_bytes(shape.parameters, given.device)))
     of_memory = peaks(shape, knobs) if measures else []
     fitting = fit(shape, knobs, given.memory) if of_memory else None
     steps = steps_of(config, shape, inputs)
     if devices is not None:
-        steps, by = _timed_on(devices, steps, dtype, 1 if fitting is None else fitting.devices_a_copy)
+        copy = 1 if fitting is None else fitting.devices_a_copy
+        steps, by = timed_on(devices, steps, dtype, copy, config.gradients.parameters)
     else:
-        steps, by = _timed_here(given.time, steps)
+        steps, by = timed_here(given.time, steps)
     read = Step(len(inputs.lengths) + sum(inputs.target_rows.values()), seconds=given.read_in)
-    steps = {"reading": read, **steps, "choosing": choosing(config, shape, inputs)}
+    steps = {"reading": read, **steps, "choosing": choosing(config, num_of_row, inputs)}
     seconds = [step.seconds for step in steps.values()]
     return CostPlan(
         model=config.model.name,
         dtype=dtype,
         shape=shape,
+        parameters=config.gradients.parameters,
         devices=str(devices) if devices is not None else f"this machine ({given.device.type})",
         named=devices is not None,
         device_bytes=given.memory,
@@ -233,52 +246,19 @@ def _planned(given: _Given, devices: Devices | None) -> CostPlan:
         target_rows=inputs.target_rows,
         budget=inputs.plan.budget,
         exact=inputs.exact,
-        row_length=row_length(config, shape),
+        row_length=num_of_row,
         store_exists=given.store_exists,
         rows_stored=len(inputs.lengths) - inputs.num_duplicates - inputs.left.rows["pool"] if measures else 0,
         steps=steps,
         seconds=None if None in seconds else sum(of for of in seconds if of is not None),
         time_by=by,
-        disk=disk_of(config, shape, inputs) if measures else {},
+        disk=disk_of(config, shape, num_of_row, inputs, dtype) if measures else {},
         disk_free=free_at(config.store_folder) if devices is None and given.can_look else None,
-        selecting_bytes=bytes_to_select(config, shape, inputs) if measures else 0,
+        selecting_bytes=bytes_to_select(config, num_of_row, inputs) if measures else 0,
         peaks=of_memory,
         fit=fitting,
         notes=_notes(given),
     )
-
-
-def _timed_on(
-    devices: Devices, steps: Mapping[str, Step], dtype: str, devices_a_copy: int
-) -> tuple[dict[str, Step], str]:
-    """The steps with their seconds on `devices`, of which a copy of the model takes some, and what these are told by.
-
-    Over several devices a copy works in turns: it is as fast as one.
-    """
-    peak = devices.device.flops(dtype)
-    rate, copies = peak * SHARE_OF_PEAK, devices.count // devices_a_copy if devices_a_copy else 0
-    if not copies:
-        return dict(steps), f"not told: {devices} hold no copy of the model"
-    gradients = steps["gradients"]
-    by = (
-        f"{peak / 1e12:,.0f} TFLOP/s of one {devices.device.name} in {dtype}, of which {SHARE_OF_PEAK:.0%} are assumed"
-        f" to be reached, on {copies} cop{'y' if copies == 1 else 'ies'} of the model; not measured"
-    )
-    of_one = {"warm-up": 1.0, "rounds": 1.0, "targets": OVER_FLOOR}  # one copy does it, whatever there is beside it
-    return {
-        **{name: replace(of, seconds=of.flops * of_one.get(name, 1.0) / rate) for name, of in steps.items()},
-        "gradients": replace(gradients, seconds=gradients.flops * OVER_FLOOR / (rate * copies)),
-    }, by
-
-
-def _timed_here(time: Forecast, steps: Mapping[str, Step]) -> tuple[dict[str, Step], str]:
-    """The steps with the seconds that were measured, and what on."""
-    known = bool(time.seconds)
-    by = f"passes of {time.measured}" if known else f"not measured: {time.why_not}"
-    return {
-        name: replace(step, seconds=time.seconds.get(name, 0.0) if known else None if step.tokens else 0.0)
-        for name, step in steps.items()
-    }, by
 
 
 def _notes(given: _Given) -> list[str]:
@@ -295,6 +275,12 @@ def _notes(given: _Given) -> list[str]:
     model = given.config.model
     if model.activation_checkpointing:
         notes.append("model.activation_checkpointing: activations are counted as if they were kept, which is too many")
+    is_of_all = given.config.gradients.parameters == "all" and bool(given.of_gradients)
+    if is_of_all and not given.time.seconds:
+        notes.append(
+            "gradients.parameters: all: times of named devices are those of operations alone, so the least there can"
+            " be: Γ and the projection go over every weight for each row, by the speed of memory"
+        )
     if model.quantization is not None and not given.time.seconds:
         notes.append("model.quantization: times of named devices are those of plain weights, which are faster")
     if model.device_map is not None:

@@ -1,16 +1,17 @@
-"""How much a run has to do and to keep, counted from rows, tokens and the model's shape; for `plan.py`."""
+"""How much a run has to do and to keep, from rows, tokens and the model's shape, and how long; for `plan.py`."""
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from g2is.config import Config
-from g2is.gradients.projection import sketch_dim
+from g2is.config import Config, Parameters
+from g2is.gradients.two_sided import two_sided_bytes
 from g2is.jobs.estimate import flops_of
-from g2is.jobs.forecast import work_in_rounds
-from g2is.jobs.memory_needed import Knobs, typical_shard
+from g2is.jobs.forecast import Forecast, work_in_rounds
+from g2is.jobs.memory_needed import BYTES, Knobs, bytes_of_moments, typical_shard
 from g2is.jobs.plan_inputs import Inputs
+from g2is.machine.devices import SHARE_OF_PEAK, Devices
 from g2is.methods import GRADIENT, NONE, selector_kind
 from g2is.model.shape import ModelShape
 from g2is.selection.narrowed import num_candidates
@@ -20,6 +21,9 @@ from g2is.warmup.train import sample_size
 # Numbers of rows that choosing goes through in a second: `design` 2,000 of 200,000 rows of 8192 in 492 s, on two cores
 # (docs/performance.md).
 CHOOSING_RATE = 6.7e9
+# Extraction over a plain forward and backward of the same batches, at r 128 (docs/performance.md). Of all linear layers
+# it is not known: operations alone are counted, and a note says so.
+_OVER_FLOOR = {"lora": 1.04, "all": 1.0}
 _COPIES_WHILE_TRAINING = 2  # of adapter and optimizer, that a stopped warm-up goes on from (`model/trainer.py`)
 
 
@@ -48,8 +52,8 @@ def steps_of(config: Config, shape: ModelShape, inputs: Inputs) -> dict[str, Ste
     trained = round(drawn / num_rows * num_tokens * config.warmup.epochs * config.selection.warmup_seeds)
     extracted = inputs.left.num_tokens * config.num_checkpoints
     steps = {
-        "warm-up": Step(drawn, trained, flops_of(shape.parameters, trained)),
-        "gradients": Step(sum(inputs.left.rows.values()), extracted, flops_of(shape.parameters, extracted)),
+        "warm-up": Step(drawn, trained, flops_of(config, shape, trained, training=True)),
+        "gradients": Step(sum(inputs.left.rows.values()), extracted, flops_of(config, shape, extracted)),
     }
     if (rounds := config.selection.rounds) == 1:
         return steps
@@ -57,9 +61,42 @@ def steps_of(config: Config, shape: ModelShape, inputs: Inputs) -> dict[str, Ste
     tuned, taken = round(between.tuned), round(num_chosen(inputs) * (rounds - 1) / rounds)
     return {
         **steps,
-        "rounds": Step(taken, tuned, flops_of(shape.parameters, tuned)),
-        "targets": Step(sum(inputs.target_rows.values()), between.targets, flops_of(shape.parameters, between.targets)),
+        "rounds": Step(taken, tuned, flops_of(config, shape, tuned, training=True)),
+        "targets": Step(sum(inputs.target_rows.values()), between.targets, flops_of(config, shape, between.targets)),
     }
+
+
+def timed_on(
+    devices: Devices, steps: Mapping[str, Step], dtype: str, devices_a_copy: int, parameters: Parameters
+) -> tuple[dict[str, Step], str]:
+    """The steps with their seconds on `devices`, of which a copy of the model takes some, and what these are told by.
+
+    Over several devices a copy works in turns: it is as fast as one. Gradients are of `parameters`.
+    """
+    peak = devices.device.flops(dtype)
+    rate, copies = peak * SHARE_OF_PEAK, devices.count // devices_a_copy if devices_a_copy else 0
+    if not copies:
+        return dict(steps), f"not told: {devices} hold no copy of the model"
+    gradients, over_floor = steps["gradients"], _OVER_FLOOR[parameters]
+    by = (
+        f"{peak / 1e12:,.0f} TFLOP/s of one {devices.device.name} in {dtype}, of which {SHARE_OF_PEAK:.0%} are assumed"
+        f" to be reached, on {copies} cop{'y' if copies == 1 else 'ies'} of the model; not measured"
+    )
+    of_one = {"warm-up": 1.0, "rounds": 1.0, "targets": over_floor}  # one copy does it, whatever there is beside it
+    return {
+        **{name: replace(of, seconds=of.flops * of_one.get(name, 1.0) / rate) for name, of in steps.items()},
+        "gradients": replace(gradients, seconds=gradients.flops * over_floor / (rate * copies)),
+    }, by
+
+
+def timed_here(time: Forecast, steps: Mapping[str, Step]) -> tuple[dict[str, Step], str]:
+    """The steps with the seconds that were measured, and what on."""
+    known = bool(time.seconds)
+    by = f"passes of {time.measured}" if known else f"not measured: {time.why_not}"
+    return {
+        name: replace(step, seconds=time.seconds.get(name, 0.0) if known else None if step.tokens else 0.0)
+        for name, step in steps.items()
+    }, by
 
 
 def num_chosen(inputs: Inputs) -> int:
@@ -73,7 +110,7 @@ def trains(config: Config, inputs: Inputs) -> bool:
     return inputs.left.warm_up and config.warmup.adapter is None
 
 
-def choosing(config: Config, shape: ModelShape, inputs: Inputs) -> Step:
+def choosing(config: Config, row_length: int, inputs: Inputs) -> Step:
     """How many rows are chosen, and how long that takes at most: a pass over the pool for each, or one of scores.
 
     Of methods that look at no gradients it is not known.
@@ -83,25 +120,26 @@ def choosing(config: Config, shape: ModelShape, inputs: Inputs) -> Step:
         return Step(chosen)
     kind = selector_kind(config.selection.selector)
     passes = {"vectors": chosen, "scores": 1, "nothing": 0}[kind.needs(config.selection.part(kind.settings))]
-    return Step(chosen, seconds=_looked_at(config, inputs) * passes * row_length(config, shape) / CHOOSING_RATE)
+    return Step(chosen, seconds=_looked_at(config, inputs) * passes * row_length / CHOOSING_RATE)
 
 
-def row_length(config: Config, shape: ModelShape) -> int:
-    """Numbers of a row, of all checkpoints: C·k."""
-    return sketch_dim(config.gradients.projection, shape.coordinates) * config.num_checkpoints
-
-
-def disk_of(config: Config, shape: ModelShape, inputs: Inputs) -> Mapping[str, int]:
+def disk_of(config: Config, shape: ModelShape, row_length: int, inputs: Inputs, dtype: str) -> Mapping[str, int]:
     """Bytes that the store grows by: rows that are not there yet, adapter and moments; and what a training keeps to go
     on from, which is gone when it is done.
+
+    Weights of all linear layers are kept in the model's `dtype`; a training keeps the whole model, these in float32.
     """
-    left = inputs.left
+    left, of_all = inputs.left, config.gradients.parameters == "all"
+    moments, size = bytes_of_moments(shape, config.gradients.kept_moments), BYTES[dtype]
     bits = left.rows["pool"] * len(config.gradients.forms) * BITS[config.gradients.storage]
-    found = {"gradient rows": (bits + left.rows["target"] * BITS["float16"]) * row_length(config, shape) // 8}
+    found = {"gradient rows": (bits + left.rows["target"] * BITS["float16"]) * row_length // 8}
     if left.warm_up:
-        found["adapter and moments"] = 12 * shape.coordinates * config.num_checkpoints
+        what = "weights and moments" if of_all else "adapter and moments"
+        kept = (size if of_all else 4) * shape.coordinates + moments
+        found[what] = kept * config.num_checkpoints
     if trains(config, inputs):
-        found["while the warm-up trains"] = _COPIES_WHILE_TRAINING * 12 * shape.coordinates
+        beside = size * (shape.parameters - shape.coordinates) if of_all else 0
+        found["while the warm-up trains"] = _COPIES_WHILE_TRAINING * (4 * shape.coordinates + moments + beside)
     return found
 
 
@@ -111,20 +149,24 @@ def free_at(place: Path) -> int:
     return shutil.disk_usage(there).free
 
 
-def bytes_to_select(config: Config, shape: ModelShape, inputs: Inputs) -> int:
+def bytes_to_select(config: Config, row_length: int, inputs: Inputs) -> int:
     """Bytes of the rows that are chosen among: one form, of all checkpoints."""
     bits = BITS[config.gradients.storage if config.num_checkpoints == 1 else "float16"]
-    return _looked_at(config, inputs) * row_length(config, shape) * bits // 8
+    return _looked_at(config, inputs) * row_length * bits // 8
 
 
-def knobs_of(config: Config, inputs: Inputs, dtype: str, device_type: str) -> Knobs:
-    """What of settings and rows decides how much memory is taken."""
+def knobs_of(
+    config: Config, inputs: Inputs, of_gradients: Mapping[str, tuple[int, ...]], dtype: str, device_type: str
+) -> Knobs:
+    """What of settings, rows and shapes decides how much memory is taken."""
+    gradients, of_all = config.gradients, config.gradients.parameters == "all"
+    two_sided = gradients.projection.kind == "two-sided"
     return Knobs(
         dtype=dtype,
         batch_tokens=config.execution.tokens_a_batch(device_type),
         device_batch_size=config.warmup.device_batch_size,
         max_length=config.examples.max_length,
-        rank=None if config.warmup.adapter is not None else config.warmup.lora.rank,
+        rank=None if of_all or config.warmup.adapter is not None else config.warmup.lora.rank,
         lengths=typical_shard(inputs.lengths, config.execution.shard_rows),
         longest=int(inputs.lengths.max()),
         dropout=config.warmup.lora.dropout > 0,
@@ -133,6 +175,10 @@ def knobs_of(config: Config, inputs: Inputs, dtype: str, device_type: str) -> Kn
         trains=trains(config, inputs) or config.selection.rounds > 1,
         extracts=inputs.left.num_tokens > 0 or config.selection.rounds > 1,
         device_type=device_type,
+        second_moments=gradients.kept_moments if of_all else None,
+        can_factor="adam" not in (*gradients.forms, gradients.target_form),
+        gradient_bytes=config.execution.bytes_of_gradients(device_type),
+        matrices=two_sided_bytes(gradients.projection, of_gradients) if two_sided else None,
     )
 
 

@@ -150,7 +150,11 @@ class SavedWeights(Mapping[str, torch.Tensor]):
 
 def _is_plain(layer: nn.Module) -> bool:
     weight = layer.weight
-    return isinstance(weight, torch.Tensor) and weight.dtype in (torch.float32, torch.float64, torch.bfloat16)
+    if not isinstance(weight, torch.Tensor):
+        return False
+    if weight.is_meta and weight.dtype == torch.float16:
+        return True  # as config.json says it was saved; it is loaded in `model.dtype`, which is never float16 here
+    return weight.dtype in (torch.float32, torch.float64, torch.bfloat16)
 
 
 def _is_to_be_tied(model: nn.Module, layer: nn.Module) -> bool:

@@ -14,16 +14,18 @@ _LORA_A = re.compile(r"\.lora_A(?:\.|$)")
 
 @dataclass(frozen=True)
 class ModelShape:
-    """Numbers of a model and its adapter, each a count.
+    """Numbers of a model, and of what is trained of it: an adapter, or all its linear layers. Each is a count.
 
-    parameters      of the frozen model, tied ones once
+    parameters      of the model without an adapter, tied ones once
     blocks          layers of the model that follow each other
     vocabulary      logits of a token
     widths          numbers that a token leaves in the blocks' linear layers until the backward pass: the output of
                     each, and the input, once for layers of one part that read the same
-    coordinates     of the adapter, D
+    inputs          these inputs alone
+    coordinates     of what is trained, D
     largest         of its largest parameter
-    adapted_inputs  inputs of the layers that it is on, all of them
+    sums            rows and columns of its matrices and all of its biases, which factored moments have a number for
+    adapted_inputs  inputs of the layers that an adapter is on, all of them; 0 without one
     adapted_ranks   what passes through the middle of the adapters of all layers: r for each
     """
 
@@ -31,19 +33,22 @@ class ModelShape:
     blocks: int
     vocabulary: int
     widths: int
+    inputs: int
     coordinates: int = 0
     largest: int = 0
+    sums: int = 0
     adapted_inputs: int = 0
     adapted_ranks: int = 0
 
-    def with_adapter(self, adapter: Mapping[str, Sequence[int]]) -> "ModelShape":
-        """The same with an adapter, whose parameters' shapes are given by name: of LoRA, A (r, i) and B (o, r)."""
-        sizes = {name: math.prod(shape) for name, shape in adapter.items()}
-        down = [shape for name, shape in adapter.items() if _LORA_A.search(name)]
+    def with_trained(self, trained: Mapping[str, Sequence[int]]) -> "ModelShape":
+        """The same with what is trained, shapes by name: of LoRA A (r, i) and B (o, r), or the weights of layers."""
+        sizes = {name: math.prod(shape) for name, shape in trained.items()}
+        down = [shape for name, shape in trained.items() if _LORA_A.search(name)]
         return replace(
             self,
             coordinates=sum(sizes.values()),
             largest=max(sizes.values(), default=0),
+            sums=sum(map(sum, trained.values())),
             adapted_inputs=sum(int(shape[1]) for shape in down),
             adapted_ranks=sum(int(shape[0]) for shape in down),
         )
@@ -78,4 +83,5 @@ def shape_of(model: nn.Module, vocabulary: int) -> ModelShape:
         blocks=len(blocks),
         vocabulary=vocabulary,
         widths=outputs + sum(width for _, width in inputs),
+        inputs=sum(width for _, width in inputs),
     )

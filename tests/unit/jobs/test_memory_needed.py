@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from counted_memory import knobs, sizes
 from llamas import LLAMAS, config_alone
 from transformers import LlamaConfig
 
 from g2is.config import Config, LoraConfig
-from g2is.jobs.estimate import shape_to_run
-from g2is.jobs.memory_needed import Knobs, Part, Peak, fit, peaks, typical_shard
+from g2is.jobs.estimate import shapes_to_run
+from g2is.jobs.memory_fit import fit
+from g2is.jobs.memory_needed import Knobs, Part, Peak, peaks, typical_shard
 from g2is.model.adapter import attach_adapter
 from g2is.model.batches import pad_batch
 from g2is.model.folder import find_model
@@ -34,20 +36,7 @@ BY_HAND = {
 def shape_from(folder: Path) -> ModelShape:
     values = {"pool": "p", "targets": {"t": ["t"]}, "out": "o", "model": {"name": str(folder)}}
     config = Config.model_validate(values)
-    return shape_to_run(config, find_model(config.model, to_plan=True), None)
-
-
-def knobs(**given: Any) -> Knobs:
-    values = {
-        **{"dtype": "bfloat16", "batch_tokens": 8192, "device_batch_size": 8, "max_length": 2048, "rank": 128},
-        **{"lengths": np.full(1024, 512), "longest": 512, "dropout": True, "num_checkpoints": 1, "trains": True},
-        **given,
-    }
-    return Knobs(**values)
-
-
-def sizes(peak: Peak) -> dict[str, int]:
-    return {part.name: part.num_bytes for part in peak.parts}
+    return shapes_to_run(config, find_model(config.model, to_plan=True), None)[0]
 
 
 @pytest.mark.parametrize("name", LLAMAS)
@@ -181,7 +170,7 @@ def test_activations_and_logits_are_those_that_autograd_keeps(dtype: torch.dtype
     plain = LlamaForCausalLM(config).to(dtype)
     shape = shape_of(plain, 257)
     model: Any = attach_adapter(plain, LoraConfig(rank=8, dropout=0.1), 0).train(training)
-    shape = shape.with_adapter({name: of.shape for name, of in trainable_parameters(model).items()})
+    shape = shape.with_trained({name: of.shape for name, of in trainable_parameters(model).items()})
     rows = [(np.arange(1, 65, dtype=np.int32), np.arange(64) >= 1) for _ in range(4)]
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, int] = {}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from architectures import tiny_adapted_model
+from architectures import tiny_adapted_model, tiny_model
 
 from g2is.cli.show_time import about, time_lines
 from g2is.comparison.cells import Key
@@ -17,6 +17,7 @@ from g2is.jobs.comparison_work import CellWork
 from g2is.jobs.forecast import Forecast
 from g2is.jobs.overall import Overall
 from g2is.jobs.pace import Pace, pace_of_gradients, pace_of_training, sample_of
+from g2is.model.all_linear import make_all_trainable
 from g2is.model.parameters import trainable_parameters
 from g2is.progress import Progress
 
@@ -207,3 +208,33 @@ def test_one_bar_goes_over_all_cells_and_never_back() -> None:
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert {of for _, of in seen} == {total}
     assert reporter.notices == ["kept"]
+
+
+def test_of_all_linear_layers_a_row_that_is_short_does_not_stand_for_its_tokens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each row takes 3 s, whatever its length, and what is done once 100: as on a slow machine."""
+    clock, seen = Clock(), list[int]()
+    monkeypatch.setattr(pace, "monotonic", lambda: clock.now)
+
+    def extract(_: Any, batch: list[Row], *__: Any) -> None:
+        clock.now += 3.0 * len(batch) + (0 if seen else 100.0)
+        seen.append(len(batch))
+
+    monkeypatch.setattr("g2is.gradients.extract.Extractor.extract", extract)
+    config = Config.model_validate(
+        {
+            **{"pool": "p", "targets": {"t": ["t"]}, "out": "o", "model": {"name": "m"}},
+            "gradients": {"parameters": "all", "projection": {"dim": 64}},
+            "execution": {"batch_tokens": 64},
+        }
+    )
+    model, some = make_all_trainable(tiny_model("llama")), rows()
+    total, exact = sum(len(ids) for ids, _ in some), 3.0 * len(some)
+    found = pace_of_gradients(model, config, some, 1.0)  # which the row of middle length exceeds
+    assert seen == [1, 1]
+    assert found.time_for(total) == pytest.approx(exact, rel=0.2)
+    seen.clear()
+    assert pace_of_gradients(model, config, some, 1e6).time_for(total) == pytest.approx(exact)
+    assert seen[:2] == [1, 1]
+    assert sum(seen[2:]) == len(some)

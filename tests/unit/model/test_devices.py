@@ -1,6 +1,7 @@
 """A model that is spread: what is refused, and the same bits over two devices that this machine need not have."""
 
 import inspect
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from saved_models import CPU, adapted, found, gradients, save_tiny, some_rows
-from two_devices import FIRST, SECOND, two_devices
+from two_devices import FIRST, SECOND, on_first, over_two, two_devices
 
 from g2is.config import ExecutionConfig, GammaForm, ModelConfig, ProjectionConfig
 from g2is.errors import ConfigError, ModelError
@@ -27,7 +28,6 @@ from g2is.model.devices import (
     devices_taken,
     frozen_dtype,
     is_spread,
-    leave_positions,
 )
 from g2is.model.losses import token_losses
 from g2is.model.parameters import trainable_parameters
@@ -100,27 +100,6 @@ def test_the_type_is_that_of_plain_weights() -> None:
     assert frozen_dtype(model) == torch.bfloat16
 
 
-def on_first(model: Any) -> Any:
-    """All of it on one of the two devices."""
-    base = model.get_base_model()
-    base.set_attn_implementation("eager")  # no kernels of these devices
-    accelerate.dispatch_model(base, {"": FIRST}, force_hooks=True)
-    return model
-
-
-def over_two(model: Any) -> Any:
-    """The embedding and the first block on one device, all else on the other."""
-    base = model.get_base_model()
-    base.set_attn_implementation("eager")
-    places = {"model.embed_tokens": FIRST, "model.rotary_emb": FIRST, "model.layers.0": FIRST}
-    tied = base.config.tie_word_embeddings  # one tensor lies on one device
-    places |= {"model.layers.1": SECOND, "model.norm": SECOND, "lm_head": FIRST if tied else SECOND}
-    accelerate.dispatch_model(base, places, main_device=FIRST, skip_keys=["past_key_values"])
-    leave_positions(base)
-    assert is_spread(model)
-    return model
-
-
 def extracted(model: Any, forms: Sequence[GammaForm], places: Any = None) -> Mapping[str, np.ndarray]:
     parameters = trainable_parameters(model)
     generator = torch.Generator().manual_seed(0)
@@ -137,15 +116,31 @@ def extracted(model: Any, forms: Sequence[GammaForm], places: Any = None) -> Map
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["llama", "llama-tied", "qwen3"])
-@pytest.mark.parametrize("settings", [{}, {"activation_checkpointing": True}])
-def test_over_two_devices_rows_are_the_same_bits(name: str, settings: dict[str, bool], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        *itertools.product(("llama", "llama-tied", "qwen3"), ({}, {"activation_checkpointing": True})),
+        ("llama", {"dtype": "bfloat16"}),
+        *(
+            ("llama", {"quantization": kind, "dtype": dtype})
+            for kind in ("nf4", "int8")
+            for dtype in ("float32", "bfloat16")
+        ),
+        ("qwen3", {"quantization": "nf4", "dtype": "bfloat16", "activation_checkpointing": True}),
+    ],
+    ids=lambda of: of if isinstance(of, str) else " ".join(map(str, of.values())) or "plain",
+)
+def test_over_two_devices_rows_are_the_same_bits(name: str, settings: dict[str, object], tmp_path: Path) -> None:
+    if "quantization" in settings:
+        pytest.importorskip("bitsandbytes")
     forms: tuple[GammaForm, ...] = ("less", "momentum-free", "adam", "sgd")
     save_tiny(tmp_path, name)
-    in_memory = extracted(adapted(found(tmp_path)), forms)
+    weights = {key: of for key, of in settings.items() if key != "activation_checkpointing"}
+    in_memory = extracted(adapted(found(tmp_path, **weights)), forms)
+    whole, model = adapted(found(tmp_path, **weights)), adapted(found(tmp_path, **settings))
     with two_devices():
-        on_one = extracted(on_first(adapted(found(tmp_path))), forms)
-        model = over_two(adapted(found(tmp_path, **settings)))
+        on_one = extracted(on_first(whole), forms)
+        over_two(model)
         assert {p.device for p in trainable_parameters(model).values()} == {FIRST, SECOND}
         over_both = extracted(model, forms)
     assert over_both.keys() == on_one.keys() == in_memory.keys()
@@ -153,6 +148,21 @@ def test_over_two_devices_rows_are_the_same_bits(name: str, settings: dict[str, 
     for form in forms:  # attention is another code there, and stored rows are rounded to float16
         rows = [of[f"now/{form}/rows"].astype(np.float64) for of in (in_memory, over_both)]
         assert np.einsum("rk,rk->r", *rows).min() > 1 - 1e-3
+
+
+@pytest.mark.parametrize("kind", ["nf4", "int8"])
+def test_over_two_devices_scales_on_the_wrong_one_are_found_out(kind: str, tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    save_tiny(tmp_path, "llama")
+    model = adapted(found(tmp_path, quantization=kind))
+    with two_devices():
+        layer = over_two(model).get_base_model().model.layers[1].mlp.up_proj
+        if kind == "nf4":
+            layer.weight.quant_state.absmax = layer.weight.quant_state.absmax.to(FIRST)
+        else:
+            layer.weight.SCB = layer.weight.SCB.to(FIRST)
+        with pytest.raises(RuntimeError, match=r"same device, but found \['lazy:0', 'lazy:1'\]"):
+            extracted(model, ["sgd"])
 
 
 def test_over_two_devices_what_lies_on_the_wrong_one_is_found_out(tmp_path: Path) -> None:

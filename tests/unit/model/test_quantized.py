@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from g2is.errors import ModelError
 from g2is.jobs.model_identity import identify
+from g2is.model.all_linear import all_linear, make_all_trainable
 from g2is.model.quantized import layers_to_round, read_back
 from g2is.progress import Silent
 
@@ -27,6 +28,8 @@ MIXED = ("qwen3_5_text", "bamba", "falcon_h1", "minicpm3")
 # The cosine of a row with that of the model in float32, at least, over these architectures of random weights. All of it
 # is the rounding's: gradients are exactly those of plain layers with the same weights, as the next test says.
 COSINE = {"nf4": 0.85, "int8": 0.999}
+COSINE_OF_BFLOAT16 = 0.99  # lowest for OPT, whose ReLU turns with the last bit
+COSINE_IN_BFLOAT16 = {"nf4": 0.85, "int8": 0.99}
 
 
 def rounded(model: nn.Module) -> dict[str, Any]:
@@ -43,6 +46,26 @@ def test_rows_are_near_those_of_float32(name: str, kind: Kind, tmp_path: Path) -
     cosines = torch.cosine_similarity(exact, near)
     assert cosines.min() >= COSINE[kind]
     assert cosines.max() < 1 - 1e-9  # something was rounded
+
+
+@needs_bitsandbytes
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["llama", "gpt2", "qwen3", "opt"])
+def test_rows_computed_in_bfloat16_are_near_those_of_float32(name: str, kind: Kind, tmp_path: Path) -> None:
+    """The type of a CUDA device. What it adds is small: to the rounding of nf4 hardly anything."""
+    save_tiny(tmp_path, name)
+    exact, plain, low, near = (
+        whole(gradients(adapted(found(tmp_path, **settings)), some_rows()))
+        for settings in (
+            {},
+            {"dtype": "bfloat16"},
+            {"quantization": kind},
+            {"quantization": kind, "dtype": "bfloat16"},
+        )
+    )
+    assert torch.cosine_similarity(exact, plain).min() >= COSINE_OF_BFLOAT16
+    assert torch.cosine_similarity(exact, near).min() >= COSINE_IN_BFLOAT16[kind]
+    assert torch.cosine_similarity(low, near).min() >= COSINE_OF_BFLOAT16
 
 
 @needs_bitsandbytes
@@ -216,6 +239,31 @@ def test_a_checkpoint_in_fp8_is_read_back_and_said_so(tmp_path: Path) -> None:
     assert 0.99 < torch.cosine_similarity(exact, near).min() < 1 - 1e-6
     (notice,) = folder.rounding_notices(CPU)
     assert "weights of 8 bits (fp8) are read back to float32, and take its memory" in notice
+
+
+def test_all_linear_layers_of_a_checkpoint_in_fp8_have_the_gradients_of_what_was_read_back(tmp_path: Path) -> None:
+    save_tiny(tmp_path / "plain", "llama")
+    back = as_fp8(save_tiny(tmp_path / "fp8", "llama"))
+    folder = found(tmp_path / "fp8")
+    model, plain = folder.load(CPU), found(tmp_path / "plain").load(CPU)
+    with torch.no_grad():
+        for name, weight in back.items():
+            plain.get_parameter(name).copy_(weight)
+    assert all_linear(folder.without_weights()) == all_linear(model) == all_linear(plain)
+    ours, theirs = (gradients(make_all_trainable(of).eval(), some_rows()) for of in (model, plain))
+    assert ours.keys() == theirs.keys()
+    assert torch.cosine_similarity(whole(ours), whole(theirs)).min() > 1 - 1e-9
+
+
+@needs_bitsandbytes
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_linear_layers_of_a_checkpoint_that_bitsandbytes_rounded_are_refused(kind: Kind, tmp_path: Path) -> None:
+    save_tiny(tmp_path / "plain", "llama")
+    found(tmp_path / "plain", quantization=kind).load(CPU).save_pretrained(tmp_path / "rounded")
+    with pytest.raises(
+        ModelError, match=r"all: expected linear layers with weights in float32 or bfloat16, found torch"
+    ):
+        make_all_trainable(found(tmp_path / "rounded").load(CPU))
 
 
 @pytest.mark.parametrize(
