@@ -145,7 +145,7 @@ def test_the_wheel_alone_selects_and_writes_the_page(
 def test_the_wheel_alone_runs_the_demo(clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTHONPATH", raising=False)
     found = json.loads(run([clean / "g2is", "demo", "--out", "demo-run", "--json"], tmp_path))
-    assert (found["run"], found["num_selected"]) == ("demo-run/run", 120)
+    assert (found["run"], found["num_selected"]) == (str(tmp_path / "demo-run/run"), 120)
     assert [of["name"] for of in found["outcomes"]] == ["untuned", "selection", "random", "full pool"]
     assert (tmp_path / "demo-run/run/report.html").exists()
     assert (tmp_path / "demo-run/tuned/comparison.json").exists()
