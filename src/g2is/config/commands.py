@@ -1,6 +1,7 @@
 """Which command settings are of: `config.yaml` says it, and older files tell by their keys."""
 
 import difflib
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,12 @@ def settings_in(folder: Path) -> Any:
         return None
     values, _ = updated(load(settings), str(settings))
     return parse(COMMANDS[command_of(values, str(settings))], values, str(settings))
+
+
+def run_again(folder: Path) -> str:
+    """What to give to a shell, anywhere, to do the work of `folder` again beside it."""
+    folder = folder.resolve()
+    return f"g2is run {shlex.quote(str(folder / SETTINGS))} --out {shlex.quote(f'{folder}-again')}"
 
 
 def check_command(folder: Path, model: type[Section]) -> None:

@@ -59,13 +59,19 @@ def nearest(name: str, known: Collection[str], what: str) -> str:
 def read_targets(flags: Sequence[str]) -> dict[str, list[str]]:
     """Files by name from `--target` flags, each NAME=FILE or a file, which is one of "target".
 
-    A flag that names an existing file is that file, whatever `=` it has. Raises ConfigError if no file is named.
+    A flag that names an existing file is that file, whatever `=` it has, and so is one with a / before it. Raises
+    ConfigError if no file is named, or what stands before the = is no name.
     """
     targets: dict[str, list[str]] = {}
     for text in flags:
         name, equals, path = text.partition("=")
-        if not equals or not _NAME.fullmatch(name) or Path(text).exists():
+        if not equals or "/" in name or Path(text).exists():
             name, path = TARGET, text
+        elif not _NAME.fullmatch(name):
+            raise ConfigError(
+                f"--target {text}: expected a name of letters, digits, _ and - before the =, found {name!r}; there is"
+                " no file of the whole name either"
+            )
         if not path:
             raise ConfigError(f"--target {text}: expected a file after the =, found nothing")
         targets.setdefault(name, []).append(path)

@@ -18,7 +18,7 @@ from g2is.comparison.table import (
     result_blocks,
     summary,
 )
-from g2is.config.commands import SETTINGS
+from g2is.config.commands import run_again
 from g2is.config.compare import CompareConfig
 from g2is.examples.read import read_examples
 from g2is.examples.sources import find_sources
@@ -78,7 +78,7 @@ def _compared(config: CompareConfig, path: Path, comparison: Comparison, remarks
         ],
         alike=list(_alike(comparison)),
         alone=list(_alone(comparison, methods)),
-        command=f"g2is run {path / SETTINGS} --out {path}-again",
+        command=run_again(path),
         environment=comparison.environment,
         settings=comparison.settings,
     )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from g2is.config import Config
-from g2is.config.commands import SETTINGS
+from g2is.config.commands import run_again
 from g2is.examples.dataset import Examples
 from g2is.examples.filter import EXCLUDED
 from g2is.jobs.report_rows import Looked
@@ -52,10 +52,10 @@ def about_run(
     )
     return About(
         title=f"{num_selected:,} of {len(examples.pool):,} rows selected",
-        subtitle=f"{config.selection.method} for {', '.join(config.targets)}, in {run.name}",
+        subtitle=f"{config.selection.method} for {', '.join(config.targets)}, in {run.resolve().name}",
         facts=list(_facts(config, record, summary)),
         notes=notes,
-        command=f"g2is run {run / SETTINGS} --out {run}-again",
+        command=run_again(run),
         selector=settings.selector,
         record={key: value for key, value in record.items() if key != "digest"},
         summary=summary,

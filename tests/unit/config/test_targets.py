@@ -85,3 +85,10 @@ def test_shares_are_positive_and_exactly_the_targets(shares: dict[str, float], p
     check_shares({"math": 2.0, "med": 0.5}, ["math", "med"])
     with pytest.raises(ValueError, match=problem):
         check_shares(shares, ["math", "med"])
+
+
+@pytest.mark.parametrize("name", ["m\u00e4th", "math 1", "ma-th_1.x", ""])
+def test_a_name_with_other_characters_is_not_told_as_a_missing_file(name: str) -> None:
+    with pytest.raises(ConfigError, match="expected a name of letters, digits, _ and - before the ="):
+        read_targets([f"{name}=target.jsonl"])
+    assert read_targets(["s3://bucket/part=1/a.jsonl"]) == {"target": ["s3://bucket/part=1/a.jsonl"]}

@@ -11,12 +11,13 @@ from architectures import tiny_adapted_model, tiny_model
 
 from g2is.cli.show_time import about, time_lines
 from g2is.comparison.cells import Key
-from g2is.config import Config, ExecutionConfig, TuningConfig
+from g2is.config import Config, EvaluationConfig, ExecutionConfig, TuningConfig
+from g2is.evaluation.questions import Question
 from g2is.jobs import pace
 from g2is.jobs.comparison_work import CellWork
 from g2is.jobs.forecast import Forecast
 from g2is.jobs.overall import Overall
-from g2is.jobs.pace import Pace, pace_of_gradients, pace_of_training, sample_of
+from g2is.jobs.pace import Pace, pace_of_gradients, pace_of_tests, pace_of_training, sample_of
 from g2is.model.all_linear import make_all_trainable
 from g2is.model.parameters import trainable_parameters
 from g2is.progress import Progress
@@ -73,6 +74,21 @@ def test_a_batch_that_would_take_minutes_is_left_out(clock: Clock) -> None:
     found = pace._measured([(10, clock.takes(8.0, done)), (1000, clock.takes(800.0, done))], 10.0)
     assert done == [8.0]
     assert (found.num_done, found.seconds) == (10, 8.0)
+
+
+def test_a_first_pass_that_sets_up_much_does_not_stand_for_all_tests(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[int] = []
+
+    def evaluated(*given: Any) -> None:
+        passes.append(len(given[2]))
+        clock.now += 2.0 if len(passes) == 1 else 0.01 * passes[-1]
+
+    monkeypatch.setattr(pace, "evaluate_rows", evaluated)
+    found = pace_of_tests(torch.nn.Linear(1, 1), None, rows(40), [Question("4")] * 40, EvaluationConfig(), 512, 5.0)
+    assert (passes, found.num_done) == ([1, 1, 32, 8], 40)
+    assert found.time_for(80) == pytest.approx(0.8)
 
 
 def test_where_batches_take_minutes_the_last_of_the_run_up_counts(clock: Clock) -> None:
