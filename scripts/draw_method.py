@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 import g2is
+from svg import framed, text
 
 PLACE = Path(__file__).resolve().parents[1] / "docs/images/method.svg"
 METHODS = {
@@ -49,25 +50,16 @@ def picture() -> str:
     pool, target = rows()
     drawn = [_circle(pool, target, method, place) for place, method in enumerate(METHODS)]
     width, height = _SIDE * len(METHODS), _TOP + 2 * _RADIUS + 56
-    return "\n".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif"'
-            f' font-size="13" role="img" aria-label="What three methods take of the same {len(pool)} rows">',
-            f'<rect width="{width}" height="{height}" fill="#fff"/>',
-            _text(
-                12, 20, f"Gradients of {len(pool)} rows as directions; {BUDGET} are taken, in the order of the numbers"
-            ),
-            '<path d="M640 10l6 6l-6 6l-6-6z" fill="#c2410c"/>' + _text(652, 20, "example of the target"),
-            *drawn,
-            "</svg>\n",
-        ]
-    )
+    told = f"Gradients of {len(pool)} rows as directions; {BUDGET} are taken, in the order of the numbers"
+    key = '<path d="M640 10l6 6l-6 6l-6-6z" fill="#c2410c"/>' + text(652, 20, "example of the target")
+    label = f"What three methods take of the same {len(pool)} rows"
+    return framed(width, height, label, [text(12, 20, told), key, *drawn])
 
 
 def _circle(pool: np.ndarray, target: np.ndarray, method: str, place: int) -> str:
     x, y = place * _SIDE + _SIDE / 2, _TOP + _RADIUS + 24
     drawn = [
-        _text(place * _SIDE + 12, 48, method, 'font-weight="bold"') + _text(place * _SIDE + 12, 66, METHODS[method]),
+        text(place * _SIDE + 12, 48, method, 'font-weight="bold"') + text(place * _SIDE + 12, 66, METHODS[method]),
         f'<circle cx="{x:g}" cy="{y:g}" r="{_RADIUS}" fill="none" stroke="#ddd"/>',
     ]
     for row in pool:
@@ -78,7 +70,7 @@ def _circle(pool: np.ndarray, target: np.ndarray, method: str, place: int) -> st
         before = sum(float(pool[other] @ pool[row]) > math.cos(math.radians(7)) for other in chosen[: number - 1])
         out = _at(pool[row], x, y, 1.12 + 0.13 * before)  # rows that are alike have numbers side by side
         drawn += ['<circle cx="{}" cy="{}" r="4" fill="#1d4ed8"/>'.format(*at)]
-        drawn += [_text(out[0], out[1] + 4, str(number), 'text-anchor="middle" fill="#1d4ed8" font-size="11"')]
+        drawn += [text(out[0], round(out[1] + 4, 1), str(number), 'text-anchor="middle" fill="#1d4ed8" font-size="11"')]
     for example in target:
         drawn += ['<path d="M{} {}m0-6l6 6l-6 6l-6-6z" fill="#c2410c"/>'.format(*_at(example, x, y, 0.86))]
     return "\n".join(drawn)
@@ -92,10 +84,6 @@ def _on_circle(degrees: np.ndarray) -> np.ndarray:
 def _at(row: np.ndarray, x: float, y: float, radius: float) -> tuple[float, float]:
     angle = math.atan2(row[1], row[0])
     return round(x + radius * _RADIUS * math.cos(angle), 1), round(y - radius * _RADIUS * math.sin(angle), 1)
-
-
-def _text(x: float, y: float, words: str, more: str = "") -> str:
-    return f'<text x="{x:g}" y="{y:g}" {more}>{words}</text>'
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 import csv
 import math
 from pathlib import Path
-from xml.sax.saxutils import escape
+
+from svg import framed, text
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = ROOT / "benchmarks/results/quality/comparison.csv"
@@ -28,17 +29,8 @@ def picture(rows: list[Row]) -> str:
         '<path d="M690 42h20" stroke="#111" stroke-width="2"/>' + text(716, 46, "their mean, and its 95 % interval")
     ]
     title = "Test loss over that of random rows (less is better), after tuning on a selection of 37,026 instructions"
-    return "\n".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif"'
-            f' font-size="13" role="img" aria-label="{escape(title)}">',
-            f'<rect width="{width}" height="{height}" fill="#fff"/>',
-            text(0, 18, title, 'font-weight="bold" font-size="15"'),
-            *keys,
-            *(drawn for drawn, _ in panels),
-            "</svg>\n",
-        ]
-    )
+    drawn = [text(0, 18, title, 'font-weight="bold" font-size="15"'), *keys, *(of for of, _ in panels)]
+    return framed(width, height, title, drawn)
 
 
 def panel(rows: list[Row], budget: str, number: int) -> tuple[str, int]:
@@ -71,11 +63,6 @@ def panel(rows: list[Row], budget: str, number: int) -> tuple[str, int]:
         low, middle, high = (x(mean[key]) for key in ("relative_low", "relative", "relative_high"))
         drawn += [f'<path d="M{low} {y}H{high}M{middle} {y - 8}v16" stroke="#111" stroke-width="2"/>']
     return "\n".join(drawn), len(means)
-
-
-def text(x: float, y: float, words: str, more: str = "") -> str:
-    """Words at a place."""
-    return f'<text x="{x}" y="{y}"{" " * bool(more)}{more}>{escape(words)}</text>'
 
 
 def figures() -> list[Row]:

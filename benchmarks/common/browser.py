@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-ARGUMENTS = ["--no-sandbox", "--enable-unsafe-swiftshader", "--use-angle=swiftshader"]  # WebGL without a card
+_ARGUMENTS = ["--no-sandbox", "--enable-unsafe-swiftshader", "--use-angle=swiftshader"]  # WebGL without a card
 MISSING = "chromium is not installed: apt-get install chromium"
 _PICTURES = {"wide": (1280, 1000), "narrow": (360, 740)}  # width and height in CSS pixels
 
@@ -12,6 +12,11 @@ _PICTURES = {"wide": (1280, 1000), "narrow": (360, 740)}  # width and height in 
 def chromium() -> str | None:
     """Where Chromium is; None where there is none on the path."""
     return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def launched(playwright: Any) -> Any:
+    """Chromium, by what `sync_playwright` gives."""
+    return playwright.chromium.launch(executable_path=chromium(), args=_ARGUMENTS)
 
 
 def take_pictures(browser: Any, page: Path, folder: Path, name: str) -> list[Path]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import g2is
+from common import base6m
 from common.places import BASE6M, POOL, target_file
 from common.small_pool import TARGETS
 from common.synthetic import Clusters
@@ -47,9 +48,9 @@ def real_rows(work: Path, num_rows: int) -> Rows:
         model=BASE6M,
         out=work / "run",
         store=work / "store",
-        warmup={"learning_rate": 1e-3, "lora": {"rank": 32, "alpha": 128}},
+        warmup=base6m.WARMUP,
         gradients={"projection": {"dim": 4096}},
-        execution={"batch_tokens": 1024},
+        execution=base6m.EXECUTION,
     )
     return Rows(found.pool, found.targets)
 

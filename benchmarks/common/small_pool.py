@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 import g2is
+from common import base6m
 from common.places import BASE6M, POOL, target_file
 
 TARGETS = ("gsm8k", "simplification_asset", "pubmedqa", "code_gpteacher")
@@ -29,7 +30,7 @@ def compare(work: Path, out: str, methods: dict[str, dict[str, object]], seeds: 
     """Compare `methods` on the small pool, and return the folder of the comparison."""
     work.mkdir(parents=True, exist_ok=True)
     settings: dict[str, Any] = {
-        "warmup": {"learning_rate": 1e-3, "lora": {"rank": 32, "alpha": 128}, **warmup},
+        "warmup": {**base6m.WARMUP, **warmup},
         "gradients": {"forms": list(FORMS), "projection": {"dim": 4096}},
     }
     g2is.compare(
@@ -42,13 +43,8 @@ def compare(work: Path, out: str, methods: dict[str, dict[str, object]], seeds: 
         budgets=["1%"],
         num_seeds=seeds,
         **settings,
-        tuning={
-            "learning_rate": 2e-3,
-            "batch_size": 16,
-            "lora": {"rank": 32, "alpha": 128, "dropout": 0.0},
-            "bf16": True,
-        },
+        tuning=base6m.TUNING,
         evaluation={"generate": False},
-        execution={"batch_tokens": 1024},
+        execution=base6m.EXECUTION,
     )
     return work / out

@@ -15,21 +15,19 @@ from typing import Any
 import numpy as np
 
 import g2is
+from common import base6m
 from common.measure import Figure, keep
 from common.places import BASE6M, target_file
 from common.small_pool import FORMS, TARGETS, draw
 from g2is.cli.session import quiet_libraries
+from g2is.comparison.cells import summed
 from g2is.comparison.statistics import estimate, mean_over_targets, resampled_ratios
-from g2is.evaluation.table import read_answers
-from g2is.jobs.evaluate import ANSWERS
 
 METHODS = ("less", "design")
 KINDS: dict[str, dict[str, Any]] = {  # full training takes a tenth of an adapter's learning rate
-    "adapter": {"warmup": {"learning_rate": 1e-3, "lora": {"rank": 32, "alpha": 128}}, "parameters": "lora"},
+    "adapter": {"warmup": base6m.WARMUP, "parameters": "lora"},
     "all layers": {"warmup": {"learning_rate": 1e-4}, "parameters": "all"},
 }
-LORA = {"rank": 32, "alpha": 128, "dropout": 0.0}
-EXECUTION: Any = {"batch_tokens": 1024}
 Losses = dict[tuple[str, str, int], tuple[np.ndarray, np.ndarray]]  # by what selected, target and seed
 
 
@@ -41,7 +39,7 @@ def selected(work: Path, kind: str, method: str, target: str, seed: int) -> Path
         "warmup": {**of_kind["warmup"], "seed": seed},
         "gradients": {"parameters": of_kind["parameters"], "forms": FORMS, "projection": {"dim": 4096}},
         "selection": {"seed": seed},
-        "execution": {**EXECUTION, "report": False},
+        "execution": {**base6m.EXECUTION, "report": False},
     }
     found = g2is.select(
         pool=draw(work),
@@ -59,19 +57,22 @@ def selected(work: Path, kind: str, method: str, target: str, seed: int) -> Path
 def tested(work: Path, of: Path, target: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Nats of each test example (T,) after tuning on the selection `of`, and its answer tokens (T,)."""
     place = work / "tuned" / of.relative_to(work / "selections")
-    tuning: Any = {"learning_rate": 2e-3, "batch_size": 16, "lora": LORA, "bf16": True, "seed": seed}
-    adapter = g2is.train(data=of, model=BASE6M, out=place, tuning=tuning, execution=EXECUTION).adapter
-    g2is.evaluate(
+    tuned = g2is.train(
+        data=of,
+        model=BASE6M,
+        out=place,
+        tuning={**base6m.TUNING, "seed": seed},
+        execution=base6m.EXECUTION,
+    )
+    found = g2is.evaluate(
         model=BASE6M,
         out=place / "tested",
         test=target_file(target, "test"),
-        adapter=adapter,
+        adapter=tuned.adapter,
         evaluation={"generate": False},
-        execution=EXECUTION,
+        execution=base6m.EXECUTION,
     )
-    found = read_answers(place / "tested" / ANSWERS)
-    num_learned = found.num_learned.astype(np.float64)
-    return np.where(num_learned > 0, found.losses, 0.0) * num_learned, num_learned
+    return summed(found.losses, found.num_learned)
 
 
 def losses_of(work: Path, seed: int) -> Losses:

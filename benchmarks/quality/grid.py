@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import g2is
+from common import base6m
 from common.kept_grid import KeptGrid
 from common.places import BASE6M, POOL, RESULTS, sentence_encoder, target_file
 from g2is.methods import ALWAYS, METHODS
@@ -33,18 +34,11 @@ MANY_SITTINGS = (
 )
 KEPT = KeptGrid(RESULTS / "quality", TARGETS, ("1%", "5%"), (0, 1, 2), GENERATIVE, MANY_SITTINGS)
 SETTINGS: dict[str, Any] = {
-    "warmup": {"learning_rate": 1e-3, "lora": {"rank": 32, "alpha": 128}},
+    "warmup": base6m.WARMUP,
     "gradients": {"forms": ["less", "momentum-free"]},
-    # dropout costs a quarter of the time here and does little for a model of 6 M parameters
-    # and bfloat16 a fifth: losses agree with those of float32 to 1e-4
-    "tuning": {
-        "learning_rate": 2e-3,
-        "batch_size": 16,
-        "lora": {"rank": 32, "alpha": 128, "dropout": 0.0},
-        "bf16": True,
-    },
+    "tuning": base6m.TUNING,
     "evaluation": {"generate": False},
-    "execution": {"batch_tokens": 1024},  # a small model's batches fit a CPU's cache: twice as fast as 8192
+    "execution": base6m.EXECUTION,
 }
 
 

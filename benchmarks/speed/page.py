@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import g2is
-from common.browser import ARGUMENTS, MISSING, chromium, take_pictures
+from common.browser import MISSING, chromium, launched, take_pictures
 from common.measure import Figure, keep
 from common.places import BASE6M, BUNDLED_MODEL, POOL, target_file
 from g2is.demo.skills import write_pool, write_target
@@ -67,7 +67,7 @@ def opened(path: Path, pictures: Path | None) -> dict[str, Any]:
     if chromium() is None:
         raise SystemExit(MISSING)
     with sync_playwright() as tools:
-        browser = tools.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+        browser = launched(tools)
         ready = []
         for _ in range(3):
             page = browser.new_page(viewport=SIZE)

@@ -11,7 +11,7 @@ import yaml
 from small_run import select_small
 from watched import watched
 
-from common.browser import ARGUMENTS, MISSING, chromium
+from common.browser import MISSING, chromium, launched
 from g2is.demo.skills import write_pool, write_target
 from g2is.store.digests import record_digests
 
@@ -72,7 +72,7 @@ def browser() -> Iterator[Any]:
     if chromium() is None:
         pytest.skip(MISSING)
     with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+        opened = launched(playwright)
         yield opened
         opened.close()
 

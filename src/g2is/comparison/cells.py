@@ -38,6 +38,15 @@ def key_of(method: str, target: str, budget: str, seed: int | None) -> Key:
     return Key(method, target, None if method in (UNTUNED, FULL) else budget, None if method == UNTUNED else seed)
 
 
+def summed(losses: np.ndarray, num_learned: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The nats of each test example (T,), whose mean a token is `losses` (T,), and its answer tokens (T,), float64.
+
+    An example without any counts 0.
+    """
+    num_tokens = num_learned.astype(np.float64)
+    return np.where(num_tokens > 0, losses, 0.0) * num_tokens, num_tokens
+
+
 @dataclass(frozen=True, eq=False)
 class Cell:
     """What one tuned model does on the test examples of its target, which come in the same order in every cell.
@@ -86,8 +95,7 @@ class Cell:
     @property
     def summed_losses(self) -> tuple[np.ndarray, np.ndarray]:
         """The nats of each test example (T,) and its answer tokens (T,), float64; an example without any counts 0."""
-        num_learned = self.num_learned.astype(np.float64)
-        return np.where(num_learned > 0, self.losses, 0.0) * num_learned, num_learned
+        return summed(self.losses, self.num_learned)
 
     def means(self) -> dict[str, float]:
         """The mean of each metric over the test examples it applies to; without those that apply to none."""

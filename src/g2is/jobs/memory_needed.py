@@ -32,6 +32,7 @@ from g2is.model.shape import ModelShape
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _GAMMA_COPIES = 3  # of a module's per-example gradients at a time: themselves, a numerator, a denominator
+_OPTIMIZERS: dict[SecondMoments, str] = {"factored": "Adafactor", "adam": "AdamW"}
 _STEP_COPIES = 2  # of a parameter, that an optimizer makes which goes from one to the next
 
 
@@ -167,7 +168,6 @@ def _warm_up_of_all(shape: ModelShape, knobs: Knobs) -> list[Part]:
     size, second, D = BYTES[knobs.dtype], knobs.second_moments, shape.coordinates
     assert second is not None
     tokens, of = _of_a_step(knobs)
-    optimizer = "Adafactor" if second == "factored" else "AdamW"
     copies = (
         [Part(f"the same in {knobs.dtype}", f"{D:,} x {size} bytes, while it computes", size * D)] if size < 4 else []
     )
@@ -180,13 +180,13 @@ def _warm_up_of_all(shape: ModelShape, knobs: Knobs) -> list[Part]:
     ]
     at_once = second == "adam" and knobs.device_type == "cuda"  # there torch's AdamW goes over all in one
     stepped, times = (D, 1) if at_once else (shape.largest, _STEP_COPIES)
-    step = [Part(f"{optimizer}'s step", f"{stepped:,} x {times} x 4 bytes", stepped * times * 4)]
+    step = [Part(f"{_OPTIMIZERS[second]}'s step", f"{stepped:,} x {times} x 4 bytes", stepped * times * 4)]
     rest = shape.parameters - D
     return [
         Part("trained weights", f"{D:,} x 4 bytes (float32)", 4 * D),
         Part("other weights", f"{rest:,} x {size} bytes ({knobs.dtype})", size * rest),
         Part("gradients", f"{D:,} x 4 bytes", 4 * D),
-        _moments(shape, second, optimizer, 1),
+        _moments(shape, second, 1),
         *max(backward, step, key=lambda parts: sum(part.num_bytes for part in parts)),
     ]
 
@@ -211,7 +211,7 @@ def _extraction_of_all(shape: ModelShape, knobs: Knobs) -> list[Part]:
     )
     return [
         Part("weights", f"{shape.parameters:,} parameters x {size} bytes ({knobs.dtype})", size * shape.parameters),
-        _moments(shape, second, "Adafactor" if second == "factored" else "AdamW", knobs.num_checkpoints),
+        _moments(shape, second, knobs.num_checkpoints),
         projection,
         *_activations(shape, knobs, tokens, f"{tokens:,} tokens", training=False),
         # the head's are made while its logits' gradient is there
@@ -219,12 +219,13 @@ def _extraction_of_all(shape: ModelShape, knobs: Knobs) -> list[Part]:
     ]
 
 
-def _moments(shape: ModelShape, second: SecondMoments, optimizer: str, num_checkpoints: int) -> Part:
+def _moments(shape: ModelShape, second: SecondMoments, num_checkpoints: int) -> Part:
     several = f" x {num_checkpoints} checkpoints" if num_checkpoints > 1 else ""
     counted = (
         f"{shape.sums:,} rows and columns x 4 bytes" if second == "factored" else f"{shape.coordinates:,} x 8 bytes"
     )
-    return Part(f"{optimizer}'s moments", f"{counted}{several}", bytes_of_moments(shape, second) * num_checkpoints)
+    num_bytes = bytes_of_moments(shape, second) * num_checkpoints
+    return Part(f"{_OPTIMIZERS[second]}'s moments", f"{counted}{several}", num_bytes)
 
 
 def _of_a_step(knobs: Knobs) -> tuple[int, str]:

@@ -1,5 +1,6 @@
 """`g2is report` of a comparison: its page, of the cells that are there."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from g2is.comparison.cells import read_cell
@@ -40,14 +41,14 @@ def comparison_around(path: Path) -> Beside | None:
     """
     path = path.resolve()
     folder = next((above.parent for above in path.parents if above.name == SELECTIONS), path)
-    if not (folder / JSON).exists() or not cells_in(folder):
+    if not (folder / JSON).exists() or not (places := cells_in(folder)):
         return None
     config = settings_in(folder)
     if not isinstance(config, CompareConfig):
         return None
     for key in grid_of(config).planned():
         if key.budget is not None and key.place(folder / SELECTIONS) == path:
-            comparison, _ = comparison_in(config, folder)
+            comparison, _ = _comparison_of(config, folder, places)
             table = as_table(target_block(comparison, key.budget, key.target))
             return Beside(folder.name, str(key), table, losses_of(comparison, key.budget, key.target))
     return None
@@ -60,6 +61,10 @@ def comparison_in(config: CompareConfig, path: Path) -> tuple[Comparison, list[s
     """
     if not (path / JSON).exists() or not (places := cells_in(path)):
         raise StoreError(f"{path}: expected a comparison with a finished cell, found none; give `g2is compare` again")
+    return _comparison_of(config, path, places)
+
+
+def _comparison_of(config: CompareConfig, path: Path, places: Sequence[Path]) -> tuple[Comparison, list[str]]:
     kept = read_json(path / JSON)
     cells = [read_cell(place) for place in places]
     comparison = compare_cells(cells, grid_of(config), kept["num_pool_rows"], kept["settings"], kept["environment"])
