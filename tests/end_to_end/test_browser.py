@@ -49,6 +49,7 @@ def test_what_a_page_complains_of_is_heard(script: str, tmp_path: Path, browser:
 
 
 def test_without_chromium_the_tests_are_skipped_and_counted(tmp_path: Path) -> None:
+    pytest.importorskip("playwright", reason="playwright is not installed")
     this = f"{Path(__file__).relative_to(ROOT)}::{test_a_page_opens.__name__}"
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", this],

@@ -11,7 +11,9 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
+import yaml
 from llamas import config_alone
 from local_server import serving
 from small_run import MODEL, SMALL, set_flags
@@ -87,6 +89,19 @@ def test_the_page_says_the_same_in_words(data: tuple[Path, Path], g2is: Command,
     for words in ("    times by   passes of ", "  disk       gradient rows ", "frozen weights", "  fits       yes: "):
         assert words in out
     assert not (tmp_path / "run").exists()
+
+
+def test_the_warm_up_goes_through_the_tokens_of_the_rows_that_it_draws(
+    finished: Path, data: tuple[Path, Path], ask: Callable[..., dict[str, Any]]
+) -> None:
+    told = ask(*data, "--model", MODEL, "--devices", "1xH100", *set_flags(SMALL))
+    drawn = json.loads((finished / "store/warmup/sample.json").read_text())["keys"]
+    tables = [pq.read_table(path) for path in (finished / "store/examples").glob("*.parquet")]
+    rows = max(tables, key=len).select(["key", "num_tokens"]).to_pylist()
+    tokens = {row["key"].hex(): row["num_tokens"] for row in rows}
+    epochs = yaml.safe_load((finished / "config.yaml").read_text())["warmup"]["epochs"]
+    assert told["steps"]["warm-up"]["tokens"] == epochs * sum(tokens[key] for key in drawn)
+    assert told["steps"]["warm-up"]["tokens"] != epochs * len(drawn) * told["pool_tokens"] / told["pool_rows"]
 
 
 def test_a_store_with_half_of_the_shards_halves_the_extraction(

@@ -46,5 +46,6 @@ def test_a_naive_reader_takes_an_unknown_way_of_quantising_for_none(tmp_path: Pa
 
 def test_a_naive_reader_is_sent_to_the_hub_by_a_stray_adapter(tmp_path: Path) -> None:
     folder = hostile_models.make(tmp_path / "model", dict(hostile_models.MODELS)["a stray adapter of a hub's model"])
-    with pytest.raises(OSError, match="adapter_model"):
+    # an older PEFT fails where transformers asks it for that adapter
+    with pytest.raises((OSError, ImportError), match=r"adapter_model|peft"):
         AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)

@@ -13,6 +13,7 @@ from unittest import mock
 import accelerate
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -61,11 +62,22 @@ class _Mode(TorchDispatchMode):
         return _run(func, args, dict(kwargs or {}))
 
 
+class _Numbers(TorchFunctionMode):
+    """What makes tensors of plain numbers on these devices: torch itself would ask them for memory."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        place = torch.device(kwargs.get("device") or "cpu")
+        if func is torch.tensor and place.type == FIRST.type:
+            return func(*args, **{**kwargs, "device": "cpu"}).to(place)
+        return func(*args, **kwargs)
+
+
 @contextmanager
 def two_devices() -> Iterator[None]:
     """Within this there are two devices, `FIRST` and `SECOND`."""
     of_kind = SimpleNamespace(_initialized=False)  # asked by torch.utils.checkpoint: no random numbers of its own
-    with mock.patch.object(torch, FIRST.type, of_kind, create=True), _Mode():
+    with mock.patch.object(torch, FIRST.type, of_kind, create=True), _Mode(), _Numbers():
         yield
 
 

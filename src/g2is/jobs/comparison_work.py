@@ -14,7 +14,7 @@ from g2is.jobs.trials import Trials, run_config
 from g2is.methods import FULL, FULL_CUT, GRADIENT, NONE, RANDOM, REPRESENTATIONS, UNTUNED, representation_kind
 from g2is.selection.budget import read_budget
 from g2is.store.files import read_json
-from g2is.warmup.train import sample_size
+from g2is.warmup.seeds import tokens_to_train
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,7 @@ def _work_of(trials: Trials, key: Key, seen: set[object]) -> CellWork:
         return CellWork(in_rounds, tune=tune, tests=tests)
     if name != GRADIENT:
         return CellWork(rows=(name, in_pool * (2 if of_target else 1)), tune=tune, tests=tests)
-    drawn = sample_size(len(pool), config.warmup.fraction) / len(pool) * in_pool
-    warm_up = run.selection.warmup_seeds * drawn * config.warmup.epochs
+    warm_up = tokens_to_train(run.warmup, run.selection.warmup_seeds, pool.keys, pool.num_tokens)
     return CellWork(warm_up + in_rounds, in_pool * run.num_checkpoints, tune=tune, tests=tests)
 
 

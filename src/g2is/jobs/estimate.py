@@ -230,13 +230,11 @@ def time_to_make(
         work = {"gradients": (of_gradients, float(num_tokens * num_checkpoints))}
         if not trains and not in_rounds.tuned:
             return work
-        drawn = sample_size(len(pool), config.warmup.fraction) / len(pool) * int(pool.num_tokens.sum())
         if of_all:  # in float32, as it is trained
             make_all_trainable(adapted, to_train=True)
-        warmed_up = drawn * config.warmup.epochs * config.selection.warmup_seeds if trains else 0.0
         of_training = pace_of_training(adapted, config.warmup, rows, limit, factored=config.gradients.is_factored)
         return {
-            "warm-up": (of_training, warmed_up),
+            "warm-up": (of_training, float(left.trained)),
             **work,
             "rounds": (of_training, in_rounds.tuned),
             "targets": (of_gradients, float(in_rounds.targets)),

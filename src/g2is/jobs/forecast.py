@@ -21,6 +21,7 @@ from g2is.model.folder import ModelFolder, resolve_device
 from g2is.selection.plan import Plan
 from g2is.store.manifest import Kind, join_store
 from g2is.store.plan import missing_rows
+from g2is.warmup.seeds import tokens_to_train
 from g2is.warmup.train import COMPLETE, finished_warmup
 
 Load = Callable[[], Any]  # gives the model
@@ -29,9 +30,13 @@ Work = Mapping[str, tuple[Pace, float]]  # what is to be done, by name: its pace
 
 @dataclass(frozen=True)
 class Left:
-    """What a store lacks of a run's gradients: whether `warm_up`, and rows and tokens by kind, rows alike as one."""
+    """What a store lacks of a run's gradients: whether `warm_up`, and rows and tokens by kind, rows alike as one.
+
+    `trained` are the tokens of all passes of that warm-up, if it is to be trained.
+    """
 
     warm_up: bool
+    trained: int
     rows: Mapping[Kind, int]
     tokens: Mapping[Kind, int]
 
@@ -116,6 +121,9 @@ def left_to_make(config: Config, fingerprint: Any, examples: Examples, can_look:
             missing[wanted.kind] = missing_rows(wanted.examples.keys, wanted.table.positions())
     return Left(
         checkpoints is None,
+        tokens_to_train(config.warmup, config.selection.warmup_seeds, examples.pool.keys, examples.pool.num_tokens)
+        if checkpoints is None and config.warmup.adapter is None
+        else 0,
         {kind: len(missing[kind]) for kind in tables},
         {kind: int(table.num_tokens[missing[kind]].sum()) for kind, table in tables.items()},
     )

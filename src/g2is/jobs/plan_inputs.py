@@ -15,6 +15,7 @@ from g2is.jobs.forecast import Left
 from g2is.jobs.read_data import plan_for
 from g2is.progress import Reporter
 from g2is.selection.plan import Plan, Pool, plan_selection
+from g2is.warmup.train import sample_size
 
 BYTES_A_TOKEN = 4  # of English text, by the tokenizers of current models: assumed where there is no tokenizer
 
@@ -50,7 +51,7 @@ def counted(config: Config, examples: Examples, left: Left | None) -> Inputs:
         target_rows=rows,
         target_tokens=tokens,
         plan=plan_for(config.selection, examples),
-        left=left or Left(False, {"pool": 0, "target": 0}, {"pool": 0, "target": 0}),
+        left=left or Left(False, 0, {"pool": 0, "target": 0}, {"pool": 0, "target": 0}),
     )
 
 
@@ -75,6 +76,7 @@ def counted_by_bytes(config: Config, reporter: Reporter) -> Inputs:
     }
     tokens = {name: int(lengths.sum()) for name, lengths in targets.items()}
     rows = {name: len(lengths) for name, lengths in targets.items()}
+    share, trains = sample_size(len(pool), config.warmup.fraction) / len(pool), config.warmup.adapter is None
     of_pool = Pool(len(pool), pool, [""] * len(pool), (), np.zeros(0, np.int64))
     return Inputs(
         lengths=pool,
@@ -86,6 +88,7 @@ def counted_by_bytes(config: Config, reporter: Reporter) -> Inputs:
         plan=plan_selection(selection, of_pool, list(targets)),
         left=Left(
             True,
+            round(share * config.warmup.epochs * selection.warmup_seeds * int(pool.sum())) if trains else 0,
             {"pool": len(pool), "target": sum(rows.values())},
             {"pool": int(pool.sum()), "target": sum(tokens.values())},
         ),

@@ -49,7 +49,7 @@ def steps_of(config: Config, shape: ModelShape, inputs: Inputs) -> dict[str, Ste
         targets = sum(inputs.target_rows.values()), sum(inputs.target_tokens.values())
         return {"rows": Step(num_rows + targets[0], num_tokens + targets[1])}
     drawn = sample_size(num_rows, config.warmup.fraction) if trains(config, inputs) else 0
-    trained = round(drawn / num_rows * num_tokens * config.warmup.epochs * config.selection.warmup_seeds)
+    trained = inputs.left.trained
     extracted = inputs.left.num_tokens * config.num_checkpoints
     steps = {
         "warm-up": Step(drawn, trained, flops_of(config, shape, trained, training=True)),

@@ -144,6 +144,14 @@ def save_adapter(model: PeftModel, folder: Path) -> None:
     write_text(folder / "adapter_config.json", plain_json(settings))  # PEFT's own
 
 
+def _in_main_memory(storage: Any, place: str) -> Any:
+    return storage if place.startswith("cpu:") else None
+
+
+# Where several processes go on without a GPU, older transformers ask for moments on "cpu:0", which torch does not know.
+torch.serialization.register_package(90, lambda storage: None, _in_main_memory)
+
+
 class _SortedSteps(Trainer):
     """The Trainer with its hooks for the order of rows and for the loss filled in."""
 

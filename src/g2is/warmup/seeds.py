@@ -9,8 +9,11 @@ Folder layout below `warmup/`:
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
+from g2is.config import WarmupConfig
 from g2is.store.files import write_json
-from g2is.warmup.train import COMPLETE, REACH, Checkpoint, finished_warmup, kept_reach
+from g2is.warmup.train import COMPLETE, REACH, Checkpoint, draw_anew, finished_warmup, kept_reach
 
 _SEED = "seed-"
 _APART = 1000  # so that runs of seeds 0, 1, 2, … have no warm-up in common
@@ -19,6 +22,15 @@ _APART = 1000  # so that runs of seeds 0, 1, 2, … have no warm-up in common
 def seeds_from(seed: int, num_seeds: int) -> list[int]:
     """The seeds of `num_seeds` warm-ups whose first has `seed`."""
     return [(seed + _APART * number) % 2**32 for number in range(num_seeds)]
+
+
+def tokens_to_train(config: WarmupConfig, num_seeds: int, keys: np.ndarray, num_tokens: np.ndarray) -> int:
+    """Tokens that `num_seeds` warm-ups go through in all their passes, of a pool of `keys` (N, 16) uint8.
+
+    `num_tokens` (N,) int64 are its rows' lengths: those that are drawn may be longer or shorter than the mean.
+    """
+    drawn = (draw_anew(keys, config.fraction, seed) for seed in seeds_from(config.seed, num_seeds))
+    return config.epochs * sum(int(num_tokens[rows].sum()) for rows in drawn)
 
 
 def seed_folder(warmup: Path, seed: int) -> Path:

@@ -69,6 +69,11 @@ def sample_size(num_rows: int, fraction: float) -> int:
     return max(1, int(num_rows * fraction))
 
 
+def draw_anew(keys: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """The rows that a warm-up draws which has drawn none yet, (n,) int64: `keys` (N, 16) uint8 and the seed decide."""
+    return random_order(keys, seed, "warm-up")[: sample_size(len(keys), fraction)]
+
+
 def draw_rows(folder: Path, keys: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     """The pool rows to warm up on, (n,) int64, drawn at random without repetition.
 
@@ -78,7 +83,7 @@ def draw_rows(folder: Path, keys: np.ndarray, fraction: float, seed: int) -> np.
     """
     record = folder / SAMPLE
     if not record.exists():
-        drawn = random_order(keys, seed, "warm-up")[: sample_size(len(keys), fraction)]
+        drawn = draw_anew(keys, fraction, seed)
         write_json(record, {"keys": [keys[row].tobytes().hex() for row in drawn], "seed": seed, "fraction": fraction})
         return drawn
     row_of = {key.tobytes().hex(): row for row, key in reversed(list(enumerate(keys)))}

@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM
 from g2is.errors import ModelError
 from g2is.jobs.model_identity import identify
 from g2is.model.all_linear import all_linear, make_all_trainable
+from g2is.model.folder import ModelFolder
 from g2is.model.quantized import layers_to_round, read_back
 from g2is.progress import Silent
 
@@ -225,6 +226,15 @@ def as_fp8(folder: Path, block: int = 16) -> dict[str, torch.Tensor]:
     return back
 
 
+def loaded(folder: ModelFolder) -> Any:
+    try:
+        return folder.load(CPU)
+    except ModelError as error:
+        if "No module named 'triton'" not in str(error):
+            raise
+        pytest.skip("this older transformers reads fp8 only where triton is installed")
+
+
 def test_a_checkpoint_in_fp8_is_read_back_and_said_so(tmp_path: Path) -> None:
     save_tiny(tmp_path, "llama")
     exact = whole(gradients(adapted(found(tmp_path)), some_rows()))
@@ -232,7 +242,7 @@ def test_a_checkpoint_in_fp8_is_read_back_and_said_so(tmp_path: Path) -> None:
     folder = found(tmp_path)
     folder.check_blocks()
     folder.check_numbers(torch.float32)
-    model = folder.load(CPU)
+    model = loaded(folder)
     for name, weight in back.items():
         torch.testing.assert_close(model.get_parameter(name), weight)
     near = whole(gradients(adapted(folder), some_rows()))
@@ -245,7 +255,7 @@ def test_all_linear_layers_of_a_checkpoint_in_fp8_have_the_gradients_of_what_was
     save_tiny(tmp_path / "plain", "llama")
     back = as_fp8(save_tiny(tmp_path / "fp8", "llama"))
     folder = found(tmp_path / "fp8")
-    model, plain = folder.load(CPU), found(tmp_path / "plain").load(CPU)
+    model, plain = loaded(folder), found(tmp_path / "plain").load(CPU)
     with torch.no_grad():
         for name, weight in back.items():
             plain.get_parameter(name).copy_(weight)

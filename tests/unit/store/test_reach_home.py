@@ -11,6 +11,7 @@ from g2is.store.reach import _folder_of
 
 
 def test_a_user_without_a_home_is_told_to_name_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("obstore", reason="obstore is not installed (pip install 'g2is[cloud]')")
     for name in ("HOME", "XDG_CACHE_HOME", "G2IS_CACHE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)  # as a container's user may be: in no list
