@@ -77,7 +77,9 @@ class _Numbers(TorchFunctionMode):
 def two_devices() -> Iterator[None]:
     """Within this there are two devices, `FIRST` and `SECOND`."""
     of_kind = SimpleNamespace(_initialized=False)  # asked by torch.utils.checkpoint: no random numbers of its own
-    with mock.patch.object(torch, FIRST.type, of_kind, create=True), _Mode(), _Numbers():
+    asks = torch.is_autocast_enabled
+    never = mock.patch.object(torch, "is_autocast_enabled", lambda *kind: kind != (FIRST.type,) and asks(*kind))
+    with mock.patch.object(torch, FIRST.type, of_kind, create=True), never, _Mode(), _Numbers():
         yield
 
 
