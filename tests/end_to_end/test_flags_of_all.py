@@ -87,3 +87,27 @@ def test_json_holds_what_a_terminal_would_obey_as_json_has_it(g2is: Command, sam
     assert code == 0, err
     assert "\u202e" not in out
     assert json.loads(out)["files"][0]["label"] == str(name)
+
+
+def test_a_file_of_flags_says_what_a_command_is_to_do_and_the_command_line_goes_before_it(
+    g2is: Command, run: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "flags.yaml"
+    file.write_text(f"run: {run}\nfor: trl\nto: {tmp_path / 'of-file'}\n")
+    assert g2is("export", "--config", file)[0] == 0
+    assert g2is("export", "--config", file, "--to", tmp_path / "of-flag", "--for", "ms-swift")[0] == 0
+    assert {of.name for of in (tmp_path / "of-file").iterdir()} != {of.name for of in (tmp_path / "of-flag").iterdir()}
+    taken = selected_ids(run)[:2]
+    file.write_text(f"run: {run}\nids: [{', '.join(taken)}]\njson: true\n")
+    code, out, err = g2is("explain", "--config", file)
+    assert (code, err) == (0, "")
+    assert [row["id"] for row in json.loads(out)] == taken
+    assert g2is("explain", run, *taken, "--json")[1] == out
+    file.write_text(f"store: {run / 'store'}\n")
+    assert g2is("store", "ls", "--config", file)[:2] == g2is("store", "ls", run / "store")[:2]
+
+
+def test_a_file_to_replay_may_be_named_by_the_flag(g2is: Command, run: Path, tmp_path: Path) -> None:
+    code, _, err = g2is("run", "--config", run / "config.yaml", "--out", tmp_path / "again")
+    assert code == 0, err
+    assert selected_ids(tmp_path / "again") == selected_ids(run)

@@ -30,7 +30,7 @@ COMMAND_LINE: dict[str, Case] = {
     "unknown flag of one dash": case(flags("-modle", "x"), "found -modle; did you mean --model? "),
     "unknown flag like no other": case(
         lambda _: ["export", "x", "--zzz"],
-        "g2is export: expected a flag", "found --zzz; the flags are --for, --help, --json, --push-to-hub, --quiet,",
+        "g2is export: expected a flag", "found --zzz; the flags are --config, --for, --help, --json, --push-to-hub,",
     ),
     "unknown command": case(
         lambda _: ["selct"],
@@ -65,6 +65,23 @@ COMMAND_LINE: dict[str, Case] = {
     "a seed that nothing is drawn by": case(
         lambda place: place.walk("--seed", 1),
         "--seed: expected the selector random, which looks at it, found design",
+    ),
+    "a file of flags with another": case(
+        lambda place: ["show", "--config", place.text("flags.yaml", "run: x\nrow: 3\n")],
+        "flags.yaml: expected flags of `g2is show`, found 'row'; did you mean rows?",
+    ),
+    "a file of flags that says settings": case(
+        lambda place: ["verify", "--config", place.finished / "config.yaml"],
+        "config.yaml: expected flags of `g2is verify`, which has no settings, found those of `g2is select`; name",
+    ),
+    "a file of flags with two values for one": case(
+        lambda place: ["report", "--config", place.text("flags.yaml", "run: [a, b]\n")],
+        "flags.yaml: run: expected one value, found list ['a', 'b']",
+    ),
+    "nothing to replay": case(lambda _: ["run"], "g2is run: expected CONFIG (a config.yaml, as", "found none; see"),
+    "two files to replay": case(
+        lambda _: ["run", "a.yaml", "--config", "b.yaml"],
+        "--config: expected one file to replay, found b.yaml beside a.yaml; leave one out",
     ),
     "a file of settings that is not there": case(
         flags("--config", "none.yaml"),

@@ -182,7 +182,7 @@ command(
     *("model", "inputs", "devices", "out", "limits", "store", "method", "adapter", "work", "rows", "set_"),
     *("facts", "settings", "seed", "warm-up"),
 )(plan)
-command("config", "out", "store", "set_", "wait", "dry_run", "facts", name="run")(replay)
+command("file", "out", "store", "set_", "wait", "dry_run", "facts", "config", name="run")(replay)
 command("wait", "facts")(export)
 command()(explain)
 command()(show)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_origin
 import typer
 
 from g2is.cli import options
+from g2is.cli.flags_file import read_flags
 from g2is.cli.given import read_given
 from g2is.cli.session import Voice, speak
 from g2is.errors import with_pages
@@ -43,6 +44,17 @@ _Config = Annotated[
         callback=read_given,
         is_eager=True,
         help="settings, as the config.yaml of a run has them; flags override them",
+    ),
+]
+
+_FlagsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        callback=read_flags,
+        is_eager=True,
+        help="flags and arguments, by their names; those of the command line go before them",
     ),
 ]
 
@@ -137,7 +149,9 @@ def with_flags(command: Callable[..., None], *kinds: str) -> Callable[..., None]
     placed: dict[str, tuple[Any, Any]] = {}
     for kind in kinds:
         placed |= {kind: own[kind]} if kind in own else _KINDS[kind]
-    flags = {**{name: flag for name, flag in own.items() if name not in placed}, **placed, **_EVERY}
+    first = {name: flag for name, flag in own.items() if name not in placed}
+    of_file = {} if "config" in own or "config" in placed else {"config": (_FlagsFile, None)}
+    flags = {**first, **placed, **of_file, **_EVERY}
     assert takes.keys() <= flags.keys(), f"{command.__name__}: {takes.keys() - flags.keys()}"
 
     @wraps(command)

@@ -7,8 +7,11 @@ import typer
 
 from g2is.cli.session import quiet_libraries, say_json
 from g2is.cli.stopping import stoppable
+from g2is.cli.usage import missing
+from g2is.errors import ConfigError
 from g2is.progress.terminal import say
 
+_IDS = "ids or record numbers of rows of the pool; FILE:LINE of one that cannot be used"
 _STATES = {
     "selected": "selected",
     "not selected": "not selected",
@@ -20,10 +23,7 @@ _STATES = {
 
 def explain(
     run: Annotated[Path, typer.Argument(help="a run folder with a selection in it")],
-    ids: Annotated[
-        list[str],
-        typer.Argument(help="ids or record numbers of rows of the pool; FILE:LINE of one that cannot be used"),
-    ],
+    ids: Annotated[list[str] | None, typer.Argument(metavar="IDS...", help=_IDS)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="as JSON, a list of rows")] = False,
 ) -> None:
     """Why rows were or were not selected: rank, score, the rule that refused each, and the rows that are near it.
@@ -32,6 +32,8 @@ def explain(
     """
     from g2is.jobs.explain import explain as look
 
+    if not ids:
+        raise ConfigError(missing("g2is explain", "IDS", _IDS))
     quiet_libraries()
     with stoppable(None):
         rows = look(run, ids)

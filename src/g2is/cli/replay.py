@@ -11,9 +11,11 @@ from g2is.cli.evaluate import run_evaluation
 from g2is.cli.session import reporter
 from g2is.cli.stages import run_matrix_walk, run_selection
 from g2is.cli.train import run_training
+from g2is.cli.usage import missing
 from g2is.config.io import load, parse
 from g2is.errors import ConfigError
 
+_WHAT = "a config.yaml, as every run writes it"
 _WITHOUT_DRY_RUN = {"evaluate": "an evaluation"}
 
 
@@ -22,7 +24,8 @@ def replay(
     set_: list[str] | None,
     wait: bool,
     dry_run: bool,
-    config: Annotated[Path, typer.Argument(help="a config.yaml, as every run writes it")],
+    file: Annotated[Path | None, typer.Argument(metavar="CONFIG", help=_WHAT)] = None,
+    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="CONFIG, by a flag")] = None,
     out: Annotated[Path | None, typer.Option(help="another run folder than the file says")] = None,
 ) -> None:
     """Replay a selection, a walk on matrices, a training, an evaluation or a comparison; flags override the file."""
@@ -31,6 +34,11 @@ def replay(
     from g2is.config.compare import CompareConfig
     from g2is.jobs.pinned import check_model
 
+    if file is not None and config is not None:
+        raise ConfigError(f"--config: expected one file to replay, found {config} beside {file}; leave one out")
+    config = file or config
+    if config is None:
+        raise ConfigError(missing("g2is run", "CONFIG", _WHAT))
     values, left_out = updated(load(config), str(config))
     if left_out:
         reporter().notice(f"{config}: {', '.join(left_out)} left out, which the run that wrote them passed over")

@@ -134,8 +134,8 @@ def _collector(
             _by_example(inputs[0], size, path)  # refused here, before any backward pass
             if not goes_back:  # a call in the backward pass is one that is made anew (model/recompute.py)
                 num_calls[path] += 1
-            kept = _Kept.apply(inputs[0]).grad_fn
-            output.register_hook(lambda delta: collect(path, kept.saved_tensors[0].detach(), delta))
+            kept = _Kept.apply(inputs[0])  # and its output: with it, older versions of torch let go what is kept
+            output.register_hook(lambda delta: collect(path, kept.grad_fn.saved_tensors[0].detach(), delta))
 
         return hook
 
