@@ -8,8 +8,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from small_run import MODEL, SMALL, selected_ids, set_flags
 from wrong_evaluate import EVALUATE
 from wrong_files import FILES
@@ -20,10 +22,13 @@ from wrong_models import MODELS
 from wrong_settings import BUDGETS, COMMAND_LINE
 from wrong_targets import TARGETS
 
+from g2is.cli.app import app
+
 Command = Callable[..., tuple[int, str, str]]
 PARTS = (FILES, COMMAND_LINE, BUDGETS, TARGETS, MODELS, MATRICES, FOLDERS, EVALUATE)
 CATALOGUE: dict[str, Case] = {name: wrong for part in PARTS for name, wrong in part.items()}
 NEEDS = {"evaluate a task file that is not there": "lm_eval"}
+SAYS_WHAT_ARGUMENTS_ARE = ("missing argument", "train without data")
 HOLD = """
 import sys
 from pathlib import Path
@@ -63,6 +68,9 @@ def test_wrong_input_is_refused_in_one_message_and_leaves_everything_as_it_was(
 ) -> None:
     if name in NEEDS:
         pytest.importorskip(NEEDS[name], reason=f"{NEEDS[name]} is not installed, which is told before all else")
+    commands: Any = typer.main.get_command(app)
+    if name in SAYS_WHAT_ARGUMENTS_ARE and commands.commands["export"].params[0].help is None:
+        pytest.skip("this typer loses, beside this click, what an argument is for")
     refused(CATALOGUE[name].command(place), *CATALOGUE[name].fragments)
 
 

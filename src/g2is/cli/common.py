@@ -37,7 +37,7 @@ _Verbose = Annotated[
 ]
 _Json = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
 _Config = Annotated[
-    Path | None,
+    str | None,  # not Path: older versions of typer make one of whatever `read_given` returns
     typer.Option(
         "--config",
         metavar="FILE",

@@ -32,7 +32,7 @@ class Given:
     left_out: Sequence[str] = ()
 
 
-def read_given(context: typer.Context, value: Path | None) -> Given | None:
+def read_given(context: typer.Context, value: str | None) -> Given | None:
     """Read the file that --config names, before other flags are looked at: what it says, need not be given.
 
     Raises ConfigError if it cannot be read, or is of another command.
@@ -42,7 +42,7 @@ def read_given(context: typer.Context, value: Path | None) -> Given | None:
     from g2is.config.commands import updated
 
     command = str(context.info_name)
-    values, left_out = updated(load(value), str(value))
+    values, left_out = updated(load(Path(value)), value)
     if command == "inspect" and COMMAND in values:  # a run's: how it reads rows is what is asked for
         values = {name: of for name, of in values.items() if name in _OF_INSPECT}
     elif values.get(COMMAND, command) not in _MAY_BE_OF.get(command, (values.get(COMMAND),)):
@@ -53,7 +53,7 @@ def read_given(context: typer.Context, value: Path | None) -> Given | None:
     if "target" in values and "targets" not in values:  # as `Config` takes it
         values = {"targets" if name == "target" else name: of for name, of in values.items()}
     context.default_map = {**(context.default_map or {}), **_in_place_of_flags(values)}
-    return Given(value, values, left_out)
+    return Given(Path(value), values, left_out)
 
 
 def flags_of(context: typer.Context) -> tuple[dict[str, Any], dict[str, Any]]:

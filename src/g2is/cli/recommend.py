@@ -41,14 +41,17 @@ def show_recommended(context: typer.Context) -> None:
     tell(lambda: show_recommendations(found, console()), lambda: found)
 
 
-def _folder(out: Path | None, files: list[str] | None, of_config: Path | None) -> Path:
-    """The comparison's folder: that of --out, the one argument, or that of the file of --config."""
+def _folder(out: Path | str | None, files: list[str] | None, of_config: Path | str | None) -> Path:
+    """The comparison's folder: that of --out, the one argument, or that of the file of --config.
+
+    Older versions of typer keep paths as text until a command takes them.
+    """
     if out is not None:
-        return out
+        return Path(out)
     if files and len(files) == 1:
         return Path(files[0])
     if of_config is not None and str(of_config) not in ("", "."):
-        return of_config
+        return Path(of_config)
     raise ConfigError(
         "g2is compare --recommend: expected the folder of one comparison, found"
         f" {'none' if not files else ', '.join(files)}; give `g2is compare --recommend OUT`"

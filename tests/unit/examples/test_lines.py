@@ -23,7 +23,7 @@ def zstd(data: bytes) -> bytes:
         ("pool.jsonl.gz", gzip.compress(TEXT, mtime=0)),
         ("pool.jsonl.GZ", gzip.compress(TEXT, mtime=0)),
         ("pool.jsonl.zst", zstd(TEXT)),
-        ("members.gz", gzip.compress(TEXT[:11]) + gzip.compress(TEXT[11:]) + b"\0" * 512),
+        ("members.gz", gzip.compress(TEXT[:11], mtime=0) + gzip.compress(TEXT[11:], mtime=0) + b"\0" * 512),
         ("frames.zst", zstd(TEXT[:11]) + zstd(TEXT[11:])),
         ("skippable.zst", b"\x50\x2a\x4d\x18\x02\x00\x00\x00hi" + zstd(TEXT)),
     ],
