@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ from g2is.store.made_with import check_same
 
 MODEL = "smollm2-135m"
 NUM_ROWS, NUM_TESTED = 8_000, 150
+FULL_EPOCHS = 1  # of the whole pool, an hour and a half of a core each: 500 steps, where 80 rows have 15
 REMARK = (
     "The cells were made in many sittings, one thread each and often beside other work: seconds are upper bounds and"
     " not to be compared, and the machine below is the last"
@@ -152,7 +154,9 @@ def comparison(work: Path, out: str, targets: Sequence[str], given: argparse.Nam
             for name in targets
         },
         "out": work / out,
-        "execution": {"workers": given.workers},
+        "keep_adapters": FULL in given.methods.split(","),  # hours of work
+        # answers are written for many rows at once: half the time of 8,192 tokens
+        "execution": {"workers": given.workers} | ({"batch_tokens": 16_384} if answers else {}),
         "model": model(work),
         "methods": [name for name in given.methods.split(",") if name not in ALWAYS],
         "budgets": given.budgets,
@@ -231,6 +235,8 @@ def cells(work: Path, given: argparse.Namespace) -> None:
                 if time.monotonic() > end:
                     return
                 chosen = kept.get(key) or choose(trials, key, reporter)
+                if key.method == FULL:
+                    chosen = replace(chosen, epochs=FULL_EPOCHS)
                 job = job_of(trials, number, key, chosen)
                 trials.bench.make(job, reporter)
                 write_cell(place, cell_of(trials, key, chosen, job))
