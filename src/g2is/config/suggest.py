@@ -88,8 +88,10 @@ def meant(model: type[Section], key: str) -> list[str]:
     section, _, last = key.rpartition(".")
     if found := called(last, [*known, *sections], section):
         return found
-    inside = [name for name in known if name.rpartition(".")[0] == section] if section in sections else []
-    return difflib.get_close_matches(key, inside or [*known, *sections], n=1)
+    if section not in sections:
+        return difflib.get_close_matches(key, [*known, *sections], n=1)
+    inside = [name.removeprefix(f"{section}.") for name in known if name.rpartition(".")[0] == section]
+    return [f"{section}.{near}" for near in difflib.get_close_matches(last, inside, n=1)]
 
 
 def called(name: str, known: Sequence[str], section: str = "") -> list[str]:

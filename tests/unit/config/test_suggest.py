@@ -36,6 +36,7 @@ from g2is.errors import ConfigError
         (Config, "Warmup", ["warmup"]),
         (Config, "warmup.Learning-Rate", ["warmup.learning_rate"]),
         (Config, "warmup.epochz", ["warmup.epochs"]),
+        (Config, "warmup.wramup", []),  # near only to what is common to all: their section
         (Config, "wramup", ["warmup"]),
         (Config, "budget", ["selection.budget"]),
         (Config, "zzzzzz", []),
