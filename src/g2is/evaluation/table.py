@@ -35,7 +35,7 @@ def write_answers(path: Path, rows: np.ndarray, ids: Sequence[str], evaluation: 
 def read_answers(path: Path) -> Evaluation:
     """What `write_answers` wrote. Raises StoreError if it cannot be read."""
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, partitioning=None)  # else older ones take columns from folders such as lr=1e-3
         values = {name: table[name].to_pylist() for name in _COLUMNS}
     except PermissionError:
         raise may_not_be_read(path) from None

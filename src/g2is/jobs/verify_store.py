@@ -138,7 +138,7 @@ class _Store:
         found: dict[bytes, str] = {}
         for file in sorted((self.path / "examples").glob("*.parquet")):
             try:
-                columns = pq.read_table(file, columns=["key", "id"])
+                columns = pq.read_table(file, columns=["key", "id"], partitioning=None)
             except (OSError, pa.ArrowException):
                 continue
             found |= dict(zip(columns["key"].to_pylist(), columns["id"].to_pylist(), strict=True))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from g2is.errors import ModelError, first_line
+from g2is.errors import ModelError, first_line, pass_on_too_little_memory
 from g2is.model.settings_file import CONFIG, read_settings
 from g2is.progress import Progress
 
@@ -163,6 +163,7 @@ def check_weights(path: Path) -> None:
             with safe_open(file, framework="pt"):
                 pass
         except (SafetensorError, OSError) as error:
+            pass_on_too_little_memory(error)
             raise ModelError(
                 f"{file}: expected a whole safetensors file, found a damaged one ({first_line(error)}); {_AGAIN}"
             ) from None

@@ -12,6 +12,7 @@ from packaging.version import Version
 from saved_models import CPU, adapted, found, gradients, save_tiny, some_rows, whole
 from torch import nn
 from transformers import AutoModelForCausalLM
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from g2is.errors import ModelError
 from g2is.jobs.model_identity import identify
@@ -43,6 +44,8 @@ def rounded(model: nn.Module) -> dict[str, Any]:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", [*PLAIN, *MIXED])
 def test_rows_are_near_those_of_float32(name: str, kind: Kind, tmp_path: Path) -> None:
+    if name not in CONFIG_MAPPING_NAMES:
+        pytest.skip(f"transformers {transformers.__version__} does not have {name}")
     save_tiny(tmp_path, name)
     exact = whole(gradients(adapted(found(tmp_path)), some_rows()))
     near = whole(gradients(adapted(found(tmp_path, quantization=kind)), some_rows()))
