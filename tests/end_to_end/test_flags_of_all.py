@@ -1,6 +1,8 @@
 """--json, --quiet, --verbose and --config of real commands on a finished run."""
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,6 +105,13 @@ def test_a_file_of_flags_says_what_a_command_is_to_do_and_the_command_line_goes_
     assert (code, err) == (0, "")
     assert [row["id"] for row in json.loads(out)] == taken
     assert g2is("explain", run, *taken, "--json")[1] == out
+    copy = shutil.copytree(run / "store", tmp_path / "store")
+    left = copy / "warmup/trainer"  # of a finished warm-up, and old
+    left.mkdir()
+    os.utime(left, (0, 0))
+    file.write_text(f"store: {copy}\nyes: true\njson: true\n")
+    code, out, err = g2is("store", "gc", "--config", file)
+    assert (code, json.loads(out)["removed"], left.exists()) == (0, True, False), err
     file.write_text(f"store: {run / 'store'}\n")
     assert g2is("store", "ls", "--config", file)[:2] == g2is("store", "ls", run / "store")[:2]
 

@@ -22,7 +22,9 @@ def read_flags(context: typer.Context, value: Path | None) -> Path | None:
     command = context.command_path
     known = {name: of for of in context.command.params if of.name not in _NOT_OF_A_FILE for name in _names(of)}
     found: dict[str, Any] = {}
-    for key, said in load(value).items():
+    values: dict[Any, Any] = load(value)
+    for read, said in values.items():
+        key = "yes" if read is True else read  # a flag, which YAML takes for a truth
         if key == COMMAND and COMMAND not in known:
             raise ConfigError(
                 f"{value}: expected flags of `{command}`, which has no settings, found those of `g2is {said}`; name"
