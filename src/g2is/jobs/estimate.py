@@ -207,7 +207,7 @@ def time_to_make(
     if left is None:
         return _time_of_rows(prepared, examples, shape.parameters, rows, reporter)
     num_tokens, num_checkpoints = left.num_tokens, config.num_checkpoints
-    trains = left.warm_up and prepared.checkpoint is None
+    trains = left.trained > 0
     in_rounds = InRounds()
     if config.selection.rounds > 1:
         of_targets = int(examples.all_targets.num_tokens.sum())

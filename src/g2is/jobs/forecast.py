@@ -32,7 +32,7 @@ Work = Mapping[str, tuple[Pace, float]]  # what is to be done, by name: its pace
 class Left:
     """What a store lacks of a run's gradients: whether `warm_up`, and rows and tokens by kind, rows alike as one.
 
-    `trained` are the tokens of all passes of that warm-up, if it is to be trained.
+    `trained` are the tokens of all passes of that warm-up; 0 where none is to be trained.
     """
 
     warm_up: bool

@@ -48,7 +48,7 @@ def steps_of(config: Config, shape: ModelShape, inputs: Inputs) -> dict[str, Ste
     if name != GRADIENT:
         targets = sum(inputs.target_rows.values()), sum(inputs.target_tokens.values())
         return {"rows": Step(num_rows + targets[0], num_tokens + targets[1])}
-    drawn = sample_size(num_rows, config.warmup.fraction) if trains(config, inputs) else 0
+    drawn = sample_size(num_rows, config.warmup.fraction) if inputs.left.trained else 0
     trained = inputs.left.trained
     extracted = inputs.left.num_tokens * config.num_checkpoints
     steps = {
@@ -105,11 +105,6 @@ def num_chosen(inputs: Inputs) -> int:
     return budget.rows if budget.rows is not None else round(budget.amount / inputs.lengths.sum() * len(inputs.lengths))
 
 
-def trains(config: Config, inputs: Inputs) -> bool:
-    """Whether a warm-up is to be trained."""
-    return inputs.left.warm_up and config.warmup.adapter is None
-
-
 def choosing(config: Config, row_length: int, inputs: Inputs) -> Step:
     """How many rows are chosen, and how long that takes at most: a pass over the pool for each, or one of scores.
 
@@ -137,7 +132,7 @@ def disk_of(config: Config, shape: ModelShape, row_length: int, inputs: Inputs, 
         what = "weights and moments" if of_all else "adapter and moments"
         kept = (size if of_all else 4) * shape.coordinates + moments
         found[what] = kept * config.num_checkpoints
-    if trains(config, inputs):
+    if left.trained:
         beside = size * (shape.parameters - shape.coordinates) if of_all else 0
         found["while the warm-up trains"] = _COPIES_WHILE_TRAINING * (4 * shape.coordinates + moments + beside)
     return found
@@ -172,7 +167,7 @@ def knobs_of(
         dropout=config.warmup.lora.dropout > 0,
         num_checkpoints=config.num_checkpoints,
         # between rounds a model is tuned as the warm-up was, and the target's gradients are taken
-        trains=trains(config, inputs) or config.selection.rounds > 1,
+        trains=inputs.left.trained > 0 or config.selection.rounds > 1,
         extracts=inputs.left.num_tokens > 0 or config.selection.rounds > 1,
         device_type=device_type,
         second_moments=gradients.kept_moments if of_all else None,
