@@ -74,6 +74,35 @@ class KeptGrid:
                 if entry["budget"] == budget and (line := _line(comparison, entry, self.targets)):
                     print(line)
 
+    def print_target_tables(self) -> None:
+        """Print a table a budget and target: each method's test loss, less random's, metrics and R, the best first."""
+        comparison = json.loads((self.folder / "comparison.json").read_text(encoding="utf-8"))
+        for budget in comparison["grid"]["budgets"]:
+            of_budget = [entry for entry in comparison["entries"] if entry["budget"] == budget]
+            for target in self.targets:
+                found = [(entry["method"], entry["by_target"][target]) for entry in of_budget]
+                made = sorted((of["loss"]["value"], method, of) for method, of in found if of["loss"])
+                if not any(of["to_random"] for _, _, of in made):  # `untuned` and `full` stand at every budget
+                    continue
+                metrics = sorted({name for _, _, of in made for name in of["metrics"]})
+                titles = (f"{target}, {budget}", "test loss [95 %]", "less random's [95 %]", *metrics, "R", "seeds")
+                print(f"\n| {' | '.join(titles)} |\n|{'---|' * len(titles)}")
+                for _, method, of in made:
+                    print(_target_line(method, of, metrics))
+
+
+def _target_line(method: str, of: dict[str, Any], metrics: list[str]) -> str:
+    to_random = of["to_random"]
+    cells = [
+        method,
+        interval(of["loss"], 3),
+        interval(to_random["difference"], 3) if to_random else "",
+        *(interval(of["metrics"].get(name), 2) for name in metrics),
+        interval(of["recovered"]["fraction"], 2),
+        str(of["num_done"]),
+    ]
+    return f"| {' | '.join(cells)} |"
+
 
 def _line(comparison: dict[str, Any], entry: dict[str, Any], targets: tuple[str, ...]) -> str:
     cells = [

@@ -1,14 +1,18 @@
 """Do the gradients of all linear layers select better than those of an adapter: base6m, 10,000 rows, four targets.
 
     python benchmarks/quality/all_layers.py --work DIR [--seeds 2]
+    python benchmarks/quality/all_layers.py --work DIR --model smollm2-135m [--seeds 2] [--targets pubmedqa]
 
-Each method selects 1 % (100 rows) from a store of either kind; the model is tuned on them with LoRA, alike for both,
-and tested. Needs ../shared. An hour a seed on one core; given the same DIR again, it goes on from where it was. Writes
-benchmarks/results/all_layers.json: test losses (nats an answer token), and the difference all layers − adapter with its
-interval over test examples, on each target and on the mean of the targets relative to random rows.
+Each method selects from a store of either kind; the model is tuned on them with LoRA, alike for both, and tested. Of
+base6m 1 % (100 rows), of SmolLM2, the model of real.py, 50 of 500 rows. Needs ../shared. An hour a seed on one core, of
+SmolLM2 an hour a seed and target; given the same DIR again, it goes on from where it was. Writes
+benchmarks/results/all_layers[-MODEL].json: test losses (nats an answer token), and the difference all layers − adapter
+with its interval over test examples, on each target and on the mean of the targets relative to random rows.
 """
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,74 +26,116 @@ from common.small_pool import FORMS, TARGETS, draw
 from g2is.cli.session import quiet_libraries
 from g2is.comparison.cells import summed
 from g2is.comparison.statistics import estimate, mean_over_targets, resampled_ratios
+from quality import real
 
 METHODS = ("less", "design")
-KINDS: dict[str, dict[str, Any]] = {  # full training takes a tenth of an adapter's learning rate
-    "adapter": {"warmup": base6m.WARMUP, "parameters": "lora"},
-    "all layers": {"warmup": {"learning_rate": 1e-4}, "parameters": "all"},
-}
+ADAPTER, ALL = KINDS = ("adapter", "all layers")
+PARAMETERS = {ADAPTER: "lora", ALL: "all"}
+OTHER_ROWS, OTHER_SHARE = 500, 0.1  # of a real model, for which 10,000 rows are a day's gradients
 Losses = dict[tuple[str, str, int], tuple[np.ndarray, np.ndarray]]  # by what selected, target and seed
 
 
-def selected(work: Path, kind: str, method: str, target: str, seed: int) -> Path:
+@dataclass(frozen=True)
+class Protocol:
+    """What is selected from, by which model, and how that is tuned and tested."""
+
+    model: Any
+    pool: Path
+    tests: dict[str, Path]
+    budget: str
+    warmup: dict[str, dict[str, Any]]  # by kind
+    tuning: Any
+    execution: Any
+
+
+def of_base6m(work: Path) -> Protocol:
+    tests = {target: target_file(target, "test") for target in TARGETS}
+    warmup = {ADAPTER: dict(base6m.WARMUP), ALL: {"learning_rate": base6m.WARMUP["learning_rate"] / 10}}
+    return Protocol(BASE6M, draw(work), tests, "1%", warmup, base6m.TUNING, base6m.EXECUTION)
+
+
+def of_smollm2(work: Path) -> Protocol:
+    """As in real.py, which draws the rows that these are drawn from; tests are cut as there."""
+    lines = real.draw(work / "real")[0].read_text(encoding="utf-8").splitlines(keepends=True)
+    rows = np.sort(np.random.default_rng(1).choice(len(lines), OTHER_ROWS, replace=False))
+    tests = {
+        target: real.write_lines(
+            work / f"tests/{target}.jsonl", real.lines_of(target_file(target, "test"))[: real.NUM_TESTED]
+        )
+        for target in TARGETS
+    }
+    settings = real.settings()
+    adapter = {**settings["warmup"], "fraction": OTHER_SHARE}
+    everything = {key: of for key, of in adapter.items() if key != "lora"}
+    everything["learning_rate"] /= 10
+    pool = real.write_lines(work / "pool.jsonl", [lines[row] for row in rows])
+    warmup = {ADAPTER: adapter, ALL: everything}
+    return Protocol(real.model(work), pool, tests, f"{OTHER_SHARE:.0%}", warmup, settings["tuning"], {})
+
+
+PROTOCOLS = {"base6m": of_base6m, real.MODEL: of_smollm2}  # full training takes a tenth of an adapter's learning rate
+
+
+def selected(protocol: Protocol, work: Path, kind: str, method: str, target: str, seed: int) -> Path:
     """The folder of the selection, made if it is not there."""
     out = work / "selections" / kind.replace(" ", "-") / method / target / f"seed-{seed}"
-    of_kind = KINDS[kind]
     settings: dict[str, Any] = {
-        "warmup": {**of_kind["warmup"], "seed": seed},
-        "gradients": {"parameters": of_kind["parameters"], "forms": FORMS, "projection": {"dim": 4096}},
+        "warmup": {**protocol.warmup[kind], "seed": seed},
+        "gradients": {"parameters": PARAMETERS[kind], "forms": FORMS, "projection": {"dim": 4096}},
         "selection": {"seed": seed},
-        "execution": {**base6m.EXECUTION, "report": False},
+        "execution": {**protocol.execution, "report": False},
     }
     found = g2is.select(
-        pool=draw(work),
+        pool=protocol.pool,
         target=target_file(target, "dev"),
-        model=BASE6M,
+        model=protocol.model,
         out=out,
-        store=work / "stores" / f"{of_kind['parameters']}-{seed}",
+        store=work / "stores" / f"{PARAMETERS[kind]}-{seed}",
         method=method,
+        budget=protocol.budget,
         **settings,
     )
     print(f"{kind}, {method}, {target}, seed {seed}: {len(found.ids)} rows", flush=True)
     return out
 
 
-def tested(work: Path, of: Path, target: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def tested(protocol: Protocol, work: Path, of: Path, target: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Nats of each test example (T,) after tuning on the selection `of`, and its answer tokens (T,)."""
     place = work / "tuned" / of.relative_to(work / "selections")
     tuned = g2is.train(
         data=of,
-        model=BASE6M,
+        model=protocol.model,
         out=place,
-        tuning={**base6m.TUNING, "seed": seed},
-        execution=base6m.EXECUTION,
+        tuning={**protocol.tuning, "seed": seed},
+        execution=protocol.execution,
     )
     found = g2is.evaluate(
-        model=BASE6M,
+        model=protocol.model,
         out=place / "tested",
-        test=target_file(target, "test"),
+        test=protocol.tests[target],
         adapter=tuned.adapter,
         evaluation={"generate": False},
-        execution=base6m.EXECUTION,
+        execution=protocol.execution,
     )
     return summed(found.losses, found.num_learned)
 
 
-def losses_of(work: Path, seed: int) -> Losses:
+def losses_of(protocol: Protocol, work: Path, targets: Sequence[str], seed: int) -> Losses:
     """Of each method and kind, and of random rows, on each target."""
     found: Losses = {}
-    for kind in KINDS:
-        for method in (*METHODS, *(("random",) if kind == "adapter" else ())):  # random rows look at no gradient
-            for target in TARGETS:
+    for target in targets:
+        for kind in KINDS:
+            for method in (*METHODS, *(("random",) if kind == ADAPTER else ())):  # random rows look at no gradient
                 name = method if method == "random" else f"{method}, {kind}"
-                found[name, target, seed] = tested(work, selected(work, kind, method, target, seed), target, seed)
+                chosen = selected(protocol, work, kind, method, target, seed)
+                found[name, target, seed] = tested(protocol, work, chosen, target, seed)
     return found
 
 
-def differences(losses: Losses, method: str, seeds: range) -> list[Figure]:
+def differences(losses: Losses, method: str, targets: Sequence[str], seeds: range) -> list[Figure]:
     """All layers − adapter: of each target in nats, and of the mean of the targets each over random's loss."""
     both, figures, relative = [f"{method}, {kind}" for kind in KINDS], [], []
-    for target in TARGETS:
+    for target in targets:
         columns = [losses[name, target, seed] for name in (*both, "random") for seed in seeds]
         nats, tokens = (np.stack(of, axis=1) for of in zip(*columns, strict=True))
         adapter, everything, random = resampled_ratios(nats, tokens, 0, target).reshape(-1, 3, len(seeds)).mean(2).T
@@ -110,23 +156,26 @@ def _figure(what: str, found: Any, note: str = "") -> Figure:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--model", choices=tuple(PROTOCOLS), default="base6m")
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--targets", default=",".join(TARGETS))
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
     quiet_libraries()
-    seeds = range(given.seeds)
+    protocol, targets, seeds = PROTOCOLS[given.model](given.work), given.targets.split(","), range(given.seeds)
     losses: Losses = {}
     for seed in seeds:
-        losses |= losses_of(given.work, seed)
-    figures = [figure for method in METHODS for figure in differences(losses, method, seeds)]
+        losses |= losses_of(protocol, given.work, targets, seed)
+    figures = [figure for method in METHODS for figure in differences(losses, method, targets, seeds)]
     means = {
         f"{name} on {target}, seed {seed}": round(float(nats.sum() / tokens.sum()), 4)
         for (name, target, seed), (nats, tokens) in losses.items()
     }
+    is_other = given.model != "base6m"
     keep(
-        "all_layers",
+        f"all_layers-{given.model}" if is_other else "all_layers",
         False,
-        "python benchmarks/quality/all_layers.py",
+        "quality/all_layers.py" + f" --model {given.model}" * is_other,
         figures,
         {"num_seeds": given.seeds, "losses": means},
     )

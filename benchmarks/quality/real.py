@@ -267,6 +267,7 @@ def main() -> None:
             KEPT.keep_cells(given.work / "cells", NUM_ROWS, settings(), environment())
     if given.step in ("keep", "table"):
         KEPT.print_table()
+        KEPT.print_target_tables()
 
 
 if __name__ == "__main__":
