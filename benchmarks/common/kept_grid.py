@@ -20,7 +20,7 @@ MANIFEST = "manifest.json"  # what all cells were made from
 
 @dataclass(frozen=True)
 class KeptGrid:
-    """Where cells are kept, and what grid they are of; the mean of R is over `recovered_on`."""
+    """Where cells are kept, and of what grid: named methods and `others`; the mean of R is over `recovered_on`."""
 
     folder: Path
     targets: tuple[str, ...]
@@ -28,6 +28,7 @@ class KeptGrid:
     seeds: tuple[int, ...]
     recovered_on: tuple[str, ...]
     remark: str
+    others: tuple[str, ...] = ()
 
     def begin(self, out: Path) -> None:
         """Let the comparison `out` begin with the cells that are kept, if it is new."""
@@ -52,7 +53,7 @@ class KeptGrid:
     ) -> None:
         """Keep the finished `cells` of a folder, and write the tables of all that are kept."""
         keep_cells(self.folder / CELLS, cells)
-        names = [name for name in METHODS if name not in ALWAYS]
+        names = [*(name for name in METHODS if name not in ALWAYS), *self.others]
         comparison = compare_cells(
             read_cells(self.folder / CELLS),
             Grid((*ALWAYS, *names), self.targets, self.budgets, self.seeds),

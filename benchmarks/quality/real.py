@@ -61,7 +61,10 @@ REMARK = (
 GENERATIVE = tuple(name for name in TARGETS if name != "pubmedqa")  # the mean of R is over these
 ANSWERED = ("gsm8k", "simplification_asset")  # which the model also answers: a few minutes a cell
 METRICS = ("loss", "numeric_match", "rouge_l")
-KEPT = KeptGrid(RESULTS / "real", TARGETS, ("1%", "5%"), (0, 1), GENERATIVE, REMARK)
+CANDIDATES: dict[str, dict[str, Any]] = {  # for the default: docs/log.md has what was expected of each
+    f"design-noise-{noise}": {"method": "design", "noise": float(noise)} for noise in (10, 100)
+}
+KEPT = KeptGrid(RESULTS / "real", TARGETS, ("1%", "5%"), (0, 1), GENERATIVE, REMARK, tuple(CANDIDATES))
 SELECTIONS = KEPT.folder / "selections.parquet"
 RATES = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3)
 NUM_TUNED_ON, RATE_TESTS = 80, 100  # rows of the pool that no cell sees
@@ -158,7 +161,9 @@ def comparison(work: Path, out: str, targets: Sequence[str], given: argparse.Nam
         # answers are written for many rows at once: half the time of 8,192 tokens
         "execution": {"workers": given.workers} | ({"batch_tokens": 16_384} if answers else {}),
         "model": model(work),
-        "methods": [name for name in given.methods.split(",") if name not in ALWAYS],
+        "methods": {
+            name: CANDIDATES.get(name, {"method": name}) for name in given.methods.split(",") if name not in ALWAYS
+        },
         "budgets": given.budgets,
         "num_seeds": given.seeds,
         "evaluation": {"generate": True, "metrics": METRICS} if answers else {"generate": False},
