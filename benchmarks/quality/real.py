@@ -62,7 +62,11 @@ GENERATIVE = tuple(name for name in TARGETS if name != "pubmedqa")  # the mean o
 ANSWERED = ("gsm8k", "simplification_asset")  # which the model also answers: a few minutes a cell
 METRICS = ("loss", "numeric_match", "rouge_l")
 CANDIDATES: dict[str, dict[str, Any]] = {  # for the default: docs/log.md has what was expected of each
-    f"design-noise-{noise}": {"method": "design", "noise": float(noise)} for noise in (10, 100)
+    "design-noise-10": {"method": "design", "noise": 10.0},
+    "design-noise-100": {"method": "design", "noise": 100.0},
+    "design-less": {"method": "design", "form": "less"},
+    "design-less-noise-10": {"method": "design", "form": "less", "noise": 10.0},
+    "match-less": {"method": "match", "form": "less"},
 }
 KEPT = KeptGrid(RESULTS / "real", TARGETS, ("1%", "5%"), (0, 1), GENERATIVE, REMARK, tuple(CANDIDATES))
 SELECTIONS = KEPT.folder / "selections.parquet"
