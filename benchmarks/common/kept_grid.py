@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -67,17 +67,17 @@ class KeptGrid:
 
     def print_table(self) -> None:
         """Print a table a budget: loss over random's on the mean over targets, and the mean over seeds on each."""
-        comparison = json.loads((self.folder / "comparison.json").read_text(encoding="utf-8"))
+        comparison = self._comparison()
         for budget in comparison["grid"]["budgets"]:
             titles = (budget, "÷ random", "over seeds", "R", *self.targets, "tokens", "seeds")
-            print(f"\n| {' | '.join(titles)} |\n|{'---|' * len(titles)}")
+            _print_head(titles)
             for entry in comparison["entries"]:
                 if entry["budget"] == budget and (line := _line(comparison, entry, self.targets)):
                     print(line)
 
     def print_target_tables(self) -> None:
         """Print a table a budget and target: each method's test loss, less random's, metrics and R, the best first."""
-        comparison = json.loads((self.folder / "comparison.json").read_text(encoding="utf-8"))
+        comparison = self._comparison()
         for budget in comparison["grid"]["budgets"]:
             of_budget = [entry for entry in comparison["entries"] if entry["budget"] == budget]
             for target in self.targets:
@@ -87,9 +87,17 @@ class KeptGrid:
                     continue
                 metrics = sorted({name for _, _, of in made for name in of["metrics"]})
                 titles = (f"{target}, {budget}", "test loss [95 %]", "less random's [95 %]", *metrics, "R", "seeds")
-                print(f"\n| {' | '.join(titles)} |\n|{'---|' * len(titles)}")
+                _print_head(titles)
                 for _, method, of in made:
                     print(_target_line(method, of, metrics))
+
+    def _comparison(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.folder / "comparison.json").read_text(encoding="utf-8"))
+        return found
+
+
+def _print_head(titles: Sequence[str]) -> None:
+    print(f"\n| {' | '.join(titles)} |\n|{'---|' * len(titles)}")
 
 
 def _target_line(method: str, of: dict[str, Any], metrics: list[str]) -> str:

@@ -11,7 +11,7 @@ with its interval over test examples, on each target and on the mean of the targ
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from common import base6m
 from common.measure import Figure, keep
 from common.places import BASE6M, target_file
 from common.small_pool import FORMS, TARGETS, draw
+from g2is.api.settings import ExecutionSettings, TuningSettings
 from g2is.cli.session import quiet_libraries
 from g2is.comparison.cells import summed
 from g2is.comparison.statistics import estimate, mean_over_targets, resampled_ratios
@@ -44,36 +45,33 @@ class Protocol:
     tests: dict[str, Path]
     budget: str
     warmup: dict[str, dict[str, Any]]  # by kind
-    tuning: Any
-    execution: Any
+    tuning: TuningSettings
+    execution: ExecutionSettings
+
+
+def of_kinds(adapter: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Warm-ups by kind: all layers as an adapter, without its settings, at a tenth of its learning rate."""
+    everything = {key: of for key, of in adapter.items() if key != "lora"}
+    return {ADAPTER: dict(adapter), ALL: {**everything, "learning_rate": adapter["learning_rate"] / 10}}
 
 
 def of_base6m(work: Path) -> Protocol:
     tests = {target: target_file(target, "test") for target in TARGETS}
-    warmup = {ADAPTER: dict(base6m.WARMUP), ALL: {"learning_rate": base6m.WARMUP["learning_rate"] / 10}}
-    return Protocol(BASE6M, draw(work), tests, "1%", warmup, base6m.TUNING, base6m.EXECUTION)
+    return Protocol(BASE6M, draw(work), tests, "1%", of_kinds(base6m.WARMUP), base6m.TUNING, base6m.EXECUTION)
 
 
 def of_smollm2(work: Path) -> Protocol:
     """As in real.py, which draws the rows that these are drawn from; tests are cut as there."""
     lines = real.draw(work / "real")[0].read_text(encoding="utf-8").splitlines(keepends=True)
     rows = np.sort(np.random.default_rng(1).choice(len(lines), OTHER_ROWS, replace=False))
-    tests = {
-        target: real.write_lines(
-            work / f"tests/{target}.jsonl", real.lines_of(target_file(target, "test"))[: real.NUM_TESTED]
-        )
-        for target in TARGETS
-    }
     settings = real.settings()
-    adapter = {**settings["warmup"], "fraction": OTHER_SHARE}
-    everything = {key: of for key, of in adapter.items() if key != "lora"}
-    everything["learning_rate"] /= 10
+    warmup = of_kinds({**settings["warmup"], "fraction": OTHER_SHARE})
     pool = real.write_lines(work / "pool.jsonl", [lines[row] for row in rows])
-    warmup = {ADAPTER: adapter, ALL: everything}
+    tests = real.tests(work, TARGETS)
     return Protocol(real.model(work), pool, tests, f"{OTHER_SHARE:.0%}", warmup, settings["tuning"], {})
 
 
-PROTOCOLS = {"base6m": of_base6m, real.MODEL: of_smollm2}  # full training takes a tenth of an adapter's learning rate
+PROTOCOLS = {"base6m": of_base6m, real.MODEL: of_smollm2}
 
 
 def selected(protocol: Protocol, work: Path, kind: str, method: str, target: str, seed: int) -> Path:

@@ -96,6 +96,14 @@ def draw(work: Path) -> tuple[Path, list[str]]:
     return write_lines(work / "pool.jsonl", [lines[row] for row in drawn]), [lines[row] for row in left]
 
 
+def tests(work: Path, targets: Sequence[str]) -> dict[str, Path]:
+    """The first NUM_TESTED test rows of each target, by its name."""
+    return {
+        name: write_lines(work / f"tests/{name}.jsonl", lines_of(target_file(name, "test"))[:NUM_TESTED])
+        for name in targets
+    }
+
+
 def model_folder(work: Path) -> Path:
     """The model, made of packages once."""
     folder = work / MODEL
@@ -156,10 +164,7 @@ def comparison(work: Path, out: str, targets: Sequence[str], given: argparse.Nam
     values = {
         "pool": pool,
         "targets": {name: target_file(name, "dev") for name in targets},
-        "tests": {
-            name: write_lines(work / f"tests/{name}.jsonl", lines_of(target_file(name, "test"))[:NUM_TESTED])
-            for name in targets
-        },
+        "tests": tests(work, targets),
         "out": work / out,
         "keep_adapters": FULL in given.methods.split(","),  # hours of work
         # answers are written for many rows at once: half the time of 8,192 tokens
