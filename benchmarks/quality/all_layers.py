@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 import g2is
-from common import base6m
+from common import base6m, smollm2
 from common.measure import Figure, keep
 from common.places import BASE6M, target_file
 from common.small_pool import FORMS, TARGETS, draw
@@ -27,7 +27,6 @@ from g2is.api.settings import ExecutionSettings, TuningSettings
 from g2is.cli.session import quiet_libraries
 from g2is.comparison.cells import summed
 from g2is.comparison.statistics import estimate, mean_over_targets, resampled_ratios
-from quality import real
 
 METHODS = ("less", "design")
 ADAPTER, ALL = KINDS = ("adapter", "all layers")
@@ -62,16 +61,16 @@ def of_base6m(work: Path) -> Protocol:
 
 def of_smollm2(work: Path) -> Protocol:
     """As in real.py, which draws the rows that these are drawn from; tests are cut as there."""
-    lines = real.draw(work / "real")[0].read_text(encoding="utf-8").splitlines(keepends=True)
+    lines = smollm2.draw(work / "real")[0].read_text(encoding="utf-8").splitlines(keepends=True)
     rows = np.sort(np.random.default_rng(1).choice(len(lines), OTHER_ROWS, replace=False))
-    settings = real.settings()
+    settings = smollm2.settings()
     warmup = of_kinds({**settings["warmup"], "fraction": OTHER_SHARE})
-    pool = real.write_lines(work / "pool.jsonl", [lines[row] for row in rows])
-    tests = real.tests(work, TARGETS)
-    return Protocol(real.model(work), pool, tests, f"{OTHER_SHARE:.0%}", warmup, settings["tuning"], {})
+    pool = smollm2.write_lines(work / "pool.jsonl", [lines[row] for row in rows])
+    tests = smollm2.tests(work, TARGETS)
+    return Protocol(smollm2.model(work), pool, tests, f"{OTHER_SHARE:.0%}", warmup, settings["tuning"], {})
 
 
-PROTOCOLS = {"base6m": of_base6m, real.MODEL: of_smollm2}
+PROTOCOLS = {"base6m": of_base6m, smollm2.MODEL: of_smollm2}
 
 
 def selected(protocol: Protocol, work: Path, kind: str, method: str, target: str, seed: int) -> Path:

@@ -15,24 +15,19 @@ is nats an answer token. The model also answers gsm8k (numeric match) and simpli
 """
 
 import argparse
-import gzip
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import g2is
 from common.kept_grid import MANIFEST, KeptGrid
 from common.kept_selections import read_selections, write_selections
 from common.measure import Figure, keep
-from common.places import POOL, RESULTS, SHARED, sentence_encoder, target_file
+from common.places import RESULTS, target_file
 from common.small_pool import TARGETS
+from common.smollm2 import MODEL, NUM_ROWS, TUNING, draw, model, settings, tests, write_lines
 from g2is.comparison.cells import Key, write_cell
 from g2is.config.compare import CompareConfig
 from g2is.config.io import parse
@@ -47,12 +42,10 @@ from g2is.methods import ALWAYS, FULL, METHODS, UNTUNED
 from g2is.progress import Reporter
 from g2is.progress.drawn import TerminalReporter
 from g2is.progress.terminal import say
-from g2is.store.files import read_json, write_json, write_text
+from g2is.store.files import read_json, write_json
 from g2is.store.fingerprint import flatten
 from g2is.store.made_with import check_same
 
-MODEL = "smollm2-135m"
-NUM_ROWS, NUM_TESTED = 8_000, 150
 FULL_EPOCHS = 1  # of the whole pool, an hour and a half of a core each: 500 steps, where 80 rows have 15
 REMARK = (
     "The cells were made in many sittings, one thread each and often beside other work: seconds are upper bounds and"
@@ -72,51 +65,6 @@ KEPT = KeptGrid(RESULTS / "real", TARGETS, ("1%", "5%"), (0, 1), GENERATIVE, REM
 SELECTIONS = KEPT.folder / "selections.parquet"
 RATES = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3)
 NUM_TUNED_ON, RATE_TESTS = 80, 100  # rows of the pool that no cell sees
-LORA = {"rank": 32, "alpha": 128, "dropout": 0.0}
-TUNING: dict[str, Any] = {"batch_size": 16, "device_batch_size": 4, "lora": LORA, "bf16": True}
-
-
-def lines_of(path: Path) -> list[str]:
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        return file.readlines()
-
-
-def write_lines(path: Path, lines: Sequence[str]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        write_text(path, "".join(lines))
-    return path
-
-
-def draw(work: Path) -> tuple[Path, list[str]]:
-    """The pool of NUM_ROWS rows, and the lines that are not in it, in random order."""
-    lines = lines_of(POOL)
-    order = np.random.default_rng(0).permutation(len(lines))
-    drawn, left = np.sort(order[:NUM_ROWS]), order[NUM_ROWS:]
-    return write_lines(work / "pool.jsonl", [lines[row] for row in drawn]), [lines[row] for row in left]
-
-
-def tests(work: Path, targets: Sequence[str]) -> dict[str, Path]:
-    """The first NUM_TESTED test rows of each target, by its name."""
-    return {
-        name: write_lines(work / f"tests/{name}.jsonl", lines_of(target_file(name, "test"))[:NUM_TESTED])
-        for name in targets
-    }
-
-
-def model_folder(work: Path) -> Path:
-    """The model, made of packages once."""
-    folder = work / MODEL
-    if not folder.exists():
-        making = work / f".{MODEL}"
-        command = [sys.executable, str(SHARED / "models/real_model.py"), MODEL, str(making)]
-        subprocess.run(command, check=True)
-        making.rename(folder)
-    return folder
-
-
-def model(work: Path) -> Any:
-    return {"name": str(model_folder(work)), "dtype": "bfloat16"}
 
 
 def rate(work: Path) -> None:
@@ -139,22 +87,6 @@ def rate(work: Path) -> None:
     figures = [Figure("test loss of random rows, untuned", losses["0"], None, True)]
     figures.append(Figure(f"… tuned on {NUM_TUNED_ON} other random rows at {best}", losses[best], None, True))
     keep(f"real_rate-{MODEL}", False, "quality/real.py rate", figures, {"losses": losses, "best": float(best)})
-
-
-def settings() -> dict[str, Any]:
-    """What every cell has; the learning rate is what `rate` found."""
-    place = RESULTS / f"real_rate-{MODEL}.json"
-    if not place.exists():
-        raise SystemExit(
-            f"{place}: expected the learning rate that `rate` finds, found no such file; give `rate` first"
-        )
-    learning_rate = json.loads(place.read_text())["best"]
-    return {
-        "warmup": {"learning_rate": learning_rate, "batch_size": 16, "device_batch_size": 4, "lora": LORA},
-        "gradients": {"forms": ["less", "momentum-free"]},
-        "tuning": {**TUNING, "learning_rate": learning_rate},
-        "representation": {"embedding_model": sentence_encoder()},
-    }
 
 
 def comparison(work: Path, out: str, targets: Sequence[str], given: argparse.Namespace) -> CompareConfig:

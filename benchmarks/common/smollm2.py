@@ -1,0 +1,78 @@
+"""SmolLM2-135M-Instruct as its benchmarks take it: model, 8,000 rows of the real pool, tests, and how it is tuned."""
+
+import gzip
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.places import POOL, RESULTS, SHARED, sentence_encoder, target_file
+from g2is.store.files import write_text
+
+MODEL = "smollm2-135m"
+NUM_ROWS, NUM_TESTED = 8_000, 150
+LORA = {"rank": 32, "alpha": 128, "dropout": 0.0}
+TUNING: dict[str, Any] = {"batch_size": 16, "device_batch_size": 4, "lora": LORA, "bf16": True}
+
+
+def lines_of(path: Path) -> list[str]:
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        return file.readlines()
+
+
+def write_lines(path: Path, lines: Sequence[str]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        write_text(path, "".join(lines))
+    return path
+
+
+def draw(work: Path) -> tuple[Path, list[str]]:
+    """The pool of NUM_ROWS rows, and the lines that are not in it, in random order."""
+    lines = lines_of(POOL)
+    order = np.random.default_rng(0).permutation(len(lines))
+    drawn, left = np.sort(order[:NUM_ROWS]), order[NUM_ROWS:]
+    return write_lines(work / "pool.jsonl", [lines[row] for row in drawn]), [lines[row] for row in left]
+
+
+def tests(work: Path, targets: Sequence[str]) -> dict[str, Path]:
+    """The first NUM_TESTED test rows of each target, by its name."""
+    return {
+        name: write_lines(work / f"tests/{name}.jsonl", lines_of(target_file(name, "test"))[:NUM_TESTED])
+        for name in targets
+    }
+
+
+def model_folder(work: Path) -> Path:
+    """The model, made of packages once."""
+    folder = work / MODEL
+    if not folder.exists():
+        making = work / f".{MODEL}"
+        command = [sys.executable, str(SHARED / "models/real_model.py"), MODEL, str(making)]
+        subprocess.run(command, check=True)
+        making.rename(folder)
+    return folder
+
+
+def model(work: Path) -> Any:
+    return {"name": str(model_folder(work)), "dtype": "bfloat16"}
+
+
+def settings() -> dict[str, Any]:
+    """What every cell has; the learning rate is what `rate` found."""
+    place = RESULTS / f"real_rate-{MODEL}.json"
+    if not place.exists():
+        raise SystemExit(
+            f"{place}: expected the learning rate that `rate` finds, found no such file; give `rate` first"
+        )
+    learning_rate = json.loads(place.read_text())["best"]
+    return {
+        "warmup": {"learning_rate": learning_rate, "batch_size": 16, "device_batch_size": 4, "lora": LORA},
+        "gradients": {"forms": ["less", "momentum-free"]},
+        "tuning": {**TUNING, "learning_rate": learning_rate},
+        "representation": {"embedding_model": sentence_encoder()},
+    }
