@@ -1,5 +1,6 @@
 """A small real run: sample pool, bundled model, every stage."""
 
+import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -82,3 +83,22 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
     """Open a page; at the end it must have said nothing wrong and asked for nothing."""
     with watched(browser) as opened:
         yield opened
+
+
+@pytest.fixture
+def data(sample: Path) -> tuple[Path, Path]:
+    """Pool and target of a small run."""
+    return sample / "pool.jsonl", sample / "target.jsonl"
+
+
+@pytest.fixture
+def as_json(g2is: Callable[..., tuple[int, str, str]]) -> Callable[..., dict[str, Any]]:
+    """What a command that succeeds says as data."""
+
+    def run(*arguments: object) -> dict[str, Any]:
+        code, out, err = g2is(*arguments, "--json")
+        assert code == 0, err
+        found: dict[str, Any] = json.loads(out)
+        return found
+
+    return run

@@ -25,17 +25,6 @@ def pool(sample: Path) -> list[Path | str]:
     return [sample / "pool.jsonl", sample / "target.jsonl", "--model", MODEL, "--budget", "10%"]
 
 
-@pytest.fixture
-def as_json(g2is: Command) -> Callable[..., dict[str, Any]]:
-    def run(*arguments: object) -> dict[str, Any]:
-        code, out, err = g2is(*arguments, "--json")
-        assert code == 0, err
-        found: dict[str, Any] = json.loads(out)
-        return found
-
-    return run
-
-
 @pytest.mark.parametrize(
     "settings",
     [{}, {"gradients.second_moments": "adam"}, {"model.dtype": "bfloat16"}, TWO_SIDED],
@@ -111,7 +100,7 @@ def test_the_page_says_what_is_held_and_what_an_adapter_would_do(
         "no setting of memory makes it fit on one device",
         "an adapter takes less: ask anew with --set gradients.parameters=lora",
         "not told: 8 x H100 hold no copy of the model",
-        "times of named devices are those of operations alone",
+        "times are those of operations alone, so the least there can be: Γ and the projection go over every weight",
     ):
         assert words in out, words
     assert "device_map" not in out
@@ -121,6 +110,35 @@ def test_the_page_says_what_is_held_and_what_an_adapter_would_do(
     step = found["steps"]["gradients"]
     assert step["flops"] == (4 * 13_015_864_320 + 2 * found["shape"]["coordinates"]) * step["tokens"]
     assert step["seconds"] == pytest.approx(step["flops"] / (2250e12 * 0.35 * 2))  # on both, without what Γ takes
+
+
+def test_notes_are_of_what_is_asked_for(
+    pool: list[Path | str], as_json: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    settings = config_alone(tmp_path / "llama-13b", "13B")
+    ask = (*pool[:2], "--model", settings, "--budget", "10%", "--set", "gradients.parameters=all")
+    here = as_json("plan", *ask)["notes"]
+    assert len(here) == 1, "no times are told, so nothing is said of them"
+    assert "there is no tokenizer" in here[0]
+    two_sided = as_json("plan", *ask, "--devices", "2xB200", *set_flags(TWO_SIDED))["notes"]
+    assert [of for of in two_sided if "the projection's own products are not among them" in of]
+    assert not [of for of in two_sided if "Γ" in of]
+
+
+@pytest.mark.parametrize("devices", [(), ("--devices", "8xB200")], ids=["here", "named"])
+def test_a_checkpoint_that_bitsandbytes_rounded_is_refused_as_the_run_refuses_it(
+    devices: tuple[str, ...], pool: list[Path | str], g2is: Command, tmp_path: Path
+) -> None:
+    pytest.importorskip("bitsandbytes")
+    settings = config_alone(tmp_path / "rounded", "13B")
+    values = json.loads((settings / "config.json").read_text())
+    rounded = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
+    (settings / "config.json").write_text(json.dumps(values | {"quantization_config": rounded}))
+    ask = (*pool[:2], "--model", settings, "--budget", "10%", *devices)
+    assert g2is("plan", *ask)[0] == 0
+    code, out, err = g2is("plan", *ask, "--set", "gradients.parameters=all")
+    assert (code, out) == (2, "")
+    assert "expected plain weights beside gradients.parameters: all, found a checkpoint that is rounded" in err
 
 
 def test_what_cannot_be_held_while_it_is_measured_is_not_loaded(

@@ -90,7 +90,10 @@ def _disk(plan: "CostPlan") -> Iterator[str]:
 
 def _memory(plan: "CostPlan") -> Iterator[str]:
     for peak in plan.peaks:
-        yield f"  memory     {_gib(peak.num_bytes)} on one device at the peak of {peak.stage}"
+        where = "on one device"
+        if plan.fit is not None and (devices := plan.fit.devices) > 1:
+            where = f"on {devices} devices, {_gib(peak.on_each_of(devices))} on the fullest,"
+        yield f"  memory     {_gib(peak.num_bytes)} {where} at the peak of {peak.stage}"
         for part in peak.parts:
             yield f"    {part.name:<21}  {_gib(part.num_bytes):>11}  {part.arithmetic}"
     if plan.fit is not None:
@@ -98,15 +101,16 @@ def _memory(plan: "CostPlan") -> Iterator[str]:
 
 
 def _fits(fit: "Fit", parameters: "Parameters") -> Iterator[str]:
+    where = "" if fit.devices == 1 else f" on the fullest of {fit.devices} devices"
     has = f"{_gib(fit.memory_bytes)} there are, of which a tenth is kept free"
+    yield f"  fits       {'yes' if fit.fits else 'no'}: {_gib(fit.needed_bytes)} are needed{where}, and {has}"
     if fit.fits:
-        yield f"  fits       yes: {_gib(fit.needed_bytes)} are needed, and {has}"
         return
-    yield f"  fits       no: {_gib(fit.needed_bytes)} are needed, and {has}"
     if fit.settings:
         yield f"             it would with {_flags(fit.settings)}"
     else:
-        yield "             no setting of memory makes it fit on one device"
+        on = "one device" if fit.devices == 1 else f"{fit.devices} devices"
+        yield f"             no setting of memory makes it fit on {on}"
         if parameters == "all":
             yield "             an adapter takes less: ask anew with --set gradients.parameters=lora"
     if fit.devices_a_copy > 1:
@@ -121,4 +125,6 @@ def _flags(settings: Mapping[str, str]) -> str:
 
 
 def _gib(num_bytes: int) -> str:
+    if num_bytes < _GIB // 10:
+        return f"{num_bytes / 2**20:,.2f} MiB"
     return f"{num_bytes / _GIB:,.2f} GiB" if num_bytes < 10 * _GIB else f"{num_bytes / _GIB:,.1f} GiB"

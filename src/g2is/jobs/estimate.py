@@ -26,7 +26,7 @@ from g2is.jobs.read_data import plan_for, read_inputs
 from g2is.jobs.representation import maker_of
 from g2is.methods import GRADIENT, NONE, representation_kind
 from g2is.model.adapter import saved_parameters, with_saved
-from g2is.model.all_linear import make_all_trainable
+from g2is.model.all_linear import check_plain_weights, make_all_trainable
 from g2is.model.batches import Row
 from g2is.model.folder import ModelFolder, resolve_device, resolve_dtype
 from g2is.model.parameters import trainable_parameters
@@ -170,6 +170,8 @@ def shapes_to_run(
         read_checkpoint(checkpoint, folder)  # which refuses what does not fit the model
         parameters = saved_parameters(checkpoint.folder)
     else:
+        if config.gradients.parameters == "all":
+            check_plain_weights(folder)
         with torch.device("meta"):
             parameters = trainable_parameters(to_measure(model, config))
     shapes = {name: tuple(of.shape) for name, of in parameters.items()}

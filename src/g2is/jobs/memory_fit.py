@@ -16,40 +16,41 @@ _SPREAD = "model.device_map"
 
 @dataclass(frozen=True)
 class Fit:
-    """Whether a device of `memory_bytes` holds a copy of the model and its work, of which `needed_bytes` at most.
+    """Whether devices of `memory_bytes` hold a copy of the model and its work.
 
-    If not, `settings` are those with which it would, by name; none where no setting helps. `devices_a_copy` is the
-    fewest devices that would hold a copy, its blocks dealt evenly among them, with the smallest batches, which are
-    those of `spread_settings`; 0 if none. On a CPU there are no such settings. Gradients of all linear layers are made
-    on one device: it is 1 where it fits, or would with other `settings`, else 0.
+    A copy is on one of them, or its blocks are dealt evenly among `devices`, where the model is spread; the fullest has
+    to hold `needed_bytes` at most. If it does not fit, `settings` are those with which it would, by name, the least
+    harmful first; none where no setting helps. `devices_a_copy` is the fewest devices that would hold a copy with the
+    smallest batches, which are those of `spread_settings`; 0 if none. On a CPU there are no such settings. Gradients of
+    all linear layers are made on one device: it is 1 where it fits, or would with other `settings`, else 0.
     """
 
     fits: bool
     memory_bytes: int
+    devices: int
     needed_bytes: int
     settings: Mapping[str, str]
     devices_a_copy: int
     spread_settings: Mapping[str, str]
 
 
-def fit(shape: ModelShape, knobs: Knobs, memory_bytes: int) -> Fit:
-    """Whether the peaks fit into `memory_bytes`, and with which settings they would."""
-    of_one = peaks(shape, knobs)
-    fits = _fits(of_one, memory_bytes)
-    settings = {} if fits else _settings_that_fit(shape, knobs, memory_bytes)
+def fit(shape: ModelShape, knobs: Knobs, memory_bytes: int, devices: int = 1) -> Fit:
+    """Whether the peaks fit into `memory_bytes` of each of the devices that a copy is spread over; else with what."""
+    found = peaks(shape, knobs)
+    fits, needed = _fits(found, memory_bytes, devices), _most(found, devices)
+    settings = {} if fits else _settings_that_fit(shape, knobs, memory_bytes, devices)
     if not is_of_adapter(knobs):
-        return Fit(fits, memory_bytes, _most(of_one), settings, int(fits or bool(settings)), {})
+        return Fit(fits, memory_bytes, devices, needed, settings, int(fits or bool(settings)), {})
     lean = replace(knobs, batch_tokens=min(knobs.batch_tokens, _SHORTEST_BATCH), device_batch_size=1)
-    devices = _devices_a_copy(shape, lean, memory_bytes)
     spread = {_SPREAD: "auto", **_changes(knobs, lean)} if knobs.device_type == "cuda" else {}
-    return Fit(fits, memory_bytes, _most(of_one), settings, devices, spread)
+    return Fit(fits, memory_bytes, devices, needed, settings, _devices_a_copy(shape, lean, memory_bytes), spread)
 
 
-def _most(found: list[Peak], devices: int = 1) -> int:
+def _most(found: list[Peak], devices: int) -> int:
     return max((peak.on_each_of(devices) for peak in found), default=0)
 
 
-def _fits(found: list[Peak], memory_bytes: int, devices: int = 1) -> bool:
+def _fits(found: list[Peak], memory_bytes: int, devices: int) -> bool:
     return _most(found, devices) * SPARE < memory_bytes
 
 
@@ -61,13 +62,15 @@ def _devices_a_copy(shape: ModelShape, knobs: Knobs, memory_bytes: int) -> int:
     return 0
 
 
-def _settings_that_fit(shape: ModelShape, knobs: Knobs, memory_bytes: int) -> dict[str, str]:
+def _settings_that_fit(shape: ModelShape, knobs: Knobs, memory_bytes: int, devices: int) -> dict[str, str]:
     """The first settings that fit, in the order of what they cost; none of them further from `knobs` than is needed."""
     for found in _cheaper(knobs):
-        if _fits(peaks(_with_rank(shape, knobs, found), found), memory_bytes):
+        if _fits(peaks(_with_rank(shape, knobs, found), found), memory_bytes, devices):
             for name in _NAMES:  # others may have done so much that this one need not go as far
                 tried = (replace(found, **{name: value}) for value in _between(knobs, found, name))
-                found = next(of for of in tried if _fits(peaks(_with_rank(shape, knobs, of), of), memory_bytes))
+                found = next(
+                    of for of in tried if _fits(peaks(_with_rank(shape, knobs, of), of), memory_bytes, devices)
+                )
             return _changes(knobs, found)
     return {}
 
@@ -85,10 +88,10 @@ _NAMES = {
 
 
 def _changes(before: Knobs, now: Knobs) -> dict[str, str]:
-    """The settings, by name, that are others `now`."""
+    """The settings, by name, that are others `now`; the least harmful first."""
     return {
         setting: str(getattr(now, name))
-        for name, setting in _NAMES.items()
+        for name, setting in reversed(_NAMES.items())
         if getattr(now, name) != getattr(before, name)
     }
 

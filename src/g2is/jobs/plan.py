@@ -13,13 +13,14 @@ from time import monotonic
 import torch
 
 from g2is.config import Config, Parameters
-from g2is.errors import ConfigError, ModelError
+from g2is.errors import ConfigError, FingerprintError, ModelError
 from g2is.jobs.custom import BUILT_IN_ONLY
 from g2is.jobs.estimate import dim_of, left_of, shapes_to_run, time_to_make
 from g2is.jobs.forecast import Forecast
 from g2is.jobs.memory_fit import Fit, fit
 from g2is.jobs.memory_needed import Peak, peaks
 from g2is.jobs.plan_inputs import Inputs, counted, counted_by_bytes
+from g2is.jobs.plan_notes import notes_of
 from g2is.jobs.plan_work import (
     Step,
     bytes_to_select,
@@ -40,11 +41,12 @@ from g2is.model.folder import ModelFolder, find_model, resolve_device, resolve_d
 from g2is.model.shape import ModelShape
 from g2is.progress import Reporter
 from g2is.selection.budget import Budget
+from g2is.store.fingerprint import Fingerprint
 from g2is.store.manifest import check_store, stored_fingerprint
 from g2is.store.reach import record_of
 from g2is.warmup.imported import find_checkpoint
 
-_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
+_DTYPE = "model.dtype"  # in a store's fingerprint
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def _read(config: Config, to_plan: ToPlan, devices: Devices | None, can_look: bo
     prepared = prepare(config, reporter, to_plan)
     config = prepared.config
     measures = config.selection.representation == GRADIENT
-    check_store(config.store_folder, prepared.fingerprint if measures else None)
+    _check_store(config, prepared.fingerprint if measures else None, devices)
     with tempfile.TemporaryDirectory() as scratch:
         examples = read_inputs(prepared, Path(scratch), reporter)
         read_in = monotonic() - begin
@@ -175,15 +177,29 @@ def _read_without_tokenizer(
             f" its rows; found no tokenizer in {folder.path}. Name another --store, or the whole model"
         )
     begin = monotonic()
-    inputs = counted_by_bytes(config, reporter)
+    inputs = counted_by_bytes(config, folder.context_length, reporter)
+    read_in = monotonic() - begin
     adapter = config.warmup.adapter
     shape, of_gradients = shapes_to_run(config, folder, None if adapter is None else find_checkpoint(adapter))
     time = Forecast(why_not="there is no tokenizer to measure with; name devices with --devices")
-    read_in, exists = monotonic() - begin, config.store_folder.exists()
-    return _Given(
-        *(config, folder, shape, of_gradients, inputs, device, _memory(devices, device)),
-        *(read_in, exists, can_look, time),
-    )
+    memory, exists = _memory(devices, device), config.store_folder.exists()
+    return _Given(config, folder, shape, of_gradients, inputs, device, memory, read_in, exists, can_look, time)
+
+
+def _check_store(config: Config, fingerprint: Fingerprint | None, devices: Devices | None) -> None:
+    """As `check_store`, and say what `model.dtype: auto` means on the devices, if it may be why the store differs."""
+    try:
+        check_store(config.store_folder, fingerprint)
+    except FingerprintError as error:
+        if devices is None or config.model.dtype != "auto" or fingerprint is None:
+            raise
+        here = str(stored_fingerprint(config.store_folder).get(_DTYPE))
+        if here == fingerprint[_DTYPE]:
+            raise
+        raise FingerprintError(
+            f"{error}\nOn {devices} model.dtype: auto is {fingerprint[_DTYPE]}: add --set model.dtype={here} to plan"
+            " for the weights that this store is of."
+        ) from None
 
 
 def _check_devices(config: Config, devices: Devices) -> None:
@@ -218,11 +234,10 @@ def _planned(given: _Given, devices: Devices | None) -> CostPlan:
     if (kind := config.model.quantization) is not None:
         knobs = replace(knobs, rounded=(kind, given.folder.num_bytes(shape.parameters, given.device)))
     of_memory = peaks(shape, knobs) if measures else []
-    fitting = fit(shape, knobs, given.memory) if of_memory else None
+    fitting = fit(shape, knobs, given.memory, _spread_over(given, devices)) if of_memory else None
     steps = steps_of(config, shape, inputs)
     if devices is not None:
-        copy = 1 if fitting is None else fitting.devices_a_copy
-        steps, by = timed_on(devices, steps, dtype, copy, config.gradients.parameters)
+        steps, by = timed_on(devices, steps, dtype, fitting, config.gradients.parameters)
     else:
         steps, by = timed_here(given.time, steps)
     read = Step(len(inputs.lengths) + sum(inputs.target_rows.values()), seconds=given.read_in)
@@ -257,34 +272,20 @@ def _planned(given: _Given, devices: Devices | None) -> CostPlan:
         selecting_bytes=bytes_to_select(config, num_of_row, inputs) if measures else 0,
         peaks=of_memory,
         fit=fitting,
-        notes=_notes(given),
+        notes=notes_of(
+            config,
+            given.folder,
+            exact=inputs.exact,
+            can_look=given.can_look,
+            named=devices is not None,
+        ),
     )
 
 
-def _notes(given: _Given) -> list[str]:
-    notes = []
-    if not given.inputs.exact:
-        notes.append("tokens are a quarter of the texts' bytes, for there is no tokenizer beside config.json")
-    if any(getattr(given.folder.hf_config.get_text_config(), name, None) for name in _EXPERTS):
-        notes.append(
-            "the model has experts, of which a token goes through some: operations, activations and times of named"
-            " devices count all of them, which is too many"
-        )
-    if getattr(given.folder.hf_config, "quantization_config", None) is not None:
-        notes.append("the checkpoint's weights are quantised: memory is counted as if they were not")
-    model = given.config.model
-    if model.activation_checkpointing:
-        notes.append("model.activation_checkpointing: activations are counted as if they were kept, which is too many")
-    is_of_all = given.config.gradients.parameters == "all" and bool(given.of_gradients)
-    if is_of_all and not given.time.seconds:
-        notes.append(
-            "gradients.parameters: all: times of named devices are those of operations alone, so the least there can"
-            " be: Γ and the projection go over every weight for each row, by the speed of memory"
-        )
-    if model.quantization is not None and not given.time.seconds:
-        notes.append("model.quantization: times of named devices are those of plain weights, which are faster")
-    if model.device_map is not None:
-        notes.append("model.device_map: memory is that of one device which holds the whole model")
-    if not given.can_look:
-        notes.append("a store at a URL is not looked into: it is taken to hold no rows")
-    return notes
+def _spread_over(given: _Given, devices: Devices | None) -> int:
+    """How many devices a copy of the model is spread over."""
+    if given.config.model.device_map is None:
+        return 1
+    if devices is not None:
+        return devices.count
+    return torch.cuda.device_count() if given.device.type == "cuda" else 1

@@ -55,8 +55,10 @@ def counted(config: Config, examples: Examples, left: Left | None) -> Inputs:
     )
 
 
-def counted_by_bytes(config: Config, reporter: Reporter) -> Inputs:
+def counted_by_bytes(config: Config, context_length: int | None, reporter: Reporter) -> Inputs:
     """The same without a tokenizer: `BYTES_A_TOKEN` a token, nothing for a template; duplicates are not looked for.
+
+    Rows are shortened to what the settings allow, and to the model's `context_length` if it is known.
 
     Raises what reading raises; ConfigError where rows are to be left out or included, which are told by their tokens.
     """
@@ -67,7 +69,7 @@ def counted_by_bytes(config: Config, reporter: Reporter) -> Inputs:
                 f"selection.{name}: expected a model with a tokenizer, by which rows are told, found none in"
                 f" {config.model.name}; leave it out, or put the tokenizer's files beside config.json"
             )
-    most = config.examples.max_length
+    most = min(config.examples.max_length, context_length or config.examples.max_length)
     whole = _lengths(config, config.pool, "pool", reporter)
     pool = np.minimum(whole, most)
     targets = {

@@ -9,6 +9,7 @@ from g2is.config import Config, Parameters
 from g2is.gradients.two_sided import two_sided_bytes
 from g2is.jobs.estimate import flops_of
 from g2is.jobs.forecast import Forecast, work_in_rounds
+from g2is.jobs.memory_fit import Fit
 from g2is.jobs.memory_needed import BYTES, Knobs, bytes_of_moments, typical_shard
 from g2is.jobs.plan_inputs import Inputs
 from g2is.machine.devices import SHARE_OF_PEAK, Devices
@@ -67,26 +68,40 @@ def steps_of(config: Config, shape: ModelShape, inputs: Inputs) -> dict[str, Ste
 
 
 def timed_on(
-    devices: Devices, steps: Mapping[str, Step], dtype: str, devices_a_copy: int, parameters: Parameters
+    devices: Devices, steps: Mapping[str, Step], dtype: str, fit: Fit | None, parameters: Parameters
 ) -> tuple[dict[str, Step], str]:
     """The steps with their seconds on `devices`, of which a copy of the model takes some, and what these are told by.
 
-    Over several devices a copy works in turns: it is as fast as one. Gradients are of `parameters`.
+    Over several devices a copy works in turns: it is as fast as one. Gradients are of `parameters`. Where the run does
+    not `fit` as it is asked for, it is timed with the settings that are proposed.
     """
     peak = devices.device.flops(dtype)
-    rate, copies = peak * SHARE_OF_PEAK, devices.count // devices_a_copy if devices_a_copy else 0
+    rate, (copies, if_told) = peak * SHARE_OF_PEAK, _copies(devices.count, fit)
     if not copies:
         return dict(steps), f"not told: {devices} hold no copy of the model"
     gradients, over_floor = steps["gradients"], _OVER_FLOOR[parameters]
     by = (
         f"{peak / 1e12:,.0f} TFLOP/s of one {devices.device.name} in {dtype}, of which {SHARE_OF_PEAK:.0%} are assumed"
-        f" to be reached, on {copies} cop{'y' if copies == 1 else 'ies'} of the model; not measured"
+        f" to be reached, on {copies} cop{'y' if copies == 1 else 'ies'} of the model{if_told}; not measured"
     )
     of_one = {"warm-up": 1.0, "rounds": 1.0, "targets": over_floor}  # one copy does it, whatever there is beside it
     return {
         **{name: replace(of, seconds=of.flops * of_one.get(name, 1.0) / rate) for name, of in steps.items()},
         "gradients": replace(gradients, seconds=gradients.flops * over_floor / (rate * copies)),
     }, by
+
+
+def _copies(count: int, fit: Fit | None) -> tuple[int, str]:
+    """How many copies of the model work side by side on so many devices, and what has to be done for it."""
+    if fit is None:
+        return count, ""
+    if fit.fits or fit.settings:
+        told = "" if fit.fits else ", with the settings below that make it fit"
+        return (1, f", spread over {fit.devices} devices{told}") if fit.devices > 1 else (count, told)
+    if not fit.devices_a_copy or (copies := count // fit.devices_a_copy) == 0:
+        return 0, ""
+    each = "" if copies == 1 else " each, by a process of its own"
+    return copies, f", spread over {fit.devices_a_copy} devices{each}, with the settings below"
 
 
 def timed_here(time: Forecast, steps: Mapping[str, Step]) -> tuple[dict[str, Step], str]:

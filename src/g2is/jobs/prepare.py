@@ -14,7 +14,7 @@ from g2is.gradients import projection
 from g2is.jobs.model_identity import ModelIdentity, identify
 from g2is.methods import GRADIENT
 from g2is.model.adapter import target_modules
-from g2is.model.all_linear import all_linear
+from g2is.model.all_linear import all_linear, check_plain_weights
 from g2is.model.devices import check_spread
 from g2is.model.folder import ModelFolder, find_model, resolve_device, resolve_dtype
 from g2is.progress import Reporter
@@ -70,11 +70,11 @@ def prepare(config: Config, reporter: Reporter, to_plan: ToPlan | None = None) -
     config = _with_stored_forms(config.model_copy(update={"examples": rendered.config}))
     stored = stored_fingerprint(config.store_folder)
     if checkpoint is None and config.selection.representation == GRADIENT and not _attached(config, stored):
-        layers = model.without_weights()  # a wrong name shows before files are read
-        if config.gradients.parameters == "all":
-            all_linear(layers)
+        if config.gradients.parameters == "all":  # a wrong name shows before files are read
+            check_plain_weights(model)
+            all_linear(model.without_weights())
         else:
-            target_modules(layers, config.warmup.lora)
+            target_modules(model.without_weights(), config.warmup.lora)
     if to_plan is not None and not stored:
         identity = ModelIdentity("not looked at", resolve_dtype(config.model, device))
     elif not model.has_weights:

@@ -9,7 +9,8 @@ from g2is.errors import ConfigError
 
 # A frozen model's forward and backward reach so much of a device's peak: assumed, as in docs/scaling.md.
 SHARE_OF_PEAK = 0.35
-_NAMED = re.compile(r"(?:([0-9]{1,6})\s*[x×*]\s*)?([A-Za-z][\w.+ -]*)", re.ASCII)
+_MOST_DIGITS = 6
+_NAMED = re.compile(r"(?:([0-9]+)\s*[xX×*]\s*)?([A-Za-z][\w.+ -]*)", re.ASCII)
 _MAKERS = re.compile(r"^(?:(?:NVIDIA|GEFORCE|AMD|INSTINCT|TESLA)[ -]*)+", re.IGNORECASE)
 
 
@@ -78,7 +79,9 @@ def parse_devices(text: str) -> Devices:
     found = _NAMED.fullmatch(text.strip())
     if not found:
         raise ConfigError(f"--devices: expected NxNAME such as 8xH100, found {text!r}; known are {', '.join(KNOWN)}")
-    count, name = int(found[1] or 1), found[2].strip()
+    count, name = int(f"0{(found[1] or '1').lstrip('0')[: _MOST_DIGITS + 1]}"), found[2].strip()
+    if count >= 10**_MOST_DIGITS:
+        raise ConfigError(f"--devices: expected fewer than {10**_MOST_DIGITS:,} devices, found {text.strip()!r}")
     if count < 1:
         raise ConfigError(f"--devices: expected at least one device, found {text!r}; say 1x{name}, or more")
     device = named(name)

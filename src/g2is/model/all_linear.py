@@ -19,9 +19,23 @@ from g2is.model.adapter import attach_adapter
 from g2is.model.folder import ModelFolder
 from g2is.model.layers import is_linear, linear_layers, off_the_text, read_by_weight
 from g2is.model.parameters import trainable_parameters
+from g2is.model.settings_file import BITSANDBYTES
 from g2is.store.moments import LINEAR_WEIGHTS
 
 _INSTEAD = "leave gradients.parameters at lora"
+
+
+def check_plain_weights(folder: ModelFolder) -> None:
+    """Raise ModelError for a checkpoint whose own weights are computed with as they were rounded: none has a gradient.
+
+    Those of fp8 are read back as they are loaded.
+    """
+    if folder.rounded_by == BITSANDBYTES:
+        raise ModelError(
+            f"{folder.path}: expected plain weights beside gradients.parameters: all, found a checkpoint that is"
+            f" rounded ({BITSANDBYTES}), whose weights have no gradient. Name the model that it was made from, or"
+            f" {_INSTEAD}"
+        )
 
 
 def all_linear(model: nn.Module) -> tuple[list[str], dict[str, str]]:

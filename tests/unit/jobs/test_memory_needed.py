@@ -85,11 +85,11 @@ def test_whether_a_copy_fits_and_over_how_many_it_would(
     # 2.6 of logits: 110 GB. 405B: with 512 tokens 812 + 26 + 53 GB are shared by 13, beside 0.7 GB of logits.
     assert found.fits is fits
     assert found.devices_a_copy == devices
-    assert found.spread_settings == {
-        "model.device_map": "auto",
-        "execution.batch_tokens": "512",
-        "warmup.device_batch_size": "1",
-    }
+    assert list(found.spread_settings.items()) == [
+        ("model.device_map", "auto"),
+        ("warmup.device_batch_size", "1"),
+        ("execution.batch_tokens", "512"),
+    ]
     assert fit(shape, knobs(device_type="cpu"), int(memory)).spread_settings == {}  # which has no others like it
     by_hand = max(peak.num_bytes for peak in peaks(shape, knobs()))
     assert found.needed_bytes == by_hand
@@ -112,6 +112,7 @@ def test_settings_that_are_told_make_it_fit_and_none_of_them_is_in_vain(tmp_path
         "execution.batch_tokens": "batch_tokens",
     }
     assert set(found.settings) <= set(names), "a 13B needs no other rows or adapter"
+    assert list(found.settings) == [name for name in names if name in found.settings], "the least harmful first"
 
     def changed(settings: dict[str, str]) -> Knobs:
         values = {names[key]: value if key == "model.dtype" else int(value) for key, value in settings.items()}
@@ -128,6 +129,24 @@ def test_13b_fits_a_card_of_80_gb_with_half_the_batches(tmp_path: Path) -> None:
     # extraction of 4096 tokens: 26.0 + 2.7 + 39.1 + 1.3 = 69.1 GB; the warm-up's 4096: 26.0 + 3.4 + 42.4 + 1.3 = 73.1,
     # of which 72.7 fit; of 2048: 51.3
     assert found.settings == {"execution.batch_tokens": "4096", "warmup.device_batch_size": "4"}
+
+
+def test_a_copy_that_is_spread_already_is_counted_on_the_fullest_of_its_devices(tmp_path: Path) -> None:
+    shape = shape_from(config_alone(tmp_path, "70B"))
+    lean = knobs(batch_tokens=512, device_batch_size=1)
+    by_hand = max(peak.on_each_of(4) for peak in peaks(shape, lean))
+    found = fit(shape, lean, int(80e9), 4)
+    assert (found.fits, found.devices, found.needed_bytes, found.settings) == (True, 4, by_hand, {})
+    two = fit(shape, lean, int(80e9), 2)  # too few of them, with whatever batches
+    assert (two.fits, two.devices, two.settings, two.devices_a_copy) == (False, 2, {}, 3)
+    default = fit(shape, knobs(), int(80e9), 4)  # 141 GB of weights and 256 of activations of 8192 tokens
+    assert not default.fits
+    assert list(default.settings) == ["warmup.device_batch_size", "execution.batch_tokens"]
+    smaller = knobs(
+        batch_tokens=int(default.settings["execution.batch_tokens"]),
+        device_batch_size=int(default.settings["warmup.device_batch_size"]),
+    )
+    assert fit(shape, smaller, int(80e9), 4).fits
 
 
 def test_no_settings_are_told_where_none_helps(tmp_path: Path) -> None:

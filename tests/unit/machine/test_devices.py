@@ -10,6 +10,8 @@ from g2is.machine.devices import KNOWN, SHARE_OF_PEAK, named, parse_devices
     ("text", "count", "name"),
     [
         ("8xH100", 8, "H100"),
+        ("8XH100", 8, "H100"),
+        ("0000008xH100", 8, "H100"),
         ("H100", 1, "H100"),
         (" 2 x a100 ", 2, "A100"),
         ("4×h200", 4, "H200"),
@@ -31,6 +33,9 @@ def test_a_number_and_a_name_however_they_are_written(text: str, count: int, nam
         ("8x", "expected NxNAME such as 8xH100, found '8x'"),
         ("-2xH100", "expected NxNAME such as 8xH100, found '-2xH100'"),
         ("0xH100", "expected at least one device, found '0xH100'; say 1xH100, or more"),
+        ("1000000xH100", "expected fewer than 1,000,000 devices, found '1000000xH100'"),
+        (f"{'9' * 5000}xH100", "expected fewer than 1,000,000 devices, found '9999"),
+        ("000xH100", "expected at least one device, found '000xH100'; say 1xH100, or more"),
         ("8xH10", "found 'H10'; did you mean H100? Known are H100, "),
         ("8xTPUv5", "expected a device whose memory and speed are known, found 'TPUv5'; known are H100, "),
         ("8xH100,2xA100", "expected NxNAME"),
