@@ -92,7 +92,12 @@ class KeptGrid:
                     print(_target_line(method, of, metrics))
 
     def _comparison(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.folder / "comparison.json").read_text(encoding="utf-8"))
+        place = self.folder / "comparison.json"
+        if not place.exists():
+            raise SystemExit(
+                f"{place}: expected the tables of cells that are kept, found no such file; keep some first"
+            )
+        found: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
         return found
 
 

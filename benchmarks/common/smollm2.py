@@ -47,32 +47,36 @@ def tests(work: Path, targets: Sequence[str]) -> dict[str, Path]:
     }
 
 
-def model_folder(work: Path) -> Path:
-    """The model, made of packages once."""
-    folder = work / MODEL
+def model_folder(work: Path, name: str = MODEL) -> Path:
+    """The model, made of packages once; `name` is one of `real_model.py`."""
+    folder = work / name
     if not folder.exists():
-        making = work / f".{MODEL}"
-        command = [sys.executable, str(SHARED / "models/real_model.py"), MODEL, str(making)]
+        making = work / f".{name}"
+        command = [sys.executable, str(SHARED / "models/real_model.py"), name, str(making)]
         subprocess.run(command, check=True)
         making.rename(folder)
     return folder
 
 
-def model(work: Path) -> Any:
-    return {"name": str(model_folder(work)), "dtype": "bfloat16"}
+def model(work: Path, name: str = MODEL) -> Any:
+    return {"name": str(model_folder(work, name)), "dtype": "bfloat16"}
 
 
-def settings() -> dict[str, Any]:
-    """What every cell has; the learning rate is what `rate` found."""
-    place = RESULTS / f"real_rate-{MODEL}.json"
+def learning_rate(name: str = MODEL) -> float:
+    """What `rate` found for a model."""
+    place = RESULTS / f"real_rate-{name}.json"
     if not place.exists():
         raise SystemExit(
             f"{place}: expected the learning rate that `rate` finds, found no such file; give `rate` first"
         )
-    learning_rate = json.loads(place.read_text())["best"]
+    return float(json.loads(place.read_text())["best"])
+
+
+def settings(tuned: str = MODEL) -> dict[str, Any]:
+    """What every cell has: SmolLM2 selects, and `tuned` is tuned; learning rates are what `rate` found for each."""
     return {
-        "warmup": {"learning_rate": learning_rate, "batch_size": 16, "device_batch_size": 4, "lora": LORA},
+        "warmup": {"learning_rate": learning_rate(), "batch_size": 16, "device_batch_size": 4, "lora": LORA},
         "gradients": {"forms": ["less", "momentum-free"]},
-        "tuning": {**TUNING, "learning_rate": learning_rate},
+        "tuning": {**TUNING, "learning_rate": learning_rate(tuned)},
         "representation": {"embedding_model": sentence_encoder()},
     }

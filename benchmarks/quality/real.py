@@ -4,7 +4,7 @@
     python benchmarks/quality/real.py --work DIR rows        choose the rows of each cell, and keep them
     python benchmarks/quality/real.py --work DIR cells       tune on them and test: goes on with the next cell
     python benchmarks/quality/real.py --work DIR keep        put the cells so far into benchmarks/results/real
-    python benchmarks/quality/real.py table                  print the tables of all cells that are kept
+    python benchmarks/quality/real.py --table                print the tables of all cells that are kept
 
 SmolLM2-135M-Instruct in bfloat16, made in DIR by ../shared/models/real_model.py (pip install gguf); 8,000 rows of the
 real pool drawn with seed 0, four targets (64 rows given, 150 tested), 1 % (80 rows). --methods, --budgets, --seeds and
@@ -12,6 +12,13 @@ real pool drawn with seed 0, four targets (64 rows given, 150 tested), 1 % (80 r
 give it again. `rows` makes a store of each seed (1 GB, an hour or two) and puts the rows into
 benchmarks/results/real/selections.parquet; `cells` needs no store, so each sitting may be on another machine. The loss
 is nats an answer token. The model also answers gsm8k (numeric match) and simplification (ROUGE-L), greedily.
+
+Does a small model's choice carry over? With --tuned qwen2.5-0.5b, `rate`, `cells`, `keep` and --table are of another
+model, Qwen2.5-Coder-0.5B-Instruct, tuned on the rows that SmolLM2 chose (benchmarks/results/carried_over). It answers
+nothing: its loss is taken.
+
+Two further targets are kept back (common/held_back.py): with --held-back, `rows`, `cells`, `keep` and --table are of
+them alone (benchmarks/results/held_back). Nothing is to be chosen by what comes out.
 """
 
 import argparse
@@ -22,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import g2is
+from common.held_back import HELD_BACK, HELD_BACK_TEXTS, held_back
 from common.kept_grid import MANIFEST, KeptGrid
 from common.kept_selections import read_selections, write_selections
 from common.measure import Figure, keep
@@ -61,54 +69,90 @@ CANDIDATES: dict[str, dict[str, Any]] = {  # for the default: docs/log.md has wh
     "design-less-noise-10": {"method": "design", "form": "less", "noise": 10.0},
     "match-less": {"method": "match", "form": "less"},
 }
-KEPT = KeptGrid(RESULTS / "real", TARGETS, ("1%", "5%"), (0, 1), GENERATIVE, REMARK, tuple(CANDIDATES))
-SELECTIONS = KEPT.folder / "selections.parquet"
+LARGER = "qwen2.5-0.5b"  # tuned on what the small one chose
+SELECTIONS = "selections.parquet"
 RATES = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3)
 NUM_TUNED_ON, RATE_TESTS = 80, 100  # rows of the pool that no cell sees
 
 
-def rate(work: Path) -> None:
+def rate(work: Path, tuned: str) -> None:
     """Tune on random rows with each learning rate, and test on other random rows: the best is that of every cell."""
+    of_model = of_tuned(work, tuned) / "rate"
     _, left = draw(work)
     data = write_lines(work / "rate/data.jsonl", left[:NUM_TUNED_ON])
     test = write_lines(work / "rate/test.jsonl", left[NUM_TUNED_ON : NUM_TUNED_ON + RATE_TESTS])
     losses: dict[str, float] = {}
     for learning_rate in (0.0, *RATES):
-        place, adapter = work / f"rate/{learning_rate:g}", None
+        place, adapter = of_model / f"{learning_rate:g}", None
         if learning_rate:
             tuning: Any = {**TUNING, "learning_rate": learning_rate}
-            adapter = g2is.train(data=data, model=model(work), out=place, tuning=tuning).adapter
+            adapter = g2is.train(data=data, model=model(work, tuned), out=place, tuning=tuning).adapter
         found = g2is.evaluate(
-            model=model(work), out=place / "tested", test=test, adapter=adapter, evaluation={"generate": False}
+            model=model(work, tuned), out=place / "tested", test=test, adapter=adapter, evaluation={"generate": False}
         )
         losses[f"{learning_rate:g}"] = round(found.summary["means"]["loss"], 4)
         print(f"learning rate {learning_rate:g}: test loss {losses[f'{learning_rate:g}']}", flush=True)
     best = min((f"{learning_rate:g}" for learning_rate in RATES), key=losses.__getitem__)
     figures = [Figure("test loss of random rows, untuned", losses["0"], None, True)]
     figures.append(Figure(f"… tuned on {NUM_TUNED_ON} other random rows at {best}", losses[best], None, True))
-    keep(f"real_rate-{MODEL}", False, "quality/real.py rate", figures, {"losses": losses, "best": float(best)})
+    keep(f"real_rate-{tuned}", False, "quality/real.py rate", figures, {"losses": losses, "best": float(best)})
+
+
+def of_tuned(work: Path, tuned: str) -> Path:
+    """Where what is tuned lies, by the model."""
+    return work if tuned == MODEL else work / f"tuned-{tuned}"
+
+
+def cells_of(given: argparse.Namespace) -> Path:
+    """Where the cells that are asked for are written as they are made."""
+    return of_tuned(given.work, given.tuned) / ("cells-held-back" if given.held_back else "cells")
+
+
+def kept_grid(given: argparse.Namespace) -> KeptGrid:
+    """Where the cells that are asked for are kept."""
+    folder = "held_back" if given.held_back else "real" if given.tuned == MODEL else "carried_over"
+    texts = HELD_BACK_TEXTS if given.held_back else GENERATIVE
+    return KeptGrid(RESULTS / folder, targets_of(given), ("1%", "5%"), (0, 1), texts, REMARK, tuple(CANDIDATES))
+
+
+def targets_of(given: argparse.Namespace) -> tuple[str, ...]:
+    """The targets of the grid that is asked for."""
+    return tuple(HELD_BACK) if given.held_back else TARGETS
+
+
+def groups_of(given: argparse.Namespace) -> dict[str, tuple[str, ...]]:
+    """Targets whose cells are made with the same settings, by the folder of the work."""
+    answered = tuple(name for name in targets_of(given) if name in ANSWERED and given.tuned == MODEL)
+    read = tuple(name for name in targets_of(given) if name not in answered)
+    return {"held-back": read} if given.held_back else {"answered": answered, "read": read}
 
 
 def comparison(work: Path, out: str, targets: Sequence[str], given: argparse.Namespace) -> CompareConfig:
     """The comparison below WORK/OUT of the cells that are asked for, on `targets`."""
-    pool, _ = draw(work)
-    answers = set(targets) <= set(ANSWERED)
+    pool, left = draw(work)
+    files = {
+        name: held_back(work, left, name)
+        if name in HELD_BACK
+        else (target_file(name, "dev"), tests(work, [name])[name])
+        for name in targets
+    }
+    answers = given.tuned == MODEL and set(targets) <= set(ANSWERED)
     values = {
         "pool": pool,
-        "targets": {name: target_file(name, "dev") for name in targets},
-        "tests": tests(work, targets),
-        "out": work / out,
+        "targets": {name: target for name, (target, _) in files.items()},
+        "tests": {name: test for name, (_, test) in files.items()},
+        "out": of_tuned(work, given.tuned) / out,
         "keep_adapters": FULL in given.methods.split(","),  # hours of work
         # answers are written for many rows at once: half the time of 8,192 tokens
         "execution": {"workers": given.workers} | ({"batch_tokens": 16_384} if answers else {}),
-        "model": model(work),
+        "model": model(work, given.tuned),
         "methods": {
             name: CANDIDATES.get(name, {"method": name}) for name in given.methods.split(",") if name not in ALWAYS
         },
         "budgets": given.budgets,
         "num_seeds": given.seeds,
         "evaluation": {"generate": True, "metrics": METRICS} if answers else {"generate": False},
-        **settings(),
+        **settings(given.tuned),
     }
     config: CompareConfig = parse(CompareConfig, values, "real.py")
     return config
@@ -120,9 +164,9 @@ def wanted(config: CompareConfig, given: argparse.Namespace) -> list[Key]:
     return [key for key in planned if key.method != FULL or FULL in given.methods.split(",")]
 
 
-def opened(config: CompareConfig, reporter: Reporter) -> Trials:
-    """What the cells share. Raises FingerprintError if kept cells were made from something else."""
-    trials, place = open_trials(config, reporter), KEPT.folder / MANIFEST
+def opened(config: CompareConfig, folder: Path, reporter: Reporter) -> Trials:
+    """What the cells share. Raises FingerprintError if those that `folder` keeps were made from something else."""
+    trials, place = open_trials(config, reporter), folder / MANIFEST
     made_from = {
         key: value
         for key, value in flatten(trials.made_from).items()
@@ -143,9 +187,10 @@ def opened(config: CompareConfig, reporter: Reporter) -> Trials:
 
 def rows(work: Path, given: argparse.Namespace) -> None:
     """Choose the rows of every cell that is asked for and has none, and keep them."""
-    config, reporter = comparison(work, "choosing", TARGETS, given), TerminalReporter()
+    config, reporter = comparison(work, "choosing", targets_of(given), given), TerminalReporter()
+    folder = kept_grid(given).folder
     with open_work(config.out, config, "comparison"):
-        trials, kept = opened(config, reporter), read_selections(SELECTIONS)
+        trials, kept = opened(config, folder, reporter), read_selections(folder / SELECTIONS)
         for key in wanted(config, given):
             if key in kept or key.method in (UNTUNED, FULL):
                 continue
@@ -154,25 +199,26 @@ def rows(work: Path, given: argparse.Namespace) -> None:
             except G2isError as error:
                 say([f"{key}: {error}"])
                 continue
-            write_selections(SELECTIONS, kept)
+            write_selections(folder / SELECTIONS, kept)
             say([f"{time.strftime('%H:%M:%S')} chosen: {key}"])
 
 
 def cells(work: Path, given: argparse.Namespace) -> None:
     """Make the cells that are asked for and are not there: those on targets that are answered, then the others."""
     end = time.monotonic() + 60 * given.minutes
-    kept, there = read_selections(SELECTIONS), KEPT.keys()
-    targets = given.targets.split(",")
-    for out in ("answered", "read"):
-        group = [name for name in TARGETS if (name in ANSWERED) == (out == "answered")]
+    grid = kept_grid(given)
+    there, chosen_in = grid.keys(), RESULTS / "real" if given.tuned == LARGER else grid.folder
+    kept = read_selections(chosen_in / SELECTIONS)
+    targets = given.targets.split(",") if given.targets else targets_of(given)
+    for out, group in groups_of(given).items():
         asked = [name for name in group if name in targets]
         if not asked:
             continue
         config, reporter = comparison(work, out, group, given), TerminalReporter()
         with open_work(config.out, config, "comparison"):
-            trials = opened(config, reporter)
+            trials = opened(config, grid.folder, reporter)
             for number, key in enumerate(wanted(config, given), start=1):
-                place = key.place(work / "cells").with_suffix(".json")
+                place = key.place(cells_of(given)).with_suffix(".json")
                 if key.target not in asked or key in there or place.exists():
                     continue
                 if key not in kept and key.method not in (UNTUNED, FULL):
@@ -191,29 +237,36 @@ def cells(work: Path, given: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("step", choices=("rate", "rows", "cells", "keep", "table"))
+    parser.add_argument("step", nargs="?", choices=("rate", "rows", "cells", "keep"))
+    parser.add_argument("--table", action="store_true", help="print the tables, of nothing but what is kept")
     parser.add_argument("--work", type=Path, help="folder for model, stores, selections and cells (3 GB)")
     parser.add_argument("--methods", default=",".join(name for name in METHODS if name not in ALWAYS))
     parser.add_argument("--budgets", default="1%")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--workers", type=int, help="processes that make rows, of one thread each")
-    parser.add_argument("--targets", default=",".join(TARGETS), help="of `cells`")
+    parser.add_argument("--targets", help="of `cells`: all, if none is named")
+    parser.add_argument("--held-back", action="store_true", help="the two targets that are kept back")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="after which `cells` begins no other cell")
+    parser.add_argument("--tuned", choices=(MODEL, LARGER), default=MODEL, help="the model that is tuned, by `cells`")
     given = parser.parse_args()
-    if given.work is None and given.step != "table":
+    if (given.step is None) != given.table:
+        parser.error(f"expected a step or --table, found {'both' if given.step else 'neither'}")
+    if given.work is None and not given.table:
         parser.error(f"{given.step}: expected --work DIR, found none")
+    if given.tuned != MODEL and (given.step == "rows" or given.held_back):
+        parser.error(f"expected no --tuned beside `rows` and --held-back, which are of {MODEL}, found {given.tuned}")
     match given.step:
         case "rate":
-            rate(given.work)
+            rate(given.work, given.tuned)
         case "rows":
             rows(given.work, given)
         case "cells":
             cells(given.work, given)
         case "keep":
-            KEPT.keep_cells(given.work / "cells", NUM_ROWS, settings(), environment())
-    if given.step in ("keep", "table"):
-        KEPT.print_table()
-        KEPT.print_target_tables()
+            kept_grid(given).keep_cells(cells_of(given), NUM_ROWS, settings(given.tuned), environment())
+    if given.step == "keep" or given.table:
+        kept_grid(given).print_table()
+        kept_grid(given).print_target_tables()
 
 
 if __name__ == "__main__":
