@@ -31,12 +31,17 @@ def write_lines(path: Path, lines: Sequence[str]) -> Path:
     return path
 
 
-def draw(work: Path) -> tuple[Path, list[str]]:
-    """The pool of NUM_ROWS rows, and the lines that are not in it, in random order."""
+def drawn() -> tuple[list[str], list[str]]:
+    """The lines of the pool of NUM_ROWS rows, in the shared pool's order, and the others, in random order."""
     lines = lines_of(POOL)
     order = np.random.default_rng(0).permutation(len(lines))
-    drawn, left = np.sort(order[:NUM_ROWS]), order[NUM_ROWS:]
-    return write_lines(work / "pool.jsonl", [lines[row] for row in drawn]), [lines[row] for row in left]
+    return [lines[row] for row in np.sort(order[:NUM_ROWS])], [lines[row] for row in order[NUM_ROWS:]]
+
+
+def draw(work: Path) -> tuple[Path, list[str]]:
+    """The file of the pool, and the lines that are not in it, in random order."""
+    lines, left = drawn()
+    return write_lines(work / "pool.jsonl", lines), left
 
 
 def tests(work: Path, targets: Sequence[str]) -> dict[str, Path]:
