@@ -124,7 +124,7 @@ def counted(side: Side, rank: int, rows: list[Row], device: torch.device) -> dic
         device_batch_size=1,
         max_length=int(lengths.max()),
         rank=rank,
-        lengths=lengths,
+        shards=[lengths],
         longest=int(lengths.max()),
         dropout=False,
         num_checkpoints=1,

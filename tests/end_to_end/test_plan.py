@@ -41,9 +41,8 @@ def test_a_new_run_is_told_whole_and_nothing_is_written(
     assert found["seconds"] == pytest.approx(sum(step["seconds"] for step in found["steps"].values()))
     assert all(step["seconds"] > 0 for step in found["steps"].values())
     assert "on this machine (cpu," in found["time_by"]
-    num_rows = 150 - found["pool_duplicates"]
     assert found["disk"] == {
-        "gradient rows": (num_rows * 2 + 8) * 512 * 2,
+        "gradient rows": (192 * 2 + 64) * 512 * 2,  # whole shards of 64: three in both forms, and one of the target's 8
         "adapter and moments": 12 * found["shape"]["coordinates"],
         "while the warm-up trains": 24 * found["shape"]["coordinates"],
     }
@@ -97,7 +96,7 @@ def test_a_store_with_half_of_the_shards_halves_the_extraction(
     assert half["steps"]["gradients"]["tokens"] / new["tokens"] == pytest.approx((of_pool - 64) / new["rows"], rel=0.2)
     assert half["steps"]["warm-up"]["rows"] == 0
     assert set(half["disk"]) == {"gradient rows"}
-    assert half["disk"]["gradient rows"] == (of_pool - 64) * 2 * 512 * 2
+    assert half["disk"]["gradient rows"] == 2 * 64 * 2 * 512 * 2
     assert [peak["stage"] for peak in half["peaks"]] == ["gradients"]
     assert files_in(store) == before
 
@@ -126,6 +125,67 @@ def test_sizes_of_small_models_are_not_0(data: tuple[Path, Path], g2is: Command)
     assert code == 0, err
     assert " MiB" in out
     assert "0.00 " not in out
+
+
+def test_a_folder_with_another_run_is_refused_as_the_run_refuses_it(
+    data: tuple[Path, Path], run: Path, g2is: Command, tmp_path: Path
+) -> None:
+    command = (*data, "--model", MODEL, *set_flags(SMALL | {"selection.method": "less"}))
+    before = files_in(run)
+    for asked in (("plan",), ("select",)):
+        dry = ("--dry-run",) if asked == ("select",) else ()
+        code, out, err = g2is(*asked, *command, "--out", run, *dry)
+        assert (code, out) == (2, "")
+        assert f"{run}: expected a run made with the settings asked for, found " in err
+    assert files_in(run) == before
+    (tmp_path / "file").write_text("")
+    code, _, err = g2is("plan", *command, "--out", tmp_path / "file")
+    assert code == 2
+    assert "expected a run folder, found a file of that name" in err
+
+
+def test_rows_of_a_target_are_batches_too(
+    data: tuple[Path, Path], as_json: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    target = tmp_path / "long.jsonl"
+    row = {"messages": [{"role": "user", "content": "word " * 300}, {"role": "assistant", "content": "yes"}]}
+    target.write_text(json.dumps(row) + "\n")
+    devices = ("--devices", "H100", "--set", "execution.batch_tokens=64", "--set", "model.dtype=float32")
+    command = ("--model", MODEL, *devices, *set_flags(SMALL))
+
+    def tokens(of: Path) -> int:
+        parts = as_json("plan", data[0], of, *command)["peaks"][1]["parts"]
+        arithmetic: str = next(part["arithmetic"] for part in parts if part["name"] == "activations")
+        return int(arithmetic.partition(" ")[0].replace(",", ""))
+
+    assert tokens(data[1]) < 100
+    assert tokens(target) > 200
+
+
+def test_beside_a_store_no_setting_is_proposed_that_it_refuses(
+    data: tuple[Path, Path], finished: Path, as_json: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(finished / "store", store)
+    for marker in (store / "gradients/pool/markers").glob("*.json"):
+        marker.unlink()
+    settings = SMALL | {"model.dtype": "float32", "execution.batch_tokens": "100000000"}
+    command = ("plan", *data, "--model", MODEL, "--store", store, "--devices", "L4")
+    copies = 4_000  # of the pool, so that a shard does not fit
+    pool = tmp_path / "pool.jsonl"
+    lines = data[0].read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    with pool.open("w") as file:
+        for number in range(copies):
+            row = rows[number % len(rows)]
+            turns = [
+                {**row["messages"][0], "content": f"{number} {row['messages'][0]['content']}"},
+                *row["messages"][1:],
+            ]
+            file.write(json.dumps({"messages": turns}) + "\n")
+    found = as_json(*command[:1], pool, *command[2:], *set_flags(settings))
+    assert found["fit"]["settled"] is True
+    assert set(found["fit"]["settings"]) <= {"execution.batch_tokens"}
 
 
 def test_what_is_tuned_between_rounds_is_counted(

@@ -76,6 +76,7 @@ def test_a_plan_is_what_a_dry_run_says_and_what_the_run_keeps(
     shards = [of for of in store.glob("gradients/*/**/rows/c/*/*") if of.is_file()]
     forms = 1 if settings == TWO_SIDED else 2
     assert len(shards) == 3 * forms + 1  # 150 rows in shards of 64, and the target's 8
+    assert plan["disk"]["gradient rows"] == len(shards) * 64 * plan["row_length"] * 2
     # float16, and a checksum
     assert {of.stat().st_size for of in shards} == {64 * plan["row_length"] * 2 + 4}
     ready = as_json("plan", *pool, "--out", tmp_path / "run", *flags)
@@ -139,6 +140,19 @@ def test_a_checkpoint_that_bitsandbytes_rounded_is_refused_as_the_run_refuses_it
     code, out, err = g2is("plan", *ask, "--set", "gradients.parameters=all")
     assert (code, out) == (2, "")
     assert "expected plain weights beside gradients.parameters: all, found a checkpoint that is rounded" in err
+
+
+def test_the_adapter_that_is_proposed_is_taken_by_the_next_plan(
+    pool: list[Path | str], g2is: Command, tmp_path: Path
+) -> None:
+    settings = config_alone(tmp_path / "llama-70b", "70B")
+    ask = (*pool[:2], "--model", settings, "--budget", "10%", "--devices", "8xH100")
+    of_all = ("--set", "gradients.parameters=all", "--set", "gradients.second_moments=adam")
+    code, out, err = g2is("plan", *ask, *of_all)
+    assert code == 0, err
+    assert "ask anew with --set gradients.parameters=lora, and without\n" in out
+    assert " gradients.second_moments and gradients.projection.kind\n" in out
+    assert g2is("plan", *ask, "--set", "gradients.parameters=lora")[0] == 0
 
 
 def test_what_cannot_be_held_while_it_is_measured_is_not_loaded(

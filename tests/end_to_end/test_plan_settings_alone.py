@@ -1,6 +1,7 @@
 """`g2is plan` of a model's settings without weights, in a folder or on a hub, and of devices that are not here."""
 
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -51,7 +52,7 @@ def test_settings_alone_are_planned_for_devices_that_are_named(
     assert "not told: 1 x H100 hold no copy of the model" in out
     assert "no setting of memory makes it fit on one device" in out
     assert "3 such devices of one machine hold a copy of the model, with" in out
-    smallest = ("model.device_map=auto", "warmup.device_batch_size=1", "execution.batch_tokens=512")
+    smallest = ("model.device_map=auto", "execution.batch_tokens=512", "warmup.device_batch_size=1")
     spread = [part for name in smallest for part in ("--set", name)]
     assert " ".join(spread) in out
     assert found["time_by"].endswith(
@@ -87,6 +88,86 @@ def test_without_a_tokenizer_rows_are_shortened_to_what_the_model_attends_to(
     assert shorter["pool_truncated"] > 0
     assert shorter["pool_tokens"] < found["pool_tokens"]
     assert shorter["pool_tokens"] <= 16 * shorter["pool_rows"]
+
+
+@pytest.mark.parametrize(
+    ("devices", "settings"),
+    [
+        ("4xA100", {"model.dtype": "float32"}),  # fits with smaller batches
+        ("3xA100-40GB", {"model.dtype": "float32"}),  # with bfloat16 alone
+    ],
+)
+def test_times_are_those_of_the_settings_that_are_proposed(
+    devices: str,
+    settings: dict[str, str],
+    data: tuple[Path, Path],
+    as_json: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+) -> None:
+    command = (*data, "--model", config_alone(tmp_path / "13b", "13B"), "--devices", devices)
+    found = as_json("plan", *command, *set_flags(settings))
+    assert not found["fit"]["fits"]
+    assert found["fit"]["settings"]
+    taken = as_json("plan", *command, *set_flags(settings | found["fit"]["settings"]))
+    assert taken["fit"]["fits"]
+    for name in ("warm-up", "gradients"):
+        assert found["steps"][name]["seconds"] == taken["steps"][name]["seconds"] > 0
+    assert "with the settings below that make it fit" in found["time_by"]
+
+
+def test_times_of_shorter_rows_are_not_told(
+    as_json: Callable[..., dict[str, Any]], data: tuple[Path, Path], tmp_path: Path
+) -> None:
+    pool = tmp_path / "long.jsonl"
+    row = {"messages": [{"role": "user", "content": "a" * 9_000}, {"role": "assistant", "content": "b"}]}
+    pool.write_text("".join(json.dumps(row) + "\n" for _ in range(200)))
+    command = (pool, data[1], "--model", config_alone(tmp_path / "13b", "13B"), "--devices", "A100-40GB")
+    found = as_json("plan", *command)
+    assert "examples.max_length" in found["fit"]["settings"]
+    assert found["time_by"] == "not told: rows are shorter with the settings below; ask anew with them"
+    assert found["seconds"] is None
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (
+            {"execution.workers": "2", "model.device_map": "auto"},
+            "execution.workers: expected 1 beside model.device_map",
+        ),
+        ({"examples.chat_template": "nowhere.jinja"}, "examples.chat_template: "),
+        ({"execution.report_to": "wandb"}, "execution.report_to: expected the package wandb"),
+    ],
+)
+def test_what_the_run_refuses_is_refused_without_a_tokenizer_too(
+    given: dict[str, str], told: str, data: tuple[Path, Path], g2is: Command, tmp_path: Path
+) -> None:
+    if given.get("execution.report_to") and importlib.util.find_spec("wandb"):
+        pytest.skip("wandb is installed")
+    settings = config_alone(tmp_path / "13b", "13B")
+    code, out, err = g2is("plan", *data, "--model", settings, *set_flags(given))
+    assert (code, out) == (2, "")
+    assert told in err
+    code, out, err = g2is("plan", data[0], data[0], "--model", settings)
+    assert (code, out) == (2, "")
+    assert "found the very content of the pool" in err
+
+
+def test_a_pass_of_the_warm_up_has_no_more_rows_than_a_step(
+    data: tuple[Path, Path], as_json: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    command = (*data, "--model", config_alone(tmp_path / "13b", "13B"), "--devices", "H200")
+
+    def rows(**settings: str) -> str:
+        flags = set_flags({f"warmup.{name}": value for name, value in ({"fraction": "0.5"} | settings).items()})
+        parts = as_json("plan", *command, *flags)["peaks"][0]["parts"]
+        arithmetic: str = next(part["arithmetic"] for part in parts if part["name"] == "activations")
+        return arithmetic.partition(" x ")[0]
+
+    assert rows() == "8 rows"
+    assert rows(batch_size="1") == "1 rows"
+    assert rows(device_batch_size="12") == "8 rows", "of 32 in a step, the trainer takes a divisor"
+    assert rows(fraction="0.02") == "3 rows", "no more were drawn"
 
 
 def test_rounded_weights_are_counted_and_what_is_not_is_said(

@@ -11,7 +11,7 @@ def knobs(**given: Any) -> Knobs:
     """Default settings on a GPU, rows of 512 tokens; `given` replace them."""
     values = {
         **{"dtype": "bfloat16", "batch_tokens": 8192, "device_batch_size": 8, "max_length": 2048, "rank": 128},
-        **{"lengths": np.full(1024, 512), "longest": 512, "dropout": True, "num_checkpoints": 1, "trains": True},
+        **{"shards": [np.full(1024, 512)], "longest": 512, "dropout": True, "num_checkpoints": 1, "trains": True},
         **given,
     }
     return Knobs(**values)

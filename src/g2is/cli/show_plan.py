@@ -102,7 +102,7 @@ def _memory(plan: "CostPlan") -> Iterator[str]:
 
 def _fits(fit: "Fit", parameters: "Parameters") -> Iterator[str]:
     where = "" if fit.devices == 1 else f" on the fullest of {fit.devices} devices"
-    has = f"{_gib(fit.memory_bytes)} there are, of which a tenth is kept free"
+    has = f"a tenth more to be safe, of {_gib(fit.memory_bytes)}"
     yield f"  fits       {'yes' if fit.fits else 'no'}: {_gib(fit.needed_bytes)} are needed{where}, and {has}"
     if fit.fits:
         return
@@ -110,9 +110,11 @@ def _fits(fit: "Fit", parameters: "Parameters") -> Iterator[str]:
         yield f"             it would with {_flags(fit.settings)}"
     else:
         on = "one device" if fit.devices == 1 else f"{fit.devices} devices"
-        yield f"             no setting of memory makes it fit on {on}"
+        beside = " beside this store; with another --store other settings could" if fit.settled else ""
+        yield f"             no setting of memory makes it fit on {on}{beside}"
         if parameters == "all":
-            yield "             an adapter takes less: ask anew with --set gradients.parameters=lora"
+            yield "             an adapter takes less: ask anew with --set gradients.parameters=lora, and without"
+            yield "             gradients.second_moments and gradients.projection.kind"
     if fit.devices_a_copy > 1:
         if fit.spread_settings:
             yield f"             {fit.devices_a_copy} such devices of one machine hold a copy of the model, with"

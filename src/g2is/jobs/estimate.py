@@ -18,24 +18,26 @@ from g2is.gradients.projection import sketch_dim
 from g2is.gradients.two_sided import two_sided_dim
 from g2is.jobs.custom import BUILT_IN_ONLY
 from g2is.jobs.forecast import Forecast, InRounds, Left, Load, Work, forecast, left_to_make, sampled, work_in_rounds
+from g2is.jobs.gradient_rows import bytes_of_rows
 from g2is.jobs.measured import to_measure
 from g2is.jobs.memory_needed import bytes_of_moments, bytes_to_train_all
 from g2is.jobs.pace import SECONDS, pace_of_gradients, pace_of_rows, pace_of_training
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import plan_for, read_inputs
 from g2is.jobs.representation import maker_of
+from g2is.jobs.run_folder import check_run
 from g2is.methods import GRADIENT, NONE, representation_kind
 from g2is.model.adapter import saved_parameters, with_saved
 from g2is.model.all_linear import check_plain_weights, make_all_trainable
 from g2is.model.batches import Row
 from g2is.model.folder import ModelFolder, resolve_device, resolve_dtype
 from g2is.model.parameters import trainable_parameters
+from g2is.model.reporting import check_reporting
 from g2is.model.shape import ModelShape, shape_of
 from g2is.progress import Reporter
 from g2is.selection.budget import Budget
-from g2is.store.manifest import check_store
+from g2is.store.manifest import Kind, check_store
 from g2is.store.reach import record_of
-from g2is.store.stored_as import BITS
 from g2is.warmup.imported import CheckpointFiles, read_checkpoint
 from g2is.warmup.train import sample_size
 
@@ -83,6 +85,7 @@ class Estimate:
 def estimate(config: Config, reporter: Reporter) -> Estimate:
     """Read both files and the model's settings. Raises what the run would raise of files, model, budget and store."""
     BUILT_IN_ONLY.check(config.selection)
+    check_run(config.out, config)
     with record_of(config.store) as store:
         prepared = prepare(config.model_copy(update={"store": store}), reporter)
         measures = config.selection.representation == GRADIENT
@@ -98,6 +101,7 @@ def _estimated(
 ) -> Estimate:
     config, pool = prepared.config, examples.pool
     plan = plan_for(config.selection, examples)
+    left = left_of(prepared, examples, can_look)
     measures = config.selection.representation == GRADIENT
     shape, of_gradients = shapes_to_run(config, prepared.model, prepared.checkpoint)
     of_all = config.gradients.parameters == "all"
@@ -105,8 +109,7 @@ def _estimated(
     trained = measures and prepared.checkpoint is None
     num_warmups = config.selection.warmup_seeds if trained else 0
     num_checkpoints = config.num_checkpoints
-    num_of_pool = (len(pool) - pool.num_duplicates) * len(config.gradients.forms)
-    num_bits = num_of_pool * BITS[config.gradients.storage] + len(examples.all_targets) * BITS["float16"]
+    num_rows: dict[Kind, int] = {"pool": len(pool) - pool.num_duplicates, "target": len(examples.all_targets)}
     num_tokens = int(pool.num_tokens.sum())
     return Estimate(
         representation=config.selection.representation,
@@ -128,10 +131,10 @@ def _estimated(
         num_whole=num_whole(config, shape),
         dim=dim,
         warmup_bytes=_bytes_of_weights(config, shape, prepared.model) * num_checkpoints if of_all and measures else 0,
-        gradient_bytes=num_bits * dim // 8 * num_checkpoints,
+        gradient_bytes=bytes_of_rows(config, num_rows, len(pool), dim) * num_checkpoints,
         flops=flops_of(config, shape, num_tokens * num_checkpoints) if measures else 0.0,
         store_exists=store_exists,
-        time=time_to_make(prepared, examples, shape, left_of(prepared, examples, can_look), reporter),
+        time=time_to_make(prepared, examples, shape, left, reporter),
     )
 
 
@@ -192,10 +195,16 @@ def _bytes_of_weights(config: Config, shape: ModelShape, folder: ModelFolder) ->
 
 
 def left_of(prepared: Prepared, examples: Examples, can_look: bool) -> Left | None:
-    """What the store lacks of the run's gradients; None for a method that looks at none."""
+    """What the store lacks of the run's gradients; None for a method that looks at none.
+
+    Raises ConfigError where a training that is left is to log to a package that is not there.
+    """
     if prepared.config.selection.representation != GRADIENT:
         return None
-    return left_to_make(prepared.config, prepared.fingerprint, examples, can_look)
+    left = left_to_make(prepared.config, prepared.fingerprint, examples, can_look)
+    if left.trained:
+        check_reporting(prepared.config.execution)
+    return left
 
 
 def time_to_make(

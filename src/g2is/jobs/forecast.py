@@ -30,20 +30,24 @@ Work = Mapping[str, tuple[Pace, float]]  # what is to be done, by name: its pace
 
 @dataclass(frozen=True)
 class Left:
-    """What a store lacks of a run's gradients: whether `warm_up`, and rows and tokens by kind, rows alike as one.
+    """What a store lacks of a run's gradients: whether `warm_up`, and the tokens of each row by kind, rows alike once.
 
     `trained` are the tokens of all passes of that warm-up; 0 where none is to be trained.
     """
 
     warm_up: bool
     trained: int
-    rows: Mapping[Kind, int]
-    tokens: Mapping[Kind, int]
+    lengths: Mapping[Kind, np.ndarray]
+
+    @property
+    def rows(self) -> dict[Kind, int]:
+        """How many rows of each kind."""
+        return {kind: len(lengths) for kind, lengths in self.lengths.items()}
 
     @property
     def num_tokens(self) -> int:
         """Of pool and targets."""
-        return sum(self.tokens.values())
+        return sum(int(lengths.sum()) for lengths in self.lengths.values())
 
 
 @dataclass(frozen=True)
@@ -124,8 +128,7 @@ def left_to_make(config: Config, fingerprint: Any, examples: Examples, can_look:
         tokens_to_train(config.warmup, config.selection.warmup_seeds, examples.pool.keys, examples.pool.num_tokens)
         if checkpoints is None and config.warmup.adapter is None
         else 0,
-        {kind: len(missing[kind]) for kind in tables},
-        {kind: int(table.num_tokens[missing[kind]].sum()) for kind, table in tables.items()},
+        {kind: table.num_tokens[missing[kind]] for kind, table in tables.items()},
     )
 
 

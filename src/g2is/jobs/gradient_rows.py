@@ -16,10 +16,11 @@ from g2is.examples.table import ExampleTable
 from g2is.gradients.extract import Extractor
 from g2is.gradients.rows import gradient_rows, stored_as
 from g2is.model.batches import Row
-from g2is.store.manifest import GRADIENTS, Kind, Store
+from g2is.store.manifest import GRADIENTS, Kind, Store, shard_rows_at, shard_rows_of
 from g2is.store.matrix import Shard
 from g2is.store.row_reader import RowReader
 from g2is.store.rows import StoredRows
+from g2is.store.stored_as import BITS
 from g2is.warmup.train import Checkpoint
 
 
@@ -106,3 +107,11 @@ def read_gradient_rows(
 def target_rows(config: Config, of_target: StoredRows) -> np.ndarray:
     """The target rows that core knowledge is made of, each checkpoint's unit rows if they are to be normalised."""
     return of_target.rows[of_target.usable] if config.selection.normalize_targets else of_target.unnormalized()
+
+
+def bytes_of_rows(config: Config, rows: Mapping[Kind, int], num_pool_rows: int, row_length: int) -> int:
+    """What gradient rows take on disk, the pool's in every form; the last shard of each kind is as long as others."""
+    asked = shard_rows_at(config.store_folder, config.execution.shard_rows, num_pool_rows)
+    bits = {"pool": len(config.gradients.forms) * BITS[config.gradients.storage], "target": BITS["float16"]}
+    padded = {kind: -(-num // (size := shard_rows_of(kind, asked))) * size for kind, num in rows.items()}
+    return sum(padded[kind] * bits[kind] for kind in rows) * row_length // 8

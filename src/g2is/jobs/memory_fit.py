@@ -10,19 +10,20 @@ from g2is.model.shape import ModelShape
 SPARE = 1.1  # times what is counted must fit, as in `machine/memory.py`: allocators, libraries, fragments
 _SHORTEST_BATCH, _SHORTEST_ROW, _LOWEST_RANK = 512, 512, 16
 _SMALLEST_PIECES = 1 << 24
-_MOST_DEVICES = 4096
 _SPREAD = "model.device_map"
+DTYPE, MAX_LENGTH = "model.dtype", "examples.max_length"  # settings with which the work is another
 
 
 @dataclass(frozen=True)
 class Fit:
     """Whether devices of `memory_bytes` hold a copy of the model and its work.
 
-    A copy is on one of them, or its blocks are dealt evenly among `devices`, where the model is spread; the fullest has
+    A copy is on one of them, or its blocks are dealt among `devices`, whole, where the model is spread; the fullest has
     to hold `needed_bytes` at most. If it does not fit, `settings` are those with which it would, by name, the least
     harmful first; none where no setting helps. `devices_a_copy` is the fewest devices that would hold a copy with the
     smallest batches, which are those of `spread_settings`; 0 if none. On a CPU there are no such settings. Gradients of
-    all linear layers are made on one device: it is 1 where it fits, or would with other `settings`, else 0.
+    all linear layers are made on one device: it is 1 where it fits, or would with other `settings`, else 0. `settled`
+    says that a store exists, of which settings that decide rows cannot be changed.
     """
 
     fits: bool
@@ -32,6 +33,7 @@ class Fit:
     settings: Mapping[str, str]
     devices_a_copy: int
     spread_settings: Mapping[str, str]
+    settled: bool
 
 
 def fit(shape: ModelShape, knobs: Knobs, memory_bytes: int, devices: int = 1) -> Fit:
@@ -40,10 +42,15 @@ def fit(shape: ModelShape, knobs: Knobs, memory_bytes: int, devices: int = 1) ->
     fits, needed = _fits(found, memory_bytes, devices), _most(found, devices)
     settings = {} if fits else _settings_that_fit(shape, knobs, memory_bytes, devices)
     if not is_of_adapter(knobs):
-        return Fit(fits, memory_bytes, devices, needed, settings, int(fits or bool(settings)), {})
-    lean = replace(knobs, batch_tokens=min(knobs.batch_tokens, _SHORTEST_BATCH), device_batch_size=1)
+        return Fit(fits, memory_bytes, devices, needed, settings, int(fits or bool(settings)), {}, knobs.settled)
+    lean = replace(
+        knobs,
+        batch_tokens=min(knobs.batch_tokens, _SHORTEST_BATCH),
+        device_batch_size=knobs.device_batch_size if knobs.settled else 1,
+    )
     spread = {_SPREAD: "auto", **_changes(knobs, lean)} if knobs.device_type == "cuda" else {}
-    return Fit(fits, memory_bytes, devices, needed, settings, _devices_a_copy(shape, lean, memory_bytes), spread)
+    a_copy = _devices_a_copy(shape, lean, memory_bytes)
+    return Fit(fits, memory_bytes, devices, needed, settings, a_copy, spread, knobs.settled)
 
 
 def _most(found: list[Peak], devices: int) -> int:
@@ -56,7 +63,7 @@ def _fits(found: list[Peak], memory_bytes: int, devices: int) -> bool:
 
 def _devices_a_copy(shape: ModelShape, knobs: Knobs, memory_bytes: int) -> int:
     of_a_copy = peaks(shape, knobs)
-    for devices in range(1, _MOST_DEVICES + 1):
+    for devices in range(1, shape.blocks + 1):  # none holds less than a block
         if _fits(of_a_copy, memory_bytes, devices):
             return devices
     return 0
@@ -78,12 +85,12 @@ def _settings_that_fit(shape: ModelShape, knobs: Knobs, memory_bytes: int, devic
 # What is given up first comes last here: it is what is tried first to be left as it was.
 _NAMES = {
     "rank": "warmup.lora.rank",
-    "max_length": "examples.max_length",
+    "max_length": MAX_LENGTH,
     "second_moments": "gradients.second_moments",
+    "dtype": DTYPE,
+    "device_batch_size": "warmup.device_batch_size",
     "gradient_bytes": "execution.gradient_bytes",
     "batch_tokens": "execution.batch_tokens",
-    "device_batch_size": "warmup.device_batch_size",
-    "dtype": "model.dtype",
 }
 
 
@@ -112,33 +119,36 @@ def _between(before: Knobs, now: Knobs, name: str) -> list[Any]:
 
 
 def _cheaper(knobs: Knobs) -> Iterator[Knobs]:
-    """Settings that take less and less memory, the least harmful first.
+    """Settings that take less and less memory, the least harmful first: those of execution change no row.
 
-    In 16 bits the training of all linear layers holds its weights twice, so both types are tried.
+    Of a store that exists no others can be changed. In 16 bits the training of all linear layers holds its weights
+    twice, so there both types are tried.
     """
-    if BYTES[knobs.dtype] > 2:
-        yield from _cheaper(replace(knobs, dtype="bfloat16"))
-        if is_of_adapter(knobs):
-            return
-    else:
-        yield knobs
-    while knobs.trains and knobs.device_batch_size > 1:
-        knobs = replace(knobs, device_batch_size=knobs.device_batch_size // 2)
-        yield knobs
+    yield knobs
     while knobs.batch_tokens > _SHORTEST_BATCH:
         knobs = replace(knobs, batch_tokens=max(_SHORTEST_BATCH, knobs.batch_tokens // 2))
         yield knobs
     while not is_of_adapter(knobs) and knobs.matrices is None and knobs.gradient_bytes > _SMALLEST_PIECES:
         knobs = replace(knobs, gradient_bytes=max(_SMALLEST_PIECES, knobs.gradient_bytes // 2))
         yield knobs
-    if knobs.second_moments == "adam" and knobs.can_factor:
-        knobs = replace(knobs, second_moments="factored")
+    if knobs.settled:
+        return
+    while knobs.trains and knobs.device_batch_size > 1:
+        knobs = replace(knobs, device_batch_size=knobs.device_batch_size // 2)
         yield knobs
-    longest = min(knobs.longest, knobs.max_length)
+    halved = [replace(knobs, dtype="bfloat16")] if BYTES[knobs.dtype] > 2 else []
+    yield from halved
+    types = [*halved, knobs] if not is_of_adapter(knobs) else halved or [knobs]
+    if knobs.second_moments == "adam" and knobs.can_factor:
+        types = [replace(of, second_moments="factored") for of in types]
+        yield from types
+    longest = min(max(knobs.longest, *(int(of.max(initial=0)) for of in knobs.shards)), knobs.max_length)
     for length in (1024, _SHORTEST_ROW):
         if length < longest:
-            knobs = replace(knobs, max_length=length)
-            yield knobs
-    while knobs.rank is not None and knobs.rank > _LOWEST_RANK:
-        knobs = replace(knobs, rank=max(_LOWEST_RANK, knobs.rank // 2))
-        yield knobs
+            types = [replace(of, max_length=length) for of in types]
+            yield from types
+    rank = knobs.rank
+    while rank is not None and rank > _LOWEST_RANK:
+        rank = max(_LOWEST_RANK, rank // 2)
+        types = [replace(of, rank=rank) for of in types]
+        yield from types

@@ -48,10 +48,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Peak:
-    """What is held at once, at most, while a `stage` works."""
+    """What is held at once, at most, while a `stage` works, by a model of so many `blocks`."""
 
     stage: str
     parts: Sequence[Part]
+    blocks: int
 
     @property
     def num_bytes(self) -> int:
@@ -59,21 +60,24 @@ class Peak:
         return sum(part.num_bytes for part in self.parts)
 
     def on_each_of(self, devices: int) -> int:
-        """Bytes of the fullest of so many devices, among which the blocks are dealt evenly."""
+        """Bytes of the fullest of so many devices, among which whole blocks are dealt, and the rest in proportion."""
         shared = sum(part.num_bytes for part in self.parts if part.shared)
-        return -(-shared // devices) + self.num_bytes - shared
+        blocks = max(self.blocks, 1)
+        return -(-shared * -(-blocks // devices) // blocks) + self.num_bytes - shared
 
 
 @dataclass(frozen=True)
 class Knobs:
     """The settings that decide how much memory is taken, by the names that they have in config.yaml.
 
-    `lengths` (R,) int are the tokens of a shard's rows that stand for the pool, `longest` those of its longest row.
-    `rank` is None of an adapter that the user brings, which is not trained either, and without one. `dropout` says
-    whether there is any. `rounded` are the kind of rounding and the bytes of the frozen weights, where they are rounded
-    as they are loaded. `second_moments` are those of all linear layers, None of an adapter; whether they can be
-    factored where they are not is `can_factor`. `gradient_bytes` bounds a piece of such gradients. `matrices` are the
-    bytes of a two-sided projection's, None of one by signs.
+    `shards` are the rows of a shard that stand for the pool and of one for the targets, (R,) int tokens each,
+    `longest` those of the pool's longest row. `device_batch_size` is what a pass of the warm-up really has. Of a
+    store that exists the rows are `settled`: other settings that decide them would be refused. `rank` is None of an
+    adapter that the user brings, which is not trained either, and without one. `dropout` says whether there is any.
+    `rounded` are the kind of rounding and the bytes of the frozen weights, where they are rounded as they are
+    loaded. `second_moments` are those of all linear layers, None of an adapter; whether they can be factored where
+    they are not is `can_factor`. `gradient_bytes` bounds a piece of such gradients. `matrices` are the bytes of a
+    two-sided projection's, None of one by signs.
     """
 
     dtype: str
@@ -81,7 +85,7 @@ class Knobs:
     device_batch_size: int
     max_length: int
     rank: int | None
-    lengths: np.ndarray
+    shards: Sequence[np.ndarray]
     longest: int
     dropout: bool
     num_checkpoints: int
@@ -93,6 +97,7 @@ class Knobs:
     can_factor: bool = False
     gradient_bytes: int = 1 << 30
     matrices: int | None = None
+    settled: bool = False
 
 
 def typical_shard(lengths: np.ndarray, shard_rows: int) -> np.ndarray:
@@ -106,9 +111,11 @@ def peaks(shape: ModelShape, knobs: Knobs) -> list[Peak]:
     """What the warm-up and the extraction hold at most, whichever of them are to be done."""
     found = []
     if knobs.trains:
-        found.append(Peak("warm-up", (_warm_up if is_of_adapter(knobs) else _warm_up_of_all)(shape, knobs)))
+        parts = (_warm_up if is_of_adapter(knobs) else _warm_up_of_all)(shape, knobs)
+        found.append(Peak("warm-up", parts, shape.blocks))
     if knobs.extracts:
-        found.append(Peak("gradients", (_extraction if is_of_adapter(knobs) else _extraction_of_all)(shape, knobs)))
+        parts = (_extraction if is_of_adapter(knobs) else _extraction_of_all)(shape, knobs)
+        found.append(Peak("gradients", parts, shape.blocks))
     return found
 
 
@@ -236,9 +243,9 @@ def _of_a_step(knobs: Knobs) -> tuple[int, str]:
 
 def _of_a_batch(knobs: Knobs) -> tuple[int, int]:
     """Rows and padded tokens of the batches of extraction that have most of them."""
-    lengths = np.minimum(knobs.lengths, knobs.max_length)
-    batches = plan_batches(lengths, knobs.batch_tokens)
-    tokens = max((len(batch) * int(lengths[batch].max()) for batch in batches), default=0)
+    shards = [np.minimum(lengths, knobs.max_length) for lengths in knobs.shards]
+    batches = [lengths[batch] for lengths in shards for batch in plan_batches(lengths, knobs.batch_tokens)]
+    tokens = max((len(batch) * int(batch.max()) for batch in batches), default=0)
     return max((len(batch) for batch in batches), default=0), tokens
 
 

@@ -17,7 +17,7 @@ from g2is.errors import ConfigError, FingerprintError, ModelError
 from g2is.jobs.custom import BUILT_IN_ONLY
 from g2is.jobs.estimate import dim_of, left_of, shapes_to_run, time_to_make
 from g2is.jobs.forecast import Forecast
-from g2is.jobs.memory_fit import Fit, fit
+from g2is.jobs.memory_fit import DTYPE, Fit, fit
 from g2is.jobs.memory_needed import Peak, peaks
 from g2is.jobs.plan_inputs import Inputs, counted, counted_by_bytes
 from g2is.jobs.plan_notes import notes_of
@@ -34,10 +34,13 @@ from g2is.jobs.plan_work import (
 )
 from g2is.jobs.prepare import ToPlan, prepare
 from g2is.jobs.read_data import read_inputs
+from g2is.jobs.run_folder import check_run
 from g2is.machine.devices import Devices
 from g2is.machine.memory import available_memory
 from g2is.methods import GRADIENT
+from g2is.model.devices import check_spread
 from g2is.model.folder import ModelFolder, find_model, resolve_device, resolve_dtype
+from g2is.model.reporting import check_reporting
 from g2is.model.shape import ModelShape
 from g2is.progress import Reporter
 from g2is.selection.budget import Budget
@@ -45,8 +48,6 @@ from g2is.store.fingerprint import Fingerprint
 from g2is.store.manifest import check_store, stored_fingerprint
 from g2is.store.reach import record_of
 from g2is.warmup.imported import find_checkpoint
-
-_DTYPE = "model.dtype"  # in a store's fingerprint
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,8 @@ def plan(config: Config, devices: Devices | None, reporter: Reporter) -> CostPla
     would raise of files, model, budget and store; ConfigError if devices are named for what cannot be told of them.
     """
     BUILT_IN_ONLY.check(config.selection)
+    check_spread(config.model, config.execution)
+    check_run(config.out, config)
     if devices is not None:
         _check_devices(config, devices)
     device = resolve_device(config.execution.device) if devices is None else torch.device("cuda")
@@ -178,6 +181,8 @@ def _read_without_tokenizer(
         )
     begin = monotonic()
     inputs = counted_by_bytes(config, folder.context_length, reporter)
+    if inputs.left.trained:
+        check_reporting(config.execution)
     read_in = monotonic() - begin
     adapter = config.warmup.adapter
     shape, of_gradients = shapes_to_run(config, folder, None if adapter is None else find_checkpoint(adapter))
@@ -193,11 +198,11 @@ def _check_store(config: Config, fingerprint: Fingerprint | None, devices: Devic
     except FingerprintError as error:
         if devices is None or config.model.dtype != "auto" or fingerprint is None:
             raise
-        here = str(stored_fingerprint(config.store_folder).get(_DTYPE))
-        if here == fingerprint[_DTYPE]:
+        here = str(stored_fingerprint(config.store_folder).get(DTYPE))
+        if here == fingerprint[DTYPE]:
             raise
         raise FingerprintError(
-            f"{error}\nOn {devices} model.dtype: auto is {fingerprint[_DTYPE]}: add --set model.dtype={here} to plan"
+            f"{error}\nOn {devices} model.dtype: auto is {fingerprint[DTYPE]}: add --set model.dtype={here} to plan"
             " for the weights that this store is of."
         ) from None
 
@@ -240,7 +245,7 @@ def _planned(given: _Given, devices: Devices | None) -> CostPlan:
         steps, by = timed_on(devices, steps, dtype, fitting, config.gradients.parameters)
     else:
         steps, by = timed_here(given.time, steps)
-    read = Step(len(inputs.lengths) + sum(inputs.target_rows.values()), seconds=given.read_in)
+    read = Step(len(inputs.lengths) + len(inputs.target_lengths), seconds=given.read_in)
     steps = {"reading": read, **steps, "choosing": choosing(config, num_of_row, inputs)}
     seconds = [step.seconds for step in steps.values()]
     return CostPlan(
@@ -258,7 +263,7 @@ def _planned(given: _Given, devices: Devices | None) -> CostPlan:
         pool_duplicates=inputs.num_duplicates,
         pool_truncated=inputs.num_truncated,
         excluded=inputs.num_excluded,
-        target_rows=inputs.target_rows,
+        target_rows={name: len(lengths) for name, lengths in inputs.targets.items()},
         budget=inputs.plan.budget,
         exact=inputs.exact,
         row_length=num_of_row,

@@ -19,10 +19,10 @@ def notes_of(config: Config, folder: ModelFolder, *, exact: bool, can_look: bool
             " looked for"
         )
     if any(getattr(folder.hf_config.get_text_config(), name, None) for name in _EXPERTS):
-        and_times = ", and so do times" if named else ""
+        and_times = " and times" if named else ""
         notes.append(
-            "the model has experts, of which a token goes through some: operations and activations count all of"
-            f" them, which is too many{and_times}"
+            f"the model has experts, of which a token goes through some: operations{and_times} count all of them, and"
+            " so do activations where each is a layer of its own, which is too many"
         )
     if getattr(folder.hf_config, "quantization_config", None) is not None:
         notes.append("the checkpoint's weights are quantised: memory is counted as if they were not")

@@ -5,17 +5,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from g2is.config import Config, Parameters
 from g2is.gradients.two_sided import two_sided_bytes
 from g2is.jobs.estimate import flops_of
 from g2is.jobs.forecast import Forecast, work_in_rounds
-from g2is.jobs.memory_fit import Fit
+from g2is.jobs.gradient_rows import bytes_of_rows
+from g2is.jobs.memory_fit import DTYPE, MAX_LENGTH, Fit
 from g2is.jobs.memory_needed import BYTES, Knobs, bytes_of_moments, typical_shard
 from g2is.jobs.plan_inputs import Inputs
 from g2is.machine.devices import SHARE_OF_PEAK, Devices
 from g2is.methods import GRADIENT, NONE, selector_kind
+from g2is.model.batches import batches_of_step
 from g2is.model.shape import ModelShape
 from g2is.selection.narrowed import num_candidates
+from g2is.store.manifest import Kind, shard_rows_at, shard_rows_of, stored_fingerprint
 from g2is.store.stored_as import BITS
 from g2is.warmup.train import sample_size
 
@@ -47,8 +52,8 @@ def steps_of(config: Config, shape: ModelShape, inputs: Inputs) -> dict[str, Ste
     if name == NONE:
         return {}
     if name != GRADIENT:
-        targets = sum(inputs.target_rows.values()), sum(inputs.target_tokens.values())
-        return {"rows": Step(num_rows + targets[0], num_tokens + targets[1])}
+        of_targets = inputs.target_lengths
+        return {"rows": Step(num_rows + len(of_targets), num_tokens + int(of_targets.sum()))}
     drawn = sample_size(num_rows, config.warmup.fraction) if inputs.left.trained else 0
     trained = inputs.left.trained
     extracted = inputs.left.num_tokens * config.num_checkpoints
@@ -58,12 +63,12 @@ def steps_of(config: Config, shape: ModelShape, inputs: Inputs) -> dict[str, Ste
     }
     if (rounds := config.selection.rounds) == 1:
         return steps
-    between = work_in_rounds(config, inputs.plan, inputs.lengths, sum(inputs.target_tokens.values()))
+    between = work_in_rounds(config, inputs.plan, inputs.lengths, int(inputs.target_lengths.sum()))
     tuned, taken = round(between.tuned), round(num_chosen(inputs) * (rounds - 1) / rounds)
     return {
         **steps,
         "rounds": Step(taken, tuned, flops_of(config, shape, tuned, training=True)),
-        "targets": Step(sum(inputs.target_rows.values()), between.targets, flops_of(config, shape, between.targets)),
+        "targets": Step(len(inputs.target_lengths), between.targets, flops_of(config, shape, between.targets)),
     }
 
 
@@ -73,12 +78,16 @@ def timed_on(
     """The steps with their seconds on `devices`, of which a copy of the model takes some, and what these are told by.
 
     Over several devices a copy works in turns: it is as fast as one. Gradients are of `parameters`. Where the run does
-    not `fit` as it is asked for, it is timed with the settings that are proposed.
+    not `fit` as it is asked for, it is timed with the settings that are proposed, if the work is then the same.
     """
+    proposed = {} if fit is None or fit.fits else fit.settings
+    dtype = proposed.get(DTYPE, dtype)
     peak = devices.device.flops(dtype)
     rate, (copies, if_told) = peak * SHARE_OF_PEAK, _copies(devices.count, fit)
     if not copies:
         return dict(steps), f"not told: {devices} hold no copy of the model"
+    if MAX_LENGTH in proposed:
+        return dict(steps), "not told: rows are shorter with the settings below; ask anew with them"
     gradients, over_floor = steps["gradients"], _OVER_FLOOR[parameters]
     by = (
         f"{peak / 1e12:,.0f} TFLOP/s of one {devices.device.name} in {dtype}, of which {SHARE_OF_PEAK:.0%} are assumed"
@@ -141,8 +150,7 @@ def disk_of(config: Config, shape: ModelShape, row_length: int, inputs: Inputs, 
     """
     left, of_all = inputs.left, config.gradients.parameters == "all"
     moments, size = bytes_of_moments(shape, config.gradients.kept_moments), BYTES[dtype]
-    bits = left.rows["pool"] * len(config.gradients.forms) * BITS[config.gradients.storage]
-    found = {"gradient rows": (bits + left.rows["target"] * BITS["float16"]) * row_length // 8}
+    found = {"gradient rows": bytes_of_rows(config, left.rows, len(inputs.lengths), row_length)}
     if left.warm_up:
         what = "weights and moments" if of_all else "adapter and moments"
         kept = (size if of_all else 4) * shape.coordinates + moments
@@ -160,7 +168,7 @@ def free_at(place: Path) -> int:
 
 
 def bytes_to_select(config: Config, row_length: int, inputs: Inputs) -> int:
-    """Bytes of the rows that are chosen among: one form, of all checkpoints."""
+    """Bytes of main memory for the rows that are chosen among: one form, of all checkpoints."""
     bits = BITS[config.gradients.storage if config.num_checkpoints == 1 else "float16"]
     return _looked_at(config, inputs) * row_length * bits // 8
 
@@ -169,26 +177,34 @@ def knobs_of(
     config: Config, inputs: Inputs, of_gradients: Mapping[str, tuple[int, ...]], dtype: str, device_type: str
 ) -> Knobs:
     """What of settings, rows and shapes decides how much memory is taken."""
-    gradients, of_all = config.gradients, config.gradients.parameters == "all"
-    two_sided = gradients.projection.kind == "two-sided"
+    gradients, of_all, left = config.gradients, config.gradients.parameters == "all", inputs.left
+    two_sided, again = gradients.projection.kind == "two-sided", config.selection.rounds > 1
+    drawn = sample_size(len(inputs.lengths), config.warmup.fraction)
+    a_pass, _ = batches_of_step(config.warmup.batch_size, config.warmup.device_batch_size)
+    rows_a_shard = shard_rows_at(config.store_folder, config.execution.shard_rows, len(inputs.lengths))
+    lengths: dict[Kind, np.ndarray] = {
+        "pool": left.lengths["pool"],
+        "target": inputs.target_lengths if again else left.lengths["target"],
+    }
     return Knobs(
         dtype=dtype,
         batch_tokens=config.execution.tokens_a_batch(device_type),
-        device_batch_size=config.warmup.device_batch_size,
+        device_batch_size=a_pass if again else min(a_pass, drawn),
         max_length=config.examples.max_length,
         rank=None if of_all or config.warmup.adapter is not None else config.warmup.lora.rank,
-        lengths=typical_shard(inputs.lengths, config.execution.shard_rows),
+        shards=[typical_shard(of, shard_rows_of(kind, rows_a_shard)) for kind, of in lengths.items()],
         longest=int(inputs.lengths.max()),
         dropout=config.warmup.lora.dropout > 0,
         num_checkpoints=config.num_checkpoints,
         # between rounds a model is tuned as the warm-up was, and the target's gradients are taken
-        trains=inputs.left.trained > 0 or config.selection.rounds > 1,
-        extracts=inputs.left.num_tokens > 0 or config.selection.rounds > 1,
+        trains=left.trained > 0 or again,
+        extracts=left.num_tokens > 0 or again,
         device_type=device_type,
         second_moments=gradients.kept_moments if of_all else None,
         can_factor="adam" not in (*gradients.forms, gradients.target_form),
         gradient_bytes=config.execution.bytes_of_gradients(device_type),
         matrices=two_sided_bytes(gradients.projection, of_gradients) if two_sided else None,
+        settled=bool(stored_fingerprint(config.store_folder)),
     )
 
 

@@ -43,7 +43,7 @@ def read_inputs(prepared: Prepared, cache: Path, reporter: Reporter, also_in: Pa
     check_columns(config.examples.columns, [table.seen for table in tables.values()])
     pool = tables["pool"]
     targets = {name: tables[titled(name)] for name in config.targets}
-    _check_targets_differ(pool, targets)
+    check_targets_differ({title: table.source_sha256 for title, table in tables.items()})
     overlapping = _overlapping(config, pool, reporter)
     filtered = filter_pool(pool, config.selection.include, config.selection.exclude, overlapping)
     for name, target in targets.items():
@@ -120,17 +120,20 @@ def _counts(table: ExampleTable) -> dict[str, int]:
     }
 
 
-def _check_targets_differ(pool: ExampleTable, targets: Mapping[str, ExampleTable]) -> None:
+def check_targets_differ(sources: Mapping[str, str]) -> None:
+    """Raise InputError where a target has the content of the pool or of another; `sources` are digests by title."""
     seen: dict[str, str] = {}
-    for name, table in targets.items():
-        if table.source_sha256 == pool.source_sha256:
+    for title, digest in sources.items():
+        if title == "pool":
+            continue
+        if digest == sources["pool"]:
             raise InputError(
-                f"{titled(name)}: expected a small set of examples of what to learn, found the very content of the"
-                " pool; give it a file of its own"
+                f"{title}: expected a small set of examples of what to learn, found the very content of the pool; give"
+                " it a file of its own"
             )
-        if table.source_sha256 in seen:
+        if digest in seen:
             raise InputError(
-                f"{titled(name)}: expected other examples than those of {seen[table.source_sha256]}, found the same"
-                " content; name each file once"
+                f"{title}: expected other examples than those of {seen[digest]}, found the same content; name each file"
+                " once"
             )
-        seen[table.source_sha256] = titled(name)
+        seen[digest] = title

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from g2is.config import Config, Section, SelectionConfig
-from g2is.config.commands import settings_in
+from g2is.config.commands import check_command, settings_in
 from g2is.config.io import load, to_yaml
 from g2is.config.later import without_unsaid
 from g2is.config.passed_over import without_passed_over
@@ -195,26 +195,44 @@ def open_run(path: Path, config: Section, reporter: Reporter, *, selects: bool =
     key, StoreError if the folder is in use or cannot be written to.
     """
     with open_work(path, config, "run") as work:
-        bound = (path / "selection.parquet").exists()
-        if bound:
-            stored = load(work.settings)
-            left_out = _NOT_COMPARED if selects else (*_NOT_COMPARED, "selection.")
-            there, asked = _compared(stored, left_out), _compared(config.model_dump(mode="json"), left_out)
-            if there.get("model.revision") is None:  # runs of before say no commit of a hub's model
-                asked.pop("model.revision", None)
-                there.pop("model.revision", None)
-            work.check_same(
-                there,
-                asked,
-                "a run",
-                f"name another --out (with --store {stored.get('store', 'STORE')} its gradients are used again)",
-            )
+        bound = _check_same_run(work, config, selects)
         if selects or not bound:
             work.write_settings(config)
         summary = path / SUMMARY
         earlier = read_json(summary) if summary.exists() else {}
         earlier.pop(RUN, None)
         yield RunFolder(work, reporter, earlier.pop("sittings", []), earlier, run_identity(work.settings))
+
+
+def check_run(path: Path, config: Section) -> None:
+    """Raise, as `open_run` would, where a selection of `config` could not be made in `path`; nothing is written there.
+
+    FingerprintError naming each differing key, StoreError if it is a file or of another command.
+    """
+    if path.exists() and not path.is_dir():
+        raise StoreError(f"{path}: expected a run folder, found a file of that name; name another")
+    check_command(path, type(config))
+    _check_same_run(WorkFolder(path, new=False), config, selects=True)
+
+
+def _check_same_run(work: WorkFolder, config: Section, selects: bool) -> bool:
+    """Whether the folder holds a selection, which then must have been made with these settings."""
+    if not (work.path / SELECTION).exists():
+        return False
+    stored = load(work.settings)
+    left_out = _NOT_COMPARED if selects else (*_NOT_COMPARED, "selection.")
+    there, asked = _compared(stored, left_out), _compared(config.model_dump(mode="json"), left_out)
+    # runs of before say no commit of a hub's model, nor does what is only planned
+    if there.get("model.revision") is None or asked.get("model.revision") is None:
+        asked.pop("model.revision", None)
+        there.pop("model.revision", None)
+    work.check_same(
+        there,
+        asked,
+        "a run",
+        f"name another --out (with --store {stored.get('store', 'STORE')} its gradients are used again)",
+    )
+    return True
 
 
 def settings_of(run: Path) -> Config:

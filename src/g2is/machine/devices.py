@@ -67,6 +67,11 @@ def _known() -> Iterator[Device]:
         yield Device(name, memory * 10**9, bfloat16 * 1e12, float32 * 1e12)
 
 
+_ALSO_CALLED = {  # as _plain has them
+    **dict.fromkeys(("H100SXM", "H10080GB", "H100SXM80GB", "H100SXM5"), "H100"),
+    **dict.fromkeys(("A100SXM", "A10080GB", "A100SXM80GB", "A100SXM480GB"), "A100"),
+    **dict.fromkeys(("H200SXM", "H200141GB"), "H200"),
+}
 KNOWN = {device.name: device for device in _known()}
 
 
@@ -81,7 +86,7 @@ def parse_devices(text: str) -> Devices:
         raise ConfigError(f"--devices: expected NxNAME such as 8xH100, found {text!r}; known are {', '.join(KNOWN)}")
     count, name = int(f"0{(found[1] or '1').lstrip('0')[: _MOST_DIGITS + 1]}"), found[2].strip()
     if count >= 10**_MOST_DIGITS:
-        raise ConfigError(f"--devices: expected fewer than {10**_MOST_DIGITS:,} devices, found {text.strip()!r}")
+        raise ConfigError(f"--devices: expected fewer than {10**_MOST_DIGITS:,} devices, found {text.strip()[:40]!r}")
     if count < 1:
         raise ConfigError(f"--devices: expected at least one device, found {text!r}; say 1x{name}, or more")
     device = named(name)
@@ -97,6 +102,7 @@ def parse_devices(text: str) -> Devices:
 
 def named(name: str) -> Device | None:
     """The device of that name, however it is written; None if it is not known."""
+    name = _ALSO_CALLED.get(_plain(name), name)
     return next((device for known, device in KNOWN.items() if _plain(known) == _plain(name)), None)
 
 

@@ -64,3 +64,14 @@ def pad_batch(
         mask[b, place] = 1
     positions = (mask.cumsum(1) - 1).clamp_min(0)
     return Batch(*(tensor.to(device) for tensor in (input_ids, mask, positions, labels)))
+
+
+def batches_of_step(batch_size: int, device_batch_size: int, num_processes: int = 1) -> tuple[int, int]:
+    """Rows a training's forward pass has at most, and how many of these a process does in an optimizer step."""
+    if num_processes == 1:  # the largest batch within the limit that divides the step's examples
+        limit = min(batch_size, device_batch_size)
+        batch = max(size for size in range(1, limit + 1) if batch_size % size == 0)
+        return batch, batch_size // batch
+    most = -(-batch_size // num_processes)  # rows of the process that has most
+    num_batches = -(-most // device_batch_size)
+    return -(-most // num_batches), num_batches

@@ -111,8 +111,9 @@ def check_settings(settings: Mapping[str, Any], file: Path, shapes: Sequence[Seq
             raise ModelError(f"{expected} {key} to be a list of names, found {_short(value)}: {_AS_IT_CAME}")
         if _COUNTS.search(name) and any(type(number) is int and number > most for number in numbers):
             raise ModelError(
-                f"{expected} a model that its weights fill, found {key} = {_short(value)}, where no side of the"
-                f" {len(shapes)} weights has more than {most:,}: {_AS_IT_CAME}"
+                f"{expected} a model that its weights fill, found {key} = {_short(value)}, where "
+                + (f"no side of the {len(shapes)} weights has more than" if shapes else "no known model has more than")
+                + f" {most:,}: {_AS_IT_CAME}"
             )
         if name in ("dtype", "torch_dtype") and not _is_dtype(value):
             raise ModelError(

@@ -2,13 +2,16 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import nn
 
 from g2is.model.layers import is_transposed, linear_layers, without_text
 
+_EXPERTS = re.compile(r"(?:^|\.)experts\.")
+_ACTIVE = ("num_experts_per_tok", "moe_topk", "moe_top_k", "moe_k", "top_k_experts")  # of all architectures known
 _LORA_A = re.compile(r"\.lora_A(?:\.|$)")
 
 
@@ -20,7 +23,8 @@ class ModelShape:
     blocks          layers of the model that follow each other
     vocabulary      logits of a token
     widths          numbers that a token leaves in the blocks' linear layers until the backward pass: the output of
-                    each, and the input, once for layers of one part that read the same
+                    each, and the input, once for layers of one part that read the same; and of experts in one fused
+                    parameter those of as many as a token goes through
     inputs          these inputs alone
     coordinates     of what is trained, D
     largest         of its largest parameter
@@ -78,10 +82,28 @@ def shape_of(model: nn.Module, vocabulary: int) -> ModelShape:
         given, taken = (rows, columns) if is_transposed(layer) else (columns, rows)
         inputs.add((path.rpartition(".")[0], int(given)))
         outputs += int(taken)
+    of_experts = _widths_of_fused_experts(model, beside)
     return ModelShape(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         blocks=len(blocks),
         vocabulary=vocabulary,
-        widths=outputs + sum(width for _, width in inputs),
+        widths=outputs + sum(width for _, width in inputs) + of_experts,
         inputs=sum(width for _, width in inputs),
     )
+
+
+def _widths_of_fused_experts(model: nn.Module, beside: Collection[str]) -> int:
+    """Inputs and outputs of the experts that a token goes through, where one parameter (E, a, b) holds all of them.
+
+    Where the settings do not say how many those are, all E are counted.
+    """
+    settings: Any = getattr(model, "config", None)
+    text = settings.get_text_config() if hasattr(settings, "get_text_config") else settings
+    active = next((int(of) for name in _ACTIVE if (of := getattr(text, name, None))), None)
+    found = 0
+    for path, parameter in model.named_parameters():
+        is_of_text = not any(path.startswith(f"{part}.") for part in beside)
+        if parameter.dim() == 3 and _EXPERTS.search(path) and is_of_text:
+            experts, *sides = parameter.shape
+            found += sum(sides) * min(int(experts), active or int(experts))
+    return found

@@ -30,7 +30,7 @@ from g2is.errors import (
     tells_of_memory,
 )
 from g2is.machine.ranks import num_processes
-from g2is.model.batches import Batch, Row, nothing_learned, pad_batch
+from g2is.model.batches import Batch, Row, batches_of_step, nothing_learned, pad_batch
 from g2is.model.checkpoints import digest_of_rows, keep_sound, processes_of, seal
 from g2is.model.devices import frozen_dtype
 from g2is.model.losses import token_losses
@@ -109,7 +109,7 @@ def take_steps(training: Training, model: nn.Module, progress: Progress, *callba
 def _too_little_memory(
     folder: Path, config: WarmupConfig | TuningConfig, rows: Sequence[Row], error: Exception
 ) -> G2isError:
-    device_batch, _ = _batches_of_step(config, num_processes())
+    device_batch, _ = batches_of_step(config.batch_size, config.device_batch_size, num_processes())
     section, flag = ("warmup", "--store") if isinstance(config, WarmupConfig) else ("tuning", "--out")
     longest = max(len(ids) for ids, _ in rows)
     found = (
@@ -243,21 +243,10 @@ def _check_all_wrote(checkpoint: Path, num_processes: int) -> None:
         )
 
 
-def _batches_of_step(config: WarmupConfig | TuningConfig, num_processes: int) -> tuple[int, int]:
-    """Rows a forward pass at most, and how many of these a process does in an optimizer step."""
-    if num_processes == 1:  # the largest batch within the limit that divides the step's examples
-        limit = min(config.batch_size, config.device_batch_size)
-        batch = max(size for size in range(1, limit + 1) if config.batch_size % size == 0)
-        return batch, config.batch_size // batch
-    most = -(-config.batch_size // num_processes)  # rows of the process that has most
-    num_batches = -(-most // config.device_batch_size)
-    return -(-most // num_batches), num_batches
-
-
 def _arguments(training: Training, device: torch.device, dtype: torch.dtype) -> TrainingArguments:
     """The Trainer's settings, of a model on `device` that computes in `dtype`."""
     config, execution = training.config, training.execution
-    device_batch, num_batches = _batches_of_step(config, num_processes())
+    device_batch, num_batches = batches_of_step(config.batch_size, config.device_batch_size, num_processes())
     arguments = TrainingArguments(
         output_dir=str(training.folder),
         num_train_epochs=config.epochs,

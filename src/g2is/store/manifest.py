@@ -74,7 +74,7 @@ class Store:
         A shard is padded to its length: a longer one would only take room. Shards up to the default stay as they are,
         for pools that grow.
         """
-        most = max(num_rows, ExecutionConfig().shard_rows)
+        most = _longest_shard(num_rows)
         if self.shard_rows <= most or _holds_rows(self.path / GRADIENTS):
             return self
         _write_manifest(self.path, {**read_json(self.path / MANIFEST), "shard_rows": most})
@@ -135,6 +135,12 @@ def made_with_adapters(fingerprint: Fingerprint, adapter_digests: Sequence[str])
 def shard_rows_of(kind: Kind, shard_rows: int) -> int:
     """How many rows a shard of a table of this kind has, in a store whose pool's shards have `shard_rows`."""
     return shard_rows if kind == "pool" else min(shard_rows, TARGET_SHARD_ROWS)
+
+
+def shard_rows_at(path: Path, asked: int, num_rows: int) -> int:
+    """How many rows a shard of the pool has in the store at `path`, or in a new one there for a pool of `num_rows`."""
+    manifest = path / MANIFEST
+    return _shard_rows(manifest) if manifest.exists() else min(asked, _longest_shard(num_rows))
 
 
 @contextmanager
@@ -225,6 +231,10 @@ def _write_manifest(folder: Path, value: Mapping[str, Any]) -> None:
     """Twice: without what rows were made under they are worth nothing, so a damaged one can be put right."""
     write_json(folder / MANIFEST, value)
     write_json(folder / MANIFEST_COPY, value)
+
+
+def _longest_shard(num_rows: int) -> int:
+    return max(num_rows, ExecutionConfig().shard_rows)
 
 
 def _shard_rows(manifest: Path) -> int:

@@ -87,8 +87,8 @@ def test_whether_a_copy_fits_and_over_how_many_it_would(
     assert found.devices_a_copy == devices
     assert list(found.spread_settings.items()) == [
         ("model.device_map", "auto"),
-        ("warmup.device_batch_size", "1"),
         ("execution.batch_tokens", "512"),
+        ("warmup.device_batch_size", "1"),
     ]
     assert fit(shape, knobs(device_type="cpu"), int(memory)).spread_settings == {}  # which has no others like it
     by_hand = max(peak.num_bytes for peak in peaks(shape, knobs()))
@@ -98,18 +98,17 @@ def test_whether_a_copy_fits_and_over_how_many_it_would(
 
 def test_settings_that_are_told_make_it_fit_and_none_of_them_is_in_vain(tmp_path: Path) -> None:
     shape = shape_from(config_alone(tmp_path, "13B"))
-    asked = knobs(dtype="float32", lengths=np.linspace(20, 2048, 1024).astype(int), longest=2048)
+    asked = knobs(dtype="float32", shards=[np.linspace(20, 2048, 1024).astype(int)], longest=2048)
     found = fit(shape, asked, int(80e9))
     assert not found.fits
     assert set(found.settings) <= {
         *("model.dtype", "warmup.device_batch_size", "execution.batch_tokens"),
         *("examples.max_length", "warmup.lora.rank"),
     }
-    assert found.settings["model.dtype"] == "bfloat16"
     names = {
-        "model.dtype": "dtype",
-        "warmup.device_batch_size": "device_batch_size",
         "execution.batch_tokens": "batch_tokens",
+        "warmup.device_batch_size": "device_batch_size",
+        "model.dtype": "dtype",
     }
     assert set(found.settings) <= set(names), "a 13B needs no other rows or adapter"
     assert list(found.settings) == [name for name in names if name in found.settings], "the least harmful first"
@@ -141,7 +140,7 @@ def test_a_copy_that_is_spread_already_is_counted_on_the_fullest_of_its_devices(
     assert (two.fits, two.devices, two.settings, two.devices_a_copy) == (False, 2, {}, 3)
     default = fit(shape, knobs(), int(80e9), 4)  # 141 GB of weights and 256 of activations of 8192 tokens
     assert not default.fits
-    assert list(default.settings) == ["warmup.device_batch_size", "execution.batch_tokens"]
+    assert list(default.settings) == ["execution.batch_tokens", "warmup.device_batch_size"]
     smaller = knobs(
         batch_tokens=int(default.settings["execution.batch_tokens"]),
         device_batch_size=int(default.settings["warmup.device_batch_size"]),
@@ -157,9 +156,72 @@ def test_no_settings_are_told_where_none_helps(tmp_path: Path) -> None:
     assert small.devices_a_copy == 0
 
 
-def test_blocks_are_dealt_among_devices_and_the_rest_is_on_one() -> None:
-    peak = Peak("gradients", [Part("weights", "", 900), Part("logits", "", 100, shared=False)])
+def test_whole_blocks_are_dealt_among_devices_and_the_rest_is_on_one() -> None:
+    peak = Peak("gradients", [Part("weights", "", 900), Part("logits", "", 100, shared=False)], blocks=9)
     assert (peak.on_each_of(1), peak.on_each_of(3), peak.on_each_of(9)) == (1000, 400, 200)
+    assert peak.on_each_of(2) == 100 + 500, "five blocks on one of them"
+    assert peak.on_each_of(1000) == peak.on_each_of(9), "no device holds less than a block"
+
+
+def test_a_copy_is_spread_over_no_more_devices_than_it_has_blocks(tmp_path: Path) -> None:
+    shape = shape_from(config_alone(tmp_path, "405B"))
+    # 126 blocks of 6.4 GB of weights and 0.2 of what is trained, and their share of activations and embeddings
+    found = fit(shape, knobs(), int(24e9))
+    assert found.devices_a_copy == 63, "two blocks on each; with three it would be 26 GB"
+    assert fit(shape, knobs(batch_tokens=512, device_batch_size=1), int(8e9), 4000).fits is False
+
+
+def test_the_longest_target_row_is_a_batch_too(tmp_path: Path) -> None:
+    shape = shape_from(config_alone(tmp_path, "13B"))
+    short, long = np.full(1024, 50), np.full(4, 2048)
+    of_pool = peaks(shape, knobs(shards=[short], batch_tokens=512, longest=50))[1]
+    of_both = peaks(shape, knobs(shards=[short, long], batch_tokens=512, longest=50))[1]
+    a_token = 2 * BY_HAND["13B"][3] + 4 * 40 * 4 * 128 + 4 * 40 * 4 * 5120
+    assert sizes(of_pool)["activations"] == 500 * a_token
+    assert sizes(of_both)["activations"] == 2048 * a_token
+
+
+def test_of_a_store_that_exists_only_settings_of_execution_are_proposed(tmp_path: Path) -> None:
+    shape = shape_from(config_alone(tmp_path, "13B"))
+    settled = fit(shape, knobs(settled=True, trains=False), int(80e9))
+    assert list(settled.settings) == ["execution.batch_tokens"]
+    none = fit(shape, knobs(settled=True), int(60e9))  # the warm-up of 4096 tokens takes 73 GB
+    assert (none.settings, none.settled) == ({}, True)
+    assert set(none.spread_settings) == {"model.device_map", "execution.batch_tokens"}
+
+
+def test_a_smaller_batch_comes_before_another_type(tmp_path: Path) -> None:
+    shape = shape_from(config_alone(tmp_path, "13B"))
+    found = fit(shape, knobs(dtype="float32"), int(120e9))
+    assert found.settings
+    assert "model.dtype" not in found.settings
+
+
+@pytest.mark.parametrize("active", [1, 2, 3])
+def test_experts_of_one_parameter_leave_what_those_leave_that_a_token_goes_through(active: int) -> None:
+    """A real pass of a Mixtral: all that it keeps for the backward pass, each storage once, without parameters."""
+    from transformers import MixtralConfig, MixtralModel
+
+    config = MixtralConfig(
+        **{"hidden_size": 64, "intermediate_size": 224, "num_hidden_layers": 4, "num_attention_heads": 4},
+        **{"num_key_value_heads": 2, "num_local_experts": 8, "num_experts_per_tok": active, "vocab_size": 64},
+        max_position_embeddings=512,
+    )
+    torch.manual_seed(0)
+    model = MixtralModel(config).requires_grad_(False)
+    model.embed_tokens.weight.requires_grad_(True)
+    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model(torch.randint(0, 64, (1, 256)))
+    assert 4 * shape_of(model, 64).widths == pytest.approx(sum(kept.values()) / 256, rel=0.15)
 
 
 def test_a_typical_shard_reaches_from_the_shortest_row_to_the_longest() -> None:
@@ -203,7 +265,7 @@ def test_activations_and_logits_are_those_that_autograd_keeps(dtype: torch.dtype
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         losses = example_losses(model, pad_batch(rows))
     asked = knobs(
-        dtype=str(dtype).removeprefix("torch."), lengths=np.full(4, 64), longest=64, batch_tokens=256, trains=True,
+        dtype=str(dtype).removeprefix("torch."), shards=[np.full(4, 64)], longest=64, batch_tokens=256, trains=True,
         device_batch_size=4, rank=8, device_type="cpu",
     )  # fmt: skip
     counted = sizes(peaks(shape, asked)[0 if training else 1])["activations"]

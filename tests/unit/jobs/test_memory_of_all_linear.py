@@ -118,7 +118,7 @@ def test_settings_that_are_told_make_it_fit_and_an_adapter_s_are_not_among_them(
 def test_float32_is_kept_where_16_bits_would_take_more() -> None:
     """Of a model that is all linear layers, trained on short rows: weights are held in both types."""
     shape = ModelShape(10**9, 10, 100, 1000, 500, coordinates=10**9, largest=10**6, sums=10**5)
-    given = asked("adam", dtype="float32", lengths=np.full(8, 64), longest=64, device_type="cpu")
+    given = asked("adam", dtype="float32", shards=[np.full(8, 64)], longest=64, device_type="cpu")
     needed = fit(shape, given, 10**12).needed_bytes
     assert needed < fit(shape, Knobs(**vars(given) | {"dtype": "bfloat16"}), 10**12).needed_bytes
     assert needed == pytest.approx(16e9, rel=0.01)
@@ -182,7 +182,7 @@ def test_real_tensors_of_warm_up_and_extraction_are_those_that_are_counted(
         asked(
             second,
             dtype=type_of_weights,
-            lengths=np.full(32, 64),
+            shards=[np.full(32, 64)],
             longest=64,
             batch_tokens=512,
             gradient_bytes=most_bytes,
