@@ -5,6 +5,7 @@ from g2is.errors import FingerprintError
 from g2is.store.fingerprint import Fingerprint, Value
 
 _LONGEST_SHOWN = 80
+_ADAPTER = "warmup.adapter"  # of a user's own checkpoint there is no version of how it was trained
 
 
 def check_same(stored: Fingerprint, asked: Fingerprint, expected: str, otherwise: str) -> None:
@@ -30,7 +31,8 @@ def _of(fingerprint: Fingerprint, key: str) -> Value:
 
 
 def _remedy(stored: Fingerprint, asked: Fingerprint, otherwise: str) -> str:
-    if any(stored.get(key) != of for key, of in asked.items() if key.endswith("version")):
+    said = {key for key in asked if key.endswith("version") and (key in stored or _ADAPTER not in stored)}
+    if any(stored.get(key) != asked[key] for key in said):
         return f"Another version of g2is made it, which does some of this otherwise: {otherwise}."
     return f"Go back to these settings, or {otherwise}."
 
