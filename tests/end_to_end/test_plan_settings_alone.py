@@ -64,6 +64,8 @@ def test_settings_alone_are_planned_for_devices_that_are_named(
     assert (taken["fit"]["fits"], taken["fit"]["devices"]) == (True, 3)
     assert "on 1 copy of the model, spread over 3 devices; not" in taken["time_by"]
     assert taken["steps"]["gradients"]["seconds"] == pytest.approx(copies * step["seconds"])
+    of_all = as_json("plan", *data, "--model", settings_of_70b, "--devices", "100xH100", *spread)
+    assert of_all["fit"]["devices"] == 80, "of its blocks each is on one"
     code, page, err = g2is("plan", *data, "--model", settings_of_70b, "--devices", "3xH100", *spread)
     assert code == 0, err
     assert "  fits       yes: " in page

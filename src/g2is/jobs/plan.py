@@ -288,9 +288,8 @@ def _planned(given: _Given, devices: Devices | None) -> CostPlan:
 
 
 def _spread_over(given: _Given, devices: Devices | None) -> int:
-    """How many devices a copy of the model is spread over."""
+    """How many devices a copy of the model is spread over: none takes less than a block."""
     if given.config.model.device_map is None:
         return 1
-    if devices is not None:
-        return devices.count
-    return torch.cuda.device_count() if given.device.type == "cuda" else 1
+    here = torch.cuda.device_count() if given.device.type == "cuda" else 1
+    return max(1, min(here if devices is None else devices.count, given.shape.blocks))
