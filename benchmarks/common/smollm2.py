@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
+import g2is
 from common.places import POOL, RESULTS, SHARED, sentence_encoder, target_file
 from g2is.store.files import write_text
 
 MODEL = "smollm2-135m"
 NUM_ROWS, NUM_TESTED = 8_000, 150
 LORA = {"rank": 32, "alpha": 128, "dropout": 0.0}
+RATES = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3)
 TUNING: dict[str, Any] = {"batch_size": 16, "device_batch_size": 4, "lora": LORA, "bf16": True}
 
 
@@ -75,6 +77,25 @@ def learning_rate(name: str = MODEL) -> float:
             f"{place}: expected the learning rate that `rate` finds, found no such file; give `rate` first"
         )
     return float(json.loads(place.read_text())["best"])
+
+
+def best_rate(
+    model: Any, work: Path, tuned_on: Sequence[str], tested_on: Sequence[str], rates: Sequence[float] = RATES
+) -> dict[str, float]:
+    """Test losses by learning rate: of the model as it is ("0"), and tuned on some lines at each of `rates`."""
+    data, test = write_lines(work / "data.jsonl", tuned_on), write_lines(work / "test.jsonl", tested_on)
+    losses: dict[str, float] = {}
+    for rate in (0.0, *rates):
+        place, adapter = work / f"{rate:g}", None
+        if rate:
+            tuning: Any = {**TUNING, "learning_rate": rate}
+            adapter = g2is.train(data=data, model=model, out=place, tuning=tuning).adapter
+        found = g2is.evaluate(
+            model=model, out=place / "tested", test=test, adapter=adapter, evaluation={"generate": False}
+        )
+        losses[f"{rate:g}"] = round(found.summary["means"]["loss"], 4)
+        print(f"learning rate {rate:g}: test loss {losses[f'{rate:g}']}", flush=True)
+    return losses
 
 
 def settings(tuned: str = MODEL) -> dict[str, Any]:

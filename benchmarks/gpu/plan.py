@@ -65,6 +65,8 @@ def steps_of(given: Given, machine: Machine) -> list[Step]:
     like_1b = (*real, "--like", "1b", "--bergson", sys.executable, "--only-bergson")
     models = ("--work", str(given.out / "work/models"))  # of random weights: each is made once
 
+    protocol = ("--model", str(model), "--work", str(given.out / "work/protocol"))
+
     def without_chat() -> str | None:
         return _without(shared) or _without_model(given, model)
 
@@ -137,6 +139,11 @@ def steps_of(given: Given, machine: Machine) -> list[Step]:
         ),
         *_selections("chat", model, given.out, without_chat),
         forecast("chat", "a chat model", 4000, ["--model", str(model)], without_chat),
+        Step(
+            *("protocol", "every method for a chat model, 1 % of 37,026 rows, three seeds", "", "gpu/real_protocol.py"),
+            *(protocol, (*protocol, "--small")),
+            cannot=without_chat,
+        ),
         Step(
             *("less-loop", "LESS's loop over extraction", "", "speed/less_loop.py"),
             *((*real, "--device", "cuda"), ("--rank", "4", "--small")),

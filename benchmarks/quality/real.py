@@ -28,14 +28,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import g2is
 from common.held_back import HELD_BACK, HELD_BACK_TEXTS, held_back
 from common.kept_grid import MANIFEST, KeptGrid
 from common.kept_selections import read_selections, write_selections
 from common.measure import Figure, keep
 from common.places import RESULTS, target_file
 from common.small_pool import TARGETS
-from common.smollm2 import MODEL, NUM_ROWS, TUNING, draw, model, settings, tests, write_lines
+from common.smollm2 import MODEL, NUM_ROWS, RATES, best_rate, draw, model, settings, tests
 from g2is.comparison.cells import Key, write_cell
 from g2is.config.compare import CompareConfig
 from g2is.config.io import parse
@@ -71,27 +70,14 @@ CANDIDATES: dict[str, dict[str, Any]] = {  # for the default: docs/log.md has wh
 }
 LARGER = "qwen2.5-0.5b"  # tuned on what the small one chose
 SELECTIONS = "selections.parquet"
-RATES = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3)
 NUM_TUNED_ON, RATE_TESTS = 80, 100  # rows of the pool that no cell sees
 
 
 def rate(work: Path, tuned: str) -> None:
     """Tune on random rows with each learning rate, and test on other random rows: the best is that of every cell."""
-    of_model = of_tuned(work, tuned) / "rate"
     _, left = draw(work)
-    data = write_lines(work / "rate/data.jsonl", left[:NUM_TUNED_ON])
-    test = write_lines(work / "rate/test.jsonl", left[NUM_TUNED_ON : NUM_TUNED_ON + RATE_TESTS])
-    losses: dict[str, float] = {}
-    for learning_rate in (0.0, *RATES):
-        place, adapter = of_model / f"{learning_rate:g}", None
-        if learning_rate:
-            tuning: Any = {**TUNING, "learning_rate": learning_rate}
-            adapter = g2is.train(data=data, model=model(work, tuned), out=place, tuning=tuning).adapter
-        found = g2is.evaluate(
-            model=model(work, tuned), out=place / "tested", test=test, adapter=adapter, evaluation={"generate": False}
-        )
-        losses[f"{learning_rate:g}"] = round(found.summary["means"]["loss"], 4)
-        print(f"learning rate {learning_rate:g}: test loss {losses[f'{learning_rate:g}']}", flush=True)
+    of_test = left[NUM_TUNED_ON : NUM_TUNED_ON + RATE_TESTS]
+    losses = best_rate(model(work, tuned), of_tuned(work, tuned) / "rate", left[:NUM_TUNED_ON], of_test)
     best = min((f"{learning_rate:g}" for learning_rate in RATES), key=losses.__getitem__)
     figures = [Figure("test loss of random rows, untuned", losses["0"], None, True)]
     figures.append(Figure(f"… tuned on {NUM_TUNED_ON} other random rows at {best}", losses[best], None, True))
