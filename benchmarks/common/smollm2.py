@@ -79,7 +79,7 @@ def learning_rate(name: str = MODEL) -> float:
     return float(json.loads(place.read_text())["best"])
 
 
-def best_rate(
+def losses_by_rate(
     model: Any, work: Path, tuned_on: Sequence[str], tested_on: Sequence[str], rates: Sequence[float] = RATES
 ) -> dict[str, float]:
     """Test losses by learning rate: of the model as it is ("0"), and tuned on some lines at each of `rates`."""
@@ -98,11 +98,21 @@ def best_rate(
     return losses
 
 
+def best_rate(losses: dict[str, float]) -> str:
+    """The learning rate of the lowest loss, of those that `losses_by_rate` gives."""
+    return min((rate for rate in losses if rate != "0"), key=losses.__getitem__)
+
+
+def trained_at(selecting: float, tuned: float) -> dict[str, Any]:
+    """How the warm-up of the model that selects is trained, what of it is stored, and how a model is tuned."""
+    return {
+        "warmup": {"learning_rate": selecting, "batch_size": 16, "device_batch_size": 4, "lora": LORA},
+        "gradients": {"forms": ["less", "momentum-free"]},
+        "tuning": {**TUNING, "learning_rate": tuned},
+    }
+
+
 def settings(tuned: str = MODEL) -> dict[str, Any]:
     """What every cell has: SmolLM2 selects, and `tuned` is tuned; learning rates are what `rate` found for each."""
-    return {
-        "warmup": {"learning_rate": learning_rate(), "batch_size": 16, "device_batch_size": 4, "lora": LORA},
-        "gradients": {"forms": ["less", "momentum-free"]},
-        "tuning": {**TUNING, "learning_rate": learning_rate(tuned)},
-        "representation": {"embedding_model": sentence_encoder()},
-    }
+    encoder = {"embedding_model": sentence_encoder()}
+    return {**trained_at(learning_rate(), learning_rate(tuned)), "representation": encoder}

@@ -13,7 +13,6 @@ import importlib.util
 import json
 import signal
 import sys
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ import g2is
 from common.measure import Figure, keep
 from common.places import POOL, target_file
 from common.small_pool import TARGETS
-from common.smollm2 import LORA, RATES, TUNING, best_rate, lines_of, write_lines
+from common.smollm2 import RATES, best_rate, lines_of, losses_by_rate, trained_at, write_lines
 from g2is.methods import ALWAYS, GRADIENT, METHODS
 
 FIRST = ("design", "less", "knn-kde", "g2is", "official", "without-graph")  # if time is short, these are there
@@ -52,7 +51,7 @@ def files(work: Path, small: bool) -> dict[str, Any]:
     name = TARGETS[0]
     return {
         "pool": write_lines(work / "pool.jsonl", lines_of(POOL)[:SMALL_ROWS]),
-        "target": {name: write_lines(work / "dev.jsonl", list(islice(lines_of(target_file(name, "dev")), 4)))},
+        "target": {name: write_lines(work / "dev.jsonl", lines_of(target_file(name, "dev"))[:SMALL_TESTED])},
         "test": {name: write_lines(work / "test.jsonl", lines_of(target_file(name, "test"))[:SMALL_TESTED])},
     }
 
@@ -83,15 +82,13 @@ def main() -> None:
         lines = lines_of(POOL)[:: 1 if given.small else 97]  # of all kinds, a part of the pool that is chosen from
         num = 16 if given.small else RATE_ROWS
         few = (1e-3,) if given.small else RATES
-        found = best_rate(model, given.work / "rate", lines[:num], lines[num : 2 * num], few)
+        found = losses_by_rate(model, given.work / "rate", lines[:num], lines[num : 2 * num], few)
         rates.write_text(json.dumps(found))
     losses = json.loads(rates.read_text())
-    learning_rate = float(min((rate for rate in losses if rate != "0"), key=losses.__getitem__))
+    learning_rate = float(best_rate(losses))
     names, missing = methods(given.small)
     settings: Any = {
-        "warmup": {"learning_rate": learning_rate, "batch_size": 16, "device_batch_size": 4, "lora": LORA},
-        "gradients": {"forms": ["less", "momentum-free"]},
-        "tuning": {**TUNING, "learning_rate": learning_rate},
+        **trained_at(learning_rate, learning_rate),
         "evaluation": {"generate": not given.small, **({} if given.small else {"metrics": METRICS})},
     }
     out = given.work / "compared"

@@ -34,7 +34,7 @@ from common.kept_selections import read_selections, write_selections
 from common.measure import Figure, keep
 from common.places import RESULTS, target_file
 from common.small_pool import TARGETS
-from common.smollm2 import MODEL, NUM_ROWS, RATES, best_rate, draw, model, settings, tests
+from common.smollm2 import MODEL, NUM_ROWS, best_rate, draw, losses_by_rate, model, settings, tests
 from g2is.comparison.cells import Key, write_cell
 from g2is.config.compare import CompareConfig
 from g2is.config.io import parse
@@ -77,8 +77,8 @@ def rate(work: Path, tuned: str) -> None:
     """Tune on random rows with each learning rate, and test on other random rows: the best is that of every cell."""
     _, left = draw(work)
     of_test = left[NUM_TUNED_ON : NUM_TUNED_ON + RATE_TESTS]
-    losses = best_rate(model(work, tuned), of_tuned(work, tuned) / "rate", left[:NUM_TUNED_ON], of_test)
-    best = min((f"{learning_rate:g}" for learning_rate in RATES), key=losses.__getitem__)
+    losses = losses_by_rate(model(work, tuned), of_tuned(work, tuned) / "rate", left[:NUM_TUNED_ON], of_test)
+    best = best_rate(losses)
     figures = [Figure("test loss of random rows, untuned", losses["0"], None, True)]
     figures.append(Figure(f"… tuned on {NUM_TUNED_ON} other random rows at {best}", losses[best], None, True))
     keep(f"real_rate-{tuned}", False, "quality/real.py rate", figures, {"losses": losses, "best": float(best)})

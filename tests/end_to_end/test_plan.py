@@ -18,6 +18,15 @@ def files_in(folder: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
+def store_without(finished: Path, kind: str, place: Path) -> Path:
+    """A copy of the finished run's store that lacks the gradients of one kind."""
+    store = place / "store"
+    shutil.copytree(finished / "store", store)
+    for marker in (store / f"gradients/{kind}/markers").glob("*.json"):
+        marker.unlink()
+    return store
+
+
 def test_a_new_run_is_told_whole_and_nothing_is_written(
     data: tuple[Path, Path], as_json: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,25 +174,9 @@ def test_rows_of_a_target_are_batches_too(
 def test_beside_a_store_no_setting_is_proposed_that_it_refuses(
     data: tuple[Path, Path], finished: Path, as_json: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
-    store = tmp_path / "store"
-    shutil.copytree(finished / "store", store)
-    for marker in (store / "gradients/pool/markers").glob("*.json"):
-        marker.unlink()
+    store = store_without(finished, "pool", tmp_path)
     settings = SMALL | {"model.dtype": "float32", "execution.batch_tokens": "100000000"}
-    command = ("plan", *data, "--model", MODEL, "--store", store, "--devices", "L4")
-    copies = 4_000  # of the pool, so that a shard does not fit
-    pool = tmp_path / "pool.jsonl"
-    lines = data[0].read_text().splitlines()
-    rows = [json.loads(line) for line in lines]
-    with pool.open("w") as file:
-        for number in range(copies):
-            row = rows[number % len(rows)]
-            turns = [
-                {**row["messages"][0], "content": f"{number} {row['messages'][0]['content']}"},
-                *row["messages"][1:],
-            ]
-            file.write(json.dumps({"messages": turns}) + "\n")
-    found = as_json(*command[:1], pool, *command[2:], *set_flags(settings))
+    found = as_json("plan", *data, "--model", MODEL, "--store", store, "--devices", "L4", *set_flags(settings))
     assert found["fit"]["settled"] is True
     assert set(found["fit"]["settings"]) <= {"execution.batch_tokens"}
 
@@ -191,10 +184,7 @@ def test_beside_a_store_no_setting_is_proposed_that_it_refuses(
 def test_what_is_tuned_between_rounds_is_counted(
     data: tuple[Path, Path], finished: Path, as_json: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
-    store = tmp_path / "store"
-    shutil.copytree(finished / "store", store)
-    for marker in (store / "gradients/target/markers").glob("*.json"):
-        marker.unlink()
+    store = store_without(finished, "target", tmp_path)
     command = (*data, "--model", MODEL, "--budget", "20", *set_flags(SMALL))
     rounds, devices = ("--set", "selection.rounds=5"), ("--devices", "4xH100", "--set", "model.dtype=float32")
     of_targets = as_json("plan", *command, *devices, "--store", store)["steps"]["gradients"][
