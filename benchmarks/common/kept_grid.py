@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from typing import Any
 
 from common.cells import CELLS, keep_cells, put_cells, read_cells
@@ -66,10 +66,13 @@ class KeptGrid:
         write_comparison(self.folder, comparison)
 
     def print_table(self) -> None:
-        """Print a table a budget: loss over random's on the mean over targets, and the mean over seeds on each."""
+        """Print a table a budget: loss over random's on the mean over targets, and the mean over seeds on each.
+
+        "choose" is the median time of choosing once rows are represented, "represent" that of making what it looks at.
+        """
         comparison = self._comparison()
         for budget in comparison["grid"]["budgets"]:
-            titles = (budget, "÷ random", "over seeds", "R", *self.targets, "tokens", "seeds")
+            titles = (budget, "÷ random", "over seeds", "R", *self.targets, "tokens", "represent", "choose", "seeds")
             _print_head(titles)
             for entry in comparison["entries"]:
                 if entry["budget"] == budget and (line := _line(comparison, entry, self.targets)):
@@ -132,9 +135,16 @@ def _line(comparison: dict[str, Any], entry: dict[str, Any], targets: tuple[str,
     losses = [[cell["loss"] for cell in cells if cell["target"] == target] for target in targets]
     columns = [f"{mean(of):.3f}" if of else "" for of in losses]
     columns.append(f"{mean(cell['num_tokens'] for cell in cells) / 1000:.0f} k")
+    for stage in ("represent", "select"):
+        seconds = [cell["seconds"][stage] for cell in cells if cell["seconds"].get(stage)]
+        columns.append(_time(median(seconds)) if seconds else "")
     of_seeds = f"{over_seeds[0]:.3f} to {over_seeds[1]:.3f}" if over_seeds else ""
     columns.append(str(min(map(len, losses))))
     return f"| {entry['method']} | {shown} | {of_seeds} | {of_full} | {' | '.join(columns)} |"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.0f} min"
 
 
 def interval(found: dict[str, float] | None, digits: int) -> str:

@@ -116,3 +116,13 @@ def settings(tuned: str = MODEL) -> dict[str, Any]:
     """What every cell has: SmolLM2 selects, and `tuned` is tuned; learning rates are what `rate` found for each."""
     encoder = {"embedding_model": sentence_encoder()}
     return {**trained_at(learning_rate(), learning_rate(tuned)), "representation": encoder}
+
+
+def selecting_with_seed(seed: int) -> Any:
+    """The settings of one selection that reads the store which real.py made with `seed`."""
+    of = settings()
+    return {
+        "warmup": {**of["warmup"], "seed": seed},
+        "gradients": {**of["gradients"], "projection": {"seed": seed}},
+        "selection": {"seed": seed},
+    }

@@ -32,13 +32,8 @@ Losses = dict[str, tuple[np.ndarray, np.ndarray]]  # by target: nats (T,) and an
 
 def tested(work: Path, method: str) -> Losses:
     """What the model loses on each target after tuning on the one selection of `method`."""
-    out, model, settings = work / "jointly" / method, smollm2.model(work), smollm2.settings()
-    seeded: Any = {
-        "warmup": {**settings["warmup"], "seed": 0},
-        "gradients": {**settings["gradients"], "projection": {"seed": 0}},
-        "selection": {"seed": 0},
-    }
-    tuning: Any = {**settings["tuning"], "seed": 0}
+    out, model = work / "jointly" / method, smollm2.model(work)
+    tuning: Any = {**smollm2.settings()["tuning"], "seed": 0}
     chosen = g2is.select(
         pool=smollm2.draw(work)[0],
         target={name: target_file(name, "dev") for name in TARGETS},
@@ -47,7 +42,7 @@ def tested(work: Path, method: str) -> Losses:
         store=work / "choosing/store/seed-0",
         method=method,
         budget="1%",
-        **seeded,
+        **smollm2.selecting_with_seed(0),
         execution={"report": False},
     )
     print(f"{method}: {len(chosen.ids)} rows", flush=True)
