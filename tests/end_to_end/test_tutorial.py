@@ -72,6 +72,7 @@ def tuned(selected: Path) -> Path:
     return given(selected, 7, 11, at_least=5)
 
 
+@pytest.mark.long  # CI gives it with the wheel alone (test_wheel.py)
 @pytest.mark.timeout(600)
 def test_the_tutorial_s_first_command(begun: Begun) -> None:
     run = begun.folder / "demo-run/run"

@@ -147,5 +147,8 @@ def test_the_wheel_alone_runs_the_demo(clean: Path, tmp_path: Path, monkeypatch:
     found = json.loads(run([clean / "g2is", "demo", "--out", "demo-run", "--json"], tmp_path))
     assert (found["run"], found["num_selected"]) == (str(tmp_path / "demo-run/run"), 120)
     assert [of["name"] for of in found["outcomes"]] == ["untuned", "selection", "random", "full pool"]
+    untuned, selection, random, _ = found["outcomes"]
+    assert selection["loss"] < 0.5 * random["loss"] < untuned["loss"]
+    assert selection["exact_match_fraction"] > random["exact_match_fraction"] + 0.2
     assert (tmp_path / "demo-run/run/report.html").exists()
     assert (tmp_path / "demo-run/tuned/comparison.json").exists()

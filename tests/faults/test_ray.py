@@ -36,6 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_a_worker_and_a_node_are_lost_and_another_node_joins_late(folder: Path, nodes: Nodes) -> None:
     errors = folder / "lost-errors"
     process = forked.command(gradients(folder, "lost", *on(nodes, "--workers", "3")), errors)
