@@ -12,7 +12,8 @@ from transformers.utils import logging as transformers_logging
 
 from g2is.config import ExamplesConfig, ModelConfig
 from g2is.demo.skills import pool_rows
-from g2is.evaluation.answers import Answers, answer, answers_in_batches
+from g2is.evaluation.answers import Answers, answer
+from g2is.evaluation.greedy import batching_of
 from g2is.evaluation.questions import Question
 from g2is.examples.read import read_examples
 from g2is.examples.sources import find_sources
@@ -107,7 +108,7 @@ def test_a_model_that_answers_otherwise_in_batches_is_asked_one_by_one(name: str
     torch.manual_seed(0)
     config = AutoConfig.for_model(name, vocab_size=len(tokenizer), num_hidden_layers=2, **settings[name])
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
-    assert answers_in_batches(model) == (name != "rwkv")
+    assert batching_of(model).together == (name != "rwkv")
     some, asked = [*rows[:4], rows[0]], [*questions[:4], questions[0]]
     together, apart = (
         answer(model, tokenizer, some, asked, size, lambda done, total: None, max_new_tokens=4) for size in (4096, 1)

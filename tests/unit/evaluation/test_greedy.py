@@ -1,0 +1,93 @@
+"""Rows that have ended leave the batch, and what the others say stays what they say alone."""
+
+from functools import wraps
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from g2is.evaluation.greedy import batching_of, continued
+from g2is.model.batches import PAD_ID
+
+VOCAB, ROOM = 97, 60
+SMALL = {"vocab_size": VOCAB, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+SHAPES: dict[str, dict[str, Any]] = {
+    "llama": {**SMALL, "num_key_value_heads": 2, "intermediate_size": 48},
+    "gpt2": {"vocab_size": VOCAB, "n_embd": 32, "n_layer": 2, "n_head": 4},
+    "bloom": {"vocab_size": VOCAB, "hidden_size": 32, "n_layer": 2, "n_head": 4},  # positions by the mask alone
+    "mistral": {**SMALL, "num_key_value_heads": 2, "intermediate_size": 48, "sliding_window": 8},
+    "mamba": {"vocab_size": VOCAB, "hidden_size": 32, "state_size": 4, "num_hidden_layers": 2},
+    "rwkv": {"vocab_size": VOCAB, "hidden_size": 32, "attention_hidden_size": 32, "num_hidden_layers": 2},
+}
+LEAVE = ("llama", "gpt2", "bloom")
+
+
+def model_of(name: str) -> Any:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(name, **SHAPES[name]), dtype=torch.float32).eval()
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.3)  # else it says one token again and again
+    return model
+
+
+def drawn_prompts() -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(1, VOCAB, size).astype(np.int32) for size in (3, 9, 4, 17, 6, 5, 12, 8)]
+
+
+@pytest.mark.parametrize("name", list(SHAPES))
+def test_every_row_goes_on_as_by_itself_and_those_that_have_ended_are_not_computed(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, prompts = model_of(name), drawn_prompts()
+    batching = batching_of(model)
+    assert batching.leaves == (name in LEAVE)
+    if not batching.together:
+        return
+    ends = [int(continued(model, prompts[:1], 5, [], leaves=False)[0, 4])]
+    alone = [continued(model, [prompt], ROOM, ends, leaves=False)[0] for prompt in prompts]
+    computed: list[int] = []
+    forward = model.forward
+
+    @wraps(forward)  # transformers passes what its signature names
+    def counted(*of: Any, **given: Any) -> Any:
+        computed.append(len(given["input_ids"]))
+        return forward(*of, **given)
+
+    monkeypatch.setattr(model, "forward", counted)
+    together = continued(model, prompts, ROOM, ends, batching.leaves)
+    assert together.shape == (len(prompts), ROOM)
+    lengths = []
+    for row, by_itself in zip(together, alone, strict=True):
+        at = np.flatnonzero(np.isin(by_itself, ends))
+        lengths.append(int(at[0]) + 1 if len(at) else ROOM)
+        np.testing.assert_array_equal(row[: lengths[-1]], by_itself[: lengths[-1]])
+        assert (row[lengths[-1] :] == PAD_ID).all()
+    assert min(lengths) <= 16 < max(lengths), lengths  # else nobody leaves before the others
+    assert computed[0] == len(prompts)
+    assert (computed[-1] < len(prompts)) == batching.leaves
+
+
+def test_nobody_leaves_where_nothing_ends_an_answer() -> None:
+    model, prompts = model_of("llama"), drawn_prompts()
+    found = continued(model, prompts, 40, [], leaves=True)
+    for row, prompt in zip(found, prompts, strict=True):
+        np.testing.assert_array_equal(row, continued(model, [prompt], 40, [], leaves=False)[0])
+
+
+def test_what_a_model_cannot_do_with_a_cache_is_not_asked_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of("llama")
+    generate = model.generate
+
+    def refuses(**given: Any) -> Any:
+        if {"cache", "past_key_values"} & given.keys():
+            raise TypeError("unexpected keyword")
+        return generate(**given)
+
+    monkeypatch.setattr(model, "generate", refuses)
+    found = batching_of(model)
+    assert found.together
+    assert not found.leaves
