@@ -2,8 +2,9 @@
 
 import json
 import shutil
+import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -20,7 +21,10 @@ MANIFEST = "manifest.json"  # what all cells were made from
 
 @dataclass(frozen=True)
 class KeptGrid:
-    """Where cells are kept, and of what grid: named methods and `others`; the mean of R is over `recovered_on`."""
+    """Where cells are kept, and of what grid: named methods and `others`; the mean of R is over `recovered_on`.
+
+    `metric_of` says by which metric the answers to a target are judged, where they are.
+    """
 
     folder: Path
     targets: tuple[str, ...]
@@ -29,6 +33,7 @@ class KeptGrid:
     recovered_on: tuple[str, ...]
     remark: str
     others: tuple[str, ...] = ()
+    metric_of: Mapping[str, str] = field(default_factory=dict)
 
     def begin(self, out: Path) -> None:
         """Let the comparison `out` begin with the cells that are kept, if it is new."""
@@ -65,22 +70,36 @@ class KeptGrid:
         )
         write_comparison(self.folder, comparison)
 
-    def print_table(self) -> None:
-        """Print a table a budget: loss over random's on the mean over targets, and the mean over seeds on each.
+    def print_tables(self) -> None:
+        """Print `leaderboard`, then `by_target`."""
+        print("\n".join([*self.leaderboard(), "", *self.by_target()]))
 
-        "choose" is the median time of choosing once rows are represented, "represent" that of making what it looks at.
+    def leaderboard(self) -> list[str]:
+        """A table a budget: loss over random's on the mean over targets, and the mean over seeds on each.
+
+        "choose" is the median time of choosing by what a method looks at; what making that took stands below.
         """
-        comparison = self._comparison()
-        for budget in comparison["grid"]["budgets"]:
-            titles = (budget, "÷ random", "over seeds", "R", *self.targets, "tokens", "represent", "choose", "seeds")
-            _print_head(titles)
+        comparison, lines = self._comparison(), list[str]()
+        for budget in sorted(
+            {cell["budget"] for cell in comparison["cells"] if cell["budget"]}, key=self.budgets.index
+        ):
+            lines += _head((budget, "÷ random", "over seeds", "R", *self.targets, "k tokens", "choose, s", "seeds"))
             for entry in comparison["entries"]:
                 if entry["budget"] == budget and (line := _line(comparison, entry, self.targets)):
-                    print(line)
+                    lines.append(line)
+            lines.append("")
+        represented: dict[str, list[str]] = {}
+        for method in dict.fromkeys(cell["method"] for cell in comparison["cells"]):
+            if seconds := _seconds([cell for cell in comparison["cells"] if cell["method"] == method], "represent"):
+                represented.setdefault(f"{median(seconds) / 60:.0f} min", []).append(method)
+        for minutes, methods in represented.items():
+            line = f"- What they look at took {minutes} to make: {', '.join(methods)}."
+            lines += textwrap.wrap(line, 120, break_on_hyphens=False, subsequent_indent="  ")
+        return lines
 
-    def print_target_tables(self) -> None:
-        """Print a table a budget and target: each method's test loss, less random's, metrics and R, the best first."""
-        comparison = self._comparison()
+    def by_target(self) -> list[str]:
+        """A table a budget and target: each method's test loss, less random's, metric and R, the best first."""
+        comparison, lines = self._comparison(), list[str]()
         for budget in comparison["grid"]["budgets"]:
             of_budget = [entry for entry in comparison["entries"] if entry["budget"] == budget]
             for target in self.targets:
@@ -88,11 +107,12 @@ class KeptGrid:
                 made = sorted((of["loss"]["value"], method, of) for method, of in found if of["loss"])
                 if not any(of["to_random"] for _, _, of in made):  # `untuned` and `full` stand at every budget
                     continue
-                metrics = sorted({name for _, _, of in made for name in of["metrics"]})
-                titles = (f"{target}, {budget}", "test loss [95 %]", "less random's [95 %]", *metrics, "R", "seeds")
-                _print_head(titles)
-                for _, method, of in made:
-                    print(_target_line(method, of, metrics))
+                metrics = [self.metric_of[target]] if target in self.metric_of else []
+                lines += _head(
+                    (f"{target}, {budget}", "test loss [95 %]", "less random's [95 %]", *metrics, "R", "seeds")
+                )
+                lines += [*(_target_line(method, of, metrics) for _, method, of in made), ""]
+        return lines[:-1]
 
     def _comparison(self) -> dict[str, Any]:
         place = self.folder / "comparison.json"
@@ -104,8 +124,8 @@ class KeptGrid:
         return found
 
 
-def _print_head(titles: Sequence[str]) -> None:
-    print(f"\n| {' | '.join(titles)} |\n|{'---|' * len(titles)}")
+def _head(titles: Sequence[str]) -> list[str]:
+    return [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
 
 
 def _target_line(method: str, of: dict[str, Any], metrics: list[str]) -> str:
@@ -134,17 +154,16 @@ def _line(comparison: dict[str, Any], entry: dict[str, Any], targets: tuple[str,
     of_full = interval(entry["mean"]["recovered"]["fraction"], 2)
     losses = [[cell["loss"] for cell in cells if cell["target"] == target] for target in targets]
     columns = [f"{mean(of):.3f}" if of else "" for of in losses]
-    columns.append(f"{mean(cell['num_tokens'] for cell in cells) / 1000:.0f} k")
-    for stage in ("represent", "select"):
-        seconds = [cell["seconds"][stage] for cell in cells if cell["seconds"].get(stage)]
-        columns.append(_time(median(seconds)) if seconds else "")
-    of_seeds = f"{over_seeds[0]:.3f} to {over_seeds[1]:.3f}" if over_seeds else ""
-    columns.append(str(min(map(len, losses))))
+    columns.append(f"{mean(cell['num_tokens'] for cell in cells) / 1000:.0f}")
+    seconds = _seconds(cells, "select")
+    columns.append(f"{median(seconds):.1f}" if seconds else "")
+    of_seeds = f"{over_seeds[0]:.3f}–{over_seeds[1]:.3f}" if over_seeds else ""
+    columns.append(str(min(map(len, losses)) or ""))
     return f"| {entry['method']} | {shown} | {of_seeds} | {of_full} | {' | '.join(columns)} |"
 
 
-def _time(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.0f} min"
+def _seconds(cells: Sequence[Mapping[str, Any]], stage: str) -> list[float]:
+    return [cell["seconds"][stage] for cell in cells if cell["seconds"].get(stage)]
 
 
 def interval(found: dict[str, float] | None, digits: int) -> str:

@@ -100,7 +100,7 @@ def main() -> None:
         parser.error(f"expected --work DIR or --table, found {'both' if given.table else 'neither'}")
     if given.work:
         make(given.work, given.methods.split(","), given.targets.split(","))
-    KEPT.print_table()
+    KEPT.print_tables()
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def main() -> None:
     out = given.work / "quality"
     if given.keep:
         KEPT.keep(out)
-        KEPT.print_table()
+        KEPT.print_tables()
         return
     KEPT.begin(out)
     comparison = g2is.compare(

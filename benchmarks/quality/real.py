@@ -59,8 +59,9 @@ REMARK = (
     " not to be compared, and the machine below is the last"
 )
 GENERATIVE = tuple(name for name in TARGETS if name != "pubmedqa")  # the mean of R is over these
-ANSWERED = ("gsm8k", "simplification_asset")  # which the model also answers: a few minutes a cell
-METRICS = ("loss", "numeric_match", "rouge_l")
+# which the model also answers, a few minutes a cell, and by what its answers are judged
+ANSWERED = {"gsm8k": "numeric_match", "simplification_asset": "rouge_l"}
+METRICS = ("loss", *ANSWERED.values())
 CANDIDATES: dict[str, dict[str, Any]] = {  # for the default: docs/log.md has what was expected of each
     "design-noise-10": {"method": "design", "noise": 10.0},
     "design-noise-100": {"method": "design", "noise": 100.0},
@@ -94,22 +95,22 @@ def cells_of(given: argparse.Namespace) -> Path:
     return of_tuned(given.work, given.tuned) / ("cells-held-back" if given.held_back else "cells")
 
 
-def kept_grid(given: argparse.Namespace) -> KeptGrid:
-    """Where the cells that are asked for are kept."""
-    folder = "held_back" if given.held_back else "real" if given.tuned == MODEL else "carried_over"
-    texts = HELD_BACK_TEXTS if given.held_back else GENERATIVE
-    return KeptGrid(RESULTS / folder, targets_of(given), ("1%", "5%"), (0, 1), texts, REMARK, tuple(CANDIDATES))
+def kept_grid(tuned: str, *, is_held_back: bool) -> KeptGrid:
+    """Where the cells of a grid are kept: of the model that is tuned, or of the two targets that are kept back."""
+    folder = "held_back" if is_held_back else "real" if tuned == MODEL else "carried_over"
+    targets, texts = (tuple(HELD_BACK), HELD_BACK_TEXTS) if is_held_back else (TARGETS, GENERATIVE)
+    return KeptGrid(RESULTS / folder, targets, ("1%", "5%"), (0, 1), texts, REMARK, tuple(CANDIDATES), ANSWERED)
 
 
-def targets_of(given: argparse.Namespace) -> tuple[str, ...]:
-    """The targets of the grid that is asked for."""
-    return tuple(HELD_BACK) if given.held_back else TARGETS
+def grid_of(given: argparse.Namespace) -> KeptGrid:
+    """The grid that is asked for."""
+    return kept_grid(given.tuned, is_held_back=given.held_back)
 
 
 def groups_of(given: argparse.Namespace) -> dict[str, tuple[str, ...]]:
     """Targets whose cells are made with the same settings, by the folder of the work."""
-    answered = tuple(name for name in targets_of(given) if name in ANSWERED and given.tuned == MODEL)
-    read = tuple(name for name in targets_of(given) if name not in answered)
+    answered = tuple(name for name in grid_of(given).targets if name in ANSWERED and given.tuned == MODEL)
+    read = tuple(name for name in grid_of(given).targets if name not in answered)
     return {"held-back": read} if given.held_back else {"answered": answered, "read": read}
 
 
@@ -173,8 +174,8 @@ def opened(config: CompareConfig, folder: Path, reporter: Reporter) -> Trials:
 
 def rows(work: Path, given: argparse.Namespace) -> None:
     """Choose the rows of every cell that is asked for and has none, and keep them."""
-    config, reporter = comparison(work, "choosing", targets_of(given), given), TerminalReporter()
-    folder = kept_grid(given).folder
+    config, reporter = comparison(work, "choosing", grid_of(given).targets, given), TerminalReporter()
+    folder = grid_of(given).folder
     with open_work(config.out, config, "comparison"):
         trials, kept = opened(config, folder, reporter), read_selections(folder / SELECTIONS)
         for key in wanted(config, given):
@@ -192,10 +193,10 @@ def rows(work: Path, given: argparse.Namespace) -> None:
 def cells(work: Path, given: argparse.Namespace) -> None:
     """Make the cells that are asked for and are not there: those on targets that are answered, then the others."""
     end = time.monotonic() + 60 * given.minutes
-    grid = kept_grid(given)
+    grid = grid_of(given)
     there, chosen_in = grid.keys(), RESULTS / "real" if given.tuned == LARGER else grid.folder
     kept = read_selections(chosen_in / SELECTIONS)
-    targets = given.targets.split(",") if given.targets else targets_of(given)
+    targets = given.targets.split(",") if given.targets else grid_of(given).targets
     for out, group in groups_of(given).items():
         asked = [name for name in group if name in targets]
         if not asked:
@@ -249,10 +250,9 @@ def main() -> None:
         case "cells":
             cells(given.work, given)
         case "keep":
-            kept_grid(given).keep_cells(cells_of(given), NUM_ROWS, settings(given.tuned), environment())
+            grid_of(given).keep_cells(cells_of(given), NUM_ROWS, settings(given.tuned), environment())
     if given.step == "keep" or given.table:
-        kept_grid(given).print_table()
-        kept_grid(given).print_target_tables()
+        grid_of(given).print_tables()
 
 
 if __name__ == "__main__":

@@ -41,6 +41,14 @@ def test_llms_txt_is_that_of_the_pages() -> None:
     assert (DOCS / "llms.txt").read_text() == script("write_llms").page(), "run python scripts/write_llms.py"
 
 
+def test_the_tables_of_the_results_are_those_of_the_kept_cells() -> None:
+    written, advice = script("write_results"), "run python scripts/write_results.py"
+    page = (DOCS / "results.md").read_text(encoding="utf-8")
+    assert page.count("<!-- leaderboard: ") >= 2
+    assert page == written.filled(page), advice
+    assert (DOCS / "results_by_target.md").read_text(encoding="utf-8") == written.by_target(), advice
+
+
 def test_the_front_page_lists_every_page_once() -> None:
     listed = [
         (DOCS / page).resolve()
