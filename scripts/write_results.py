@@ -25,10 +25,11 @@ GRIDS: dict[str, tuple[str, KeptGrid]] = {
 }
 HEAD = """# Results, target by target
 
-How does each method do on one target? Below, the best first: test loss (nats an answer token), the same less that after
-random rows, the metric of the answers where they were written out, and R, the share of the whole pool's gain. In
-brackets 95 % intervals: a paired bootstrap over test examples, which does not cover the chance of a seed. What to
-conclude stands in [results](results.md).
+How does each method do on one target? Below, the best first: test loss (nats an answer token), the same minus that
+after random rows, the [metric](evaluation.md) of the answers where they were written out, and R, the share of the whole
+pool's gain over random rows. Above 1 a selection is better than the whole pool; it is empty where the whole pool is
+worse than random rows. In brackets 95 % intervals: a paired bootstrap over test examples, which does not cover the
+chance of a seed. What to conclude stands in [results](results.md).
 
 Made by `scripts/write_results.py` from the cells in `benchmarks/results/`.
 """

@@ -75,30 +75,30 @@ class KeptGrid:
         print("\n".join([*self.leaderboard(), "", *self.by_target()]))
 
     def leaderboard(self) -> list[str]:
-        """A table a budget: loss over random's on the mean over targets, and the mean over seeds on each.
+        """A table a budget, of methods that are measured on all targets: loss over random's on the mean over them, and
+        the mean over seeds on each.
 
         "choose" is the median time of choosing by what a method looks at; what making that took stands below.
         """
         comparison, lines = self._comparison(), list[str]()
-        for budget in sorted(
-            {cell["budget"] for cell in comparison["cells"] if cell["budget"]}, key=self.budgets.index
-        ):
-            lines += _head((budget, "÷ random", "over seeds", "R", *self.targets, "k tokens", "choose, s", "seeds"))
-            for entry in comparison["entries"]:
-                if entry["budget"] == budget and (line := _line(comparison, entry, self.targets)):
-                    lines.append(line)
-            lines.append("")
+        for budget in self.budgets:
+            entries = [
+                entry for entry in comparison["entries"] if entry["budget"] == budget and entry["mean"]["relative"]
+            ]
+            if entries:
+                lines += _head((budget, "÷ random", "over seeds", "R", *self.targets, "k tokens", "choose, s", "seeds"))
+                lines += [*(_line(comparison, entry, self.targets) for entry in entries), ""]
         represented: dict[str, list[str]] = {}
         for method in dict.fromkeys(cell["method"] for cell in comparison["cells"]):
             if seconds := _seconds([cell for cell in comparison["cells"] if cell["method"] == method], "represent"):
                 represented.setdefault(f"{median(seconds) / 60:.0f} min", []).append(method)
         for minutes, methods in represented.items():
-            line = f"- What they look at took {minutes} to make: {', '.join(methods)}."
+            line = f"- What these compare took {minutes} to compute, once for all: {', '.join(methods)}."
             lines += textwrap.wrap(line, 120, break_on_hyphens=False, subsequent_indent="  ")
         return lines
 
     def by_target(self) -> list[str]:
-        """A table a budget and target: each method's test loss, less random's, metric and R, the best first."""
+        """A table a budget and target: each method's test loss, minus random's, metric and R, the best first."""
         comparison, lines = self._comparison(), list[str]()
         for budget in comparison["grid"]["budgets"]:
             of_budget = [entry for entry in comparison["entries"] if entry["budget"] == budget]
@@ -109,7 +109,7 @@ class KeptGrid:
                     continue
                 metrics = [self.metric_of[target]] if target in self.metric_of else []
                 lines += _head(
-                    (f"{target}, {budget}", "test loss [95 %]", "less random's [95 %]", *metrics, "R", "seeds")
+                    (f"{target}, {budget}", "test loss [95 %]", "minus random's [95 %]", *metrics, "R", "seeds")
                 )
                 lines += [*(_target_line(method, of, metrics) for _, method, of in made), ""]
         return lines[:-1]
@@ -147,8 +147,6 @@ def _line(comparison: dict[str, Any], entry: dict[str, Any], targets: tuple[str,
         for cell in comparison["cells"]
         if cell["method"] == entry["method"] and cell["budget"] in (entry["budget"], None)
     ]
-    if not cells:
-        return ""
     shown = interval(entry["mean"]["relative"], 3)
     over_seeds = entry["mean"]["relative_range"]
     of_full = interval(entry["mean"]["recovered"]["fraction"], 2)
@@ -158,7 +156,7 @@ def _line(comparison: dict[str, Any], entry: dict[str, Any], targets: tuple[str,
     seconds = _seconds(cells, "select")
     columns.append(f"{median(seconds):.1f}" if seconds else "")
     of_seeds = f"{over_seeds[0]:.3f}–{over_seeds[1]:.3f}" if over_seeds else ""
-    columns.append(str(min(map(len, losses)) or ""))
+    columns.append(str(min(map(len, losses))))
     return f"| {entry['method']} | {shown} | {of_seeds} | {of_full} | {' | '.join(columns)} |"
 
 
