@@ -54,6 +54,7 @@ def held(field: str) -> int:
     return int(line.split()[1]) * 1024
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="no peak of memory that can be set back")
 def test_memory_stays_below_the_bound_and_would_not_without_it(tmp_path: Path) -> None:
     took = {}
