@@ -124,5 +124,4 @@ def selecting_with_seed(seed: int) -> Any:
     return {
         "warmup": {**of["warmup"], "seed": seed},
         "gradients": {**of["gradients"], "projection": {"seed": seed}},
-        "selection": {"seed": seed},
     }

@@ -21,6 +21,7 @@ from common.cells import CELLS, read_cells
 from common.choosing import chosen
 from common.measure import Figure, keep
 from common.places import RESULTS, target_file
+from g2is.api.settings import SelectionSettings
 from g2is.cli.session import quiet_libraries
 from g2is.comparison.cells import Cell, summed
 from g2is.comparison.statistics import estimate, resampled_ratios
@@ -30,18 +31,18 @@ SEEDS = (0, 1)
 OF_FORM = {"momentum-free": "design", "less": "design-less"}  # the method of real.py's cells
 
 
-def joined(work: Path, target: str, form: str) -> tuple[np.ndarray, np.ndarray]:
+def joined(work: Path, target: str, form: Any) -> tuple[np.ndarray, np.ndarray]:
     """Unit rows of the pool (N, 2k) float16, and of the target (M, 2k), of both stores."""
-    found = []
+    found, selection = [], SelectionSettings(form=form)
     for seed in SEEDS:
-        settings = smollm2.selecting_with_seed(seed)
         rows = g2is.extract_gradients(
             pool=smollm2.draw(work)[0],
             target={target: target_file(target, "dev")},
             model=smollm2.model(work),
             out=work / f"two_warmups/gradients-{target}-{form}-{seed}",
             store=work / f"choosing/store/seed-{seed}",
-            **{**settings, "selection": {**settings["selection"], "form": form}},
+            **smollm2.selecting_with_seed(seed),
+            selection=selection,
         )
         found.append((rows.pool, rows.target))
     pool, of_target = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
