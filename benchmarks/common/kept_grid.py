@@ -57,6 +57,7 @@ class KeptGrid:
         self, cells: Path, num_pool_rows: int, settings: Mapping[str, Any], environment: Mapping[str, Any]
     ) -> None:
         """Keep the finished `cells` of a folder, and write the tables of all that are kept."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         keep_cells(self.folder / CELLS, cells)
         names = [*(name for name in METHODS if name not in ALWAYS), *self.others]
         comparison = compare_cells(
