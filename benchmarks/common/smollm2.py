@@ -11,13 +11,18 @@ from typing import Any
 import numpy as np
 
 import g2is
+from common.cells import CELLS, read_cells
+from common.measure import Figure
 from common.places import POOL, RESULTS, SHARED, sentence_encoder, target_file
+from g2is.comparison.cells import Cell, summed
+from g2is.comparison.statistics import estimate, resampled_ratios
 from g2is.store.files import write_text
 
 MODEL = "smollm2-135m"
 NUM_ROWS, NUM_TESTED = 8_000, 150
 LORA = {"rank": 32, "alpha": 128, "dropout": 0.0}
 RATES = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3)
+Losses = tuple[np.ndarray, np.ndarray]  # nats (T,) and answer tokens (T,) of test examples
 TUNING: dict[str, Any] = {"batch_size": 16, "device_batch_size": 4, "lora": LORA, "bf16": True}
 
 
@@ -125,3 +130,37 @@ def selecting_with_seed(seed: int) -> Any:
         "warmup": {**of["warmup"], "seed": seed},
         "gradients": {**of["gradients"], "projection": {"seed": seed}},
     }
+
+
+def tested_after(work: Path, out: Path, data: Path, targets: Sequence[str]) -> dict[str, Losses]:
+    """What the model loses on each of `targets` after tuning on `data`, a file or a selection's folder, with seed 0."""
+    tuning: Any = {**settings()["tuning"], "seed": 0}
+    tuned = g2is.train(data=data, model=model(work), out=out / "tuned", tuning=tuning)
+    found: dict[str, Losses] = {}
+    for name, test in tests(work, targets).items():
+        of = g2is.evaluate(
+            model=model(work), out=out / name, test=test, adapter=tuned.adapter, evaluation={"generate": False}
+        )
+        found[name] = summed(of.losses, of.num_learned)
+    return found
+
+
+def kept_cells(method: str, target: str) -> list[Cell]:
+    """The cells of `method` on `target` at 1 % that real.py kept, one a seed."""
+    cells = [cell for cell in read_cells(RESULTS / "real" / CELLS) if cell.key.budget in ("1%", None)]
+    return [cell for cell in cells if (cell.key.method, cell.key.target) == (method, target)]
+
+
+def losses_of(cell: Cell) -> Losses:
+    """What the model of a cell loses."""
+    return cell.losses * cell.num_learned, cell.num_learned
+
+
+def difference(what: str, one: Losses, other: Losses, target: str, note: str = "") -> Figure:
+    """The loss (nats an answer token) of `one` minus that of `other`, with its 95 % interval over test examples."""
+    nats, tokens = (np.stack(of, axis=1) for of in zip(one, other, strict=True))
+    left, right = resampled_ratios(nats, tokens, 0, target).T
+    found = estimate(left - right)
+    between = (round(found.low, 4), round(found.high, 4))
+    said = f"{left[0]:.4f}, {right[0]:.4f} nats" + (f"; {note}" if note else "")
+    return Figure(what, round(found.value, 4), None, True, "", between, said)

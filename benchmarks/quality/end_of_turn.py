@@ -11,37 +11,26 @@ examples, and how many rows are the same.
 
 import argparse
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 import g2is
 from common import smollm2
-from common.cells import CELLS, read_cells
 from common.measure import Figure, keep
-from common.places import RESULTS, target_file
+from common.places import target_file
 from g2is.cli.session import quiet_libraries
-from g2is.comparison.cells import Cell, summed
-from g2is.comparison.statistics import estimate, resampled_ratios
 
 TARGET = "pubmedqa"
 
 
-def cell_with(method: str) -> Cell:
-    """The kept cell of `method`, by a target whose end of turn is learned."""
-    for cell in read_cells(RESULTS / "real" / CELLS):
-        if (cell.key.method, cell.key.target, cell.key.budget, cell.key.seed) == (method, TARGET, "1%", 0):
-            return cell
-    raise SystemExit(f"{RESULTS / 'real' / CELLS}: expected a cell of {method} on {TARGET}; make it with real.py first")
-
-
 def measured(work: Path, method: str) -> Figure:
     """What the rows that `method` chooses without the end of turn are worth."""
-    before, out, model = cell_with(method), work / "end_of_turn" / method, smollm2.model(work)
+    out = work / "end_of_turn" / method
+    before = [cell for cell in smollm2.kept_cells(method, TARGET) if cell.key.seed == 0]
+    if not before:
+        raise SystemExit(f"expected a kept cell of {method} on {TARGET} with seed 0; make it with real.py first")
     chosen = g2is.select(
         pool=smollm2.draw(work)[0],
         target={TARGET: target_file(TARGET, "dev")},
-        model=model,
+        model=smollm2.model(work),
         out=out / "selection",
         store=work / "choosing/store/seed-0",
         method=method,
@@ -50,24 +39,13 @@ def measured(work: Path, method: str) -> Figure:
         **smollm2.selecting_with_seed(0),
         execution={"report": False},
     )
-    tuning: Any = {**smollm2.settings()["tuning"], "seed": 0}
-    tuned = g2is.train(data=out / "selection", model=model, out=out / "tuned", tuning=tuning)
-    found = g2is.evaluate(
-        model=model,
-        out=out / "tested",
-        test=smollm2.tests(work, [TARGET])[TARGET],
-        adapter=tuned.adapter,
-        evaluation={"generate": False},
-    )
-    both = summed(found.losses, found.num_learned), (before.losses * before.num_learned, before.num_learned)
-    nats, tokens = (np.stack(of, axis=1) for of in zip(*both, strict=True))
-    without, with_it = resampled_ratios(nats, tokens, 0, TARGET).T
-    less = estimate(without - with_it)
-    assert before.rows is not None
-    common = len(set(map(int, before.rows)) & set(map(int, chosen.rows)))
+    without = smollm2.tested_after(work, out, out / "selection", [TARGET])[TARGET]
+    rows = before[0].rows
+    assert rows is not None
+    common = len({*map(int, rows)} & {*map(int, chosen.rows)})
     what = f"{method} on {TARGET}: without the target's end of turn − with it"
-    note = f"{without[0]:.4f}, {with_it[0]:.4f} nats; {common} of {len(before.rows)} rows in common"
-    return Figure(what, round(less.value, 4), None, True, "", (round(less.low, 4), round(less.high, 4)), note)
+    note = f"{common} of {len(rows)} rows in common"
+    return smollm2.difference(what, without, smollm2.losses_of(before[0]), TARGET, note)
 
 
 def main() -> None:

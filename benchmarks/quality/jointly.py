@@ -13,31 +13,24 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import g2is
 from common import smollm2
-from common.cells import CELLS, read_cells
 from common.measure import Figure, keep
-from common.places import RESULTS, target_file
+from common.places import target_file
 from common.small_pool import TARGETS
 from g2is.cli.session import quiet_libraries
-from g2is.comparison.cells import summed
-from g2is.comparison.statistics import estimate, resampled_ratios
 
 METHODS = ("design", "less", "bids", "g2is")
 RANDOM = "random"
-Losses = dict[str, tuple[np.ndarray, np.ndarray]]  # by target: nats (T,) and answer tokens (T,) of its test examples
 
 
-def tested(work: Path, method: str) -> Losses:
+def tested(work: Path, method: str) -> dict[str, smollm2.Losses]:
     """What the model loses on each target after tuning on the one selection of `method`."""
-    out, model = work / "jointly" / method, smollm2.model(work)
-    tuning: Any = {**smollm2.settings()["tuning"], "seed": 0}
+    out = work / "jointly" / method
     chosen = g2is.select(
         pool=smollm2.draw(work)[0],
         target={name: target_file(name, "dev") for name in TARGETS},
-        model=model,
+        model=smollm2.model(work),
         out=out / "selection",
         store=work / "choosing/store/seed-0",
         method=method,
@@ -46,41 +39,17 @@ def tested(work: Path, method: str) -> Losses:
         execution={"report": False},
     )
     print(f"{method}: {len(chosen.ids)} rows", flush=True)
-    tuned = g2is.train(data=out / "selection", model=model, out=out / "tuned", tuning=tuning)
-    found: Losses = {}
-    for name, test in smollm2.tests(work, TARGETS).items():
-        of = g2is.evaluate(
-            model=model, out=out / name, test=test, adapter=tuned.adapter, evaluation={"generate": False}
-        )
-        found[name] = summed(of.losses, of.num_learned)
-        print(f"{method} on {name}: {found[name][0].sum() / found[name][1].sum():.4f}", flush=True)
-    return found
+    return smollm2.tested_after(work, out, out / "selection", TARGETS)
 
 
-def alone() -> dict[tuple[str, str], float]:
-    """The loss after as many rows for one target alone, by method and target, where real.py measured it."""
-    cells = read_cells(RESULTS / "real" / CELLS)
-    return {
-        (cell.key.method, cell.key.target): float(cell.loss)
-        for cell in cells
-        if cell.key.budget in ("1%", None) and cell.key.seed in (0, None)
-    }
-
-
-def figures(method: str, losses: Losses, random: Losses) -> list[Figure]:
-    """Jointly − random on each target."""
-    found, by_itself = [], alone()
+def figures(method: str, losses: dict[str, smollm2.Losses], random: dict[str, smollm2.Losses]) -> list[Figure]:
+    """Jointly − random on each target, beside the loss after as many rows for it alone, where real.py measured that."""
+    found = []
     for target in TARGETS:
-        nats, tokens = (np.stack(of, axis=1) for of in zip(losses[target], random[target], strict=True))
-        jointly, of_random = resampled_ratios(nats, tokens, 0, target).T
-        less = estimate(jointly - of_random)
-        note = f"jointly {jointly[0]:.4f}, random {of_random[0]:.4f} nats"
-        if (one := by_itself.get((method, target))) is not None:
-            note += f"; {one:.4f} after as many rows for it alone"
+        alone = [cell.loss for cell in smollm2.kept_cells(method, target) if cell.key.seed == 0]
+        note = f"{alone[0]:.4f} after as many rows for it alone" if alone else ""
         what = f"{method} on {target}: jointly − random"
-        found.append(
-            Figure(what, round(less.value, 4), None, True, "", (round(less.low, 4), round(less.high, 4)), note)
-        )
+        found.append(smollm2.difference(what, losses[target], random[target], target, note))
     return found
 
 

@@ -17,14 +17,11 @@ import numpy as np
 
 import g2is
 from common import smollm2
-from common.cells import CELLS, read_cells
 from common.choosing import chosen
 from common.measure import Figure, keep
-from common.places import RESULTS, target_file
+from common.places import target_file
 from g2is.api.settings import SelectionSettings
 from g2is.cli.session import quiet_libraries
-from g2is.comparison.cells import Cell, summed
-from g2is.comparison.statistics import estimate, resampled_ratios
 from g2is.selection.similarity import UnitRows
 
 SEEDS = (0, 1)
@@ -49,41 +46,20 @@ def joined(work: Path, target: str, form: Any) -> tuple[np.ndarray, np.ndarray]:
     return pool, of_target
 
 
-def cells_alone(method: str, target: str) -> list[Cell]:
-    """The kept cells of one seed each, of the same method and target."""
-    cells = [cell for cell in read_cells(RESULTS / "real" / CELLS) if cell.key.budget == "1%"]
-    return [cell for cell in cells if (cell.key.method, cell.key.target) == (method, target)]
-
-
 def measured(work: Path, target: str, form: str) -> list[Figure]:
     """The loss after tuning on what both agree on, minus that of each seed alone."""
-    out, model = work / f"two_warmups/{target}-{form}", smollm2.model(work)
+    out = work / f"two_warmups/{target}-{form}"
     pool, of_target = joined(work, target, form)
     rows = np.sort(chosen(UnitRows(pool), of_target, "design", smollm2.NUM_ROWS // 100))
     lines = smollm2.drawn()[0]
     data = smollm2.write_lines(out / "rows.jsonl", [lines[row] for row in rows])
-    tuning: Any = {**smollm2.settings()["tuning"], "seed": 0}
-    tuned = g2is.train(data=data, model=model, out=out / "tuned", tuning=tuning)
-    found = g2is.evaluate(
-        model=model,
-        out=out / "tested",
-        test=smollm2.tests(work, [target])[target],
-        adapter=tuned.adapter,
-        evaluation={"generate": False},
-    )
-    figures = []
-    for cell in cells_alone(OF_FORM[form], target):
-        both = summed(found.losses, found.num_learned), (cell.losses * cell.num_learned, cell.num_learned)
-        nats, tokens = (np.stack(of, axis=1) for of in zip(*both, strict=True))
-        together, alone = resampled_ratios(nats, tokens, 0, target).T
-        less = estimate(together - alone)
+    together, figures = smollm2.tested_after(work, out, data, [target])[target], []
+    for cell in smollm2.kept_cells(OF_FORM[form], target):
         assert cell.rows is not None
         common = len({*map(int, cell.rows)} & {*rows.tolist()})
-        note = f"{together[0]:.4f}, {alone[0]:.4f} nats; {common} of {len(rows)} rows in common"
         what = f"{OF_FORM[form]} on {target}: two warm-ups − seed {cell.key.seed} alone"
-        figures.append(
-            Figure(what, round(less.value, 4), None, True, "", (round(less.low, 4), round(less.high, 4)), note)
-        )
+        note = f"{common} of {len(rows)} rows in common"
+        figures.append(smollm2.difference(what, together, smollm2.losses_of(cell), target, note))
     return figures
 
 
