@@ -47,7 +47,7 @@ class _Open:
 
     def after(self, found: Any, stay: torch.Tensor) -> "_Open":
         """What goes on: the rows that `stay` (B,) bool."""
-        name = "cache" if "cache" in found else "past_key_values"  # of transformers before 5.24
+        name = _cache_in(found)
         cache, rows, added = found[name], stay.nonzero()[:, 0], found.sequences.shape[1] - self.input_ids.shape[1]
         if len(rows) < len(stay):
             cache.batch_select_indices(rows)
@@ -99,7 +99,7 @@ def _leaves(model: Any, both: _Open, alone: torch.Tensor) -> bool:
     from transformers.cache_utils import DynamicLayer
 
     first = _go_on(model, both, _PROBED // 2, [])
-    cache = first["cache" if "cache" in first else "past_key_values"]
+    cache = first.get(_cache_in(first))  # none, of a model that keeps none
     if not all(type(layer) is DynamicLayer for layer in getattr(cache, "layers", [None])):
         return False  # windows and states of other kinds: a probe as short as this does not fill them
     open_ = both.after(first, torch.tensor([True, False], device=both.input_ids.device))
@@ -108,6 +108,11 @@ def _leaves(model: Any, both: _Open, alone: torch.Tensor) -> bool:
     except (RuntimeError, ValueError, IndexError, TypeError):  # of code that does not go on from a cache
         return False
     return _is_close(alone[_PROBED // 2 :], rest)
+
+
+def _cache_in(found: Any) -> str:
+    """What the cache is called: it was renamed in transformers 5."""
+    return "cache" if "cache" in found else "past_key_values"
 
 
 def _is_close(one: torch.Tensor, other: torch.Tensor) -> bool:

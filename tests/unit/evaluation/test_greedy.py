@@ -91,3 +91,11 @@ def test_what_a_model_cannot_do_with_a_cache_is_not_asked_of_it(monkeypatch: pyt
     found = batching_of(model)
     assert found.together
     assert not found.leaves
+
+
+def test_a_model_that_keeps_no_cache_answers_without() -> None:
+    model, prompts = model_of("llama"), drawn_prompts()[:3]
+    expected = continued(model, prompts, 20, [7], leaves=False)
+    model.generation_config.use_cache = False
+    assert not batching_of(model).leaves
+    np.testing.assert_array_equal(continued(model, prompts, 20, [7], leaves=False), expected)
