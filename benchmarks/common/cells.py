@@ -13,6 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from g2is.comparison.cells import Cell, Key, from_mapping, write_cell
+from g2is.jobs.cells import Chosen, cell_of, job_of
+from g2is.jobs.trials import Trials
+from g2is.progress import Reporter
 from g2is.store.files import read_json
 
 CELLS = "cells.parquet"
@@ -37,6 +40,13 @@ SCHEMA = pa.schema(
         ("rows", pa.list_(pa.int64())),  # record numbers selected
     ]
 )
+
+
+def make_cell(place: Path, trials: Trials, number: int, key: Key, chosen: Chosen, reporter: Reporter) -> None:
+    """Tune on what was `chosen` for the cell `key`, test, and write the cell into the file `place`."""
+    job = job_of(trials, number, key, chosen)
+    trials.bench.make(job, reporter)
+    write_cell(place, cell_of(trials, key, chosen, job))
 
 
 def read_cell_rows(path: Path) -> list[dict[str, Any]]:

@@ -13,13 +13,13 @@ import argparse
 from pathlib import Path
 
 from common import base6m
-from common.cells import CELLS, read_cells
+from common.cells import CELLS, make_cell, read_cells
 from common.kept_grid import KeptGrid
 from common.places import BASE6M, POOL, RESULTS, sentence_encoder, target_file
 from g2is.comparison.cells import write_cell
 from g2is.config.compare import CompareConfig
 from g2is.config.io import parse
-from g2is.jobs.cells import cell_of, choose, job_of
+from g2is.jobs.cells import choose
 from g2is.jobs.compare import missing_cells
 from g2is.jobs.trials import open_trials
 from g2is.jobs.work_folder import open_work
@@ -68,10 +68,7 @@ def make(work: Path, methods: list[str], budgets: list[str], targets: list[str])
             place = key.place(work / "cells").with_suffix(".json")
             if key.target not in targets or (key.method in ALWAYS and key.method != RANDOM) or place.exists():
                 continue
-            chosen = choose(trials, key, reporter)
-            job = job_of(trials, number, key, chosen)
-            trials.bench.make(job, reporter)
-            write_cell(place, cell_of(trials, key, chosen, job))
+            make_cell(place, trials, number, key, choose(trials, key, reporter), reporter)
             print(f"made: {key}", flush=True)
     for cell in read_cells(RESULTS / "quality" / CELLS):
         if cell.key.method == FULL:

@@ -28,6 +28,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from common.cells import make_cell
 from common.held_back import HELD_BACK, HELD_BACK_TEXTS, held_back
 from common.kept_grid import MANIFEST, KeptGrid
 from common.kept_selections import read_selections, write_selections
@@ -35,11 +36,11 @@ from common.measure import Figure, keep
 from common.places import RESULTS, target_file
 from common.small_pool import TARGETS
 from common.smollm2 import MODEL, NUM_ROWS, best_rate, draw, losses_by_rate, model, settings, tests
-from g2is.comparison.cells import Key, write_cell
+from g2is.comparison.cells import Key
 from g2is.config.compare import CompareConfig
 from g2is.config.io import parse
 from g2is.errors import G2isError
-from g2is.jobs.cells import cell_of, choose, job_of
+from g2is.jobs.cells import choose
 from g2is.jobs.compare import missing_cells
 from g2is.jobs.made_from import OF_METHODS
 from g2is.jobs.trials import Trials, open_trials
@@ -216,9 +217,7 @@ def cells(work: Path, given: argparse.Namespace) -> None:
                 chosen = kept.get(key) or choose(trials, key, reporter)
                 if key.method == FULL:
                     chosen = replace(chosen, epochs=FULL_EPOCHS)
-                job = job_of(trials, number, key, chosen)
-                trials.bench.make(job, reporter)
-                write_cell(place, cell_of(trials, key, chosen, job))
+                make_cell(place, trials, number, key, chosen, reporter)
                 say([f"{time.strftime('%H:%M:%S')} made: {key}"])
 
 
