@@ -1,6 +1,7 @@
 """Cells of a grid that many sittings made: kept in one Parquet file, put back where a run goes on, and their tables."""
 
 import json
+import re
 import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -48,10 +49,9 @@ class KeptGrid:
 
     def keep(self, out: Path) -> None:
         """Keep the finished cells of the comparison `out`, and write the tables of all that are kept."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(out / MANIFEST, self.folder / MANIFEST)
         made = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
         self.keep_cells(out / "cells", made["num_pool_rows"], made["settings"], made["environment"])
+        shutil.copyfile(out / MANIFEST, self.folder / MANIFEST)
 
     def keep_cells(
         self, cells: Path, num_pool_rows: int, settings: Mapping[str, Any], environment: Mapping[str, Any]
@@ -87,8 +87,9 @@ class KeptGrid:
                 entry for entry in comparison["entries"] if entry["budget"] == budget and entry["mean"]["relative"]
             ]
             if entries:
-                lines += _head((budget, "÷ random", "over seeds", "R", *self.targets, "k tokens", "choose, s", "seeds"))
-                lines += [*(_line(comparison, entry, self.targets) for entry in entries), ""]
+                titles = (budget, "÷ random", "over seeds", "R", *self.targets, "k tokens", "choose, s", "seeds")
+                rows = [*_head(titles), *(_line(comparison, entry, self.targets) for entry in entries)]
+                lines += [*(re.sub(r" ?\| ?", "|", row) for row in rows), ""]  # else too long for a page
         represented: dict[str, list[str]] = {}
         for method in dict.fromkeys(cell["method"] for cell in comparison["cells"]):
             if seconds := _seconds([cell for cell in comparison["cells"] if cell["method"] == method], "represent"):
