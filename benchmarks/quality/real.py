@@ -11,7 +11,8 @@ real pool drawn with seed 0, four targets (64 rows given, 150 tested), 1 % (80 r
 --targets say which cells; `full` is made where it is named. Some 30 hours of one core in all; stop it at any moment and
 give it again. `rows` makes a store of each seed (1 GB, an hour or two) and puts the rows into
 benchmarks/results/real/selections.parquet; `cells` needs no store, so each sitting may be on another machine. The loss
-is nats an answer token. The model also answers gsm8k (numeric match) and simplification (ROUGE-L), greedily.
+is nats an answer token. The model also answers gsm8k (numeric match) and simplification (ROUGE-L), greedily, which
+takes longer than all the rest of a cell: with --loss-alone it does not.
 
 Does a small model's choice carry over? With --tuned qwen2.5-0.5b, `rate`, `cells`, `keep` and --table are of another
 model, Qwen2.5-Coder-0.5B-Instruct, tuned on the rows that SmolLM2 chose (benchmarks/results/carried_over). It answers
@@ -112,7 +113,9 @@ def groups_of(given: argparse.Namespace) -> dict[str, tuple[str, ...]]:
     """Targets whose cells are made with the same settings, by the folder of the work."""
     answered = tuple(name for name in grid_of(given).targets if name in ANSWERED and given.tuned == MODEL)
     read = tuple(name for name in grid_of(given).targets if name not in answered)
-    return {"held-back": read} if given.held_back else {"answered": answered, "read": read}
+    if given.held_back or given.loss_alone:
+        return {"held-back" if given.held_back else "loss-alone": grid_of(given).targets}
+    return {"answered": answered, "read": read}
 
 
 def comparison(work: Path, out: str, targets: Sequence[str], given: argparse.Namespace) -> CompareConfig:
@@ -124,7 +127,7 @@ def comparison(work: Path, out: str, targets: Sequence[str], given: argparse.Nam
         else (target_file(name, "dev"), tests(work, [name])[name])
         for name in targets
     }
-    answers = given.tuned == MODEL and set(targets) <= set(ANSWERED)
+    answers = given.tuned == MODEL and not given.loss_alone and set(targets) <= set(ANSWERED)
     values = {
         "pool": pool,
         "targets": {name: target for name, (target, _) in files.items()},
@@ -232,6 +235,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, help="processes that make rows, of one thread each")
     parser.add_argument("--targets", help="of `cells`: all, if none is named")
     parser.add_argument("--held-back", action="store_true", help="the two targets that are kept back")
+    parser.add_argument("--loss-alone", action="store_true", help="`cells` that the model answers nothing for")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="after which `cells` begins no other cell")
     parser.add_argument("--tuned", choices=(MODEL, LARGER), default=MODEL, help="the model that is tuned, by `cells`")
     given = parser.parse_args()

@@ -87,7 +87,8 @@ def test_a_selection_from_a_finished_store_imports_nothing_that_trains(
 
 @pytest.mark.slow
 def test_looking_at_what_is_there_imports_no_code_of_models(finished: Path) -> None:
-    for command in (["store", "ls", finished / "store"], ["methods"], ["--help"], ["select", "-h"]):
+    stored = ["store", "ls", finished / "store"], ["verify", finished]
+    for command in (*stored, ["methods"], ["--help"], ["select", "-h"]):
         _, loaded, seconds = g2is(*command)
         assert found(loaded) == [], command
         assert seconds < MOST_SECONDS

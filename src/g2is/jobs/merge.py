@@ -35,9 +35,8 @@ from g2is.progress import Reporter, Silent
 from g2is.store.digests import record_digests
 from g2is.store.files import read_json
 from g2is.store.lock import locked
-from g2is.training.tune import ADAPTER, damaged_adapter, finished_tuning
+from g2is.training.tune import ADAPTER, MERGED, damaged_adapter, finished_tuning
 
-MERGED = "merged"
 _MANIFEST, _WEIGHTS, _DTYPE = "manifest.json", "model.weights", "model.dtype"
 _CPU = torch.device("cpu")
 _TYPES = (torch.float32, torch.bfloat16, torch.float16)

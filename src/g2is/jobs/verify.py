@@ -26,7 +26,6 @@ from g2is.jobs.costs import COSTS, WHAT, check_costs
 from g2is.jobs.evaluate import ANSWERS, RESULT, evaluate
 from g2is.jobs.findings import Damage, Findings, Mend, forgetting, remover
 from g2is.jobs.made_from import store_identity
-from g2is.jobs.merge import MERGED
 from g2is.jobs.report import MAP, REPORT, REPORTED
 from g2is.jobs.run_folder import CHOSEN, RUN, SUMMARY, run_identity
 from g2is.jobs.select import run
@@ -43,7 +42,7 @@ from g2is.store.check_table import CHANGED
 from g2is.store.digests import DIGESTS, damaged_files, noted_text
 from g2is.store.files import is_sealed, read_json, write_json, write_text
 from g2is.store.lock import locked
-from g2is.training.tune import ADAPTER, TRAINING, damaged_adapter
+from g2is.training.tune import ADAPTER, MERGED, TRAINING, damaged_adapter
 
 _HOLDS = {
     SETTINGS: "the settings",

@@ -5,6 +5,7 @@ Folder layout:
     trainer/checkpoint-N/    the Trainer's own, removed in the end
     adapter/                 adapter_model.safetensors, adapter_config.json: PEFT loads it; digests.json
     training.json            written last: examples, steps, seconds, the loss by step, and which digests.json it is
+    merged/                  later, by `g2is merge`
 """
 
 from collections.abc import Callable, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:  # what trains is imported when it trains
 
 ADAPTER = "adapter"
 TRAINING = "training.json"
+MERGED = "merged"
 _DIGEST = "adapter_digest"
 _SCHEDULES: dict[str, Schedule] = {
     "linear": "linear",
