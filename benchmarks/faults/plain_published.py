@@ -153,12 +153,16 @@ def _gist(
     num = next((num + 1 for num, share in enumerate(held) if share >= settings.subspace_variance - GRAIN), len(held))
     within = basis[: min(num, int((lengths > GRAIN).sum()))]
     mean = within @ examples.mean(axis=0)
+    parts = units @ within.T
+    lengths = np.linalg.norm(parts, axis=1)
     score = np.zeros(len(units))
-    for row, unit in enumerate(units):
-        part = within @ unit
-        if (length := np.linalg.norm(part)) > GRAIN:
-            score[row] = part @ mean / length / np.linalg.norm(mean)
-    yield from in_order(score.round(12), allowed)
+    for row in np.flatnonzero(lengths > GRAIN):
+        score[row] = (parts[row] @ mean / lengths[row] / np.linalg.norm(mean)).round(12)
+    while allowed.any():
+        of_first = allowed & (score >= score[allowed].max() - GRAIN)  # of one direction all rows, or half of them, tie
+        first = best(lengths, of_first)
+        assert first is not None
+        yield first
 
 
 def _seed(

@@ -16,6 +16,7 @@ from g2is.methods import FULL, FULL_CUT, RANDOM, UNTUNED
 # apart from it; or not even that is shown.
 Standing = Literal["clear", "shared", "thin"]
 
+_BESIDE = (UNTUNED, FULL, FULL_CUT)  # no method's selection, and no measure of any
 _FEWEST_SEEDS = 3  # with fewer, what one seed says is most of what is known
 _CHEAPER = 0.5  # of the seconds that the best takes to select: a method that is as good is worth naming
 _SELECTING = ("represent", "select")  # stages of a cell that choosing its rows took
@@ -28,6 +29,7 @@ class Recommendation:
     method     the method to take: random where none is shown to be better, None where nothing was compared
     standing   how far the evidence goes
     as_good    methods that are not told apart from it, best first; `cheaper` is one of them that selects in less time
+               and is not worse than random
     evidence   what speaks for it, a sentence each
     doubts     what the evidence lacks, a sentence each, with what would mend it
     """
@@ -46,7 +48,7 @@ def recommend(comparison: Comparison) -> list[Recommendation]:
 
     The best method is the one of lowest mean ÷ random. It is better than another if the interval of their difference is
     clear of zero and every seed, taken alone, agrees. With fewer than three seeds, fewer than 30 test examples of a
-    target, cells missing, or a best that is not better than random, the evidence is thin.
+    target, a method's or random's cell missing, or a best that is not better than random, the evidence is thin.
     """
     return [_at_budget(comparison, budget) for budget in comparison.grid.budgets]
 
@@ -55,7 +57,7 @@ def _at_budget(comparison: Comparison, budget: str) -> Recommendation:
     compared = [
         entry
         for entry in comparison.entries[budget]
-        if entry.method not in (UNTUNED, RANDOM, FULL, FULL_CUT) and _is_compared(entry.mean)
+        if entry.method not in (RANDOM, *_BESIDE) and _is_compared(entry.mean)
     ]
     if not compared:
         doubt = f"no method has a finished cell beside {RANDOM} on every target; give `g2is compare` again"
@@ -68,7 +70,7 @@ def _at_budget(comparison: Comparison, budget: str) -> Recommendation:
     else:
         as_good = [entry for entry in compared if entry.mean.to_random and entry.mean.to_random.verdict != WORSE]
     thin = list(_too_little(comparison, budget, best))
-    is_whole = best.mean.num_done == best.mean.num_planned
+    is_whole = not any(key.budget == budget and key.method not in _BESIDE for key in comparison.missing)
     return Recommendation(
         budget=budget,
         method=best.method if shown else RANDOM,
@@ -180,7 +182,12 @@ def _flattered(num_compared: int) -> Iterator[str]:
 
 def _cheaper(best: Entry, as_good: Sequence[Entry]) -> str | None:
     own = _seconds(best)
-    known = [(seconds, entry.method) for entry in as_good if (seconds := _seconds(entry)) is not None]
+    known = [
+        (seconds, entry.method)
+        for entry in as_good
+        if entry.mean.to_random is not None and entry.mean.to_random.verdict != WORSE
+        if (seconds := _seconds(entry)) is not None
+    ]
     if own is None or not known:
         return None
     seconds, method = min(known)

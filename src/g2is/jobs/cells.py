@@ -23,7 +23,7 @@ from g2is.jobs.select import run
 from g2is.jobs.stages import OF_SELECTING
 from g2is.jobs.trial import TrialJob
 from g2is.jobs.trial_worker import open_trial_worker
-from g2is.jobs.trials import Trials, run_config, seconds_by_stage
+from g2is.jobs.trials import Trials, represented, run_config, seconds_by_stage
 from g2is.methods import FULL, FULL_CUT, RANDOM, UNTUNED
 from g2is.progress import Reporter, counter
 from g2is.store.draw import random_order
@@ -164,9 +164,9 @@ def choose(trials: Trials, key: Key, reporter: Reporter) -> Chosen:
 def _select(trials: Trials, key: Key, reporter: Reporter) -> Chosen:
     """The selection of a cell, in a run folder of its own; a representation costs what it took when it was made."""
     of_cell = run_config(trials.config, key, [key.target])
-    of_store = of_cell.store_folder, of_cell.selection.representation
-    if of_store in trials.broken:
-        raise trials.broken[of_store]
+    rows = represented(of_cell, key)
+    if rows in trials.broken:
+        raise trials.broken[rows]
     try:
         try:
             results = run(of_cell, "walk", reporter, trials.own)
@@ -174,7 +174,7 @@ def _select(trials: Trials, key: Key, reporter: Reporter) -> Chosen:
             remove(of_cell.out)  # of a method that has no cell yet, and was given other settings since
             results = run(of_cell, "walk", reporter, trials.own)
     except ModelError as error:  # a warm-up that diverges would do so for hours again, cell by cell
-        trials.broken[of_store] = error
+        trials.broken[rows] = error
         raise
     assert results.selection is not None
     taken = seconds_by_stage(of_cell.out)  # in a sitting that was stopped before the cell was made, too

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from g2is.comparison.cells import Key
 from g2is.errors import SelectionError
 from g2is.jobs.costs import COSTS
-from g2is.jobs.trials import Trials, run_config
-from g2is.methods import FULL, FULL_CUT, GRADIENT, NONE, RANDOM, REPRESENTATIONS, UNTUNED, representation_kind
+from g2is.jobs.trials import Trials, represented, run_config
+from g2is.methods import FULL, FULL_CUT, GRADIENT, NONE, RANDOM, UNTUNED
 from g2is.selection.budget import read_budget
 from g2is.store.files import read_json
 from g2is.warmup.seeds import tokens_to_train
@@ -54,11 +54,11 @@ def _work_of(trials: Trials, key: Key, seen: set[object]) -> CellWork:
     name, costs = run.selection.representation, run.store_folder / COSTS
     in_rounds = run.passes_between_rounds * tune / config.tuning.epochs
     is_made = costs.exists() and name in read_json(costs)
-    of_target = name in REPRESENTATIONS and representation_kind(name).tunes
-    if name == NONE or is_made or not _is_first(seen, (run.store_folder, name, key.target if of_target else None)):
+    rows = represented(run, key)
+    if name == NONE or is_made or not _is_first(seen, rows):
         return CellWork(in_rounds, tune=tune, tests=tests)
     if name != GRADIENT:
-        return CellWork(rows=(name, in_pool * (2 if of_target else 1)), tune=tune, tests=tests)
+        return CellWork(rows=(name, in_pool * (1 if rows[2] is None else 2)), tune=tune, tests=tests)
     warm_up = tokens_to_train(run.warmup, run.selection.warmup_seeds, pool.keys, pool.num_tokens)
     return CellWork(warm_up + in_rounds, in_pool * run.num_checkpoints, tune=tune, tests=tests)
 

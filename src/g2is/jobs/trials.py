@@ -24,7 +24,7 @@ from g2is.jobs.stages import OF_REPRESENTING, stage_id
 from g2is.jobs.test_rows import TestRows, describe_questions, read_tests, shared_rows
 from g2is.jobs.trial import Bench, open_bench
 from g2is.jobs.work_folder import BAD_ROWS
-from g2is.methods import GRADIENT, NONE, RANDOM
+from g2is.methods import GRADIENT, NONE, RANDOM, REPRESENTATIONS, representation_kind
 from g2is.model.adapter import target_modules
 from g2is.progress import Reporter
 from g2is.store.digests import record_digests, record_presence
@@ -41,7 +41,7 @@ class Trials:
     """Everything that cells share.
 
     `made_from` says what results depend on, beside budgets and seeds; `remarks` what readers of them must know of the
-    test rows; `broken` why a representation of a store cannot be made, once that is known.
+    test rows; `broken` why what is `represented` cannot be made, once that is known.
     """
 
     config: CompareConfig
@@ -49,7 +49,7 @@ class Trials:
     bench: Bench
     made_from: dict[str, Any]
     remarks: Sequence[str]
-    broken: dict[tuple[Path, str], ModelError] = field(default_factory=dict)
+    broken: "dict[Represented, ModelError]" = field(default_factory=dict)
 
     def keep_cost(self, store: Path, representation: str, run: Path) -> float | None:
         """Seconds that the rows of a representation took in `store`, by the run that made them; None if not known."""
@@ -182,3 +182,13 @@ def run_config(config: CompareConfig, key: Key, targets: Sequence[str]) -> Confi
     }
     run: Config = parse(Config, values, f"cell {key}")
     return run
+
+
+Represented = tuple[Path, str, str | None]
+
+
+def represented(run: Config, key: Key) -> Represented:
+    """The rows that the cell `key` looks at: their store, the representation, and the target whose they are alone."""
+    name = run.selection.representation
+    of_target = name in REPRESENTATIONS and representation_kind(name).tunes
+    return run.store_folder, name, key.target if of_target else None

@@ -73,7 +73,7 @@ def apply_selector(
         problems = [
             Problem(
                 *(name, of.budget, costs, open_rows, settings, rows, of.rows, of.similarity, of.groups, keys),
-                share=of.budget / whole,
+                whole=whole,
                 renew=None if renew is None else partial(renew, name),
             )
             for name, of in ((name, _without_zero_rows(of)) for name, of in targets.items())

@@ -1,9 +1,9 @@
 """Takes the rows that a selector names, target by target, within budget and limits.
 
-Each target has a budget of costs and takes rows until the next one does not fit; what is left goes to the next target,
-as in the walk. Included rows come first. A quota is full when nothing is left of it, or less than the row named next
-takes; then its source's rows are closed. With `duplicate_threshold` a row that is named is refused if it is a near-copy
-of one that was taken.
+Each target has a budget of costs and takes rows until the next one does not fit, or the selector names none; what is
+left goes to the next target. (The walk hands on only what no next row fitted.) Included rows come first. A quota is
+full when nothing is left of it, or less than the row named next takes; then its source's rows are closed. With
+`duplicate_threshold` a row that is named is refused if it is a near-copy of one that was taken.
 """
 
 import math
@@ -33,13 +33,14 @@ def pick(problems: Sequence[Problem], select: Select, limits: Limits, progress: 
     unspent = 0
     shortfalls, unanswered = [], []
     for problem in problems:
-        budget = problem.budget + unspent
+        problem.budget += unspent  # before it is asked: what a row is worth may depend on how many there will be
         with single_threaded_blas:
-            unspent, ran_out = picker.spend(problem, select, budget)
+            unspent, ran_out = picker.spend(problem, select)
         if ran_out:
+            spent = f"{problem.budget - unspent} of {problem.budget} {limits.unit}"
             shortfalls.append(
-                f"target {problem.target!r}: {budget - unspent} of {budget} {limits.unit}, because the selector"
-                f" {problem.settings.selector} found no further row{_opposed(problem)}{full_quotas(picker.tally)}"
+                f"target {problem.target!r}: {spent}, because the selector {problem.settings.selector} found no further"
+                f" row{_opposed(problem)}{full_quotas(picker.tally)}"
             )
         if silent := _unanswered(problem):
             unanswered.append(f"target {problem.target!r}: {silent}")
@@ -87,9 +88,9 @@ class _Picker:
         for row in limits.included:
             self._take(int(row), None, "included", math.nan)
 
-    def spend(self, problem: Problem, select: Select, budget: int) -> tuple[int, bool]:
+    def spend(self, problem: Problem, select: Select) -> tuple[int, bool]:
         """Take rows for one target: what is left of its budget, and whether that is because no row was left."""
-        left = budget
+        left = problem.budget
         if not left:
             return 0, False
         for choice in select(problem):

@@ -69,12 +69,12 @@ class Selected:
         ]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Problem:
     """One target's part of a selection.
 
     target   its name
-    budget   how many rows it may take, or tokens
+    budget   how many rows it may take, or tokens; once it is its turn, with what targets before it could not spend
     costs    (N,) int64, what each row takes from the budget
     open     (N,) bool, rows that can be taken now; it changes as rows are taken, also those of other targets
     settings of the whole selection; a built-in selector reads its own: `settings.part(DesignSettings)`
@@ -85,7 +85,7 @@ class Problem:
     keys     (N, 16) uint8, the content of each pool row hashed; None where rows are a matrix's
     taken    the rows taken for this target so far, in order
     served   (M,) the names of the examples' targets, where several are chosen for at once (`together.py`)
-    share    its budget over what all rows of the pool cost, those that are not looked at (candidates), too
+    whole    what all rows of the pool cost, those that are not looked at (candidates), too; None: as much as `costs`
     renew    gives the target rows (M', k) anew, after a tuning on the rows taken so far, in order; None where no model
              is at hand
     """
@@ -102,8 +102,13 @@ class Problem:
     keys: NDArray[np.uint8] | None = None
     taken: list[int] = field(default_factory=list)
     served: Sequence[str] = ()
-    share: float = 1.0
+    whole: int | None = None
     renew: "Callable[[Sequence[int]], np.ndarray] | None" = None
+
+    @property
+    def share(self) -> float:
+        """The budget over what all rows of the pool cost."""
+        return self.budget / (int(self.costs.sum()) if self.whole is None else self.whole)
 
     @cached_property
     def similarity(self) -> NDArray[np.float64]:

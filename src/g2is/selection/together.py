@@ -19,7 +19,6 @@ def as_one(problems: Sequence[Problem]) -> Problem:
         problems[0],
         target=", ".join(problem.target for problem in problems),
         budget=sum(problem.budget for problem in problems),
-        share=sum(problem.share for problem in problems),
         targets=None,
         given=np.concatenate([problem.similarity for problem in problems], axis=1),
         groups=[group for problem, num in both for group in problem.groups or [None] * num],

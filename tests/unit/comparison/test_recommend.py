@@ -102,6 +102,23 @@ def test_thin_evidence_is_called_so_with_what_would_mend_it(options: dict[str, o
     assert any(doubt in told for told in found.doubts)
 
 
+@pytest.mark.parametrize("targets", [("t",), ("t", "u")])
+def test_the_evidence_is_thin_as_long_as_another_method_s_cell_is_missing(targets: tuple[str, ...]) -> None:
+    """It might be the better one: of what it lacks, nothing is known."""
+    found = only(compared({"less": -0.5, "rds+": -0.2}, targets=targets, left_out=(Key("rds+", "t", "1%", 1),)))
+    assert (found.method, found.standing) == ("less", "thin")
+    none_of_it = tuple(Key("rds+", "t", "1%", seed) for seed in range(3))
+    found = only(compared({"less": -0.5, "rds+": -0.9}, targets=targets, left_out=none_of_it))
+    assert (found.method, found.standing) == ("less", "thin")
+    found = only(compared({"less": -0.5, "rds+": -0.2}, targets=targets, left_out=(Key(FULL, "t", None, 1),)))
+    assert found.standing == "clear"
+
+
+def test_what_is_worse_than_random_is_not_named_as_the_cheaper_one() -> None:
+    found = only(compared({"less": -0.1, "bm25": (0.5, 0.5, -0.2)}))
+    assert (found.method, found.as_good, found.cheaper) == ("less", ("bm25",), None)
+
+
 def test_a_target_on_which_the_best_is_worse_than_random_is_named() -> None:
     comparison = compared({"less": -0.4}, targets=("t", "u"))
     cells = [

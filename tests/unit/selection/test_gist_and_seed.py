@@ -64,6 +64,13 @@ def test_gist_is_the_cosine_with_a_group_s_mean_in_the_target_s_subspace(seed: i
     check(found, np.argsort(-score, kind="stable").tolist(), score)
 
 
+def test_in_a_subspace_of_one_direction_the_row_that_lies_in_it_most_goes_first() -> None:
+    pool, target = rows_of(1), rows_of(2, 1)
+    pool[37] = target[0]
+    order = np.argsort(-(unit(pool) @ unit(target)[0]), kind="stable").tolist()
+    check(taken("gist", pool, target, 8), order, np.ones(60))
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_seed_is_the_greedy_independent_set_of_the_published_graph(seed: int) -> None:
     pool = np.concatenate([rows_of(seed, 40, 0.4), rows_of(seed + 9, 40, 0.4), rows_of(seed + 20, 20)])

@@ -16,6 +16,7 @@ from g2is.selection.pick import all_open, pick
 from g2is.selection.problem import Choice, Problem, Select, TargetRows
 from g2is.selection.record import Picks
 from g2is.selection.scores import scores
+from g2is.selection.selectors import round_robin
 from g2is.selection.similarity import UnitRows
 
 K = 24
@@ -88,6 +89,26 @@ def test_round_robin_equals_a_plain_loop(seed: int) -> None:
         column[expected] = -np.inf
         expected.append(int(column.argmax()))
     assert run(problem(pool, targets, 23, selector="round-robin"), "round-robin").rows.tolist() == expected
+
+
+@pytest.mark.parametrize("first", [1, 3, 1024])
+@pytest.mark.parametrize("take_opposed", [False, True])
+def test_rows_that_are_sorted_part_by_part_come_in_the_order_of_all(
+    first: int, take_opposed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(round_robin, "_SORTED_AT_FIRST", first)
+    given = np.random.default_rng(first).integers(-2, 3, (40, 3)).astype(np.float32)  # many are alike
+    settings = SelectionConfig(method="less-rr", representation="lexical", take_opposed=take_opposed)
+    found = run(Problem("t", 40, np.ones(40, np.int64), all_open(40), settings, given=given), "round-robin")
+    lists = [[row for row in np.argsort(-of, kind="stable") if take_opposed or of[row] >= 0] for of in given.T]
+    expected: list[int] = []
+    while any(lists):
+        for of in lists:
+            while of and (row := int(of.pop(0))) in expected:
+                pass
+            if row not in expected:
+                expected.append(row)
+    assert found.rows.tolist() == expected
 
 
 def released(similarity: np.ndarray, num_rows: int) -> list[int]:
@@ -207,6 +228,8 @@ def test_what_a_selector_that_runs_dry_leaves_goes_to_the_next_target() -> None:
     problems = [Problem(name, 10, np.ones(60, int), open_rows, settings, rows, rows_of(2, 3)) for name in ("a", "b")]
     found = pick(problems, first_three_then_any, Limits())
     assert [step.target for step in found.steps] == ["a"] * 3 + ["b"] * 17
+    assert [problem.budget for problem in problems] == [10, 17]  # what the selector of the second is asked for
+    assert problems[1].share == 17 / 60
     assert found.spent == found.budget == 20
     assert str(found.ran_out).startswith("target 'a': 3 of 10 rows")
 

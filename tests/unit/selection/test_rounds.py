@@ -80,6 +80,28 @@ def test_each_round_is_plain_conditioning_of_the_target_s_rows_of_that_round(see
     assert asked == [expected[:16], expected[:32]]  # a third of 47 and two thirds, and what is left of a row
 
 
+def test_a_round_that_finds_nothing_more_leaves_the_rest_to_the_next_and_one_that_takes_nothing_is_the_last() -> None:
+    """Three rows teach what is asked first, ten what is asked after a tuning on these, two what nobody asks."""
+    pool, directions = np.zeros((15, K), np.float16), np.eye(K, dtype=np.float16)
+    pool[:3, 0] = pool[3:13, 1] = pool[13:, 2] = 1.0
+    asked: list[list[int]] = []
+
+    def renew(later: int) -> Renewed:
+        def renewed(_: str, taken: Sequence[int]) -> np.ndarray:
+            asked.append(list(taken))
+            return directions[later : later + 1]
+
+        return renewed
+
+    found = chosen(pool, 15, {"t": directions[:1]}, renew(1), Limits(), rounds=3)
+    assert found.rows.tolist() == list(range(13))
+    assert asked == [[0, 1, 2], list(range(10))]  # a third of 15, had there been as many; then two thirds
+    assert str(found.ran_out).startswith("target 't': 13 of 15 rows")
+    asked.clear()
+    assert chosen(pool, 15, {"t": directions[:1]}, renew(0), Limits(), rounds=3).rows.tolist() == [0, 1, 2]
+    assert asked == [[0, 1, 2]]
+
+
 def test_parts_of_a_budget_of_tokens_are_of_tokens_and_each_target_s_own() -> None:
     pool, tokens = drawn(3), np.random.default_rng(4).integers(1, 9, 150)
     targets, asked = {"a": drawn(5, 4), "b": drawn(6, 4)}, dict[str, list[int]]()

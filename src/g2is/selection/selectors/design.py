@@ -14,7 +14,7 @@ C may have come above 0: both may point away from a row that was taken.
 
 With `rounds`, the budget is spent in so many parts. After each but the last, the model is tuned on what was taken so
 far, and t is the example's gradient there: what it still asks for. The rows taken stay measurements of it, and x the
-row's gradient before.
+row's gradient before. A part ends early where no row is worth anything; the next one may find some.
 """
 
 import math
@@ -71,15 +71,18 @@ def design(problem: Problem) -> Iterator[Choice]:
     """
     of = problem.settings.part(DesignSettings)
     for number in range(1, of.rounds + 1):
+        num_before = len(problem.taken)
         asked = problem if number == 1 else replace(problem, targets=_renewed(problem))
         rows, targets = asked.vectors()
         posterior = _Posterior(rows, targets, asked.similarity, of.noise_at(problem.share), problem.taken)
         for choice in take_best(asked, posterior):
             if choice.score <= 0:
-                return
+                break
             yield choice
             if number < of.rounds and int(problem.costs[problem.taken].sum()) * of.rounds >= problem.budget * number:
                 break
+        if len(problem.taken) == num_before:
+            return  # the model would be tuned on the same rows again
 
 
 def _renewed(problem: Problem) -> np.ndarray:

@@ -27,11 +27,12 @@ class GistSettings(Section):
 
 
 def gist(problem: Problem) -> Iterator[Choice]:
-    """Take rows by descending score; ties go to the lowest row. Rows that oppose every example are passed over.
+    """Take rows by descending score. Rows that oppose every example are passed over.
 
     The subspace is that of the target's leading right singular vectors V (r, k), unscaled. A group of examples is the
     mean of its rows, and a row's score its highest cosine with a group after both were projected on V. Without groups
-    all examples are one. Raises SelectionError if each group's rows cancel.
+    all examples are one. Ties go to the row of which more lies in the subspace, then to the lowest: with a single
+    direction, as of one example, every score is 1 or -1. Raises SelectionError if each group's rows cancel.
     """
     rows, targets = problem.vectors()
     basis = _subspace(targets, problem.settings.part(GistSettings).subspace_variance)
@@ -42,10 +43,9 @@ def gist(problem: Problem) -> Iterator[Choice]:
             f"selector gist: expected a group of target rows with a mean direction, found {len(means)} that cancel; use"
             " less-rr, or other target examples"
         )
-    every = np.arange(rows.num_rows)
-    cosines = rows.over_units(every, lambda units: _directions(units @ basis.T) @ directions.T)
-    score = cosines.max(axis=1).round(DECIMALS)
-    return descending(problem, score)
+    projected = rows.over_units(np.arange(rows.num_rows), lambda units: units @ basis.T)
+    score = (_directions(projected) @ directions.T).max(axis=1).round(DECIMALS)
+    return descending(problem, score, np.linalg.norm(projected, axis=1).round(DECIMALS))
 
 
 def _subspace(targets: Floats, share: float) -> Floats:

@@ -7,7 +7,10 @@ import numpy as np
 from pydantic import Field
 
 from g2is.methods import OpposedSettings, Section, SelectorKind
+from g2is.selection.arrays import Floats
 from g2is.selection.problem import Choice, Problem
+
+_SORTED_AT_FIRST = 1024  # rows of each example: of a million, most are never asked for
 
 
 class RoundRobinSettings(Section):
@@ -30,10 +33,7 @@ def round_robin(problem: Problem) -> Iterator[Choice]:
     similarity = problem.similarity
     loses_turn = problem.settings.part(RoundRobinSettings).if_taken == "lose-turn"
     takes_opposed = problem.settings.part(OpposedSettings).take_opposed
-    queues = []
-    for column in similarity.T:
-        order = np.argsort(-column, kind="stable")
-        queues.append(iter((order if takes_opposed else order[column[order] >= 0]).tolist()))
+    queues = [_nearest(column, -np.inf if takes_opposed else 0.0) for column in similarity.T]
     taken: set[int] = set()
     while True:
         nothing_left = True
@@ -51,6 +51,16 @@ def round_robin(problem: Problem) -> Iterator[Choice]:
                     break
         if nothing_left:
             return
+
+
+def _nearest(similarity: Floats, least: float) -> Iterator[int]:
+    """Rows by descending similarity (N,) down to `least`, ties by number; sorted a part at a time, as asked for."""
+    above, size = np.inf, _SORTED_AT_FIRST
+    while len(left := np.flatnonzero((similarity >= least) & (similarity < above))):
+        lowest = np.partition(similarity[left], -min(size, len(left)))[-min(size, len(left))]
+        part = left[similarity[left] >= lowest]
+        yield from part[np.argsort(-similarity[part], kind="stable")].tolist()
+        above, size = lowest, 2 * size
 
 
 ROUND_ROBIN = SelectorKind(

@@ -33,9 +33,11 @@ def top(problem: Problem) -> Iterator[Choice]:
     return descending(problem, score)
 
 
-def descending(problem: Problem, score: NDArray[np.float64]) -> Iterator[Choice]:
-    """Rows by descending `score` (N,), ties by number, without those that oppose every example."""
-    for row in np.argsort(-score, kind="stable").tolist():
+def descending(
+    problem: Problem, score: NDArray[np.float64], then: NDArray[np.float64] | None = None
+) -> Iterator[Choice]:
+    """Rows by descending `score` (N,), then `then` (N,), then by number; without those that oppose every example."""
+    for row in np.lexsort([-score] if then is None else [-then, -score]).tolist():
         if not problem.opposed[row]:
             yield Choice(row, float(score[row]))
 
