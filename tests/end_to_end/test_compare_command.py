@@ -321,7 +321,8 @@ def test_a_finished_comparison_recommends_and_says_that_one_seed_is_thin(compare
 def test_a_recommendation_wants_the_folder_of_a_comparison(g2is: Command, place: Path, tmp_path: Path) -> None:
     for asked, told in (
         ([], "expected the folder of one comparison, found none"),
-        ([tmp_path], "no such folder"),
+        ([tmp_path], "(`g2is compare`), found another folder"),
+        ([tmp_path / "none"], "(`g2is compare`), found no such folder; check the path"),
         ([place, tmp_path], "expected the folder of one comparison, found "),
     ):
         code, _, err = g2is("compare", "--recommend", *asked)

@@ -225,6 +225,30 @@ def test_a_coloured_terminal_gets_the_same_message() -> None:
     assert message.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("flags", "fragment"),
+    [
+        (["--budget", "abc"], "budget: expected a number of tokens"),
+        (["--exclude", "no.txt"], "no.txt: expected a list of ids"),
+        (["--exclude-overlap", "no.jsonl"], "no.jsonl: expected a file"),
+        (["--target", "b=no.jsonl"], "no.jsonl: expected a file"),
+    ],
+)
+def test_what_is_wrong_beside_the_pool_is_told_before_the_pool_is_read(
+    flags: list[object], fragment: str, place: Place, g2is: Command, refused: Callable[..., str]
+) -> None:
+    """A large pool takes hours: this one would be refused if it were looked at."""
+    bad = place.rows("pool.jsonl", "{")
+    files = ["--target", f"a={place.target}"] if "--target" in flags else [place.target]
+    command = ["select", bad, *files, "--model", MODEL, "--out", place.here / "run", *set_flags(SMALL), *flags]
+    assert "pool.jsonl" not in refused(command, fragment)
+    assert "pool.jsonl:1" in check_one_message(g2is(*command[: -len(flags)]), ["bad JSON"])
+    budgets = "1%,abc" if "--budget" in flags else "1%"
+    test = place.target if "--budget" in flags else "no.jsonl"
+    compare = ["compare", bad, place.target, "--test", test, "--model", MODEL, "--out", place.here / "all"]
+    assert "pool.jsonl" not in refused([*compare, "--budgets", budgets], "expected a")
+
+
 def test_a_process_of_its_own_prints_the_error_and_nothing_else(place: Place) -> None:
     command = [sys.executable, "-m", "g2is", *map(str, place.select(pool=place.rows("pool.jsonl", "{")))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

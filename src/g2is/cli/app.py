@@ -192,7 +192,7 @@ command(
     *("wait", "dry_run", "recommend", "facts", "settings", "both"),
 )(compare)
 command(
-    *("model", "out", "data", "device", "set_", "wait", "dry_run", "facts", "settings", "seed", "tuning"),
+    *("model", "out", "data", "device", "rows", "set_", "wait", "dry_run", "facts", "settings", "seed", "tuning"),
 )(train)
 command("wait", "facts")(merge)
 command(

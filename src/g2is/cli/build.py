@@ -121,6 +121,7 @@ def train_config(context: typer.Context) -> TrainConfig:
     values: dict[str, Any] = {
         **{"data": asked["data"] or None, "out": _text(asked["out"])},
         "model": given_only({"name": asked["model"]}),
+        "examples": examples_settings(asked["schema"], asked["column"], asked["on_bad_row"]),
         "tuning": _training(asked) | given_only({"seed": asked["seed"]}),
         "execution": given_only({"device": asked["device"]}),
     }

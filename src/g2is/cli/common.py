@@ -60,8 +60,8 @@ _FlagsFile = Annotated[
 
 
 # Numbers are text, so that one which is none is reported with all other settings that cannot be used.
-def _rate(of: str) -> Any:
-    told = f"of {of}; default 2e-5, and a model of some millions of parameters needs about 1e-3"
+def _rate(of: str, of_small: str) -> Any:
+    told = f"of {of}; default 2e-5, and a model of some millions of parameters needs about {of_small}"
     return Annotated[str | None, typer.Option("--learning-rate", metavar="NUMBER", help=told)]
 
 
@@ -127,9 +127,12 @@ _KINDS: dict[str, dict[str, tuple[Any, Any]]] = {
     "facts": {"as_json": (_Json, False)},
     "settings": {"config": (_Config, None)},
     "seed": {"seed": (_Seed, None)},
-    "warm-up": {"learning_rate": (_rate("the warm-up"), None), "rank": (_rank("its LoRA adapter"), None)},
-    "tuning": {"learning_rate": (_rate("the training"), None), "rank": (_rank("the LoRA adapter"), None)},
-    "both": {"learning_rate": (_rate("warm-up and tuning"), None), "rank": (_rank("their LoRA adapters"), None)},
+    "warm-up": {"learning_rate": (_rate("the warm-up", "1e-3"), None), "rank": (_rank("its LoRA adapter"), None)},
+    "tuning": {"learning_rate": (_rate("the training", "2e-3"), None), "rank": (_rank("the LoRA adapter"), None)},
+    "both": {
+        "learning_rate": (_rate("warm-up and tuning", "1e-3 to 2e-3"), None),
+        "rank": (_rank("their LoRA adapters"), None),
+    },
 }
 
 

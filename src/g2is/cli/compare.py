@@ -35,7 +35,7 @@ def compare(
         list[str],
         typer.Option("--test", metavar="[NAME=]FILE", help="what tuned models are tested on, one for each target"),
     ],
-    methods: Annotated[str, typer.Option(metavar="NAMES", help=_METHODS)] = "design,g2is,less,less-rr,rds+",
+    methods: Annotated[str, typer.Option(metavar="NAMES", help=_METHODS)] = "design,match,knn-kde,less,less-rr",
     budgets: Annotated[str, typer.Option(metavar="BUDGETS", help="separated by commas, such as 1%,5%")] = "1%",
     seeds: Annotated[int, typer.Option(help="seeds of warm-up, projection, random draw and tuning")] = 3,
     recommend: Annotated[

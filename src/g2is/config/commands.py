@@ -79,6 +79,11 @@ def settings_in(folder: Path) -> Any:
     return parse(COMMANDS[command_of(values, str(settings))], values, str(settings))
 
 
+def without_settings(folder: Path) -> str:
+    """What a message says was found where `folder` has no settings."""
+    return "another folder" if folder.is_dir() else "no such folder; check the path"
+
+
 def run_again(folder: Path) -> str:
     """What to give to a shell, anywhere, to do the work of `folder` again beside it."""
     folder = folder.resolve()

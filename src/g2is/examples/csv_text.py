@@ -118,6 +118,10 @@ def _checked_header(path: Path, line: int, names: list[str]) -> list[str]:
         raise InputError(f"{place} in UTF-8, found byte 0x{_stray_byte(names):02x}; save the file as UTF-8")
     if names[0].lstrip()[:1] in ("{", "["):
         raise InputError(f"{place}, found JSON; rename the file to end in .jsonl or .json")
+    if len(names) == 1 and (other := next((mark for mark in ";\t|" if mark in names[0]), None)):
+        raise InputError(
+            f"{place} with commas between them, found {names[0]!r}; save the file with , in place of {other!r}"
+        )
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"{place}, found {', '.join(map(repr, repeated))} more than once")
     return names

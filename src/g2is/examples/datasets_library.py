@@ -8,6 +8,7 @@ from typing import Any
 
 from g2is.config import HUB
 from g2is.errors import InputError, pass_on_too_little_memory
+from g2is.store.network import why_unreachable
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -31,12 +32,14 @@ def open_hub(location: str) -> tuple[str, Any]:
 
     `@REVISION` before the colon names a commit, branch or tag.
 
-    Raises InputError if the hub cannot be reached, or there is no such dataset, configuration or split.
+    Where the hub cannot be reached, what an earlier fetch left is opened, without trying for long. Raises InputError if
+    there is none, or no such dataset, configuration or split.
     """
     import datasets
+    from huggingface_hub import constants
 
     place, _, split = location.removeprefix(HUB).partition(":")
-    name, config, revision = place, None, None
+    name, config, revision, away = place, None, None, ""
     if not Path(place).is_dir():
         repository, at, revision = place.partition("@")
         revision, parts = revision or None, repository.split("/")
@@ -46,7 +49,11 @@ def open_hub(location: str) -> tuple[str, Any]:
                 " colon if it is to be another than the newest"
             )
         name, config = "/".join(parts[:2]), parts[2] if len(parts) == 3 else None
-    with _quiet(), _failing(location, "check its name, and that this machine reaches the hub"):
+        away = why_unreachable(constants.ENDPOINT)
+    remedy = (
+        f"check its name, and that this machine reaches the hub{f' ({constants.ENDPOINT}: {away})' if away else ''}"
+    )
+    with _quiet(), _offline(bool(away)), _failing(location, remedy):
         if not split:
             split = _only_split(
                 location, f"{HUB}{place}", "", datasets.get_dataset_split_names(name, config, revision=revision)
@@ -93,6 +100,21 @@ def _failing(label: str, remedy: str) -> Iterator[None]:
         raise InputError(
             f"{label}: expected a dataset that the datasets library opens, but: {lines[0]}; {remedy}"
         ) from None
+
+
+@contextmanager
+def _offline(away: bool) -> Iterator[None]:
+    """Let the libraries ask nobody where nobody answers: they would try for half a minute, and tell of each time."""
+    import datasets
+    from huggingface_hub import constants
+
+    before = datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE
+    if away:
+        datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = before
 
 
 @contextmanager

@@ -47,7 +47,7 @@ def filter_pool(
     Raises InputError if a list cannot be read or is empty, names ids that the pool does not have (they are listed), if
     a row is to be included and left out at once, or no row is left.
     """
-    included, excluded = _read_lists(include), _read_lists(exclude)
+    included, excluded = read_lists(include), read_lists(exclude)
     _check_ids_are_known(pool, {**included, **excluded})
     if both := [f"{id_} ({included[id_]}, {excluded[id_]})" for id_ in included if id_ in excluded]:
         raise InputError(
@@ -88,8 +88,11 @@ def write_excluded(filtered: Filtered, folder: Path) -> None:
         remove(folder / EXCLUDED)
 
 
-def _read_lists(paths: Iterable[Path]) -> dict[str, str]:
-    """The ids of all lists, in their order -> file:line of the first mention."""
+def read_lists(paths: Iterable[Path]) -> dict[str, str]:
+    """The ids of all lists, in their order -> file:line of the first mention.
+
+    Raises InputError if a list cannot be read or is empty.
+    """
     places: dict[str, str] = {}
     for path in paths:
         for line, id_ in _read_list(path):

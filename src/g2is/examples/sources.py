@@ -13,7 +13,7 @@ from typing import Any, Literal
 from g2is.config import HUB
 from g2is.errors import InputError
 from g2is.examples.datasets_library import open_hub, open_saved
-from g2is.examples.lines import COMPRESSIONS, check_is_file, digest
+from g2is.examples.lines import COMPRESSIONS, check_is_file, digest, read_text
 
 Format = Literal["JSON lines", "JSON", "CSV", "Parquet", "dataset"]
 
@@ -56,7 +56,7 @@ def find_sources(locations: Sequence[str]) -> list[Source]:
     """Return the sources of `locations`, in the order given, those of a glob sorted by path.
 
     Raises InputError for a location that is not there, a glob without match, a dataset or split that cannot be opened,
-    or a source that comes twice.
+    a source that comes twice, or a file whose suffix says nothing and that does not begin as JSON.
     """
     sources = [source for location in locations for source in _find(location)]
     seen: set[str] = set()
@@ -111,7 +111,19 @@ def _find(location: str) -> list[Source]:
 def _of_file(path: Path) -> Source:
     check_is_file(path)
     inner = path.with_suffix("") if path.suffix.lower() in COMPRESSIONS else path
-    return Source(str(path), inner.stem, _FORMATS.get(inner.suffix.lower(), "JSON lines"), (path,))
+    told = _FORMATS.get(inner.suffix.lower())
+    if told is None:
+        _check_begins_as_json(path, inner.suffix)
+    return Source(str(path), inner.stem, told or "JSON lines", (path,))
+
+
+def _check_begins_as_json(path: Path, suffix: str) -> None:
+    begin = next((text for chunk in read_text(path) if (text := chunk.lstrip())), b"{")
+    if begin[:1] not in (b"{", b"["):
+        raise InputError(
+            f"{path}: expected JSON lines, since {suffix or 'no suffix'} says nothing else, found text that is no JSON;"
+            f" save it as one of {', '.join(_FORMATS)} (CSV with commas and a header row)"
+        )
 
 
 def _of_dataset(label: str, name: str, dataset: Any) -> Source:

@@ -11,7 +11,7 @@ from g2is.config.targets import titled
 from g2is.errors import InputError
 from g2is.examples.columns import check_columns
 from g2is.examples.dataset import Examples
-from g2is.examples.filter import filter_pool
+from g2is.examples.filter import filter_pool, read_lists
 from g2is.examples.keys import overlap
 from g2is.examples.make_table import describe_losses, tokenize_files
 from g2is.examples.overlap import OverlapIndex
@@ -20,6 +20,7 @@ from g2is.examples.sources import describe, find_sources
 from g2is.examples.table import ExampleTable
 from g2is.jobs.prepare import Prepared
 from g2is.progress import Reporter
+from g2is.selection.budget import check_form
 from g2is.selection.plan import Plan, Pool, plan_selection
 
 _MOST_WORDS = 16  # of a shared run that are listed
@@ -28,15 +29,20 @@ _MOST_WORDS = 16  # of a shared run that are listed
 def read_inputs(prepared: Prepared, cache: Path, reporter: Reporter, also_in: Path | None = None) -> Examples:
     """Pool and targets as tokens, kept in the folder `cache` by content; what is `also_in` another is not made anew.
 
-    Raises InputError or ModelError where a file or id list cannot be used, or a target is the pool or another target;
-    ConfigError if a column is named that no file has.
+    A pool may take hours, so all else is read before it. Raises InputError or ModelError where a file or id list cannot
+    be used, or a target is the pool or another target; ConfigError if a column is named that no file has;
+    SelectionError for a budget of no known form.
     """
     config, tables = prepared.config, dict[str, ExampleTable]()
-    of_targets = {titled(name): locations for name, locations in config.targets.items()}
-    for title, locations in {"pool": config.pool, **of_targets}.items():
+    check_form(config.selection.budget)
+    for ids in (config.selection.include, config.selection.exclude):
+        read_lists(ids)
+    files = {titled(name): find_sources(locations) for name, locations in config.targets.items()}
+    files["pool"] = find_sources(config.pool)
+    index = _index_of_tests(config, reporter)
+    for title, sources in files.items():
         with reporter.stage(f"read {title}", "bytes") as progress:
             renderer = prepared.renderer if title == "pool" else prepared.target_renderer
-            sources = find_sources(locations)
             tables[title] = tokenize_files(sources, renderer, config.examples, cache, progress, also_in)
         for loss in describe_losses(title, tables[title], config.examples.truncation):
             reporter.notice(loss)
@@ -44,7 +50,7 @@ def read_inputs(prepared: Prepared, cache: Path, reporter: Reporter, also_in: Pa
     pool = tables["pool"]
     targets = {name: tables[titled(name)] for name in config.targets}
     check_targets_differ({title: table.source_sha256 for title, table in tables.items()})
-    overlapping = _overlapping(config, pool, reporter)
+    overlapping = {} if index is None else _overlapping(config, index, pool, reporter)
     filtered = filter_pool(pool, config.selection.include, config.selection.exclude, overlapping)
     for name, target in targets.items():
         keys = keys_in_pool(prepared, config.targets[name], target, cache, also_in)
@@ -69,13 +75,18 @@ def keys_in_pool(
     return np.asarray(as_pool.keys[np.isin(as_pool.rows, table.rows)])
 
 
-def _overlapping(config: Config, pool: ExampleTable, reporter: Reporter) -> dict[int, str]:
-    """Positions of the pool rows that share a run of words with `selection.exclude_overlap` -> what they share."""
+def _index_of_tests(config: Config, reporter: Reporter) -> OverlapIndex | None:
+    """The runs of words of `selection.exclude_overlap`, where it is given."""
     if not config.selection.exclude_overlap:
-        return {}
+        return None
     tests = find_sources(config.selection.exclude_overlap)
     with reporter.stage("read test", "bytes") as progress:
-        index = OverlapIndex(read_examples(tests, config.examples, progress))
+        return OverlapIndex(read_examples(tests, config.examples, progress))
+
+
+def _overlapping(config: Config, index: OverlapIndex, pool: ExampleTable, reporter: Reporter) -> dict[int, str]:
+    """Positions of the pool rows that share a run of words with `selection.exclude_overlap` -> what they share."""
+    tests = find_sources(config.selection.exclude_overlap)
     position_of = {int(row): position for position, row in enumerate(pool.rows)}
     reasons: dict[int, str] = {}
     with reporter.stage("find overlaps", "bytes") as progress:

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from g2is.comparison.recommend import Recommendation, recommend
+from g2is.config.commands import settings_in, without_settings
 from g2is.config.compare import CompareConfig
 from g2is.errors import StoreError
 from g2is.jobs.report_comparison import comparison_in
-from g2is.jobs.report_run import reported
 
 
 def recommend_from(path: Path) -> list[Recommendation]:
@@ -14,8 +14,9 @@ def recommend_from(path: Path) -> list[Recommendation]:
 
     Raises StoreError if the folder holds no comparison with a finished cell, or one of its cells is damaged.
     """
-    config = reported(path)
+    config = settings_in(path)
     if not isinstance(config, CompareConfig):
-        raise StoreError(f"{path}: expected the folder of a comparison (`g2is compare`), found that of a selection")
+        found = without_settings(path) if config is None else f"the folder of `g2is {config.command}`"
+        raise StoreError(f"{path}: expected the folder of a comparison (`g2is compare`), found {found}")
     comparison, _ = comparison_in(config, path)
     return recommend(comparison)

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from g2is.config import Config
-from g2is.config.commands import settings_in
+from g2is.config.commands import settings_in, without_settings
 from g2is.config.compare import CompareConfig
 from g2is.errors import StoreError
 from g2is.jobs.export import check_pool
@@ -71,7 +71,7 @@ def reported(path: Path) -> Config | CompareConfig:
     if isinstance(config, Config) and (path / SELECTION).exists():
         return in_its_folder(config, path)
     found = {
-        None: "no such folder",
+        None: without_settings(path),
         "select": "a run that has selected nothing yet",
         "walk": "a walk on matrices, whose rows have no texts",
     }

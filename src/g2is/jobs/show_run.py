@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from g2is.config.commands import command_in
+from g2is.config.commands import command_in, without_settings
 from g2is.errors import StoreError
 from g2is.jobs.export import selection_in
 from g2is.jobs.run_folder import SUMMARY, Selection
@@ -40,7 +40,11 @@ def look_at_run(path: Path) -> ShownRun:
     """
     command, table = command_in(path), path / SELECTION
     if command not in ("select", "walk") or not table.is_file():
-        found = {None: "no such folder", "select": "a run that has selected nothing yet", "walk": "an unfinished walk"}
+        found = {
+            None: without_settings(path),
+            "select": "a run that has selected nothing yet",
+            "walk": "an unfinished walk",
+        }
         told = found.get(command, f"the folder of `g2is {command}`")
         raise StoreError(
             f"{path}: expected the folder of a selection, as `g2is select` and `g2is walk` leave it, found {told}"

@@ -27,6 +27,7 @@ from g2is.jobs.work_folder import BAD_ROWS
 from g2is.methods import GRADIENT, NONE, RANDOM, REPRESENTATIONS, representation_kind
 from g2is.model.adapter import target_modules
 from g2is.progress import Reporter
+from g2is.selection.budget import check_form
 from g2is.store.digests import record_digests, record_presence
 from g2is.store.files import read_json, write_json, write_json_lines
 from g2is.store.fingerprint import flatten
@@ -76,9 +77,11 @@ def open_trials(config: CompareConfig, reporter: Reporter, own: Own = BUILT_IN_O
         run_config(config, Key(method, next(iter(config.targets)), config.budgets[0], 0), list(config.targets))
     prepared, cache = prepare_trials(config, reporter), config.out / "examples"
     target_modules(prepared.model.without_weights(), config.tuning.lora, "tuning")
+    for budget in config.budgets:
+        check_form(budget)
+    tests = read_tests(config, prepared, cache, reporter)  # before the pool, which may take hours
     examples = read_inputs(prepared, cache, reporter)
     _check_budgets(config, examples)
-    tests = read_tests(config, prepared, cache, reporter)
     representations = fingerprints(config, prepared)
     bench = open_bench(config, prepared, examples.pool, tests, reporter.notice)
     made_from = {

@@ -290,6 +290,9 @@ def resolve_device(name: str) -> torch.device:
         )
     try:
         device = torch.device(name)
+    except RuntimeError:
+        raise ModelError(f"execution.device: expected auto, cpu or cuda, found {name!r}") from None
+    try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ModelError(

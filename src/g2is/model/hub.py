@@ -1,16 +1,12 @@
 """Models of a hub: fetched, or found where an earlier fetch left them. One that is not to be had is told in seconds."""
 
-import socket
 from pathlib import Path
-from threading import Thread
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from g2is.errors import ModelError, first_line
+from g2is.store.network import why_unreachable
 
 _SETTINGS_FILES = ["*.json", "*.model", "*.txt", "*.jinja", "*.py"]
 _WANTED_FILES = [*_SETTINGS_FILES, "*.safetensors"]
-_SECONDS_TO_CONNECT = 2.0
 _SECONDS_TO_ANSWER = 10.0
 _ADVICE = "name a local folder, or a hub model that this machine can reach"
 
@@ -54,7 +50,7 @@ def check_there(name: str, revision: str | None = None) -> None:
             *(name, revision, f"HF_HUB_OFFLINE is set, {not_kept}"),
             f"unset it, set HF_HOME to where the model was fetched, or {_ADVICE}",
         )
-    if why := _why_unreachable(constants.ENDPOINT):
+    if why := why_unreachable(constants.ENDPOINT):
         raise _not_given(name, revision, f"{constants.ENDPOINT}: {why}, {not_kept}", _ADVICE)
     from huggingface_hub import HfApi  # which takes longer to import
 
@@ -83,25 +79,3 @@ def _not_given(name: str, revision: str | None, reason: str, remedy: str) -> Mod
     return ModelError(
         f"{name}: expected a model, found no folder of that name, and the hub does not give {what} ({reason}); {remedy}"
     )
-
-
-def _why_unreachable(endpoint: str) -> str:
-    """Why no connection to the hub is to be had, or to the proxy before it; empty if there is one."""
-    address = urlsplit(endpoint)
-    proxy = getproxies().get(address.scheme)
-    if proxy and not proxy_bypass(address.hostname or ""):
-        address = urlsplit(proxy)
-    port = address.port or (80 if address.scheme == "http" else 443)
-    found = [f"no answer within {_SECONDS_TO_CONNECT:g} s"]
-
-    def connect() -> None:
-        try:
-            socket.create_connection((address.hostname, port), timeout=_SECONDS_TO_CONNECT).close()
-            found[0] = ""
-        except OSError as error:
-            found[0] = first_line(error)
-
-    trial = Thread(target=connect, daemon=True)  # to look a name up may take longer, and cannot be given up
-    trial.start()
-    trial.join(_SECONDS_TO_CONNECT)
-    return found[0]

@@ -72,6 +72,15 @@ def read_budget(text: str, num_read: int, num_tokens: np.ndarray) -> Budget:
     return Budget(tokens=tokens)
 
 
+def check_form(text: str) -> None:
+    """Raise SelectionError if `text` is no form of a budget; what it comes to, only a pool says."""
+    if not any(form.fullmatch(text.strip()) for form in (_SHARE, _COUNT, _TOKENS)):
+        raise SelectionError(
+            "budget: expected a number of tokens such as '2Mtok' or '500ktok', a share of the pool's rows such as '1%'"
+            f" or a number of rows such as '500', found {text.strip()!r}"
+        )
+
+
 def parse_budget(text: str, num_rows: int) -> int:
     """The number of rows that `text` ("1%", "0.5%", "500") asks for, of a pool of `num_rows`.
 
@@ -82,21 +91,14 @@ def parse_budget(text: str, num_rows: int) -> int:
     row at all or more rows than the pool has.
     """
     text = text.strip()
-    share = _SHARE.fullmatch(text)
-    if share:
-        budget = _part(share, num_rows)
-    elif _COUNT.fullmatch(text):
-        budget = int(text)
-    elif _TOKENS.fullmatch(text):
+    check_form(text)
+    if _TOKENS.fullmatch(text):
         raise SelectionError(
             f"budget: expected a share of the rows such as '1%' or a number of rows such as '500', found {text!r}: how"
             " many tokens a row has is not known, because a matrix of gradients does not say"
         )
-    else:
-        raise SelectionError(
-            "budget: expected a number of tokens such as '2Mtok' or '500ktok', a share of the pool's rows such as '1%'"
-            f" or a number of rows such as '500', found {text!r}"
-        )
+    share = _SHARE.fullmatch(text)
+    budget = _part(share, num_rows) if share else int(text)
     if budget == 0:
         least = f"; of {num_rows} rows, one row is {100 / num_rows:.3g}%" if share and num_rows else ""
         raise SelectionError(

@@ -84,3 +84,11 @@ def test_a_spreadsheet_in_utf_16_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.csv", "a,b\n1,2\n".encode("utf-16"))
     with pytest.raises(InputError, match=r"found UTF-16 data .*convert it to UTF-8"):
         list(read_csv(path, LIST_COLUMNS))
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_a_header_without_commas_says_what_to_save_it_with(mark: str, tmp_path: Path) -> None:
+    place = tmp_path / "rows.csv"
+    place.write_text(f"question{mark}answer\n2+2?{mark}4\n")
+    with pytest.raises(InputError, match=r"rows.csv:1: expected a header row .* with commas .*save the file with ,"):
+        list(read_csv(place, set()))

@@ -42,8 +42,18 @@ def labels(*locations: str | Path) -> list[str]:
 def test_the_suffix_tells_the_format_and_the_rest_is_the_name(
     file: str, form: Format, name: str, tmp_path: Path
 ) -> None:
-    (source,) = find_sources([str(touch(tmp_path / file))])
+    (tmp_path / file).write_bytes(b"{}")
+    (source,) = find_sources([str(tmp_path / file)])
     assert (source.format, source.name, source.label) == (form, name, str(tmp_path / file))
+
+
+@pytest.mark.parametrize("file", ["pool.txt", "pool.tsv", "pool"])
+def test_a_suffix_that_says_nothing_wants_json(file: str, tmp_path: Path) -> None:
+    (tmp_path / file).write_bytes(b"\n question\tanswer\n2+2?\t4\n")
+    with pytest.raises(InputError, match=r"expected JSON lines, since .* says nothing else, found text .*save it as"):
+        find_sources([str(tmp_path / file)])
+    (tmp_path / file).write_bytes(b"\xef\xbb\xbf \n[")  # read_json_lines says what to do with an array
+    assert find_sources([str(tmp_path / file)])[0].format == "JSON lines"
 
 
 def test_a_place_is_a_line_in_text_and_a_row_in_tables(tmp_path: Path) -> None:

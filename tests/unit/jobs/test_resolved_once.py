@@ -79,7 +79,7 @@ def test_an_embedding_model_is_hashed_once(config_of: Callable[..., Config], mon
     summary = json.loads((config.out / "summary.json").read_text())
     assert [list(sitting["seconds"])[-5:] for sitting in summary["sittings"]] == [
         ["read rows", "select", "read texts", "export", "report"],
-        ["check model", "read pool", "read target", "check embedding model", "export"],
+        ["check model", "read target", "read pool", "check embedding model", "export"],
     ]
 
 

@@ -127,11 +127,11 @@ def test_without_a_network_it_is_told_at_once_and_what_was_fetched_serves(tmp_pa
 
 
 def test_a_hub_that_never_answers_is_given_up_after_two_seconds() -> None:
-    from g2is.model.hub import _why_unreachable
+    from g2is.store.network import why_unreachable
 
     # of the addresses that are for documentation: packets to it get lost, or there is no way to it
     begin = time.monotonic()
-    assert _why_unreachable("https://192.0.2.1")
+    assert why_unreachable("https://192.0.2.1")
     assert time.monotonic() - begin < 4
 
 
