@@ -38,6 +38,7 @@ def run_command(
     from g2is.cli.app import main
 
     monkeypatch.setattr(sys, "argv", ["g2is", *map(str, arguments)])
+    monkeypatch.setattr("g2is.jobs.pace.SAMPLE_ROWS", 16)  # of a dry run: its figures are not what is looked at here
     monkeypatch.setenv("COLUMNS", "1000")  # notices stay on their line, however long the path of a test's folder is
     capsys.readouterr()
     code = 0

@@ -56,12 +56,15 @@ def seconds_to_import(modules: set[str]) -> float:
     return float(subprocess.run(command, input=names, capture_output=True, text=True, check=True).stdout)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _transformers_is_light() -> None:
+def check_is_light(loaded: set[str]) -> None:
+    """Check that nothing heavy is among what was `loaded`; skip where it is transformers that brings it."""
+    if not found(loaded):
+        return
     ask = "import sys, transformers as t; t.AutoConfig, t.AutoTokenizer; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout.split()
-    if heavy := found(set(loaded)):
+    always = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout.split()
+    if heavy := found(set(always)):
         pytest.skip(f"this older transformers loads {', '.join(heavy)} with its settings of any model")
+    raise AssertionError(found(loaded))
 
 
 def found(loaded: set[str]) -> list[str]:
@@ -76,7 +79,7 @@ def test_a_selection_from_a_finished_store_imports_nothing_that_trains(
     command = ["select", *files, "--budget", "10%", *set_flags(SMALL), "--out", tmp_path / "run"]
     _, loaded, seconds = g2is(*command)
     assert "torch" in loaded  # the selection is made
-    assert found(loaded) == []
+    check_is_light(loaded)
     assert seconds < MOST_SECONDS
     assert seconds_to_import(loaded) < MOST_OF_IMPORTS
     assert selected_ids(tmp_path / "run") == selected_ids(finished)
@@ -90,7 +93,7 @@ def test_looking_at_what_is_there_imports_no_code_of_models(finished: Path) -> N
     stored = ["store", "ls", finished / "store"], ["verify", finished]
     for command in (*stored, ["methods"], ["--help"], ["select", "-h"]):
         _, loaded, seconds = g2is(*command)
-        assert found(loaded) == [], command
+        check_is_light(loaded)
         assert seconds < MOST_SECONDS
 
 

@@ -1,15 +1,15 @@
 """`g2is select --store s3://…` against a real S3 server: the bytes of a store on a disk, from any machine."""
 
-import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import forked
 import pytest
-from s3_server import Server
+from s3_server import Server, credentials
 from small_run import MODEL, SMALL, set_flags
 
 Command = Callable[..., tuple[int, str, str]]
@@ -34,10 +34,10 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def wait_for(server: Server, part: str, process: subprocess.Popen[bytes]) -> None:
+def wait_for(server: Server, part: str, process: BaseProcess) -> None:
     begin, asked = time.monotonic(), len(server.asked)
     while not any(of.startswith("PUT") and part in of for of in server.asked[asked:]):
-        assert process.poll() is None, "it ended before it was killed"
+        assert process.is_alive(), "it ended before it was killed"
         assert time.monotonic() - begin < 200
         time.sleep(0.02)
 
@@ -48,11 +48,12 @@ def test_a_run_killed_twice_goes_on_on_other_machines_to_the_bytes_of_a_store_on
     url = server.url()
     command = list(map(str, arguments(sample, url, tmp_path / "killed")))
     for number, part in enumerate(("warmup/trainer/checkpoint", "pool/markers/000000")):
-        environment = {**os.environ, "G2IS_CACHE": str(tmp_path / f"machine-{number}")}
+        environment = {**credentials(server), "G2IS_CACHE": str(tmp_path / f"machine-{number}")}
         steps = ["--set", "execution.resume_steps=2"]
-        with subprocess.Popen([sys.executable, "-m", "g2is", *command, *steps], env=environment) as process:
-            wait_for(server, part, process)
-            process.kill()
+        process = forked.command([*command, *steps], tmp_path / "errors", environment=environment)
+        wait_for(server, part, process)
+        process.kill()
+        process.join()
         shutil.rmtree(tmp_path / f"machine-{number}")
     kept = [key for key in server.keys(url) if "/markers/" in key or key.startswith("warmup/epoch")]
     assert any(key.startswith("gradients/pool/markers/") for key in kept)

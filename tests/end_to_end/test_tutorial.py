@@ -12,7 +12,7 @@ from pages import ROOT, blocks_in, run_shell
 
 from common.browser import take_pictures
 from g2is.demo.run import write_demo_sample
-from g2is.demo.skills import SKILLS, TARGET_SKILL
+from g2is.demo.skills import SKILLS, TARGET_SKILL, write_pool
 
 # What sets up an environment, or runs these very tests: CI does both by itself.
 NOT_HERE = re.compile(r"^(make (demo|test|check|bench|setup)|pip install|git clone|cd )\b")
@@ -139,6 +139,7 @@ def test_every_command_of_the_tutorial_from_training_on(tuned: Path) -> None:
 @pytest.mark.timeout(600)
 def test_every_command_of_the_readme(tmp_path: Path) -> None:
     write_demo_sample(tmp_path / "demo-run/sample")
+    write_pool(tmp_path / "demo-run/sample/pool.jsonl", num_rows=300)  # of 2,000: the commands are what is tried
     texts = commands((ROOT / "README.md").read_text(encoding="utf-8"))
     assert texts
     for text in texts:

@@ -3,6 +3,7 @@
 A process that imports torch, transformers and peft anew spends seconds on it, and tests that kill need dozens.
 """
 
+import gc
 import importlib
 import multiprocessing
 import os
@@ -22,15 +23,24 @@ _CONTEXT.set_forkserver_preload(
         *("g2is.cli.app", "g2is.jobs.select", "g2is.jobs.compare", "g2is.jobs.train", "g2is.jobs.evaluate"),
         *("g2is.jobs.select_matrices", "g2is.jobs.report_run", "g2is.engine.local"),
         *("transformers.trainer", "peft", "g2is.warmup.keeper", "g2is.warmup.optimizer_state", "sklearn.manifold"),
+        # what a child would import at its first warm-up, and a function of a test module with it
+        *("pytest", "hypothesis", "transformers.models.llama.modeling_llama", "peft.tuners.lora.bnb"),
+        *("peft.utils.transformers_weight_conversion", "torch.utils.serialization.config"),
+        *("g2is.examples.bounded_jinja", "g2is.model.bars", "g2is.model.loading", "g2is.model.recompute"),
     ]
 )
 
 
 def start(function: Callable[..., Any], *arguments: Any) -> BaseProcess:
     """Call a function of a test module in a process of its own."""
-    process = _CONTEXT.Process(target=function, args=arguments, daemon=True)
+    process = _CONTEXT.Process(target=_begin, args=(function, *arguments), daemon=True)
     process.start()
     return process
+
+
+def _begin(function: Callable[..., Any], *arguments: Any) -> None:
+    gc.freeze()  # each tuning of a model has the collector look at everything, which copies it, too
+    function(*arguments)
 
 
 def ended(process: BaseProcess) -> int:

@@ -75,6 +75,7 @@ def nodes_here() -> Iterator[Nodes]:
     os.environ["PYTHONPATH"] = os.pathsep.join([*PATHS, *filter(None, [before])])
     from ray.cluster_utils import Cluster
 
+    Path("/tmp/ray").mkdir(exist_ok=True)  # in which Cluster writes its address, and which it does not make
     with tempfile.TemporaryDirectory(prefix="g2is-ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         # one with a short path: sockets lie in it
         head = {"num_cpus": 0, "include_dashboard": False, "temp_dir": folder, **_SMALL}

@@ -2,12 +2,11 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import forked
+import torch
 from forked import stored_bytes
 from ray_nodes import Nodes, wait_for
 from small_run import MODEL, SMALL, set_flags
@@ -19,16 +18,21 @@ NUM_SHARDS = 25
 
 def make_calm(folder: Path) -> None:
     """Write files, and the store that one process makes of them: with one thread, as Ray's workers have here."""
-    write_pool(folder / "pool.jsonl", num_rows=NUM_SHARDS * 32)
+    write_pool(folder / "pool.jsonl", num_rows=NUM_SHARDS * 16)
     write_target(folder / "target.jsonl", num_rows=8)
-    command = [sys.executable, "-m", "g2is", *gradients(folder, "calm")]
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    process = forked.start(_with_one_thread, gradients(folder, "calm"), folder / "calm-errors")
+    assert forked.ended(process) == 0, (folder / "calm-errors").read_text()
+
+
+def _with_one_thread(arguments: list[str], errors: Path) -> None:
+    torch.set_num_threads(1)
+    forked.command_here(arguments, errors)
 
 
 def gradients(folder: Path, name: str, *flags: str) -> list[str]:
     """The command line of the run `name`."""
     files = [str(folder / "pool.jsonl"), str(folder / "target.jsonl"), "--model", str(MODEL), "--device", "cpu"]
-    settings = set_flags({**SMALL, "execution.shard_rows": "32", "warmup.fraction": "0.05"})
+    settings = set_flags({**SMALL, "execution.shard_rows": "16", "warmup.fraction": "0.05"})
     return ["gradients", *files, "--out", str(folder / name), *settings, *flags]
 
 

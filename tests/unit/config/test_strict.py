@@ -108,7 +108,7 @@ def test_a_naive_reader_takes_the_last_of_two_keys_and_numbers_that_are_none() -
 def test_a_pipe_that_nobody_writes_to_is_refused_where_a_naive_reader_waits(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "c.yaml")
     with pytest.raises(subprocess.TimeoutExpired):
-        subprocess.run([sys.executable, "-c", f"open({str(tmp_path / 'c.yaml')!r})"], timeout=2, check=False)
+        subprocess.run([sys.executable, "-c", f"open({str(tmp_path / 'c.yaml')!r})"], timeout=1, check=False)
     with pytest.raises(ConfigError, match="it is a pipe, no regular file"):
         load(tmp_path / "c.yaml")
 
