@@ -1,6 +1,7 @@
 """Budgets of tokens, included rows and quotas: the walk is the plain one here too, and keeps within its limits."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,13 @@ def select(limited: Limited, **how: Any) -> Walk:
     return walk_targets(UnitRows(case.pool, **how), case.targets, case.settings, case.graph, limits=limited.limits)
 
 
+@cache
+def walked(seed: int) -> tuple[Limited, Walk]:
+    """A case and what is selected of it, which nobody changes: several tests look at all of them."""
+    limited = limited_case(seed)
+    return limited, select(limited)
+
+
 def reference(limited: Limited) -> ReferenceWalk:
     case, limits = limited.case, limited.limits
     plain = ReferenceWalk(
@@ -86,8 +94,7 @@ def reference(limited: Limited) -> ReferenceWalk:
 @pytest.mark.parametrize("batch", BATCHES)
 def test_rows_order_and_roles_are_those_of_the_plain_walk(batch: int) -> None:
     for seed in range(batch * BATCH, (batch + 1) * BATCH):
-        limited = limited_case(seed)
-        result, plain = select(limited), reference(limited)
+        (limited, result), plain = walked(seed), reference(walked(seed)[0])
         assert taken(result) == plain.selected, f"seed {seed}: {limited}"
         assert (result.ran_out is not None) == plain.ran_out, f"seed {seed}: {result.ran_out}"
         assert set(result.full_quotas) == {limited.limits.quotas[index].source for index in plain.full}
@@ -97,8 +104,8 @@ def test_rows_order_and_roles_are_those_of_the_plain_walk(batch: int) -> None:
 @pytest.mark.slow
 def test_no_budget_and_no_quota_is_ever_exceeded_and_included_rows_come_first() -> None:
     for seed in range(NUM_CASES):
-        limited = limited_case(seed)
-        result, limits = select(limited), limited.limits
+        limited, result = walked(seed)
+        limits = limited.limits
         costs = limits.costs(len(limited.case.pool))
         rows = result.rows
         assert len(set(rows.tolist())) == len(rows)
@@ -113,9 +120,8 @@ def test_no_budget_and_no_quota_is_ever_exceeded_and_included_rows_come_first() 
 @pytest.mark.slow
 def test_with_an_exact_budget_less_is_left_than_the_longest_row_takes_unless_the_pool_ran_out() -> None:
     for seed in range(NUM_CASES):
-        limited = limited_case(seed)
+        limited, result = walked(seed)
         if limited.case.settings.exact_budget:
-            result = select(limited)
             longest = limited.limits.costs(len(limited.case.pool)).max()
             assert result.budget - result.spent < longest or result.ran_out is not None, f"seed {seed}: {limited}"
 
@@ -134,8 +140,7 @@ def test_tokens_that_are_all_one_select_what_a_budget_of_rows_selects() -> None:
 @pytest.mark.slow
 def test_the_cases_reach_every_limit() -> None:
     """Guards the tests above: cases in which no limit binds would prove nothing about them."""
-    cases = [limited_case(seed) for seed in range(NUM_CASES)]
-    results = [select(limited) for limited in cases]
+    cases, results = zip(*map(walked, range(NUM_CASES)), strict=True)
     assert (
         sum(result.unit == "tokens" and result.spent < result.budget and not result.ran_out for result in results) > 9
     )
