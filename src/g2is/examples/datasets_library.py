@@ -49,7 +49,7 @@ def open_hub(location: str) -> tuple[str, Any]:
                 " colon if it is to be another than the newest"
             )
         name, config = "/".join(parts[:2]), parts[2] if len(parts) == 3 else None
-        away = why_unreachable(constants.ENDPOINT)
+        away = "" if constants.HF_HUB_OFFLINE else why_unreachable(constants.ENDPOINT)
     remedy = (
         f"check its name, and that this machine reaches the hub{f' ({constants.ENDPOINT}: {away})' if away else ''}"
     )

@@ -55,12 +55,12 @@ def round_robin(problem: Problem) -> Iterator[Choice]:
 
 def _nearest(similarity: Floats, least: float) -> Iterator[int]:
     """Rows by descending similarity (N,) down to `least`, ties by number; sorted a part at a time, as asked for."""
-    above, size = np.inf, _SORTED_AT_FIRST
-    while len(left := np.flatnonzero((similarity >= least) & (similarity < above))):
-        lowest = np.partition(similarity[left], -min(size, len(left)))[-min(size, len(left))]
-        part = left[similarity[left] >= lowest]
-        yield from part[np.argsort(-similarity[part], kind="stable")].tolist()
-        above, size = lowest, 2 * size
+    left, size = np.flatnonzero(similarity >= least), _SORTED_AT_FIRST
+    while num := min(size, len(left)):
+        values = similarity[left]
+        is_next = values >= np.partition(values, -num)[-num]
+        yield from left[is_next][np.argsort(-values[is_next], kind="stable")].tolist()
+        left, size = left[~is_next], 2 * size
 
 
 ROUND_ROBIN = SelectorKind(
