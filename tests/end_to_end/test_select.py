@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -363,3 +364,18 @@ def test_a_dry_run_tells_and_writes_nothing(sample: Path, g2is: Command, tmp_pat
     assert "budget     15 rows" in out
     assert "16,384 adapter coordinates to 512" in out
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ids_from_a_pipe_are_read_once(sample: Path, g2is: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    """As of `--exclude <(…)`: a pipe has nothing to say a second time."""
+    files = [sample / "pool.jsonl", sample / "target.jsonl", "--model", MODEL, "--budget", 5, "--method", "bm25"]
+    code, _, err = g2is("select", *files, "--out", tmp_path / "all")
+    assert code == 0, err
+    first, *others = selected_ids(tmp_path / "all")
+    reading, writing = os.pipe()
+    os.write(writing, f"{first}\n".encode())
+    os.close(writing)
+    code, _, err = g2is("select", *files, "--out", tmp_path / "run", "--exclude", f"/dev/fd/{reading}")
+    os.close(reading)
+    assert code == 0, err
+    assert selected_ids(tmp_path / "run")[:4] == others

@@ -81,7 +81,9 @@ def settings_in(folder: Path) -> Any:
 
 def without_settings(folder: Path) -> str:
     """What a message says was found where `folder` has no settings."""
-    return "another folder" if folder.is_dir() else "no such folder; check the path"
+    if folder.is_dir():
+        return "another folder"
+    return f"{'a file' if folder.exists() else 'no such folder'}; check the path"
 
 
 def run_again(folder: Path) -> str:

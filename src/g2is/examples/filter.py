@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -38,16 +39,15 @@ class Filtered:
 
 def filter_pool(
     pool: ExampleTable,
-    include: Sequence[Path] = (),
-    exclude: Sequence[Path] = (),
+    included: Mapping[str, str] = MappingProxyType({}),
+    excluded: Mapping[str, str] = MappingProxyType({}),
     dropped: Mapping[int, str] | None = None,
 ) -> Filtered:
-    """Take the rows that `exclude` lists, and those whose positions are in `dropped` (with the reason), out of `pool`.
+    """Take the `excluded` rows, and those whose positions are in `dropped` (with the reason), out of `pool`.
 
-    Raises InputError if a list cannot be read or is empty, names ids that the pool does not have (they are listed), if
-    a row is to be included and left out at once, or no row is left.
+    `included` and `excluded` are ids -> where they are listed (`read_lists`). Raises InputError if the pool does not
+    have them (they are listed), if a row is to be included and left out at once, or no row is left.
     """
-    included, excluded = read_lists(include), read_lists(exclude)
     _check_ids_are_known(pool, {**included, **excluded})
     if both := [f"{id_} ({included[id_]}, {excluded[id_]})" for id_ in included if id_ in excluded]:
         raise InputError(

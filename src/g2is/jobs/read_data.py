@@ -35,8 +35,7 @@ def read_inputs(prepared: Prepared, cache: Path, reporter: Reporter, also_in: Pa
     """
     config, tables = prepared.config, dict[str, ExampleTable]()
     check_form(config.selection.budget)
-    for ids in (config.selection.include, config.selection.exclude):
-        read_lists(ids)
+    included, excluded = read_lists(config.selection.include), read_lists(config.selection.exclude)
     files = {titled(name): find_sources(locations) for name, locations in config.targets.items()}
     files["pool"] = find_sources(config.pool)
     index = _index_of_tests(config, reporter)
@@ -51,7 +50,7 @@ def read_inputs(prepared: Prepared, cache: Path, reporter: Reporter, also_in: Pa
     targets = {name: tables[titled(name)] for name in config.targets}
     check_targets_differ({title: table.source_sha256 for title, table in tables.items()})
     overlapping = {} if index is None else _overlapping(config, index, pool, reporter)
-    filtered = filter_pool(pool, config.selection.include, config.selection.exclude, overlapping)
+    filtered = filter_pool(pool, included, excluded, overlapping)
     for name, target in targets.items():
         keys = keys_in_pool(prepared, config.targets[name], target, cache, also_in)
         if num_shared := int(overlap(filtered.pool.keys, keys).sum()):

@@ -12,11 +12,14 @@ _SECONDS_TO_CONNECT = 2.0
 
 def why_unreachable(endpoint: str) -> str:
     """Why no connection to the URL `endpoint` is to be had, or to the proxy before it; empty if there is one."""
-    address = urlsplit(endpoint)
-    proxy = getproxies().get(address.scheme)
+    address, proxies = urlsplit(endpoint), getproxies()
+    proxy = proxies.get(address.scheme) or proxies.get("all")
     if proxy and not proxy_bypass(address.hostname or ""):
-        address = urlsplit(proxy)
-    port = address.port or (80 if address.scheme == "http" else 443)
+        address = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    try:
+        port = address.port or (80 if address.scheme == "http" else 443)
+    except ValueError as error:
+        return first_line(error)
     found = [f"no answer within {_SECONDS_TO_CONNECT:g} s"]
 
     def connect() -> None:

@@ -1,17 +1,23 @@
 """Which rows of a pool stay, and which are included."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from g2is.errors import InputError
-from g2is.examples.filter import filter_pool, write_excluded
+from g2is.examples.filter import Filtered, filter_pool, read_lists, write_excluded
 from g2is.examples.table import ExampleTable
 
 Read = Callable[..., ExampleTable]
+
+
+def filtered(
+    pool: ExampleTable, include: Sequence[Path] = (), exclude: Sequence[Path] = (), dropped: Any = None
+) -> Filtered:
+    return filter_pool(pool, read_lists(include), read_lists(exclude), dropped)
 
 
 @pytest.fixture
@@ -30,7 +36,7 @@ def listed(tmp_path: Path) -> Callable[..., Path]:
 
 
 def test_without_lists_the_pool_is_the_very_one_that_was_read(pool: ExampleTable) -> None:
-    found = filter_pool(pool)
+    found = filtered(pool)
     assert found.pool is pool
     assert len(found.included) == 0
     assert not found.reasons
@@ -40,7 +46,7 @@ def test_excluded_rows_leave_and_the_others_keep_their_numbers_and_tokens(
     pool: ExampleTable, listed: Callable[..., Path]
 ) -> None:
     path = listed("d\n\n  \nb\r\nd\n")
-    found = filter_pool(pool, exclude=[path])
+    found = filtered(pool, exclude=[path])
     assert found.pool.ids == ["a", "c", "e", "f"]
     assert found.pool.rows.tolist() == [0, 2, 4, 5]
     assert found.read is pool
@@ -52,7 +58,7 @@ def test_excluded_rows_leave_and_the_others_keep_their_numbers_and_tokens(
 def test_included_rows_are_positions_among_those_that_stay_in_the_lists_order(
     pool: ExampleTable, listed: Callable[..., Path]
 ) -> None:
-    found = filter_pool(pool, [listed("f\nc\n", "1.txt"), listed("\ufeffe\nc\n", "2.txt")], [listed("a\nd\n", "x.txt")])
+    found = filtered(pool, [listed("f\nc\n", "1.txt"), listed("\ufeffe\nc\n", "2.txt")], [listed("a\nd\n", "x.txt")])
     assert [found.pool.ids[position] for position in found.included] == ["f", "c", "e"]
     assert found.included.tolist() == [3, 1, 2]
 
@@ -60,7 +66,7 @@ def test_included_rows_are_positions_among_those_that_stay_in_the_lists_order(
 def test_rows_that_another_screen_drops_leave_with_its_reason(
     pool: ExampleTable, listed: Callable[..., Path], tmp_path: Path
 ) -> None:
-    found = filter_pool(pool, exclude=[listed("a\n")], dropped={4: "overlaps with the test", 0: "overlaps too"})
+    found = filtered(pool, exclude=[listed("a\n")], dropped={4: "overlaps with the test", 0: "overlaps too"})
     assert found.pool.ids == ["b", "c", "d", "f"]
     write_excluded(found, tmp_path)
     rows = [json.loads(line) for line in (tmp_path / "excluded.jsonl").read_text().splitlines()]
@@ -68,13 +74,13 @@ def test_rows_that_another_screen_drops_leave_with_its_reason(
         {"row": 0, "id": "a", "reason": f"listed in {tmp_path / 'list.txt'}:1"},
         {"row": 4, "id": "e", "reason": "overlaps with the test"},
     ]
-    write_excluded(filter_pool(pool), tmp_path)
+    write_excluded(filtered(pool), tmp_path)
     assert not (tmp_path / "excluded.jsonl").exists()
 
 
 def test_a_row_to_include_that_another_screen_drops_is_refused(pool: ExampleTable, listed: Callable[..., Path]) -> None:
     with pytest.raises(InputError, match=r"do not overlap with the test set, found e \(.*list.txt:2\)"):
-        filter_pool(pool, include=[listed("a\ne\n")], dropped={4: "overlaps"})
+        filtered(pool, include=[listed("a\ne\n")], dropped={4: "overlaps"})
 
 
 def test_unknown_ids_are_listed_with_their_places_the_first_twenty_and_the_count(
@@ -82,7 +88,7 @@ def test_unknown_ids_are_listed_with_their_places_the_first_twenty_and_the_count
 ) -> None:
     path = listed("a\n" + "".join(f"x{number}\n" for number in range(25)))
     with pytest.raises(InputError) as error:
-        filter_pool(pool, exclude=[path])
+        filtered(pool, exclude=[path])
     message = str(error.value)
     assert "found 25 that no row has (the pool's first is a)" in message
     assert f"{path}:2: x0\n" in message
@@ -94,12 +100,12 @@ def test_an_id_to_include_and_to_exclude_is_refused_with_both_places(
     pool: ExampleTable, listed: Callable[..., Path]
 ) -> None:
     with pytest.raises(InputError, match=r"both lists: b \(.*in.txt:1, .*out.txt:2\)"):
-        filter_pool(pool, [listed("b\n", "in.txt")], [listed("a\nb\n", "out.txt")])
+        filtered(pool, [listed("b\n", "in.txt")], [listed("a\nb\n", "out.txt")])
 
 
 def test_a_pool_of_which_nothing_stays_is_refused(pool: ExampleTable, listed: Callable[..., Path]) -> None:
     with pytest.raises(InputError, match="found all 6 left out"):
-        filter_pool(pool, exclude=[listed("a\nb\nc\nd\ne\nf\n")])
+        filtered(pool, exclude=[listed("a\nb\nc\nd\ne\nf\n")])
 
 
 def test_a_list_that_cannot_be_read_is_named(pool: ExampleTable, listed: Callable[..., Path], tmp_path: Path) -> None:
@@ -112,4 +118,4 @@ def test_a_list_that_cannot_be_read_is_named(pool: ExampleTable, listed: Callabl
         for flag in ("include", "exclude"):
             files: dict[str, Any] = {flag: [path]}
             with pytest.raises(InputError, match=problem):
-                filter_pool(pool, **files)
+                filtered(pool, **files)

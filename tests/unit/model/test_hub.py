@@ -135,6 +135,23 @@ def test_a_hub_that_never_answers_is_given_up_after_two_seconds() -> None:
     assert time.monotonic() - begin < 4
 
 
+@pytest.mark.parametrize(
+    ("name", "proxy"),
+    [("ALL_PROXY", "http://127.0.0.1:{}"), ("HTTPS_PROXY", "127.0.0.1:{}"), ("HTTPS_PROXY", "http://127.0.0.1:{}")],
+)
+def test_a_hub_behind_a_proxy_is_as_near_as_the_proxy(name: str, proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from g2is.store.network import why_unreachable
+
+    for other in ("all_proxy", "https_proxy", "no_proxy"):
+        monkeypatch.delenv(other, raising=False)
+        monkeypatch.delenv(other.upper(), raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv(name, proxy.format(server.getsockname()[1]))
+        assert why_unreachable("https://hub.invalid") == ""
+    monkeypatch.setenv(name, "http://127.0.0.1:x")
+    assert "'x'" in why_unreachable("https://hub.invalid")
+
+
 def test_offline_it_is_said_what_is_set(tmp_path: Path) -> None:
     code, err, _ = select(tmp_path, "org/name", HF_HUB_OFFLINE="1")
     assert code == 2

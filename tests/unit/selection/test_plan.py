@@ -9,7 +9,7 @@ import pytest
 from g2is.config import SelectionConfig
 from g2is.errors import SelectionError
 from g2is.examples.dataset import Examples
-from g2is.examples.filter import filter_pool
+from g2is.examples.filter import filter_pool, read_lists
 from g2is.examples.table import ExampleTable
 from g2is.jobs.read_data import plan_for
 from g2is.selection.budget import Budget
@@ -28,9 +28,10 @@ def plan(read_table: Read, tmp_path: Path) -> Callable[..., Plan]:
     def make(include: str = "", exclude: str = "", **settings: Any) -> Plan:
         for name, ids in (("include", include), ("exclude", exclude)):
             (tmp_path / name).write_text("\n".join(ids))
-        filtered = filter_pool(
-            pool, [tmp_path / "include"] if include else [], [tmp_path / "exclude"] if exclude else []
+        included, excluded = (
+            read_lists([tmp_path / name] if ids else []) for name, ids in (("include", include), ("exclude", exclude))
         )
+        filtered = filter_pool(pool, included, excluded)
         examples = Examples(filtered, of_targets)
         return plan_for(SelectionConfig(**settings), examples)
 
