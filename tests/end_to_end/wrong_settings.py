@@ -192,7 +192,7 @@ COMMAND_LINE: dict[str, Case] = {
     "unknown method": case(flags("--method", "lss"), "selection.method: unknown method 'lss'; did you mean less?"),
     "unknown device": case(
         flags("--device", "gpu7"),
-        "execution.device: expected auto, cpu, cuda, mps, found 'gpu7'",
+        "execution.device: expected auto, cpu, cuda or mps, found 'gpu7'",
     ),
     "one of several GPUs": case(
         flags("--device", "cuda:1"),

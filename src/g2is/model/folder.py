@@ -279,9 +279,6 @@ def _refuse_foreign_code(settings: Path, config: ModelConfig) -> None:
         )
 
 
-_DEVICES = ("cpu", "cuda", "mps")
-
-
 def resolve_device(name: str) -> torch.device:
     """The device that `name` means here: auto, cpu, cuda or mps. Raises ModelError if it is not there."""
     if name == "auto":
@@ -291,8 +288,8 @@ def resolve_device(name: str) -> torch.device:
             f"execution.device: expected cpu or cuda, found {name!r}. Choose among several GPUs with the environment"
             " variable CUDA_VISIBLE_DEVICES"
         )
-    if name not in _DEVICES:
-        raise ModelError(f"execution.device: expected auto, {', '.join(_DEVICES)}, found {name!r}")
+    if name not in ("cpu", "cuda", "mps"):
+        raise ModelError(f"execution.device: expected auto, cpu, cuda or mps, found {name!r}")
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
