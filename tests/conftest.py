@@ -60,8 +60,6 @@ def server(_s3: "Server", monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> It
 _LONGEST = (
     *("test_tutorial.py", "test_notebook.py", "test_ray.py", "test_kill_and_resume.py", "test_kills.py"),
     *("test_adding_a_selector.py", "test_compare_workers.py", "test_killed_import.py", "test_killed_tacs.py"),
-    *("test_killed_rounds.py", "test_damages.py", "test_error_catalogue.py", "test_compare_command.py"),
-    *("test_tune.py", "test_imported.py"),
 )
 
 

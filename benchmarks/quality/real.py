@@ -111,11 +111,11 @@ def grid_of(given: argparse.Namespace) -> KeptGrid:
 
 def groups_of(given: argparse.Namespace) -> dict[str, tuple[str, ...]]:
     """Targets whose cells are made with the same settings, by the folder of the work."""
-    answered = tuple(name for name in grid_of(given).targets if name in ANSWERED and given.tuned == MODEL)
-    read = tuple(name for name in grid_of(given).targets if name not in answered)
+    targets = grid_of(given).targets
     if given.held_back or given.loss_alone:
-        return {"held-back" if given.held_back else "loss-alone": grid_of(given).targets}
-    return {"answered": answered, "read": read}
+        return {"held-back" if given.held_back else "loss-alone": targets}
+    answered = tuple(name for name in targets if name in ANSWERED and given.tuned == MODEL)
+    return {"answered": answered, "read": tuple(name for name in targets if name not in answered)}
 
 
 def comparison(work: Path, out: str, targets: Sequence[str], given: argparse.Namespace) -> CompareConfig:
@@ -127,7 +127,7 @@ def comparison(work: Path, out: str, targets: Sequence[str], given: argparse.Nam
         else (target_file(name, "dev"), tests(work, [name])[name])
         for name in targets
     }
-    answers = given.tuned == MODEL and not given.loss_alone and set(targets) <= set(ANSWERED)
+    answers = out == "answered"
     values = {
         "pool": pool,
         "targets": {name: target for name, (target, _) in files.items()},

@@ -68,7 +68,7 @@ def _at_budget(comparison: Comparison, budget: str) -> Recommendation:
     if shown:
         as_good = [entry for entry in others if not _is_beaten(comparison, best, entry)]
     else:
-        as_good = [entry for entry in compared if entry.mean.to_random and entry.mean.to_random.verdict != WORSE]
+        as_good = [entry for entry in compared if _is_no_worse(entry)]
     thin = list(_too_little(comparison, budget, best))
     is_whole = not any(key.budget == budget and key.method not in _BESIDE for key in comparison.missing)
     return Recommendation(
@@ -94,6 +94,11 @@ def _is_compared(part: Part) -> bool:
 def _surely_better(found: Contrast | None, than: str = BETTER) -> bool:
     """Whether a method is better: an interval clear of zero, and every seed by itself on the same side."""
     return found is not None and found.verdict == than and found.num_agreeing == found.num_seeds > 0
+
+
+def _is_no_worse(entry: Entry) -> bool:
+    """Whether a method is not told to be worse than random, on the mean over targets."""
+    return entry.mean.to_random is not None and entry.mean.to_random.verdict != WORSE
 
 
 def _is_beaten(comparison: Comparison, best: Entry, other: Entry) -> bool:
@@ -183,10 +188,7 @@ def _flattered(num_compared: int) -> Iterator[str]:
 def _cheaper(best: Entry, as_good: Sequence[Entry]) -> str | None:
     own = _seconds(best)
     known = [
-        (seconds, entry.method)
-        for entry in as_good
-        if entry.mean.to_random is not None and entry.mean.to_random.verdict != WORSE
-        if (seconds := _seconds(entry)) is not None
+        (seconds, entry.method) for entry in as_good if _is_no_worse(entry) and (seconds := _seconds(entry)) is not None
     ]
     if own is None or not known:
         return None

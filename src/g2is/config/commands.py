@@ -79,8 +79,10 @@ def settings_in(folder: Path) -> Any:
     return parse(COMMANDS[command_of(values, str(settings))], values, str(settings))
 
 
-def without_settings(folder: Path) -> str:
-    """What a message says was found where `folder` has no settings."""
+def told_of(folder: Path, command: str | None) -> str:
+    """What a message says that `folder` is, of the command whose settings it has, if any."""
+    if command is not None:
+        return f"the folder of `g2is {command}`"
     if folder.is_dir():
         return "another folder"
     return f"{'a file' if folder.exists() else 'no such folder'}; check the path"

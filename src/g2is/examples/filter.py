@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 
@@ -39,8 +38,8 @@ class Filtered:
 
 def filter_pool(
     pool: ExampleTable,
-    included: Mapping[str, str] = MappingProxyType({}),
-    excluded: Mapping[str, str] = MappingProxyType({}),
+    included: Mapping[str, str],
+    excluded: Mapping[str, str],
     dropped: Mapping[int, str] | None = None,
 ) -> Filtered:
     """Take the `excluded` rows, and those whose positions are in `dropped` (with the reason), out of `pool`.

@@ -19,7 +19,7 @@ from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 
 from g2is.config import TrainConfig
-from g2is.config.commands import settings_in, without_settings
+from g2is.config.commands import settings_in, told_of
 from g2is.config.home import at_home
 from g2is.errors import ModelError, StoreError, first_line, pass_on_too_little_memory
 from g2is.examples.as_trained import render_as_trained
@@ -82,7 +82,7 @@ def _settings(run: Path) -> TrainConfig:
     """The settings of the training in the folder `run`. Raises StoreError if it is not finished, or damaged."""
     config = settings_in(run)
     if not isinstance(config, TrainConfig):
-        found = without_settings(run) if config is None else f"the folder of `g2is {config.command}`"
+        found = told_of(run, None if config is None else config.command)
         raise StoreError(f"{run}: expected the folder of a finished `g2is train`, found {found}")
     if finished_tuning(run) is None:
         raise StoreError(

@@ -1,6 +1,6 @@
 """Reads what a run is about: the pool without what is excluded, and the targets by name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from g2is.examples.filter import filter_pool, read_lists
 from g2is.examples.keys import overlap
 from g2is.examples.make_table import describe_losses, tokenize_files
 from g2is.examples.overlap import OverlapIndex
-from g2is.examples.read import read_examples
-from g2is.examples.sources import describe, find_sources
+from g2is.examples.read import Example, read_examples
+from g2is.examples.sources import Source, describe, find_sources
 from g2is.examples.table import ExampleTable
 from g2is.jobs.prepare import Prepared
 from g2is.progress import Reporter
@@ -38,7 +38,8 @@ def read_inputs(prepared: Prepared, cache: Path, reporter: Reporter, also_in: Pa
     included, excluded = read_lists(config.selection.include), read_lists(config.selection.exclude)
     files = {titled(name): find_sources(locations) for name, locations in config.targets.items()}
     files["pool"] = find_sources(config.pool)
-    index = _index_of_tests(config, reporter)
+    tests = find_sources(config.selection.exclude_overlap)
+    index = _index_of(tests, config, reporter) if tests else None
     for title, sources in files.items():
         with reporter.stage(f"read {title}", "bytes") as progress:
             renderer = prepared.renderer if title == "pool" else prepared.target_renderer
@@ -49,7 +50,16 @@ def read_inputs(prepared: Prepared, cache: Path, reporter: Reporter, also_in: Pa
     pool = tables["pool"]
     targets = {name: tables[titled(name)] for name in config.targets}
     check_targets_differ({title: table.source_sha256 for title, table in tables.items()})
-    overlapping = {} if index is None else _overlapping(config, index, pool, reporter)
+    overlapping: dict[int, str] = {}
+    if index is not None:
+        with reporter.stage("find overlaps", "bytes") as progress:
+            rows = read_examples(files["pool"], config.examples, progress)
+            overlapping = _overlapping(rows, pool, index, describe(tests))
+        if overlapping:
+            reporter.notice(
+                f"{len(overlapping)} of the pool's {len(pool)} rows share 13 words in a row with {describe(tests)} and"
+                " are left out (listed in excluded.jsonl)"
+            )
     filtered = filter_pool(pool, included, excluded, overlapping)
     for name, target in targets.items():
         keys = keys_in_pool(prepared, config.targets[name], target, cache, also_in)
@@ -74,31 +84,21 @@ def keys_in_pool(
     return np.asarray(as_pool.keys[np.isin(as_pool.rows, table.rows)])
 
 
-def _index_of_tests(config: Config, reporter: Reporter) -> OverlapIndex | None:
-    """The runs of words of `selection.exclude_overlap`, where it is given."""
-    if not config.selection.exclude_overlap:
-        return None
-    tests = find_sources(config.selection.exclude_overlap)
+def _index_of(tests: Sequence[Source], config: Config, reporter: Reporter) -> OverlapIndex:
+    """The runs of words of `selection.exclude_overlap`."""
     with reporter.stage("read test", "bytes") as progress:
         return OverlapIndex(read_examples(tests, config.examples, progress))
 
 
-def _overlapping(config: Config, index: OverlapIndex, pool: ExampleTable, reporter: Reporter) -> dict[int, str]:
-    """Positions of the pool rows that share a run of words with `selection.exclude_overlap` -> what they share."""
-    tests = find_sources(config.selection.exclude_overlap)
+def _overlapping(rows: Iterable[Example], pool: ExampleTable, index: OverlapIndex, tests: str) -> dict[int, str]:
+    """Positions of the pool `rows` that share a run of words with the `tests` -> what they share."""
     position_of = {int(row): position for position, row in enumerate(pool.rows)}
     reasons: dict[int, str] = {}
-    with reporter.stage("find overlaps", "bytes") as progress:
-        for example in read_examples(find_sources(config.pool), config.examples, progress):
-            found = index.find(example.conversation.turns)
-            if found is not None and example.row in position_of:
-                words = " ".join(found.words[:_MOST_WORDS]) + (" …" if len(found.words) > _MOST_WORDS else "")
-                reasons[position_of[example.row]] = f"shares with {found.id} of {describe(tests)}: {words}"
-    if reasons:
-        reporter.notice(
-            f"{len(reasons)} of the pool's {len(pool)} rows share 13 words in a row with {describe(tests)} and are left"
-            " out (listed in excluded.jsonl)"
-        )
+    for example in rows:
+        found = index.find(example.conversation.turns)
+        if found is not None and example.row in position_of:
+            words = " ".join(found.words[:_MOST_WORDS]) + (" …" if len(found.words) > _MOST_WORDS else "")
+            reasons[position_of[example.row]] = f"shares with {found.id} of {tests}: {words}"
     return reasons
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from g2is.comparison.recommend import Recommendation, recommend
-from g2is.config.commands import settings_in, without_settings
+from g2is.config.commands import settings_in, told_of
 from g2is.config.compare import CompareConfig
 from g2is.errors import StoreError
 from g2is.jobs.report_comparison import comparison_in
@@ -16,7 +16,7 @@ def recommend_from(path: Path) -> list[Recommendation]:
     """
     config = settings_in(path)
     if not isinstance(config, CompareConfig):
-        found = without_settings(path) if config is None else f"the folder of `g2is {config.command}`"
+        found = told_of(path, None if config is None else config.command)
         raise StoreError(f"{path}: expected the folder of a comparison (`g2is compare`), found {found}")
     comparison, _ = comparison_in(config, path)
     return recommend(comparison)

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from g2is.config import Config
-from g2is.config.commands import settings_in, without_settings
+from g2is.config.commands import settings_in, told_of
 from g2is.config.compare import CompareConfig
 from g2is.errors import StoreError
 from g2is.jobs.export import check_pool
@@ -71,12 +71,11 @@ def reported(path: Path) -> Config | CompareConfig:
     if isinstance(config, Config) and (path / SELECTION).exists():
         return in_its_folder(config, path)
     found = {
-        None: without_settings(path),
         "select": "a run that has selected nothing yet",
         "walk": "a walk on matrices, whose rows have no texts",
     }
     command = None if config is None else config.command
     raise StoreError(
         f"{path}: expected the folder of a selection (`g2is select`, or `g2is walk POOL TARGET`) or of a comparison"
-        f" (`g2is compare`), found {found.get(command, f'the folder of `g2is {command}`')}"
+        f" (`g2is compare`), found {found.get(str(command)) or told_of(path, command)}"
     )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from g2is.config.commands import command_in, without_settings
+from g2is.config.commands import command_in, told_of
 from g2is.errors import StoreError
 from g2is.jobs.export import selection_in
 from g2is.jobs.run_folder import SUMMARY, Selection
@@ -40,12 +40,8 @@ def look_at_run(path: Path) -> ShownRun:
     """
     command, table = command_in(path), path / SELECTION
     if command not in ("select", "walk") or not table.is_file():
-        found = {
-            None: without_settings(path),
-            "select": "a run that has selected nothing yet",
-            "walk": "an unfinished walk",
-        }
-        told = found.get(command, f"the folder of `g2is {command}`")
+        found = {"select": "a run that has selected nothing yet", "walk": "an unfinished walk"}
+        told = found.get(str(command)) or told_of(path, command)
         raise StoreError(
             f"{path}: expected the folder of a selection, as `g2is select` and `g2is walk` leave it, found {told}"
         )

@@ -34,6 +34,7 @@ from g2is.store.fingerprint import flatten
 from g2is.store.given import part
 from g2is.store.manifest import stored_forms
 
+Represented = tuple[Path, str, str | None]  # rows: their store, the representation, and the target whose they are
 SELECTIONS = "selections"  # below a comparison's folder: a run folder of each cell that selects
 
 
@@ -50,7 +51,7 @@ class Trials:
     bench: Bench
     made_from: dict[str, Any]
     remarks: Sequence[str]
-    broken: "dict[Represented, ModelError]" = field(default_factory=dict)
+    broken: dict[Represented, ModelError] = field(default_factory=dict)
 
     def keep_cost(self, store: Path, representation: str, run: Path) -> float | None:
         """Seconds that the rows of a representation took in `store`, by the run that made them; None if not known."""
@@ -185,9 +186,6 @@ def run_config(config: CompareConfig, key: Key, targets: Sequence[str]) -> Confi
     }
     run: Config = parse(Config, values, f"cell {key}")
     return run
-
-
-Represented = tuple[Path, str, str | None]
 
 
 def represented(run: Config, key: Key) -> Represented:

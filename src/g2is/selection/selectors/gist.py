@@ -43,9 +43,13 @@ def gist(problem: Problem) -> Iterator[Choice]:
             f"selector gist: expected a group of target rows with a mean direction, found {len(means)} that cancel; use"
             " less-rr, or other target examples"
         )
-    projected = rows.over_units(np.arange(rows.num_rows), lambda units: units @ basis.T)
-    score = (_directions(projected) @ directions.T).max(axis=1).round(DECIMALS)
-    return descending(problem, score, np.linalg.norm(projected, axis=1).round(DECIMALS))
+
+    def look(units: Floats) -> Floats:
+        within = units @ basis.T
+        return np.column_stack([(_directions(within) @ directions.T).max(axis=1), np.linalg.norm(within, axis=1)])
+
+    score, lengths = rows.over_units(np.arange(rows.num_rows), look).round(DECIMALS).T
+    return descending(problem, score, lengths)
 
 
 def _subspace(targets: Floats, share: float) -> Floats:
