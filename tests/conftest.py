@@ -63,6 +63,11 @@ _LONGEST = (
 )
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than there are cores: a test waits for processes that it starts, and for clocks."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest tests first, and leave those out that `make long` runs."""
     if "G2IS_LONG" not in os.environ:  # all in all the tests stay under ten minutes

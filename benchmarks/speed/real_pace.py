@@ -93,7 +93,7 @@ def main() -> None:
                 print(f"| {what} | {size[0]:,}, {size[1]} | {found['gradients']:.0f} | {found['tuning']:.0f} |")
                 for name, rate in found.items():
                     at = f"{size[0]:,} tokens a pass" if name == "gradients" else f"{size[1]} rows a pass"
-                    figures.append(Figure(f"{name}, {what}, {at}", round(rate, 1), None, True, "tokens/s"))
+                    figures.append(Figure(f"{name}, {what}, {at}", round(rate, 1), None, True, " tokens/s"))
     keep("real_pace", False, "speed/real_pace.py", figures, {"model": smollm2.MODEL})
 
 

@@ -4,10 +4,13 @@ import json
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from small_run import MODEL, SMALL, selected_ids, set_flags
+
+Command = Callable[..., tuple[int, str, str]]
 
 # What takes seconds to import, and is needed by nobody who only selects from rows that are stored.
 HEAVY = (
@@ -37,7 +40,7 @@ MOST_SECONDS = 8.0  # of a processor, for a command; it took 4.8 on two cores be
 MOST_OF_IMPORTS = 5.0  # of that, for importing: 4.0, of which torch takes 1.1, and the settings of a model 0.9
 
 
-def g2is(*arguments: object) -> tuple[str, set[str], float]:
+def run_apart(*arguments: object) -> tuple[str, set[str], float]:
     """What a command prints, what it has imported, and the seconds of a processor that it took."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
@@ -77,7 +80,7 @@ def test_a_selection_from_a_finished_store_imports_nothing_that_trains(
 ) -> None:
     files = [sample / "pool.jsonl", sample / "target.jsonl", "--model", MODEL, "--store", finished / "store"]
     command = ["select", *files, "--budget", "10%", *set_flags(SMALL), "--out", tmp_path / "run"]
-    _, loaded, seconds = g2is(*command)
+    _, loaded, seconds = run_apart(*command)
     assert "torch" in loaded  # the selection is made
     check_is_light(loaded)
     assert seconds < MOST_SECONDS
@@ -92,14 +95,14 @@ def test_a_selection_from_a_finished_store_imports_nothing_that_trains(
 def test_looking_at_what_is_there_imports_no_code_of_models(finished: Path) -> None:
     stored = ["store", "ls", finished / "store"], ["verify", finished]
     for command in (*stored, ["methods"], ["--help"], ["select", "-h"]):
-        _, loaded, seconds = g2is(*command)
+        _, loaded, seconds = run_apart(*command)
         check_is_light(loaded)
         assert seconds < MOST_SECONDS
 
 
 @pytest.mark.slow
 def test_a_store_of_before_that_does_not_say_how_far_its_adapter_reaches_serves(
-    run: Path, sample: Path, tmp_path: Path
+    run: Path, sample: Path, tmp_path: Path, g2is: Command
 ) -> None:
     from g2is.store.files import read_json, write_json
 
@@ -108,5 +111,6 @@ def test_a_store_of_before_that_does_not_say_how_far_its_adapter_reaches_serves(
     kept = values.pop("reach")
     write_json(record, values)
     files = [sample / "pool.jsonl", sample / "target.jsonl", "--model", MODEL, "--store", run / "store"]
-    g2is("select", *files, "--budget", "10%", *set_flags(SMALL), "--out", tmp_path / "other")
+    code, _, err = g2is("select", *files, "--budget", "10%", *set_flags(SMALL), "--out", tmp_path / "other")
+    assert code == 0, err
     assert json.loads((tmp_path / "other/summary.json").read_text())["lora"] == kept

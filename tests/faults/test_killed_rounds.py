@@ -32,7 +32,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("killed-rounds")
     write_pool(folder / "pool.jsonl", num_rows=60)
     write_target(folder / "target.jsonl", num_rows=6)
-    for method in ("design", "design-rounds", "design-seeds"):
+    return folder
+
+
+@pytest.fixture(scope="module")
+def in_rounds(folder: Path) -> Path:
+    """The same, with what undisturbed selections have, in one round and in several."""
+    for method in ("design", "design-rounds"):
         forked.run(command(folder, method, method), folder / "errors")
     return folder
 
@@ -49,8 +55,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.param("g2is.jobs.select.remove", 0, marks=pytest.mark.long),  # written, and the rounds are left
     ],
 )
-def test_a_selection_in_rounds_ends_in_the_same_bytes(folder: Path, moment: str, calls: int) -> None:
-    name = f"{moment.rpartition('.')[2]}-{calls}"
+def test_a_selection_in_rounds_ends_in_the_same_bytes(in_rounds: Path, moment: str, calls: int) -> None:
+    folder, name = in_rounds, f"{moment.rpartition('.')[2]}-{calls}"
     shutil.copytree(folder / "design", folder / name)
     of_name = command(folder, name, "design-rounds")
     forked.run_until_killed(of_name, folder / "errors", moment, calls)
@@ -64,6 +70,13 @@ def test_a_selection_in_rounds_ends_in_the_same_bytes(folder: Path, moment: str,
     assert runs[0]["selected.jsonl"] != forked.stored_bytes(folder / "design-run")["selected.jsonl"]
 
 
+@pytest.fixture(scope="module")
+def over_seeds(folder: Path) -> Path:
+    """The same, with what an undisturbed selection over several warm-ups has."""
+    forked.run(command(folder, "design-seeds", "design-seeds"), folder / "errors")
+    return folder
+
+
 @pytest.mark.parametrize(
     ("moment", "calls"),
     [
@@ -73,8 +86,8 @@ def test_a_selection_in_rounds_ends_in_the_same_bytes(folder: Path, moment: str,
         pytest.param("g2is.jobs.store_rows.load_extractor", 0, marks=pytest.mark.long),
     ],
 )
-def test_a_selection_over_several_warm_ups_ends_in_the_same_bytes(folder: Path, moment: str, calls: int) -> None:
-    name = f"{moment.rpartition('.')[2]}-{calls}-seeds"
+def test_a_selection_over_several_warm_ups_ends_in_the_same_bytes(over_seeds: Path, moment: str, calls: int) -> None:
+    folder, name = over_seeds, f"{moment.rpartition('.')[2]}-{calls}-seeds"
     of_name = command(folder, name, "design-seeds")
     forked.run_until_killed(of_name, folder / "errors", moment, calls)
     forked.run(of_name, folder / "errors")

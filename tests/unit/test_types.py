@@ -10,7 +10,7 @@ import pytest
 import g2is
 
 ROOT = Path(__file__).resolve().parents[2]
-# What is not of g2is is not looked into: that takes a minute, and says nothing of settings.
+# What is not of the public functions and their settings is not looked into: that says nothing of settings.
 MYPY = """[mypy]
 strict = true
 [mypy-torch.*,transformers.*,peft.*,pyarrow.*,zarr.*,numpy.*,datasets.*,safetensors.*,pydantic.*,pydantic_core.*]
@@ -20,6 +20,8 @@ ignore_missing_imports = true
 follow_imports = skip
 ignore_missing_imports = true
 [mypy-g2is.*]
+follow_imports = skip
+[mypy-g2is,g2is.api.*]
 follow_imports = silent
 """
 RIGHT = """

@@ -109,7 +109,7 @@ def test_what_a_step_had_written_when_it_ended_is_kept_and_shown_but_does_not_st
     )
     step = Step("one", "both halves", "≤ 2x", str(program), (), ())
     here = Machine(None, "", {}, step_environment(None))
-    record = run(step, here, tmp_path, 20)
+    record = run(step, here, tmp_path, 8)
     assert record["status"] == status, record
     assert [(of["what"], of["value"], of["met"]) for of in record["figures"]] == [("the first half", 1.5, None)]
     assert record["result"]["rows"] == 7
