@@ -123,6 +123,7 @@ def undisturbed(request: pytest.FixtureRequest, folder: Path) -> tuple[str, Path
     return representation, store
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_any_split_over_two_processes_makes_the_same_bytes(undisturbed: tuple[str, Path], folder: Path) -> None:
     representation, store = undisturbed
@@ -230,6 +231,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return forked.stored_bytes(store)
 
 
+@pytest.mark.slow
 @given(order=st.permutations(range(NUM_SHARDS)), stop=st.integers(0, NUM_SHARDS))
 @settings(max_examples=12, deadline=None)
 def test_any_order_and_any_stop_make_the_same_bytes(

@@ -79,6 +79,7 @@ def test_a_step_that_needs_a_missing_package_is_not_run_and_names_it(tmp_path: P
     assert record["why"] == "torchopt is not installed, which bergson needs"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stage", "limit", "status"), [("no-such-stage", 60, "failed"), ("warmup", 1, "timed out")])
 def test_a_step_that_fails_or_takes_too_long_says_so_and_is_run_again(
     stage: str, limit: int, status: str, tmp_path: Path
@@ -98,6 +99,7 @@ def test_a_step_that_fails_or_takes_too_long_says_so_and_is_run_again(
         assert record["why"].startswith("after 1 s")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("then", "status"), [("raise SystemExit(3)", "failed"), ("time.sleep(60)", "timed out")])
 def test_what_a_step_had_written_when_it_ended_is_kept_and_shown_but_does_not_stand_for_all_of_it(
     then: str, status: str, tmp_path: Path
@@ -121,6 +123,7 @@ def test_what_a_step_had_written_when_it_ended_is_kept_and_shown_but_does_not_st
     assert "the first half" in lines[1]
 
 
+@pytest.mark.slow
 def test_what_is_not_among_the_packed_wheels_is_named_with_what_to_add(tmp_path: Path) -> None:
     package = tmp_path / "bitsandbytes"  # comes before one that is installed, and lacks what it needs
     package.mkdir()

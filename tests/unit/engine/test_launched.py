@@ -86,6 +86,7 @@ def test_each_job_is_made_once_by_whoever_asks_next_and_tokens_of_the_others_are
     assert sum(told) == 10 * (18 - len(here.made))
 
 
+@pytest.mark.slow
 def test_what_another_cannot_do_is_raised() -> None:
     store, begun = HashStore(), Begun(2)
     team, other = (Team(Place(rank, 2, rank), store) for rank in range(2))

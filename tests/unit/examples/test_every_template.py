@@ -181,6 +181,7 @@ def test_what_a_row_gives_stands_in_what_the_model_sees(name: str, cells: dict[s
             assert tool["function"]["name"] in seen
 
 
+@pytest.mark.slow
 def test_the_page_has_the_table_that_these_templates_give() -> None:
     page = tables.PAGE.read_text(encoding="utf-8")
     committed = page.split(tables.BEGIN)[1].split(tables.END)[0].strip()

@@ -133,6 +133,7 @@ def test_what_reading_raises_comes_after_the_rows_before_it(renderer: Renderer, 
     assert seen == [(2, 2), (1, 1), (0, 0)]
 
 
+@pytest.mark.slow
 def test_what_another_process_raises_is_raised_here(renderer: Renderer, pool: Path) -> None:
     class Breaks:
         fingerprint = renderer.fingerprint

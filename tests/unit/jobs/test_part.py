@@ -34,6 +34,7 @@ def _own_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("tempfile.tempdir", None)  # else it is looked up once a process
 
 
+@pytest.mark.slow
 def test_a_device_of_another_part_is_refused_until_that_ends_however_it_ends(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLDING, "GPU-1", "GPU-2"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:

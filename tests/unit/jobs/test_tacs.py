@@ -131,6 +131,7 @@ def files_below(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+@pytest.mark.slow
 def test_scores_are_the_falls_of_a_plain_loop_with_an_adapter_of_rank_1_for_each_target(place: Path) -> None:
     ran = make(place, "one", "two")
     titles = ["tune on target one", "tune on target two", "loss rows of target", "loss rows of pool"]
@@ -151,6 +152,7 @@ def test_scores_are_the_falls_of_a_plain_loop_with_an_adapter_of_rank_1_for_each
     assert not ran.scores.by_example
 
 
+@pytest.mark.slow
 def test_what_is_stored_serves_again_and_another_target_has_its_own(place: Path) -> None:
     first = make(place, "one")
     stored = files_below(place / "store" / first.maker.folder)

@@ -73,6 +73,7 @@ def teams(count: int) -> list[Team]:
     return [Team(Place(rank, count, rank), store) for rank in range(count)]
 
 
+@pytest.mark.slow
 def test_what_is_handed_out_comes_to_all_in_order_until_the_end() -> None:
     first, *others = teams(3)
     assert [first.hand_out({"do": name}) for name in ("this", "that")] == [0, 1]

@@ -148,6 +148,7 @@ def test_near_copies_share_the_place_of_one() -> None:
     assert scores[0.3][0] == pytest.approx(scores[0.3][5] / 5)
 
 
+@pytest.mark.slow
 def test_rows_are_drawn_in_proportion_to_their_probability() -> None:
     pool, target = with_copies(3, 100), drawn(4, 3)
     probability = by_hand(pool, target, closed={3}, **FORMS["tsds"])

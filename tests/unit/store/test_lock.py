@@ -112,6 +112,7 @@ def test_a_lock_file_with_other_words_names_nobody(words: str, tmp_path: Path) -
             pass
 
 
+@pytest.mark.slow
 def test_it_is_waited_for_and_said_once(tmp_path: Path) -> None:
     heard = Heard()
     with holder(tmp_path / "s") as process:

@@ -139,6 +139,7 @@ def stopped_by(url: str) -> str:
     return ""
 
 
+@pytest.mark.slow
 def test_a_write_that_fails_at_any_moment_is_one_message_and_the_next_goes_on_from_an_empty_cache(
     server: Server, expected: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -217,6 +218,7 @@ with reached(sys.argv[1], Silent()):
 """
 
 
+@pytest.mark.slow
 def test_the_lock_of_a_killed_process_is_taken_over_at_once_here_and_after_a_while_elsewhere(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,6 +241,7 @@ def test_the_lock_of_a_killed_process_is_taken_over_at_once_here_and_after_a_whi
         assert f"process {process.pid}" in heard.notices[-1]
 
 
+@pytest.mark.slow
 def test_a_holder_that_was_thought_dead_writes_nothing_more(
     server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
