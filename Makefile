@@ -25,6 +25,9 @@ STAMP := $(VENV)/.installed
 DEMO ?= demo-run
 FLOORS ?= .venv-floors
 
+# Tests start g2is a hundred times, which compiles all its files each time where Python may not keep what it compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 # The environment of `make setup` if it is there, unless PYTHON is given.
 CUDA_PYTHON = $(if $(and $(filter file,$(origin PYTHON)),$(wildcard $(BIN)/python)),$(BIN)/python,$(PYTHON))
 
