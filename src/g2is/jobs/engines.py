@@ -31,6 +31,7 @@ from g2is.jobs.stages import Stage
 from g2is.jobs.worker import WorkOf, as_settings, open_worker
 from g2is.machine.passive import passive
 from g2is.machine.ranks import check_device, team
+from g2is.machine.visible import only
 from g2is.model.folder import resolve_device
 from g2is.progress import Progress, counter
 from g2is.representations.own import Representation
@@ -196,8 +197,8 @@ def _places(
     environment |= passive(os.environ) | _QUIET
     kind = resolve_device(execution.device).type
     devices = torch.cuda.device_count() if kind == "cuda" and model.device_map is None else 0
-    names = [f"cuda:{number % devices}" if devices else kind for number in range(num_processes)]
-    return [(partial(open_on, name, threads), environment) for name in names]
+    sees = [only(number % devices, os.environ) if devices else {} for number in range(num_processes)]
+    return [(partial(open_on, kind, threads), environment | of_one) for of_one in sees]
 
 
 def _can_be_sent(own: Representation) -> bool:

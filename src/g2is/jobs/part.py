@@ -26,7 +26,8 @@ from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.select import run
 from g2is.jobs.stages import Stage
 from g2is.jobs.store_rows import extract_gradients
-from g2is.jobs.worker import only_device, read_as_planned
+from g2is.jobs.worker import read_as_planned
+from g2is.machine.visible import only
 from g2is.model.devices import devices_taken
 from g2is.model.folder import resolve_device
 from g2is.progress import Progress, Reporter, Silent
@@ -92,7 +93,8 @@ def make_part(config: Config, part: Part, reporter: Reporter | None = None) -> M
             " --workers N on one machine, with --engine ray on several (--worker 1/1 under a scheduler)"
         )
     reporter = reporter or Silent()
-    config = pin(_on_own_device(config, part), reporter)
+    _take_own_device(config, part)
+    config = pin(config, reporter)
     is_local = config.execution.engine == "local"
     taken = devices_taken(config.model, resolve_device(config.execution.device)) if is_local else []
     with ExitStack() as wait, devices_held(taken, part):
@@ -163,16 +165,13 @@ def _make(joined: _Joined, part: Part, reporter: Reporter) -> MadePart:
     return MadePart(num_made, joined.num_missing())
 
 
-def _on_own_device(config: Config, part: Part) -> Config:
+def _take_own_device(config: Config, part: Part) -> None:
     """Where a scheduler started several processes on this machine, each has a device of those they all see.
 
-    One whose model is spread has all that it sees (`devices_held`).
+    One whose model is spread has all that it sees (`devices_held`). Nothing may have asked CUDA before (`only`).
     """
     execution = config.execution
-    if config.model.device_map is not None:
-        return config
-    if part.place is None or execution.workers is not None or resolve_device(execution.device).type != "cuda":
-        return config
-    if (num_devices := torch.cuda.device_count()) > 1:
-        only_device(f"cuda:{part.place % num_devices}")
-    return config
+    if part.place is None or execution.workers is not None or config.model.device_map is not None:
+        return
+    if execution.device in ("auto", "cuda") and (num_devices := torch.cuda.device_count()) > 1:
+        os.environ.update(only(part.place % num_devices, os.environ))

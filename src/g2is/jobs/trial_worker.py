@@ -19,7 +19,6 @@ from g2is.jobs.read_data import read_inputs
 from g2is.jobs.test_rows import read_tests
 from g2is.jobs.trial import Bench, TrialJob, open_bench
 from g2is.jobs.trials import prepare_trials
-from g2is.jobs.worker import only_device
 from g2is.progress import Progress, Silent
 
 
@@ -30,7 +29,7 @@ def open_trial_worker(config_json: str, device: str, threads: int, notice: Notic
     command's own did.
     """
     config: CompareConfig = parse(CompareConfig, json.loads(config_json), "the settings of a worker")
-    execution = config.execution.model_copy(update={"device": only_device(device)})
+    execution = config.execution.model_copy(update={"device": device})
     config = config.model_copy(update={"execution": execution})
     torch.set_num_threads(threads)
     prepared, made = prepare_trials(config, Silent()), config.out / "examples"  # the command has passed notices on

@@ -6,10 +6,8 @@ the plan, which names each row by its content.
 """
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +28,7 @@ from g2is.jobs.gradient_rows import gradient_work, wanted_gradients
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import read_inputs
 from g2is.jobs.representation import maker_of, row_work, wanted_rows
+from g2is.machine.ranks import take_device
 from g2is.methods import OWN
 from g2is.progress import Silent
 from g2is.representations.own import Representation
@@ -51,14 +50,13 @@ def open_worker(
 ) -> "TableWorker":
     """Prepare to make shards for the command whose settings are `config_json`, a Config as JSON.
 
-    On a `device` cpu, cuda (the first visible one), or cuda:N (of those visible, that one alone), with so many
-    `threads`. `own` is a representation of the user's own, if the command has one. Raises a G2isError where this
-    process does not find what the command's own did.
+    On a `device` cpu or cuda (the first that this process sees, or its own of several), with so many `threads`.
+    `own` is a representation of the user's own, if the command has one. Raises a G2isError where this process does not
+    find what the command's own did.
     """
     torch.set_num_threads(threads)
     config: Config = parse(Config, json.loads(config_json), "the settings of a worker")
-    kind = only_device(device)
-    execution, store = config.execution.model_copy(update={"device": kind}), join(config.store)
+    execution, store = config.execution.model_copy(update={"device": device}), join(config.store)
     config = config.model_copy(update={"execution": execution, "store": store})
     prepared = prepare(config, Silent())  # whose notices the command itself has passed on
     examples = read_as_planned(prepared)
@@ -92,7 +90,7 @@ class TableWorker:
         self._tables: dict[str, tuple[Mapping[Kind, WantedRows], WorkOf]] = {}
         self._reading, self._writing = Lock(), Lock()
         # all of it in one thread, for each that computes would have threads of its own for it
-        self._computing = ThreadPoolExecutor(1, "g2is shard", torch.set_num_threads, (torch.get_num_threads(),))
+        self._computing = ThreadPoolExecutor(1, "g2is shard", _begin_to_compute, (torch.get_num_threads(),))
 
     def make(self, job: ShardJob, add: Callable[[int], None]) -> None:
         """As every `Worker`. Raises StoreError where the job is of another command."""
@@ -162,14 +160,7 @@ class _Notices(Silent):
         self._pass_on(text)
 
 
-def only_device(device: str) -> str:
-    """The kind of a device, which is then the only visible one if it has a number."""
-    kind, colon, number = device.partition(":")
-    if colon:
-        assert not torch.cuda.is_initialized(), "a device is chosen before any is used"
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        names = [name.strip() for name in visible.split(",")] if visible else []
-        with suppress(IndexError):
-            number = names[int(number)]
-        os.environ["CUDA_VISIBLE_DEVICES"] = number
-    return kind
+def _begin_to_compute(num_threads: int) -> None:
+    """What torch keeps for each thread, in one that is new."""
+    torch.set_num_threads(num_threads)
+    take_device()

@@ -219,7 +219,6 @@ def join(place: Place) -> Team:
     """Meet the other processes, and take the device of this one as `cuda`. Raises ConfigError without torch's means."""
     global _team
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # advice to programmers, from every process
-    import torch
     from torch import distributed as of_torch
 
     distributed: Any = of_torch  # whose names are not exported to type checkers
@@ -229,11 +228,21 @@ def join(place: Place) -> Team:
             "expected a torch with torch.distributed and gloo, which several processes need, found one without. Start"
             " g2is without torchrun, or install another torch"
         )
-    if place.local_rank < torch.cuda.device_count():
-        torch.cuda.set_device(place.local_rank)
     store, _, _ = next(distributed.rendezvous("env://", rank=place.rank, world_size=place.count))
     _team = Team(place, distributed.PrefixStore("g2is", store))
+    take_device()
     return _team
+
+
+def take_device() -> None:
+    """Have `cuda` mean this process's own device in the calling thread, if it is one of several that have one each.
+
+    Both torch and CUDA keep that for each thread, and a new one has the first device.
+    """
+    import torch
+
+    if _team is not None and _team.place.local_rank < torch.cuda.device_count():
+        torch.cuda.set_device(_team.place.local_rank)
 
 
 def check_device(device: "torch.device") -> None:

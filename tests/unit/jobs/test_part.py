@@ -1,18 +1,21 @@
 """Parts whose models are spread over devices: what one has on a machine, no other takes."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import g2is.demo
 from g2is.config import Config
 from g2is.config.io import parse
 from g2is.config.part import Part
 from g2is.errors import ConfigError
 from g2is.jobs.part import devices_held, make_part
 
+MODEL = Path(g2is.demo.__file__).parent / "model"
 HOLDING = """
 import sys
 from g2is.config.part import Part
@@ -20,6 +23,18 @@ from g2is.jobs.part import devices_held
 with devices_held(sys.argv[1:], Part(1, 2)):
     print("held", flush=True)
     sys.stdin.read()
+"""
+# The command on a machine that seems to have four devices; it says what it was told to see when CUDA is first asked.
+ASKING = """
+import os, sys
+import torch
+def is_available():
+    print("asked:", os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
+    os._exit(0)
+torch.cuda.is_available, torch.cuda.device_count = is_available, lambda: 4
+sys.argv = ["g2is", *sys.argv[1:]]
+from g2is.__main__ import main
+main()
 """
 REFUSED = (
     r"--worker 2/2: expected devices of its own beside model\.device_map, .* found {} in use by another g2is process"
@@ -62,3 +77,17 @@ def test_it_is_refused_before_anything_is_read_or_written(tmp_path: Path, monkey
     ):
         make_part(config, Part(2, 2))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("given", "expected"), [({}, "2"), ({"CUDA_VISIBLE_DEVICES": "3,5,6,7"}, "6")])
+def test_a_task_of_a_scheduler_sees_its_own_device_alone_before_cuda_is_asked(
+    given: dict[str, str], expected: str, tmp_path: Path
+) -> None:
+    (tmp_path / "pool.jsonl").write_text(json.dumps({"prompt": "a", "completion": "b"}) + "\n")
+    files = [tmp_path / "pool.jsonl", tmp_path / "pool.jsonl", "--model", MODEL, "--out", tmp_path / "run"]
+    kept = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    tasks = {"SLURM_PROCID": "6", "SLURM_NTASKS": "8", "SLURM_LOCALID": "2", "SLURM_STEP_ID": "0", **given}
+    command = [sys.executable, "-c", ASKING, "gradients", *map(str, files)]
+    done = subprocess.run(command, env=kept | tasks, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1:] == [f"asked: {expected}"], done.stdout + done.stderr

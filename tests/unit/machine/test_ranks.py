@@ -1,11 +1,14 @@
 """Which of several processes this one is, and what they tell each other."""
 
 import os
+from threading import current_thread
+from typing import Any
 
 import pytest
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from g2is.errors import ConfigError, ModelError, WorkerError
+from g2is.jobs.worker import TableWorker
 from g2is.machine import ranks
 from g2is.machine.places import Place, alone, place_in, starts_one_of_several
 from g2is.machine.ranks import Team
@@ -123,3 +126,19 @@ def test_what_broke_a_connection_is_asked_of_the_others(monkeypatch: pytest.Monk
     other.give_up(ModelError("theirs"))
     assert str(first.cause_of(broken)) == "theirs (process 1 of 2)"
     assert first.cause_of(mine) is mine
+
+
+def test_each_thread_takes_the_device_of_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[tuple[str, int]] = []
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    monkeypatch.setattr("torch.cuda.set_device", lambda number: taken.append((current_thread().name, number)))
+    ranks.take_device()  # of a process that works alone, whose is the first
+    assert not taken
+    monkeypatch.setattr(ranks, "_team", Team(Place(rank=6, count=8, local_rank=2), HashStore()))
+    ranks.take_device()
+    nothing: Any = None
+    TableWorker(nothing, nothing, pytest.fail, None)._computing.submit(lambda: None).result()
+    assert taken == [("MainThread", 2), ("g2is shard_0", 2)]
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)  # `check_device` tells of it
+    ranks.take_device()
+    assert len(taken) == 2

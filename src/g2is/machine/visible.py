@@ -1,0 +1,21 @@
+"""Which of a machine's CUDA devices a process sees."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+def only(number: int, environment: Mapping[str, str]) -> dict[str, str]:
+    """What a process's environment has to say for it to see the `number`-th alone of the devices that it sees now.
+
+    CUDA reads that once, when it begins: so it is to be said before the process starts, or at least before anything
+    in it asks CUDA (`torch.cuda.is_available` does; `torch.cuda.device_count` asks the driver's library).
+
+    >>> only(1, {"CUDA_VISIBLE_DEVICES": "4,GPU-6b"}), only(1, {})
+    ({'CUDA_VISIBLE_DEVICES': 'GPU-6b'}, {'CUDA_VISIBLE_DEVICES': '1'})
+    """
+    names = [name.strip() for name in environment.get(VISIBLE, "").split(",") if name.strip()]
+    with suppress(IndexError):
+        return {VISIBLE: names[number]}
+    return {VISIBLE: str(number)}
