@@ -1,15 +1,19 @@
 """Rows that have ended leave the batch, and what the others say stays what they say alone."""
 
+from collections.abc import Iterator
 from functools import wraps
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from saved_models import some_rows
 from transformers import AutoConfig, AutoModelForCausalLM
+from two_devices import FIRST, two_devices
 
 from g2is.evaluation.greedy import batching_of, continued
 from g2is.model.batches import PAD_ID
+from g2is.representations.tacs import row_losses
 
 VOCAB, ROOM = 97, 60
 SMALL = {"vocab_size": VOCAB, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -99,3 +103,28 @@ def test_a_model_that_keeps_no_cache_answers_without() -> None:
     model.generation_config.use_cache = False
     assert not batching_of(model).leaves
     np.testing.assert_array_equal(continued(model, prompts, 20, [7], leaves=False), expected)
+
+
+@pytest.fixture
+def _whole_parameters_move() -> Iterator[None]:
+    """`Module.to` replaces parameters, not what they hold: those of a made-up device are of another class."""
+    torch.__future__.set_swap_module_params_on_conversion(True)
+    yield
+    torch.__future__.set_swap_module_params_on_conversion(False)
+
+
+@pytest.mark.usefixtures("_whole_parameters_move")
+def test_answers_and_losses_on_another_device_are_those_of_main_memory() -> None:
+    model, rows, prompts = model_of("llama"), some_rows(), drawn_prompts()
+    model.set_attn_implementation("eager")  # no kernels of that device
+    ends = [int(continued(model, prompts[:1], 20, [], leaves=True)[0, 10])]
+
+    def asked() -> tuple[np.ndarray, np.ndarray]:
+        return row_losses(model, 0, rows, 64), continued(model, prompts, 40, ends, batching_of(model).leaves)
+
+    expected = asked()
+    with two_devices():
+        model.to(FIRST)
+        assert {parameter.device for parameter in model.parameters()} == {FIRST}
+        found = asked()
+    assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
