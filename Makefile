@@ -1,7 +1,7 @@
 # make demo    the whole job on a bundled sample, from nothing: sets up, selects, tunes and compares, on a CPU
 # make test    sets up and passes the tests
 # make long    the tests of tens of seconds that `make test` skips, in some minutes
-# make unit    the fast tests alone, in some minutes: what to run after each change
+# make unit    the fast tests alone, in two to three minutes: what to run after each change
 # make check   formatter, linter, type checker (make lint) and tests: what CI runs
 # make bench   speed and memory, small, beside their goals in one table (10 minutes; CPU)
 # make faults  what a run survives (damage, kills, limits, hostile files, odd numbers) in one table; at most 45 minutes
