@@ -1,7 +1,6 @@
 """Which of a machine's CUDA devices a process sees."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -16,6 +15,4 @@ def only(number: int, environment: Mapping[str, str]) -> dict[str, str]:
     ({'CUDA_VISIBLE_DEVICES': 'GPU-6b'}, {'CUDA_VISIBLE_DEVICES': '1'})
     """
     names = [name.strip() for name in environment.get(VISIBLE, "").split(",") if name.strip()]
-    with suppress(IndexError):
-        return {VISIBLE: names[number]}
-    return {VISIBLE: str(number)}
+    return {VISIBLE: names[number] if number < len(names) else str(number)}

@@ -72,13 +72,7 @@ def test_no_form_touches_the_gradient_it_is_given(form: GammaForm) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="no C++ compiler on this machine")
-@pytest.mark.parametrize(
-    "form",
-    [
-        *("less", "momentum-free"),  # of every store
-        *(pytest.param(form, marks=pytest.mark.long) for form in ("adam", "sgd", "normalized")),
-    ],
-)
+@pytest.mark.parametrize("form", get_args(GammaForm))
 def test_compiled_code_makes_the_same_of_batches_of_any_size_and_is_exactly_zero_at_zero(form: GammaForm) -> None:
     notices: list[str] = []
     moments, compiled = random_moments(), Gamma(True, notices.append)

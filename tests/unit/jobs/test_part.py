@@ -1,4 +1,4 @@
-"""Parts whose models are spread over devices: what one has on a machine, no other takes."""
+"""Which devices of a machine a part has: its own, or all where its model is spread; and then no other takes them."""
 
 import json
 import os
@@ -7,15 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from small_run import MODEL
 
-import g2is.demo
 from g2is.config import Config
 from g2is.config.io import parse
 from g2is.config.part import Part
 from g2is.errors import ConfigError
 from g2is.jobs.part import devices_held, make_part
 
-MODEL = Path(g2is.demo.__file__).parent / "model"
 HOLDING = """
 import sys
 from g2is.config.part import Part
