@@ -229,6 +229,9 @@ def test_a_coloured_terminal_gets_the_same_message() -> None:
     ("flags", "fragment"),
     [
         (["--budget", "abc"], "budget: expected a number of tokens"),
+        (["--budget", "101%"], "budget: expected at most 100% of the pool's rows, found 101%"),
+        (["--quota", "web=half"], "quota of 'web': expected a share of the budget"),
+        (["--quota", "web=0"], "quota of 'web': expected at least one row, found 0"),
         (["--exclude", "no.txt"], "no.txt: expected a list of ids"),
         (["--exclude-overlap", "no.jsonl"], "no.jsonl: expected a file"),
         (["--target", "b=no.jsonl"], "no.jsonl: expected a file"),

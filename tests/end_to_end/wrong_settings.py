@@ -226,7 +226,7 @@ COMMAND_LINE: dict[str, Case] = {
 BUDGETS: dict[str, Case] = {
     "budget of nothing": case(
         flags("--budget", "0"),
-        "budget: expected at least one row, but 0 of a pool of 150 rows is 0; ask for more",
+        "budget: expected at least one row, found 0; ask for more",
     ),
     "negative budget": case(
         flags("--budget", "-3"),
@@ -238,7 +238,7 @@ BUDGETS: dict[str, Case] = {
     ),
     "budget above the whole": case(
         flags("--budget", "101%"),
-        "budget: expected at most the pool's 150 rows, found 101%",
+        "budget: expected at most 100% of the pool's rows, found 101%; ask for fewer",
     ),
     "malformed budget": case(flags("--budget", "some"), "budget: expected a number of tokens", "found 'some'"),
     "budget below one row": case(

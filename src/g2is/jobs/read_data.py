@@ -20,7 +20,7 @@ from g2is.examples.sources import Source, describe, find_sources
 from g2is.examples.table import ExampleTable
 from g2is.jobs.prepare import Prepared
 from g2is.progress import Reporter
-from g2is.selection.budget import check_form
+from g2is.selection.budget import check_form, check_quota
 from g2is.selection.plan import Plan, Pool, plan_selection
 
 _MOST_WORDS = 16  # of a shared run that are listed
@@ -35,6 +35,8 @@ def read_inputs(prepared: Prepared, cache: Path, reporter: Reporter, also_in: Pa
     """
     config, tables = prepared.config, dict[str, ExampleTable]()
     check_form(config.selection.budget)
+    for source, most in config.selection.quotas.items():
+        check_quota(source, most)
     included, excluded = read_lists(config.selection.include), read_lists(config.selection.exclude)
     files = {titled(name): find_sources(locations) for name, locations in config.targets.items()}
     files["pool"] = find_sources(config.pool)

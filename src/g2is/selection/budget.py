@@ -17,6 +17,8 @@ _NUMBER = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 _SHARE = re.compile(rf"{_NUMBER}\s*%")
 _COUNT = re.compile(r"[0-9]{1,18}")  # Python refuses to read the longest
 _TOKENS = re.compile(rf"{_NUMBER}\s*([kmg]?)tok", re.IGNORECASE | re.ASCII)
+_SOMETHING = re.compile(r"[1-9]")  # in a number that is not 0
+_OR_EXCLUDE = "ask for more, or leave the source's rows out with --exclude"
 _FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
@@ -47,6 +49,7 @@ def read_budget(text: str, num_read: int, num_tokens: np.ndarray) -> Budget:
     whatever was excluded after. Raises SelectionError as `parse_budget`, and if the rows that are left are fewer than
     asked for, have fewer tokens, or are all longer than a budget of tokens.
     """
+    check_form(text)
     found = _TOKENS.fullmatch(text.strip())
     left_out = f" that are left of the {num_read} read" if len(num_tokens) < num_read else ""
     if not found:
@@ -73,12 +76,31 @@ def read_budget(text: str, num_read: int, num_tokens: np.ndarray) -> Budget:
 
 
 def check_form(text: str) -> None:
-    """Raise SelectionError if `text` is no form of a budget; what it comes to, only a pool says."""
-    if not any(form.fullmatch(text.strip()) for form in (_SHARE, _COUNT, _TOKENS)):
+    """Raise SelectionError if `text` is no form of a budget, or one of nothing or over 100 %, whatever the pool."""
+    text = text.strip()
+    if not any(form.fullmatch(text) for form in (_SHARE, _COUNT, _TOKENS)):
         raise SelectionError(
             "budget: expected a number of tokens such as '2Mtok' or '500ktok', a share of the pool's rows such as '1%'"
-            f" or a number of rows such as '500', found {text.strip()!r}"
+            f" or a number of rows such as '500', found {text!r}"
         )
+    if not _SOMETHING.search(text):
+        raise SelectionError(f"budget: expected at least one row, found {text}; ask for more")
+    if _above_whole(text):
+        raise SelectionError(f"budget: expected at most 100% of the pool's rows, found {text}; ask for fewer")
+
+
+def check_quota(source: str, text: str) -> None:
+    """Raise SelectionError if `text` is no form of a quota, or one of nothing or over 100 %, whatever the budget."""
+    text = text.strip()
+    if not any(form.fullmatch(text) for form in (_SHARE, _COUNT)):
+        raise SelectionError(
+            f"quota of {source!r}: expected a share of the budget such as '50%' or a number of rows such as '100',"
+            f" found {text!r}"
+        )
+    if not _SOMETHING.search(text):
+        raise SelectionError(f"quota of {source!r}: expected at least one row, found {text}; {_OR_EXCLUDE}")
+    if _above_whole(text):
+        raise SelectionError(f"quota of {source!r}: expected at most 100% of the budget, found {text}")
 
 
 def parse_budget(text: str, num_rows: int) -> int:
@@ -87,8 +109,8 @@ def parse_budget(text: str, num_rows: int) -> int:
     A share is rounded down, as the authors' `int(N · fraction)` does, but in exact arithmetic: 7 % of 100 rows is 7
     rows and 29 % is 29, where floats give 28.
 
-    Raises SelectionError if `text` is neither form, asks for tokens, which a row of numbers does not have, or means no
-    row at all or more rows than the pool has.
+    Raises SelectionError as `check_form`, and if `text` asks for tokens, which a row of numbers does not have, or means
+    no row of this pool or more rows than it has.
     """
     text = text.strip()
     check_form(text)
@@ -104,8 +126,6 @@ def parse_budget(text: str, num_rows: int) -> int:
         raise SelectionError(
             f"budget: expected at least one row, but {text} of a pool of {num_rows} rows is 0{least}; ask for more"
         )
-    if share and budget <= num_rows and _above_whole(share):
-        raise SelectionError(f"budget: expected at most 100% of the pool's {num_rows} rows, found {text}")
     if budget > num_rows:
         raise SelectionError(
             f"budget: expected at most the pool's {num_rows} rows, found {text} = {budget} rows; ask for fewer"
@@ -116,33 +136,31 @@ def parse_budget(text: str, num_rows: int) -> int:
 def parse_quota(source: str, text: str, budget: Budget) -> tuple[int, Unit]:
     """The most that `source` may have of `budget`, and what it counts: `text` is "50%" of it, or "100" rows.
 
-    A share is rounded down. Raises SelectionError if `text` is neither form, or means nothing at all or over 100 %.
+    A share is rounded down. Raises SelectionError as `check_quota`, and if a share of this budget is nothing at all.
     """
     text = text.strip()
+    check_quota(source, text)
     share = _SHARE.fullmatch(text)
-    if not share and not _COUNT.fullmatch(text):
-        raise SelectionError(
-            f"quota of {source!r}: expected a share of the budget such as '50%' or a number of rows such as '100',"
-            f" found {text!r}"
-        )
     most, unit = (_part(share, budget.amount), budget.unit) if share else (int(text), "rows")
     if most == 0:
-        of_budget = f" of the budget of {budget.amount} {budget.unit}" if share else ""
         raise SelectionError(
-            f"quota of {source!r}: expected at least one row, but {text}{of_budget} is 0 {unit}; ask for more, or leave"
-            " the source's rows out with --exclude"
+            f"quota of {source!r}: expected at least one row, but {text} of the budget of {budget.amount}"
+            f" {budget.unit} is 0 {unit}; {_OR_EXCLUDE}"
         )
-    if share and _above_whole(share):
-        raise SelectionError(f"quota of {source!r}: expected at most 100% of the budget, found {text}")
     return most, unit
 
 
-def _above_whole(share: re.Match[str]) -> bool:
-    return Fraction(share[1].removesuffix(".")) > 100
+def _above_whole(text: str) -> bool:
+    share = _SHARE.fullmatch(text)
+    return share is not None and _fraction(share) > 1
 
 
 def _part(share: re.Match[str], whole: int) -> int:
-    return int(Fraction(share[1].removesuffix(".")) / 100 * whole)
+    return int(_fraction(share) * whole)
+
+
+def _fraction(share: re.Match[str]) -> Fraction:
+    return Fraction(share[1].removesuffix(".")) / 100
 
 
 def share_budget(budget: int, weights: Sequence[float]) -> list[int]:

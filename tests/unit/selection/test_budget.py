@@ -48,10 +48,11 @@ def test_a_budget_of_no_row_is_refused_and_says_what_one_row_is() -> None:
         parse_budget("1%", 0)
 
 
-@pytest.mark.parametrize("text", ["51", "102%"])
-def test_a_budget_above_the_pool_is_refused_with_both_numbers(text: str) -> None:
-    with pytest.raises(SelectionError, match=r"at most the pool's 50 rows, found .* = 51 rows"):
-        parse_budget(text, 50)
+def test_a_budget_above_the_pool_is_refused_with_both_numbers() -> None:
+    with pytest.raises(SelectionError, match=r"at most the pool's 50 rows, found 51 = 51 rows"):
+        parse_budget("51", 50)
+    with pytest.raises(SelectionError, match=r"at most 100% of the pool's rows, found 102%"):
+        parse_budget("102%", 50)
 
 
 def test_shares_follow_the_largest_remainders() -> None:
@@ -123,12 +124,12 @@ def test_a_malformed_budget_names_every_form(text: str) -> None:
     ("text", "problem"),
     [
         ("19tok", r"at least 20 tokens, which is the shortest of the pool's 4 rows, found 19tok = 19"),
-        ("0tok", "at least 20 tokens.* found 0tok = 0"),
+        ("0tok", "at least one row, found 0tok"),
         ("0.5tok", "at least 20 tokens.* found 0.5tok = 0"),
         ("201tok", r"at most the 200 tokens of the pool's 4 rows, found 201tok = 201"),
-        ("0", "at least one row"),
-        ("101%", "at most 100% of the pool's 4 rows, found 101%"),
-        ("126%", "at most the pool's 4 rows, found 126% = 5"),
+        ("0", "at least one row, found 0;"),
+        ("0.0%", "at least one row, found 0.0%"),
+        ("101%", "at most 100% of the pool's rows, found 101%"),
     ],
 )
 def test_a_budget_that_cannot_be_met_is_refused_with_both_numbers(text: str, problem: str) -> None:
@@ -154,7 +155,7 @@ def test_a_quota_is_a_share_of_the_budget_or_a_number_of_rows() -> None:
         ("half", "share of the budget such as '50%' or a number of rows such as '100', found 'half'"),
         ("5ktok", "found '5ktok'"),
         ("-1", "found '-1'"),
-        ("0", "at least one row, but 0 is 0 rows"),
+        ("0", "at least one row, found 0;"),
         ("1%", "at least one row, but 1% of the budget of 15 rows is 0 rows"),
         ("101%", "at most 100% of the budget, found 101%"),
     ],
