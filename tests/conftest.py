@@ -63,6 +63,7 @@ _LONGEST = (
 )
 
 
+@pytest.hookimpl(optionalhook=True)  # `make cuda` leaves xdist out
 def pytest_xdist_auto_num_workers() -> int:
     """One worker more than there are cores: a test waits for processes that it starts, and for clocks."""
     return (os.cpu_count() or 1) + 1

@@ -10,23 +10,31 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 from common.measure import Figure, keep
 from common.places import ROOT
 
 
+def pytest(*more: str, **options: Any) -> subprocess.CompletedProcess[Any]:
+    """Run tests/gpu with `more` flags of pytest's; `options` are those of subprocess.run.
+
+    The project's own options are for plugins that may be absent; others that are there are of no use.
+    """
+    command = [
+        *(sys.executable, "-m", "pytest", "tests/gpu", "-ra", "-o", "addopts=", "--import-mode=importlib"),
+        *("-p", "no:cacheprovider", *more),
+    ]
+    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False, **options)
+
+
 def main() -> None:
     """Exits with 1 only if pytest could not run; tests that fail are figures."""
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.xml"
-        # The project's own options are for plugins that may be absent; others that are there are of no use.
-        command = [
-            *(sys.executable, "-m", "pytest", "tests/gpu", "-ra", "-o", "addopts=", "--import-mode=importlib"),
-            *("-p", "no:cacheprovider", f"--junitxml={report}"),
-        ]
-        environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-        code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+        code = pytest(f"--junitxml={report}").returncode
         if code not in (0, 1) or not report.exists():
             sys.exit(f"expected pytest to run tests/gpu, found that it ended with {code}")
         cases = list(ElementTree.parse(report).iter("testcase"))

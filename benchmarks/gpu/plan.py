@@ -142,6 +142,7 @@ def steps_of(given: Given, machine: Machine) -> list[Step]:
         Step(
             *("protocol", "every method for a chat model, 1 % of 37,026 rows, three seeds", "", "gpu/real_protocol.py"),
             *(protocol, (*protocol, "--small")),
+            needs=(*CORE, "rapidfuzz"),
             cannot=without_chat,
         ),
         Step(

@@ -14,10 +14,11 @@ CORE = (
     *("torch", "transformers", "peft", "accelerate", "safetensors", "numpy", "sklearn", "pyarrow", "pydantic", "yaml"),
     *("zarr", "filelock", "huggingface_hub", "threadpoolctl", "typer", "rich", "jinja2"),
 )
-_OTHERS = ("pytest", "datasets", "bergson.__main__", "gguf", "bitsandbytes")
+_OTHERS = ("pytest", "datasets", "bergson.__main__", "gguf", "bitsandbytes", "rapidfuzz")
 # Those that ../shared/cuda/pack.sh does not pack, and what is to be beside its wheels (docs/performance.md says how).
 _TO_ADD = {
     "bitsandbytes": "bitsandbytes>=0.49",
+    "rapidfuzz": "rapidfuzz>=3.9",
     "bergson.__main__": "bergson jaxtyping wadler-lindig ml_dtypes natsort petname simple-parsing docstring-parser"
     " torchopt optree graphviz",
 }

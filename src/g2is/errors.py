@@ -79,6 +79,7 @@ class TooLittleMemoryError(G2isError):
 
 _NO_MEMORY = (
     *("can't allocate memory", "cannot allocate memory", "failed to map segment", "bad_alloc", "os error 12"),
+    *("out of memory", "cublas_status_alloc_failed"),  # CUDA outside torch's own store of memory, Triton, cuBLAS
     *("can't start new thread", "failed to launch worker thread"),  # its stack has no room, or no process is left
 )
 _OF_LIBRARIES = ("SafetensorError", "ArrowException")  # which derive from Exception alone

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import g2is
-from g2is.errors import ConfigError, page, with_pages
+from g2is.errors import ConfigError, page, tells_of_memory, with_pages
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = Path(g2is.__file__).parent
@@ -63,3 +63,18 @@ def test_an_installed_package_names_its_address_or_the_file_that_came_with_it(
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.strip() == expected.format(installed=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported at some other API call",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "Triton Error [CUDA]: out of memory",
+        "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory",
+    ],
+)
+def test_too_little_memory_is_known_by_what_torch_and_its_libraries_say_of_it(text: str) -> None:
+    assert tells_of_memory(RuntimeError(text))
+    assert not tells_of_memory(ValueError(text))
+    assert not tells_of_memory(RuntimeError("CUDA error: an illegal memory access was encountered"))

@@ -50,7 +50,7 @@ class _Open:
         name = _cache_in(found)
         cache, rows, added = found[name], stay.nonzero()[:, 0], found.sequences.shape[1] - self.input_ids.shape[1]
         if len(rows) < len(stay):
-            cache.batch_select_indices(rows)
+            cache.batch_select_indices(rows.cpu())  # which serves layers on any device
         mask = torch.nn.functional.pad(self.attention_mask, (0, added), value=1)
         return _Open(found.sequences[rows], mask[rows], {name: cache})
 

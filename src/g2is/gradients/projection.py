@@ -7,14 +7,14 @@ computed with numpy on the CPU, so no device, batch, block or shard can change i
 place. A parameter's coordinates are cut into runs of k; run i lands as a whole, rotated by a hashed offset. Two
 coordinates of different runs meet with probability 1/k, as under an independent hash, and two of one run never, so the
 estimate is unbiased (the signs are independent) and its variance at most that of an independent hash,
-(‖x‖²‖y‖² + ⟨x,y⟩² − 2Σx²y²)/k; and the sketch is a handful of contiguous additions: no gather, no scatter, no float
-atomics, the same bits on every run.
+(‖x‖²‖y‖² + ⟨x,y⟩² − 2Σx²y²)/k; and the sketch is a handful of contiguous additions (on a GPU of many runs at once): no
+scatter, no float atomics, the same bits on every run.
 
 ``rademacher`` is the dense ±1/√k matrix that LESS uses: O(D·k), kept as the reference to compare with.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ from g2is.config import ProjectionConfig
 VERSION = 1  # part of the fingerprint: any change to what is computed below raises it
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _DENSE_BLOCK = 1024  # coordinates whose k signs are held at once
+_RUNS_AT_ONCE = 1024  # of a GPU: 8 M coordinates at the usual k, as many float32 of each example beside them
+_FEW_RUNS = 8  # which are added one by one everywhere
 _HASH_BLOCK = 1 << 20  # coordinates that are hashed at once, to words of 8 bytes
 
 
@@ -79,9 +81,21 @@ class Projection:
     def _add_sparse(self, rows: torch.Tensor, name: str, gradient: torch.Tensor, start: int) -> None:
         stop = start + gradient.shape[1]
         gradient = gradient.mul_(self._signs[name][start:stop].to(gradient.dtype)).to(rows.device)
-        for i in range(start // self.dim, -(-stop // self.dim)):
+        whole = range(-(-start // self.dim), stop // self.dim)
+        if rows.device.type == "cpu" or len(whole) < _FEW_RUNS:
+            self._add_runs(rows, name, gradient, start, range(start // self.dim, -(-stop // self.dim)))
+            return
+        self._add_runs(rows, name, gradient, start, range(start // self.dim, whole.start))
+        inside = gradient[:, whole.start * self.dim - start : whole.stop * self.dim - start]
+        add_whole_runs(rows, inside, self._offsets[name][whole.start : whole.stop])
+        self._add_runs(rows, name, gradient, start, range(whole.stop, -(-stop // self.dim)))
+
+    def _add_runs(self, rows: torch.Tensor, name: str, gradient: torch.Tensor, start: int, runs: range) -> None:
+        """Add those of the `runs`, or the parts of them, that are in `gradient`, whose first coordinate is `start`."""
+        stop = start + gradient.shape[1]
+        for i in runs:
             begin = max(start, i * self.dim)
-            run = gradient[:, begin - start : (i + 1) * self.dim - start]
+            run = gradient[:, begin - start : min(stop, (i + 1) * self.dim) - start]
             place = (self._offsets[name][i] + begin - i * self.dim) % self.dim
             before_wrap = min(run.shape[1], self.dim - place)
             rows[:, place : place + before_wrap] += run[:, :before_wrap]
@@ -99,6 +113,26 @@ class Projection:
 
     def _key(self, name: str, purpose: str) -> np.uint64:
         return _key_of(f"{self.kind}\0{self._seed}\0{purpose}\0{name}")
+
+
+def add_whole_runs(rows: torch.Tensor, gradient: torch.Tensor, offsets: Sequence[int]) -> None:
+    """Add each run of k coordinates in `gradient` (B, R·k), turned by its own of R `offsets`, to `rows` (B, k).
+
+    In place, and many runs at once: a GPU takes longer to be asked for one run than to do it. What comes to a place is
+    summed in another order than run by run, but one that R alone decides: no batch changes a bit.
+    """
+    num_examples, k = rows.shape
+    places, turned = torch.arange(k, device=rows.device), torch.tensor(offsets, device=rows.device)
+    for low in range(0, len(offsets), _RUNS_AT_ONCE):
+        index = (places - turned[low : low + _RUNS_AT_ONCE, None]).remainder_(k)
+        runs = gradient[:, low * k : (low + len(index)) * k].view(num_examples, -1, k)
+        runs = runs.gather(2, index.expand(num_examples, -1, -1))
+        while (num := runs.shape[1]) > 1:
+            half = runs[:, : num // 2].add_(runs[:, num // 2 : num // 2 * 2])
+            if num % 2:
+                half[:, 0] += runs[:, -1]
+            runs = half
+        rows += runs[:, 0]
 
 
 def hashed_signs(purpose: str, size: int) -> np.ndarray:

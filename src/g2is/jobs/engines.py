@@ -31,7 +31,7 @@ from g2is.jobs.stages import Stage
 from g2is.jobs.worker import WorkOf, as_settings, open_worker
 from g2is.machine.passive import passive
 from g2is.machine.ranks import check_device, team
-from g2is.machine.visible import only
+from g2is.machine.visible import num_devices, only
 from g2is.model.folder import resolve_device
 from g2is.progress import Progress, counter
 from g2is.representations.own import Representation
@@ -110,7 +110,7 @@ def num_workers(execution: ExecutionConfig, model: ModelConfig) -> int:
         return execution.workers
     if model.device_map is not None:
         return 1
-    return max(1, torch.cuda.device_count()) if resolve_device(execution.device).type == "cuda" else 1
+    return max(1, num_devices(os.environ)) if resolve_device(execution.device).type == "cuda" else 1
 
 
 def check_not_shared_twice(execution: ExecutionConfig) -> None:
@@ -196,7 +196,7 @@ def _places(
     environment = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     environment |= passive(os.environ) | _QUIET
     kind = resolve_device(execution.device).type
-    devices = torch.cuda.device_count() if kind == "cuda" and model.device_map is None else 0
+    devices = num_devices(os.environ) if kind == "cuda" and model.device_map is None else 0
     sees = [only(number % devices, os.environ) if devices else {} for number in range(num_processes)]
     return [(partial(open_on, kind, threads), environment | of_one) for of_one in sees]
 

@@ -76,14 +76,20 @@ def pace_of_gradients(model: Any, config: Config, rows: Sequence[Row], limit: fl
 
         return run
 
+    def compile_() -> None:
+        """Γ is compiled for one row and for several, which takes longer than all that is measured."""
+        for few in (1, 2):
+            work(sorted(rows, key=lambda row: len(row[0]))[:few])()
+
+    before = compile_ if device.type == "cuda" else None
     if config.gradients.parameters == "lora":
-        return _measured_over(rows, batch_tokens, work, limit)
+        return _measured_over(rows, batch_tokens, work, limit, before)
     mean = _tokens(rows) / len(rows)
     shortest, _, middle = _run_up(rows)
     parts = (
         ((len(batch) * mean + _tokens(batch)) / 2, work(batch)) for batch in (middle, *_batches(rows, batch_tokens))
     )
-    return _measured(parts, limit, 1, before=work(shortest))
+    return _measured(parts, limit, 1, before=before or work(shortest))
 
 
 def _no_moments(parameters: Mapping[str, nn.Parameter], config: Config) -> Moments:
@@ -182,11 +188,15 @@ def sample_of(num_rows: int, seed: int = 0) -> np.ndarray:
 
 
 def _measured_over(
-    rows: Sequence[Row], batch_tokens: int, work: Callable[[Sequence[Row]], Callable[[], None]], limit: float
+    rows: Sequence[Row],
+    batch_tokens: int,
+    work: Callable[[Sequence[Row]], Callable[[], None]],
+    limit: float,
+    before: Callable[[], None] | None = None,
 ) -> Pace:
-    """The pace of `work` on batches of `rows`, after its run-up."""
+    """The pace of `work` on batches of `rows`, after what is done `before` and its run-up."""
     batches = [*_run_up(rows), *_batches(rows, batch_tokens)]
-    return _measured(((_tokens(batch), work(batch)) for batch in batches), limit, _RUN_UP)
+    return _measured(((_tokens(batch), work(batch)) for batch in batches), limit, _RUN_UP, before)
 
 
 def _run_up(rows: Sequence[Row]) -> list[list[Row]]:

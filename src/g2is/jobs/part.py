@@ -13,8 +13,6 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from g2is.config import Config
 from g2is.config.part import Part
 from g2is.engine.wanted import WantedRows
@@ -27,7 +25,7 @@ from g2is.jobs.select import run
 from g2is.jobs.stages import Stage
 from g2is.jobs.store_rows import extract_gradients
 from g2is.jobs.worker import read_as_planned
-from g2is.machine.visible import only
+from g2is.machine.visible import num_devices, only
 from g2is.model.devices import devices_taken
 from g2is.model.folder import resolve_device
 from g2is.progress import Progress, Reporter, Silent
@@ -91,6 +89,11 @@ def make_part(config: Config, part: Part, reporter: Reporter | None = None) -> M
             f"--worker {part}: expected a store in a folder that all workers see, for they hold it together by its file"
             f" system's locks, found {config.store}. Name such a folder, or have one command make all rows: with"
             " --workers N on one machine, with --engine ray on several (--worker 1/1 under a scheduler)"
+        )
+    if part.count > 1 and config.execution.engine == "ray":
+        raise ConfigError(
+            f"--worker {part}: expected the engine local beside other parts, found ray, whose cluster makes all rows"
+            " of one command. Leave --engine out, or give --worker 1/1"
         )
     reporter = reporter or Silent()
     _take_own_device(config, part)
@@ -173,5 +176,5 @@ def _take_own_device(config: Config, part: Part) -> None:
     execution = config.execution
     if part.place is None or execution.workers is not None or config.model.device_map is not None:
         return
-    if execution.device in ("auto", "cuda") and (num_devices := torch.cuda.device_count()) > 1:
-        os.environ.update(only(part.place % num_devices, os.environ))
+    if execution.device in ("auto", "cuda") and (num := num_devices(os.environ)) > 1:
+        os.environ.update(only(part.place % num, os.environ))

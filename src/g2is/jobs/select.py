@@ -51,6 +51,7 @@ from g2is.outputs.lengths import compare_lengths, compare_sources
 from g2is.outputs.tables import SCORES, SELECTION, stored_metadata
 from g2is.progress import Reporter, Silent
 from g2is.selection.plan import Plan
+from g2is.selection.similarity import screened_as
 from g2is.store.digests import damaged_files, record_digests
 from g2is.store.files import remove
 from g2is.store.manifest import Store, open_store
@@ -228,7 +229,8 @@ def select_rows(
         remove_selected(folder.path)
         remove_report(folder.path)
         renew = renewing(prepared, examples, made_by, folder)
-        choose_rows(config, store, examples, plan, made_by, made_from, folder, own.selector, renew)
+        with screened_as(config.execution.device):
+            choose_rows(config, store, examples, plan, made_by, made_from, folder, own.selector, renew)
     record_digests(folder.path, CHOSEN)  # in any case: a kill may have come just before
     remove(folder.path / ROUNDS)
     selection = selection_in(folder.path)

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import torch
+
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
@@ -14,5 +16,18 @@ def only(number: int, environment: Mapping[str, str]) -> dict[str, str]:
     >>> only(1, {"CUDA_VISIBLE_DEVICES": "4,GPU-6b"}), only(1, {})
     ({'CUDA_VISIBLE_DEVICES': 'GPU-6b'}, {'CUDA_VISIBLE_DEVICES': '1'})
     """
-    names = [name.strip() for name in environment.get(VISIBLE, "").split(",") if name.strip()]
+    names = _named(environment)
     return {VISIBLE: names[number] if number < len(names) else str(number)}
+
+
+def num_devices(environment: Mapping[str, str]) -> int:
+    """How many devices processes that see one each can have, of those that this one sees.
+
+    Of several parts of cards (MIG) CUDA shows a process the first alone; each can have its own all the same.
+    """
+    names = _named(environment)
+    return len(names) if any(name.startswith("MIG-") for name in names) else torch.cuda.device_count()
+
+
+def _named(environment: Mapping[str, str]) -> list[str]:
+    return [name.strip() for name in environment.get(VISIBLE, "").split(",") if name.strip()]

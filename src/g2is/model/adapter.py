@@ -49,7 +49,13 @@ def with_saved(model: nn.Module, adapter: Path, **options: Any) -> "PeftModel":
     from peft import PeftModel
 
     with _by_old_names():
-        return PeftModel.from_pretrained(model, str(adapter), **options)
+        return PeftModel.from_pretrained(model, str(adapter), torch_device=read_on(model), **options)
+
+
+def read_on(model: nn.Module) -> str:
+    """Where PEFT is to read the weights of an adapter for `model`: else it is the first GPU, whatever `model` is on."""
+    device = next(model.parameters()).device
+    return "cpu" if device.type == "meta" else str(device)
 
 
 def attach_adapter(model: nn.Module, config: LoraConfig, seed: int, section: str = "warmup") -> "PeftModel":

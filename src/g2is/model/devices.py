@@ -14,7 +14,10 @@ _MOVED = "cuda"  # the only kind of which a machine has several
 
 def device_map(config: ModelConfig, device: torch.device) -> Any:
     """What transformers is told of where to put the parts of a model: all on `device`, or spread over its kind."""
-    return "auto" if _spreads(config, device) else {"": device}
+    if _spreads(config, device):
+        return "auto"
+    # by its number: the threads that transformers loads weights in have the first one as `cuda`
+    return {"": torch.device(_MOVED, torch.cuda.current_device()) if device == torch.device(_MOVED) else device}
 
 
 def devices_taken(config: ModelConfig, device: torch.device) -> list[str]:

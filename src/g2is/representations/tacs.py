@@ -126,12 +126,12 @@ def _open(materials: Materials, adapters: Sequence[Path]) -> ArraysOf:
 
 def with_adapters(base: Any, adapters: Sequence[Path]) -> "nn.Module":
     """The model `base` with all `adapters`, by the names "0", "1", …, in eval mode; `base` itself if there are none."""
-    from g2is.model.adapter import with_saved
+    from g2is.model.adapter import read_on, with_saved
 
     model = base
     for number, adapter in enumerate(adapters):
         if number:
-            model.load_adapter(str(adapter), adapter_name=str(number))
+            model.load_adapter(str(adapter), adapter_name=str(number), torch_device=read_on(base))
         else:
             model = with_saved(base, adapter, adapter_name="0")
     found: nn.Module = model.eval()

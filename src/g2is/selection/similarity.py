@@ -11,12 +11,15 @@ Float64 has rounding too: whether two orthogonal rows have cosine +1e-17 or -1e-
 best tie with it, and ties go to the lowest row.
 """
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 import torch
 
-from g2is.errors import MatrixError
+from g2is.errors import MatrixError, tells_of_memory
 from g2is.machine.memory import fits_in_memory
 from g2is.machine.threads import over_stripes, single_threaded_torch
 from g2is.selection.arrays import GRAIN, MOST_AHEAD, Floats, Mask, Rows, Singles, dot_rows
@@ -30,6 +33,19 @@ _EXACT_VALUES = 2**17  # converted to float64 at a time: 1 MiB
 _SAFE_NORM = (1e-18, 1e18)  # beyond these, products with a unit vector may leave float32's range
 _SQUARE_RANGE = (1e-280, 1e300)  # squared norms that float64 holds with full precision
 _WORTH_GATHERING = 0.75  # of the pool: of more rows than that a pass over all in their order is as fast
+
+
+_may_use_gpu: ContextVar[bool] = ContextVar("may_use_gpu", default=True)
+
+
+@contextmanager
+def screened_as(device: str) -> Iterator[None]:
+    """Within this a GPU screens no matrix where `device`, that of the settings, is cpu."""
+    before = _may_use_gpu.set(device != "cpu")
+    try:
+        yield
+    finally:
+        _may_use_gpu.reset(before)
 
 
 class UnitRows:
@@ -85,11 +101,9 @@ class UnitRows:
         scale_first = self._tensor.dtype == torch.float64 or bool(outside.any())
         self._screen: Screen
         stored = Stored(self._tensor, self._inverse_norms, scale_first, self._mapped)
-        if on is not None:
-            self._screen = OnDevice(stored, torch.device(on))
-        else:
-            source = copy or stored
-            self._screen = InMemory(source, self.k, max(1, block_values // source.width))
+        on_device = None if on is None else _held_on(on, stored, asked=device is not None)
+        source = copy or stored
+        self._screen = on_device or InMemory(source, self.k, max(1, block_values // source.width))
         self.margin = self._screen.error
         self.most_ahead = 0 if self._screen.is_cheap else MOST_AHEAD
 
@@ -180,7 +194,23 @@ class UnitRows:
 
 
 def _device_for(num_bytes: int) -> str | None:
-    """The GPU that holds a matrix of `num_bytes` and still has room for a pass, if there is one."""
-    if not torch.cuda.is_available():
+    """The GPU that holds a matrix of `num_bytes` and still has room for a pass, if there is one to be used."""
+    if not _may_use_gpu.get() or not torch.cuda.is_available():
         return None
-    return "cuda" if torch.cuda.mem_get_info()[0] > 1.1 * num_bytes + 2**31 else None
+    gc.collect()
+    try:
+        torch.cuda.empty_cache()  # torch keeps what rows were computed in, and it would count as taken
+        free, _ = torch.cuda.mem_get_info()
+    except RuntimeError:  # another process has the card for itself, or it is broken
+        return None
+    return "cuda" if free > 1.1 * num_bytes + 2**31 else None
+
+
+def _held_on(device: str, stored: Stored, *, asked: bool) -> OnDevice | None:
+    """The screen there; None if nobody `asked` for it and another process has taken the room meanwhile."""
+    try:
+        return OnDevice(stored, torch.device(device))
+    except RuntimeError as error:
+        if asked or not tells_of_memory(error):
+            raise
+        return None

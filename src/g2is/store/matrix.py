@@ -103,10 +103,8 @@ class RowTable:
             return 0
         if not self._markers and self.path.is_dir():
             leftovers = [entry for entry in self.path.iterdir() if entry.name != PLAN]
-            for leftover in leftovers:
-                remove(leftover)
-            return len(leftovers)
-        leftovers = [*self.path.rglob("*.partial"), *chunks_without(self.path, set(self._markers))]
+        else:
+            leftovers = [*self.path.rglob("*.partial"), *chunks_without(self.path, set(self._markers))]
         for leftover in leftovers:
             remove(leftover)
         return len(leftovers)
@@ -190,7 +188,7 @@ class RowTable:
         return int(of_shards[0][0] if of_shards else open_array(self.path / name).shape[1])
 
     def write(self, number: int, shard: Shard) -> None:
-        """Store a shard: its chunks, an fsync, then its marker.
+        """Store a shard: its chunks, an fsync, then its marker; nothing where another process has stored it meanwhile.
 
         Raises StoreError, with nothing written, if there is a plan that does not give these rows to this number, or if
         the arrays are not of the shape and dtype of those stored before.
@@ -200,6 +198,9 @@ class RowTable:
         assert 0 < num_rows <= self.shard_rows, f"{num_rows} rows in a shard of {self.shard_rows}"
         if self._keys_by_number() is not None:
             self.check_planned(number, shard.key)
+        if (place := self.marker_place(number)).exists():  # another process that was given this shard, too, was faster
+            self._markers[number] = read_marker(place, self.fingerprint, self.shard_rows)
+            return
         arrays = {**shard.arrays, "key": shard.key}
         for name, values in arrays.items():
             assert len(values) == num_rows, f"{name}: {len(values)} rows in a shard of {num_rows}"
@@ -212,8 +213,7 @@ class RowTable:
             write_chunk(array, self.path / name, number, padded)
             checksum = chunk_checksum(self.fingerprint, number, name, padded)
             stored[name] = StoredArray(values.dtype.name, values.shape[1:], checksum)
-        marker = Marker(num_rows, stored)
-        write_marker(self.marker_place(number), self.fingerprint, marker)
+        write_marker(place, self.fingerprint, marker := Marker(num_rows, stored))
         self._markers[number] = marker
 
     def read(

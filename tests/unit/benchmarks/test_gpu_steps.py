@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import device_tests
 import pytest
 from plan import Given, Step, program_path, steps_of
 from probe import Machine, find_machine, step_environment
@@ -178,3 +179,9 @@ def test_the_table_gives_verdicts_of_measured_figures_alone(tmp_path: Path) -> N
     assert "met" not in lines[4]
     assert "not run" in lines[5]
     assert len({len(line) for line in lines}) == 1
+
+
+def test_pytest_without_plugins_runs_what_is_for_a_device() -> None:
+    done = device_tests.pytest("--collect-only", "-q", capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "tests/gpu/test_cuda.py::" in done.stdout

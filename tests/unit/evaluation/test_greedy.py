@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from saved_models import some_rows
+from saved_models import adapted, found, save_tiny, some_rows
 from transformers import AutoConfig, AutoModelForCausalLM
-from two_devices import FIRST, two_devices
+from two_devices import FIRST, over_two, two_devices
 
 from g2is.evaluation.greedy import batching_of, continued
 from g2is.model.batches import PAD_ID
@@ -128,3 +129,15 @@ def test_answers_and_losses_on_another_device_are_those_of_main_memory() -> None
         assert {parameter.device for parameter in model.parameters()} == {FIRST}
         found = asked()
     assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+def test_rows_leave_a_batch_of_a_model_over_two_devices(tmp_path: Path) -> None:
+    """The cache of each layer lies where its block does."""
+    model, prompts = adapted(found(save_tiny(tmp_path, "llama"))), drawn_prompts()
+    model.get_base_model().set_attn_implementation("eager")
+    expected = continued(model, prompts, 40, [5], batching_of(model).leaves)
+    with two_devices():
+        over_two(model)
+        assert batching_of(model).leaves
+        answers = continued(model, prompts, 40, [5], leaves=True)
+    np.testing.assert_array_equal(answers, expected)

@@ -3,9 +3,10 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from two_devices import FIRST, two_devices
 
 from g2is.config import ProjectionConfig
-from g2is.gradients.projection import Projection, sketch_dim
+from g2is.gradients.projection import Projection, add_whole_runs, sketch_dim
 
 SIZES = {"a.lora_A.weight": 700, "a.lora_B.weight": 1300, "b.lora_A.weight": 64}
 
@@ -112,3 +113,26 @@ def test_another_seed_gives_another_matrix() -> None:
     rows = [projected(ProjectionConfig(dim=128, seed=seed), gradients) for seed in range(4)]
     for one, other in itertools.combinations(rows, 2):
         assert abs(torch.cosine_similarity(one, other).item()) < 0.5
+
+
+@pytest.mark.parametrize(("size", "start"), [(2000, 0), (3 * 16 + 5, 7), (500, 16), (499, 333), (16 * 1100, 3)])
+def test_on_a_gpu_runs_that_are_added_many_at_once_come_to_what_they_come_to_one_by_one(size: int, start: int) -> None:
+    config = ProjectionConfig(dim=16)
+    whole = torch.from_numpy(np.random.default_rng(0).integers(-99, 99, (3, start + size))).float()  # sums are exact
+    expected = torch.zeros(3, 16)
+    Projection(config, {"p": start + size}).add_(expected, "p", whole[:, start:].clone(), start)
+    with two_devices():
+        rows = torch.zeros(3, 16).to(FIRST)
+        Projection(config, {"p": start + size}, FIRST).add_(rows, "p", whole[:, start:].clone().to(FIRST), start)
+        found = rows.to("cpu")
+    assert torch.equal(found, expected)
+
+
+def test_which_examples_are_together_changes_no_bit_of_runs_that_are_added_many_at_once() -> None:
+    offsets = [int(of) for of in np.random.default_rng(1).integers(0, 16, 1501)]
+    gradient = torch.randn(5, 1501 * 16, generator=torch.Generator().manual_seed(0))
+    together, alone = torch.zeros(5, 16), torch.zeros(5, 16)
+    add_whole_runs(together, gradient, offsets)
+    for i in range(5):
+        add_whole_runs(alone[i : i + 1], gradient[i : i + 1], offsets)
+    assert torch.equal(together, alone)

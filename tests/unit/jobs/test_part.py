@@ -90,3 +90,13 @@ def test_a_task_of_a_scheduler_sees_its_own_device_alone_before_cuda_is_asked(
     command = [sys.executable, "-c", ASKING, "gradients", *map(str, files)]
     done = subprocess.run(command, env=kept | tasks, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[-1:] == [f"asked: {expected}"], done.stdout + done.stderr
+
+
+def test_parts_beside_a_cluster_that_makes_all_rows_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "pool.jsonl").write_text(json.dumps({"prompt": "a", "completion": "b"}) + "\n")
+    files = {"pool": tmp_path / "pool.jsonl", "target": tmp_path / "pool.jsonl", "out": tmp_path / "run"}
+    given = {**files, "model": {"name": str(MODEL)}, "execution": {"engine": "ray"}}
+    config: Config = parse(Config, given, "a test")
+    with pytest.raises(ConfigError, match=r"--worker 2/3: expected the engine local beside other parts, found ray"):
+        make_part(config, Part(2, 3))
+    assert not (tmp_path / "run").exists()

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from architectures import ARCHITECTURES, tiny_adapted_model
@@ -7,6 +9,8 @@ from g2is.config import LoraConfig
 from g2is.errors import ModelError
 from g2is.model.adapter import attach_adapter, target_modules
 from g2is.model.parameters import canonical_name, trainable_parameters
+from g2is.model.trainer import save_adapter
+from g2is.representations.tacs import with_adapters
 
 
 def tiny_model(name: str, **settings: object) -> PreTrainedModel:
@@ -80,3 +84,11 @@ def test_a_model_with_everything_frozen_is_refused() -> None:
     model = tiny_model("llama").requires_grad_(False)
     with pytest.raises(ModelError, match="found every parameter frozen"):
         trainable_parameters(model)
+
+
+def test_a_saved_adapter_is_read_on_the_models_own_device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    model = tiny_adapted_model("llama", "attention")
+    save_adapter(model, tmp_path)
+    monkeypatch.setattr("peft.peft_model.infer_device", lambda: "cuda")  # what PEFT takes where nothing is said
+    adapted = with_adapters(model.unload(), [tmp_path, tmp_path])
+    assert {parameter.device.type for parameter in adapted.parameters()} == {"cpu"}

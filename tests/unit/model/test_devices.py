@@ -41,6 +41,14 @@ def test_on_one_device_all_of_it_lies_there() -> None:
     assert device_map(SPREAD, CPU) == {"": CPU}
 
 
+def test_a_gpu_is_named_by_its_number_for_threads_that_have_another_as_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    for config in (ModelConfig(name="model"), SPREAD):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+        assert device_map(config, torch.device("cuda")) == {"": torch.device("cuda", 3)}
+    assert device_map(ModelConfig(name="model"), torch.device("cuda", 1)) == {"": torch.device("cuda", 1)}
+
+
 def test_a_spread_model_takes_all_devices_that_its_process_sees(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda, seen = torch.device("cuda"), ["GPU-b", "GPU-a"]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: len(seen))

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from g2is.errors import MatrixError
+from g2is.selection import similarity
 from g2is.selection.arrays import GRAIN, dot_rows
-from g2is.selection.similarity import UnitRows
+from g2is.selection.coarse import InMemory
+from g2is.selection.similarity import UnitRows, screened_as
 
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
 
@@ -135,3 +137,48 @@ def test_products_row_by_row() -> None:
 
 def test_the_grain_is_above_float64_rounding_and_below_any_margin() -> None:
     assert 8192 * 2.0**-53 < GRAIN < UnitRows(np.ones((1, 1))).margin
+
+
+@pytest.fixture
+def gpu_asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A GPU with room, which notes when it is asked for that."""
+    asked: list[str] = []
+
+    def mem_get_info() -> tuple[int, int]:
+        asked.append("room")
+        return 2**40, 2**40
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: asked.append("given back"))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", mem_get_info)
+    return asked
+
+
+def test_no_gpu_is_asked_where_the_settings_say_cpu(gpu_asked: list[str]) -> None:
+    with screened_as("cpu"):
+        assert similarity._device_for(1) is None
+    assert not gpu_asked
+    with screened_as("auto"):
+        assert similarity._device_for(1) == "cuda"
+        assert similarity._device_for(2**40) is None
+    assert gpu_asked[:2] == ["given back", "room"]  # what torch keeps for itself is room, too
+
+
+def test_without_a_gpu_that_can_be_used_rows_are_screened_in_memory(
+    gpu_asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(similarity, "OnDevice", full)
+    pool = np.random.default_rng(0).normal(size=(6, 8))
+    assert isinstance(UnitRows(pool)._screen, InMemory)  # another process took the room after it was asked for
+    assert gpu_asked
+    with pytest.raises(torch.OutOfMemoryError):
+        UnitRows(pool, device="cuda")
+
+    def broken() -> None:
+        raise RuntimeError("CUDA error: all CUDA-capable devices are busy or unavailable")
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", broken)
+    assert similarity._device_for(1) is None

@@ -105,6 +105,17 @@ def test_chunks_without_a_marker_are_swept(tmp_path: Path) -> None:
     assert again.next_shards(3) == [1, 2, 3]
 
 
+def test_a_shard_that_another_process_stored_meanwhile_stays_as_it_is(tmp_path: Path) -> None:
+    """On a GPU two that were given the same part may come to bytes of their own."""
+    one, other = (RowTable(tmp_path, "f", shard_rows=4) for _ in range(2))
+    shard = make_shard(4)
+    one.write(0, shard)
+    arrays = {name: values + 1 for name, values in shard.arrays.items()}
+    other.write(0, Shard(shard.key, arrays))
+    for table in (one, other, RowTable(tmp_path, "f", shard_rows=4)):
+        np.testing.assert_array_equal(table.read(ROWS, np.arange(4)), shard.arrays[ROWS])
+
+
 def test_shards_of_another_fingerprint_are_refused(tmp_path: Path) -> None:
     RowTable(tmp_path, "one", shard_rows=4).write(0, make_shard(4))
     with pytest.raises(StoreError, match="expected a shard made under fingerprint other, found one"):
