@@ -19,7 +19,7 @@ import yaml
 import g2is
 from g2is.demo.skills import write_pool, write_target
 from g2is.progress import Progress, Silent
-from g2is.store.digests import record_digests
+from g2is.store.digests import record_text
 
 MODEL = Path(g2is.__file__).parent / "demo/model"
 Results = dict[str, Any]
@@ -52,7 +52,7 @@ class Made:
         for settings in to.rglob("config.yaml"):
             text = settings.read_text()
             settings.write_text(text.replace(str(self.folder(name)), str(to)))
-            record_digests(settings.parent, ["config.yaml"], keep_text=True)
+            record_text(settings.parent, "config.yaml", (settings.parent / "config.yaml").read_text())
 
     def use(self, name: str, folder: Path) -> tuple[int, str, Results]:
         """Give the command of a copy again, and use its store for another target: exit code, what was said, results."""

@@ -14,7 +14,7 @@ from watched import watched
 
 from common.browser import MISSING, chromium, launched
 from g2is.demo.skills import write_pool, write_target
-from g2is.store.digests import record_digests
+from g2is.store.digests import record_text
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +64,7 @@ def run(finished: Path, tmp_path: Path) -> Path:
     values = yaml.safe_load((run / "config.yaml").read_text())
     values |= {"out": str(run), "store": str(run / "store")}
     (run / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
-    record_digests(run, ["config.yaml"], keep_text=True)
+    record_text(run, "config.yaml", (run / "config.yaml").read_text())
     return run
 
 

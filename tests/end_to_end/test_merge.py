@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import g2is as package
 from g2is.api.settings import TuningSettings
 from g2is.errors import InputError, ModelError, StoreError
-from g2is.store.digests import record_digests
+from g2is.store.digests import record_text
 from g2is.store.files import write_atomically
 
 Command = Callable[..., tuple[int, str, str]]
@@ -46,7 +46,7 @@ def tuned(trained: Path, tmp_path: Path) -> Path:
     values["out"] = str(run)
 
     (run / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
-    record_digests(run, ["config.yaml"], keep_text=True)
+    record_text(run, "config.yaml", (run / "config.yaml").read_text())
     return run
 
 

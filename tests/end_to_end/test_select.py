@@ -21,7 +21,7 @@ from small_run import MODEL, SMALL, selected_ids, set_flags
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import g2is as package
-from g2is.store.digests import record_digests
+from g2is.store.digests import record_text
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -314,7 +314,7 @@ def test_an_export_of_a_pool_that_changed_is_refused(
     pool.write_bytes(b"".join(reversed(lines)))
     config = (run / "config.yaml").read_text().replace(str(sample / "pool.jsonl"), str(pool))
     (run / "config.yaml").write_text(config)
-    record_digests(run, ["config.yaml"], keep_text=True)
+    record_text(run, "config.yaml", (run / "config.yaml").read_text())
     before = (run / "selected.jsonl").read_bytes()
     code, _, err = g2is("export", run)
     assert code == 2

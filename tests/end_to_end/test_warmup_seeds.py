@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,9 +12,11 @@ import pytest
 from s3_server import Server
 from small_run import MODEL, SMALL, select_small, set_flags
 
+from g2is.errors import ModelError
 from g2is.jobs.run_folder import settings_of
 from g2is.jobs.stored_vectors import Vectors, read_stored
 from g2is.warmup.seeds import seed_folders, seeds_from
+from g2is.warmup.train import finished_warmup, train_warmup
 
 Command = Callable[..., tuple[int, str, str]]
 NUM = {"selection.warmup_seeds": "2"}
@@ -87,6 +90,33 @@ def test_it_is_said_before_what_it_costs(sample: Path, g2is: Command, tmp_path: 
     assert "under 3 warm-ups together" in said[1]
     assert "under" not in said[0]
     assert not (tmp_path / "run").exists()
+
+
+def test_too_little_memory_for_a_later_warm_up_leaves_the_finished_ones(
+    sample: Path, g2is: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def first_alone(model: Any, rows: Any, place: Path, *more: Any, **named: Any) -> Any:
+        if place.name != "seed-0":
+            raise ModelError("expected memory for 8 examples, found too little")
+        return train_warmup(model, rows, place, *more, **named)
+
+    command = selecting(sample, tmp_path / "run", NUM | {"selection.selector": "top"})
+    with monkeypatch.context() as full:
+        full.setattr("g2is.jobs.warm_up.train_warmup", first_alone)
+        code, _, err = g2is(*command)
+    assert code == 2
+    assert "found too little" in err
+    kept = tmp_path / "run/store/warmup/seed-0"
+    before = {path: path.read_bytes() for path in kept.rglob("*") if path.is_file()}
+    assert kept / "complete.json" in before
+    (kept / "trainer").mkdir()  # as a kill leaves it
+    assert finished_warmup(kept) is not None
+    assert (kept / "trainer").exists()  # whoever only looks removes nothing
+    code, out, err = g2is(*command)
+    assert code == 0, err
+    assert "warm up 1 of 2" not in out + err
+    assert {path: path.read_bytes() for path in kept.rglob("*") if path.is_file()} == before
+    assert not (kept / "trainer").exists()
 
 
 def test_a_store_of_one_warm_up_refuses_several_and_the_other_way(

@@ -29,8 +29,7 @@ from g2is.machine.visible import num_devices, only
 from g2is.model.devices import devices_taken
 from g2is.model.folder import resolve_device
 from g2is.progress import Progress, Reporter, Silent
-from g2is.store.files import remove
-from g2is.store.lock import holder_of, locked, shared, waiting
+from g2is.store.lock import holder_of, locked, remove_held, shared, waiting
 from g2is.store.manifest import GRADIENTS, Store, join_store
 from g2is.store.markers import markers_in
 from g2is.store.plan import PLAN
@@ -138,7 +137,7 @@ def devices_held(names: Sequence[str], part: Part) -> Iterator[None]:
                     f"{holder_of(folder / name)}. Give each part its own (srun --gpus-per-task, or"
                     " CUDA_VISIBLE_DEVICES), or start one part a machine"
                 ) from None
-            held.callback(remove, folder / name)  # while it is still held
+            held.callback(remove_held, folder / name)  # while it is still held
         yield
 
 

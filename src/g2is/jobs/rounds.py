@@ -33,7 +33,7 @@ from g2is.representations.maker import Maker
 from g2is.selection.problem import Renew
 from g2is.store.files import remove, write_json
 from g2is.store.fingerprint import digest
-from g2is.warmup.train import SAMPLE, Checkpoint, finished_warmup, train_warmup
+from g2is.warmup.train import SAMPLE, Checkpoint, finished_warmup, remove_leftovers, train_warmup
 
 ROUNDS = "rounds"
 
@@ -116,6 +116,7 @@ def _kept(place: Path, folder: RunFolder) -> Path | None:
         kept = finished_warmup(place)
         if kept is not None:
             kept[0].check()
+            remove_leftovers(place)
             return kept[0].folder
     except StoreError as error:
         folder.notice(f"{place}: it is tuned again: {first_line(error)}")

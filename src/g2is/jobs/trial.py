@@ -35,14 +35,14 @@ from g2is.jobs.test_rows import TestRows, how_judged
 from g2is.model.adapter import load_adapter
 from g2is.model.folder import resolve_device
 from g2is.progress import Reporter
-from g2is.store.digests import damaged_files, record_digests, record_missing
-from g2is.store.files import read_json, remove, write_json
+from g2is.store.digests import damaged_files, record_digests, record_missing, record_presence
+from g2is.store.files import is_sealed, read_json, remove, write_json
 from g2is.store.given import part
 from g2is.training.tune import ADAPTER, TRAINING, damaged_adapter, finished_tuning, tune
 
 TUNED, UNTUNED = "tuned", "untuned"  # folders
 TUNING = "tune"  # a stage, as `testing` names others
-_SECONDS = "seconds.json"
+SECONDS = "seconds.json"
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Bench:
         if job.seed is not None:
             record = finished_tuning(folder)
         assert record is not None
-        took = part(read_json(folder / _SECONDS), target, float, folder / _SECONDS)
+        took = part(read_json(folder / SECONDS), target, float, folder / SECONDS)
         seconds = {"tune": record["seconds"], "evaluate": took}
         return Tested(read_answers(folder / f"{target}.parquet"), record["num_steps"], seconds)
 
@@ -183,23 +183,28 @@ class Bench:
                 self.config.execution.tokens_a_batch(self.device.type, generates=self.config.evaluation.generate),
                 progress,
             )
-        taken = read_json(folder / _SECONDS) if (folder / _SECONDS).exists() else {}
-        write_json(folder / _SECONDS, {**taken, target: round(monotonic() - begin, 2)})
+        taken = read_json(folder / SECONDS) if (folder / SECONDS).exists() else {}
+        write_json(folder / SECONDS, {**taken, target: round(monotonic() - begin, 2)})
         write_answers(folder / f"{target}.parquet", test.table.rows, test.table.ids, evaluation)
-        record_digests(folder, [_SECONDS, f"{target}.parquet", TRAINING])
+        record_digests(folder, [f"{target}.parquet", TRAINING])
+        record_presence(folder, SECONDS)
 
     def _is_tested(self, folder: Path, target: str, reporter: Reporter) -> bool:
         """Whether the answers for `target` are there as they were written; `reporter` is told of damaged ones."""
         answers = f"{target}.parquet"
         if not (folder / answers).exists():
             return False
-        if damaged := damaged_files(folder, [answers, _SECONDS]):
+        damaged = damaged_files(folder, [answers])
+        if not is_sealed(folder / SECONDS):  # which each target's test writes anew
+            damaged.append(SECONDS)
+        if damaged:
             reporter.notice(f"{folder}: found {', '.join(damaged)} damaged; {titled(target)} is tested again")
         for name in damaged:
             remove(folder / name)
-        if damaged or target not in read_json(folder / _SECONDS):
+        if damaged or target not in read_json(folder / SECONDS):
             return False
-        record_missing(folder, [answers, _SECONDS, TRAINING])
+        record_missing(folder, [answers, TRAINING])
+        record_presence(folder, SECONDS)
         return True
 
     def _folder(self, job: TrialJob) -> Path:

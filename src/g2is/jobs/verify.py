@@ -31,6 +31,7 @@ from g2is.jobs.run_folder import CHOSEN, RUN, SUMMARY, run_identity
 from g2is.jobs.select import run
 from g2is.jobs.select_matrices import walk_matrices
 from g2is.jobs.train import train
+from g2is.jobs.trial import SECONDS
 from g2is.jobs.trials import SELECTIONS
 from g2is.jobs.verify_store import check_kept_beside, check_store, is_store
 from g2is.jobs.verify_warmup import check_checkpoints
@@ -235,6 +236,7 @@ def _check_tuned(folder: Path, findings: Findings) -> None:
     again = remover(folder / ADAPTER, folder / TRAINING)
     if folder.parent.name == "tuned" and ((folder / DIGESTS).exists() or any(folder.glob("*.parquet"))):
         findings.noted(folder, _holds, partial(_forget, folder))
+        findings.sealed(folder / SECONDS, "what each target's test took", _forget(folder, SECONDS))
     check_checkpoints(folder / "trainer", "a stopped training", findings)
     is_whole = findings.sealed(folder / TRAINING, "how the training went", again)
     adapter = folder / ADAPTER

@@ -19,7 +19,7 @@ from g2is.model.folder import resolve_device, resolve_dtype
 from g2is.store.files import remove
 from g2is.store.manifest import Store
 from g2is.warmup.seeds import join_warmups, seed_folder, seed_folders, seeds_from
-from g2is.warmup.train import Checkpoint, draw_rows, drawn_keys, finished_warmup, train_warmup
+from g2is.warmup.train import Checkpoint, draw_rows, drawn_keys, finished_warmup, remove_leftovers, train_warmup
 
 
 def warm_up(prepared: Prepared, store: Store, filtered: Filtered, folder: RunFolder) -> list[Checkpoint]:
@@ -29,6 +29,7 @@ def warm_up(prepared: Prepared, store: Store, filtered: Filtered, folder: RunFol
     """
     finished = finished_warmup(store.warmup)
     if finished is not None:
+        remove_leftovers(store.warmup)
         _say_excluded(prepared, store, filtered, folder)
         return finished
     store.check_writable("a finished warm-up")
@@ -38,7 +39,9 @@ def warm_up(prepared: Prepared, store: Store, filtered: Filtered, folder: RunFol
         return _train(prepared, store, store.warmup, "warm up", filtered, folder)
     for number, seed in enumerate(seeds, start=1):
         place = seed_folder(store.warmup, seed)
-        if finished_warmup(place) is None:
+        if finished_warmup(place) is not None:
+            remove_leftovers(place)
+        else:
             title = f"warm up {number} of {len(seeds)}, seed {seed}"
             _train(_with_seed(prepared, seed), store, place, title, filtered, folder)
     return join_warmups(store.warmup, seeds)
@@ -64,7 +67,9 @@ def _train(
                 save=saver_of_weights(resolve_dtype(config.model, device)) if of_all else None,
             )
         except ModelError:
-            remove(store.warmup)  # nothing in it serves: other settings may be tried on the same store
+            remove(place)  # nothing in it serves: other settings may be tried on the same store
+            if not any(finished_warmup(of) for of in seed_folders(store.warmup).values()):
+                remove(store.warmup)
             raise
 
 

@@ -16,7 +16,7 @@ from g2is.config import Section
 from g2is.config.commands import SETTINGS, check_command
 from g2is.config.io import dump
 from g2is.errors import StoreError
-from g2is.store.digests import damaged_files, noted_text, record_digests
+from g2is.store.digests import damaged_files, noted_text, record_digests, record_text
 from g2is.store.files import read_json, remove, write_json, write_text
 from g2is.store.fingerprint import Fingerprint
 from g2is.store.lock import locked, removed_on_error
@@ -69,8 +69,8 @@ class WorkFolder:
 
     def write_settings(self, config: Section) -> None:
         """Write every setting, defaults spelled out."""
+        record_text(self.path, SETTINGS, dump(config))
         write_text(self.settings, dump(config))
-        record_digests(self.path, [SETTINGS], keep_text=True)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from g2is.errors import FolderInUseError, InputError, StoreError
 from g2is.store.files import fsync, fsync_folder, let_others_read, naming_full_disk, remove
-from g2is.store.lock import locked
+from g2is.store.lock import locked, remove_held
 
 
 def check_is_free(to: Path) -> None:
@@ -40,7 +40,7 @@ def write_new_folder(to: Path, write: Callable[[Path], None]) -> None:
                     fsync(made)
                     made.replace(to)
             finally:
-                remove(beside)
+                remove_held(beside)
             fsync_folder(to.parent)
     except FolderInUseError:
         raise InputError(

@@ -20,22 +20,29 @@ _TEXT_OF = "text of "
 _A_DIGEST = re.compile("[0-9a-f]{32}")
 
 
-def record_digests(folder: Path, names: Iterable[str], *, keep_text: bool = False) -> None:
-    """Note what the files of `folder` by these names hold now; one that is not there is noted no longer.
-
-    With `keep_text` their text is noted as well: small files that nothing else could tell again.
-    """
-    noted: dict[str, str] = {}
-    with suppress(StoreError):  # damaged notes are written anew
-        noted = _notes(folder)
-    for name in names:
-        noted.pop(name, None)
-        noted.pop(_TEXT_OF + name, None)
-        if (folder / name).is_file():
-            noted[name] = digest_of(folder / name)
-            if keep_text:
-                noted[_TEXT_OF + name] = (folder / name).read_text(encoding="utf-8")
+def record_digests(folder: Path, names: Iterable[str]) -> None:
+    """Note what the files of `folder` by these names hold now; one that is not there is noted no longer."""
+    noted = _notes_without(folder, names)
+    noted |= {name: digest_of(folder / name) for name in names if (folder / name).is_file()}
     write_json(folder / DIGESTS, dict(sorted(noted.items())))
+
+
+def record_text(folder: Path, name: str, text: str) -> None:
+    """Note `text` as what the file `name` of `folder` is to hold: of a small one that nothing else could tell again.
+
+    Done before the file is written, which a kill in between leaves to who finds the note.
+    """
+    digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    noted = {**_notes_without(folder, [name]), name: digest, _TEXT_OF + name: text}
+    write_json(folder / DIGESTS, dict(sorted(noted.items())))
+
+
+def _notes_without(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """What is noted of the files of `folder` but those; damaged notes are begun anew."""
+    gone = {kind + name for name in names for kind in ("", _TEXT_OF)}
+    with suppress(StoreError):
+        return {name: of for name, of in _notes(folder).items() if name not in gone}
+    return {}
 
 
 def record_missing(folder: Path, names: Iterable[str]) -> None:

@@ -9,6 +9,7 @@ writes anything more.
 """
 
 import json
+import math
 import threading
 import time
 import uuid
@@ -53,25 +54,26 @@ class Lease:
             except FileNotFoundError:  # removed at this moment
                 continue
             if self._is_ours(content):  # the answer was lost
-                self._held, self._renewed = there, time.monotonic()
+                self._held, self._renewed = there, _now()
                 break
             lives = bool(seen) and seen != there.version
             if seen != there.version:
-                seen, since = there.version, time.monotonic()
+                seen, since = there.version, _now()
             holder = Holder.read(content)
             who = "" if holder is None else f" ({holder})"
-            dead = _dead(content, holder, time.monotonic() - since)
+            dead = _dead(content, holder, _now() - since)
             if dead is not None:
                 if dead:
                     reporter.notice(f"{self._bucket.url}: {dead}; its lock{who} is taken over")
                 if self._put(there):
                     break
                 continue
-            if not wait and (lives or _age(there) < LEASE):
+            if not wait and (lives or 0 <= _age(there) < LEASE):  # by clocks that may differ; else it is looked at
+                ago = 0.0 if lives else _age(there)
                 raise FolderInUseError(
                     f"{self._bucket.url}: this store is in use by another g2is process{who}, whose last sign of life"
-                    f" was {max(_age(there), 0.0):.0f} s ago. Wait for it to end (--wait does; a dead one's lock is"
-                    f" taken over {LEASE:.0f} s after its last sign of life), or name another --store"
+                    f" was {ago:.0f} s ago. Wait for it to end (--wait does; a dead one's lock is taken over"
+                    f" {LEASE:.0f} s after its last sign of life), or name another --store"
                 )
             if said != who:
                 what = "waiting for its end" if wait else f"watching for a sign of life for {LEASE:.0f} s"
@@ -82,7 +84,7 @@ class Lease:
 
     def check(self) -> None:
         """Raise StoreError if another process has taken the lock over; called before each write."""
-        if self._held is not None and time.monotonic() - self._renewed > LEASE / 2:
+        if self._held is not None and _now() - self._renewed > LEASE / 2:
             self._renew()
         if self._lost:
             raise StoreError(self._lost)
@@ -98,7 +100,8 @@ class Lease:
         try:
             if self._held is not None and not self._lost:
                 with suppress(ChangedError, G2isError):
-                    self._bucket.put(LOCK, b"", over=self._held)
+                    # not emptied before it is removed: who waits would take it, and then lose it
+                    self._bucket.put(LOCK, self._content() if remove else b"", over=self._held)
                     if remove:
                         self._bucket.delete([LOCK])
             self._held = None
@@ -110,7 +113,7 @@ class Lease:
             self._held = self._bucket.put(LOCK, self._content(), over=over, new=over is None)
         except ChangedError:
             return False
-        self._renewed = time.monotonic()
+        self._renewed = _now()
         return True
 
     def _renew(self) -> None:
@@ -118,7 +121,7 @@ class Lease:
             if self._held is not None and not self._lost:
                 try:
                     self._held = self._bucket.put(LOCK, self._content(), over=self._held)
-                    self._renewed = time.monotonic()
+                    self._renewed = _now()
                 except ChangedError:
                     self._look_who_has_it()
 
@@ -127,7 +130,7 @@ class Lease:
         with suppress(FileNotFoundError):
             content, there = self._bucket.get(LOCK)
             if self._is_ours(content):  # the answer to the renewal before was lost
-                self._held, self._renewed = there, time.monotonic()
+                self._held, self._renewed = there, _now()
                 return
             holder = Holder.read(content)
         by = "" if holder is None else f" by another g2is process ({holder})"
@@ -170,4 +173,13 @@ def _dead(content: bytes, holder: Holder | None, unchanged: float) -> str | None
 
 
 def _age(of: Object) -> float:
-    return (datetime.now(UTC) - of.modified).total_seconds() if of.modified is not None else 0.0
+    """Seconds since the bucket says it was written; infinite where it says nothing, negative by a clock that is behind.
+
+    Of use where it says that a holder lives, or how long ago it did.
+    """
+    return (datetime.now(UTC) - of.modified).total_seconds() if of.modified is not None else math.inf
+
+
+def _now() -> float:
+    """Seconds of a clock that goes on while the machine sleeps, where the system has one."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()

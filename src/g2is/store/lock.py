@@ -22,9 +22,9 @@ from pathlib import Path
 
 from g2is.errors import FolderInUseError, G2isError, StoreError, TooLittleMemoryError, UnreachableError, WorkerError
 from g2is.progress import Reporter
-from g2is.store.files import naming_full_disk, remove
+from g2is.store.files import naming_full_disk, remove, remove_here
 
-_LOCK = ".lock"
+_LOCK, _KEPT_BY_NFS = ".lock", ".nfs"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
 _SECONDS_BETWEEN_TRIES = 0.5
 _MOST_WORDS = 4096  # bytes of a lock file that are read
@@ -88,6 +88,9 @@ def locked(folder: Path, what: str) -> Iterator[bool]:
             os.ftruncate(handle, 0)
             fcntl.flock(handle, fcntl.LOCK_UN)  # processes forked from this one have the handle, too
         os.close(handle)
+        if not (folder / _LOCK).exists():  # removed while it was held: now an empty folder can go (`remove_held`)
+            with suppress(OSError):
+                folder.rmdir()
 
 
 @contextmanager
@@ -120,6 +123,21 @@ def shared(folder: Path) -> Iterator[bool]:
         os.close(handle)
 
 
+def remove_held(folder: Path) -> None:
+    """Remove a folder that this process holds.
+
+    NFS keeps a file that is open under another name, so there the folder goes when the lock is given back.
+    """
+    try:
+        remove(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EBUSY):
+            raise
+        for child in folder.iterdir():
+            if not child.name.startswith(_KEPT_BY_NFS):
+                remove_here(child)
+
+
 @contextmanager
 def removed_on_error(folder: Path, new: bool) -> Iterator[None]:
     """Leave nothing of a new folder behind if what it was made for turns out to be unusable.
@@ -130,7 +148,7 @@ def removed_on_error(folder: Path, new: bool) -> Iterator[None]:
         yield
     except G2isError as error:
         if new and not isinstance(error, TooLittleMemoryError | WorkerError | UnreachableError):
-            remove(folder)
+            remove_held(folder)
         raise
 
 

@@ -165,9 +165,13 @@ def finished_warmup(folder: Path) -> list[Checkpoint] | None:
                 f"{checkpoint.folder}: expected the adapter that the warm-up kept, found none. Put it back, or train it"
                 f" again with `g2is verify {folder.parent} --repair` and the same command"
             )
-    if os.access(folder, os.W_OK):
-        remove(folder / "trainer")  # if a kill left some of it
     return checkpoints
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a kill left of the Trainer's own in a finished warm-up, by who holds the store alone."""
+    if os.access(folder, os.W_OK):
+        remove(folder / "trainer")
 
 
 def _place(folder: Path, entry: Mapping[str, Any], record: Path) -> Path:

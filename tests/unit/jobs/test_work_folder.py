@@ -10,6 +10,7 @@ from g2is.config import TrainConfig
 from g2is.config.io import parse
 from g2is.errors import FingerprintError, InputError, StoreError, TooLittleMemoryError
 from g2is.jobs.work_folder import open_work
+from g2is.store.digests import damaged_files
 
 
 def config_of(out: Path) -> TrainConfig:
@@ -71,3 +72,24 @@ def test_a_bound_folder_says_what_its_work_is_made_from_and_with_what_settings(t
             work.check_same({}, {"a": 1}, "a training")
         work.unbind()
         assert not work.is_bound
+
+
+def test_a_kill_before_other_settings_are_written_leaves_a_folder_that_the_same_command_opens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (config_of(tmp_path).model_copy(update={"data": (name,)}) for name in ("one", "two"))
+    with open_work(tmp_path, first, "training") as work:
+        work.write_settings(first)
+    before = (tmp_path / "config.yaml").read_text()
+
+    def killed(*_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as at_once:
+        at_once.setattr("g2is.jobs.work_folder.write_text", killed)
+        with pytest.raises(SystemExit), open_work(tmp_path, second, "training") as work:
+            work.write_settings(second)
+    assert (tmp_path / "config.yaml").read_text() == before
+    with open_work(tmp_path, second, "training"):
+        assert yaml.safe_load((tmp_path / "config.yaml").read_text())["data"] == ["two"]
+    assert not damaged_files(tmp_path)

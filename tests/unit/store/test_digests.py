@@ -11,6 +11,7 @@ from g2is.store.digests import (
     noted_text,
     record_digests,
     record_missing,
+    record_text,
 )
 
 
@@ -54,7 +55,7 @@ def _folder(path: Path, name: str) -> Path:
         (folder / file).write_text(f"{file} of {name}")
     (folder / "alike").write_text("the same in both")
     record_digests(folder, ["manifest.json", "table", "alike"])
-    record_digests(folder, ["config.yaml"], keep_text=True)
+    record_text(folder, "config.yaml", (folder / "config.yaml").read_text())
     return folder
 
 

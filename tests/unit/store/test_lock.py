@@ -19,8 +19,9 @@ import numpy as np
 import pytest
 
 from g2is.errors import InputError, StoreError
+from g2is.outputs.new_folder import write_new_folder
 from g2is.progress import Progress, Silent
-from g2is.store.lock import locked, removed_on_error, waiting
+from g2is.store.lock import locked, remove_held, removed_on_error, waiting
 
 HOLD = """
 import sys
@@ -233,3 +234,51 @@ def test_a_link_in_the_lock_s_place_is_refused_and_what_it_leads_to_stays(tmp_pa
     with pytest.raises(StoreError, match="found a link to another place"), locked(folder, "store"):
         pass
     assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.fixture
+def _as_on_nfs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is open is kept under another name until it is closed, and does not go by that name."""
+    unlink, close = Path.unlink, os.close
+    kept: list[Path] = []
+
+    def unlink_on_nfs(path: Path, missing_ok: bool = False) -> None:
+        if path.name.startswith(".nfs"):
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        if path.name == ".lock":
+            kept.append(path.rename(path.with_name(".nfs0000000000000001")))
+        else:
+            unlink(path, missing_ok=missing_ok)
+
+    def close_on_nfs(handle: int) -> None:
+        close(handle)
+        while kept:
+            unlink(kept.pop())
+
+    monkeypatch.setattr(Path, "unlink", unlink_on_nfs)
+    monkeypatch.setattr("g2is.store.lock.os.close", close_on_nfs)
+
+
+@pytest.mark.usefixtures("_as_on_nfs")
+def test_on_nfs_a_folder_goes_whose_lock_this_process_holds(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+
+    def begin() -> None:
+        (folder / "a/b").mkdir(parents=True)
+        (folder / "z").touch()
+        raise InputError("unusable")
+
+    with pytest.raises(InputError, match="unusable"), locked(folder, "run") as new, removed_on_error(folder, new):
+        begin()
+    assert not folder.exists()
+    write_new_folder(tmp_path / "to", lambda made: made.mkdir())
+    assert [of.name for of in tmp_path.iterdir()] == ["to"]
+
+
+def test_what_another_process_put_in_the_folder_that_it_waited_for_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with locked(folder, "run"):
+        remove_held(folder)
+        with locked(folder, "run"):
+            (folder / "theirs").touch()
+    assert (folder / "theirs").exists()

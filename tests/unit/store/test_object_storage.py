@@ -242,6 +242,42 @@ def test_the_lock_of_a_killed_process_is_taken_over_at_once_here_and_after_a_whi
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_dead_holders_lock_is_taken_over_whatever_this_clock_says(
+    hours: int, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, heard = server.url(), Heard()
+    monkeypatch.setattr(lease, "LEASE", 2.0)
+    monkeypatch.setattr(Holder, "is_dead", lambda self: False)  # another machine cannot know
+    with subprocess.Popen([sys.executable, "-c", HOLD, url], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        process.kill()
+    age = lease._age
+    monkeypatch.setattr(lease, "_age", lambda of: age(of) + 3600 * hours)
+    with reached(url, heard):
+        pass
+    assert "gave no sign of life for 2 s" in heard.notices[-1], heard.notices
+
+
+def test_the_lock_of_a_store_that_goes_again_is_held_until_it_is_gone(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, delete, held = server.url(), objects.Bucket.delete, []
+
+    def looked_at(bucket: objects.Bucket, keys: list[str]) -> None:
+        held.append(bucket.get(".lock")[0])
+        delete(bucket, keys)
+
+    monkeypatch.setattr(objects.Bucket, "delete", looked_at)
+    with reached(url, Silent()):
+        pass  # nothing is made
+    assert [bool(Holder.read(content)) for content in held] == [True]
+    with pytest.raises(FileNotFoundError):
+        objects.Bucket(url).get(".lock")
+
+
+@pytest.mark.slow
 def test_a_holder_that_was_thought_dead_writes_nothing_more(
     server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
