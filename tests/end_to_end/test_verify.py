@@ -12,8 +12,11 @@ import privileges
 import pytest
 import yaml
 
-from g2is.jobs.verify import verify
+from g2is.errors import StoreError
+from g2is.jobs.verify import repair, verify
+from g2is.store.digests import record_text
 from g2is.store.files import read_json, write_json
+from g2is.store.lock import locked
 
 Command = Callable[..., tuple[int, str, str]]
 POOL = "store/gradients/pool"
@@ -100,6 +103,27 @@ def test_a_chunk_of_another_shard_is_damage_and_so_is_another_store_s_warm_up(ru
     code, out, _ = g2is("verify", run / "store")
     assert code == 2
     assert "rows/c/0/0: other bytes than were written" in out
+
+
+def test_a_run_whose_store_another_process_holds_is_neither_checked_nor_mended(
+    run: Path, g2is: Command, tmp_path: Path
+) -> None:
+    store = (run / "store").rename(tmp_path / "theirs")
+    settings = yaml.safe_load((run / "config.yaml").read_text())
+    (run / "config.yaml").write_text(yaml.safe_dump({**settings, "store": str(store)}))
+    record_text(run, "config.yaml", (run / "config.yaml").read_text())
+    damaged = store / "gradients/pool/epoch-1/less/rows/c/1/0"
+    flip(damaged)
+    found = verify(run)
+    assert [of.path for of in found.damages] == [damaged]
+    before = {path: path.read_bytes() for path in store.rglob("*") if path.is_file() and path.name != ".lock"}
+    with locked(store, "store"):
+        with pytest.raises(StoreError, match="theirs: this store is in use by another g2is process"):
+            repair(found)
+        code, _, err = g2is("verify", run)
+        assert code == 2
+        assert "this store is in use" in err
+    assert before == {path: path.read_bytes() for path in store.rglob("*") if path.is_file() and path.name != ".lock"}
 
 
 def test_settings_that_were_changed_are_refused_and_put_back(run: Path, g2is: Command) -> None:

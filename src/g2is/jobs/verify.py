@@ -5,9 +5,8 @@ digests.json of their folder, chunks of rows in their shard's marker.
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,6 +29,7 @@ from g2is.jobs.report import MAP, REPORT, REPORTED
 from g2is.jobs.run_folder import CHOSEN, RUN, SUMMARY, run_identity
 from g2is.jobs.select import run
 from g2is.jobs.select_matrices import walk_matrices
+from g2is.jobs.stores_of import held_with_stores, store_of
 from g2is.jobs.train import train
 from g2is.jobs.trial import SECONDS
 from g2is.jobs.trials import SELECTIONS
@@ -42,7 +42,6 @@ from g2is.progress import Progress, Reporter, Silent
 from g2is.store.check_table import CHANGED
 from g2is.store.digests import DIGESTS, damaged_files, noted_text
 from g2is.store.files import is_sealed, read_json, write_json, write_text
-from g2is.store.lock import locked
 from g2is.training.tune import ADAPTER, MERGED, TRAINING, damaged_adapter
 
 _HOLDS = {
@@ -81,9 +80,10 @@ class Verified:
 
 
 def verify(path: Path, reporter: Reporter | None = None) -> Verified:
-    """Check every file of the store, run or other folder of g2is at `path`; writes nothing but the folder's lock.
+    """Check every file of the store, run or other folder of g2is at `path`; writes nothing but locks.
 
-    A run's store is checked with it. Raises InputError if there is no such folder, StoreError if it is in use.
+    The stores of a run or comparison are held and checked with it. Raises InputError if there is no such folder,
+    StoreError if one is in use.
     """
     reporter = reporter or Silent()
     if not path.is_dir() or not (is_store(path) or (path / SETTINGS).exists() or (path / DIGESTS).exists()):
@@ -92,9 +92,7 @@ def verify(path: Path, reporter: Reporter | None = None) -> Verified:
             f" {'another folder' if path.is_dir() else 'no folder'}; check the path"
         )
     check, what = (check_store, "store") if is_store(path) else (_check_work, "folder")
-    # one that cannot be written to has no lock of its own: what counts in it does not change
-    held = locked(path, what) if os.access(path, os.W_OK) else nullcontext()
-    with reporter.stage("verify", "bytes") as progress, held:
+    with reporter.stage("verify", "bytes") as progress, held_with_stores(path, what):
         findings = findings_in(path, progress)
         check(path, findings)
     _say_where_the_store_is(path, reporter)
@@ -106,7 +104,7 @@ def verify(path: Path, reporter: Reporter | None = None) -> Verified:
 def _say_where_the_store_is(path: Path, reporter: Reporter) -> None:
     with suppress(G2isError):  # settings that cannot be read: a damage, said with the others
         config = settings_in(path)
-        store = _store_of(path, config) if isinstance(config, Config) else path
+        store = store_of(path, config) if isinstance(config, Config) else path
         if isinstance(store, str):
             reporter.notice(
                 f"{store}: not checked with the run, for it lies in object storage; `g2is verify {store}` checks it"
@@ -124,7 +122,7 @@ def repair(found: Verified, reporter: Reporter | None = None) -> Verified:
     reporter = reporter or Silent()
     path = found.folder
     check_mendable(path, found)
-    with locked(path, "folder"):
+    with held_with_stores(path, "store" if is_store(path) else "folder"):
         for damage in found.damages:
             assert damage.mend is not None
             damage.mend()
@@ -147,7 +145,7 @@ def _again(config: Any, path: Path, damaged: list[Path], reporter: Reporter) -> 
     config = config.model_copy(update={"out": path})
     match config:
         case Config():
-            config = config.model_copy(update={"store": _store_of(path, config)})
+            config = config.model_copy(update={"store": store_of(path, config)})
             run(config, "export", reporter)
         case MatrixWalkConfig():
             walk_matrices(config, reporter)
@@ -195,13 +193,8 @@ def _check_work(path: Path, findings: Findings) -> None:
     for store in sorted((path / "store").glob("seed-*")):
         _check_costs(path, store, findings)
         check_store(store, findings)
-    if isinstance(config, Config) and isinstance(of_run := _store_of(path, config), Path):
+    if isinstance(config, Config) and isinstance(of_run := store_of(path, config), Path):
         check_store(of_run, findings)
-
-
-def _store_of(path: Path, config: Config) -> Path | str:
-    """A run's store: in its folder, wherever that was moved to, or where its settings say."""
-    return path / "store" if is_store(path / "store") else config.store
 
 
 def _check_noted(folder: Path, findings: Findings, mend: Mend | None = None) -> None:

@@ -16,12 +16,13 @@ import numpy as np
 from g2is.errors import StoreError, may_not_be_read
 from g2is.model.batches import Row
 from g2is.store.digests import digest_of
-from g2is.store.elsewhere import elsewhere, keep
+from g2is.store.elsewhere import keep
 from g2is.store.files import fsync, let_others_read, read_json, remove, write_json
 
 COMPLETE = "complete"
 NOT_COMPLETE = "not complete"
 _PREFIX = "checkpoint-"
+_KEPT = 2  # the one before the last serves where that is damaged
 _ROWS, _PROCESSES = "rows", "processes"  # no file of a checkpoint is called so
 
 
@@ -34,14 +35,23 @@ def digest_of_rows(rows: Sequence[Row]) -> str:
 
 
 def seal(checkpoint: Path, rows_digest: str, num_processes: int = 1) -> None:
-    """Make the checkpoint durable, and mark it as complete with the digests of its files and of its training's rows."""
+    """Make the checkpoint durable, and mark it as complete with the digests of its files and of its training's rows.
+
+    Of those in its folder it and the one before are kept.
+    """
     let_others_read(checkpoint)
     fsync(checkpoint)
     keep(checkpoint, checkpoint)
     of_training = {_ROWS: rows_digest, _PROCESSES: num_processes}
     write_json(checkpoint / COMPLETE, {**of_training, **_digests(checkpoint)})
-    if (of := elsewhere(checkpoint)) is not None:
-        of.forget_gone(checkpoint.parent)  # the Trainer removes older ones by itself
+    for older in _in_order(checkpoint.parent)[:-_KEPT]:
+        remove(older / COMPLETE)  # first: one that is half removed is not to be taken for whole
+        remove(older)
+
+
+def _in_order(folder: Path) -> list[Path]:
+    """The checkpoints in `folder` by their steps: by their times the Trainer itself goes, and clocks differ."""
+    return sorted(folder.glob(f"{_PREFIX}*"), key=lambda path: int(path.name.removeprefix(_PREFIX)))
 
 
 def processes_of(checkpoint: Path) -> int:
@@ -52,13 +62,10 @@ def processes_of(checkpoint: Path) -> int:
 def keep_sound(folder: Path, rows_digest: str, notice: Callable[[str], None]) -> Path | None:
     """Remove every checkpoint in `folder` that is not complete or not as it was written; return the last one left.
 
-    One of a training on other rows than those of `rows_digest` goes too. `notice` is told of each that is damaged. An
-    older one may be half removed by the Trainer's rotation: its marker
-    goes first, lest it be taken for whole later.
+    One of a training on other rows than those of `rows_digest` goes too. `notice` is told of each that is damaged.
     """
-    checkpoints = sorted(folder.glob(f"{_PREFIX}*"), key=lambda path: int(path.name.removeprefix(_PREFIX)))
     sound = None
-    for checkpoint in checkpoints:
+    for checkpoint in _in_order(folder):
         problem = problem_of(checkpoint, rows_digest)
         if problem is None:
             sound = checkpoint

@@ -267,8 +267,7 @@ def _arguments(training: Training, device: torch.device, dtype: torch.dtype) -> 
         use_cpu=device.type == "cpu",
         ddp_backend="gloo" if num_processes() > 1 and device.type == "cpu" else None,
         save_strategy="steps",
-        save_steps=execution.resume_steps,
-        save_total_limit=2,  # the one being written is not complete before the one before it may go
+        save_steps=execution.resume_steps,  # and older ones go when one is sealed
         logging_steps=1,
         report_to=list(execution.report_to),
         disable_tqdm=True,

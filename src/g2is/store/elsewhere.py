@@ -32,9 +32,6 @@ class Elsewhere(Protocol):
     def forget(self, place: Path) -> None:
         """Remove the file, or all files of the folder, at `place`."""
 
-    def forget_gone(self, folder: Path) -> None:
-        """Remove what lies in `folder` there and no longer here."""
-
     def look(self, folder: Path) -> None:
         """Learn what others have stored in `folder` meanwhile."""
 

@@ -109,12 +109,6 @@ class Mirror:
         else:
             self._delete([*inner, *([key] if key in self._listed or place.is_file() else [])])
 
-    def forget_gone(self, folder: Path) -> None:
-        """Remove what lies in `folder` there and no longer here."""
-        gone = [name for name in self.names(folder) if not (folder / name).exists()]
-        for name in sorted(gone):
-            self.forget(folder / name)
-
     def fetch(self, places: Iterable[Path]) -> None:
         """Bring those of the files at `places` here that are not here and exist."""
         at_once(self._get, [key for place in places if not place.exists() and (key := self._key(place))])

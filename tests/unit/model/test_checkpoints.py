@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,14 @@ def test_the_last_sound_checkpoint_is_gone_on_from_and_the_one_before_is_kept(tm
     (tmp_path / "checkpoint-11").mkdir()  # half written
     assert keep_sound(tmp_path, "rows", pytest.fail) == tmp_path / "checkpoint-10"
     assert not (tmp_path / "checkpoint-11").exists()
+
+
+def test_the_last_two_are_kept_by_their_steps_whatever_their_times_say(tmp_path: Path) -> None:
+    make(tmp_path, 9, 10)
+    os.utime(tmp_path / "checkpoint-10", (1, 1))  # of a machine whose clock is behind
+    make(tmp_path, 100)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-100"]
+    assert keep_sound(tmp_path, "rows", pytest.fail) == tmp_path / "checkpoint-100"
 
 
 @pytest.mark.parametrize("kind", ["flip", "truncate", "empty", "delete"])
