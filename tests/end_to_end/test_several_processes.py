@@ -102,7 +102,7 @@ def test_accelerate_launch_trains_as_one_process_does(sample: Path, tmp_path: Pa
     [
         (["evaluate", "x.jsonl", "--model", "m", "--out", "o"], "g2is evaluate: expected one process, found 2 of"),
         (
-            ["select", "x.jsonl", "y.jsonl", "--model", "m", "--out", "o", "--budget", "3", "--workers", "2"],
+            ["select", "x.jsonl", "y.jsonl", "--model", str(MODEL), "--out", "o", "--budget", "3", "--workers", "2"],
             "execution.workers: expected none beside torchrun, whose 2 processes make rows, found 2",
         ),
     ],

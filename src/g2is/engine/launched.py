@@ -63,27 +63,40 @@ class LaunchedEngine:
 def make_beside(others: Team, number: int, task: dict[str, Any], worker: Worker[ShardJob]) -> None:
     """Make shards of the jobs of task `number` by `worker`, in another process than 0, until none is left.
 
-    Raises what making or storing one raises.
+    Nor any more once process 0 is at its end, or this one was told to stop: nobody may hold the store then. Raises
+    what making or storing one raises.
     """
     failed = Event()
 
     def told(num_tokens: int) -> None:
+        if failed.is_set() or others.is_over:
+            raise _TooLateError
         others.count(f"tokens/{number}", num_tokens)
 
     def make_some() -> None:
         try:
             for job in _taken(others, number, task["num_jobs"]):
-                if failed.is_set():
+                if failed.is_set() or others.is_over:
                     return
                 worker.make(job, told)
                 others.post(f"stored/{number}", str(job.number))
+        except _TooLateError:
+            return
         except BaseException:
             failed.set()
             raise
 
     with ThreadPoolExecutor(_AT_ONCE) as threads:
-        for made in [threads.submit(make_some) for _ in range(_AT_ONCE)]:
-            made.result()
+        try:
+            for made in [threads.submit(make_some) for _ in range(_AT_ONCE)]:
+                made.result()
+        except BaseException:  # a signal, which comes to this thread alone
+            failed.set()
+            raise
+
+
+class _TooLateError(Exception):
+    """A shard that is not to be stored any more."""
 
 
 def _taken(others: Team, number: int, num_jobs: int) -> Iterator[ShardJob]:

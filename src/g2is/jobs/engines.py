@@ -30,7 +30,7 @@ from g2is.jobs.prepare import Prepared
 from g2is.jobs.stages import Stage
 from g2is.jobs.worker import WorkOf, as_settings, open_worker
 from g2is.machine.passive import passive
-from g2is.machine.ranks import check_device, team
+from g2is.machine.ranks import SECONDS_TO_STOP, check_device, team
 from g2is.machine.visible import num_devices, only
 from g2is.model.folder import resolve_device
 from g2is.progress import Progress, counter
@@ -137,7 +137,11 @@ def _engines(
         device = resolve_device(execution.device).type
         opening = {"config": as_settings(prepared.config), "device": device}
         work_of = work_here()
-        yield lambda wanted, add: LaunchedEngine(others, LocalEngine(wanted, work_of(wanted, add)), opening, add)
+        try:
+            yield lambda wanted, add: LaunchedEngine(others, LocalEngine(wanted, work_of(wanted, add)), opening, add)
+        except BaseException:
+            others.end(SECONDS_TO_STOP)  # while this process still holds the store that they write to
+            raise
         for text in dict.fromkeys(others.posted("notice", 0)):
             folder.notice(text)
         return

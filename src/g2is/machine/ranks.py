@@ -33,6 +33,7 @@ _OTHERS_WAIT = timedelta(minutes=10)  # for one that is slow at a step; one that
 _SECONDS_BETWEEN_LOOKS = 0.1
 _SECONDS_BETWEEN_SIGNS, _SECONDS_TO_LIVE = 5.0, 120.0  # signs of life, and how long one may be without
 _SECONDS_TO_LEAVE = 2.0  # that process 0 gives the others when it is done
+SECONDS_TO_STOP = 20.0  # where they finish a batch, or a write, first: less than torchrun gives them all
 _SECONDS_TO_HEAR = 5.0  # why another gave up, after its connection broke
 
 
@@ -118,16 +119,26 @@ class Team:
         """The texts of a channel, after the first `num_heard`."""
         return [self.store.get(f"{channel}/{i}").decode() for i in range(num_heard + 1, self.count(channel, 0) + 1)]
 
-    def end(self) -> None:
+    def end(self, within: float = _SECONDS_TO_LEAVE) -> None:
         """Let the others end, by process 0, and give them a moment to hear of it: this process may keep the store.
 
         One that waits in torch for this process does not hear of it.
         """
-        last = time.monotonic() + _SECONDS_TO_LEAVE
+        last = time.monotonic() + within
         with suppress(RuntimeError):  # the store is gone, and with it the others
             self.store.set("end", "")
-            while not self.store.check([f"left/{rank}" for rank in self._others]) and time.monotonic() < last:
+            while time.monotonic() < last and not all(
+                self.store.check([f"left/{rank}"]) or self.store.check([f"error/{rank}"]) for rank in self._others
+            ):
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether process 0 is at its end, or gone."""
+        try:
+            return bool(self.store.check(["end"]))
+        except RuntimeError:
+            return True
 
     def has_ended(self, within: float = 0.0) -> bool:
         """Whether process 0 is done, or is so `within` some seconds."""

@@ -1,14 +1,18 @@
 """Shards made by the processes of a launcher: here threads that talk through a store as those do."""
 
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from threading import Condition
+from threading import Condition, Event
 
 import pytest
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from g2is.engine.job import ShardJob
 from g2is.engine.launched import LaunchedEngine, make_beside
+from g2is.engine.worker import Worker
 from g2is.errors import ModelError
 from g2is.machine.places import Place
 from g2is.machine.ranks import Team
@@ -56,7 +60,7 @@ class There:
         add(10)
 
 
-def serve(team: Team, worker: There) -> None:
+def serve(team: Team, worker: Worker[ShardJob]) -> None:
     try:
         for number, task in team.tasks():
             make_beside(team, number, task, worker)
@@ -96,3 +100,54 @@ def test_what_another_cannot_do_is_raised() -> None:
         with pytest.raises(ModelError, match=r"expected more memory \(process 1 of 2\)"):
             list(engine.run(JOBS))
         team.end()
+
+
+class Slow:
+    """Makes a shard for half a minute, unless it is told that nobody wants it any more."""
+
+    def __init__(self) -> None:
+        self.begun, self.made = Event(), False
+
+    def make(self, job: ShardJob, add: Callable[[int], None]) -> None:
+        self.begun.set()
+        for _ in range(3_000):
+            add(1)
+            time.sleep(0.01)
+        self.made = True
+
+
+def one_job(team: Team) -> int:
+    team.store.set(f"jobs/{team.next_number}/0", JOBS[0].to_json())
+    return team.hand_out({"do": "shards", "num_jobs": 1})
+
+
+def test_no_shard_is_finished_once_process_0_is_at_its_end() -> None:
+    store, slow = HashStore(), Slow()
+    team, other = (Team(Place(rank, 2, rank), store) for rank in range(2))
+    number = one_job(team)
+    with ThreadPoolExecutor(1) as threads:
+        served = threads.submit(serve, other, slow)
+        assert slow.begun.wait(30)
+        team.end(within=20)
+        assert store.check(["left/1"])  # so process 0 may let go of the store
+        served.result(10)
+    assert not slow.made
+    assert not team.posted(f"stored/{number}", 0)
+
+
+def test_no_shard_is_finished_once_its_process_is_told_to_stop() -> None:
+    store, slow = HashStore(), Slow()
+    team, other = (Team(Place(rank, 2, rank), store) for rank in range(2))
+    number = one_job(team)
+    here = threading.main_thread().ident
+    assert here is not None
+
+    def stop() -> None:
+        slow.begun.wait(30)
+        signal.pthread_kill(here, signal.SIGINT)
+
+    threading.Thread(target=stop).start()
+    with pytest.raises(KeyboardInterrupt):
+        make_beside(other, number, {"num_jobs": 1}, slow)
+    assert not slow.made
+    assert not team.posted(f"stored/{number}", 0)
