@@ -6,6 +6,7 @@ table stands between `<!-- leaderboard: NAME -->` and `<!-- end -->`, with NAME 
 
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,11 +26,15 @@ GRIDS: dict[str, tuple[str, KeptGrid]] = {
 }
 HEAD = """# Results, target by target
 
-How does each method do on one target? Below, the best first: test loss (nats an answer token), the same minus that
-after random rows, the [metric](evaluation.md) of the answers where they were written out, and R, the share of the whole
-pool's gain over random rows. Above 1 a selection is better than the whole pool; it is empty where the whole pool is
-worse than random rows. In brackets 95 % intervals: a paired bootstrap over test examples, which does not cover the
-chance of a seed. What to conclude stands in [results](results.md).
+How does each method do on one target? Below: test loss (nats an answer token), the same minus that after random rows,
+the [metric](evaluation.md) of the answers where they were written out, and R, the share of the whole pool's gain over
+random rows. Above 1 a selection is better than the whole pool; it is empty where the whole pool is not clearly better
+than random rows. In brackets 95 % intervals: a paired bootstrap over test examples, which does not cover the chance of
+a seed.
+
+The best first, by the loss over that of random rows with the same seeds. Losses of methods with other seeds are not to
+be compared: on pubmedqa the second seed is far harder than the first. What to conclude stands in
+[results](results.md).
 
 Made by `scripts/write_results.py` from the cells in `benchmarks/results/`.
 """
@@ -48,7 +53,10 @@ def filled(page: str) -> str:
 def by_target() -> str:
     """The whole page of tables a target."""
     made = {title: of for title, of in GRIDS.values() if (of.folder / "comparison.json").exists()}
-    return "\n".join([HEAD, *("\n".join([f"## {title}", *of.by_target(), ""]) for title, of in made.items())])
+    parts = [HEAD]
+    for title, of in made.items():
+        parts += [f"## {title}", *textwrap.wrap(f"{of.remark}.", 120), "", *of.by_target(), ""]
+    return "\n".join(parts)
 
 
 if __name__ == "__main__":

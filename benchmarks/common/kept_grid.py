@@ -79,7 +79,8 @@ class KeptGrid:
         """A table a budget, of methods that are measured on all targets: loss over random's on the mean over them, and
         the mean over seeds on each.
 
-        "choose" is the median time of choosing by what a method looks at; what making that took stands below.
+        "choose" is the median time of choosing by what a method looks at; what making that took with the first seed
+        stands below.
         """
         comparison, lines = self._comparison(), list[str]()
         for budget in self.budgets:
@@ -92,28 +93,32 @@ class KeptGrid:
                 lines += [*(re.sub(r" ?\| ?", "|", row) for row in rows), ""]  # else too long for a page
         represented: dict[str, list[str]] = {}
         for method in dict.fromkeys(cell["method"] for cell in comparison["cells"]):
-            if seconds := _seconds([cell for cell in comparison["cells"] if cell["method"] == method], "represent"):
+            cells = [of for of in comparison["cells"] if of["method"] == method and of["seed"] == self.seeds[0]]
+            if seconds := _seconds(cells, "represent"):
                 represented.setdefault(f"{median(seconds) / 60:.0f} min", []).append(method)
         for minutes, methods in represented.items():
-            line = f"- What these compare took {minutes} to compute, once for all: {', '.join(methods)}."
+            line = f"- What these compare took {minutes} to compute, once for all of a seed: {', '.join(methods)}."
             lines += textwrap.wrap(line, 120, break_on_hyphens=False, subsequent_indent="  ")
         return lines
 
     def by_target(self) -> list[str]:
-        """A table a budget and target: each method's test loss, minus random's, metric and R, the best first."""
+        """A table a budget and target: each method's test loss, minus random's, metric and R.
+
+        The best first, by the loss over random's with the same seeds: one seed may be harder than another.
+        """
         comparison, lines = self._comparison(), list[str]()
         for budget in comparison["grid"]["budgets"]:
             of_budget = [entry for entry in comparison["entries"] if entry["budget"] == budget]
             for target in self.targets:
                 found = [(entry["method"], entry["by_target"][target]) for entry in of_budget]
-                made = sorted((of["loss"]["value"], method, of) for method, of in found if of["loss"])
-                if not any(of["to_random"] for _, _, of in made):  # `untuned` and `full` stand at every budget
+                made = sorted(((method, of) for method, of in found if of["loss"]), key=_by_shared_seeds)
+                if not any(of["to_random"] for _, of in made):  # `untuned` and `full` stand at every budget
                     continue
                 metrics = [self.metric_of[target]] if target in self.metric_of else []
                 lines += _head(
                     (f"{target}, {budget}", "test loss [95 %]", "minus random's [95 %]", *metrics, "R", "seeds")
                 )
-                lines += [*(_target_line(method, of, metrics) for _, method, of in made), ""]
+                lines += [*(_target_line(method, of, metrics) for method, of in made), ""]
         return lines[:-1]
 
     def _comparison(self) -> dict[str, Any]:
@@ -128,6 +133,11 @@ class KeptGrid:
 
 def _head(titles: Sequence[str]) -> list[str]:
     return [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
+
+
+def _by_shared_seeds(made: tuple[str, dict[str, Any]]) -> tuple[float, str]:
+    method, of = made
+    return of["relative"]["value"] if of["relative"] else float("inf"), method
 
 
 def _target_line(method: str, of: dict[str, Any], metrics: list[str]) -> str:

@@ -67,6 +67,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "mean_targets": comparison.mean_targets,
         "recovered_targets": comparison.recovered_targets,
         "notes": notes(comparison),
+        "remarks": list(comparison.remarks),
         "entries": [asdict(entry) for budget in grid.budgets for entry in comparison.entries[budget]],
         "pairs": [asdict(pair) for pair in comparison.pairs],
         "overlaps": [

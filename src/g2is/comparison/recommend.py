@@ -48,7 +48,8 @@ def recommend(comparison: Comparison) -> list[Recommendation]:
 
     The best method is the one of lowest mean ÷ random. It is better than another if the interval of their difference is
     clear of zero and every seed, taken alone, agrees. With fewer than three seeds, fewer than 30 test examples of a
-    target, a method's or random's cell missing, or a best that is not better than random, the evidence is thin.
+    target, a method's or random's cell missing or a loss of it not finite, or a best that is not better than random,
+    the evidence is thin.
     """
     return [_at_budget(comparison, budget) for budget in comparison.grid.budgets]
 
@@ -70,7 +71,14 @@ def _at_budget(comparison: Comparison, budget: str) -> Recommendation:
     else:
         as_good = [entry for entry in compared if _is_no_worse(entry)]
     thin = list(_too_little(comparison, budget, best))
-    is_whole = not any(key.budget == budget and key.method not in _BESIDE for key in comparison.missing)
+    unreadable = [
+        entry.method
+        for entry in comparison.entries[budget]
+        if entry.method not in (RANDOM, *_BESIDE) and entry.mean.relative is not None and not _is_compared(entry.mean)
+    ]
+    is_whole = not unreadable and not any(
+        key.budget == budget and key.method not in _BESIDE for key in comparison.missing
+    )
     return Recommendation(
         budget=budget,
         method=best.method if shown else RANDOM,
@@ -79,7 +87,9 @@ def _at_budget(comparison: Comparison, budget: str) -> Recommendation:
         cheaper=_cheaper(best, as_good) if shown else None,
         evidence=tuple(_evidence(comparison, best, [entry for entry in others if entry not in as_good], as_good)),
         doubts=(
+            *comparison.remarks,  # of test rows that stand in the pool, say
             *_missing(comparison, budget),
+            *(f"{method} is not compared: a test loss of it is no finite number" for method in unreadable),
             *thin,
             *_flattered(len(compared)),
             *_against(compared, best, bool(shown)),

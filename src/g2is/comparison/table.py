@@ -24,7 +24,7 @@ _LEGEND = (
     " and what is better with it need not be with another.",
     "÷ random: test loss divided by that of random, averaged over targets; below 1 is better.",
     "− random: test loss minus that of random, in nats per answer token; below 0 is better.",
-    "verdict: better or worse where that interval is clear of no difference, unclear where it is not.",
+    "verdict: better or worse where the interval of ÷ random is clear of 1, unclear where it is not.",
     "R: (random − method) / (random − full), the part of the full pool's gain over random that is recovered; on the"
     " mean over targets each loss is divided by random's.",
     "full: tuned on all of the pool, the mean of all its seeds; full-cut: one pass over rows of it drawn anew, as many"

@@ -42,8 +42,8 @@ def exact_match(given: str, right: Sequence[str]) -> float:
 def rouge_l(given: str, right: Sequence[str]) -> float:
     """ROUGE-L F1, 0 to 1, against the best of the `right` answers; NaN if none of them holds a word.
 
-    Over words without case, the whole answer as one sequence (the rougeL of rouge-score, as Super-NaturalInstructions
-    has it), without stemming. Words are those of any script, where rouge-score's own are English ones.
+    Over words without case, the whole answer as one sequence (the rougeL of rouge-score), without stemming, which
+    Super-NaturalInstructions has. Words are those of any script, where rouge-score's own are English ones.
     """
     expected = [words for answer in right if (words := _words(answer))]
     if not expected:

@@ -90,9 +90,17 @@ def as_table(block: Block) -> Table:
 
 
 def losses_of(comparison: Comparison, budget: str, target: str) -> Losses:
-    """The loss of each method that has one, lowest first, with its interval."""
-    parts = [(entry.method, entry.by_target[target].loss) for entry in comparison.entries[budget]]
-    found = [(method, loss.value, loss.low, loss.high) for method, loss in parts if loss is not None]
+    """The loss of each method that has one, with its interval, lowest first.
+
+    A method that lacks seeds says so: one seed may be harder than another.
+    """
+    found = []
+    for entry in comparison.entries[budget]:
+        part = entry.by_target[target]
+        if (loss := part.loss) is not None:
+            whole = part.num_done == part.num_planned
+            name = entry.method if whole else f"{entry.method} ({part.num_done} of {part.num_planned} seeds)"
+            found.append((name, loss.value, loss.low, loss.high))
     return Losses(budget, target, sorted(found, key=lambda of: of[1]))
 
 

@@ -67,5 +67,6 @@ def comparison_in(config: CompareConfig, path: Path) -> tuple[Comparison, list[s
 def _comparison_of(config: CompareConfig, path: Path, places: Sequence[Path]) -> tuple[Comparison, list[str]]:
     kept = read_json(path / JSON)
     cells = [read_cell(place) for place in places]
-    comparison = compare_cells(cells, grid_of(config), kept["num_pool_rows"], kept["settings"], kept["environment"])
+    of_all = (kept["num_pool_rows"], kept["settings"], kept["environment"], kept.get("remarks", ()))  # new in 0.2.0
+    comparison = compare_cells(cells, grid_of(config), *of_all)
     return comparison, kept["notes"]

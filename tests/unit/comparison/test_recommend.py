@@ -24,6 +24,8 @@ def compared(
     num_test: int = 60,
     targets: tuple[str, ...] = ("t",),
     left_out: tuple[Key, ...] = (),
+    broken: tuple[Key, ...] = (),
+    remarks: tuple[str, ...] = (),
 ) -> Comparison:
     """One budget; each method's loss is that of random rows plus its effect, of each seed if there are several."""
     grid = Grid(tuple(dict.fromkeys((*effects, UNTUNED, RANDOM, FULL))), targets, ("1%",), seeds)
@@ -35,6 +37,8 @@ def compared(
         own = np.random.default_rng([key.seed or 0, *key.method.encode()]).normal(0, 0.01, num_test)
         effect = {UNTUNED: 0.5, FULL: -0.6, RANDOM: 0.0, **effects}[key.method]
         of_seed = effect if isinstance(effect, float) else effect[seeds.index(key.seed or 0)]
+        if key in broken:
+            of_test[0] = np.nan
         selected = None if key.method in (UNTUNED, FULL) else np.arange(10)
         cells.append(
             Cell(
@@ -42,7 +46,7 @@ def compared(
                 {"represent": SECONDS.get(key.method, 0.0), "select": 0.0},
             )
         )
-    return compare_cells(cells, grid, 1000, {}, {}, num_resamples=400)
+    return compare_cells(cells, grid, 1000, {}, {}, remarks, num_resamples=400)
 
 
 def only(comparison: Comparison) -> Recommendation:
@@ -149,3 +153,16 @@ def test_every_budget_is_printed_with_evidence_and_doubts(
     assert "At 5%: take g2is, which is better than every other method compared" in " ".join(shown.split())
     assert shown.count("Evidence") == shown.count("What it lacks") == 2
     assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_what_is_known_of_the_test_rows_is_a_doubt() -> None:
+    remark = "60 of the 150 test rows of t are in the pool, too, which flatters who finds them"
+    assert only(compared({"less": -0.5}, remarks=(remark,))).doubts[0] == remark
+
+
+def test_a_method_whose_loss_is_no_number_is_named_and_makes_the_evidence_thin() -> None:
+    effects = {"less": -0.5, "rds+": -0.9}
+    assert only(compared(effects)).standing == "clear"
+    found = only(compared(effects, broken=(Key("rds+", "t", "1%", 1),)))
+    assert (found.method, found.standing) == ("less", "thin")
+    assert "rds+ is not compared: a test loss of it is no finite number" in found.doubts
