@@ -14,7 +14,7 @@ scatter, no float atomics, the same bits on every run.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -56,12 +56,14 @@ class Projection:
         # int8: a byte a coordinate, widened for one parameter at a time
         self._signs: dict[str, torch.Tensor] = {}
         self._offsets: dict[str, list[int]] = {}
+        self._turns: dict[str, torch.Tensor] = {}  # the same where gradients are: to bring them there is to wait for it
         if self.kind == "sparse":
             for name in names:
-                signs = torch.from_numpy(_signs(self._key(name, "sign"), sizes[name]))
-                self._signs[name] = signs.to(device[name] if isinstance(device, Mapping) else device)
+                place = device[name] if isinstance(device, Mapping) else device
+                self._signs[name] = torch.from_numpy(_signs(self._key(name, "sign"), sizes[name])).to(place)
                 runs = _hash(self._key(name, "offset"), np.arange(-(-sizes[name] // self.dim)))
-                self._offsets[name] = (runs % np.uint64(self.dim)).astype(np.int64).tolist()
+                offsets = (runs % np.uint64(self.dim)).astype(np.int64)
+                self._offsets[name], self._turns[name] = offsets.tolist(), torch.from_numpy(offsets).to(place)
 
     def add_(self, rows: torch.Tensor, name: str, gradient: torch.Tensor, start: int = 0) -> None:
         """Add the projection of `gradient` (B, n) float32 to `rows` (B, dim), in place.
@@ -87,7 +89,7 @@ class Projection:
             return
         self._add_runs(rows, name, gradient, start, range(start // self.dim, whole.start))
         inside = gradient[:, whole.start * self.dim - start : whole.stop * self.dim - start]
-        add_whole_runs(rows, inside, self._offsets[name][whole.start : whole.stop])
+        add_whole_runs(rows, inside, self._turns[name][whole.start : whole.stop].to(rows.device))
         self._add_runs(rows, name, gradient, start, range(whole.stop, -(-stop // self.dim)))
 
     def _add_runs(self, rows: torch.Tensor, name: str, gradient: torch.Tensor, start: int, runs: range) -> None:
@@ -115,16 +117,16 @@ class Projection:
         return _key_of(f"{self.kind}\0{self._seed}\0{purpose}\0{name}")
 
 
-def add_whole_runs(rows: torch.Tensor, gradient: torch.Tensor, offsets: Sequence[int]) -> None:
-    """Add each run of k coordinates in `gradient` (B, R·k), turned by its own of R `offsets`, to `rows` (B, k).
+def add_whole_runs(rows: torch.Tensor, gradient: torch.Tensor, offsets: torch.Tensor) -> None:
+    """Add each run of k coordinates in `gradient` (B, R·k), turned by its own of the `offsets` (R,), to `rows` (B, k).
 
     In place, and many runs at once: a GPU takes longer to be asked for one run than to do it. What comes to a place is
     summed in another order than run by run, but one that R alone decides: no batch changes a bit.
     """
     num_examples, k = rows.shape
-    places, turned = torch.arange(k, device=rows.device), torch.tensor(offsets, device=rows.device)
+    places = torch.arange(k, device=rows.device)
     for low in range(0, len(offsets), _RUNS_AT_ONCE):
-        index = (places - turned[low : low + _RUNS_AT_ONCE, None]).remainder_(k)
+        index = (places - offsets[low : low + _RUNS_AT_ONCE, None]).remainder_(k)
         runs = gradient[:, low * k : (low + len(index)) * k].view(num_examples, -1, k)
         runs = runs.gather(2, index.expand(num_examples, -1, -1))
         while (num := runs.shape[1]) > 1:

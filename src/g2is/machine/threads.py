@@ -10,18 +10,20 @@ from functools import cache
 import torch
 from threadpoolctl import threadpool_limits
 
+_FEWEST_BLOCKS, _MOST_BLOCKS = 4, 32  # of a stripe: fewer are not worth a thread's while, more leave threads idle
 _torch_threads_lock = threading.Lock()
 
 
 def over_stripes(num_rows: int, block_rows: int, work: Callable[[int, int], None]) -> None:
-    """Do `work(start, stop)` for stripes of rows, in as many threads as torch is set to use.
+    """Do `work(start, stop)` for stripes of whole blocks of rows, in as many threads as torch is set to use.
 
     Each thread runs torch single-threaded: threads that meet at a barrier after every small block lose most of their
     time there, all of it on a machine that others use too.
     """
-    stripe = block_rows * 32
-    starts = range(0, num_rows, stripe)
     with single_threaded_torch() as num_threads:
+        num_blocks = -(-num_rows // block_rows)
+        stripe = block_rows * min(max(-(-num_blocks // (2 * num_threads)), _FEWEST_BLOCKS), _MOST_BLOCKS)
+        starts = range(0, num_rows, stripe)
         do = map if num_threads == 1 or len(starts) <= 1 else _workers(num_threads).map
         list(do(lambda start: work(start, min(start + stripe, num_rows)), starts))
 

@@ -116,7 +116,7 @@ class Problem:
         if self.given is not None:
             return self.given.astype(np.float64)
         rows, targets = self.vectors()
-        return rows.over_units(np.arange(rows.num_rows), lambda units: units @ targets.T).round(DECIMALS)
+        return rows.cosines_with(targets).round(DECIMALS)
 
     @property
     def of_groups(self) -> list[Mask]:

@@ -156,6 +156,20 @@ class UnitRows:
             parts.append(measure(self._units(rows[low : low + at_once])))
         return np.concatenate(parts) if parts else measure(np.empty((0, self.k)))
 
+    def cosines_with(self, units: Floats) -> Floats:
+        """(N, M) exact cosines of every row with the unit vectors (M, k), in as many threads as torch may use."""
+        at_once, found = max(1, _EXACT_VALUES // self.k), np.empty((self.num_rows, len(units)))
+
+        def multiply(start: int, stop: int) -> None:
+            if self._mapped is not None:
+                self._mapped.fetch(slice(start, stop))
+            for low in range(start, stop, at_once):
+                at = slice(low, min(low + at_once, stop))
+                found[at] = (values_of(self._tensor[at]).numpy() * self._inverse_norms[at, None]) @ units.T
+
+        over_stripes(self.num_rows, at_once, multiply)
+        return found
+
     def _units(self, rows: Rows) -> Floats:
         with single_threaded_torch():
             stored = values_of(self._tensor.index_select(0, torch.from_numpy(rows))).numpy()

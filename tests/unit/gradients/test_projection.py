@@ -129,7 +129,7 @@ def test_on_a_gpu_runs_that_are_added_many_at_once_come_to_what_they_come_to_one
 
 
 def test_which_examples_are_together_changes_no_bit_of_runs_that_are_added_many_at_once() -> None:
-    offsets = [int(of) for of in np.random.default_rng(1).integers(0, 16, 1501)]
+    offsets = torch.from_numpy(np.random.default_rng(1).integers(0, 16, 1501))
     gradient = torch.randn(5, 1501 * 16, generator=torch.Generator().manual_seed(0))
     together, alone = torch.zeros(5, 16), torch.zeros(5, 16)
     add_whole_runs(together, gradient, offsets)

@@ -182,3 +182,19 @@ def test_without_a_gpu_that_can_be_used_rows_are_screened_in_memory(
 
     monkeypatch.setattr(torch.cuda, "mem_get_info", broken)
     assert similarity._device_for(1) is None
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_cosines_of_all_rows_are_the_same_bits_in_any_number_of_threads(dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    pool = tensor(rng.normal(size=(700, 4096)), dtype)  # 22 blocks
+    pool[5] = 0
+    rows, units = UnitRows(pool), np.stack([unit_vector(rng, 4096) for _ in range(3)])
+    expected = rows.over_units(np.arange(700), lambda of: of @ units.T)
+    before = torch.get_num_threads()
+    try:
+        for num_threads in (1, 5):
+            torch.set_num_threads(num_threads)
+            np.testing.assert_array_equal(rows.cosines_with(units), expected)
+    finally:
+        torch.set_num_threads(before)
