@@ -1,11 +1,12 @@
 """All that only a CUDA device can say, in one command: tests and measurements, step by step, and one table at the end.
 
     make cuda OUT=dir [WHEELS=dir] [MODEL=dir] [ONLY="walk design"]
-    python benchmarks/gpu --out DIR [--wheels DIR] [--model DIR] [--only walk design]
+    python benchmarks/gpu --out DIR [--wheels DIR] [--model DIR] [--only walk design] [--limit S] [--total S]
 
-No network is needed. Each step is a process of its own with at most nine minutes. It leaves OUT/steps/NAME.json, also
-when it failed, and its output in OUT/logs/NAME.log. Given again, the command goes on: a step that is done is not done
-again (remove its JSON to measure anew), one that failed or ran out of time is. The table is printed, and is in
+No network is needed. Each step is a process of its own with at most nine minutes (--limit), and at most what is left of
+--total, which is for a machine that ends commands by itself. It leaves OUT/steps/NAME.json, also when it failed or the
+command was stopped, and its output in OUT/logs/NAME.log. Given again, the command goes on: a step that is done is not
+done again (remove its JSON to measure anew), one that failed or ran out of time is. The table is printed, and is in
 OUT/table.md.
 
 Where there is no CUDA device each step runs small, on the CPU, so that it is known to work; its figures are marked and
@@ -14,15 +15,18 @@ there nor given is left out, and says so. Only Python's standard library is need
 """
 
 import argparse
+import signal
 import sys
+import time
 from pathlib import Path
 
 from plan import Given, Step, steps_of
 from probe import Machine, find_machine, install_wheels
-from run_step import Record, finished, read_record, run
+from run_step import GRACE_SECONDS, Record, finished, read_record, run
 from summary import table_of, write_table
 
 LIMIT_SECONDS = 540
+LEAST_SECONDS = 30  # in which a step may come to a figure
 
 
 def main() -> None:
@@ -35,7 +39,10 @@ def main() -> None:
     )
     parser.add_argument("--only", nargs="+", metavar="STEP", help="names of steps")
     parser.add_argument("--limit", type=int, default=LIMIT_SECONDS, help="seconds that a step may take")
+    parser.add_argument("--total", type=float, default=float("inf"), help="seconds that all of it may take")
     given = parser.parse_args()
+    end = time.monotonic() + given.total
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # else the step would go on without this command
     for name in ("wheels", "model"):
         folder = getattr(given, name)
         if folder is not None and not folder.is_dir():
@@ -49,8 +56,9 @@ def main() -> None:
         parser.error(f"--only: expected some of {', '.join(names)}, found {', '.join(unknown)}")
     say_what_is_there(machine, all_steps)
     for step in all_steps:
-        if not given.only or step.name in given.only:
-            do(step, machine, out, given.limit)
+        left = end - time.monotonic() - GRACE_SECONDS
+        if (not given.only or step.name in given.only) and left > LEAST_SECONDS:
+            do(step, machine, out, int(min(given.limit, left)))
     records = {step.name: read_record(out, step.name) for step in all_steps}
     table = table_of(all_steps, records)
     write_table(out / "table.md", table)
@@ -61,6 +69,9 @@ def main() -> None:
 
 def say_what_is_there(machine: Machine, all_steps: list[Step]) -> None:
     print(f"{machine.card or 'no CUDA device: every step runs small, on the CPU'}; {machine.versions}", flush=True)
+    shared = Path(machine.environment["G2IS_SHARED"])
+    if not shared.is_dir():
+        print(f"no real pool at {shared} (G2IS_SHARED): the sample of `g2is demo` stands for it", flush=True)
     for package, reason in machine.missing.items():
         without = [step.name for step in all_steps if package in step.needs]
         if without:

@@ -18,7 +18,7 @@ from probe import Machine
 # seconds, card, versions, why (of what is not done), and what the program itself wrote: figures, result. Of one that
 # failed or was ended that is what it had written so far, if anything
 Record = dict[str, Any]
-_GRACE_SECONDS = 10  # between asking a step to end, and ending it
+GRACE_SECONDS = 10  # between asking a step to end, and ending it
 
 
 def read_record(out: Path, name: str) -> Record | None:
@@ -53,6 +53,9 @@ def run(step: Step, machine: Machine, out: Path, limit: int) -> Record:
         "versions": machine.versions,
     }
     why = _why_not(step, machine)
+    stopped = record | {"status": "failed", "why": "the command was stopped; given again it goes on where it can"}
+    if not why:
+        _write(_place(out, step.name), stopped)  # this stands if no other comes
     record |= {"why": why} if why else _run(step, machine, out, limit)
     _write(_place(out, step.name), record)
     return record
@@ -119,7 +122,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError, subprocess.TimeoutExpired):
             os.killpg(process.pid, number)
-            process.wait(_GRACE_SECONDS)
+            process.wait(GRACE_SECONDS)
 
 
 def _write(place: Path, record: Record) -> None:

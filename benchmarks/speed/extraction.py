@@ -105,7 +105,22 @@ def main() -> None:
         extractor = make_extractor(model, moments, batch_tokens, notice=notices.append)
         extractor.extract(rows[:8], np.zeros((8, 16), np.uint8), FORMS)  # every first-time cost
         floor(model, rows[:8], batch_tokens)
-    turns = [(case.plain(batch_tokens), case.extract(extractor)) for _ in range(TIMES)]
+    turns: list[tuple[float, float]] = []
+    for _ in range(TIMES):
+        turns.append((case.plain(batch_tokens), case.extract(extractor)))
+        keep_turns(given, device, rows, batch_tokens, turns, first, notices)  # a lent device may be taken back
+
+
+def keep_turns(
+    given: argparse.Namespace,
+    device: torch.device,
+    rows: list[Row],
+    batch_tokens: int,
+    turns: list[tuple[float, float]],
+    first: dict[str, float],
+    notices: list[str],
+) -> None:
+    """Keep the figures of the turns so far: seconds of plain passes and of ours, each."""
     plain, ours = [turn[0] for turn in turns], [turn[1] for turn in turns]
     value, spread = ratio(ours, plain)
     num_tokens = sum(len(ids) for ids, _ in rows)

@@ -163,15 +163,16 @@ def large(num_rows: int, device: str) -> tuple[list[Figure], dict[str, object]]:
     details: dict[str, object] = {"matrix_gib": round(num_rows * K * 2 / GIB, 2)}
     if device != "cpu":
         details["seconds_first_use"] = seconds(lambda: walk(pool[:1000], core, 10, settings))
-    reset_peak()
-    before = resident()
+    if device == "cpu":  # a device's own memory is none of the process's
+        reset_peak()
+        before = resident()
     elapsed = seconds(
         lambda: taken.extend(walk(pool, core_knowledge(targets, settings), budget, settings).rows.tolist())
     )
-    beyond = (peak() - before) / GIB
     what = f"walk, N {num_rows:,}, 1 %, {len(core.components)} components"
     figures = [Figure(f"{what}, {device}", round(elapsed, 1), SECONDS_OF_LARGE[device], True, " s")]
-    if device == "cpu":  # a device's own memory is none of the process's
+    if device == "cpu":
+        beyond = (peak() - before) / GIB
         memory = f"walk, N {num_rows:,}: memory beyond the matrix"
         figures.append(Figure(memory, round(beyond, 3), 1e9 / GIB, True, " GiB"))
     return figures, details | {"num_selected": len(taken)}

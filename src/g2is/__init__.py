@@ -78,9 +78,12 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        return version("g2is")
+        try:
+            return version("g2is")
+        except PackageNotFoundError:  # run from a clone that is not installed
+            return "0+unknown"
     if name not in _HOME:
         raise AttributeError(f"module 'g2is' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

@@ -3,12 +3,14 @@
 import re
 import shutil
 import tomllib
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+import g2is
 from beside import TRAINERS
 from check_release import ADDRESSES, disagreements, missing_addresses
 from floors import floors
@@ -156,3 +158,12 @@ def test_what_the_tests_need_is_pinned_and_no_pin_is_below_its_floor() -> None:
 
 def numbers(of: str) -> list[int]:
     return [int(part) for part in re.findall(r"\d+", of)]
+
+
+def test_a_clone_that_is_not_installed_has_a_version_to_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    assert g2is.__version__ == version()
+    monkeypatch.setattr("importlib.metadata.version", absent)
+    assert g2is.__version__ == "0+unknown"

@@ -22,9 +22,9 @@ from g2is.progress.terminal import say
 def show_version(wanted: bool) -> None:
     """Print the version and end, if that is wanted."""
     if wanted:
-        from importlib.metadata import version
+        import g2is
 
-        say([f"g2is {version('g2is')}"])
+        say([f"g2is {g2is.__version__}"])
         raise typer.Exit
 
 

@@ -1,10 +1,10 @@
 """What lies beside an adapter's weights: its tokenizer, how its examples were rendered, and its model card."""
 
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import g2is
 from g2is.config import Config, ExamplesConfig, ModelConfig, TrainConfig, TuningConfig
 from g2is.examples.as_trained import keep_rendering
 from g2is.examples.table import ExampleTable
@@ -32,7 +32,7 @@ def beside_training(
             f" {config.tuning.epochs} passes",
         ],
         {"model": _told(config.model), "tuning": config.tuning.model_dump(mode="json")},
-        version("g2is"),
+        g2is.__version__,
     )
     return _both(keep_rendering(model, tokenizer, renderer, config.examples, reporter.notice), card)
 
@@ -49,7 +49,7 @@ def beside_warmup(prepared: Prepared, reporter: Reporter) -> Keep:
             "**Use**: gradients are taken with it, by which data are selected. It was trained too little to answer",
         ],
         {"model": _told(config.model), "warmup": config.warmup.model_dump(mode="json", exclude={"adapter"})},
-        version("g2is"),
+        g2is.__version__,
     )
     keep = keep_rendering(
         prepared.model, prepared.tokenizer, prepared.renderer, config.examples, _once(reporter.notice)
@@ -70,7 +70,7 @@ def beside_trial(
         "An adapter of a comparison",
         [f"**Method**: LoRA of rank {tuning.lora.rank}, `g2is compare`; comparison.json says on which rows"],
         {"model": _told(model), "tuning": tuning.model_dump(mode="json", exclude={"seed"})},
-        version("g2is"),
+        g2is.__version__,
     )
     return _both(keep_rendering(prepared.model, prepared.tokenizer, prepared.renderer, examples, notice), card)
 

@@ -10,7 +10,6 @@ TO/                       by default RUN/merged
 import shutil
 from contextlib import nullcontext
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import torch
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 
+import g2is
 from g2is.config import TrainConfig
 from g2is.config.commands import settings_in, told_of
 from g2is.config.home import at_home
@@ -69,7 +69,7 @@ def merge(run: Path, to: Path | None = None, reporter: Reporter | None = None) -
             def write(temporary: Path) -> None:
                 temporary.mkdir()
                 _save(model, folder, tokenizer, temporary)
-                write_merged_card(temporary, config.model.name, run.name, version("g2is"))
+                write_merged_card(temporary, config.model.name, run.name, g2is.__version__)
                 files = (path for path in temporary.rglob("*") if path.is_file())
                 record_digests(temporary, sorted(path.relative_to(temporary).as_posix() for path in files))
 

@@ -1,5 +1,7 @@
 """What `make cuda` plans, when a step is done, and what its table says."""
 
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -124,6 +126,30 @@ def test_what_a_step_had_written_when_it_ended_is_kept_and_shown_but_does_not_st
     assert "the first half" in lines[1]
 
 
+def test_a_command_that_is_stopped_says_so_and_leaves_no_step_at_work(tmp_path: Path) -> None:
+    program, place = tmp_path / "sleeps.py", tmp_path / "pid"
+    program.write_text(f"import os, time\nopen({str(place)!r}, 'w').write(str(os.getpid()))\ntime.sleep(60)\n")
+    step, here = Step("one", "it sleeps", "", str(program), (), ()), Machine(None, "", {}, step_environment(None))
+
+    def stop(*_: object) -> None:
+        if place.exists():
+            raise SystemExit(143)  # as SIGTERM has it
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, 0.5, 0.5)
+    try:
+        with pytest.raises(SystemExit):
+            run(step, here, tmp_path, 50)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    record = read_record(tmp_path, "one")
+    assert record is not None
+    assert (record["status"], record["why"][:23]) == ("failed", "the command was stopped")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(place.read_text()), 0)
+
+
 @pytest.mark.slow
 def test_what_is_not_among_the_packed_wheels_is_named_with_what_to_add(tmp_path: Path) -> None:
     package = tmp_path / "bitsandbytes"  # comes before one that is installed, and lacks what it needs
@@ -184,4 +210,4 @@ def test_the_table_gives_verdicts_of_measured_figures_alone(tmp_path: Path) -> N
 def test_pytest_without_plugins_runs_what_is_for_a_device() -> None:
     done = device_tests.pytest("--collect-only", "-q", capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "tests/gpu/test_cuda.py::" in done.stdout
+    assert "test_cuda.py" in done.stdout
