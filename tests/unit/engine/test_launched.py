@@ -1,10 +1,8 @@
 """Shards made by the processes of a launcher: here threads that talk through a store as those do."""
 
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Condition, Event
 
 import pytest
@@ -135,18 +133,17 @@ def test_no_shard_is_finished_once_process_0_is_at_its_end() -> None:
     assert not team.posted(f"stored/{number}", 0)
 
 
-def test_no_shard_is_finished_once_its_process_is_told_to_stop() -> None:
+def test_no_shard_is_finished_once_its_process_is_told_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     store, slow = HashStore(), Slow()
     team, other = (Team(Place(rank, 2, rank), store) for rank in range(2))
     number = one_job(team)
-    here = threading.main_thread().ident
-    assert here is not None
 
-    def stop() -> None:
-        slow.begun.wait(30)
-        signal.pthread_kill(here, signal.SIGINT)
+    def stopped(future: object) -> None:  # noqa: ARG001
+        """A signal comes to the thread that waits for those at work."""
+        assert slow.begun.wait(30)
+        raise KeyboardInterrupt
 
-    threading.Thread(target=stop).start()
+    monkeypatch.setattr(Future, "result", stopped)
     with pytest.raises(KeyboardInterrupt):
         make_beside(other, number, {"num_jobs": 1}, slow)
     assert not slow.made
