@@ -53,11 +53,14 @@ def run(step: Step, machine: Machine, out: Path, limit: int) -> Record:
         "versions": machine.versions,
     }
     why = _why_not(step, machine)
-    stopped = record | {"status": "failed", "why": "the command was stopped; given again it goes on where it can"}
-    if not why:
-        _write(_place(out, step.name), stopped)  # this stands if no other comes
-    record |= {"why": why} if why else _run(step, machine, out, limit)
-    _write(_place(out, step.name), record)
+    try:
+        record |= {"why": why} if why else _run(step, machine, out, limit)
+    except BaseException:
+        why = "the command was stopped; given again it goes on where it can"
+        record |= {"status": "failed", "why": why, **_so_far(_results(out, step), machine)}
+        raise
+    finally:
+        _write(_place(out, step.name), record)
     return record
 
 
@@ -68,7 +71,7 @@ def _why_not(step: Step, machine: Machine) -> str | None:
 
 
 def _run(step: Step, machine: Machine, out: Path, limit: int) -> Record:
-    results, log = out / "work/results" / step.name, out / "logs" / f"{step.name}.log"
+    results, log = _results(out, step), out / "logs" / f"{step.name}.log"
     shutil.rmtree(results, ignore_errors=True)
     for folder in (results, log.parent):
         folder.mkdir(parents=True, exist_ok=True)
@@ -80,27 +83,32 @@ def _run(step: Step, machine: Machine, out: Path, limit: int) -> Record:
         environment = machine.environment | {"G2IS_BENCHMARK_RESULTS": str(results)}
         code = _wait(command, output, environment, out / "work", limit)
     found: Record = {"seconds": round(time.monotonic() - begin, 1)}
-    written = sorted(results.glob("*.json"))
-    if len(written) == 1:
-        found |= _written(written[0], machine)
+    found |= _so_far(results, machine)
     if code is None:
         return found | {"status": "timed out", "why": f"after {limit} s; given again it goes on where it can"}
-    if code or len(written) != 1:
+    if code or "figures" not in found:
         tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:]
         return found | {"status": "failed", "why": f"exit code {code}; {log}", "log": tail}
     return found | {"status": "done"}
 
 
-def _written(place: Path, machine: Machine) -> Record:
-    """What a program wrote, or {} if it was ended while it wrote."""
+def _so_far(results: Path, machine: Machine) -> Record:
+    """What a program wrote to the folder `results`; {} if that is not one file, or it was ended while it wrote."""
+    written = sorted(results.glob("*.json"))
     try:
-        result = json.loads(place.read_text(encoding="utf-8"))
+        result = json.loads(written[0].read_text(encoding="utf-8")) if len(written) == 1 else None
     except ValueError:
+        return {}
+    if result is None:
         return {}
     figures = result.pop("figures")
     if not machine.card:  # nobody is to take a small run on a CPU for one that meets a goal, or misses it
         figures = [figure | {"goal": None, "met": None} for figure in figures]
     return {"measured": bool(machine.card), "figures": figures, "result": result}
+
+
+def _results(out: Path, step: Step) -> Path:
+    return out / "work/results" / step.name
 
 
 def _wait(command: list[str], output: Any, environment: dict[str, str], where: Path, limit: int) -> int | None:

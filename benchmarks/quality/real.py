@@ -57,9 +57,8 @@ from g2is.store.made_with import check_same
 
 FULL_EPOCHS = 1  # of the whole pool, an hour and a half of a core each: 500 steps, where 80 rows have 15
 REMARK = (
-    "The cells were made in many sittings, one thread each and often beside other work: seconds are upper bounds and"
-    " not to be compared, and the machine below is the last. `full` is one pass over all rows; selections are trained"
-    " on three times"
+    "The cells were made in many sittings and on several machines, one thread each and often beside other work: seconds"
+    " are upper bounds and not to be compared. `full` is one pass over all rows; selections are trained on three times"
 )
 GENERATIVE = tuple(name for name in TARGETS if name != "pubmedqa")  # the mean of R is over these
 # which the model also answers, a few minutes a cell, and by what its answers are judged

@@ -78,12 +78,7 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            return version("g2is")
-        except PackageNotFoundError:  # run from a clone that is not installed
-            return "0+unknown"
+        return import_module("g2is.machine.environment").own_version()
     if name not in _HOME:
         raise AttributeError(f"module 'g2is' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

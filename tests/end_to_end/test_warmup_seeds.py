@@ -106,6 +106,7 @@ def test_too_little_memory_for_a_later_warm_up_leaves_the_finished_ones(
         code, _, err = g2is(*command)
     assert code == 2
     assert "found too little" in err
+    assert "warmup that are finished are kept: the same command goes on from there; for other settings, name" in err
     kept = tmp_path / "run/store/warmup/seed-0"
     before = {path: path.read_bytes() for path in kept.rglob("*") if path.is_file()}
     assert kept / "complete.json" in before

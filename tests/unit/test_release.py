@@ -165,5 +165,5 @@ def test_a_clone_that_is_not_installed_has_a_version_to_say(monkeypatch: pytest.
         raise PackageNotFoundError(name)
 
     assert g2is.__version__ == version()
-    monkeypatch.setattr("importlib.metadata.version", absent)
+    monkeypatch.setattr("g2is.machine.environment.version", absent)
     assert g2is.__version__ == "0+unknown"

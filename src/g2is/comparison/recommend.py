@@ -60,9 +60,15 @@ def _at_budget(comparison: Comparison, budget: str) -> Recommendation:
         for entry in comparison.entries[budget]
         if entry.method not in (RANDOM, *_BESIDE) and _is_compared(entry.mean)
     ]
+    unreadable = [
+        f"{entry.method} is not compared: a test loss of it is no finite number"
+        for entry in comparison.entries[budget]
+        if entry.method not in (RANDOM, *_BESIDE) and entry.mean.relative is not None and not _is_compared(entry.mean)
+    ]
+    known = (*comparison.remarks, *unreadable)  # of test rows that stand in the pool, say
     if not compared:
         doubt = f"no method has a finished cell beside {RANDOM} on every target; give `g2is compare` again"
-        return Recommendation(budget, None, "thin", (), None, (), (doubt,))
+        return Recommendation(budget, None, "thin", (), None, (), known if unreadable else (*known, doubt))
     shown = [entry for entry in compared if _surely_better(entry.mean.to_random)]
     best = (shown or compared)[0]
     others = [entry for entry in compared if entry is not best]
@@ -71,11 +77,6 @@ def _at_budget(comparison: Comparison, budget: str) -> Recommendation:
     else:
         as_good = [entry for entry in compared if _is_no_worse(entry)]
     thin = list(_too_little(comparison, budget, best))
-    unreadable = [
-        entry.method
-        for entry in comparison.entries[budget]
-        if entry.method not in (RANDOM, *_BESIDE) and entry.mean.relative is not None and not _is_compared(entry.mean)
-    ]
     is_whole = not unreadable and not any(
         key.budget == budget and key.method not in _BESIDE for key in comparison.missing
     )
@@ -87,9 +88,8 @@ def _at_budget(comparison: Comparison, budget: str) -> Recommendation:
         cheaper=_cheaper(best, as_good) if shown else None,
         evidence=tuple(_evidence(comparison, best, [entry for entry in others if entry not in as_good], as_good)),
         doubts=(
-            *comparison.remarks,  # of test rows that stand in the pool, say
+            *known,
             *_missing(comparison, budget),
-            *(f"{method} is not compared: a test loss of it is no finite number" for method in unreadable),
             *thin,
             *_flattered(len(compared)),
             *_against(compared, best, bool(shown)),

@@ -6,19 +6,23 @@ Each takes the next job when it is done with one. Beside what those processes te
     taken/N     how many of them were taken
     tokens/N    tokens that the others did
     stored/N/…  which jobs the others stored
+    writes/R    "yes" while process R makes shards
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Event
+from time import monotonic, sleep
 from typing import Any
 
 from g2is.engine.job import Engine, ShardJob
 from g2is.engine.worker import Worker
-from g2is.machine.ranks import Team
+from g2is.machine.ranks import SECONDS_BETWEEN_SIGNS, Team
 
 SHARDS = "shards"  # what `task["do"]` says
+_SECONDS_TO_STOP, _SECONDS_BETWEEN_LOOKS = 20.0, 0.1  # the first: less than torchrun gives a command to end
 _AT_ONCE = 2  # shards of a process: one is read or written while another one is computed
 
 
@@ -86,13 +90,48 @@ def make_beside(others: Team, number: int, task: dict[str, Any], worker: Worker[
             failed.set()
             raise
 
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
+    with _writing(others), ThreadPoolExecutor(_AT_ONCE) as threads:
         try:
             for made in [threads.submit(make_some) for _ in range(_AT_ONCE)]:
                 made.result()
         except BaseException:  # a signal, which comes to this thread alone
             failed.set()
             raise
+
+
+@contextmanager
+def _writing(others: Team) -> Iterator[None]:
+    """Within this another process than 0 says that it makes shards."""
+    place = f"writes/{others.place.rank}"
+    others.store.set(place, "yes")
+    try:
+        yield
+    finally:
+        with suppress(RuntimeError):  # the connection is gone
+            others.store.set(place, "no")
+
+
+def stop_others(others: Team) -> None:
+    """Have the other processes store nothing more, by process 0 while it holds the store, and wait until it is so.
+
+    They stop after a batch, or a write that is under way. One that gives no signs of life any more is not waited for.
+    """
+    begin = monotonic()
+    with suppress(RuntimeError):  # the connection is gone, and with it the others
+        others.store.set("end", "")
+        signs = {rank: others.count(f"alive/{rank}", 0) for rank in others.others}
+        while (waited := monotonic() - begin) < _SECONDS_TO_STOP:
+            at_work = [rank for rank in signs if _writes(others, rank)]
+            if waited > 2 * SECONDS_BETWEEN_SIGNS:
+                at_work = [rank for rank in at_work if others.count(f"alive/{rank}", 0) > signs[rank]]
+            if not at_work:
+                return
+            sleep(_SECONDS_BETWEEN_LOOKS)
+
+
+def _writes(others: Team, rank: int) -> bool:
+    place = f"writes/{rank}"
+    return bool(others.store.check([place]) and others.store.get(place) == b"yes")
 
 
 class _TooLateError(Exception):

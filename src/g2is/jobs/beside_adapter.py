@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import g2is
 from g2is.config import Config, ExamplesConfig, ModelConfig, TrainConfig, TuningConfig
 from g2is.examples.as_trained import keep_rendering
 from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import Renderer
 from g2is.jobs.prepare import Prepared
+from g2is.machine.environment import own_version
 from g2is.model.folder import ModelFolder
 from g2is.outputs.adapter_card import keep_card
 from g2is.outputs.card import place_name
@@ -32,7 +32,7 @@ def beside_training(
             f" {config.tuning.epochs} passes",
         ],
         {"model": _told(config.model), "tuning": config.tuning.model_dump(mode="json")},
-        g2is.__version__,
+        own_version(),
     )
     return _both(keep_rendering(model, tokenizer, renderer, config.examples, reporter.notice), card)
 
@@ -49,7 +49,7 @@ def beside_warmup(prepared: Prepared, reporter: Reporter) -> Keep:
             "**Use**: gradients are taken with it, by which data are selected. It was trained too little to answer",
         ],
         {"model": _told(config.model), "warmup": config.warmup.model_dump(mode="json", exclude={"adapter"})},
-        g2is.__version__,
+        own_version(),
     )
     keep = keep_rendering(
         prepared.model, prepared.tokenizer, prepared.renderer, config.examples, _once(reporter.notice)
@@ -70,7 +70,7 @@ def beside_trial(
         "An adapter of a comparison",
         [f"**Method**: LoRA of rank {tuning.lora.rank}, `g2is compare`; comparison.json says on which rows"],
         {"model": _told(model), "tuning": tuning.model_dump(mode="json", exclude={"seed"})},
-        g2is.__version__,
+        own_version(),
     )
     return _both(keep_rendering(prepared.model, prepared.tokenizer, prepared.renderer, examples, notice), card)
 

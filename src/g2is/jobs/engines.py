@@ -18,7 +18,7 @@ import torch
 from g2is.config import ExecutionConfig, ModelConfig
 from g2is.config.part import Part
 from g2is.engine.job import Engine, ShardJob
-from g2is.engine.launched import LaunchedEngine
+from g2is.engine.launched import LaunchedEngine, stop_others
 from g2is.engine.local import LocalEngine
 from g2is.engine.processes import FailedJobsError, ProcessEngine, open_processes
 from g2is.engine.wanted import WantedRows
@@ -30,7 +30,7 @@ from g2is.jobs.prepare import Prepared
 from g2is.jobs.stages import Stage
 from g2is.jobs.worker import WorkOf, as_settings, open_worker
 from g2is.machine.passive import passive
-from g2is.machine.ranks import SECONDS_TO_STOP, check_device, team
+from g2is.machine.ranks import check_device, team
 from g2is.machine.visible import num_devices, only
 from g2is.model.folder import resolve_device
 from g2is.progress import Progress, counter
@@ -140,7 +140,7 @@ def _engines(
         try:
             yield lambda wanted, add: LaunchedEngine(others, LocalEngine(wanted, work_of(wanted, add)), opening, add)
         except BaseException:
-            others.end(SECONDS_TO_STOP)  # while this process still holds the store that they write to
+            stop_others(others)  # while this process still holds the store that they write to
             raise
         for text in dict.fromkeys(others.posted("notice", 0)):
             folder.notice(text)

@@ -17,13 +17,13 @@ import torch
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 
-import g2is
 from g2is.config import TrainConfig
 from g2is.config.commands import settings_in, told_of
 from g2is.config.home import at_home
 from g2is.errors import ModelError, StoreError, first_line, pass_on_too_little_memory
 from g2is.examples.as_trained import render_as_trained
 from g2is.jobs.model_identity import identify
+from g2is.machine.environment import own_version
 from g2is.machine.memory import fits_in_memory
 from g2is.model.adapter import load_adapter
 from g2is.model.folder import ModelFolder, find_model
@@ -69,7 +69,7 @@ def merge(run: Path, to: Path | None = None, reporter: Reporter | None = None) -
             def write(temporary: Path) -> None:
                 temporary.mkdir()
                 _save(model, folder, tokenizer, temporary)
-                write_merged_card(temporary, config.model.name, run.name, g2is.__version__)
+                write_merged_card(temporary, config.model.name, run.name, own_version())
                 files = (path for path in temporary.rglob("*") if path.is_file())
                 record_digests(temporary, sorted(path.relative_to(temporary).as_posix() for path in files))
 

@@ -6,12 +6,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import g2is
 from g2is.config import Config
 from g2is.errors import ConfigError, InputError, StoreError, first_line
 from g2is.jobs.export import selection_in
 from g2is.jobs.run_folder import SUMMARY, settings_of
 from g2is.jobs.train import selected_examples
+from g2is.machine.environment import own_version
 from g2is.methods import METHODS
 from g2is.outputs.card import CARD, ROWS, TABLE, dataset_card
 from g2is.outputs.examples import ORIGINAL
@@ -51,7 +51,7 @@ def publish(run: Path, name: str, reporter: Reporter | None = None) -> str:
             f" {'another content' if (run / ORIGINAL).is_file() else 'none'}. Write it again with `g2is export {run}`"
         )
     with (run / ORIGINAL).open("rb") as lines:
-        card = dataset_card(name, config, _method(config), g2is.__version__, lines, selection.targets, _rows_read(run))
+        card = dataset_card(name, config, _method(config), own_version(), lines, selection.targets, _rows_read(run))
     api = huggingface_hub.HfApi(token=token)
     # the errors of the HTTP library, another by the client's version; a ValueError: a name or card that is refused
     refusals: tuple[type[Exception], ...] = (*HfHubHTTPError.__bases__, ValueError)
@@ -66,7 +66,7 @@ def publish(run: Path, name: str, reporter: Reporter | None = None) -> str:
                 repo_id=name,
                 repo_type="dataset",
                 folder_path=folder,
-                commit_message=f"Selection of {len(selection.ids)} rows by g2is {g2is.__version__}",
+                commit_message=f"Selection of {len(selection.ids)} rows by g2is {own_version()}",
             )
         except refusals as error:
             told = first_line(error).replace(token, "(the token)")  # which a malformed header would quote

@@ -19,7 +19,15 @@ from g2is.model.folder import resolve_device, resolve_dtype
 from g2is.store.files import remove
 from g2is.store.manifest import Store
 from g2is.warmup.seeds import join_warmups, seed_folder, seed_folders, seeds_from
-from g2is.warmup.train import Checkpoint, draw_rows, drawn_keys, finished_warmup, remove_leftovers, train_warmup
+from g2is.warmup.train import (
+    COMPLETE,
+    Checkpoint,
+    draw_rows,
+    drawn_keys,
+    finished_warmup,
+    remove_leftovers,
+    train_warmup,
+)
 
 
 def warm_up(prepared: Prepared, store: Store, filtered: Filtered, folder: RunFolder) -> list[Checkpoint]:
@@ -66,10 +74,13 @@ def _train(
                 gradients=config.gradients,
                 save=saver_of_weights(resolve_dtype(config.model, device)) if of_all else None,
             )
-        except ModelError:
-            remove(place)  # nothing in it serves: other settings may be tried on the same store
-            if not any(finished_warmup(of) for of in seed_folders(store.warmup).values()):
-                remove(store.warmup)
+        except ModelError as error:
+            remove(place)
+            if any((of / COMPLETE).exists() for of in seed_folders(store.warmup).values()):
+                kept = f"The warm-ups in {store.warmup} that are finished are kept: the same command goes on from there"
+                error.args = (f"{error}. {kept}; for other settings, name another --store",)
+            else:
+                remove(store.warmup)  # nothing in it serves: other settings may be tried on the same store
             raise
 
 

@@ -23,6 +23,11 @@ def environment() -> dict[str, object]:
     }
 
 
+def own_version() -> str:
+    """The version of g2is; one that says it is not known for a clone that is not installed."""
+    return _version("g2is") or "0+unknown"
+
+
 def _version(name: str) -> str | None:
     try:
         return version(name)

@@ -31,9 +31,8 @@ if TYPE_CHECKING:
 
 _OTHERS_WAIT = timedelta(minutes=10)  # for one that is slow at a step; one that is gone shows at once
 _SECONDS_BETWEEN_LOOKS = 0.1
-_SECONDS_BETWEEN_SIGNS, _SECONDS_TO_LIVE = 5.0, 120.0  # signs of life, and how long one may be without
+SECONDS_BETWEEN_SIGNS, _SECONDS_TO_LIVE = 5.0, 120.0  # signs of life, and how long one may be without
 _SECONDS_TO_LEAVE = 2.0  # that process 0 gives the others when it is done
-SECONDS_TO_STOP = 20.0  # where they finish a batch, or a write, first: less than torchrun gives them all
 _SECONDS_TO_HEAR = 5.0  # why another gave up, after its connection broke
 
 
@@ -44,7 +43,7 @@ class Team:
         self.place = place
         self.store = store
         self.next_number = 0  # of the task that is handed out next
-        self._others = range(1, place.count)
+        self.others = range(1, place.count)
         self._alive: dict[int, tuple[int, float]] = {}  # by rank: the last sign of life, and when it came
 
     @property
@@ -76,7 +75,7 @@ class Team:
 
     def wait_until_ready(self, number: int) -> None:
         """Wait until all others can begin with a task. Raises as `check`."""
-        while not self.store.check([f"ready/{number}/{rank}" for rank in self._others]):
+        while not self.store.check([f"ready/{number}/{rank}" for rank in self.others]):
             self.pause()
 
     def pause(self) -> None:
@@ -89,7 +88,7 @@ class Team:
         if (error := self.error_of_another()) is not None:
             raise error
         now = time.monotonic()
-        for rank in self._others:
+        for rank in self.others:
             alive = self.count(f"alive/{rank}", 0)
             before, since = self._alive.get(rank, (-1, now))
             self._alive[rank] = (alive, since if alive == before else now)
@@ -103,7 +102,7 @@ class Team:
             with suppress(RuntimeError):
                 while True:
                     self.count(f"alive/{self.place.rank}", 1)
-                    time.sleep(_SECONDS_BETWEEN_SIGNS)
+                    time.sleep(SECONDS_BETWEEN_SIGNS)
 
         Thread(target=show, daemon=True).start()
 
@@ -119,17 +118,15 @@ class Team:
         """The texts of a channel, after the first `num_heard`."""
         return [self.store.get(f"{channel}/{i}").decode() for i in range(num_heard + 1, self.count(channel, 0) + 1)]
 
-    def end(self, within: float = _SECONDS_TO_LEAVE) -> None:
+    def end(self) -> None:
         """Let the others end, by process 0, and give them a moment to hear of it: this process may keep the store.
 
         One that waits in torch for this process does not hear of it.
         """
-        last = time.monotonic() + within
+        last = time.monotonic() + _SECONDS_TO_LEAVE
         with suppress(RuntimeError):  # the store is gone, and with it the others
             self.store.set("end", "")
-            while time.monotonic() < last and not all(
-                self.store.check([f"left/{rank}"]) or self.store.check([f"error/{rank}"]) for rank in self._others
-            ):
+            while not self.store.check([f"left/{rank}" for rank in self.others]) and time.monotonic() < last:
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
 
     @property
@@ -162,7 +159,7 @@ class Team:
         last = time.monotonic() + within
         with suppress(RuntimeError):
             while True:
-                for rank in self._others:
+                for rank in self.others:
                     if self.store.check([f"error/{rank}"]):
                         return self._error(rank)
                 if time.monotonic() >= last:

@@ -273,3 +273,20 @@ def remove_here(path: Path) -> None:
         path.rmdir()
     elif os.path.lexists(path):  # asked first: a read-only file system refuses to remove even what is not there
         path.unlink(missing_ok=True)
+
+
+KEPT_OPEN = (errno.ENOTEMPTY, errno.EBUSY)  # what NFS says of a folder with an open file in it, and of that file
+
+
+def remove_but_open(folder: Path) -> None:
+    """Remove what is in a `folder` of this machine, but for files that NFS keeps while they are open."""
+    for child in folder.iterdir():
+        if child.is_dir() and not child.is_symlink():
+            remove_but_open(child)
+            try:
+                child.rmdir()
+            except OSError as error:
+                if error.errno not in KEPT_OPEN:
+                    raise
+        elif not child.name.startswith(".nfs"):
+            child.unlink(missing_ok=True)

@@ -22,9 +22,9 @@ from pathlib import Path
 
 from g2is.errors import FolderInUseError, G2isError, StoreError, TooLittleMemoryError, UnreachableError, WorkerError
 from g2is.progress import Reporter
-from g2is.store.files import naming_full_disk, remove, remove_here
+from g2is.store.files import KEPT_OPEN, naming_full_disk, remove, remove_but_open
 
-_LOCK, _KEPT_BY_NFS = ".lock", ".nfs"
+_LOCK = ".lock"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
 _SECONDS_BETWEEN_TRIES = 0.5
 _MOST_WORDS = 4096  # bytes of a lock file that are read
@@ -88,8 +88,8 @@ def locked(folder: Path, what: str) -> Iterator[bool]:
             os.ftruncate(handle, 0)
             fcntl.flock(handle, fcntl.LOCK_UN)  # processes forked from this one have the handle, too
         os.close(handle)
-        if not (folder / _LOCK).exists():  # removed while it was held: now an empty folder can go (`remove_held`)
-            with suppress(OSError):
+        with suppress(OSError):
+            if not (folder / _LOCK).exists():  # removed while it was held: now an empty folder can go (`remove_held`)
                 folder.rmdir()
 
 
@@ -126,16 +126,15 @@ def shared(folder: Path) -> Iterator[bool]:
 def remove_held(folder: Path) -> None:
     """Remove a folder that this process holds.
 
-    NFS keeps a file that is open under another name, so there the folder goes when the lock is given back.
+    NFS keeps a file that is open under another name, so there it, and a store in it that is held, too, are emptied, and
+    go when the lock is given back.
     """
     try:
         remove(folder)
     except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EBUSY):
+        if error.errno not in KEPT_OPEN:
             raise
-        for child in folder.iterdir():
-            if not child.name.startswith(_KEPT_BY_NFS):
-                remove_here(child)
+        remove_but_open(folder)
 
 
 @contextmanager

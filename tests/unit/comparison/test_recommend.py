@@ -166,3 +166,6 @@ def test_a_method_whose_loss_is_no_number_is_named_and_makes_the_evidence_thin()
     found = only(compared(effects, broken=(Key("rds+", "t", "1%", 1),)))
     assert (found.method, found.standing) == ("less", "thin")
     assert "rds+ is not compared: a test loss of it is no finite number" in found.doubts
+    alone = only(compared({"less": -0.5}, broken=(Key("less", "t", "1%", 1),)))
+    assert (alone.method, alone.standing) == (None, "thin")
+    assert alone.doubts == ("less is not compared: a test loss of it is no finite number",)

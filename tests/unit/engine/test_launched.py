@@ -9,7 +9,7 @@ import pytest
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from g2is.engine.job import ShardJob
-from g2is.engine.launched import LaunchedEngine, make_beside
+from g2is.engine.launched import LaunchedEngine, make_beside, stop_others
 from g2is.engine.worker import Worker
 from g2is.errors import ModelError
 from g2is.machine.places import Place
@@ -104,14 +104,18 @@ class Slow:
     """Makes a shard for half a minute, unless it is told that nobody wants it any more."""
 
     def __init__(self) -> None:
-        self.begun, self.made = Event(), False
+        self.begun, self.made, self.at_work = Event(), False, False
 
     def make(self, job: ShardJob, add: Callable[[int], None]) -> None:
+        self.at_work = True
         self.begun.set()
-        for _ in range(3_000):
-            add(1)
-            time.sleep(0.01)
-        self.made = True
+        try:
+            for _ in range(3_000):
+                add(1)
+                time.sleep(0.01)
+            self.made = True
+        finally:
+            self.at_work = False
 
 
 def one_job(team: Team) -> int:
@@ -126,8 +130,8 @@ def test_no_shard_is_finished_once_process_0_is_at_its_end() -> None:
     with ThreadPoolExecutor(1) as threads:
         served = threads.submit(serve, other, slow)
         assert slow.begun.wait(30)
-        team.end(within=20)
-        assert store.check(["left/1"])  # so process 0 may let go of the store
+        stop_others(team)
+        assert not slow.at_work  # so process 0 may let go of the store
         served.result(10)
     assert not slow.made
     assert not team.posted(f"stored/{number}", 0)

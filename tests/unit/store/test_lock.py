@@ -240,20 +240,22 @@ def test_a_link_in_the_lock_s_place_is_refused_and_what_it_leads_to_stays(tmp_pa
 def _as_on_nfs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that is open is kept under another name until it is closed, and does not go by that name."""
     unlink, close = Path.unlink, os.close
-    kept: list[Path] = []
+    kept: dict[int, Path] = {}
 
     def unlink_on_nfs(path: Path, missing_ok: bool = False) -> None:
         if path.name.startswith(".nfs"):
             raise OSError(errno.EBUSY, "Device or resource busy")
         if path.name == ".lock":
-            kept.append(path.rename(path.with_name(".nfs0000000000000001")))
+            moved = path.rename(path.with_name(".nfs0000000000000001"))
+            kept[moved.stat().st_ino] = moved
         else:
             unlink(path, missing_ok=missing_ok)
 
     def close_on_nfs(handle: int) -> None:
+        number = os.fstat(handle).st_ino
         close(handle)
-        while kept:
-            unlink(kept.pop())
+        if number in kept:
+            unlink(kept.pop(number))
 
     monkeypatch.setattr(Path, "unlink", unlink_on_nfs)
     monkeypatch.setattr("g2is.store.lock.os.close", close_on_nfs)
@@ -269,6 +271,15 @@ def test_on_nfs_a_folder_goes_whose_lock_this_process_holds(tmp_path: Path) -> N
         raise InputError("unusable")
 
     with pytest.raises(InputError, match="unusable"), locked(folder, "run") as new, removed_on_error(folder, new):
+        begin()
+    assert not folder.exists()
+    with (
+        pytest.raises(InputError, match="unusable"),
+        locked(folder, "run") as new,
+        locked(folder / "store", "store") as new_store,
+        removed_on_error(folder, new),
+        removed_on_error(folder / "store", new_store),
+    ):
         begin()
     assert not folder.exists()
     write_new_folder(tmp_path / "to", lambda made: made.mkdir())
