@@ -23,19 +23,8 @@ def pytest(*more: str, **options: Any) -> subprocess.CompletedProcess[Any]:
     The project's own options are for plugins that may be absent; others that are there are of no use.
     """
     command = [
-        *(
-            sys.executable,
-            "-m",
-            "pytest",
-            "tests/gpu",
-            "-v",
-            "-ra",
-            "--durations=10",
-            "-o",
-            "addopts=",
-            "--import-mode=importlib",
-        ),
-        *("-p", "no:cacheprovider", *more),
+        *(sys.executable, "-m", "pytest", "tests/gpu", "-v", "-ra", "--durations=10"),
+        *("-o", "addopts=", "--import-mode=importlib", "-p", "no:cacheprovider", *more),
     ]
     environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     return subprocess.run(command, cwd=ROOT, env=environment, check=False, **options)

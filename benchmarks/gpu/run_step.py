@@ -95,11 +95,11 @@ def _run(step: Step, machine: Machine, out: Path, limit: int) -> Record:
 def _so_far(results: Path, machine: Machine) -> Record:
     """What a program wrote to the folder `results`; {} if that is not one file, or it was ended while it wrote."""
     written = sorted(results.glob("*.json"))
-    try:
-        result = json.loads(written[0].read_text(encoding="utf-8")) if len(written) == 1 else None
-    except ValueError:
+    if len(written) != 1:
         return {}
-    if result is None:
+    try:
+        result = json.loads(written[0].read_text(encoding="utf-8"))
+    except ValueError:
         return {}
     figures = result.pop("figures")
     if not machine.card:  # nobody is to take a small run on a CPU for one that meets a goal, or misses it

@@ -69,8 +69,9 @@ class WorkFolder:
 
     def write_settings(self, config: Section) -> None:
         """Write every setting, defaults spelled out."""
-        record_text(self.path, SETTINGS, dump(config))
-        write_text(self.settings, dump(config))
+        text = dump(config)
+        record_text(self.path, SETTINGS, text)
+        write_text(self.settings, text)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Set
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from g2is.config.commands import SETTINGS
@@ -17,6 +18,7 @@ from g2is.store.given import inside
 DIGESTS = "digests.json"
 CARRIED = "in the file"  # noted in place of a digest
 _TEXT_OF = "text of "
+_hash = partial(hashlib.blake2b, digest_size=16)
 _A_DIGEST = re.compile("[0-9a-f]{32}")
 
 
@@ -32,7 +34,7 @@ def record_text(folder: Path, name: str, text: str) -> None:
 
     Done before the file is written, which a kill in between leaves to who finds the note.
     """
-    digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    digest = _hash(text.encode()).hexdigest()
     noted = {**_notes_without(folder, [name]), name: digest, _TEXT_OF + name: text}
     write_json(folder / DIGESTS, dict(sorted(noted.items())))
 
@@ -154,4 +156,4 @@ def digest_of(path: Path) -> str:
     except PermissionError:
         raise may_not_be_read(path) from None
     with file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        return hashlib.file_digest(file, _hash).hexdigest()
