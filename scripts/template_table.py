@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -122,6 +123,7 @@ def tokenizer_for(source: str) -> Any:
     return made
 
 
+@cache
 def cells(source: str) -> dict[str, Cell]:
     """What becomes of each of ROWS. Raises G2isError where the template serves for none."""
     tokenizer = tokenizer_for(source)

@@ -1,5 +1,6 @@
 """A small real run: sample pool, bundled model, every stage."""
 
+import functools
 import json
 import shutil
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 import yaml
 from small_run import select_small
 from watched import watched
@@ -15,6 +17,9 @@ from watched import watched
 from common.browser import MISSING, chromium, launched
 from g2is.demo.skills import write_pool, write_target
 from g2is.store.digests import record_text
+
+# Typer makes all commands anew at each call, 25 ms a time; a process of a user calls it once.
+typer.main.get_command = functools.cache(typer.main.get_command)
 
 
 @pytest.fixture(scope="session")

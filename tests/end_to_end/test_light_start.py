@@ -38,6 +38,7 @@ print(time.process_time())
 """
 MOST_SECONDS = 8.0  # of a processor, for a command; it took 4.8 on two cores beside much else
 MOST_OF_IMPORTS = 5.0  # of that, for importing: 4.0, of which torch takes 1.1, and the settings of a model 0.9
+OF_TORCH = 1.1
 
 
 def run_apart(*arguments: object) -> tuple[str, set[str], float]:
@@ -57,6 +58,11 @@ def seconds_to_import(modules: set[str]) -> float:
     names = "\n".join(sorted(modules))
     command = [sys.executable, "-c", IMPORTS]
     return float(subprocess.run(command, input=names, capture_output=True, text=True, check=True).stdout)
+
+
+def check_is_quick(seconds: float, most: float) -> None:
+    """Check seconds of a processor; where this one is slow for now, as importing torch shows, there may be more."""
+    assert seconds < most or seconds < most * seconds_to_import({"torch"}) / OF_TORCH
 
 
 def check_is_light(loaded: set[str]) -> None:
@@ -83,8 +89,8 @@ def test_a_selection_from_a_finished_store_imports_nothing_that_trains(
     _, loaded, seconds = run_apart(*command)
     assert "torch" in loaded  # the selection is made
     check_is_light(loaded)
-    assert seconds < MOST_SECONDS
-    assert seconds_to_import(loaded) < MOST_OF_IMPORTS
+    check_is_quick(seconds, MOST_SECONDS)
+    check_is_quick(seconds_to_import(loaded), MOST_OF_IMPORTS)
     assert selected_ids(tmp_path / "run") == selected_ids(finished)
     reach = [json.loads((run / "summary.json").read_text())["lora"] for run in (tmp_path / "run", finished)]
     assert reach[0] == reach[1]
@@ -97,7 +103,7 @@ def test_looking_at_what_is_there_imports_no_code_of_models(finished: Path) -> N
     for command in (*stored, ["methods"], ["--help"], ["select", "-h"]):
         _, loaded, seconds = run_apart(*command)
         check_is_light(loaded)
-        assert seconds < MOST_SECONDS
+        check_is_quick(seconds, MOST_SECONDS)
 
 
 @pytest.mark.slow

@@ -31,11 +31,10 @@ def test_a_training_from_python_says_nothing_of_theirs(finished: Path, tmp_path:
     check(told(sys.executable, "-c", FROM_PYTHON, finished, MODEL, tmp_path / "tuned"))
 
 
-@pytest.mark.parametrize("command", ["inspect", "select", "train"])
+@pytest.mark.parametrize("command", ["select", "train"])
 def test_a_command_says_nothing_of_theirs(command: str, finished: Path, sample: Path, tmp_path: Path) -> None:
     files = [sample / "pool.jsonl", sample / "target.jsonl"]
     arguments = {
-        "inspect": [files[0], "--model", MODEL],
         "select": [*files, "--model", MODEL, "--budget", "10%", "--out", tmp_path / "run", *set_flags(SMALL)],
         "train": [finished, "--model", MODEL, "--out", tmp_path / "tuned", *TRAINING],
     }

@@ -35,24 +35,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 FSIZE, NOFILE, AS = resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE, resource.RLIMIT_AS
 LIMITS = {
+    **{f"{size} MiB of memory": (AS, size << 20, "expected memory for what comes next") for size in (900, 1500)},
+    **{f"{num} open files": (NOFILE, num, "Too many open files") for num in (7, 10)},
     # what is written first that is larger: tokens, adapter, the Trainer's checkpoint, a shard's rows …
     **{f"files of {size} KiB": (FSIZE, size << 10, "File too large") for size in (1, 8, 40, 100, 400)},
-    **{f"{num} open files": (NOFILE, num, "Too many open files") for num in (7, 10)},
-    **{f"{size} MiB of memory": (AS, size << 20, "expected memory for what comes next") for size in (900, 1500)},
 }
 
 
-@pytest.mark.parametrize("name", LIMITS)
-def test_a_limit_is_one_message_and_nothing_is_lost(folder: Path, name: str) -> None:
-    kind, limit, found = LIMITS[name]
-    errors, out = folder / "errors", name.replace(" ", "-")
-    process = forked.start(limited, command(folder, out), errors, kind, limit)
-    assert forked.ended(process) == 2, errors.read_text()
-    text = errors.read_text()
-    assert "Traceback" not in text
-    assert text.count("error: ") == 1
-    assert found in text
-    forked.run(command(folder, out), errors)
+def test_a_limit_is_one_message_and_nothing_is_lost(folder: Path) -> None:
+    """One command, under a wider limit each time, goes on where the last stopped it, and without one to its end."""
+    errors = folder / "errors"
+    for name, (kind, limit, found) in LIMITS.items():
+        process = forked.start(limited, command(folder, "run"), errors, kind, limit)
+        code, text = forked.ended(process), errors.read_text()
+        assert code == 2, f"{name}: {text}"
+        assert "Traceback" not in text, f"{name}: {text}"
+        assert text.count("error: ") == 1, f"{name}: {text}"
+        assert found in text, f"{name}: {text}"
+    forked.run(command(folder, "run"), errors)
 
 
 @pytest.mark.parametrize("size", [400, 970, 1025])  # MiB; with 1,025 OpenBLAS tried for ever, with 970 Python aborted

@@ -3,6 +3,8 @@
 import json
 import stat
 from collections.abc import Sequence
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -127,13 +129,18 @@ def parse_yaml(text: str) -> Any:
     if len(text) > _MOST_YAML:
         raise yaml.YAMLError(f"it has {len(text)} characters, which settings never need")
     try:
-        return yaml.load(text, PlainLoader)
+        return deepcopy(_loaded(text))
     except yaml.YAMLError:
         raise
     except RecursionError:
         raise yaml.YAMLError("it is nested too deeply") from None
     except Exception as error:  # an explicit tag on a value that is none of it: ValueError, KeyError, AttributeError …
         raise yaml.YAMLError(f"a value is not what its tag says: {error}") from None
+
+
+@lru_cache(maxsize=16)  # one command reads a run's settings some times, and PyYAML takes 10 ms for them
+def _loaded(text: str) -> Any:
+    return yaml.load(text, PlainLoader)
 
 
 def _check(root: yaml.Node) -> None:
