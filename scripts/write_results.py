@@ -28,9 +28,10 @@ HEAD = """# Results, target by target
 
 How does each method do on one target? Below: test loss (nats an answer token), the same minus that after random rows,
 the [metric](evaluation.md) of the answers where they were written out, and R, the share of the whole pool's gain over
-random rows. Above 1 a selection is better than the whole pool; it is empty where the whole pool is not clearly better
-than random rows. In brackets 95 % intervals: a paired bootstrap over test examples, which does not cover the chance of
-a seed.
+random rows. Above 1 a selection is better than the whole pool; it is empty where the whole pool was not trained on, or
+is not clearly better than random rows. In brackets 95 % intervals: a paired bootstrap over test examples, which does
+not cover the chance of a seed. **k tokens** are thousands of tokens of the rows, **choose, s** the seconds of choosing
+them.
 
 The best first, by the loss over that of random rows with the same seeds. Losses of methods with other seeds are not to
 be compared: on pubmedqa the second seed is far harder than the first. What to conclude stands in

@@ -60,11 +60,13 @@ class KeptGrid:
         self.folder.mkdir(parents=True, exist_ok=True)
         keep_cells(self.folder / CELLS, cells)
         names = [*(name for name in METHODS if name not in ALWAYS), *self.others]
+        kept = list(read_cells(self.folder / CELLS))
+        seeds = tuple(sorted({*self.seeds, *(seed for cell in kept if (seed := cell.key.seed) is not None)}))
         comparison = compare_cells(
-            read_cells(self.folder / CELLS),
-            Grid((*ALWAYS, *names), self.targets, self.budgets, self.seeds),
+            kept,
+            Grid((*ALWAYS, *names), self.targets, self.budgets, seeds),
             num_pool_rows,
-            {**settings, "methods": names, "budgets": list(self.budgets), "num_seeds": len(self.seeds)},
+            {**settings, "methods": names, "budgets": list(self.budgets), "num_seeds": len(seeds)},
             environment,
             remarks=(self.remark,),
             recovered_on=self.recovered_on,
@@ -90,14 +92,16 @@ class KeptGrid:
             if entries:
                 titles = (budget, "÷ random", "over seeds", "R", *self.targets, "k tokens", "choose, s", "seeds")
                 rows = [*_head(titles), *(_line(comparison, entry, self.targets) for entry in entries)]
-                lines += [*(re.sub(r" ?\| ?", "|", row) for row in rows), ""]  # else too long for a page
+                lines += [*_narrow(rows), ""]
         represented: dict[str, list[str]] = {}
         for method in dict.fromkeys(cell["method"] for cell in comparison["cells"]):
             cells = [of for of in comparison["cells"] if of["method"] == method and of["seed"] == self.seeds[0]]
             if seconds := _seconds(cells, "represent"):
-                represented.setdefault(f"{median(seconds) / 60:.0f} min", []).append(method)
-        for minutes, methods in represented.items():
-            line = f"- What these compare took {minutes} to compute, once for all of a seed: {', '.join(methods)}."
+                taken = median(seconds)
+                shown = f"{taken / 60:.0f} min" if taken >= 60 else f"{taken:.1f} s"
+                represented.setdefault(shown, []).append(method)
+        for time, methods in represented.items():
+            line = f"- What these compare took {time} to compute, once for all of a seed: {', '.join(methods)}."
             lines += textwrap.wrap(line, 120, break_on_hyphens=False, subsequent_indent="  ")
         return lines
 
@@ -115,10 +119,12 @@ class KeptGrid:
                 if not any(of["to_random"] for _, of in made):  # `untuned` and `full` stand at every budget
                     continue
                 metrics = [self.metric_of[target]] if target in self.metric_of else []
-                lines += _head(
-                    (f"{target}, {budget}", "test loss [95 %]", "minus random's [95 %]", *metrics, "R", "seeds")
-                )
-                lines += [*(_target_line(method, of, metrics) for method, of in made), ""]
+                titles = ("test loss [95 %]", "minus random's [95 %]", *metrics, "R", "k tokens", "choose, s", "seeds")
+                rows = _head((f"{target}, {budget}", *titles))
+                for method, of in made:
+                    cells = [cell for cell in _cells(comparison, method, budget) if cell["target"] == target]
+                    rows.append(_target_line(method, of, metrics, cells))
+                lines += [*_narrow(rows), ""]
         return lines[:-1]
 
     def _comparison(self) -> dict[str, Any]:
@@ -135,12 +141,16 @@ def _head(titles: Sequence[str]) -> list[str]:
     return [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
 
 
+def _narrow(rows: Sequence[str]) -> list[str]:
+    return [re.sub(r" ?\| ?", "|", row) for row in rows]  # else too long for a page
+
+
 def _by_shared_seeds(made: tuple[str, dict[str, Any]]) -> tuple[float, str]:
     method, of = made
     return of["relative"]["value"] if of["relative"] else float("inf"), method
 
 
-def _target_line(method: str, of: dict[str, Any], metrics: list[str]) -> str:
+def _target_line(method: str, of: dict[str, Any], metrics: list[str], made: Sequence[Mapping[str, Any]]) -> str:
     to_random = of["to_random"]
     cells = [
         method,
@@ -148,28 +158,34 @@ def _target_line(method: str, of: dict[str, Any], metrics: list[str]) -> str:
         interval(to_random["difference"], 3) if to_random else "",
         *(interval(of["metrics"].get(name), 2) for name in metrics),
         interval(of["recovered"]["fraction"], 2),
+        *_costs(made),
         str(of["num_done"]),
     ]
     return f"| {' | '.join(cells)} |"
 
 
 def _line(comparison: dict[str, Any], entry: dict[str, Any], targets: tuple[str, ...]) -> str:
-    cells = [
-        cell
-        for cell in comparison["cells"]
-        if cell["method"] == entry["method"] and cell["budget"] in (entry["budget"], None)
-    ]
+    cells = _cells(comparison, entry["method"], entry["budget"])
     shown = interval(entry["mean"]["relative"], 3)
     over_seeds = entry["mean"]["relative_range"]
     of_full = interval(entry["mean"]["recovered"]["fraction"], 2)
     losses = [[cell["loss"] for cell in cells if cell["target"] == target] for target in targets]
     columns = [f"{mean(of):.3f}" if of else "" for of in losses]
-    columns.append(f"{mean(cell['num_tokens'] for cell in cells) / 1000:.0f}")
-    seconds = _seconds(cells, "select")
-    columns.append(f"{median(seconds):.1f}" if seconds else "")
+    columns += _costs(cells)
     of_seeds = f"{over_seeds[0]:.3f}–{over_seeds[1]:.3f}" if over_seeds else ""
     columns.append(str(min(map(len, losses))))
     return f"| {entry['method']} | {shown} | {of_seeds} | {of_full} | {' | '.join(columns)} |"
+
+
+def _cells(comparison: Mapping[str, Any], method: str, budget: str) -> list[dict[str, Any]]:
+    return [of for of in comparison["cells"] if of["method"] == method and of["budget"] in (budget, None)]
+
+
+def _costs(cells: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """Thousands of tokens of the rows, and the seconds of choosing them."""
+    seconds = _seconds(cells, "select")
+    tokens = f"{mean(cell['num_tokens'] for cell in cells) / 1000:.0f}"
+    return tokens, f"{median(seconds):.1f}" if seconds else ""
 
 
 def _seconds(cells: Sequence[Mapping[str, Any]], stage: str) -> list[float]:

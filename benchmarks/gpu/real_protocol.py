@@ -5,7 +5,8 @@
 Needs ../shared. 37,026 rows, four targets (64 rows given, 300 tested), 1 % (370 rows), three seeds; the learning rate
 is chosen on random rows alone, the model in bfloat16 and the tuning are those of real.py. The model answers all
 targets, greedily. It is one `g2is compare` on one folder: stopped at any moment it goes on with the next cell, and the
-figures are of the cells so far. Methods whose package is missing are left out, which is said.
+figures are of the cells so far. Methods whose package is missing are left out, and those over embeddings, which want a
+model of sentences; the result says which.
 """
 
 import argparse
@@ -21,25 +22,21 @@ from common.measure import Figure, keep
 from common.places import POOL, target_file
 from common.small_pool import TARGETS
 from common.smollm2 import RATES, best_rate, lines_of, losses_by_rate, trained_at, write_lines
-from g2is.methods import ALWAYS, GRADIENT, METHODS
+from g2is.methods import ALWAYS, METHODS
 
 FIRST = ("design", "less", "knn-kde", "g2is", "official", "without-graph")  # if time is short, these are there
-PACKAGES = {"bm25": "bm25s"}
+WANTS = {"lexical": "bm25s", "embedding": None}  # a representation's package; of None no model is packed
 METRICS = ("loss", "numeric_match", "rouge_l")
 RATE_ROWS, SMALL_ROWS, SMALL_TESTED = 80, 300, 4
 
 
 def methods(small: bool) -> tuple[list[str], list[str]]:
-    """Those that are compared, and those that are left out for want of a package."""
+    """Those that are compared, and those that are left out for want of a package or model."""
     if small:
         return ["less"], []
-    by_gradients = [
-        name
-        for name, method in METHODS.items()
-        if name not in ALWAYS and method.settings.get("representation", GRADIENT) == GRADIENT
-    ]
-    names = list(dict.fromkeys((*FIRST, *by_gradients, *PACKAGES)))
-    missing = [name for name in names if name in PACKAGES and importlib.util.find_spec(PACKAGES[name]) is None]
+    absent = [of for of, package in WANTS.items() if package is None or importlib.util.find_spec(package) is None]
+    names = list(dict.fromkeys((*FIRST, *(name for name in METHODS if name not in ALWAYS))))
+    missing = [name for name in names if METHODS[name].settings.get("representation") in absent]
     return [name for name in names if name not in missing], missing
 
 

@@ -55,7 +55,7 @@ from g2is.store.files import read_json, write_json
 from g2is.store.fingerprint import flatten
 from g2is.store.made_with import check_same
 
-FULL_EPOCHS = 1  # of the whole pool, an hour and a half of a core each: 500 steps, where 80 rows have 15
+FULL_EPOCHS = 1  # of the whole pool, two hours and a half of a core each: 500 steps, where 80 rows have 15
 REMARK = (
     "The cells were made in many sittings and on several machines, one thread each and often beside other work: seconds"
     " are upper bounds and not to be compared. `full` is one pass over all rows; selections are trained on three times"
