@@ -99,7 +99,7 @@ class LoraConfig(Section):
     alpha: float = Field(
         512.0, gt=0, description="α; the adapter's output is scaled by α/r; default: 4 r, as the paper's 512 at r 128"
     )
-    dropout: float = Field(0.1, ge=0, lt=1, description="during the warm-up; off when gradients are taken")
+    dropout: float = Field(0.1, ge=0, lt=1, description="while the adapter is trained; off when gradients are taken")
     target_modules: tuple[str, ...] | Literal["attention"] = Field(
         "attention",
         description="names of linear layers; attention: the token-mixing layers of every block (docs/models.md)",
