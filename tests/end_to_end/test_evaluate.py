@@ -1,6 +1,7 @@
 """`g2is evaluate` on rows and on tasks of lm-evaluation-harness, with the bundled model untuned and tuned."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from safetensors.torch import load_file, save_file
 from small_run import MODEL, set_flags
 from wrong_input import GOOD, listing
 
@@ -320,3 +322,30 @@ def test_tasks_of_one_s_own_are_run_offline_and_agree_with_our_own_numbers(
     code, _, err = g2is("run", tmp_path / "tasks/config.yaml", "--dry-run")
     assert code == 2
     assert "is an evaluation, which has none" in err
+
+
+def test_an_adapter_of_another_model_is_tested_and_said_to_be_one(
+    g2is: Command, test_rows: Path, tuned: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(MODEL, tmp_path / "other")
+    weights = load_file(tmp_path / "other/model.safetensors")
+    name = next(name for name in weights if "norm" in name)
+    save_file({**weights, name: weights[name] * 2}, tmp_path / "other/model.safetensors", metadata={"format": "pt"})
+    for model, is_other in ((MODEL, False), (tmp_path / "other", True)):
+        out = tmp_path / f"tested-{is_other}"
+        loss_alone = ("--set", "evaluation.generate=false")
+        code, _, err = g2is("evaluate", test_rows, "--model", model, "--adapter", tuned, "--out", out, *loss_alone)
+        assert code == 0, err
+        assert ("was trained on another model than" in err) == is_other
+
+
+def test_answers_that_are_made_anew_have_means_of_their_own(
+    g2is: Command, test_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("evaluate", test_rows, "--model", MODEL, "--out", tmp_path / "out", *BRIEF)
+    assert g2is(*command)[0] == 0
+    (tmp_path / "out/answers.parquet").unlink()
+    monkeypatch.setattr("g2is.jobs.evaluate._versions", lambda: {"torch": "another"})
+    code, _, err = g2is(*command)
+    assert code == 0, err
+    assert json.loads((tmp_path / "out/evaluation.json").read_text())["versions"] == {"torch": "another"}

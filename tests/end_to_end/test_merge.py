@@ -173,6 +173,25 @@ def test_what_cannot_be_merged_is_one_message_and_nothing_is_written(
         package.merge(tuned, tmp_path / "full")
 
 
+def test_weights_that_two_layers_share_are_not_added_to_once_for_both(sample: Path, tmp_path: Path) -> None:
+    on_head: TuningSettings = {**TUNING, "epochs": 1, "lora": {"rank": 4, "target_modules": ["lm_head", "q_proj"]}}
+    package.train(data=sample / "target.jsonl", model=MODEL, out=tmp_path / "tuned", tuning=on_head)
+    with pytest.raises(
+        ModelError, match=r"embed_tokens\.weight and lm_head\.weight share: merged, it would change both"
+    ):
+        package.merge(tmp_path / "tuned")
+    assert not (tmp_path / "tuned/merged").exists()
+
+
+def test_a_link_in_its_place_leads_to_where_it_is_written(tuned: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("elsewhere", "to-come"):
+        (tuned / "merged").symlink_to(tmp_path / name)
+        package.merge(tuned)
+        assert (tmp_path / name / "model.safetensors").is_file()
+        (tuned / "merged").unlink()
+
+
 def test_a_merge_that_fails_while_it_writes_leaves_nothing(
     tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -190,6 +190,10 @@ _MERGED = "a: &a {x: 1, y: 2}\n" + "".join(
     f"{new}: &{new} {{<<: [{', '.join([f'*{old}'] * 9)}]}}\n" for old, new in zip("abcdefghi", "bcdefghij", strict=True)
 )
 _SURROGATE = '{"messages": [{"role": "user", "content": "2"}, {"role": "assistant", "content": "4"}], %s}'
+_CALL = (
+    '{"messages": [{"role": "user", "content": "2"}, {"role": "assistant", "content": "", "tool_calls":'
+    ' [{"type": "function", "function": {"name": "f", "arguments": %s}}]}]}'
+)
 
 TEMPLATES: dict[str, str] = {
     "range of 10^9": "{% for i in range(10**9) %}x{% endfor %}",
@@ -277,7 +281,11 @@ HOSTILE: dict[str, Case] = {
     "surrogate in a source": case(_pool(_SURROGATE % '"source": "\\ud800"'), "pool.jsonl:1", "surrogate"),
     "surrogate in a group": case(_pool(_SURROGATE % '"group": "\\ud800"'), "pool.jsonl:1", "surrogate"),
     "surrogate in a column's name": case(_pool(_SURROGATE % '"id": "a", "\\ud800": 1'), "pool.jsonl:1", "surrogate"),
-    "surrogate in a tool": case(_pool(_SURROGATE % '"tools": [{"name": "\\ud800"}]'), "pool.jsonl:1"),
+    "surrogate in a tool": case(
+        _pool(_SURROGATE % '"tools": [{"name": "f", "description": "x\\ud800"}]'), "pool.jsonl:1", "in `tools`"
+    ),
+    "surrogate in a call": case(_pool(_CALL % '{"x": "\\ud800"}'), "pool.jsonl:1", "turn 2 (assistant)", "surrogate"),
+    "NaN in a call": case(_pool(_CALL % '"{\\"x\\": NaN}"'), "pool.jsonl:1", "arguments", "NaN"),
     "bytes in the model's name": case(_odd_name("model"), "UTF-8"),
     "bytes in a Parquet file's name": case(_odd_name("pool.parquet"), "UTF-8"),
     "bytes in the run's name": case(_out_name),

@@ -14,7 +14,7 @@ from g2is.api.settings import (
 )
 from g2is.comparison.evidence import Comparison
 from g2is.config import EvaluateConfig, InspectConfig, TrainConfig
-from g2is.config.compare import CompareConfig
+from g2is.config.compare import COMPARED, CompareConfig
 from g2is.config.io import parse
 from g2is.evaluation.rows import Evaluation
 from g2is.examples.inspect import Inspection
@@ -76,7 +76,7 @@ def compare(
     test: Targets,
     model: Model,
     out: str | Path,
-    methods: Sequence[str] | Mapping[str, Mapping[str, Any]] = ("design", "g2is", "less", "less-rr", "rds+"),
+    methods: Sequence[str] | Mapping[str, Mapping[str, Any]] = COMPARED,
     budgets: str | int | Sequence[str | int] = ("1%",),
     num_seeds: int = 3,
     reporter: Reporter | None = None,

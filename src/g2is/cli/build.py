@@ -97,7 +97,7 @@ def compare_config(context: typer.Context) -> CompareConfig:
     pool, targets = _split_files("compare", asked, given)
     values: dict[str, Any] = {
         **{"pool": pool, "targets": targets, "out": _text(asked["out"])},
-        "tests": read_targets(asked["test"]) if asked["test"] else None,
+        "tests": read_targets(asked["test"], "--test") if asked["test"] else None,
         "model": given_only({"name": asked["model"]}),
         **_grid(asked),
         "examples": examples_settings(asked["schema"], asked["column"], asked["on_bad_row"]),

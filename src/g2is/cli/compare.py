@@ -11,6 +11,7 @@ from g2is.cli.recommend import ask_for_folder_alone, show_recommended
 from g2is.cli.session import foresee, quiet_libraries, reporter, tell, working
 from g2is.cli.show_time import time_lines
 from g2is.machine.ranks import check_alone
+from g2is.methods import COMPARED
 from g2is.progress.terminal import console, say
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def compare(
         list[str],
         typer.Option("--test", metavar="[NAME=]FILE", help="what tuned models are tested on, one for each target"),
     ],
-    methods: Annotated[str, typer.Option(metavar="NAMES", help=_METHODS)] = "design,match,knn-kde,less,less-rr",
+    methods: Annotated[str, typer.Option(metavar="NAMES", help=_METHODS)] = ",".join(COMPARED),
     budgets: Annotated[str, typer.Option(metavar="BUDGETS", help="separated by commas, such as 1%,5%")] = "1%",
     seeds: Annotated[int, typer.Option(help="seeds of warm-up, projection, random draw and tuning")] = 3,
     recommend: Annotated[

@@ -23,6 +23,7 @@ from g2is.config.section import AbsolutePath, Locations, Section
 from g2is.config.selection import SelectionConfig
 from g2is.config.targets import files_by_name
 from g2is.methods import ALWAYS, FULL, FULL_CUT, GRADIENT, METHODS, RANDOM, UNTUNED
+from g2is.methods import COMPARED as COMPARED
 
 _NAME = re.compile(r"\w[\w ,.+=-]*")  # a cell's files lie in a folder of that name
 # What a comparison says elsewhere, and where; `shares` would be of a run for several targets.

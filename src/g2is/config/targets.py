@@ -56,8 +56,8 @@ def nearest(name: str, known: Collection[str], what: str) -> str:
     return f"; did you mean {near[0]!r}?" if near else f"; the {what} are {', '.join(sorted(known))}"
 
 
-def read_targets(flags: Sequence[str]) -> dict[str, list[str]]:
-    """Files by name from `--target` flags, each NAME=FILE or a file, which is one of "target".
+def read_targets(flags: Sequence[str], flag: str = "--target") -> dict[str, list[str]]:
+    """Files by name from `--target` flags, each NAME=FILE or a file, which is one of "target"; or from another `flag`.
 
     A flag that names an existing file is that file, whatever `=` it has, and so is one with a / before it. Raises
     ConfigError if no file is named, or what stands before the = is no name.
@@ -69,11 +69,11 @@ def read_targets(flags: Sequence[str]) -> dict[str, list[str]]:
             name, path = TARGET, text
         elif not _NAME.fullmatch(name):
             raise ConfigError(
-                f"--target {text}: expected a name of letters, digits, _ and - before the =, found {name!r}; there is"
+                f"{flag} {text}: expected a name of letters, digits, _ and - before the =, found {name!r}; there is"
                 " no file of the whole name either"
             )
         if not path:
-            raise ConfigError(f"--target {text}: expected a file after the =, found nothing")
+            raise ConfigError(f"{flag} {text}: expected a file after the =, found nothing")
         targets.setdefault(name, []).append(path)
     return targets
 

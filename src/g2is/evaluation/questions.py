@@ -26,14 +26,16 @@ class Question:
     """A test row's right answers, and what of it was kept.
 
     `expected` is the row's own last answer, `reasoning` the thoughts before it if the row has them, `others` as right
-    as `expected`, `short` what numbers are compared with instead of it. The row is not `asked` if its question was cut
-    away; `shortened` if that lost its beginning. `may_be_cut`: some tokens of its answers were not kept.
+    as `expected`, `short` what numbers are compared with instead of it. It is not judged where the row `calls` tools,
+    which no text here says. The row is not `asked` if its question was cut away; `shortened` if that lost its
+    beginning. `may_be_cut`: some tokens of its answers were not kept.
     """
 
     expected: str
     reasoning: str = ""
     others: tuple[str, ...] = ()
     short: str | None = None
+    calls: bool = False
     asked: bool = True
     shortened: bool = False
     may_be_cut: bool = False

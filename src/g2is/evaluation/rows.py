@@ -37,12 +37,15 @@ class Evaluation:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Counts and means: the loss per learned token, metrics over the rows they apply to (None if to no row)."""
+        """Counts and means: the loss per learned token, metrics over the rows they apply to (None if to no row).
+
+        The loss is None where that of a row is NaN or Inf.
+        """
         measured = {name: values[~np.isnan(values)] for name, values in self.metrics.items()}
         means = {name: float(values.mean()) if len(values) else None for name, values in measured.items()}
         if len(self.losses) and not np.isnan(self.losses).all():
             loss = (self.losses * self.num_learned).sum() / self.num_learned.sum()
-            means = {"loss": float(loss), **means}
+            means = {"loss": float(loss) if math.isfinite(loss) else None, **means}
         return {
             "num_rows": len(self.losses),
             "num_learned": int(self.num_learned.sum()),
@@ -104,7 +107,9 @@ def _score(answers: Answers, questions: Sequence[Question], config: EvaluationCo
     }
     pairs = list(zip(answers.final, questions, strict=True))
     return {
-        name: np.array([math.nan if given is None else measures[name](given, of) for given, of in pairs], np.float64)
+        name: np.array(
+            [math.nan if given is None or of.calls else measures[name](given, of) for given, of in pairs], np.float64
+        )
         for name in config.metrics
         if name in measures
     }

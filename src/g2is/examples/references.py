@@ -20,7 +20,8 @@ class RightAnswer:
 
     `expected` is its last learned answer without the prefill, `reasoning` what the row has of the thoughts before it,
     `question` the last user turn before it (empty if there is none), `num_answers` how many turns are learned. `others`
-    are as right as `expected`; `short` is the short answer that numbers are compared with, if the row has one.
+    are as right as `expected`; `short` is the short answer that numbers are compared with, if the row has one. It
+    `calls` if tools are called, of which `expected` says nothing.
     """
 
     expected: str
@@ -29,6 +30,7 @@ class RightAnswer:
     num_answers: int
     others: tuple[str, ...] = ()
     short: str | None = None
+    calls: bool = False
 
 
 def read_references(sources: Sequence[Source], config: ExamplesConfig) -> Iterator[tuple[int, RightAnswer | BadRow]]:
@@ -51,7 +53,8 @@ def right_answer(conversation: Conversation, others: tuple[str, ...] = (), short
     last = conversation.turns[learned[-1]]
     asked = [turn.content for turn in conversation.turns[: learned[-1]] if turn.role == USER]
     expected = last.content.removeprefix(last.prefill)
-    return RightAnswer(expected, last.reasoning, asked[-1] if asked else "", len(learned), others, short)
+    calls = bool(last.extra.get("tool_calls"))
+    return RightAnswer(expected, last.reasoning, asked[-1] if asked else "", len(learned), others, short, calls)
 
 
 def _of(example: Example, answer_column: str) -> tuple[tuple[str, ...], str | None]:

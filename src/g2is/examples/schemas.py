@@ -14,6 +14,7 @@ in any of them (`turns.py`). Every other column is refused by name (`refused.py`
 several layouts is read by the first of this list, or by the one that is asked for.
 """
 
+import json
 from collections.abc import Container, Mapping
 from dataclasses import replace
 from typing import Any, get_args
@@ -78,8 +79,9 @@ def conversation_of(
     unread.update({name: None for name in row if name not in read | understood and not is_absent(row[name])})
     turns = _with_system(row, _turns_of(row, schema, unread))
     _check_answers(turns)
-    _check_text(turns)
-    return Conversation(turns, tools_of(row.get("tools"), "tools"))
+    conversation = Conversation(turns, tools_of(row.get("tools"), "tools"))
+    _check_text(conversation)
+    return conversation
 
 
 def row_of(conversation: Conversation) -> dict[str, Any]:
@@ -186,12 +188,18 @@ def _check_answers(turns: tuple[Turn, ...]) -> None:
             raise InputError(f"expected an answer in turn {index + 1} (assistant), found an empty one")
 
 
-def _check_text(turns: tuple[Turn, ...]) -> None:
-    for index, turn in enumerate(turns):
+def _check_text(conversation: Conversation) -> None:
+    places = {
+        f"turn {index + 1} ({turn.role})": turn.content + turn.reasoning + _as_text(turn.extra)
+        for index, turn in enumerate(conversation.turns)
+    }
+    for place, text in (places | {"`tools`": _as_text(conversation.tools)}).items():
         try:
-            (turn.content + turn.reasoning).encode()
+            text.encode()
         except UnicodeEncodeError:
             # JSON can escape half a surrogate pair, which no tokenizer takes.
-            raise InputError(
-                f"expected Unicode text in turn {index + 1} ({turn.role}), found a lone surrogate"
-            ) from None
+            raise InputError(f"expected Unicode text in {place}, found a lone surrogate") from None
+
+
+def _as_text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str) if value else ""

@@ -1,9 +1,9 @@
 """Tools that an assistant may call, and its calls, in the shape that chat templates read: OpenAI's."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from g2is.config.strict import parse_json
 from g2is.errors import InputError
 from g2is.examples.values import every_row, is_absent, json_type
 
@@ -68,6 +68,6 @@ def _call(value: Any, place: str, column: str, unread: dict[str, None]) -> Mappi
 
 def _parsed(text: str, place: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return parse_json(text)
+    except ValueError as error:
         raise InputError(f"expected JSON in `{place}`, found text that is none: {error}") from None

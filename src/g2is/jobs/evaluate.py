@@ -31,7 +31,7 @@ from g2is.examples.tokenize import Renderer
 from g2is.jobs.model_identity import identify
 from g2is.jobs.pinned import pin
 from g2is.jobs.test_rows import TestRows, describe_questions, how_judged, read_test
-from g2is.jobs.work_folder import BAD_ROWS, WorkFolder, open_work
+from g2is.jobs.work_folder import BAD_ROWS, MANIFEST, WorkFolder, open_work
 from g2is.model.adapter import check_adapter, find_adapter, load_adapter
 from g2is.model.devices import check_spread
 from g2is.model.folder import ModelFolder, find_model, resolve_device
@@ -104,10 +104,12 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
             reporter.notice(text)
         if adapter is not None and not rendered.is_told:
             reporter.notice(_untold(adapter, rendered.renderer))
-        unfinished = not (config.out / RESULT).exists()
+        unfinished, answers_are_new = not (config.out / RESULT).exists(), False
         # a wrong name shows before any time is spent
         tasks = lm_eval_tasks.load_tasks(names, reporter) if names and unfinished else []
         identity = identify(folder, config.model, device, reporter)
+        if adapter is not None and _trained_on(adapter) not in (None, identity.weights):
+            reporter.notice(f"{adapter} was trained on another model than {folder.path}; this tests the two together")
         renderer, cache = rendered.renderer, config.out / "examples"
         if renderer.template_source is not None and not isinstance(tokenizer.chat_template, dict):
             tokenizer.chat_template = renderer.template_source  # tasks are asked in it too
@@ -148,14 +150,29 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
                     )
                 write_answers(config.out / ANSWERS, test.table.rows, test.table.ids, evaluation)
                 record_digests(config.out, [ANSWERS])
+                answers_are_new = True
+                if "loss" in config.evaluation.metrics and (num := int(np.sum(~np.isfinite(evaluation.losses)))):
+                    reporter.notice(f"test: {num} of {len(rows)} rows have no loss but NaN or Inf, so there is no mean")
             evaluation = read_answers(config.out / ANSWERS)
-        if unfinished:
-            evaluation = replace(evaluation, tasks=_run_tasks(config, tasks, models, tokenizer, reporter))
+        if unfinished or answers_are_new:
+            found = _run_tasks(config, tasks, models, tokenizer, reporter) if unfinished else _tasks_of(config.out)
+            evaluation = replace(evaluation, tasks=found)
             write_json(config.out / RESULT, {**evaluation.summary, "made_from": made_from, "versions": _versions()})
             record_digests(config.out, [RESULT])
             remove(config.out / _TASKS)
         record_missing(config.out, [ANSWERS, RESULT])
-    return replace(evaluation, tasks=part(read_json(config.out / RESULT), "tasks", dict, config.out / RESULT))
+    return replace(evaluation, tasks=_tasks_of(config.out))
+
+
+def _tasks_of(out: Path) -> dict[str, Any]:
+    return part(read_json(out / RESULT), "tasks", dict, out / RESULT)
+
+
+def _trained_on(adapter: Path) -> str | None:
+    """The digest of the weights that `g2is train` made this adapter on, where its folder says it."""
+    place = adapter.parent / MANIFEST
+    weights = read_json(place).get("model.weights") if place.is_file() else None
+    return weights if isinstance(weights, str) else None
 
 
 def _check_sound(out: Path) -> None:

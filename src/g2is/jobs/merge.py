@@ -53,7 +53,7 @@ def merge(run: Path, to: Path | None = None, reporter: Reporter | None = None) -
     run = at_home(run).absolute()
     config = _settings(run)
     with locked(run, "training") if to is None else nullcontext():
-        to = run / MERGED if to is None else at_home(to).resolve()
+        to = (run / MERGED if to is None else at_home(to)).resolve()
         check_is_free(to)
         folder = find_model(config.model)
         dtype = _trained_dtype(run, config, folder, reporter)
@@ -124,6 +124,7 @@ def _merged(folder: ModelFolder, adapter: Path, dtype: torch.dtype) -> Any:
     as_it_is = {"dtype": "float32", "quantization": None, "device_map": None, "activation_checkpointing": False}
     exact = replace(folder, config=folder.config.model_copy(update=as_it_is))
     adapted = load_adapter(exact, adapter, _CPU)
+    _check_own_weights(adapted, adapter)
     try:
         model = _without_adapter(adapted)
     except Exception as error:  # of PEFT: layers that it can adapt and not merge, each told in its own way
@@ -138,6 +139,21 @@ def _merged(folder: ModelFolder, adapter: Path, dtype: torch.dtype) -> Any:
             f" {broken[0]}. Load the adapter beside the model, or convert the model to float32 before"
         )
     return model
+
+
+def _check_own_weights(adapted: PeftModel, adapter: Path) -> None:
+    """Raise ModelError if a layer that is adapted has its weight from another: what is added would change both."""
+    names: dict[int, list[str]] = {}
+    for name, parameter in adapted.get_base_model().named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name.replace(".base_layer", ""))
+    for layer in adapted.modules():
+        if isinstance(layer, BaseTunerLayer):
+            shared = names.get(id(getattr(layer.get_base_layer(), "weight", None)), [])
+            if len(shared) > 1:
+                raise ModelError(
+                    f"{adapter}: expected an adapter of layers with weights of their own, found one of weights that"
+                    f" {' and '.join(shared)} share: merged, it would change both. Load the adapter beside the model"
+                )
 
 
 def _without_adapter(adapted: PeftModel) -> Any:

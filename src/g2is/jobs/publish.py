@@ -12,7 +12,7 @@ from g2is.jobs.export import selection_in
 from g2is.jobs.run_folder import SUMMARY, settings_of
 from g2is.jobs.train import selected_examples
 from g2is.machine.environment import own_version
-from g2is.methods import METHODS
+from g2is.methods import described
 from g2is.outputs.card import CARD, ROWS, TABLE, dataset_card
 from g2is.outputs.examples import ORIGINAL
 from g2is.outputs.tables import SELECTION
@@ -83,9 +83,9 @@ def publish(run: Path, name: str, reporter: Reporter | None = None) -> str:
 
 def _method(config: Config) -> str:
     """The method by its name, what it does and its source, as Markdown."""
-    name = config.selection.method
-    kind = METHODS.get(name) if name else None
-    return f"`{name}`: {kind.line} ({kind.source})" if kind else f"`{name or config.selection.selector}`"
+    of = config.selection
+    line, source = described(of.method, of.selector, of.representation)
+    return f"`{of.method}`: {line}" + (f" ({source})" if source else "")
 
 
 def _rows_read(run: Path) -> int | None:

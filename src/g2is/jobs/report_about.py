@@ -16,7 +16,7 @@ from g2is.jobs.report_rows import Looked
 from g2is.jobs.run_folder import PICKS, SET_ASIDE, SUMMARY, WALK
 from g2is.jobs.work_folder import BAD_ROWS
 from g2is.machine.environment import environment
-from g2is.methods import GRADIENT, METHODS, CopySettings, selector_kind
+from g2is.methods import GRADIENT, CopySettings, described, selector_kind
 from g2is.outputs.tables import SELECTION, stored_metadata
 from g2is.report.misses import Rules
 from g2is.report.selection import About, Beside
@@ -79,9 +79,8 @@ def _facts(config: Config, record: Mapping[str, Any], summary: Mapping[str, Any]
             ("target" if len(config.targets) == 1 else f"target {name}"),
             ", ".join(files) + (f" ({num:,} examples)" if num is not None else ""),
         )
-    method = METHODS[settings.method]
     yield "method", f"{settings.method}: {settings.representation} × {settings.selector}"
-    yield "that is", method.line
+    yield "that is", described(settings.method, settings.selector, settings.representation)[0]
     if settings.representation == GRADIENT and settings.precondition is not None:
         damping, mix = settings.precondition_damping, settings.precondition_mix
         yield "preconditioned", f"by the {settings.precondition}'s second moment, damping {damping}, mix {mix}"

@@ -54,7 +54,7 @@ def looked_at(config: Config, store: Store, examples: Examples, made_by: MadeBy)
         return None
     if not isinstance(made_by, Maker):
         looked = rows_looked_at(config, store, examples, made_by)
-        return _vectors(looked, 2 / config.gradients.projection.dim**0.5)
+        return _vectors(looked, 2 / looked.pool.num_coordinates**0.5)
     if made_by.score is not None:  # other numbers than terms are of no use to draw a map of
         return _terms(made_by, store, examples) if made_by.array == "terms" else None
     found = read_pool_and_targets(made_by, store, examples)

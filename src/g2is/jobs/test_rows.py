@@ -94,7 +94,11 @@ def read_test(
         )
     table = table.subset(positions)
     questions = _questions(tokenizer, table, right_answers, keeps_front=config.truncation == "answer-end")
-    made_from = {"test_sha256": table.source_sha256, "examples": {**renderer.fingerprint, **how_read(config)}}
+    made_from: dict[str, Any] = {
+        "test_sha256": table.source_sha256,
+        "examples": {**renderer.fingerprint, **how_read(config)},
+        **({"calls": "not judged"} if any(question.calls for question in questions) else {}),  # once they were
+    }
     return TestRows(table, questions, bad_rows, made_from)
 
 
@@ -113,6 +117,7 @@ def _questions(
                 right.reasoning,
                 right.others,
                 right.short,
+                right.calls,
                 asked=asked,
                 shortened=shortened,
                 may_be_cut=bool(table.num_answer_dropped[position]),
@@ -132,6 +137,10 @@ def describe_questions(kind: str, test: TestRows, tokenizer: Any) -> list[str]:
         )
     if num_shortened := cut["num_question_shortened"]:
         found.append(f"{kind}: {num_shortened} of {num_rows} rows are asked with the beginning of their question lost")
+    if num_calls := sum(question.calls for question in test.questions):
+        found.append(
+            f"{kind}: {num_calls} of {num_rows} rows are to be answered by calling tools: they count in the loss alone"
+        )
     if num_unreadable := int(Asked(tokenizer, test.table.token_rows(), test.questions).unreadable.sum()):
         found.append(
             f"{kind}: {num_unreadable} of {num_rows} rows have a right answer that no model can give word for word:"

@@ -21,6 +21,7 @@ from g2is.methods.kinds import RepresentationKind as RepresentationKind
 from g2is.methods.kinds import Section as Section
 from g2is.methods.kinds import SelectorKind as SelectorKind
 from g2is.methods.named import ALWAYS as ALWAYS
+from g2is.methods.named import COMPARED as COMPARED
 from g2is.methods.named import FULL as FULL
 from g2is.methods.named import FULL_CUT as FULL_CUT
 from g2is.methods.named import METHODS as METHODS
@@ -72,6 +73,17 @@ def representation_kind(name: str) -> RepresentationKind:
     """What the representation `name` declares. Raises KeyError for gradient, none and a user's own."""
     kind: RepresentationKind = registered(REPRESENTATIONS[name])
     return kind
+
+
+def described(method: str, selector: str, representation: str) -> tuple[str, str]:
+    """What a selection is by, and its source: the named method's, or the selector's where the pair is another."""
+    named = METHODS.get(method)
+    own = {"selector": selector, "representation": representation}
+    usual = {"selector": DEFAULT, "representation": GRADIENT}
+    if named is not None and {key: named.settings.get(key, usual[key]) for key in own} == own:
+        return named.line, named.source
+    kind = selector_kind(selector)
+    return f"the selector {selector} over {representation}: {kind.line}", kind.source
 
 
 def gives(representation: str) -> Material:

@@ -8,6 +8,7 @@ from typing import Any
 # steps as a selection gets.
 UNTUNED, RANDOM, FULL, FULL_CUT = "untuned", "random", "full", "full-cut"
 ALWAYS = (UNTUNED, RANDOM, FULL, FULL_CUT)
+COMPARED = ("design", "match", "knn-kde", "less", "less-rr")  # by a comparison that names none
 
 
 @dataclass(frozen=True)

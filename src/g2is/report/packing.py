@@ -36,6 +36,14 @@ def rounded(value: float | None, digits: int = 4) -> float | None:
     return None if value is None or not math.isfinite(value) else round(float(value), digits)
 
 
+def shortened(value: float | None) -> float | None:
+    """A number for a reader: to four decimals, and never to fewer than four digits that say something."""
+    if value is None or not math.isfinite(value):
+        return None
+    digits = 3 - math.floor(math.log10(abs(value))) if value else 4
+    return round(float(value), max(4, digits))
+
+
 def plain(value: Any) -> Any:
     """`value` as JSON knows it: arrays as lists, what is no number as null, all else that JSON has not as text."""
     if isinstance(value, dict):

@@ -59,14 +59,17 @@ class Relating:
         chosen_group: NDArray[np.int64],
         noise: Sequence[float] | None,
     ) -> None:
-        """`chosen` (n, k) unit rows, which are the shown rows `chosen_at` (n,); `targets` (T, k) of groups (T,).
+        """`chosen` (n, k) unit rows, which are the shown rows `chosen_at` (n,); `targets` (T, k) of groups (T,), of
+        which no selector looked at those that are zero.
 
         `chosen_group` (n,) is the target that each was taken for, -1: none. With `noise`, one a group, the worth is
         computed, that of the selector `design`.
         """
         self._units = np.concatenate([chosen, targets])
         self._num_chosen, self._at = len(chosen), chosen_at
-        self._group_of, self._num_groups = group_of, int(group_of.max(initial=-1)) + 1
+        self._num_groups = int(group_of.max(initial=-1)) + 1
+        self._with_direction = targets.any(axis=1)
+        self._group_of = np.where(self._with_direction, group_of, -1)
         self._place_of = np.full(num_rows, -1, np.int64)
         self._place_of[chosen_at] = np.arange(len(chosen))
         named = min(NEAR_CHOSEN, len(chosen))
@@ -101,9 +104,10 @@ class Relating:
         """Take in the unit rows (b, k) of the shown rows `at` (b,)."""
         cosines = np.clip(rows @ self._units.T, -1, 1)
         with_chosen, with_targets = cosines[:, : self._num_chosen], cosines[:, self._num_chosen :]
-        if with_targets.shape[1]:
-            self._target[at] = with_targets.argmax(1)
-            self._target_cosine[at] = with_targets.max(1)
+        if self._with_direction.any():
+            compared = np.where(self._with_direction, with_targets, -np.inf)
+            self._target[at] = compared.argmax(1)
+            self._target_cosine[at] = compared.max(1)
         self._gather_groups(at, with_chosen, with_targets)
         ours = self._place_of[at]
         is_chosen = ours >= 0
@@ -125,6 +129,8 @@ class Relating:
     def _gather_groups(self, at: NDArray[np.int64], with_chosen: Floats, with_targets: Floats) -> None:
         for group in range(self._num_groups):
             of_group = with_targets[:, self._group_of == group]
+            if not of_group.shape[1]:
+                continue
             self._similarity[at, group] = of_group.mean(1)
             self._opposed[at, group] = (of_group < 0).all(1)
             if self._worth is not None and self._noise is not None:

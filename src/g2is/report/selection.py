@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from g2is.report.comparison import Losses, Table
 from g2is.report.figures import lengths, shares
 from g2is.report.misses import Miss, Rules, near_misses
-from g2is.report.packing import COSINE, packed, packed_cosines, packed_places, plain, rounded
+from g2is.report.packing import COSINE, packed, packed_cosines, packed_places, plain, shortened
 from g2is.report.refusals import refusals
 from g2is.report.relations import Relations
 from g2is.report.shown import Shown, TargetExample, beginning, whole, whole_texts
@@ -217,7 +217,7 @@ def _chosen(chosen: Chosen, group_of: Sequence[int]) -> dict[str, Any]:
         "trail": columns["trail"],
         "nearest_target": columns["nearest_target_id"],
         "numbers": [
-            {"name": name, "title": title, "what": what, "values": [rounded(value) for value in columns[name]]}
+            {"name": name, "title": title, "what": what, "values": [shortened(value) for value in columns[name]]}
             for name, (title, what) in _NUMBERS.items()
             if any(value is not None for value in columns[name])
         ],

@@ -1,5 +1,6 @@
 """What flags, --set and the file of --config come to: the command line is read for real, and nothing is run."""
 
+import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import typer
 import yaml
 
+import g2is
 from g2is.cli.app import app
 from g2is.cli.build import compare_config, evaluate_config, inspect_config, matrix_walk_config, run_config, train_config
 from g2is.config import Config
@@ -134,6 +136,12 @@ def test_a_seed_is_of_all_that_is_drawn() -> None:
     config = select(*FILES, "--seed", "5", "--set", "warmup.seed=1")
     assert (config.warmup.seed, config.gradients.projection.seed, config.selection.seed) == (1, 5, 0)
     assert train_config(context("train", "x.jsonl", *FILES[2:], "--seed", "5")).tuning.seed == 5
+
+
+def test_command_and_python_compare_the_same_methods_where_none_are_named() -> None:
+    in_python = inspect.signature(g2is.compare).parameters["methods"].default
+    (flag,) = (of for of in GROUP.commands["compare"].params if of.name == "methods")
+    assert flag.default.split(",") == list(in_python)
 
 
 def test_the_flags_of_a_comparison_are_of_both_trainings() -> None:

@@ -16,6 +16,8 @@ def test_a_target_without_a_name_is_called_target() -> None:
 def test_files_of_one_name_are_one_target() -> None:
     assert read_targets(["math=a.jsonl", "med=c", "math=b.jsonl"]) == {"math": ["a.jsonl", "b.jsonl"], "med": ["c"]}
     assert read_targets(["a.jsonl", "b.jsonl"]) == {"target": ["a.jsonl", "b.jsonl"]}
+    with pytest.raises(ConfigError, match=r"--test math=: expected a file after the ="):
+        read_targets(["math="], "--test")
 
 
 def test_targets_keep_their_order() -> None:

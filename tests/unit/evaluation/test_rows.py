@@ -76,6 +76,21 @@ def test_references_count_for_texts_and_the_short_answer_for_numbers(setting: Se
     assert found.metrics["numeric_match"][3] == 0
 
 
+def test_an_answer_that_is_to_call_tools_is_judged_by_no_metric(setting: Setting) -> None:
+    model, tokenizer, rows, questions = setting
+    asked = [replace(questions[0], expected="", calls=True), questions[1]]
+    found = evaluate_rows(model, tokenizer, rows[:2], asked, SHORT, 4096, silent)
+    assert all(np.isnan(values[0]) for values in found.metrics.values())
+    assert not np.isnan([found.metrics["exact_match"][1], found.metrics["rouge_l"][1]]).any()
+    assert np.isfinite(found.losses).all()
+
+
+@pytest.mark.parametrize("loss", [np.nan, np.inf])
+def test_a_mean_of_losses_that_are_no_numbers_is_none(loss: float) -> None:
+    summary = Evaluation(losses=np.array([1.0, loss]), num_learned=np.array([3, 1])).summary
+    assert summary["means"] == {"loss": None}
+
+
 def test_without_answers_there_is_the_loss_alone(setting: Setting) -> None:
     found = evaluate_rows(*setting, EvaluationConfig(generate=False), 4096, silent)
     assert found.metrics == {}

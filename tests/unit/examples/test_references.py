@@ -89,3 +89,9 @@ def test_the_right_answer_is_the_last_learned_turn_as_it_is_written_there() -> N
     assert right_answer(Conversation((Turn("assistant", "Hello."),)), ("Hi.",), "4") == RightAnswer(
         "Hello.", "", "", 1, ("Hi.",), "4"
     )
+
+
+def test_of_a_call_it_is_known_that_text_does_not_say_it() -> None:
+    call = {"tool_calls": [{"type": "function", "function": {"name": "f", "arguments": {}}}]}
+    assert right_answer(Conversation((Turn("user", "Call."), Turn("assistant", "", extra=call)))).calls
+    assert not right_answer(Conversation((Turn("assistant", "", extra=call), Turn("assistant", "Done.")))).calls

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from g2is.report.packing import shortened
 from g2is.report.page import as_page, embedded
 
 HOSTILE = "</script><script>alert(1)</script><!-- {{SCRIPT}} \u2028 \ud800 & ]]>"
@@ -58,3 +59,10 @@ def test_the_scripts_put_texts_nowhere_but_into_text() -> None:
 def test_what_is_no_number_is_refused() -> None:
     with pytest.raises(ValueError, match="JSON"):
         embedded({"title": float("nan")})
+
+
+def test_small_numbers_keep_digits_that_say_something() -> None:
+    assert [shortened(value) for value in (0.000836123, -3.21987e-5, 0.123456, 12.345678, 1234567, 0)] == [
+        0.0008361, -3.22e-05, 0.1235, 12.3457, 1234567, 0,
+    ]  # fmt: skip
+    assert shortened(None) is shortened(float("nan")) is None

@@ -55,6 +55,19 @@ def test_neighbours_and_conflicts_are_those_of_the_whole_matrix(parts: dict[str,
     assert found.histograms["pool with its nearest target example"].sum() == 90
 
 
+@pytest.mark.parametrize("noise", [None, [1.0, 1.0]])
+def test_examples_that_no_selector_looked_at_are_left_out(
+    parts: dict[str, np.ndarray], noise: list[float] | None
+) -> None:
+    expected = related(parts, 7, noise)
+    targets = np.insert(parts["targets"], 1, 0, axis=0)
+    found = related(parts | {"targets": targets, "group_of": np.array([0, 0, 0, 0, 1, 1])}, 7, noise)
+    assert (found.target == np.where(expected.target > 0, expected.target + 1, 0)).all()
+    for name in ("target_cosine", "similarity", "opposed", "worth"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+    assert expected.opposed.any()
+
+
 def test_what_a_row_is_worth_after_the_choice_is_what_the_selector_design_computes(
     parts: dict[str, np.ndarray],
 ) -> None:

@@ -113,6 +113,7 @@ class _Graph:
 
 
 SEED = SelectorKind(
+    replays=False,  # channels and neighbours are those of the pool
     line="the rows of highest influence of which no two are redundant",
     source="Zhang et al., arXiv 2605.15691",
     needs=lambda _: "vectors",

@@ -123,6 +123,7 @@ def _products(directions: Floats, units: Floats) -> Floats:
 
 
 SPICE = SelectorKind(
+    replays=False,  # weights are over the highest agreement in the pool
     line="again and again the row that adds most information for the target, less its conflict with those taken",
     source="Chang et al., ICLR 2026, arXiv 2601.23155, for a target",
     needs=lambda _: "vectors",
