@@ -66,6 +66,15 @@ def test_every_kind_of_matrix_file_gives_the_same_selection(g2is: Command, tmp_p
     assert len(set(map(tuple, found.values()))) == 1, found
 
 
+def test_all_rows_of_a_small_matrix_are_taken_whatever_the_budget_comes_to(g2is: Command, tmp_path: Path) -> None:
+    matrices(tmp_path)
+    np.save(tmp_path / "pool.npy", np.load(tmp_path / "pool.npy")[:50])
+    files = ("--pool-gradients", tmp_path / "pool.npy", "--target-gradients", tmp_path / "target.npy")
+    code, out, err = g2is("walk", *files, "--method", "full", "--out", tmp_path / "run")
+    assert code == 0, err
+    assert "50 of 50 rows selected" in out
+
+
 def test_config_yaml_replays_a_walk_on_matrices(g2is: Command, tmp_path: Path) -> None:
     matrices(tmp_path)
     files = ("--pool-gradients", tmp_path / "pool.npy", "--target-gradients", tmp_path / "target.npy")

@@ -79,7 +79,7 @@ def walk_matrices(config: MatrixWalkConfig, reporter: Reporter | None = None) ->
         if settings.precondition is not None:
             pool, target = precondition_matrices(pool, target, settings, folder)
         with folder.stage("read pool", "rows", Stage.READ_POOL) as progress:
-            rows, places, zero_rows = _looked_at(pool, target, settings, progress)
+            rows, places, zero_rows = _looked_at(pool, target, settings, budget, progress)
         with folder.stage(kind.stage, "rows", Stage(kind.stage)) as progress:
             of_target = {TARGET: TargetRows(budget, rows=target)}
             selected = apply_selector(
@@ -104,11 +104,11 @@ def walk_matrices(config: MatrixWalkConfig, reporter: Reporter | None = None) ->
 
 
 def _looked_at(
-    pool: np.ndarray | torch.Tensor, target: np.ndarray, settings: SelectionConfig, progress: Progress
+    pool: np.ndarray | torch.Tensor, target: np.ndarray, settings: SelectionConfig, budget: int, progress: Progress
 ) -> tuple[UnitRows, np.ndarray | None, np.ndarray]:
     """The rows that the selector looks at, their places in the pool (None: all), and which rows of it are zero."""
     num_rows, num = len(pool), num_candidates(settings, len(pool))
-    check_enough(settings, num_rows, {TARGET: parse_budget(settings.budget, num_rows)}, "rows")
+    check_enough(settings, num_rows, {TARGET: budget}, "rows")
     add = counter(num_rows + (num or 0), progress)
     coarse = selector_kind(settings.selector).coarse
     if num is None:

@@ -56,7 +56,8 @@ def near_misses(
     Closest by what they were still worth, where that is known; else by what the method `scored` them (P, G), or by
     their mean cosine with the target's examples.
 
-    `is_chosen` and `is_closed` (P,) bool: rows that were taken, and such as could not be looked at. `chosen_worth` (G,)
+    `is_chosen` and `is_closed` (P,) bool: rows that were taken, and such as could not be looked at; nor were those
+    whose score is NaN where others have one. `chosen_worth` (G,)
     is what the last row taken for each target was worth, NaN where the selector does not say.
     """
     worth = found.worth
@@ -65,7 +66,7 @@ def near_misses(
     num_groups = worth.shape[1]
     misses: dict[int, Miss] = {}
     for group in range(num_groups):
-        candidates = np.flatnonzero(~is_chosen & ~is_closed)
+        candidates = np.flatnonzero(~is_chosen & ~is_closed & _looked_at(scored, group, len(is_chosen)))
         order = candidates[np.argsort(-worth[candidates, group], kind="stable")]
         wanted = [row for row in order.tolist() if row not in misses][: max(1, MOST // num_groups)]
         for row in wanted:
@@ -73,6 +74,13 @@ def near_misses(
             if np.isfinite(value):
                 misses[row] = _miss(found, row, group, value, chosen_at, last, sources, rules, walks)
     return sorted(misses.values(), key=lambda miss: (-miss.worth, miss.row))
+
+
+def _looked_at(scored: np.ndarray | None, group: int, num_rows: int) -> np.ndarray:
+    """Which rows have a score; all, where the selector scores none."""
+    if scored is None or np.isnan(scored[:, group]).all():
+        return np.ones(num_rows, np.bool_)
+    return np.asarray(~np.isnan(scored[:, group]))
 
 
 def _miss(
@@ -105,4 +113,4 @@ def _miss(
         return Miss(row, group, worth, "covered", told, near)
     if walks:
         return Miss(row, group, worth, "not reached", "no trail came to it before the budget was spent", near)
-    return Miss(row, group, worth, "outscored", "others scored higher until the budget was spent", near)
+    return Miss(row, group, worth, "outscored", "others were taken until the budget was spent", near)

@@ -10,7 +10,12 @@ NONE = Rules(copy=None, conflict=None, takes_opposed=True)
 
 
 def misses(
-    rules: Rules, *, noise: float | None = None, walks: bool = False, closed: tuple[int, ...] = ()
+    rules: Rules,
+    *,
+    noise: float | None = None,
+    walks: bool = False,
+    closed: tuple[int, ...] = (),
+    scored: np.ndarray | None = None,
 ) -> dict[int, Miss]:
     """Rows 0 (taken), 1 its near-copy, 2 against the target, 3 against row 0, 4 and 5 others; the target is x."""
     rows = np.array([[1, 0.1], [1, 0.11], [-1, 0.2], [-0.9, -0.5], [0.5, 1], [0.5, -1]], np.float32)
@@ -22,7 +27,7 @@ def misses(
     relating.look(np.arange(6), rows)
     is_chosen, is_closed = np.arange(6) == 0, np.isin(np.arange(6), closed)
     sources = ["a", "a", "a", "a", "full", "a"]
-    found = near_misses(relating.found(), is_chosen, is_closed, np.array([0]), [0.5], sources, rules, walks)
+    found = near_misses(relating.found(), is_chosen, is_closed, np.array([0]), [0.5], sources, rules, walks, scored)
     assert [miss.worth for miss in found] == sorted((miss.worth for miss in found), reverse=True)
     return {miss.row: miss for miss in found}
 
@@ -54,3 +59,9 @@ def test_a_rule_counts_only_where_it_was_one(
 
 def test_rows_that_could_not_be_looked_at_are_no_misses() -> None:
     assert set(misses(NONE, closed=(1, 4))) == {2, 3, 5}
+
+
+def test_nor_are_rows_that_the_selector_did_not_look_at() -> None:
+    scored = np.array([[0.9], [0.8], [np.nan], [0.1], [np.nan], [0.2]])
+    assert set(misses(NONE, noise=1.0, scored=scored)) == {1, 3, 5}
+    assert set(misses(NONE, noise=1.0, scored=np.full((6, 1), np.nan))) == {1, 2, 3, 4, 5}  # it scores none

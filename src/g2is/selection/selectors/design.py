@@ -42,8 +42,8 @@ _SUMMED = 256  # rows taken that are added up at a time
 class DesignSettings(Section):
     """How much a row says."""
 
-    # beyond these bounds float64 has no digits left to tell rows apart
-    noise: Annotated[float, Field(ge=1e-9, le=1e9)] | Literal["proportional"] = Field(
+    # beyond these bounds what rows are worth differs by less than values are told apart by
+    noise: Annotated[float, Field(ge=1e-5, le=1e5)] | Literal["proportional"] = Field(
         1.0,
         description="how little one row says; less makes repetition worth less; proportional: the target's budget in"
         " percent of the pool, so 1 at 1% and 5 at 5%",

@@ -31,7 +31,9 @@ _AT_ONCE = 64  # rows whose worth is found out first, and four times as many eac
 class SpiceSettings(Section):
     """What information and conflict count."""
 
-    fisher_scale: float = Field(1.0, gt=0, le=1e6, description="α of log det(I + αF): more makes repetition worth less")
+    fisher_scale: float = Field(
+        1.0, ge=1e-5, le=1e6, description="α of log det(I + αF): more makes repetition worth less"
+    )
     conflict_penalty: float = Field(
         0.1, ge=0, le=1e3, description="λ: what pointing straight away from the mean of the rows taken costs"
     )
