@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from g2is.config import ExamplesConfig
 from g2is.examples.make_table import tokenize_files
 from g2is.examples.sources import find_sources
 from g2is.examples.tokenize import make_renderer
-from g2is.store.digests import record_digests
+from g2is.store.digests import record_digests, record_text
 
 Command = Callable[..., tuple[int, str, str]]
 Learned = tuple[list[int], list[int]]  # input_ids, labels
@@ -53,6 +54,25 @@ def test_the_tokens_are_those_of_the_run(g2is: Command, finished: Path, tmp_path
         name: own[name] for name in selected_ids(finished)
     }
     assert all(set(row["attention_mask"]) == {1} for row in rows)
+
+
+def test_a_template_that_has_changed_since_is_told_and_nothing_is_written(
+    g2is: Command, run: Path, tmp_path: Path
+) -> None:
+    model = Path(shutil.copytree(MODEL, tmp_path / "model"))
+    values = yaml.safe_load((run / "config.yaml").read_text())
+    values["model"]["name"] = str(model)
+    (run / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    record_text(run, "config.yaml", (run / "config.yaml").read_text())
+    assert g2is("export", run, "--for", "trl", "--to", tmp_path / "same")[0] == 0
+    template = model / "chat_template.jinja"
+    template.write_text("Today. " + template.read_text())
+    code, _, err = g2is("export", run, "--for", "trl", "--to", tmp_path / "other")
+    assert code == 2
+    said = " ".join(err.split())
+    assert f"found {len(selected_ids(run))} of {len(selected_ids(run))} with others" in said
+    assert "chat template or tokenizer has changed since" in said
+    assert not (tmp_path / "other").exists()
 
 
 def test_trl_trains_a_step_and_learns_the_very_tokens_of_messages(

@@ -3,11 +3,14 @@
 Each row is rendered as the run rendered it, so that what the trainer would learn can be held against it.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+
+import pyarrow.parquet as pq
 
 from g2is.config import Config, TuningConfig
 from g2is.config.home import at_home
-from g2is.errors import ConfigError, InputError
+from g2is.errors import ConfigError, InputError, ModelError
 from g2is.examples.as_trained import render_as_trained
 from g2is.examples.read import read_examples
 from g2is.examples.sources import find_sources
@@ -17,10 +20,12 @@ from g2is.model.adapter import target_modules
 from g2is.model.folder import ModelFolder, find_model
 from g2is.model.layers import linear_layers
 from g2is.outputs.new_folder import check_is_free, write_new_folder
+from g2is.outputs.tables import SELECTION
 from g2is.outputs.trainers.handover import HandedOver, HandedRow, Handover
 from g2is.outputs.trainers.table import TRAINERS
 from g2is.progress import Reporter, Silent
 
+_COUNTS = ("tokens", "answer_tokens")  # of a selected row
 _AT_ONCE = 256  # rows rendered at a time
 
 
@@ -42,6 +47,7 @@ def hand_over(run: Path, trainer: str, to: Path, reporter: Reporter | None = Non
     check_is_free(to)
     config = settings_of(run)
     handover = _handover(Path(found), config, to, reporter)
+    _check_as_selected(run, handover.rows)
     given: list[HandedOver] = []
 
     def write(temporary: Path) -> None:
@@ -86,6 +92,23 @@ def _handover(messages: Path, config: Config, to: Path, reporter: Reporter) -> H
         as_run.renderer.max_length,
         rows,
     )
+
+
+def _check_as_selected(run: Path, rows: Sequence[HandedRow]) -> None:
+    """Raise ModelError if rows have other tokens than they were selected with; runs of before do not say how many."""
+    table = pq.read_table(run / SELECTION)
+    if not {"id", *_COUNTS} <= set(table.schema.names):
+        return
+    then = {row["id"]: tuple(row[name] for name in _COUNTS) for row in table.select(["id", *_COUNTS]).to_pylist()}
+    now = {row.id: (len(row.input_ids), int(row.label_mask.sum())) for row in rows}
+    other = [name for name, counts in now.items() if then.get(name, counts) != counts]
+    if other:
+        was, found = then[other[0]], now[other[0]]
+        raise ModelError(
+            f"{run}: expected rows of the tokens that they were selected with, found {len(other)} of {len(now)} with"
+            f" others ({other[0]}: {found[0]} tokens, {found[1]} of them learned, then {was[0]} and {was[1]}). The"
+            " model's chat template or tokenizer has changed since: put the old one back, or select again"
+        )
 
 
 def _module_names(model: ModelFolder, tuning: TuningConfig) -> tuple[str, ...]:
