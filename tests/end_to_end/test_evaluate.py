@@ -16,6 +16,8 @@ from wrong_input import GOOD, listing
 from g2is.config import EvaluateConfig, EvaluationConfig, ModelConfig, TrainConfig
 from g2is.jobs.evaluate import evaluate
 from g2is.jobs.train import train
+from g2is.store.digests import record_digests
+from g2is.store.files import read_json, write_json
 
 Command = Callable[..., tuple[int, str, str]]
 BRIEF = set_flags({"evaluation.max_new_tokens": "12"})
@@ -339,13 +341,37 @@ def test_an_adapter_of_another_model_is_tested_and_said_to_be_one(
         assert ("was trained on another model than" in err) == is_other
 
 
-def test_answers_that_are_made_anew_have_means_of_their_own(
-    g2is: Command, test_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    command = ("evaluate", test_rows, "--model", MODEL, "--out", tmp_path / "out", *BRIEF)
+def test_answers_that_are_made_anew_have_means_of_their_own(g2is: Command, test_rows: Path, tmp_path: Path) -> None:
+    command, result = ("evaluate", test_rows, "--model", MODEL, "--out", tmp_path / "out", *BRIEF), tmp_path / "out"
     assert g2is(*command)[0] == 0
-    (tmp_path / "out/answers.parquet").unlink()
-    monkeypatch.setattr("g2is.jobs.evaluate._versions", lambda: {"torch": "another"})
+    sound = json.loads((result / "evaluation.json").read_text())
+    write_json(result / "evaluation.json", read_json(result / "evaluation.json") | {"means": {"loss": 17.0}})
+    record_digests(result, ["evaluation.json"])
+    (result / "answers.parquet").unlink()
     code, _, err = g2is(*command)
     assert code == 0, err
-    assert json.loads((tmp_path / "out/evaluation.json").read_text())["versions"] == {"torch": "another"}
+    assert json.loads((result / "evaluation.json").read_text())["means"] == sound["means"]
+
+
+def test_rows_that_call_tools_are_told_once_and_judged_by_no_metric(
+    g2is: Command, test_rows: Path, tmp_path: Path
+) -> None:
+    call = {"type": "function", "function": {"name": "add", "arguments": {"a": 2}}}
+    template = tmp_path / "calls.jinja"
+    template.write_text(
+        "{% for m in messages %}{{ m.role }}: {% if m.role == 'assistant' %}{% generation %}{{ m.content }}"
+        "{% for c in m.tool_calls or [] %}<{{ c.function | tojson }}>{% endfor %}{{ eos_token }}{% endgeneration %}"
+        "{% else %}{{ m.content }}{% endif %}{% endfor %}"
+    )
+    row = {"id": "call", "messages": [{"role": "user", "content": "2"}, {"role": "assistant", "tool_calls": [call]}]}
+    test = tmp_path / "test.jsonl"
+    test.write_text(json.dumps(row) + "\n" + test_rows.read_text().splitlines()[0] + "\n")
+    settings = ("--set", f"examples.chat_template={template}", *BRIEF)
+    code, _, err = g2is("evaluate", test, "--model", MODEL, "--out", tmp_path / "out", *settings)
+    assert code == 0, err
+    assert "1 of 2 rows are to be answered by calling tools: they count in the loss alone" in err
+    assert "that no model can give" not in err
+    found = json.loads((tmp_path / "out/evaluation.json").read_text())
+    assert found["num_applicable"]["exact_match"] == 1
+    assert found["made_from"]["evaluation.calls_version"] == 2
+    assert all(isinstance(loss, float) and loss > 0 for loss in table(tmp_path / "out")["loss"])

@@ -285,6 +285,7 @@ HOSTILE: dict[str, Case] = {
         _pool(_SURROGATE % '"tools": [{"name": "f", "description": "x\\ud800"}]'), "pool.jsonl:1", "in `tools`"
     ),
     "surrogate in a call": case(_pool(_CALL % '{"x": "\\ud800"}'), "pool.jsonl:1", "turn 2 (assistant)", "surrogate"),
+    "Infinity in a call": case(_pool(_CALL % '{"x": 1e999}'), "pool.jsonl:1", "turn 2 (assistant)", "Infinity"),
     "NaN in a call": case(_pool(_CALL % '"{\\"x\\": NaN}"'), "pool.jsonl:1", "arguments", "NaN"),
     "bytes in the model's name": case(_odd_name("model"), "UTF-8"),
     "bytes in a Parquet file's name": case(_odd_name("pool.parquet"), "UTF-8"),

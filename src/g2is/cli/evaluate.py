@@ -64,7 +64,8 @@ def _show(config: "EvaluateConfig", evaluation: "Evaluation") -> None:
     if config.test:
         lines.append(f"tested on {summary['num_rows']:,} rows, {summary['num_learned']:,} answer tokens")
     for name, mean in summary["means"].items():
-        value = f"{mean:.4f}" if mean is not None else "no row that it applies to"
+        none = "not a number" if name == "loss" else "no row that it applies to"
+        value = f"{mean:.4f}" if mean is not None else none
         of = summary["num_applicable"].get(name, summary["num_rows"])
         rows = f"  of {of:,} rows" if of not in (0, summary["num_rows"]) else ""
         lines.append(f"  {name:<14}  {value}{rows}")

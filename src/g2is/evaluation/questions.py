@@ -16,6 +16,8 @@ from g2is.model.batches import Row
 
 VERSION = 2  # to be raised with every change of ours to what is asked, right, or read from a model's tokens
 
+CALLS_VERSION = 2  # the same, where rows are to be answered by calling tools: once they were judged
+
 _TAIL = 32  # characters of a question without which nothing of it was kept
 _THOUGHTS = ("<think>", "[THINK]")
 _END_OF_THOUGHTS = ("</think>", "[/THINK]")

@@ -189,11 +189,13 @@ def _check_answers(turns: tuple[Turn, ...]) -> None:
 
 
 def _check_text(conversation: Conversation) -> None:
-    places = {
-        f"turn {index + 1} ({turn.role})": turn.content + turn.reasoning + _as_text(turn.extra)
-        for index, turn in enumerate(conversation.turns)
-    }
-    for place, text in (places | {"`tools`": _as_text(conversation.tools)}).items():
+    texts: list[tuple[str, str | None]] = [("`tools`", _as_text(conversation.tools))]
+    for index, turn in enumerate(conversation.turns):
+        place = f"turn {index + 1} ({turn.role})"
+        texts += [(place, turn.content + turn.reasoning), (place, _as_text(turn.extra))]
+    for place, text in texts:
+        if text is None:
+            raise InputError(f"expected numbers that JSON has in {place}, found NaN or Infinity; write null")
         try:
             text.encode()
         except UnicodeEncodeError:
@@ -201,5 +203,9 @@ def _check_text(conversation: Conversation) -> None:
             raise InputError(f"expected Unicode text in {place}, found a lone surrogate") from None
 
 
-def _as_text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str) if value else ""
+def _as_text(value: Any) -> str | None:
+    """What is written of it; None for numbers that JSON has not."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=str) if value else ""
+    except ValueError:
+        return None

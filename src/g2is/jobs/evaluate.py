@@ -104,7 +104,8 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
             reporter.notice(text)
         if adapter is not None and not rendered.is_told:
             reporter.notice(_untold(adapter, rendered.renderer))
-        unfinished, answers_are_new = not (config.out / RESULT).exists(), False
+        _begin_anew_without_answers(config)
+        unfinished = not (config.out / RESULT).exists()
         # a wrong name shows before any time is spent
         tasks = lm_eval_tasks.load_tasks(names, reporter) if names and unfinished else []
         identity = identify(folder, config.model, device, reporter)
@@ -118,7 +119,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
             {
                 "model": identity.in_manifest(),
                 "adapter": None if adapter is None else adapter_digest(adapter),
-                "evaluation": how_judged(config.evaluation),
+                "evaluation": how_judged(config.evaluation, [] if test is None else [test]),
                 "tasks": lm_eval_tasks.digests(names),
                 **_asks_tasks(config, rendered),
                 **_generates(config, folder),
@@ -150,13 +151,11 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
                     )
                 write_answers(config.out / ANSWERS, test.table.rows, test.table.ids, evaluation)
                 record_digests(config.out, [ANSWERS])
-                answers_are_new = True
                 if "loss" in config.evaluation.metrics and (num := int(np.sum(~np.isfinite(evaluation.losses)))):
                     reporter.notice(f"test: {num} of {len(rows)} rows have no loss but NaN or Inf, so there is no mean")
             evaluation = read_answers(config.out / ANSWERS)
-        if unfinished or answers_are_new:
-            found = _run_tasks(config, tasks, models, tokenizer, reporter) if unfinished else _tasks_of(config.out)
-            evaluation = replace(evaluation, tasks=found)
+        if unfinished:
+            evaluation = replace(evaluation, tasks=_run_tasks(config, tasks, models, tokenizer, reporter))
             write_json(config.out / RESULT, {**evaluation.summary, "made_from": made_from, "versions": _versions()})
             record_digests(config.out, [RESULT])
             remove(config.out / _TASKS)
@@ -168,11 +167,19 @@ def _tasks_of(out: Path) -> dict[str, Any]:
     return part(read_json(out / RESULT), "tasks", dict, out / RESULT)
 
 
+def _begin_anew_without_answers(config: EvaluateConfig) -> None:
+    """Where answers are gone, means of others are not kept; results of tasks are."""
+    if config.test and (config.out / RESULT).exists() and not (config.out / ANSWERS).exists():
+        write_json(config.out / _TASKS, _tasks_of(config.out))
+        remove(config.out / RESULT)
+
+
 def _trained_on(adapter: Path) -> str | None:
     """The digest of the weights that `g2is train` made this adapter on, where its folder says it."""
-    place = adapter.parent / MANIFEST
-    weights = read_json(place).get("model.weights") if place.is_file() else None
-    return weights if isinstance(weights, str) else None
+    with suppress(StoreError, AttributeError):  # a stranger's folder may have a file of that name
+        weights = read_json(adapter.parent / MANIFEST).get("model.weights")
+        return weights if isinstance(weights, str) else None
+    return None
 
 
 def _check_sound(out: Path) -> None:

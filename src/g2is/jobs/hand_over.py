@@ -6,8 +6,6 @@ Each row is rendered as the run rendered it, so that what the trainer would lear
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from g2is.config import Config, TuningConfig
 from g2is.config.home import at_home
 from g2is.errors import ConfigError, InputError, ModelError
@@ -20,7 +18,7 @@ from g2is.model.adapter import target_modules
 from g2is.model.folder import ModelFolder, find_model
 from g2is.model.layers import linear_layers
 from g2is.outputs.new_folder import check_is_free, write_new_folder
-from g2is.outputs.tables import SELECTION
+from g2is.outputs.tables import SELECTION, read_table
 from g2is.outputs.trainers.handover import HandedOver, HandedRow, Handover
 from g2is.outputs.trainers.table import TRAINERS
 from g2is.progress import Reporter, Silent
@@ -95,8 +93,8 @@ def _handover(messages: Path, config: Config, to: Path, reporter: Reporter) -> H
 
 
 def _check_as_selected(run: Path, rows: Sequence[HandedRow]) -> None:
-    """Raise ModelError if rows have other tokens than they were selected with; runs of before do not say how many."""
-    table = pq.read_table(run / SELECTION)
+    """Raise ModelError if rows have more or fewer tokens than they were selected with; some older runs do not say."""
+    table = read_table(run / SELECTION)
     if not {"id", *_COUNTS} <= set(table.schema.names):
         return
     then = {row["id"]: tuple(row[name] for name in _COUNTS) for row in table.select(["id", *_COUNTS]).to_pylist()}
@@ -106,8 +104,8 @@ def _check_as_selected(run: Path, rows: Sequence[HandedRow]) -> None:
         was, found = then[other[0]], now[other[0]]
         raise ModelError(
             f"{run}: expected rows of the tokens that they were selected with, found {len(other)} of {len(now)} with"
-            f" others ({other[0]}: {found[0]} tokens, {found[1]} of them learned, then {was[0]} and {was[1]}). The"
-            " model's chat template or tokenizer has changed since: put the old one back, or select again"
+            f" others ({other[0]}: {found[0]} tokens, {found[1]} of them learned, then {was[0]} and {was[1]}). The chat"
+            " template or tokenizer has changed since: put the old one back, or select again"
         )
 
 

@@ -1,15 +1,17 @@
 """Test files as tokens, with what their rows ask and what is right there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from g2is.config import EvaluationConfig, ExamplesConfig
 from g2is.config.compare import CompareConfig
 from g2is.config.later import without_unsaid
 from g2is.config.targets import titled
-from g2is.evaluation.questions import VERSION, Asked, Question, what_is_left
+from g2is.evaluation.questions import CALLS_VERSION, VERSION, Asked, Question, what_is_left
 from g2is.evaluation.rows import count_cut
 from g2is.examples.columns import TEST_COLUMNS, check_columns
 from g2is.examples.dataset import Examples
@@ -94,11 +96,7 @@ def read_test(
         )
     table = table.subset(positions)
     questions = _questions(tokenizer, table, right_answers, keeps_front=config.truncation == "answer-end")
-    made_from: dict[str, Any] = {
-        "test_sha256": table.source_sha256,
-        "examples": {**renderer.fingerprint, **how_read(config)},
-        **({"calls": "not judged"} if any(question.calls for question in questions) else {}),  # once they were
-    }
+    made_from = {"test_sha256": table.source_sha256, "examples": {**renderer.fingerprint, **how_read(config)}}
     return TestRows(table, questions, bad_rows, made_from)
 
 
@@ -141,7 +139,8 @@ def describe_questions(kind: str, test: TestRows, tokenizer: Any) -> list[str]:
         found.append(
             f"{kind}: {num_calls} of {num_rows} rows are to be answered by calling tools: they count in the loss alone"
         )
-    if num_unreadable := int(Asked(tokenizer, test.table.token_rows(), test.questions).unreadable.sum()):
+    unreadable = Asked(tokenizer, test.table.token_rows(), test.questions).unreadable
+    if num_unreadable := int(np.sum(unreadable & ~np.array([question.calls for question in test.questions]))):
         found.append(
             f"{kind}: {num_unreadable} of {num_rows} rows have a right answer that no model can give word for word:"
             " with this tokenizer it holds the token that ends answers, or reads otherwise than it was written"
@@ -149,9 +148,11 @@ def describe_questions(kind: str, test: TestRows, tokenizer: Any) -> list[str]:
     return found
 
 
-def how_judged(config: EvaluationConfig) -> dict[str, Any]:
+def how_judged(config: EvaluationConfig, tests: Iterable[TestRows] = ()) -> dict[str, Any]:
     """What decides the results beside model and rows, for a manifest."""
     version = {"answers_version": VERSION} if config.generate else {}
+    if config.generate and any(question.calls for test in tests for question in test.questions):
+        version["calls_version"] = CALLS_VERSION
     return without_unsaid(config.model_dump(mode="json"), "evaluation.") | version
 
 

@@ -234,7 +234,7 @@ def open_bench(
     shared = {
         "model": prepared.identity.in_manifest(),
         "examples": {**prepared.renderer.fingerprint, **how_read(config.examples), **learned},
-        "evaluation": how_judged(config.evaluation),
+        "evaluation": how_judged(config.evaluation, tests.values()),
         "tests": {name: test.table.source_sha256 for name, test in tests.items()},
     }
     keep = beside_trial(config.model, config.tuning, config.examples, prepared, notice)

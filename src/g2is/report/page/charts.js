@@ -56,7 +56,8 @@ function along({ title, values, color: paint }) {
   let low = Math.min(...known), high = Math.max(...known);
   if (low === high) { low -= 0.5; high += 0.5; }
   const places = Math.abs(high) >= 100 ? 0 : 2;
-  const { figure } = frame(title, 1, values.length, low.toFixed(places), count, high.toFixed(places));
+  const label = (value) => (Math.abs(high) >= 0.1 ? value.toFixed(places) : shown(value));
+  const { figure } = frame(title, 1, values.length, label(low), count, label(high));
   const x = (i) => LEFT + 4 + (i / Math.max(values.length - 1, 1)) * (W - LEFT - 8);
   const y = (value) => TOP + 4 + ((high - value) / (high - low)) * (H - BOTTOM - TOP - 8);
   const dots = svg("g", { "fill-opacity": values.length > 400 ? 0.35 : 0.6 });

@@ -42,7 +42,7 @@ _SUMMED = 256  # rows taken that are added up at a time
 class DesignSettings(Section):
     """How much a row says."""
 
-    # beyond these bounds what rows are worth differs by less than values are told apart by
+    # outside these bounds rows differ in worth by less than rounding does
     noise: Annotated[float, Field(ge=1e-5, le=1e5)] | Literal["proportional"] = Field(
         1.0,
         description="how little one row says; less makes repetition worth less; proportional: the target's budget in"
