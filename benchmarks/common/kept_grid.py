@@ -60,7 +60,7 @@ class KeptGrid:
         self.folder.mkdir(parents=True, exist_ok=True)
         keep_cells(self.folder / CELLS, cells)
         names = [*(name for name in METHODS if name not in ALWAYS), *self.others]
-        kept = list(read_cells(self.folder / CELLS))
+        kept = read_cells(self.folder / CELLS)
         seeds = tuple(sorted({*self.seeds, *(seed for cell in kept if (seed := cell.key.seed) is not None)}))
         comparison = compare_cells(
             kept,

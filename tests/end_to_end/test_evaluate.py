@@ -348,6 +348,9 @@ def test_answers_that_are_made_anew_have_means_of_their_own(g2is: Command, test_
     write_json(result / "evaluation.json", read_json(result / "evaluation.json") | {"means": {"loss": 17.0}})
     record_digests(result, ["evaluation.json"])
     (result / "answers.parquet").unlink()
+    kept = (result / "evaluation.json").read_bytes()
+    assert g2is(*command, "--set", "evaluation.max_new_tokens=13")[0] == 2
+    assert (result / "evaluation.json").read_bytes() == kept, "a command that is refused removes nothing"
     code, _, err = g2is(*command)
     assert code == 0, err
     assert json.loads((result / "evaluation.json").read_text())["means"] == sound["means"]

@@ -281,7 +281,8 @@ HOSTILE: dict[str, Case] = {
     "surrogate in a source": case(_pool(_SURROGATE % '"source": "\\ud800"'), "pool.jsonl:1", "surrogate"),
     "surrogate in a group": case(_pool(_SURROGATE % '"group": "\\ud800"'), "pool.jsonl:1", "surrogate"),
     "surrogate in a column's name": case(_pool(_SURROGATE % '"id": "a", "\\ud800": 1'), "pool.jsonl:1", "surrogate"),
-    "surrogate in a tool": case(
+    "surrogate in a tool": case(_pool(_SURROGATE % '"tools": [{"name": "\\ud800"}]'), "pool.jsonl:1"),
+    "surrogate in what a tool does": case(
         _pool(_SURROGATE % '"tools": [{"name": "f", "description": "x\\ud800"}]'), "pool.jsonl:1", "in `tools`"
     ),
     "surrogate in a call": case(_pool(_CALL % '{"x": "\\ud800"}'), "pool.jsonl:1", "turn 2 (assistant)", "surrogate"),

@@ -189,23 +189,21 @@ def _check_answers(turns: tuple[Turn, ...]) -> None:
 
 
 def _check_text(conversation: Conversation) -> None:
-    texts: list[tuple[str, str | None]] = [("`tools`", _as_text(conversation.tools))]
     for index, turn in enumerate(conversation.turns):
-        place = f"turn {index + 1} ({turn.role})"
-        texts += [(place, turn.content + turn.reasoning), (place, _as_text(turn.extra))]
-    for place, text in texts:
-        if text is None:
-            raise InputError(f"expected numbers that JSON has in {place}, found NaN or Infinity; write null")
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            # JSON can escape half a surrogate pair, which no tokenizer takes.
-            raise InputError(f"expected Unicode text in {place}, found a lone surrogate") from None
+        if problem := _problem(turn.content + turn.reasoning, turn.extra):
+            raise InputError(problem.format(place=f"turn {index + 1} ({turn.role})"))
+    if problem := _problem("", conversation.tools):
+        raise InputError(problem.format(place="`tools`"))
 
 
-def _as_text(value: Any) -> str | None:
-    """What is written of it; None for numbers that JSON has not."""
+def _problem(text: str, values: Any) -> str | None:
+    """Why a text, or the values beside it, cannot be written out again; None if they can."""
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=str) if value else ""
+        text.encode()
+        if values:
+            json.dumps(values, ensure_ascii=False, allow_nan=False, default=str).encode()
+    except UnicodeEncodeError:  # JSON can escape half a surrogate pair, which no tokenizer takes
+        return "expected Unicode text in {place}, found a lone surrogate"
     except ValueError:
-        return None
+        return "expected numbers that JSON has in {place}, found NaN or Infinity; write null"
+    return None

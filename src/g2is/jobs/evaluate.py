@@ -104,8 +104,8 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
             reporter.notice(text)
         if adapter is not None and not rendered.is_told:
             reporter.notice(_untold(adapter, rendered.renderer))
-        _begin_anew_without_answers(config)
-        unfinished = not (config.out / RESULT).exists()
+        answers_are_gone = config.test is not None and not (config.out / ANSWERS).exists()
+        unfinished = answers_are_gone or not (config.out / RESULT).exists()
         # a wrong name shows before any time is spent
         tasks = lm_eval_tasks.load_tasks(names, reporter) if names and unfinished else []
         identity = identify(folder, config.model, device, reporter)
@@ -128,6 +128,8 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
         )
         _check_sound(config.out)
         _bind(work, config, made_from, test)
+        if answers_are_gone:
+            _keep_tasks_alone(config.out)
         evaluation = Evaluation(np.zeros(0), np.zeros(0, np.int64))
         if test is not None:
             write_json_lines(config.out / BAD_ROWS, test.bad_rows)
@@ -167,11 +169,11 @@ def _tasks_of(out: Path) -> dict[str, Any]:
     return part(read_json(out / RESULT), "tasks", dict, out / RESULT)
 
 
-def _begin_anew_without_answers(config: EvaluateConfig) -> None:
-    """Where answers are gone, means of others are not kept; results of tasks are."""
-    if config.test and (config.out / RESULT).exists() and not (config.out / ANSWERS).exists():
-        write_json(config.out / _TASKS, _tasks_of(config.out))
-        remove(config.out / RESULT)
+def _keep_tasks_alone(out: Path) -> None:
+    """Of a result whose answers are gone: means of others are not kept."""
+    if (out / RESULT).exists():
+        write_json(out / _TASKS, _tasks_of(out))
+        remove(out / RESULT)
 
 
 def _trained_on(adapter: Path) -> str | None:

@@ -77,10 +77,9 @@ def representation_kind(name: str) -> RepresentationKind:
 
 def described(method: str, selector: str, representation: str) -> tuple[str, str]:
     """What a selection is by, and its source: the named method's, or the selector's where the pair is another."""
-    named = METHODS.get(method)
-    own = {"selector": selector, "representation": representation}
-    usual = {"selector": DEFAULT, "representation": GRADIENT}
-    if named is not None and {key: named.settings.get(key, usual[key]) for key in own} == own:
+    named = METHODS[method]
+    pair = named.settings.get("selector", DEFAULT), named.settings.get("representation", GRADIENT)
+    if pair == (selector, representation):
         return named.line, named.source
     kind = selector_kind(selector)
     return f"the selector {selector} over {representation}: {kind.line}", kind.source

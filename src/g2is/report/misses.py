@@ -57,8 +57,8 @@ def near_misses(
     their mean cosine with the target's examples.
 
     `is_chosen` and `is_closed` (P,) bool: rows that were taken, and such as could not be looked at; nor were those
-    whose score is NaN where others have one. `chosen_worth` (G,)
-    is what the last row taken for each target was worth, NaN where the selector does not say.
+    whose score is NaN where others have one. `chosen_worth` (G,) is what the last row taken for each target was worth,
+    NaN where the selector does not say.
     """
     worth = found.worth
     if worth is None:
@@ -78,9 +78,10 @@ def near_misses(
 
 def _looked_at(scored: np.ndarray | None, group: int, num_rows: int) -> np.ndarray:
     """Which rows have a score; all, where the selector scores none."""
-    if scored is None or np.isnan(scored[:, group]).all():
+    if scored is None:
         return np.ones(num_rows, np.bool_)
-    return np.asarray(~np.isnan(scored[:, group]))
+    known = ~np.isnan(scored[:, group])
+    return np.asarray(known if known.any() else ~known)
 
 
 def _miss(

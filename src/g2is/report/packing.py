@@ -38,10 +38,9 @@ def rounded(value: float | None, digits: int = 4) -> float | None:
 
 def shortened(value: float | None) -> float | None:
     """A number for a reader: to four decimals, and never to fewer than four digits that say something."""
-    if value is None or not math.isfinite(value):
-        return None
-    digits = 3 - math.floor(math.log10(abs(value))) if value else 4
-    return round(float(value), max(4, digits))
+    if not value or not math.isfinite(value):
+        return rounded(value)
+    return rounded(value, max(4, 3 - math.floor(math.log10(abs(value)))))
 
 
 def plain(value: Any) -> Any:
