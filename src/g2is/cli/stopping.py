@@ -5,17 +5,25 @@ once: nothing is begun yet. While work is done it is raised as KeyboardInterrupt
 second one ends the process at once, which every folder survives.
 """
 
+import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import typer
 
 from g2is.cli.at_once import SIGNALS, handle, stop_at_once
 from g2is.progress.terminal import complain
 
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+_SECONDS = 0.01  # until a stop that Python swallowed is asked for again
 _received: list[int] = []  # by this process: Ray, waiting, raises a KeyboardInterrupt of its own in place of ours
 
 
@@ -31,7 +39,17 @@ def stoppable(keeps: Path | str | None) -> Iterator[None]:
     """Do work that a signal may stop; `keeps` is where what is done stays, None if nothing is written."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
     handle(_raise)
-    heard = len(_received)
+    heard, print_unraisable = len(_received), sys.unraisablehook
+
+    def swallowed(what: "UnraisableHookArgs", /) -> None:
+        """Of what is raised while an object is freed Python prints a traceback, and goes on."""
+        if isinstance(what.exc_value, _Stopped):
+            handle(_raise)
+            Timer(_SECONDS, os.kill, (os.getpid(), what.exc_value.number)).start()
+        elif len(_received) == heard:  # else of something that the stop cut through
+            print_unraisable(what)
+
+    sys.unraisablehook = swallowed
     try:
         yield
     except BaseException as stopped:
@@ -45,6 +63,8 @@ def stoppable(keeps: Path | str | None) -> Iterator[None]:
         number = getattr(stopped, "number", _received[-1] if _received else signal.SIGINT)
         raise typer.Exit(128 + number) from None
     finally:
+        if len(_received) == heard:  # else what the stop cut through is still to be freed
+            sys.unraisablehook = print_unraisable
         for number, handler in before.items():
             signal.signal(number, handler)
 

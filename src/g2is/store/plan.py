@@ -13,6 +13,7 @@ Shards that were finished meanwhile are still listed: what is stored, the marker
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 
@@ -100,16 +101,16 @@ def write_plan(path: Path, plan: ShardPlan) -> None:
     """Write the plan to the file `path`, atomically; equal plans are equal bytes."""
 
     def write(temporary: Path) -> None:
-        numbers = sorted(plan.keys)
-        with temporary.open("wb") as file:
-            np.savez(
-                file,
-                fingerprint=np.array(plan.fingerprint),
-                shard_rows=np.array(plan.shard_rows),
-                number=np.array(numbers, np.int64),
-                num_rows=np.array([len(plan.keys[number]) for number in numbers], np.int64),
-                key=np.concatenate([plan.keys[number] for number in numbers]),
-            )
+        numbers, content = sorted(plan.keys), BytesIO()
+        np.savez(  # into memory: a stop in it leaves an archive that ends itself later, when a file would be closed
+            content,
+            fingerprint=np.array(plan.fingerprint),
+            shard_rows=np.array(plan.shard_rows),
+            number=np.array(numbers, np.int64),
+            num_rows=np.array([len(plan.keys[number]) for number in numbers], np.int64),
+            key=np.concatenate([plan.keys[number] for number in numbers]),
+        )
+        temporary.write_bytes(content.getbuffer())
 
     write_atomically(path, write)
 

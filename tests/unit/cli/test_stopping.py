@@ -1,5 +1,6 @@
 """A stop that was asked for is a stop, whatever a library makes of it."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -32,6 +33,64 @@ def test_an_error_that_a_library_made_of_a_stop_is_the_stop(capsys: pytest.Captu
 def test_an_error_without_a_stop_stays_what_it_is() -> None:
     with pytest.raises(ValueError, match="of its own"), stoppable(Path("run")):
         raise ValueError("of its own")
+
+
+class FreedByAStop:
+    """Freed while a stop arrives, where Python only prints what is raised."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+
+def test_a_stop_while_an_object_is_freed_is_a_stop(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(freed: list[FreedByAStop]) -> None:
+        freed.clear()
+        time.sleep(10)
+
+    printed: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", printed.append)
+    with pytest.raises(typer.Exit) as ended, stoppable(Path("run")):
+        work([FreedByAStop()])
+    assert ended.value.exit_code == 128 + signal.SIGTERM
+    assert capsys.readouterr().err.startswith("stopped; what is done is kept in run")
+    assert not printed
+
+
+class EndsBadly:
+    """As an archive that is written when a stop comes, of which the file is closed before it is."""
+
+    def __del__(self) -> None:
+        raise ValueError("seek of closed file")
+
+
+@pytest.mark.parametrize("stop", [True, False])
+def test_what_a_stop_cut_through_is_not_printed_and_what_nothing_cut_through_is(
+    stop: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work() -> None:
+        half_done = EndsBadly()
+        if stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        del half_done
+
+    def stopped() -> None:
+        with stoppable(Path("run")):
+            work()
+
+    printed: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", printed.append)
+    if stop:
+        with pytest.raises(typer.Exit):
+            stopped()
+        assert capsys.readouterr().err.count("stopped; ") == 1
+    else:
+        stopped()
+    gc.collect()
+    assert len(printed) == (not stop)
 
 
 def test_what_heeds_a_stop_first_imports_next_to_nothing() -> None:

@@ -1,6 +1,10 @@
+import gc
 import json
 import shutil
+import sys
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +12,7 @@ import zarr
 
 from g2is.errors import StoreError
 from g2is.store.matrix import RowTable, Shard
-from g2is.store.plan import PLAN, PlannedShard, read_plan
+from g2is.store.plan import PLAN, PlannedShard, ShardPlan, read_plan, write_plan
 
 SHARD_ROWS = 4
 KEYS = np.random.default_rng(0).integers(0, 256, (40, 16), np.uint8)
@@ -198,3 +202,22 @@ def test_damage_anywhere_is_found_or_changes_nothing(tmp_path: Path) -> None:
         assert found.keys.keys() == whole.keys.keys()
         assert all(np.array_equal(found.keys[number], whole.keys[number]) for number in whole.keys)
     assert num_found > len(content) / 6
+
+
+def test_a_stop_while_a_plan_is_written_leaves_no_file_and_nothing_that_ends_badly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, badly = zipfile.ZipFile.__init__, list[object]()
+
+    def stop(archive: zipfile.ZipFile, *arguments: Any, **options: Any) -> None:
+        begin(archive, *arguments, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "unraisablehook", badly.append)
+    monkeypatch.setattr(zipfile.ZipFile, "__init__", stop)
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        write_plan(tmp_path / PLAN, ShardPlan("f", SHARD_ROWS, {0: KEYS[:3]}))
+    del stopped
+    gc.collect()
+    assert not badly
+    assert not list(tmp_path.iterdir())
