@@ -126,6 +126,10 @@ def test_compare_says_cells_and_time_and_counts_those_that_are_made(
     assert "cells      1 of 6 are to be made: 1 design" in out
     assert "gradients" not in out.partition("time")[2]
     assert files_in(tmp_path) == before
+    other = (*command, "--methods", "less-rr", *settings, "--set", "tuning.learning_rate=1e-5")
+    refused, foreseen = g2is(*other), g2is(*other, "--dry-run")
+    assert (foreseen[0], "tuning.learning_rate" in foreseen[2]) == (2, True), foreseen[2]
+    assert refused[2].splitlines()[-1] == foreseen[2].splitlines()[-1]
     code, out, err = g2is("run", tmp_path / "out/config.yaml", "--dry-run")
     assert code == 0, err
     assert "there is nothing to do: all cells are made" in out

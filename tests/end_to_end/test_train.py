@@ -68,6 +68,42 @@ def test_given_again_it_trains_nothing_replayed_it_gives_the_same_and_other_sett
     assert "name another --out" in err
 
 
+def test_a_dry_run_over_a_training_of_other_settings_is_refused_as_the_training_would_be(
+    g2is: Command, finished: Path, tmp_path: Path
+) -> None:
+    command = ("train", finished, "--model", MODEL, "--out", tmp_path / "tuned", *QUICK)
+    assert g2is(*command)[0] == 0
+    code, out, err = g2is(*command, "--dry-run")
+    assert (code, "nothing to do" in out) == (0, True), err
+    refused = g2is(*command, "--learning-rate", "1e-4")
+    assert refused[0] == 2
+    assert "tuning.learning_rate" in refused[2]
+    dry = g2is(*command, "--learning-rate", "1e-4", "--dry-run")
+    assert dry[::2] == refused[::2]
+    code, _, err = g2is("train", finished, "--model", MODEL, "--out", finished, "--dry-run", *QUICK)
+    assert code == 2
+    assert "expected a new folder or this command's own, found that of another command (g2is select)" in err
+
+
+def test_selections_of_pools_whose_rows_have_no_ids_are_learned_together(
+    g2is: Command, finished: Path, tmp_path: Path
+) -> None:
+    for name in "ab":
+        shutil.copytree(finished, tmp_path / name)
+        path = tmp_path / name / "selected.messages.jsonl"
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        for number, row in enumerate(rows):
+            row["id"] = f"row-{number}"  # as a run calls rows that have no id of their own
+            row["messages"][0]["content"] += f" {name}" * (number > 1)  # two rows are in both runs
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        record_digests(tmp_path / name, [path.name])
+    command = ("train", tmp_path / "a", tmp_path / "b", "--model", MODEL, "--out", tmp_path / "tuned", *QUICK)
+    code, out, err = g2is(*command)
+    assert code == 0, err
+    assert f"tuned on {2 * len(rows)} examples" in out
+    assert "examples: 2 are in what was read before: each is learned as often" in err
+
+
 def test_a_file_of_examples_will_do_instead_of_a_run(g2is: Command, sample: Path, tmp_path: Path) -> None:
     code, out, err = g2is("train", sample / "target.jsonl", "--model", MODEL, "--out", tmp_path / "tuned", *QUICK)
     assert code == 0, err

@@ -17,6 +17,8 @@ from g2is.methods import (
     METHODS,
     REPRESENTATIONS,
     SELECTORS,
+    CopySettings,
+    gives,
     representation_kind,
     selector_kind,
     selector_sections,
@@ -53,6 +55,29 @@ def _without_gradients(given: Mapping[str, Any], filled: Mapping[str, Any], look
     if filled.get("precondition") is None:
         return [name for name in given if name in PreconditionSettings.model_fields and name != "precondition"]
     return []
+
+
+def without_use(selection: Mapping[str, Any]) -> list[str]:
+    """What to tell of settings of the whole `selection` that are for vectors or gradients, where it looks at neither.
+
+    They are told of and not refused: runs that were made with them can be read and gone on with.
+    """
+    representation, selector = str(selection["representation"]), str(selection["selector"])
+    if selector not in SELECTORS:
+        return []  # the user's own may look at anything
+    kind = selector_kind(selector)
+    looks = kind.needs(kind.settings(**{name: selection[name] for name in kind.settings.model_fields})) != "nothing"
+    of_method = METHODS[str(selection["method"])].settings
+    told = []
+    for name, default, used, why in (
+        ("form", None, representation == GRADIENT, "gradients"),
+        ("duplicate_threshold", CopySettings().duplicate_threshold, gives(representation) == "vectors", "vectors"),
+    ):
+        if selection[name] in (None, default, of_method.get(name)) or (looks and used):
+            continue
+        by = f"the representation {representation}" if looks else f"the selector {selector}"
+        told.append(f"selection.{name}: {selection[name]} changes nothing, for {by} looks at no {why}")
+    return told
 
 
 def not_read(given: Mapping[str, Any], called: Mapping[str, str]) -> str:

@@ -174,7 +174,7 @@ class ExampleReader:
             values = self._named(record.values)
             if tally.source.format == "CSV":  # which has no null
                 values = {key: value for key, value in values.items() if value or key not in ("id", "source", "group")}
-            example_id = _id_of(values, row)
+            example_id = tally.source.before_ids + _id_of(values, row)
             schema = self._schema(record.values, values, tally.schema)
             tally.schema = schema
             unread: dict[str, None] = {}

@@ -29,13 +29,17 @@ _SAVED = ("state.json", "dataset_dict.json")
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """One file or dataset. `label` names it in messages, `name` is the source of rows that name none themselves."""
+    """One file or dataset. `label` names it in messages, `name` is the source of rows that name none themselves.
+
+    `before_ids` stands before the ids of its rows.
+    """
 
     label: str
     name: str
     format: Format
     files: tuple[Path, ...]  # of a dataset: those that datasets keeps it in
     dataset: Any = None
+    before_ids: str = ""
 
     @property
     def file(self) -> Path:

@@ -50,8 +50,8 @@ def compare_methods(config: CompareConfig, reporter: Reporter | None = None, own
     with open_work(config.out, config, "comparison") as work:
         with work.removed_on_error():
             trials = open_trials(config, reporter, own)
-            made_from = _made_from(work, config, flatten(trials.made_from))
-        work.bind(made_from, config)
+            made_of = made_from(work, config, flatten(trials.made_from))
+        work.bind(made_of, config)
         grid = grid_of(config)
         comparison = _compared(config, grid, trials)
         (planned, missing), failed = missing_cells(config), dict[Key, str]()
@@ -72,8 +72,8 @@ def compare_methods(config: CompareConfig, reporter: Reporter | None = None, own
         return comparison
 
 
-def _made_from(work: WorkFolder, config: CompareConfig, made_from: Fingerprint) -> dict[str, Any]:
-    """What all cells were made from, those of methods that are now left out too.
+def made_from(work: WorkFolder, config: CompareConfig, asked_for: Fingerprint) -> dict[str, Any]:
+    """What all cells are made from: `asked_for` now, and before, those of methods that are now left out.
 
     Raises FingerprintError where cells that are there were made from something else.
     """
@@ -86,16 +86,16 @@ def _made_from(work: WorkFolder, config: CompareConfig, made_from: Fingerprint) 
         return {key: value for key, value in kept.items() if key not in _passed_over(kept, done)}
 
     if stored:
-        work.check_same(shared(stored), shared(made_from), "a comparison")
+        work.check_same(shared(stored), shared(asked_for), "a comparison")
     of_asked = tuple(map(of_method, asked))  # those without cells may have changed
-    return {**{key: value for key, value in stored.items() if not key.startswith(of_asked)}, **made_from}
+    return {**{key: value for key, value in stored.items() if not key.startswith(of_asked)}, **asked_for}
 
 
-def _passed_over(made_from: Fingerprint, of_methods: Sequence[str]) -> set[str]:
+def _passed_over(values: Fingerprint, of_methods: Sequence[str]) -> set[str]:
     """The keys of settings for all methods that a method passes over: once they were kept under each."""
     found = set()
     for of in of_methods:
-        settings = {key.removeprefix(of): value for key, value in made_from.items() if key.startswith(of)}
+        settings = {key.removeprefix(of): value for key, value in values.items() if key.startswith(of)}
         found |= {of + name for name in passed_over(settings)}
     return found
 

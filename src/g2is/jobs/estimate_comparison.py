@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from g2is.comparison.cells import Key
+from g2is.config.commands import check_command
 from g2is.config.compare import CompareConfig
-from g2is.jobs.compare import missing_cells
+from g2is.jobs.compare import made_from, missing_cells
 from g2is.jobs.comparison_work import CellWork, work_of
 from g2is.jobs.forecast import Forecast, Load, Work, forecast, sampled
 from g2is.jobs.measured import to_measure
@@ -17,9 +18,11 @@ from g2is.jobs.pace import SECONDS, pace_of_gradients, pace_of_rows, pace_of_tes
 from g2is.jobs.pinned import pin
 from g2is.jobs.representation import maker_of
 from g2is.jobs.trials import Trials, open_trials, run_config
+from g2is.jobs.work_folder import WorkFolder
 from g2is.methods import GRADIENT
 from g2is.model.adapter import attach_adapter
 from g2is.progress import Reporter
+from g2is.store.fingerprint import flatten
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,13 @@ class ComparisonEstimate:
 
 
 def estimate_comparison(config: CompareConfig, reporter: Reporter) -> ComparisonEstimate:
-    """Read pool and tests and measure passes over them. Raises what the comparison would raise of these."""
+    """Read pool and tests and measure passes over them. Raises what the comparison would raise of these and --out."""
     config = pin(config, reporter)
+    check_command(config.out, type(config))
     with tempfile.TemporaryDirectory() as scratch:
         # what is read is kept there; the cells and stores that are made already are looked for where they are
         trials = open_trials(config.model_copy(update={"out": Path(scratch)}), reporter)
+        made_from(WorkFolder(config.out, new=False), config, flatten(trials.made_from))
         planned, missing = missing_cells(config)
         of_cells = Trials(config, trials.own, trials.bench, trials.made_from, trials.remarks)
         work = list(work_of(of_cells, missing).values())

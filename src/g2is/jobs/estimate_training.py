@@ -8,15 +8,17 @@ from typing import Any
 import torch
 
 from g2is.config import TrainConfig
+from g2is.config.commands import check_command
 from g2is.jobs.forecast import Forecast, Load, Work, forecast, sampled
 from g2is.jobs.pace import SECONDS, pace_of_training
 from g2is.jobs.pinned import pin
-from g2is.jobs.train import TrainingInputs, read_training, rendered_as_selected
+from g2is.jobs.train import TrainingInputs, made_from, read_training, rendered_as_selected
+from g2is.jobs.work_folder import WorkFolder
 from g2is.model.adapter import attach_adapter
 from g2is.model.parameters import trainable_parameters
 from g2is.model.reporting import check_reporting
 from g2is.progress import Reporter
-from g2is.training.tune import TRAINING
+from g2is.training.tune import finished_tuning
 
 
 @dataclass(frozen=True)
@@ -38,16 +40,20 @@ class TrainingEstimate:
 
 
 def estimate_training(config: TrainConfig, reporter: Reporter) -> TrainingEstimate:
-    """Read the examples and measure passes over them. Raises what the training would raise of files and model."""
+    """Read the examples and measure passes over them. Raises what the training would of files, model and --out."""
     config = pin(rendered_as_selected(config), reporter)
     check_reporting(config.execution)
+    check_command(config.out, type(config))
     with tempfile.TemporaryDirectory() as scratch:
         found = read_training(config, Path(scratch), reporter)
         model = found.model.without_weights()
         num_parameters = sum(parameter.numel() for parameter in model.parameters())
         with torch.device("meta"):
             adapted = attach_adapter(model, config.tuning.lora, config.tuning.seed, "tuning")
-        is_done = (config.out / TRAINING).exists()
+        work = WorkFolder(config.out, new=False)
+        if work.is_bound:
+            work.check_same(work.made_from(), made_from(config, found), "a training")
+        is_done = finished_tuning(config.out) is not None
         num_tokens, epochs = int(found.table.num_tokens.sum()), config.tuning.epochs
         return TrainingEstimate(
             num_examples=len(found.table),

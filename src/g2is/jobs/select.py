@@ -25,6 +25,7 @@ from typing import Any, Literal
 import numpy as np
 
 from g2is.config import Config
+from g2is.config.passed_over import without_use
 from g2is.examples.dataset import Examples
 from g2is.examples.filter import EXCLUDED, write_excluded
 from g2is.jobs.choose_rows import choose_rows
@@ -102,6 +103,8 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None, own: 
             store = store.with_shards_for(len(examples.filtered.read))
             plan = None
             if selects:  # a wrong budget shows before the hours of work
+                for text in without_use(config.selection.model_dump()):
+                    folder.notice(text)
                 plan = plan_for(config.selection, examples)
                 write_excluded(examples.filtered, folder.path)
                 record_digests(folder.path, [EXCLUDED])

@@ -9,7 +9,8 @@ OUT/adapter/          the adapter, as PEFT loads it, and how its examples were r
                       `training/tune.py` has the rest)
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from g2is.examples.as_trained import taking
 from g2is.examples.columns import check_columns
 from g2is.examples.how_read import HOW_READ, how_read
 from g2is.examples.make_table import describe_losses, tokenize_files
-from g2is.examples.sources import find_sources
+from g2is.examples.sources import Source, find_sources
 from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import Renderer, make_renderer
 from g2is.jobs.beside_adapter import beside_training
@@ -39,7 +40,7 @@ from g2is.outputs.examples import MESSAGES
 from g2is.progress import Reporter, Silent
 from g2is.store.digests import damaged_files, record_digests
 from g2is.store.files import remove, write_json_lines
-from g2is.store.fingerprint import flatten
+from g2is.store.fingerprint import Fingerprint, flatten
 from g2is.training.tune import ADAPTER, damaged_adapter, finished_tuning, tune
 
 
@@ -75,12 +76,38 @@ def read_training(config: TrainConfig, cache: Path, reporter: Reporter) -> Train
     say_reach(reach_of(model, config.tuning.lora, None, "tuning"), reporter)
     identity = identify(model, config.model, device, reporter)
     with reporter.stage("read examples", "bytes") as progress:
-        sources = find_sources([selected_examples(location) for location in config.data])
+        sources = _told_apart(config.data)
         table = tokenize_files(sources, renderer, config.examples, cache, progress)
+    if table.num_duplicates and any(source.before_ids for source in sources):
+        reporter.notice(f"examples: {table.num_duplicates} are in what was read before: each is learned as often")
     for loss in describe_losses("examples", table, config.examples.truncation):
         reporter.notice(loss)
     check_columns(config.examples.columns, [table.seen])
     return TrainingInputs(model, device, tokenizer, renderer, identity, table)
+
+
+def _told_apart(data: Sequence[str]) -> list[Source]:
+    """The sources of `data`; of several runs each with the run before its ids, for each run numbers rows from 0."""
+    sources = find_sources([selected_examples(location) for location in data])
+    of_runs = {str(Path(location) / MESSAGES) for location in data}
+    if sum(source.label in of_runs for source in sources) < 2:
+        return sources
+    return [
+        replace(source, before_ids=f"{source.file.parent}/") if source.label in of_runs else source
+        for source in sources
+    ]
+
+
+def made_from(config: TrainConfig, found: TrainingInputs) -> Fingerprint:
+    """What the training is made from: one that is given again must find the same."""
+    return flatten(
+        {
+            "data_sha256": found.table.source_sha256,
+            "model": found.identity.in_manifest(),
+            "examples": {**found.renderer.fingerprint, **how_read(config.examples)},
+            "tuning": config.tuning.model_dump(mode="json"),
+        }
+    )
 
 
 def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
@@ -94,17 +121,10 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
     with open_work(config.out, config, "training") as work, work.removed_on_error():
         found = read_training(config, config.out / "examples", reporter)
         table, renderer = found.table, found.renderer
-        made_from = flatten(
-            {
-                "data_sha256": table.source_sha256,
-                "model": found.identity.in_manifest(),
-                "examples": {**renderer.fingerprint, **how_read(config.examples)},
-                "tuning": config.tuning.model_dump(mode="json"),
-            }
-        )
+        made_of = made_from(config, found)
         if work.is_bound:
-            work.check_same(work.made_from(), made_from, "a training")
-        work.bind(made_from, config)
+            work.check_same(work.made_from(), made_of, "a training")
+        work.bind(made_of, config)
         write_json_lines(config.out / BAD_ROWS, table.bad_rows())
         record_digests(config.out, [BAD_ROWS])
         if damaged := damaged_adapter(config.out):

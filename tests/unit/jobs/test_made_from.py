@@ -8,7 +8,7 @@ import pytest
 from g2is.config.compare import CompareConfig
 from g2is.config.io import parse
 from g2is.errors import FingerprintError
-from g2is.jobs.compare import _made_from
+from g2is.jobs.compare import made_from
 from g2is.jobs.custom import Own
 from g2is.jobs.made_from import as_selected, as_stored, store_identity
 from g2is.jobs.work_folder import open_work
@@ -39,14 +39,14 @@ def config(tmp_path: Path) -> CompareConfig:
 def test_a_setting_that_a_method_passes_over_does_not_keep_a_comparison_from_going_on(config: CompareConfig) -> None:
     with open_work(config.out, config, "comparison") as work:
         work.bind(flat(delta=0.9, noise=2.0), config)  # shared by all, as the version before kept it
-        assert _made_from(work, config, flat())["methods: g2is: delta"] == 0.9
+        assert made_from(work, config, flat())["methods: g2is: delta"] == 0.9
 
 
 def test_a_setting_that_a_method_reads_does(config: CompareConfig) -> None:
     with open_work(config.out, config, "comparison") as work:
         work.bind(flat(delta=0.7), config)
         with pytest.raises(FingerprintError, match=r"methods: g2is: delta: there 0.7, asked for 0.9"):
-            _made_from(work, config, flat())
+            made_from(work, config, flat())
 
 
 def test_cells_say_how_gradients_are_stored_and_which_candidates_where_it_is_not_as_ever(config: CompareConfig) -> None:
