@@ -50,7 +50,7 @@ def uot(problem: Problem) -> Iterator[Choice]:
 
 
 def _log_mass(similarity: Floats, settings: UotSettings) -> Floats:
-    """The logarithm (n,) of the mass that each of n rows takes, from its cosines (n, M) with the examples.
+    """The logarithm (n,) of the mass that each of n rows takes, from its cosines (n, M) with the examples, used up.
 
     With log u = f of the examples and log v = g of the rows, T = a·b·exp(f + g - C/ε). Given f, the rows' condition is
     g = -φ·L, L = log Σ_m a_m·exp(f_m - C_mn/ε) and φ = λ/(λ + ε); given g, the examples' is
@@ -58,7 +58,8 @@ def _log_mass(similarity: Floats, settings: UotSettings) -> Floats:
     """
     num_rows, num_examples = similarity.shape
     held = settings.transport_balance / (settings.transport_balance + settings.transport_entropy)  # φ
-    kernel = (similarity - 1) / (2 * settings.transport_entropy)
+    kernel = np.subtract(similarity, 1, out=similarity)  # in place: it may be most of what memory holds
+    kernel /= 2 * settings.transport_entropy
     at_once = max(1, _BLOCK_VALUES // num_examples)
     of_examples, reach = np.zeros(num_examples), np.empty(num_rows)  # f and L
     while True:
