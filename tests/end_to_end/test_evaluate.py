@@ -117,6 +117,22 @@ def test_given_again_nothing_is_computed_replayed_it_is_the_same_and_other_setti
     assert listing(tmp_path / "out") == after
 
 
+def test_settings_that_were_damaged_are_written_anew_by_the_same_command_with_an_adapter_too(
+    g2is: Command, test_rows: Path, tuned: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = ("evaluate", test_rows, "--model", MODEL, "--adapter", tuned, "--out", out, *BRIEF)
+    assert g2is(*command)[0] == 0
+    settings = (out / "config.yaml").read_text()
+    (out / "config.yaml").write_text(settings.replace("max_new_tokens: 12", "max_new_tokens: 21"))
+    code, _, err = g2is(*command, "--set", "evaluation.max_new_tokens=13")
+    assert code == 2
+    assert "config.yaml: expected the settings as this test wrote them, found them changed" in err
+    code, _, err = g2is(*command)
+    assert code == 0, err
+    assert (out / "config.yaml").read_text() == settings
+
+
 def test_a_stopped_evaluation_goes_on_with_the_answers_that_it_has(
     g2is: Command, test_rows: Path, tmp_path: Path
 ) -> None:
@@ -284,6 +300,36 @@ def test_answers_of_before_are_refused_where_others_are_right_now(g2is: Command,
     assert code == 2
     assert "evaluation.answers_version: there (absent), asked for 2" in err
     assert "name another --out" in err
+
+
+def test_results_of_tasks_are_of_how_they_were_asked(
+    g2is: Command, test_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("lm_eval", reason="lm-eval is an optional extra")
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    model, task = tmp_path / "model", tmp_path / "choose.yaml"
+    shutil.copytree(MODEL, model)
+    task.write_text(_TASK.format(kind="multiple_choice", data=test_rows) + _CHOOSE)
+    command = ("evaluate", "--model", model, "--task", task, "--out", tmp_path / "out")
+    assert g2is(*command)[0] == 0
+    manifest, generation = tmp_path / "out/manifest.json", json.dumps({"repetition_penalty": 1.1, "num_beams": 1})
+    before = read_json(manifest)
+    (model / "generation_config.json").write_text(generation)
+    code, _, err = g2is(*command)
+    assert code == 2
+    assert 'generation: there (absent), asked for {"repetition_penalty": 1.1}' in err
+    shutil.copy(MODEL / "generation_config.json", model)
+    template = model / "chat_template.jinja"
+    template.write_text(template.read_text() + "{# another #}")
+    code, _, err = g2is(*command)
+    assert code == 2
+    assert "tasks_asked.template_sha256: there" in err
+    template.write_text(template.read_text().removesuffix("{# another #}"))
+    older = {key: value for key, value in before.items() if not key.startswith("tasks_asked")}
+    write_json(manifest, older)  # as it was once written
+    record_digests(tmp_path / "out", ["manifest.json"])
+    code, _, err = g2is(*command)
+    assert (code, read_json(manifest)) == (0, before), err
 
 
 def test_tasks_of_one_s_own_are_run_offline_and_agree_with_our_own_numbers(

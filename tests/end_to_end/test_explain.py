@@ -12,6 +12,7 @@ from small_run import MODEL, selected_ids
 
 import g2is
 from g2is.errors import InputError, StoreError
+from g2is.report.packing import shortened
 from g2is.store.files import read_json, write_json
 
 Command = Callable[..., tuple[int, str, str]]
@@ -29,6 +30,7 @@ def test_every_row_of_the_pool_is_explained_by_what_the_run_did(finished: Path) 
     last = pq.read_table(finished / "selection.parquet").to_pylist()[-1]
     lost = [row for row in rows.values() if row["state"] == "not selected"]
     worth = [row["at_the_end"]["score"] for row in lost if "at_the_end" in row]
+    assert {row["at_the_end"]["its_score"] for row in lost if "at_the_end" in row} == {shortened(last["score"])}
     assert worth, "no row was chosen once more"
     assert max(worth) <= last["score"] + 1e-3
     for row in lost:

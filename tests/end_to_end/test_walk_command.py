@@ -75,6 +75,24 @@ def test_all_rows_of_a_small_matrix_are_taken_whatever_the_budget_comes_to(g2is:
     assert "50 of 50 rows selected" in out
 
 
+def test_zero_rows_are_listed_as_set_aside_only_where_they_are(g2is: Command, tmp_path: Path) -> None:
+    pool, _ = matrices(tmp_path)
+    pool[[4, 9]] = 0
+    np.save(tmp_path / "pool.npy", pool)
+    files = ("--pool-gradients", tmp_path / "pool.npy", "--target-gradients", tmp_path / "target.npy")
+    for name, settings, listed in (
+        ("kept", ("--method", "official"), []),
+        ("refused", ("--method", "official", "--set", "selection.keep_zero_rows=false"), [4, 9]),
+        ("of the walk", ("--method", "g2is"), [4, 9]),
+        ("of another selector", ("--method", "less"), [4, 9]),
+    ):
+        code, _, err = g2is("walk", *files, "--budget", "7", *settings, "--out", tmp_path / name)
+        assert code == 0, err
+        place = tmp_path / name / "set_aside.jsonl"
+        lines = place.read_text().splitlines() if place.exists() else []
+        assert [json.loads(line)["row"] for line in lines] == listed, name
+
+
 def test_config_yaml_replays_a_walk_on_matrices(g2is: Command, tmp_path: Path) -> None:
     matrices(tmp_path)
     files = ("--pool-gradients", tmp_path / "pool.npy", "--target-gradients", tmp_path / "target.npy")

@@ -93,4 +93,7 @@ def _named(of: dict[str, Any]) -> str:
 
 
 def _number(value: float | int | None) -> str:
-    return "none" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+    """As the page has it (`report/packing.py`): four decimals, of small ones four digits that say something."""
+    if value is None or isinstance(value, int):
+        return "none" if value is None else f"{value:,}"
+    return f"{value:.4g}" if 0 < abs(value) < 0.1 else f"{value:.4f}"

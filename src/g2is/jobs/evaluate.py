@@ -56,6 +56,9 @@ _SETTLED = frozenset(
         *("output_scores", "output_logits", "return_dict_in_generate"),
     }
 )
+# Of these lm-eval leaves to the model what it says; here with what changes nothing.
+_OF_TASKS = {"num_beams": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "min_length": 0, "min_new_tokens": 0}
+_TASKS_ASKED = "tasks_asked"  # begins the keys of what decides how tasks are asked
 _PACKAGES = ("g2is", "torch", "transformers", "peft", "rapidfuzz", "math-verify", "lm-eval")
 
 
@@ -85,21 +88,22 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
     names = config.evaluation.tasks
     if names:
         lm_eval_tasks.check_installed()
+    check_spread(config.model, config.execution)
+    device = resolve_device(config.execution.device)
+    folder = find_model(config.model)
+    adapter = None if config.adapter is None else find_adapter(config.adapter)
+    if adapter is not None:
+        check_adapter(folder, adapter)
+        if damaged := damaged_files(adapter):
+            raise StoreError(
+                f"{adapter / damaged[0]}: expected the adapter as g2is wrote it, found this file changed or gone."
+                f" Put it back; or, if it was changed on purpose, remove {adapter / DIGESTS}"
+            )
+    rendered = render_as_trained(folder, adapter, config.examples, "test")
+    config = config.model_copy(update={"examples": rendered.config})
     with open_work(config.out, config, "test") as work, work.removed_on_error():
-        check_spread(config.model, config.execution)
-        device = resolve_device(config.execution.device)
-        folder = find_model(config.model)
-        adapter = None if config.adapter is None else find_adapter(config.adapter)
-        if adapter is not None:
-            check_adapter(folder, adapter)
-            if damaged := damaged_files(adapter):
-                raise StoreError(
-                    f"{adapter / damaged[0]}: expected the adapter as g2is wrote it, found this file changed or gone."
-                    f" Put it back; or, if it was changed on purpose, remove {adapter / DIGESTS}"
-                )
         models = _Models(folder, adapter, device)
-        rendered = render_as_trained(folder, adapter, config.examples, "test")
-        config, tokenizer = config.model_copy(update={"examples": rendered.config}), rendered.tokenizer
+        tokenizer = rendered.tokenizer
         for text in rendered.notices:
             reporter.notice(text)
         if adapter is not None and not rendered.is_told:
@@ -127,7 +131,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
             }
         )
         _check_sound(config.out)
-        _bind(work, config, made_from, test)
+        _bind(work, config, made_from, test, asks_as_the_model=_asks_as_the_model(config, rendered))
         if answers_are_gone:
             _keep_tasks_alone(config.out)
         evaluation = Evaluation(np.zeros(0), np.zeros(0, np.int64))
@@ -194,12 +198,19 @@ def _check_sound(out: Path) -> None:
         )
 
 
-def _bind(work: WorkFolder, config: EvaluateConfig, made_from: Fingerprint, test: TestRows | None) -> None:
-    """A folder belongs to its settings once something was made under them: raises FingerprintError for others."""
+def _bind(
+    work: WorkFolder, config: EvaluateConfig, made_from: Fingerprint, test: TestRows | None, *, asks_as_the_model: bool
+) -> None:
+    """A folder belongs to its settings once something was made under them: raises FingerprintError for others.
+
+    How tasks are asked was once not kept where they are asked as the model itself says.
+    """
     if any((config.out / name).exists() for name in (ANSWERS, _TASKS, RESULT)):
         stored = work.made_from()
         if _VERSION not in stored and _VERSION in made_from and _right_alike(config.out / ANSWERS, test):
             stored[_VERSION] = made_from[_VERSION]
+        if asks_as_the_model and not any(key.startswith(_TASKS_ASKED) for key in stored):
+            stored |= {key: value for key, value in made_from.items() if key.startswith(_TASKS_ASKED)}
         work.check_same(stored, made_from, "an evaluation")
     work.bind(made_from, config)
 
@@ -212,21 +223,30 @@ def _right_alike(answers: Path, test: TestRows | None) -> bool:
     return all(of.asked for of in test.questions) and expected == [of.right.strip() for of in test.questions]
 
 
+def _asks_as_the_model(config: EvaluateConfig, rendered: AsTrained) -> bool:
+    return not (rendered.is_own or config.examples.chat_template)
+
+
 def _asks_tasks(config: EvaluateConfig, rendered: AsTrained) -> dict[str, Any]:
-    """What decides how tasks are asked, where it is not all the model's own; of test rows their examples say it."""
-    if not config.evaluation.tasks or not (rendered.is_own or config.examples.chat_template):
+    """What decides how tasks are asked; of test rows their examples say it."""
+    if not config.evaluation.tasks:
         return {}
-    return {
-        "tasks_asked": {name: rendered.renderer.fingerprint[name] for name in ("tokenizer_sha256", "template_sha256")}
-    }
+    names = ("tokenizer_sha256", "template_sha256")
+    return {_TASKS_ASKED: {name: rendered.renderer.fingerprint[name] for name in names}}
 
 
 def _generates(config: EvaluateConfig, folder: ModelFolder) -> dict[str, Any]:
-    """What the model's generation_config.json says of answers beyond what g2is settles itself; nothing for most."""
+    """What the model's generation_config.json says of answers beyond what is settled here; nothing for most.
+
+    For test rows g2is settles it, for tasks lm-eval, and less of it.
+    """
     file = folder.path / GENERATION_CONFIG
     if not (config.evaluation.generate or config.evaluation.tasks) or not file.is_file():
         return {}
-    left = {name: value for name, value in sorted(read_settings(file).items()) if name not in _SETTLED and value}
+    found = sorted(read_settings(file).items())
+    left = {name: value for name, value in found if name not in _SETTLED and value}
+    if config.evaluation.tasks:
+        left |= {name: value for name, value in found if value and value != _OF_TASKS.get(name, value)}
     return {"generation": json.dumps(left)} if left else {}
 
 

@@ -14,6 +14,7 @@ from g2is.errors import G2isError
 from g2is.jobs.read_data import plan_for
 from g2is.jobs.stored_vectors import Stored, Vectors
 from g2is.methods import OWN, CopySettings, selector_kind
+from g2is.report.packing import shortened
 from g2is.selection.apply import apply_selector
 from g2is.selection.arrays import GRAIN
 from g2is.selection.limits import Limits
@@ -52,7 +53,7 @@ def explain_rows(rows: list[dict[str, Any]], taken: Taken, record: dict[str, Any
     for row, unit, own in zip(rows, units, cosines, strict=True):
         at = position_of[row["id"]]
         row["neighbours"] = [
-            {**_named(examples.pool.ids, taken, int(place)), "cosine": _rounded(own[place])}
+            {**_named(examples.pool.ids, taken, int(place)), "cosine": shortened(own[place])}
             for place in _nearest(own, at)
         ]
         row["nearest_target"] = _nearest_targets(vectors, stored, unit)
@@ -80,7 +81,7 @@ def _nearest_targets(vectors: Vectors, stored: Stored, unit: np.ndarray) -> list
     for name, table in stored.examples.targets.items():
         usable, cosines = vectors.target_cosines(name, unit[None])
         best = int(cosines[0].argmax())
-        values = {"target": name, "id": table.ids[int(usable[best])], "cosine": _rounded(cosines[0, best])}
+        values = {"target": name, "id": table.ids[int(usable[best])], "cosine": shortened(cosines[0, best])}
         found.append(values | {"opposes_all": bool((cosines[0] < -GRAIN).all())})
     return found
 
@@ -123,7 +124,7 @@ def _against_taken(
 
 def _of_taken(taken: Taken, at: int, with_taken: np.ndarray) -> dict[str, Any]:
     step = taken.steps[taken.ids[at]]
-    values = {"id": step["id"], "order": step["order"], "cosine": _rounded(with_taken[at])}
+    values = {"id": step["id"], "order": step["order"], "cosine": shortened(with_taken[at])}
     return values | ({} if step["component"] is None else {"component": step["component"]})
 
 
@@ -148,7 +149,7 @@ def _worth(
         row["unknown"] = [f"what it was worth when the budget ended: {why}"]
         return {}
     last = taken.steps[taken.ids[-1]]
-    return {"at_the_end": {"score": _rounded(score), "last_taken": last["id"], "its_score": last["score"]}}
+    return {"at_the_end": {"score": shortened(score), "last_taken": last["id"], "its_score": shortened(last["score"])}}
 
 
 def _nearest_step(with_taken: np.ndarray, taken: Taken, tolerance: float, opposed: set[str]) -> dict[str, Any]:
@@ -169,8 +170,8 @@ def _nearest_step(with_taken: np.ndarray, taken: Taken, tolerance: float, oppose
             own = float(with_taken[before[step["trail"]]])
             lacking = step["similarity_to_previous"] - own
             if best is None or lacking < best[0]:
-                best = lacking, {"order": step["order"], "score": _rounded(own), "taken": id_}
-                best[1]["its_score"] = _rounded(step["similarity_to_previous"])
+                best = lacking, {"order": step["order"], "score": shortened(own), "taken": id_}
+                best[1]["its_score"] = shortened(step["similarity_to_previous"])
         before[step["trail"]] = at
         if with_taken[at] < -tolerance - GRAIN:
             conflicting.add(step["trail"])
@@ -249,7 +250,3 @@ def _reason(row: dict[str, Any], record: dict[str, Any], found: dict[str, Any], 
     if 0 < left < row.get("tokens", 0):
         return f"others were worth more until {left:,} tokens of the budget were left, too few for it"
     return "others were worth more until the budget was spent"
-
-
-def _rounded(value: float) -> float:
-    return round(float(value), 4)

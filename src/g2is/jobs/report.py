@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from g2is.config import Config
+from g2is.config import Config, SelectionConfig
 from g2is.errors import StoreError
 from g2is.examples.dataset import Examples
 from g2is.jobs.read_data import plan_for
@@ -19,16 +19,18 @@ from g2is.jobs.report_about import about_run
 from g2is.jobs.report_rows import Looked, looked_at
 from g2is.jobs.report_texts import read_examples_of_targets, read_shown
 from g2is.jobs.representation import MadeBy
+from g2is.jobs.run_folder import WALK
 from g2is.outputs.tables import SCORES, SELECTION, read_reasons, read_scores, stored_metadata
 from g2is.progress import Progress, Reporter
 from g2is.report.map_table import write_map
 from g2is.report.page import as_page
 from g2is.report.plane import Method, fit_plane
-from g2is.report.relations import Relating, Relations
+from g2is.report.relations import Relating, Relations, Trails
 from g2is.report.selection import Beside, Chosen, Map, selection_data
+from g2is.selection.rules import WalkSettings
 from g2is.selection.selectors.design import DesignSettings
 from g2is.store.digests import damaged_files, record_digests, unnoted_files
-from g2is.store.files import remove, write_atomically, write_text
+from g2is.store.files import read_json, remove, write_atomically, write_text
 from g2is.store.lock import locked
 from g2is.store.manifest import Store
 
@@ -73,7 +75,7 @@ def write_report(
     page = run / REPORT if out is None else out
     table = run / MAP if out is None else out.with_suffix(".map.parquet")
     pool, columns = examples.pool, read_reasons(run / SELECTION)
-    num_chosen = len(columns["row"])
+    num_chosen, trails, target_of = len(columns["row"]), _trails(config, run, columns), columns["target"]
     columns = {name: values[:MOST_CHOSEN] for name, values in columns.items()}
     chosen_places = np.searchsorted(pool.rows, np.array(columns["row"], np.int64))
     with reporter.stage("report", "rows") as progress, threadpool_limits(1):
@@ -87,7 +89,9 @@ def write_report(
         about = about_run(config, run, examples, looked, places, notes, beside)
         relations, drawn = None, None
         if looked is not None:
-            relations, drawn = _compared(config, looked, examples, places, at, columns, effort, method, progress)
+            relations, drawn = _compared(
+                *(config, looked, examples, places, at, target_of, trails, effort, method, progress)
+            )
         chosen = Chosen(at, columns, _scored(scores, list(examples.targets), places))
         data, _ = selection_data(shown, chosen, targets, whole, relations, drawn, about)
         if relations is not None and drawn is not None:
@@ -179,24 +183,24 @@ def _compared(
     examples: Examples,
     places: NDArray[np.int64],
     at: NDArray[np.int64],
-    columns: Mapping[str, Sequence[Any]],
+    target_of: Sequence[str | None],
+    trails: Trails | None,
     effort: Effort,
     method: Method,
     progress: Progress,
 ) -> tuple[Relations, Map | None]:
+    """What is related to what, and the map; `target_of` and `trails` are of all chosen rows, also those not shown."""
     names = list(examples.targets)
     group_of = np.repeat(np.arange(len(names)), [len(of) for of in examples.targets.values()])
     num_chosen = min(len(at), effort.num_compared)
-    chosen_group = np.array([-1 if of is None else names.index(of) for of in columns["target"]], np.int64)
+    chosen_group = np.array([-1 if of is None else names.index(of) for of in target_of], np.int64)
     settings = config.selection
-    noise = None
-    if settings.selector == "design" and settings.rounds == 1 and num_chosen == len(at):
-        shares, of_design = plan_for(settings, examples).shares(len(examples.pool)), settings.part(DesignSettings)
-        noise = [of_design.noise_at(shares[name]) for name in names]
     compared = places[at[:num_chosen]]
+    noise = None
+    if settings.selector == "design" and settings.rounds == 1 and num_chosen == len(target_of):
+        noise = _noises(settings, examples, compared, chosen_group)
     relating = Relating(
-        *(len(places), looked.rows(compared), at[:num_chosen], looked.targets, group_of, chosen_group[:num_chosen]),
-        noise,
+        *(len(places), looked.rows(compared), at[:num_chosen], looked.targets, group_of, chosen_group, noise, trails)
     )
     landmarks = _landmarks(places, at, effort.num_landmarks)
     plane = fit_plane(np.concatenate([looked.rows(places[landmarks]), looked.targets]), method, effort.num_steps)
@@ -222,6 +226,28 @@ def _compared(
     if num_chosen < len(at):
         told.append(f"Agreement and conflict are with the first {num_chosen:,} of the {len(at):,} selected rows.")
     return relating.found(), Map(xy, plane.xy[len(landmarks) :], told)
+
+
+def _noises(
+    settings: SelectionConfig, examples: Examples, chosen: NDArray[np.int64], chosen_group: NDArray[np.int64]
+) -> list[float]:
+    """What the selector `design` took for the noise of each target, whose rows `chosen` (n,) of the pool are.
+
+    It may go by the budget that a target had when its turn came, with what those before it left over.
+    """
+    plan, num_rows = plan_for(settings, examples), len(examples.pool)
+    costs = plan.limits.costs(num_rows)[chosen]
+    spent = {name: int(costs[chosen_group == group].sum()) for group, name in enumerate(examples.targets)}
+    return [settings.part(DesignSettings).noise_at(share) for share in plan.shares(num_rows, spent).values()]
+
+
+def _trails(config: Config, run: Path, columns: Mapping[str, Sequence[Any]]) -> Trails | None:
+    """By what the walk in the folder `run` refused rows that conflict; None of another selector."""
+    if not (run / WALK).exists():
+        return None
+    of = np.array([-1 if trail is None else trail for trail in columns["trail"]], np.int64)
+    are_shared = config.selection.part(WalkSettings).cross_component_conflicts
+    return Trails(read_json(run / WALK)["conflict_tolerance"], of, are_shared)
 
 
 def _landmarks(places: NDArray[np.int64], at: NDArray[np.int64], most: int) -> NDArray[np.int64]:

@@ -46,7 +46,6 @@ def about_run(
     walks = selector_kind(settings.selector).select_jointly is not None
     rules = Rules(
         copy=settings.part(CopySettings).duplicate_threshold,
-        conflict=record.get("conflict_tolerance") if walks else None,
         takes_opposed=not passes_over_opposed(settings),
         full_quotas=tuple(record.get("full_quotas") or ()),
     )

@@ -94,7 +94,8 @@ def walk_matrices(config: MatrixWalkConfig, reporter: Reporter | None = None) ->
         if num_zero_rows and (settings.normalize_targets or not jointly):
             folder.notice(f"{num_zero_rows} target rows are zero and left out")
         numbers = np.arange(len(pool))
-        folder.write_set_aside(numbers, ids, {int(row): "zero gradient" for row in zero_rows})
+        are_kept = jointly and settings.keep_zero_rows  # another selector takes none
+        folder.write_set_aside(numbers, ids, {} if are_kept else {int(row): "zero gradient" for row in zero_rows})
         folder.write_record(record, selected.core)
         nearest = nearest_ids(record.steps, rows, {TARGET: (target, [str(row) for row in range(len(target))])}, places)
         write_tables(config.out, record, ids, numbers, selected.scored, nearest, settings, {})

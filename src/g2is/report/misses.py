@@ -18,12 +18,11 @@ MOST = 100
 class Rules:
     """What the selection was made under.
 
-    `copy` is the cosine from which a row is a near-copy, None where none is skipped. `conflict` is the cosine below
-    which a row conflicts with one taken, None where that is no rule. `takes_opposed`: rows may oppose a whole target.
+    `copy` is the cosine from which a row is a near-copy, None where none is skipped. `takes_opposed`: rows may oppose a
+    whole target. The rule of conflicts is that of the walk's trails, of which `Relations` tells.
     """
 
     copy: float | None
-    conflict: float | None
     takes_opposed: bool
     full_quotas: Collection[str] = ()
 
@@ -98,20 +97,20 @@ def _miss(
     nearest = int(found.chosen[row, 0]) if found.chosen.shape[1] else -1
     cosine = float(found.chosen_cosine[row, 0]) if nearest >= 0 else 0.0
     near = int(chosen_at[nearest]) if nearest >= 0 else -1
-    against = int(chosen_at[found.against[row]]) if found.against[row] >= 0 else -1
     if sources[row] in rules.full_quotas:
         return Miss(row, group, worth, "quota", f"its source {sources[row]} was full")
     if found.opposed[row, group] and not rules.takes_opposed:
         return Miss(row, group, worth, "opposed", "it opposes every example of the target")
     if rules.copy is not None and cosine >= rules.copy:
         return Miss(row, group, worth, "near-copy", f"nearly the same as a row taken: cosine {cosine:.3f}", near)
-    if rules.conflict is not None and found.against_cosine[row] < -rules.conflict:
-        lowest = float(found.against_cosine[row])
-        return Miss(row, group, worth, "conflict", f"it conflicts with a row taken: cosine {lowest:.3f}", against)
+    if found.refused is not None and found.refused_cosine is not None and found.refused[row, group] >= 0:
+        whom = "a row taken" if found.are_shared else "a row of every trail of the target, most here"
+        told = f"it conflicts with {whom}: cosine {found.refused_cosine[row, group]:.3f}"
+        return Miss(row, group, worth, "conflict", told, int(chosen_at[found.refused[row, group]]))
     if found.worth is not None:
         last = f"; the last row taken was worth {last_worth:.3g}" if np.isfinite(last_worth) else ""
         told = f"rows taken say most of it already{last}"
         return Miss(row, group, worth, "covered", told, near)
     if walks:
-        return Miss(row, group, worth, "not reached", "no trail came to it before the budget was spent", near)
+        return Miss(row, group, worth, "not reached", "no trail came to it", near)
     return Miss(row, group, worth, "outscored", "others were taken until the budget was spent", near)

@@ -36,11 +36,11 @@ def rounded(value: float | None, digits: int = 4) -> float | None:
     return None if value is None or not math.isfinite(value) else round(float(value), digits)
 
 
-def shortened(value: float | None) -> float | None:
-    """A number for a reader: to four decimals, and never to fewer than four digits that say something."""
+def shortened(value: float | None, digits: int = 4) -> float | None:
+    """A number for a reader: to `digits` decimals, and never to fewer than four digits that say something."""
     if not value or not math.isfinite(value):
         return rounded(value)
-    return rounded(value, max(4, 3 - math.floor(math.log10(abs(value)))))
+    return rounded(value, max(digits, 3 - math.floor(math.log10(abs(value)))))
 
 
 def plain(value: Any) -> Any:
@@ -54,5 +54,5 @@ def plain(value: Any) -> Any:
     if isinstance(value, int | np.integer):
         return int(value)
     if isinstance(value, float | np.floating):
-        return rounded(float(value), 6)
+        return shortened(float(value), 6)
     return value if value is None else str(value)

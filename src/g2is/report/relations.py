@@ -16,6 +16,19 @@ _BINS = np.linspace(-1, 1, 81)
 
 
 @dataclass(frozen=True, eq=False)
+class Trails:
+    """The walk's rule of conflicts: a trail takes no row whose cosine with one of its own is below -`tolerance`.
+
+    `of` (m,) is the trail of each of the m chosen rows, in order; -1 for one that is in none, with which no row
+    conflicts. Where conflicts `are_shared` a trail minds the rows of all trails, those of earlier targets too.
+    """
+
+    tolerance: float
+    of: NDArray[np.int64]
+    are_shared: bool
+
+
+@dataclass(frozen=True, eq=False)
 class Relations:
     """Of P shown rows, n chosen ones and T examples of all targets; indices are those of the arrays given.
 
@@ -26,6 +39,9 @@ class Relations:
     `conflict_cosine`, the most opposed first.
     `similarity` (P, G) is the mean cosine with each target's examples, `opposed` (P, G) whether all of a target's are
     below 0; `worth` (P, G) what a row would still be worth to the selector `design`, None elsewhere.
+    `refused` (P, G) is the chosen row that a row conflicts with most, where it conflicts in every trail of a target, or
+    in any that it minds where conflicts are shared; -1 elsewhere. `refused_cosine` (P, G). None where there are no
+    trails.
     `histograms` are counts of cosines in `bins`, by what was compared with what.
     """
 
@@ -42,6 +58,9 @@ class Relations:
     similarity: Floats
     opposed: NDArray[np.bool_]
     worth: Floats | None
+    refused: NDArray[np.int64] | None
+    refused_cosine: Floats | None
+    are_shared: bool
     histograms: dict[str, NDArray[np.int64]]
     bins: NDArray[np.float64]
 
@@ -58,12 +77,13 @@ class Relating:
         group_of: NDArray[np.int64],
         chosen_group: NDArray[np.int64],
         noise: Sequence[float] | None,
+        trails: Trails | None = None,
     ) -> None:
         """`chosen` (n, k) unit rows, which are the shown rows `chosen_at` (n,); `targets` (T, k) of groups (T,), of
         which no selector looked at those that are zero.
 
-        `chosen_group` (n,) is the target that each was taken for, -1: none. With `noise`, one a group, the worth is
-        computed, that of the selector `design`.
+        `chosen_group` (m,) is the target that each of m chosen rows was taken for, -1: none; the first n of them are
+        those compared here. With `noise`, one a group, the worth is computed, that of the selector `design`.
         """
         self._units = np.concatenate([chosen, targets])
         self._num_chosen, self._at = len(chosen), chosen_at
@@ -84,6 +104,10 @@ class Relating:
         self._worth = None if noise is None else np.zeros((num_rows, self._num_groups), np.float32)
         self._posteriors = [] if noise is None else self._explained_by(chosen, targets, chosen_group, noise)
         self._noise = noise
+        self._trails = trails
+        self._minded = [] if trails is None else [self._minds(trails, chosen_group, g) for g in range(self._num_groups)]
+        self._refused = np.full((num_rows, len(self._minded)), -1, np.int64)
+        self._refused_cosine = np.zeros(self._refused.shape, np.float32)
         names = ("pool with its nearest target example", "chosen with its nearest target example", "chosen with chosen")
         self._histograms = {name: np.zeros(len(_BINS) - 1, np.int64) for name in names}
 
@@ -93,12 +117,29 @@ class Relating:
         """For each group: its chosen rows, the inverse of their covariance, and theirs with its examples through it."""
         found = []
         for group in range(self._num_groups):
-            ours = np.asarray(np.flatnonzero(chosen_group == group), np.int64)
+            ours = np.asarray(np.flatnonzero(chosen_group[: len(chosen)] == group), np.int64)
             units = chosen[ours].astype(np.float64)
             inverse = np.linalg.inv(units @ units.T + noise[group] * np.eye(len(ours)))
             through = targets[self._group_of == group].astype(np.float64) @ units.T @ inverse
             found.append((ours, np.asarray(inverse, np.float64), np.asarray(through, np.float64)))
         return found
+
+    def _minds(
+        self, trails: Trails, chosen_group: NDArray[np.int64], group: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The compared rows (r,) that a target's trails mind, trail by trail, and where each trail begins in them.
+
+        None where a trail has no row that is compared: what it would have taken is not known. Shared trails are one.
+        """
+        of = trails.of
+        minded = (of >= 0) & (chosen_group <= group if trails.are_shared else chosen_group == group)
+        compared = np.flatnonzero(minded[: self._num_chosen])
+        if trails.are_shared:
+            return compared, np.zeros(min(1, len(compared)), np.int64)
+        compared = compared[np.argsort(of[compared], kind="stable")]
+        named, begins = np.unique(of[compared], return_index=True)
+        are_all = len(named) == len(np.unique(of[minded]))
+        return (compared, begins) if are_all else (compared[:0], begins[:0])
 
     def look(self, at: NDArray[np.int64], rows: Floats) -> None:
         """Take in the unit rows (b, k) of the shown rows `at` (b,)."""
@@ -115,6 +156,7 @@ class Relating:
         self._count("chosen with its nearest target example", self._target_cosine[at[is_chosen]])
         if not self._num_chosen:
             return
+        self._gather_conflicts(at, with_chosen)
         lowest = with_chosen.argmin(1)
         self._against[at], self._against_cosine[at] = lowest, with_chosen[np.arange(len(at)), lowest]
         others = with_chosen.copy()
@@ -140,6 +182,15 @@ class Relating:
                 variance = 1 - np.einsum("bn,nm,bm->b", products, inverse, products, optimize=True)
                 self._worth[at, group] = np.square(left).sum(1) / (np.maximum(variance, 0) + self._noise[group])
 
+    def _gather_conflicts(self, at: NDArray[np.int64], with_chosen: Floats) -> None:
+        for group, (minded, begins) in enumerate(self._minded):
+            if self._trails is None or not len(minded):
+                continue
+            cosines = with_chosen[:, minded]
+            in_each = np.minimum.reduceat(cosines, begins, axis=1) < -self._trails.tolerance
+            self._refused[at, group] = np.where(in_each.all(1), minded[cosines.argmin(1)], -1)
+            self._refused_cosine[at, group] = cosines.min(1)
+
     def _count(self, name: str, cosines: Floats) -> None:
         self._histograms[name] += np.histogram(cosines, _BINS)[0]
 
@@ -161,6 +212,9 @@ class Relating:
             similarity=self._similarity,
             opposed=self._opposed,
             worth=self._worth,
+            refused=None if self._trails is None else self._refused,
+            refused_cosine=None if self._trails is None else self._refused_cosine,
+            are_shared=self._trails is not None and self._trails.are_shared,
             histograms=self._histograms,
             bins=_BINS,
         )

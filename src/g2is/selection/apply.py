@@ -50,17 +50,36 @@ def apply_selector(
     fits the budget.
     """
     whole = int(limits.costs(num_rows).sum()) if whole is None else whole
-    if places is not None:
+    if places is None:
+        selected = _apply_to_all(
+            *(num_rows, rows, targets, settings, limits, progress, graph, own, usable, keys, whole, renew)
+        )
+    else:
         among = limits_among(limits, places, targets)
         keys = None if keys is None else keys[places]
-        selected = apply_selector(
-            *(len(places), rows, targets, settings, among, progress),
-            own=own,
-            keys=keys,
-            whole=whole,
-            renew=None if renew is None else lambda name, taken: renew(name, places[list(taken)].tolist()),
+        renewed = None if renew is None else lambda name, taken: renew(name, places[list(taken)].tolist())
+        found = _apply_to_all(
+            *(len(places), rows, targets, settings, among, progress, None, own, None, keys, whole, renewed)
         )
-        return in_pool(selected, places, num_rows)
+        selected = in_pool(found, places, num_rows)
+    _check_not_empty(selected, settings)
+    return selected
+
+
+def _apply_to_all(
+    num_rows: int,
+    rows: UnitRows | None,
+    targets: Mapping[str, TargetRows],
+    settings: SelectionConfig,
+    limits: Limits,
+    progress: Progress | None,
+    graph: np.ndarray | None,
+    own: Selector | None,
+    usable: np.ndarray | None,
+    keys: np.ndarray | None,
+    whole: int,
+    renew: Renew | None,
+) -> Selected:
     kind = selector_kind(settings.selector)
     if kind.select_jointly is not None:
         assert rows is not None
@@ -85,7 +104,6 @@ def apply_selector(
             if of.is_compared
         }
         selected = Selected(record, scored, {})
-    _check_not_empty(selected, settings)
     if rows is not None and (own is not None or Rules.resolve(settings, rows.k).takes_opposed):
         return replace(selected, against=_against(rows, targets, selected.record))
     return selected

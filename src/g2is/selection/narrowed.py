@@ -14,6 +14,7 @@ from g2is.selection.arrays import Rows
 from g2is.selection.budget import Unit
 from g2is.selection.limits import Limits
 from g2is.selection.problem import Selected, TargetRows
+from g2is.selection.record import Picks
 
 
 def num_candidates(settings: Section, num_rows: int) -> int | None:
@@ -77,14 +78,20 @@ def _among(limits: Limits, looked_at: Rows) -> Limits:
 def in_pool(selected: Selected, looked_at: Rows, num_rows: int) -> Selected:
     """What was `selected` among the rows `looked_at` (n,), by the rows of the pool of `num_rows`.
 
-    Rows that were not looked at have no score.
+    Rows that were not looked at have no score. What is said of all rows says that it is of those alone.
     """
     record = selected.record
     scored = {name: np.full(num_rows, np.nan, column.dtype) for name, column in selected.scored.items()}
     for name, column in scored.items():
         column[looked_at] = selected.scored[name]
-    told = record.ran_out and (
-        f"{record.ran_out}; {len(looked_at)} of the pool's {num_rows} rows were looked at (selection.candidates)"
-    )
+    of_these = f"; {len(looked_at)} of the pool's {num_rows} rows were looked at (selection.candidates)"
     steps = tuple(replace(step, row=int(looked_at[step.row])) for step in record.steps)
-    return replace(selected, record=replace(record, steps=steps, ran_out=told), scored=scored)
+    record = replace(
+        record,
+        steps=steps,
+        ran_out=record.ran_out and record.ran_out + of_these,
+        unanswered=tuple(told + of_these for told in record.unanswered),
+    )
+    if isinstance(record, Picks):
+        record = replace(record, handed_on=tuple(told + of_these for told in record.handed_on))
+    return replace(selected, record=record, scored=scored)

@@ -31,7 +31,9 @@ def pick(problems: Sequence[Problem], select: Select, limits: Limits, progress: 
     """
     picker = _Picker(problems[0], limits, progress, sum(problem.budget for problem in problems))
     unspent = 0
-    shortfalls, unanswered = [], []
+    shortfalls: list[str] = []  # what is left for these, no later target has spent
+    handed_on: list[str] = []
+    unanswered: list[str] = []
     for problem in problems:
         problem.budget += unspent  # before it is asked: what a row is worth may depend on how many there will be
         with single_threaded_blas:
@@ -42,9 +44,12 @@ def pick(problems: Sequence[Problem], select: Select, limits: Limits, progress: 
                 f"target {problem.target!r}: {spent}, because the selector {problem.settings.selector} found no further"
                 f" row{_opposed(problem)}{full_quotas(picker.tally)}"
             )
+        elif shortfalls:
+            handed_on += [f"{told}; what was left of its budget went to the next target" for told in shortfalls]
+            shortfalls.clear()
         if silent := _unanswered(problem):
             unanswered.append(f"target {problem.target!r}: {silent}")
-    return picker.picks("; ".join(shortfalls) or None, unanswered)
+    return picker.picks("; ".join(shortfalls) or None, unanswered, handed_on)
 
 
 def _passes_over_opposed(problem: Problem) -> bool:
@@ -118,7 +123,7 @@ class _Picker:
                 return 0, False
         return left, True
 
-    def picks(self, ran_out: str | None, unanswered: Sequence[str] = ()) -> Picks:
+    def picks(self, ran_out: str | None, unanswered: Sequence[str], handed_on: Sequence[str]) -> Picks:
         return Picks(
             steps=tuple(self._steps),
             budget=self._budget,
@@ -130,6 +135,7 @@ class _Picker:
             full_quotas=tuple(quota.source for quota in self.tally.full),
             ran_out=ran_out,
             unanswered=tuple(unanswered),
+            handed_on=tuple(handed_on),
         )
 
     def _take(self, row: int, target: str | None, role: Role, score: float) -> None:

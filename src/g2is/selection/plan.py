@@ -39,10 +39,18 @@ class Plan:
     target_budgets: Mapping[str, int]
     limits: Limits
 
-    def shares(self, num_rows: int) -> dict[str, float]:
-        """Each target's budget over what all `num_rows` rows of the pool cost."""
+    def shares(self, num_rows: int, spent: Mapping[str, int] | None = None) -> dict[str, float]:
+        """Each target's budget over what all `num_rows` rows of the pool cost.
+
+        With what each has `spent`, by name, this is of the budget that it had when its turn came, as `Problem.share`:
+        with what those before it left over.
+        """
         whole = int(self.limits.costs(num_rows).sum())
-        return {name: budget / whole for name, budget in self.target_budgets.items()}
+        found, left = {}, 0
+        for name, budget in self.target_budgets.items():
+            found[name] = (budget + left) / whole
+            left = 0 if spent is None else budget + left - spent.get(name, 0)
+        return found
 
     @property
     def digest_parts(self) -> list[bytes | str]:

@@ -61,12 +61,14 @@ class Selected:
     against: Mapping[str, int] = field(default_factory=dict)
 
     def told(self) -> list[str]:
-        """What must be said of targets that rows oppose, a notice each."""
+        """What must be said of targets that found no row or whose rows oppose them, a notice each."""
         silent = [f"{told}: nothing is taken for what no row agrees with" for told in self.record.unanswered]
-        return silent + [
+        handed_on = self.record.handed_on if isinstance(self.record, Picks) else ()
+        against = [
             f"target {name!r}: {count} of the rows selected for it oppose every example of it"
             for name, count in self.against.items()
         ]
+        return [*silent, *handed_on, *against]
 
 
 @dataclass(eq=False)

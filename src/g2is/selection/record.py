@@ -128,7 +128,8 @@ class Walk:
 class Picks:
     """A selection by another selector than the walk, in the order in which it was made; fields as in Walk.
 
-    `unanswered` says, by target, how many examples no row of the pool agrees with.
+    `unanswered` says, by target, how many examples no row of the pool agrees with; `handed_on` for which targets the
+    rows ran out, though later ones spent what was left: that is no part of `ran_out`.
     """
 
     steps: tuple[Step, ...]
@@ -141,6 +142,7 @@ class Picks:
     full_quotas: tuple[str, ...]
     ran_out: str | None
     unanswered: tuple[str, ...] = ()
+    handed_on: tuple[str, ...] = ()
 
     @property
     def rows(self) -> NDArray[np.intp]:

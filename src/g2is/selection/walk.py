@@ -304,7 +304,7 @@ class _Walker:
         closed = {
             "are taken": len(self._steps),
             "are near-copies of those": self._candidates.num_duplicates,
-            "are zero": int((~self._rows.nodes).sum()),
+            "are zero": 0 if self._settings.keep_zero_rows else int((~self._rows.nodes).sum()),
             "oppose it, and only take_opposed would take them": int((self._candidates.open | self._opposed.rows).sum()),
         }
         return pool_shortfall(target.name, filled, num_rounds, self._rows.num_rows, closed, self._tally)

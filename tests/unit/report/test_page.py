@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from g2is.report.packing import shortened
+from g2is.report.packing import plain, shortened
 from g2is.report.page import as_page, embedded
 
 HOSTILE = "</script><script>alert(1)</script><!-- {{SCRIPT}} \u2028 \ud800 & ]]>"
@@ -66,3 +66,10 @@ def test_small_numbers_keep_digits_that_say_something() -> None:
         0.0008361, -3.22e-05, 0.1235, 12.3457, 1234567, 0,
     ]  # fmt: skip
     assert shortened(None) is shortened(float("nan")) is None
+
+
+def test_what_was_shortened_comes_to_the_page_as_it_is() -> None:
+    values = [shortened(value) for value in (0.000836123, -3.21987e-5, 0.123456)]
+    assert plain({"values": values}) == {"values": values}
+    assert plain(3.219871e-7) == 3.22e-7
+    assert plain(0.12345678) == 0.123457

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from g2is.report.relations import Relating, Relations
+from g2is.report.relations import Relating, Relations, Trails
 from g2is.report.tops import Tops, best_of_rows
 
 
@@ -53,6 +53,49 @@ def test_neighbours_and_conflicts_are_those_of_the_whole_matrix(parts: dict[str,
     assert (found.opposed[:, 1] == (with_targets[:, 3:] < 0).all(1)).all()
     assert found.histograms["chosen with chosen"].sum() == 4 * 3
     assert found.histograms["pool with its nearest target example"].sum() == 90
+
+
+@pytest.mark.parametrize("block", [1, 7, 90])
+@pytest.mark.parametrize("are_shared", [False, True])
+@pytest.mark.parametrize("num_compared", [9, 8])
+def test_a_row_conflicts_with_a_target_where_it_does_in_every_trail_of_it(
+    parts: dict[str, np.ndarray], block: int, are_shared: bool, num_compared: int
+) -> None:
+    # Row 60 was included by name, and no trail knows it. Trails 0, 1 and 2 are the first target's, 3 the second's; of
+    # the last row of the choice it is not always known what conflicts with it.
+    at = np.array([60, 7, 3, 50, 88, 21, 30, 44, 66])
+    trails = np.array([-1, 0, 0, 1, 1, 1, 3, 3, 2])
+    target = np.array([-1, 0, 0, 0, 0, 0, 1, 1, 0])
+    rows, compared = parts["rows"], at[:num_compared]
+    found = Relating(
+        *(90, rows[compared], compared, parts["targets"], parts["group_of"], target, None),
+        Trails(0.15, trails, are_shared),
+    )
+    for low in range(0, 90, block):
+        where = np.arange(low, min(low + block, 90))
+        found.look(where, rows[where])
+    relations = found.found()
+    assert relations.refused is not None
+    assert relations.refused_cosine is not None
+    cosines = rows.astype(np.float64) @ rows[compared].astype(np.float64).T
+    num_refused = [0, 0]
+    for row in range(90):
+        for group in (0, 1):
+            minded = [
+                place for place in range(1, num_compared)
+                if target[place] == group or (are_shared and target[place] < group)
+            ]  # fmt: skip
+            in_trails = {int(trails[place]): False for place in range(9) if target[place] == group}
+            for place in minded:
+                in_trails[int(trails[place])] = in_trails.get(int(trails[place]), False) or cosines[row, place] < -0.15
+            is_refused = any(in_trails.values()) if are_shared else all(in_trails.values())
+            worst = min(minded, key=lambda place: cosines[row, place])
+            assert relations.refused[row, group] == (worst if is_refused else -1), (row, group)
+            if is_refused:
+                assert relations.refused_cosine[row, group] == pytest.approx(cosines[row, worst], abs=1e-6)
+            num_refused[group] += is_refused
+    assert num_refused[1]
+    assert bool(num_refused[0]) == (are_shared or num_compared == 9)  # of a trail that was not compared nothing is said
 
 
 @pytest.mark.parametrize("noise", [None, [1.0, 1.0]])

@@ -120,6 +120,32 @@ def test_a_selection_among_candidates_is_that_of_a_pool_of_these_rows(
         assert np.isnan(np.delete(column, places)).all()
 
 
+def test_what_no_candidate_agrees_with_is_said_of_the_candidates() -> None:
+    targets = np.eye(K, dtype=np.float32)[:2]
+    near_the_first = np.eye(K, dtype=np.float32)[np.zeros(9, int)] + 0.1 * drawn(9, 0)
+    near_the_first[:, 1] = -0.3
+    agrees_with_the_second = 0.1 * np.eye(K, dtype=np.float32)[[1]] + np.eye(K, dtype=np.float32)[[5]]  # far off
+    pool = np.concatenate([near_the_first, agrees_with_the_second])
+    places = nearest(pool, {"t": targets}, 64).rows(6)
+    assert 9 not in places
+    settings = SelectionConfig(method="match", candidates=6)
+    of_target = {"t": TargetRows(4, rows=targets)}
+    found = apply_selector(10, UnitRows(pool[places]), of_target, settings, Limits(), places=places)
+    (told,) = found.record.unanswered
+    assert told.startswith("target 't': no row agrees with 1 of its 2 examples")
+    assert "6 of the pool's 10 rows were looked at" in told
+    assert "6 of the pool's 10 rows were looked at" in found.told()[0]
+
+
+def test_that_no_candidate_is_taken_at_all_is_said_of_the_candidates() -> None:
+    pool, places = drawn(60, 0), np.arange(20)
+    settings = SelectionConfig(method="match", candidates=20)
+    limits = Limits(quotas=[Quota("web", np.ones(60, bool), 0)])
+    of_target = {"t": TargetRows(4, rows=examples(4, 9))}
+    with pytest.raises(SelectionError, match=r"found none: .*20 of the pool's 60 rows were looked at"):
+        apply_selector(60, UnitRows(pool[:20]), of_target, settings, limits, places=places)
+
+
 def test_candidates_as_many_as_the_pool_are_all() -> None:
     settings = SelectionConfig(candidates=40)
     assert num_candidates(settings, 41) == 40

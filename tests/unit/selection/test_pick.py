@@ -231,7 +231,37 @@ def test_what_a_selector_that_runs_dry_leaves_goes_to_the_next_target() -> None:
     assert [problem.budget for problem in problems] == [10, 17]  # what the selector of the second is asked for
     assert problems[1].share == 17 / 60
     assert found.spent == found.budget == 20
-    assert str(found.ran_out).startswith("target 'a': 3 of 10 rows")
+    assert found.ran_out is None  # the whole budget is spent
+    (told,) = found.handed_on
+    assert told.startswith("target 'a': 3 of 10 rows, because the selector top found no further row")
+    assert "went to the next target" in told
+
+
+def test_a_selection_ran_out_only_for_what_no_later_target_spent() -> None:
+    def a_few_then_any(problem: Problem) -> Iterator[Choice]:
+        yield from (Choice(row) for row in range({"a": 3, "b": 40, "c": 22}[problem.target]))
+
+    rows, open_rows = UnitRows(rows_of(1)), all_open(60)
+    settings = SelectionConfig(method="less")
+    problems = [Problem(name, 10, np.ones(60, int), open_rows, settings, rows, rows_of(2, 3)) for name in "abc"]
+    found = pick(problems, a_few_then_any, Limits())
+    assert [sum(step.target == name for step in found.steps) for name in "abc"] == [3, 17, 2]
+    assert str(found.ran_out).startswith("target 'c': 2 of 10 rows")
+    assert "'a'" not in str(found.ran_out)
+    assert [told[:11] for told in found.handed_on] == ["target 'a':"]
+
+
+def test_targets_that_run_out_one_after_the_other_are_all_named() -> None:
+    def three(of: Problem) -> Iterator[Choice]:
+        yield from (Choice(row) for row in range(3) if of.open[row])
+
+    rows, open_rows = UnitRows(rows_of(1)), all_open(60)
+    settings = SelectionConfig(method="less")
+    problems = [Problem(name, 10, np.ones(60, int), open_rows, settings, rows, rows_of(2, 3)) for name in "ab"]
+    found = pick(problems, three, Limits())
+    assert "target 'a': 3 of 10 rows" in str(found.ran_out)
+    assert "target 'b': 0 of 17 rows" in str(found.ran_out)
+    assert found.handed_on == ()
 
 
 def test_a_pool_that_runs_out_says_so() -> None:

@@ -1,9 +1,10 @@
 """What settings mean for the pool at hand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from g2is.config import SelectionConfig
@@ -13,7 +14,9 @@ from g2is.examples.filter import filter_pool, read_lists
 from g2is.examples.table import ExampleTable
 from g2is.jobs.read_data import plan_for
 from g2is.selection.budget import Budget
+from g2is.selection.pick import pick
 from g2is.selection.plan import Plan
+from g2is.selection.problem import Choice, Problem
 
 Read = Callable[..., ExampleTable]
 
@@ -41,6 +44,22 @@ def plan(read_table: Read, tmp_path: Path) -> Callable[..., Plan]:
 def test_targets_share_equally_unless_told(plan: Callable[..., Plan]) -> None:
     assert plan(budget="5").target_budgets == {"x": 3, "y": 2}
     assert plan(budget="9", shares={"y": 2, "x": 1}).target_budgets == {"x": 3, "y": 6}
+
+
+@pytest.mark.parametrize("budget", ["9", "60tok"])
+def test_a_target_s_share_has_what_those_before_it_left(plan: Callable[..., Plan], budget: str) -> None:
+    asked = plan(budget=budget, include="b", shares={"x": 1, "y": 2})
+    settings = SelectionConfig(budget=budget)
+    costs, open_rows = asked.limits.costs(10), np.ones(10, bool)
+    problems = [Problem(name, of, costs, open_rows, settings) for name, of in asked.target_budgets.items()]
+
+    def one_or_any(problem: Problem) -> Iterator[Choice]:
+        yield from (Choice(row) for row in range(3 if problem.target == "x" else 10))
+
+    steps = pick(problems, one_or_any, asked.limits).steps
+    spent = {name: sum(int(costs[step.row]) for step in steps if step.target == name) for name in ("x", "y")}
+    assert asked.shares(10, spent) == {problem.target: problem.share for problem in problems}
+    assert asked.shares(10, spent)["y"] > asked.shares(10)["y"]
 
 
 def test_included_rows_are_paid_for_before_targets_share(plan: Callable[..., Plan]) -> None:

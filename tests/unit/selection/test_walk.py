@@ -168,6 +168,16 @@ def test_zero_rows_are_nodes_under_official_only_and_can_be_refused_there_too() 
     assert walk(pool, one, 3, SelectionConfig(method="official", keep_zero_rows=False)).rows.tolist() == [0, 2]
 
 
+def test_zero_rows_that_are_kept_are_not_why_a_pool_ran_out() -> None:
+    pool = np.array([[1.0, 0.0], [0.0, 0.0], [0.5, 0.1], [0.4, 0.1]])
+    official = SelectionConfig(method="official", exact_budget=True)
+    limits = Limits(quotas=[Quota("web", np.array([False, False, True, True]), 1)])
+    found = walk(pool, core([X], [1.0]), 4, official, limits=limits)
+    assert sorted(found.rows.tolist()) == [0, 1, 2]
+    assert "of its 4 rows 3 are taken" in str(found.ran_out)
+    assert "zero" not in str(found.ran_out)
+
+
 def test_the_report_counts_refusals_and_similarities_within_the_noise() -> None:
     # k = 2: noise is 2/√2 > 1, so every cosine is within it. One step is looked for among 8 rows, of which 6 conflict,
     # a second among 7, the last with one candidate less; then the trail is dry.
