@@ -57,6 +57,17 @@ def test_in_the_terminal_and_as_json_by_id_and_by_number(g2is: Command, finished
     assert (code, [row["id"] for row in json.loads(out)]) == (0, [name])
 
 
+def test_rows_go_by_number_as_a_selection_has_them_and_a_text_by_itself_is_one_row(run: Path) -> None:
+    table = pq.read_table(run / "selection.parquet")
+    first, second = table["id"].to_pylist()[:2]
+    numbers = np.array(table["row"].to_pylist()[:2])
+    assert [row["id"] for row in g2is.explain(run, numbers)] == [first, second]
+    assert [row["id"] for row in g2is.explain(run, [int(numbers[1])])] == [second]
+    assert [row["id"] for row in g2is.explain(run, first)] == [first]
+    with pytest.raises(InputError, match="found 1 that no row has:\n  9999"):
+        g2is.explain(run, [9999])
+
+
 def test_unknown_ids_are_one_message_with_close_ones(finished: Path) -> None:
     with pytest.raises(InputError) as raised:
         g2is.explain(finished, ["pool-0000", "nothing-like-it"])

@@ -101,7 +101,7 @@ def test_selections_of_pools_whose_rows_have_no_ids_are_learned_together(
     code, out, err = g2is(*command)
     assert code == 0, err
     assert f"tuned on {2 * len(rows)} examples" in out
-    assert "examples: 2 are in what was read before: each is learned as often" in err
+    assert "examples: 2 stand in another run or file, too" in err
 
 
 def test_a_file_of_examples_will_do_instead_of_a_run(g2is: Command, sample: Path, tmp_path: Path) -> None:

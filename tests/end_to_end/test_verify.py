@@ -47,9 +47,11 @@ def test_a_sound_run_and_its_store_are_checked_to_the_last_file(run: Path, g2is:
     assert f"{num_files} files" in out
     assert contents(run) == before
     (run / "notes.txt").write_text("mine")
-    code, out, _ = g2is("verify", run)
+    (run / "store/examples/mine.parquet").write_text("mine, too")
+    code, out, _ = g2is("verify", run, "--repair")
     assert code == 0
-    assert "not checked, since g2is vouches for none of these: notes.txt" in out
+    assert "not checked, since g2is vouches for none of these: notes.txt, store/examples/mine.parquet" in out
+    assert (run / "store/examples/mine.parquet").read_text() == "mine, too"
 
 
 @pytest.mark.parametrize(

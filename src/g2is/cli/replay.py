@@ -28,7 +28,10 @@ def replay(
     config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="CONFIG, by a flag")] = None,
     out: Annotated[Path | None, typer.Option(help="another run folder than the file says")] = None,
 ) -> None:
-    """Replay a selection, a walk on matrices, a training, an evaluation or a comparison; flags override the file."""
+    """Replay a selection, a walk on matrices, a training, an evaluation or a comparison.
+
+    `--set SETTING=VALUE`, `--out` and `--store` override the file: `--set selection.budget=3`.
+    """
     from g2is.config import Config, EvaluateConfig, MatrixWalkConfig, TrainConfig
     from g2is.config.commands import COMMANDS, command_of, updated
     from g2is.config.compare import CompareConfig

@@ -46,7 +46,8 @@ def show_selection(selection: "Selection", summary: dict[str, Any] | None = None
             lines.append(f"  {selection.folder / name}  ({what})")
     say(lines)
     if summary is not None:
-        show_rows(selection, _SHOWN, more=f"; more with `g2is show {shlex.quote(str(selection.folder))}`")
+        more = f"; more with `g2is show {shlex.quote(str(selection.folder))}`" if len(selection.ids) > _SHOWN else ""
+        show_rows(selection, _SHOWN, more=more)
 
 
 def counted(selection: "Selection", summary: dict[str, Any]) -> list[str]:

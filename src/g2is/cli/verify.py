@@ -21,7 +21,9 @@ _DAMAGED = 2  # exit code
 
 def verify(
     folder: Annotated[str, typer.Argument(help="a run, store (s3://… too), training, evaluation or comparison")],
-    repair: Annotated[bool, typer.Option("--repair", help="make anew what is damaged, and nothing else")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="make anew what is damaged, by the folder's own command")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print what was found as JSON")] = False,
 ) -> None:
     """Check every byte that g2is stored in a folder; name each damaged file and the rows it holds.

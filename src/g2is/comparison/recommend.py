@@ -67,7 +67,8 @@ def _at_budget(comparison: Comparison, budget: str) -> Recommendation:
     ]
     known = (*comparison.remarks, *unreadable)  # of test rows that stand in the pool, say
     if not compared:
-        doubt = f"no method has a finished cell beside {RANDOM} on every target; give `g2is compare` again"
+        again = "give `g2is compare` again" if comparison.missing else "name some with --methods"
+        doubt = f"no method has a finished cell beside {RANDOM} on every target; {again}"
         return Recommendation(budget, None, "thin", (), None, (), known if unreadable else (*known, doubt))
     shown = [entry for entry in compared if _surely_better(entry.mean.to_random)]
     best = (shown or compared)[0]
@@ -130,7 +131,7 @@ def _evidence(comparison: Comparison, best: Entry, beaten: Sequence[Entry], as_g
     where = "" if len(part.targets) == 1 else f" on the mean over {len(part.targets)} targets"
     yield (
         f"{best.method}: test loss ÷ {RANDOM} {_interval(part.relative)}{where}, {_told(found.verdict)} {RANDOM};"
-        f" {found.num_agreeing} of {_counted(found.num_seeds, 'seed')} say so by themselves"
+        f" {_of_seeds(found)}"
     )
     if len(part.targets) > 1:
         told = [_of_target(name, of) for name, of in best.by_target.items() if of.relative is not None]
@@ -148,6 +149,14 @@ def _evidence(comparison: Comparison, best: Entry, beaten: Sequence[Entry], as_g
         yield f"not told apart from {', '.join(alike)}"
     if (seconds := _seconds(best)) is not None:
         yield f"its rows were chosen in {seconds:,.0f} s"
+
+
+def _of_seeds(found: Contrast) -> str:
+    """How many seeds, each taken alone, are on the side that their mean is on."""
+    told = f"{found.num_agreeing} of {_counted(found.num_seeds, 'seed')}"
+    if found.verdict in (BETTER, WORSE):
+        return f"by {told} taken alone"
+    return f"{'lower' if found.relative.value < 0 else 'not lower'} with {told} taken alone"
 
 
 def _against(compared: Sequence[Entry], best: Entry, is_better: bool) -> Iterator[str]:

@@ -60,8 +60,11 @@ def _without_gradients(given: Mapping[str, Any], filled: Mapping[str, Any], look
 def without_use(selection: Mapping[str, Any]) -> list[str]:
     """What to tell of settings of the whole `selection` that are for vectors or gradients, where it looks at neither.
 
-    They are told of and not refused: runs that were made with them can be read and gone on with.
+    Of the budget, too, where the selector takes all rows. They are told of and not refused: runs that were made with
+    them can be read and gone on with.
     """
+    from g2is.config.selection import SharedSelectionConfig  # which imports this
+
     representation, selector = str(selection["representation"]), str(selection["selector"])
     if selector not in SELECTORS:
         return []  # the user's own may look at anything
@@ -69,6 +72,10 @@ def without_use(selection: Mapping[str, Any]) -> list[str]:
     looks = kind.needs(kind.settings(**{name: selection[name] for name in kind.settings.model_fields})) != "nothing"
     of_method = METHODS[str(selection["method"])].settings
     told = []
+    if kind.takes_all and selection["budget"] != SharedSelectionConfig.model_fields["budget"].default:
+        told.append(
+            f"selection.budget: {selection['budget']} changes nothing, for the selector {selector} takes all rows"
+        )
     for name, default, used, why in (
         ("form", None, representation == GRADIENT, "gradients"),
         ("duplicate_threshold", CopySettings().duplicate_threshold, gives(representation) == "vectors", "vectors"),

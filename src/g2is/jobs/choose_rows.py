@@ -179,7 +179,8 @@ def _report(folder: RunFolder, plan: Plan, selected: Selected) -> None:
     record = selected.record
     for name, budget in plan.target_budgets.items():
         if all(step.target != name for step in record.steps):
-            folder.notice(f"{titled(name)} got no row for its {budget} {record.unit}")
+            why = f"for its {budget} {record.unit}" if budget else f"for its share of the budget is 0 {record.unit}"
+            folder.notice(f"{titled(name)} got no row{' ' if budget else ', '}{why}")
     for text in selected.told():
         folder.notice(text)
     if record.ran_out:

@@ -40,15 +40,16 @@ class _Run:
     left_out: dict[str, dict[str, Any]]
 
 
-def explain(run: str | Path, ids: Sequence[str]) -> list[dict[str, Any]]:
-    """Why each of the rows `ids`, by id or record number, was or was not selected.
+def explain(run: str | Path, ids: str | Sequence[str | int] | np.ndarray) -> list[dict[str, Any]]:
+    """Why each of the rows `ids` was or was not selected: a text is an id, or a record number that is no id; an integer
+    is a record number, such as those of `Selection.rows`. A text by itself is one row.
 
     A mapping for each: `row`, `id`, `state` (selected, not selected, set aside, excluded, cannot be used), `reason`,
     and what is known beside; `unknown` says what is not, and why. Raises StoreError if `run` holds no selection of
     examples, InputError naming every id that no row has, with close ones.
     """
     found = _read(Path(run))
-    asked = _found(found, Path(run), ids)
+    asked = _found(found, Path(run), [ids] if isinstance(ids, str) else list(ids))
     in_pool = [row for row in asked if row["state"] in ("selected", "not selected")]
     stored = read_stored(found.config) if asked else Stored()
     for row in asked:
@@ -90,16 +91,16 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
                     ) from None
 
 
-def _found(run: _Run, folder: Path, ids: Sequence[str]) -> list[dict[str, Any]]:
-    """What is known of each row from the run's lists alone. An id comes before a record number."""
+def _found(run: _Run, folder: Path, ids: Sequence[str | int]) -> list[dict[str, Any]]:
+    """What is known of each row from the run's lists alone. A text is an id before it is a record number."""
     by_number = {str(number): id_ for number, id_ in zip(run.scores["row"], run.scores["id"], strict=True)}
     by_number |= {str(of["row"]): id_ for id_, of in run.left_out.items() if of["row"] is not None}
     known = run.places.keys() | run.left_out.keys()
-    names = [asked if asked in known else by_number.get(asked) for asked in ids]
+    names = [asked if isinstance(asked, str) and asked in known else by_number.get(str(asked)) for asked in ids]
     if missing := [asked for asked, name in zip(ids, names, strict=True) if name is None]:
         lines = []
         for asked in missing:
-            close = difflib.get_close_matches(asked, known, n=_MOST_CLOSE)
+            close = difflib.get_close_matches(str(asked), known, n=_MOST_CLOSE)
             lines.append(f"{asked}" + (f" (close ones: {', '.join(close)})" if close else ""))
         raise InputError(
             f"{folder}: expected ids or record numbers of the pool's rows, found {len(missing)} that no row has:\n  "

@@ -16,10 +16,10 @@ Every stage keeps what it makes in the store or the run folder and, called again
 stages up to the one asked for, so a stage's own command can be given at any time.
 """
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -42,6 +42,7 @@ from g2is.jobs.report import REPORTED, is_there, remove_report, write_report
 from g2is.jobs.representation import MadeBy, maker_of, represented_by
 from g2is.jobs.rounds import ROUNDS, renewing
 from g2is.jobs.run_folder import CHOSEN, RunFolder, Selection, open_run, selection_digest, unvouched
+from g2is.jobs.same_rows import CONTENT, check_same_rows, content_digest, content_of
 from g2is.jobs.stages import Stage
 from g2is.jobs.store_rows import extract_gradients, store_rows
 from g2is.jobs.warm_up import warm_up
@@ -106,6 +107,7 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None, own: 
                 for text in without_use(config.selection.model_dump()):
                     folder.notice(text)
                 plan = plan_for(config.selection, examples)
+                check_same_rows(config, examples, plan)
                 write_excluded(examples.filtered, folder.path)
                 record_digests(folder.path, [EXCLUDED])
         checkpoints = warm_up(prepared, store, examples.filtered, folder) if measures else []
@@ -191,6 +193,12 @@ def _reach(prepared: Prepared, finished: Sequence[Checkpoint] | None, store: Sto
     return kept_reach(store.warmup) or reach_of(prepared.model, prepared.config.warmup.lora, adapter)
 
 
+def _is_made_from(table: Path, made_from: Mapping[str, str]) -> bool:
+    """Whether a table there was made from this; of an older version it says less of it."""
+    stored = stored_metadata(table)
+    return {**made_from, **stored} == made_from and stored.keys() >= made_from.keys() - {CONTENT}
+
+
 def select_rows(
     prepared: Prepared,
     store: Store,
@@ -209,17 +217,9 @@ def select_rows(
         config.pool_form,
         *own.versions,
         *represented_by(prepared, made_by),
-        *plan.digest_parts,
-        "\n".join(pool.ids),
-        pool.rows.tobytes(),
-        pool.keys.tobytes(),
-        *(
-            part
-            for name, of in examples.targets.items()
-            for part in (name, "\n".join(of.ids), of.keys.tobytes(), json.dumps(list(of.groups)))
-        ),
+        *content_of(examples, plan),
     )
-    made_from = {"digest": made_of, "pool_sha256": pool.source_sha256}
+    made_from = {"digest": made_of, "pool_sha256": pool.source_sha256, CONTENT: content_digest(examples, plan)}
     damaged = damaged_files(folder.path, CHOSEN)
     if damaged:
         folder.notice(f"{folder.path}: found {', '.join(damaged)} damaged; the selection is made anew from stored rows")
@@ -228,7 +228,7 @@ def select_rows(
             f"{folder.path}: found no word in digests.json of what {', '.join(damaged)} held; the selection is made"
             " anew from stored rows"
         )
-    if damaged or not all(stored_metadata(folder.path / name) == made_from for name in (SELECTION, SCORES)):
+    if damaged or not all(_is_made_from(folder.path / name, made_from) for name in (SELECTION, SCORES)):
         remove_selected(folder.path)
         remove_report(folder.path)
         renew = renewing(prepared, examples, made_by, folder)

@@ -79,7 +79,10 @@ def read_training(config: TrainConfig, cache: Path, reporter: Reporter) -> Train
         sources = _told_apart(config.data)
         table = tokenize_files(sources, renderer, config.examples, cache, progress)
     if table.num_duplicates and any(source.before_ids for source in sources):
-        reporter.notice(f"examples: {table.num_duplicates} are in what was read before: each is learned as often")
+        reporter.notice(
+            f"examples: {table.num_duplicates} stand in another run or file, too (or in one twice): each is learned as"
+            " often as it stands there"
+        )
     for loss in describe_losses("examples", table, config.examples.truncation):
         reporter.notice(loss)
     check_columns(config.examples.columns, [table.seen])

@@ -1,5 +1,6 @@
 """Every stored byte of a store: manifests, tokenised files, the warm-up, the rows of each representation."""
 
+import re
 from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -33,6 +34,7 @@ from g2is.training.tune import ADAPTER, TRAINING
 
 _KINDS: tuple[Kind, ...] = ("pool", "target")
 _PAGES = "a tokenised file"
+_OURS = re.compile(r"[0-9a-f]{32}\.parquet")  # what a tokenised file is called
 _MOMENT = "the second moment of the pool's rows, decomposed"
 
 
@@ -180,7 +182,7 @@ def check_tokens(folder: Path, findings: Findings) -> None:
 
     findings.noted(folder, lambda name: _rows_of(folder / name), without)
     for file in sorted(folder.glob("*.parquet")):
-        if file not in findings.checked and not _pages_are_sound(file):
+        if _OURS.fullmatch(file.name) and file not in findings.checked and not _pages_are_sound(file):
             findings.add(file, CHANGED, _PAGES, mend=without(file.name))
 
 

@@ -16,7 +16,10 @@ def check_is_free(to: Path) -> None:
     if there == to == Path.cwd():  # it is put in place as a whole, and whoever stands in the old one sees nothing
         raise InputError(f"--to: expected another folder than the one this is called from, found {to}. Name a new one")
     if there == to and any(to.iterdir()):
-        raise InputError(f"--to: expected a new or empty folder, found {to} in use. Name another, or remove it")
+        raise InputError(
+            f"--to: expected a new or empty folder, found {to} in use. Name another with --to, or remove it to write it"
+            " anew"
+        )
 
 
 def write_new_folder(to: Path, write: Callable[[Path], None]) -> None:

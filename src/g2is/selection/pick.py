@@ -42,7 +42,7 @@ def pick(problems: Sequence[Problem], select: Select, limits: Limits, progress: 
             spent = f"{problem.budget - unspent} of {problem.budget} {limits.unit}"
             shortfalls.append(
                 f"target {problem.target!r}: {spent}, because the selector {problem.settings.selector} found no further"
-                f" row{_opposed(problem)}{full_quotas(picker.tally)}"
+                f" row{_left(problem)}{full_quotas(picker.tally)}"
             )
         elif shortfalls:
             handed_on += [f"{told}; what was left of its budget went to the next target" for told in shortfalls]
@@ -56,11 +56,18 @@ def _passes_over_opposed(problem: Problem) -> bool:
     return problem.is_compared and passes_over_opposed(problem.settings)
 
 
-def _opposed(problem: Problem) -> str:
-    """How many of the rows that are left are left because they oppose the target."""
-    if not _passes_over_opposed(problem) or not (num_opposed := int((problem.open & problem.opposed).sum())):
-        return ""
-    return f": {num_opposed} that are left oppose every example of it, and only take_opposed would take them"
+def _left(problem: Problem) -> str:
+    """Why rows are left: how many oppose the target, and how many the selector passes over by a rule of its own."""
+    num_left, num_opposed = int(problem.open.sum()), 0
+    if _passes_over_opposed(problem):
+        num_opposed = int((problem.open & problem.opposed).sum())
+    told = []
+    if num_opposed:
+        told.append(f"{num_opposed} that are left oppose every example of it, and only take_opposed would take them")
+    if num_left > num_opposed:
+        others = "the others" if num_opposed else "those that are left"
+        told.append(f"{others} ({num_left - num_opposed}) it passes over by its own rule, such as redundant ones")
+    return f": {'; '.join(told)}" if told else ""
 
 
 def _unanswered(problem: Problem) -> str:

@@ -1,6 +1,7 @@
 """Which method is recommended, and when the evidence is too thin, on cells whose losses are known."""
 
 import io
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -61,6 +62,19 @@ def test_a_method_better_than_all_others_is_clearly_recommended() -> None:
     assert any("3 of 3 seeds" in told and "÷ random 0.79" in told for told in found.evidence)
     assert any("of what the full pool gains" in told and "10 of its 1,000 rows" in told for told in found.evidence)
     assert [told for told in found.doubts if "looks better than it is" not in told] == []
+
+
+def test_seeds_are_not_said_to_agree_with_what_is_not_told() -> None:
+    found = only(compared({"less": (0.001, -0.004)}, seeds=(0, 1), num_test=3))
+    told = found.evidence[0]
+    assert "not told apart from random; " in told
+    assert re.search(r"; (not )?lower with \d of 2 seeds taken alone$", told)
+
+
+def test_a_comparison_of_random_rows_alone_is_not_to_be_given_again() -> None:
+    assert "; name some with --methods" in only(compared({})).doubts[0]
+    missing = compared({"less": -0.4}, left_out=tuple(Key("less", "t", "1%", seed) for seed in (0, 1, 2)))
+    assert "; give `g2is compare` again" in only(missing).doubts[0]
 
 
 def test_methods_that_are_not_told_apart_are_named_and_the_cheaper_one_too() -> None:

@@ -27,6 +27,10 @@ from g2is.config.passed_over import without_use
             {"method": "embedding", "duplicate_threshold": 0.9, "form": "less"},
             ["selection.form: less changes nothing, for the representation embedding looks at no gradients"],
         ),
+        (
+            {"method": "full", "budget": "100tok"},
+            ["selection.budget: 100tok changes nothing, for the selector all takes all rows"],
+        ),
         ({"method": "less", "duplicate_threshold": 0.9, "form": "sgd"}, []),
         ({"method": "official", "representation": "embedding"}, []),  # the method's own form was not asked for
         ({"selector": "own:mine", "duplicate_threshold": 0.9, "form": "sgd"}, []),  # it may look at anything

@@ -76,14 +76,15 @@ def test_a_batch_that_would_take_minutes_is_left_out(clock: Clock) -> None:
     assert (found.num_done, found.seconds) == (10, 8.0)
 
 
+@pytest.mark.parametrize("seconds", [2.0, 20.0])  # of a limit of 5
 def test_a_first_pass_that_sets_up_much_does_not_stand_for_all_tests(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
+    seconds: float, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passes: list[int] = []
 
     def evaluated(*given: Any) -> None:
         passes.append(len(given[2]))
-        clock.now += 2.0 if len(passes) == 1 else 0.01 * passes[-1]
+        clock.now += seconds if len(passes) == 1 else 0.01 * passes[-1]
 
     monkeypatch.setattr(pace, "evaluate_rows", evaluated)
     found = pace_of_tests(torch.nn.Linear(1, 1), None, rows(40), [Question("4")] * 40, EvaluationConfig(), 512, 5.0)

@@ -264,6 +264,18 @@ def test_targets_that_run_out_one_after_the_other_are_all_named() -> None:
     assert found.handed_on == ()
 
 
+def test_rows_that_a_selector_leaves_by_a_rule_of_its_own_are_not_said_to_oppose_the_target() -> None:
+    pool, target = rows_of(1), rows_of(2, 1)
+    opposed = int((UnitRows(pool).cosines_with(target) < 0).all(axis=1).sum())
+
+    def three(of: Problem) -> Iterator[Choice]:
+        yield from map(Choice, np.flatnonzero(~of.opposed)[:3].tolist())
+
+    found = pick([problem(pool, target, 9, selector="top")], three, Limits())
+    assert f"{opposed} that are left oppose every example of it" in str(found.ran_out)
+    assert f"the others ({60 - 3 - opposed}) it passes over by its own rule" in str(found.ran_out)
+
+
 def test_a_pool_that_runs_out_says_so() -> None:
     limits = Limits(quotas=[Quota("web", np.ones(60, bool), 5)])
     found = run(problem(rows_of(1), rows_of(2, 3), 9, selector="top"), "top", limits)
