@@ -26,7 +26,7 @@ from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import plan_for, read_inputs
 from g2is.jobs.representation import maker_of
 from g2is.jobs.run_folder import check_run
-from g2is.jobs.same_rows import check_same_rows
+from g2is.jobs.same_rows import tell_of_other_rows
 from g2is.methods import GRADIENT, NONE, representation_kind
 from g2is.model.adapter import saved_parameters, with_saved
 from g2is.model.all_linear import check_plain_weights, make_all_trainable
@@ -102,7 +102,7 @@ def _estimated(
 ) -> Estimate:
     config, pool = prepared.config, examples.pool
     plan = plan_for(config.selection, examples)
-    check_same_rows(config, examples, plan)
+    tell_of_other_rows(config, examples, plan, reporter)
     left = left_of(prepared, examples, can_look)
     measures = config.selection.representation == GRADIENT
     shape, of_gradients = shapes_to_run(config, prepared.model, prepared.checkpoint)

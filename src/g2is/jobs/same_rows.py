@@ -1,13 +1,13 @@
-"""Whether the files that a finished selection was made from still hold the same rows: another would take its place."""
+"""Whether the files that a finished selection was made from still hold the same rows: else another takes its place."""
 
 import hashlib
 import json
 
 from g2is.config import Config
-from g2is.errors import FingerprintError
 from g2is.examples.dataset import Examples
 from g2is.jobs.run_folder import CHOSEN, unvouched
 from g2is.outputs.tables import SELECTION, stored_metadata
+from g2is.progress import Reporter
 from g2is.selection.plan import Plan
 from g2is.store.digests import damaged_files
 
@@ -38,16 +38,18 @@ def content_digest(examples: Examples, plan: Plan) -> str:
     return total.hexdigest()
 
 
-def check_same_rows(config: Config, examples: Examples, plan: Plan) -> None:
-    """Raise FingerprintError if the run in `config.out` holds a selection of other rows. One of before does not say."""
+def tell_of_other_rows(config: Config, examples: Examples, plan: Plan, reporter: Reporter) -> None:
+    """Say, before any time is spent, that the run in `config.out` holds a selection of other rows, if it does.
+
+    It is replaced when the rows of now are chosen. One of an older version does not say what it was made from.
+    """
     run = config.out
     if damaged_files(run, CHOSEN) or unvouched(run, CHOSEN):
-        return  # it is made anew in any case
+        return  # that is said later
     there = stored_metadata(run / SELECTION).get(CONTENT)
-    if there is None or there == content_digest(examples, plan):
-        return
-    raise FingerprintError(
-        f"{run}: expected the rows that its selection was made from, found that files of pool or target, or lists and"
-        " test files that limit it, have changed since. Put them back, or name another --out (with the same --store"
-        " gradients of rows that are the same are used again)"
-    )
+    if there is not None and there != content_digest(examples, plan):
+        reporter.notice(
+            f"{run}: its selection was made from other rows: files of pool or target, or lists and test files that"
+            " limit it, have changed since. It is made anew, and takes the place of the one there; another --out keeps"
+            " both"
+        )

@@ -42,7 +42,7 @@ from g2is.jobs.report import REPORTED, is_there, remove_report, write_report
 from g2is.jobs.representation import MadeBy, maker_of, represented_by
 from g2is.jobs.rounds import ROUNDS, renewing
 from g2is.jobs.run_folder import CHOSEN, RunFolder, Selection, open_run, selection_digest, unvouched
-from g2is.jobs.same_rows import CONTENT, check_same_rows, content_digest, content_of
+from g2is.jobs.same_rows import CONTENT, content_digest, content_of, tell_of_other_rows
 from g2is.jobs.stages import Stage
 from g2is.jobs.store_rows import extract_gradients, store_rows
 from g2is.jobs.warm_up import warm_up
@@ -107,7 +107,7 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None, own: 
                 for text in without_use(config.selection.model_dump()):
                     folder.notice(text)
                 plan = plan_for(config.selection, examples)
-                check_same_rows(config, examples, plan)
+                tell_of_other_rows(config, examples, plan, folder)
                 write_excluded(examples.filtered, folder.path)
                 record_digests(folder.path, [EXCLUDED])
         checkpoints = warm_up(prepared, store, examples.filtered, folder) if measures else []
