@@ -64,6 +64,7 @@ def test_rows_go_by_number_as_a_selection_has_them_and_a_text_by_itself_is_one_r
     assert [row["id"] for row in g2is.explain(run, numbers)] == [first, second]
     assert [row["id"] for row in g2is.explain(run, [int(numbers[1])])] == [second]
     assert [row["id"] for row in g2is.explain(run, first)] == [first]
+    assert [row["id"] for row in g2is.explain(run, int(numbers[0]))] == [first]
     with pytest.raises(InputError, match="found 1 that no row has:\n  9999"):
         g2is.explain(run, [9999])
 

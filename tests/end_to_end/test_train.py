@@ -73,8 +73,10 @@ def test_a_dry_run_over_a_training_of_other_settings_is_refused_as_the_training_
 ) -> None:
     command = ("train", finished, "--model", MODEL, "--out", tmp_path / "tuned", *QUICK)
     assert g2is(*command)[0] == 0
+    (tmp_path / "tuned/trainer").mkdir()  # as a kill just after the last step leaves it
     code, out, err = g2is(*command, "--dry-run")
     assert (code, "nothing to do" in out) == (0, True), err
+    assert (tmp_path / "tuned/trainer").exists()
     refused = g2is(*command, "--learning-rate", "1e-4")
     assert refused[0] == 2
     assert "tuning.learning_rate" in refused[2]
@@ -102,6 +104,11 @@ def test_selections_of_pools_whose_rows_have_no_ids_are_learned_together(
     assert code == 0, err
     assert f"tuned on {2 * len(rows)} examples" in out
     assert "examples: 2 stand in another run or file, too" in err
+    pool = tmp_path / "more.jsonl"  # its first row is row-0, too
+    pool.write_text('{"question": "What is 2 + 3?", "answer": "5"}\n')
+    code, out, err = g2is("train", pool, tmp_path / "a", "--model", MODEL, "--out", tmp_path / "both", *QUICK)
+    assert code == 0, err
+    assert f"tuned on {1 + len(rows)} examples" in out
 
 
 def test_a_file_of_examples_will_do_instead_of_a_run(g2is: Command, sample: Path, tmp_path: Path) -> None:

@@ -43,9 +43,9 @@ def stoppable(keeps: Path | str | None) -> Iterator[None]:
 
     def swallowed(what: "UnraisableHookArgs", /) -> None:
         """Of what is raised while an object is freed Python prints a traceback, and goes on."""
-        if isinstance(what.exc_value, _Stopped):
+        if (stop := _stop_behind(what.exc_value)) is not None:
             handle(_raise)
-            Timer(_SECONDS, os.kill, (os.getpid(), what.exc_value.number)).start()
+            Timer(_SECONDS, os.kill, (os.getpid(), stop.number)).start()
         elif len(_received) == heard:  # else of something that the stop cut through
             print_unraisable(what)
 
@@ -56,6 +56,7 @@ def stoppable(keeps: Path | str | None) -> Iterator[None]:
         # safetensors makes an error of its own of a stop that comes while it opens a tensor, and others may
         if not isinstance(stopped, KeyboardInterrupt) and len(_received) == heard:
             raise
+        stop_at_once()  # from here on: a stop that was asked for again may still come
         if keeps is None:
             complain("stopped; nothing was written")
         else:
@@ -67,6 +68,13 @@ def stoppable(keeps: Path | str | None) -> Iterator[None]:
             sys.unraisablehook = print_unraisable
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _stop_behind(error: BaseException | None) -> _Stopped | None:
+    """The stop that `error` is, or that it was raised in place of."""
+    while error is not None and not isinstance(error, _Stopped):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _raise(number: int, _: FrameType | None) -> None:

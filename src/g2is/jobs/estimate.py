@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from g2is.config import Config, Parameters, ProjectionConfig
+from g2is.config.passed_over import without_use
 from g2is.examples.dataset import Examples
 from g2is.gradients.projection import sketch_dim
 from g2is.gradients.two_sided import two_sided_dim
@@ -103,6 +104,8 @@ def _estimated(
     config, pool = prepared.config, examples.pool
     plan = plan_for(config.selection, examples)
     tell_of_other_rows(config, examples, plan, reporter)
+    for text in without_use(config.selection.model_dump()):
+        reporter.notice(text)
     left = left_of(prepared, examples, can_look)
     measures = config.selection.representation == GRADIENT
     shape, of_gradients = shapes_to_run(config, prepared.model, prepared.checkpoint)

@@ -18,7 +18,7 @@ from g2is.model.adapter import attach_adapter
 from g2is.model.parameters import trainable_parameters
 from g2is.model.reporting import check_reporting
 from g2is.progress import Reporter
-from g2is.training.tune import finished_tuning
+from g2is.training.tune import TRAINING
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def estimate_training(config: TrainConfig, reporter: Reporter) -> TrainingEstima
         work = WorkFolder(config.out, new=False)
         if work.is_bound:
             work.check_same(work.made_from(), made_from(config, found), "a training")
-        is_done = finished_tuning(config.out) is not None
+        is_done = (config.out / TRAINING).exists()
         num_tokens, epochs = int(found.table.num_tokens.sum()), config.tuning.epochs
         return TrainingEstimate(
             num_examples=len(found.table),

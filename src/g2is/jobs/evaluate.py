@@ -9,7 +9,9 @@ OUT/tasks.json        results of the tasks that are done, while others are not
 OUT/evaluation.json   written last: means, counts, results of tasks, and what they were made from
 """
 
+import hashlib
 import json
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -56,9 +58,17 @@ _SETTLED = frozenset(
         *("output_scores", "output_logits", "return_dict_in_generate"),
     }
 )
-# Of these lm-eval leaves to the model what it says; here with what changes nothing.
-_OF_TASKS = {"num_beams": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "min_length": 0, "min_new_tokens": 0}
+# What lm-eval gives itself when it asks tasks: all else is as the model says, but where that changes nothing.
+_GIVEN_TO_TASKS = frozenset(
+    {
+        *("do_sample", "temperature", "max_length", "use_cache", "pad_token_id", "bos_token_id"),
+        *("transformers_version", "_from_model_config", "trust_remote_code", "return_dict_in_generate"),
+        *("output_attentions", "output_hidden_states", "output_scores", "output_logits"),
+    }
+)
+_WITHOUT_EFFECT = {"num_beams": 1, "repetition_penalty": 1.0}
 _TASKS_ASKED = "tasks_asked"  # begins the keys of what decides how tasks are asked
+_ASKED_GENERATION, _ASKED_VERSION = f"{_TASKS_ASKED}.generation", f"{_TASKS_ASKED}.kept_version"
 _PACKAGES = ("g2is", "torch", "transformers", "peft", "rapidfuzz", "math-verify", "lm-eval")
 
 
@@ -88,22 +98,21 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
     names = config.evaluation.tasks
     if names:
         lm_eval_tasks.check_installed()
-    check_spread(config.model, config.execution)
-    device = resolve_device(config.execution.device)
-    folder = find_model(config.model)
-    adapter = None if config.adapter is None else find_adapter(config.adapter)
-    if adapter is not None:
-        check_adapter(folder, adapter)
-        if damaged := damaged_files(adapter):
-            raise StoreError(
-                f"{adapter / damaged[0]}: expected the adapter as g2is wrote it, found this file changed or gone."
-                f" Put it back; or, if it was changed on purpose, remove {adapter / DIGESTS}"
-            )
-    rendered = render_as_trained(folder, adapter, config.examples, "test")
-    config = config.model_copy(update={"examples": rendered.config})
     with open_work(config.out, config, "test") as work, work.removed_on_error():
+        check_spread(config.model, config.execution)
+        device = resolve_device(config.execution.device)
+        folder = find_model(config.model)
+        adapter = None if config.adapter is None else find_adapter(config.adapter)
+        if adapter is not None:
+            check_adapter(folder, adapter)
+            if damaged := damaged_files(adapter):
+                raise StoreError(
+                    f"{adapter / damaged[0]}: expected the adapter as g2is wrote it, found this file changed or gone."
+                    f" Put it back; or, if it was changed on purpose, remove {adapter / DIGESTS}"
+                )
         models = _Models(folder, adapter, device)
-        tokenizer = rendered.tokenizer
+        rendered = render_as_trained(folder, adapter, config.examples, "test")
+        config, tokenizer = config.model_copy(update={"examples": rendered.config}), rendered.tokenizer
         for text in rendered.notices:
             reporter.notice(text)
         if adapter is not None and not rendered.is_told:
@@ -125,7 +134,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
                 "adapter": None if adapter is None else adapter_digest(adapter),
                 "evaluation": how_judged(config.evaluation, [] if test is None else [test]),
                 "tasks": lm_eval_tasks.digests(names),
-                **_asks_tasks(config, rendered),
+                **_asks_tasks(config, rendered, folder),
                 **_generates(config, folder),
                 **({} if test is None else test.made_from),
             }
@@ -203,14 +212,13 @@ def _bind(
 ) -> None:
     """A folder belongs to its settings once something was made under them: raises FingerprintError for others.
 
-    How tasks are asked was once not kept where they are asked as the model itself says.
+    How tasks are asked was once not kept where they are asked as the model itself says, nor what it says of answers.
     """
     if any((config.out / name).exists() for name in (ANSWERS, _TASKS, RESULT)):
         stored = work.made_from()
         if _VERSION not in stored and _VERSION in made_from and _right_alike(config.out / ANSWERS, test):
             stored[_VERSION] = made_from[_VERSION]
-        if asks_as_the_model and not any(key.startswith(_TASKS_ASKED) for key in stored):
-            stored |= {key: value for key, value in made_from.items() if key.startswith(_TASKS_ASKED)}
+        stored |= _not_kept_before(stored, made_from, asks_as_the_model)
         work.check_same(stored, made_from, "an evaluation")
     work.bind(made_from, config)
 
@@ -223,31 +231,45 @@ def _right_alike(answers: Path, test: TestRows | None) -> bool:
     return all(of.asked for of in test.questions) and expected == [of.right.strip() for of in test.questions]
 
 
+def _not_kept_before(stored: Fingerprint, made_from: Fingerprint, asks_as_the_model: bool) -> Fingerprint:
+    """What an evaluation of an older version does not say of how tasks were asked: it is taken to be as now."""
+    if _ASKED_VERSION in stored:
+        return {}
+    asked = [key for key in made_from if key.startswith(_TASKS_ASKED) and key not in stored]
+    return {key: made_from[key] for key in asked if asks_as_the_model or key in (_ASKED_VERSION, _ASKED_GENERATION)}
+
+
 def _asks_as_the_model(config: EvaluateConfig, rendered: AsTrained) -> bool:
     return not (rendered.is_own or config.examples.chat_template)
 
 
-def _asks_tasks(config: EvaluateConfig, rendered: AsTrained) -> dict[str, Any]:
-    """What decides how tasks are asked; of test rows their examples say it."""
+def _asks_tasks(config: EvaluateConfig, rendered: AsTrained, folder: ModelFolder) -> dict[str, Any]:
+    """What decides how tasks are asked, and answered; of test rows their examples say it."""
     if not config.evaluation.tasks:
         return {}
-    names = ("tokenizer_sha256", "template_sha256")
-    return {_TASKS_ASKED: {name: rendered.renderer.fingerprint[name] for name in names}}
+    of_renderer, template = rendered.renderer.fingerprint, rendered.tokenizer.chat_template
+    asked: dict[str, Any] = {"kept_version": 2, "tokenizer_sha256": of_renderer["tokenizer_sha256"]}
+    if not _asks_as_the_model(config, rendered):
+        asked["template_sha256"] = of_renderer["template_sha256"]
+    elif config.evaluation.task_chat_template:
+        asked["template_sha256"] = hashlib.sha256(json.dumps(template).encode()).hexdigest()
+    left = _left_to_the_model(folder, _GIVEN_TO_TASKS)
+    if said := {name: value for name, value in left.items() if value != _WITHOUT_EFFECT.get(name)}:
+        asked["generation"] = json.dumps(said)
+    return {_TASKS_ASKED: asked}
 
 
 def _generates(config: EvaluateConfig, folder: ModelFolder) -> dict[str, Any]:
-    """What the model's generation_config.json says of answers beyond what is settled here; nothing for most.
-
-    For test rows g2is settles it, for tasks lm-eval, and less of it.
-    """
-    file = folder.path / GENERATION_CONFIG
-    if not (config.evaluation.generate or config.evaluation.tasks) or not file.is_file():
-        return {}
-    found = sorted(read_settings(file).items())
-    left = {name: value for name, value in found if name not in _SETTLED and value}
-    if config.evaluation.tasks:
-        left |= {name: value for name, value in found if value and value != _OF_TASKS.get(name, value)}
+    """What the model's generation_config.json says of answers beyond what g2is settles itself; nothing for most."""
+    left = _left_to_the_model(folder, _SETTLED) if config.evaluation.generate or config.evaluation.tasks else {}
     return {"generation": json.dumps(left)} if left else {}
+
+
+def _left_to_the_model(folder: ModelFolder, given: Collection[str]) -> dict[str, Any]:
+    """What generation_config.json says beside what is `given`."""
+    file = folder.path / GENERATION_CONFIG
+    found = sorted(read_settings(file).items()) if file.is_file() else []
+    return {name: value for name, value in found if name not in given and value}
 
 
 def _untold(adapter: Path, renderer: Renderer) -> str:

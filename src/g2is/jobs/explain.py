@@ -40,16 +40,16 @@ class _Run:
     left_out: dict[str, dict[str, Any]]
 
 
-def explain(run: str | Path, ids: str | Sequence[str | int] | np.ndarray) -> list[dict[str, Any]]:
+def explain(run: str | Path, ids: str | int | Sequence[str | int] | np.ndarray) -> list[dict[str, Any]]:
     """Why each of the rows `ids` was or was not selected: a text is an id, or a record number that is no id; an integer
-    is a record number, such as those of `Selection.rows`. A text by itself is one row.
+    is a record number, such as those of `Selection.rows`. A text or integer by itself is one row.
 
     A mapping for each: `row`, `id`, `state` (selected, not selected, set aside, excluded, cannot be used), `reason`,
     and what is known beside; `unknown` says what is not, and why. Raises StoreError if `run` holds no selection of
     examples, InputError naming every id that no row has, with close ones.
     """
     found = _read(Path(run))
-    asked = _found(found, Path(run), [ids] if isinstance(ids, str) else list(ids))
+    asked = _found(found, Path(run), [ids] if isinstance(ids, str | int) else list(ids))
     in_pool = [row for row in asked if row["state"] in ("selected", "not selected")]
     stored = read_stored(found.config) if asked else Stored()
     for row in asked:

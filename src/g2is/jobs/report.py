@@ -242,11 +242,18 @@ def _noises(
 
 
 def _trails(config: Config, run: Path, columns: Mapping[str, Sequence[Any]]) -> Trails | None:
-    """By what the walk in the folder `run` refused rows that conflict; None of another selector."""
+    """By what the walk in the folder `run` refused rows that conflict; None of another selector.
+
+    None, too, where trails shared their conflicts and some component had several: each round of them began with none.
+    """
     if not (run / WALK).exists():
         return None
     of = np.array([-1 if trail is None else trail for trail in columns["trail"]], np.int64)
     are_shared = config.selection.part(WalkSettings).cross_component_conflicts
+    walked = zip(columns["target"], columns["component"], columns["trail"], strict=True)
+    trails = {step for step in walked if step[2] is not None}
+    if are_shared and len({step[:2] for step in trails}) < len(trails):
+        return None
     return Trails(read_json(run / WALK)["conflict_tolerance"], of, are_shared)
 
 

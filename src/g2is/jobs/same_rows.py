@@ -41,15 +41,20 @@ def content_digest(examples: Examples, plan: Plan) -> str:
 def tell_of_other_rows(config: Config, examples: Examples, plan: Plan, reporter: Reporter) -> None:
     """Say, before any time is spent, that the run in `config.out` holds a selection of other rows, if it does.
 
-    It is replaced when the rows of now are chosen. One of an older version does not say what it was made from.
+    It is replaced when the rows of now are chosen. One of an older version says it of its pool alone.
     """
     run = config.out
     if damaged_files(run, CHOSEN) or unvouched(run, CHOSEN):
         return  # that is said later
-    there = stored_metadata(run / SELECTION).get(CONTENT)
-    if there is not None and there != content_digest(examples, plan):
+    there = stored_metadata(run / SELECTION)
+    now = (
+        {"pool_sha256": examples.pool.source_sha256}
+        if CONTENT not in there
+        else {CONTENT: content_digest(examples, plan)}
+    )
+    if any(name in there and there[name] != of for name, of in now.items()):
         reporter.notice(
-            f"{run}: its selection was made from other rows: files of pool or target, or lists and test files that"
-            " limit it, have changed since. It is made anew, and takes the place of the one there; another --out keeps"
-            " both"
+            f"{run}: its selection was made from other rows: files of pool or target, lists and test files that limit"
+            " it, or the model's tokenizer or template have changed since. It is made anew, and takes the place of the"
+            " one there; another --out keeps both"
         )

@@ -78,7 +78,7 @@ def read_training(config: TrainConfig, cache: Path, reporter: Reporter) -> Train
     with reporter.stage("read examples", "bytes") as progress:
         sources = _told_apart(config.data)
         table = tokenize_files(sources, renderer, config.examples, cache, progress)
-    if table.num_duplicates and any(source.before_ids for source in sources):
+    if table.num_duplicates and len(sources) > 1:
         reporter.notice(
             f"examples: {table.num_duplicates} stand in another run or file, too (or in one twice): each is learned as"
             " often as it stands there"
@@ -90,10 +90,10 @@ def read_training(config: TrainConfig, cache: Path, reporter: Reporter) -> Train
 
 
 def _told_apart(data: Sequence[str]) -> list[Source]:
-    """The sources of `data`; of several runs each with the run before its ids, for each run numbers rows from 0."""
+    """The sources of `data`; of several those of runs with the run before its ids, for each numbers rows from 0."""
     sources = find_sources([selected_examples(location) for location in data])
     of_runs = {str(Path(location) / MESSAGES) for location in data}
-    if sum(source.label in of_runs for source in sources) < 2:
+    if len(sources) == 1:
         return sources
     return [
         replace(source, before_ids=f"{source.file.parent}/") if source.label in of_runs else source

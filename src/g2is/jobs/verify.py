@@ -228,7 +228,7 @@ def _check_tuned(folder: Path, findings: Findings) -> None:
     if not any((folder / name).exists() for name in (TRAINING, ADAPTER, "trainer")) and folder.parent.name != "tuned":
         return
     again = remover(folder / ADAPTER, folder / TRAINING)
-    if folder.parent.name == "tuned" and ((folder / DIGESTS).exists() or any(folder.glob("*.parquet"))):
+    if folder.parent.name == "tuned" and any((folder / name).exists() for name in (DIGESTS, TRAINING, SECONDS)):
         findings.noted(folder, _holds, partial(_forget, folder))
         findings.sealed(folder / SECONDS, "what each target's test took", _forget(folder, SECONDS))
     check_checkpoints(folder / "trainer", "a stopped training", findings)

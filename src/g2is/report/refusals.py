@@ -38,6 +38,8 @@ def refusals(
         add("conflict", None, f"{fraction:.1%} of the rows that a step could take conflicted with rows taken")
     for silent in record.get("unanswered") or ():
         add("unanswered", None, f"{silent}: nothing is taken for what no row agrees with")
+    for told in record.get("handed_on") or ():
+        add("handed on", None, told)
     if record.get("ran_out"):
         add("ran out", None, str(record["ran_out"]))
     return found

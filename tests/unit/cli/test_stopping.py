@@ -106,3 +106,28 @@ def test_what_heeds_a_stop_first_imports_next_to_nothing() -> None:
     found = set(done.stdout.split())
     assert "g2is.cli.at_once" in found
     assert not found & {"importlib.metadata", "pathlib", "typer", "click", "rich", "numpy", "torch"}
+
+
+class MakesAnErrorOfAStop:
+    """As safetensors does, while it is freed."""
+
+    def __del__(self) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        except KeyboardInterrupt as stopped:
+            raise ValueError("could not be closed") from stopped
+
+
+def test_a_stop_that_was_made_an_error_of_while_an_object_is_freed_is_a_stop(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(freed: list[MakesAnErrorOfAStop]) -> None:
+        freed.clear()
+        time.sleep(10)
+
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    with pytest.raises(typer.Exit) as ended, stoppable(Path("run")):
+        work([MakesAnErrorOfAStop()])
+    assert ended.value.exit_code == 128 + signal.SIGTERM
+    assert capsys.readouterr().err.count("stopped; ") == 1

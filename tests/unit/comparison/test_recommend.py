@@ -1,7 +1,6 @@
 """Which method is recommended, and when the evidence is too thin, on cells whose losses are known."""
 
 import io
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -65,10 +64,10 @@ def test_a_method_better_than_all_others_is_clearly_recommended() -> None:
 
 
 def test_seeds_are_not_said_to_agree_with_what_is_not_told() -> None:
-    found = only(compared({"less": (0.001, -0.004)}, seeds=(0, 1), num_test=3))
+    found = only(compared({"less": (-0.026, 0.016)}, seeds=(0, 1), num_test=3))
     told = found.evidence[0]
     assert "not told apart from random; " in told
-    assert re.search(r"; (not )?lower with \d of 2 seeds taken alone$", told)
+    assert told.endswith("; lower with 1 of 2 seeds taken alone")
 
 
 def test_a_comparison_of_random_rows_alone_is_not_to_be_given_again() -> None:
