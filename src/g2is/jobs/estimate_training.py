@@ -50,9 +50,7 @@ def estimate_training(config: TrainConfig, reporter: Reporter) -> TrainingEstima
         num_parameters = sum(parameter.numel() for parameter in model.parameters())
         with torch.device("meta"):
             adapted = attach_adapter(model, config.tuning.lora, config.tuning.seed, "tuning")
-        work = WorkFolder(config.out, new=False)
-        if work.is_bound:
-            work.check_same(work.made_from(), made_from(config, found), "a training")
+        made_from(WorkFolder(config.out, new=False), config, found)
         is_done = (config.out / TRAINING).exists()
         num_tokens, epochs = int(found.table.num_tokens.sum()), config.tuning.epochs
         return TrainingEstimate(

@@ -48,16 +48,6 @@ from g2is.store.moments import adapter_digest
 ANSWERS, RESULT = "answers.parquet", "evaluation.json"
 _TASKS = "tasks.json"
 _VERSION = "evaluation.answers_version"
-# What an answer does not depend on: the likeliest token is taken each time, up to ends and lengths that g2is gives.
-_SETTLED = frozenset(
-    {
-        *("do_sample", "num_beams", "repetition_penalty", "no_repeat_ngram_size", "min_length", "min_new_tokens"),
-        *("max_length", "max_new_tokens", "temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff"),
-        *("eta_cutoff", "use_cache", "transformers_version", "_from_model_config", "trust_remote_code"),
-        *("bos_token_id", "eos_token_id", "pad_token_id", "output_attentions", "output_hidden_states"),
-        *("output_scores", "output_logits", "return_dict_in_generate"),
-    }
-)
 # What lm-eval gives itself when it asks tasks: all else is as the model says, but where that changes nothing.
 _GIVEN_TO_TASKS = frozenset(
     {
@@ -66,6 +56,11 @@ _GIVEN_TO_TASKS = frozenset(
         *("output_attentions", "output_hidden_states", "output_scores", "output_logits"),
     }
 )
+# What an answer does not depend on: the likeliest token is taken each time, up to ends and lengths that g2is gives.
+_SETTLED = _GIVEN_TO_TASKS | {
+    *("num_beams", "repetition_penalty", "no_repeat_ngram_size", "min_length", "min_new_tokens", "max_new_tokens"),
+    *("top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff", "eos_token_id"),
+}
 _WITHOUT_EFFECT = {"num_beams": 1, "repetition_penalty": 1.0}
 _TASKS_ASKED = "tasks_asked"  # begins the keys of what decides how tasks are asked
 _ASKED_GENERATION, _ASKED_VERSION = f"{_TASKS_ASKED}.generation", f"{_TASKS_ASKED}.kept_version"

@@ -47,12 +47,11 @@ def tell_of_other_rows(config: Config, examples: Examples, plan: Plan, reporter:
     if damaged_files(run, CHOSEN) or unvouched(run, CHOSEN):
         return  # that is said later
     there = stored_metadata(run / SELECTION)
-    now = (
-        {"pool_sha256": examples.pool.source_sha256}
-        if CONTENT not in there
-        else {CONTENT: content_digest(examples, plan)}
-    )
-    if any(name in there and there[name] != of for name, of in now.items()):
+    if CONTENT in there:
+        is_same = there[CONTENT] == content_digest(examples, plan)
+    else:
+        is_same = there.get("pool_sha256") in (None, examples.pool.source_sha256)
+    if not is_same:
         reporter.notice(
             f"{run}: its selection was made from other rows: files of pool or target, lists and test files that limit"
             " it, or the model's tokenizer or template have changed since. It is made anew, and takes the place of the"

@@ -228,8 +228,8 @@ def select_rows(
             f"{folder.path}: found no word in digests.json of what {', '.join(damaged)} held; the selection is made"
             " anew from stored rows"
         )
-    elif stored_metadata(folder.path / SELECTION).get(CONTENT) == made_from[CONTENT] and not _is_made_from(
-        folder.path / SELECTION, made_from
+    elif (there := stored_metadata(folder.path / SELECTION)).get(CONTENT) == made_from[CONTENT] and (
+        there["digest"] != made_of
     ):
         folder.notice(
             f"{folder.path}: its selection was made by other weights or another selector of yours: it is made anew"

@@ -32,7 +32,7 @@ from g2is.jobs.lora_reach import reach_of, say_reach
 from g2is.jobs.model_identity import ModelIdentity, identify
 from g2is.jobs.pinned import pin
 from g2is.jobs.run_folder import unvouched
-from g2is.jobs.work_folder import BAD_ROWS, open_work
+from g2is.jobs.work_folder import BAD_ROWS, WorkFolder, open_work
 from g2is.model.devices import check_spread
 from g2is.model.folder import ModelFolder, find_model, resolve_device
 from g2is.model.reporting import check_reporting
@@ -101,9 +101,9 @@ def _told_apart(data: Sequence[str]) -> list[Source]:
     ]
 
 
-def made_from(config: TrainConfig, found: TrainingInputs) -> Fingerprint:
-    """What the training is made from: one that is given again must find the same."""
-    return flatten(
+def made_from(work: WorkFolder, config: TrainConfig, found: TrainingInputs) -> Fingerprint:
+    """What the training is made from. Raises FingerprintError where `work` holds one that was made from another."""
+    asked = flatten(
         {
             "data_sha256": found.table.source_sha256,
             "model": found.identity.in_manifest(),
@@ -111,6 +111,9 @@ def made_from(config: TrainConfig, found: TrainingInputs) -> Fingerprint:
             "tuning": config.tuning.model_dump(mode="json"),
         }
     )
+    if work.is_bound:
+        work.check_same(work.made_from(), asked, "a training")
+    return asked
 
 
 def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
@@ -124,10 +127,7 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
     with open_work(config.out, config, "training") as work, work.removed_on_error():
         found = read_training(config, config.out / "examples", reporter)
         table, renderer = found.table, found.renderer
-        made_of = made_from(config, found)
-        if work.is_bound:
-            work.check_same(work.made_from(), made_of, "a training")
-        work.bind(made_of, config)
+        work.bind(made_from(work, config, found), config)
         write_json_lines(config.out / BAD_ROWS, table.bad_rows())
         record_digests(config.out, [BAD_ROWS])
         if damaged := damaged_adapter(config.out):

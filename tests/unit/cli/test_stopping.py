@@ -43,19 +43,33 @@ class FreedByAStop:
         time.sleep(10)
 
 
+class MakesAnErrorOfAStop:
+    """As safetensors does, while it is freed."""
+
+    def __del__(self) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        except KeyboardInterrupt as stopped:
+            raise ValueError("could not be closed") from stopped
+
+
+@pytest.mark.parametrize("kind", [FreedByAStop, MakesAnErrorOfAStop])
 def test_a_stop_while_an_object_is_freed_is_a_stop(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    kind: type, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def work(freed: list[FreedByAStop]) -> None:
+    def work(freed: list[object]) -> None:
         freed.clear()
         time.sleep(10)
 
     printed: list[object] = []
     monkeypatch.setattr(sys, "unraisablehook", printed.append)
     with pytest.raises(typer.Exit) as ended, stoppable(Path("run")):
-        work([FreedByAStop()])
+        work([kind()])
     assert ended.value.exit_code == 128 + signal.SIGTERM
-    assert capsys.readouterr().err.startswith("stopped; what is done is kept in run")
+    told = capsys.readouterr().err
+    assert told.startswith("stopped; what is done is kept in run")
+    assert told.count("stopped; ") == 1
     assert not printed
 
 
@@ -106,28 +120,3 @@ def test_what_heeds_a_stop_first_imports_next_to_nothing() -> None:
     found = set(done.stdout.split())
     assert "g2is.cli.at_once" in found
     assert not found & {"importlib.metadata", "pathlib", "typer", "click", "rich", "numpy", "torch"}
-
-
-class MakesAnErrorOfAStop:
-    """As safetensors does, while it is freed."""
-
-    def __del__(self) -> None:
-        try:
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(10)
-        except KeyboardInterrupt as stopped:
-            raise ValueError("could not be closed") from stopped
-
-
-def test_a_stop_that_was_made_an_error_of_while_an_object_is_freed_is_a_stop(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def work(freed: list[MakesAnErrorOfAStop]) -> None:
-        freed.clear()
-        time.sleep(10)
-
-    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
-    with pytest.raises(typer.Exit) as ended, stoppable(Path("run")):
-        work([MakesAnErrorOfAStop()])
-    assert ended.value.exit_code == 128 + signal.SIGTERM
-    assert capsys.readouterr().err.count("stopped; ") == 1
