@@ -85,10 +85,9 @@ def core_knowledge(target_gradients: np.ndarray, settings: Section) -> CoreKnowl
 
 
 def _usable_rows(target_gradients: np.ndarray, settings: CoreSettings) -> tuple[NDArray[np.float64], int]:
-    if target_gradients.ndim != 2 or 0 in target_gradients.shape:
-        raise SelectionError(
-            f"target gradients: expected an (M, k) matrix with at least one row, found shape {target_gradients.shape}"
-        )
+    shape = np.shape(target_gradients)
+    if len(shape) != 2 or 0 in shape:
+        raise SelectionError(f"target gradients: expected an (M, k) matrix with at least one row, found shape {shape}")
     rows = np.asarray(target_gradients, dtype=np.float64)
     broken = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if len(broken):

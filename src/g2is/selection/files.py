@@ -108,8 +108,12 @@ def as_tensor(matrix: Matrix, place: str, *also: torch.dtype) -> torch.Tensor:
         with warnings.catch_warnings():  # of memory that must not be written to; nothing here writes
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable", category=UserWarning)
             tensor = torch.from_numpy(matrix)
-    else:
+    elif isinstance(matrix, torch.Tensor):
         tensor = matrix.detach()
+    else:
+        raise MatrixError(
+            f"{place}: expected a numpy array or a torch tensor, found a {type(matrix).__name__}; give np.asarray of it"
+        )
     if tensor.layout != torch.strided:
         raise MatrixError(f"{place}: expected a dense tensor, found a {tensor.layout} one; call .to_dense() on it")
     if tensor.dtype not in (*_DTYPES, *also):

@@ -50,15 +50,22 @@ class Limits:
     def check(self, num_rows: int) -> None:
         """Raise SelectionError unless the limits fit a pool of `num_rows` and the included rows fit the quotas."""
         tokens = self.num_tokens
-        if tokens is not None and (tokens.shape != (num_rows,) or tokens.dtype.kind not in "iu" or tokens.min() < 1):
+        if tokens is not None and (not _is_of_rows(tokens, num_rows, "iu") or tokens.min() < 1):
             raise SelectionError(
                 f"tokens of rows: expected {num_rows} whole numbers from 1 on, one for each row of the pool, found"
-                f" shape {tokens.shape}, dtype {tokens.dtype}"
+                f" {_described(tokens)}"
             )
-        included = np.array(self.included, np.int64)
+        included = np.array(self.included) if len(self.included) else np.zeros(0, np.int64)
+        if included.dtype.kind not in "iu":
+            raise SelectionError(f"included rows: expected numbers of rows, found {_described(included)}")
         if len(np.unique(included)) != len(included) or ((included < 0) | (included >= num_rows)).any():
             raise SelectionError(f"included rows: expected different ones from 0 to {num_rows - 1}, found others")
         for quota in self.quotas:
+            if not _is_of_rows(quota.rows, num_rows, "b"):
+                raise SelectionError(
+                    f"quota of {quota.source!r}: expected {num_rows} booleans, one for each row of the pool, found"
+                    f" {_described(quota.rows)}"
+                )
             if quota.unit == "tokens" and tokens is None:
                 raise SelectionError(
                     f"quota of {quota.source!r}: expected one of rows, as the budget, found one of tokens"
@@ -70,6 +77,17 @@ class Limits:
                     f"quota of {quota.source!r}: expected at most {quota.most} {quota.unit}, found {taken} in the rows"
                     " to include; raise the quota, or include fewer"
                 )
+
+
+def _is_of_rows(values: object, num_rows: int, kinds: str) -> bool:
+    """Whether `values` is an array of a number for each row, of a dtype among `kinds`."""
+    return isinstance(values, np.ndarray) and values.shape == (num_rows,) and values.dtype.kind in kinds
+
+
+def _described(values: object) -> str:
+    if isinstance(values, np.ndarray):
+        return f"shape {values.shape}, dtype {values.dtype}"
+    return f"a {type(values).__name__}"
 
 
 class Tally:

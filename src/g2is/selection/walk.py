@@ -89,6 +89,8 @@ def walk(
     cores = {"target": core} if isinstance(core, CoreKnowledge) else dict(core)
     if not cores:
         raise SelectionError("walk: expected the core knowledge of at least one target, found none")
+    if not isinstance(budget, int | np.integer):
+        raise SelectionError(f"budget: expected a whole number of rows or tokens, found {budget!r}")
     refuse_what_takes_targets(settings)
     rows, limits = pool if isinstance(pool, UnitRows) else UnitRows(pool), limits or Limits()
     limits.check(rows.num_rows)

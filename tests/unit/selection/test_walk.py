@@ -362,12 +362,24 @@ def test_a_shortfall_names_the_full_quotas(exact: bool) -> None:
         (Limits(np.ones(6)), "dtype float64"),  # type: ignore[arg-type]
         (Limits(included=[6]), "different ones from 0 to 5"),
         (Limits(included=[1, 1]), "different ones from 0 to 5"),
+        (Limits([1] * 6), "found a list"),  # type: ignore[arg-type]
+        (Limits(included=[1.5]), "expected numbers of rows, found shape .1,., dtype float64"),  # type: ignore[list-item]
         (Limits(quotas=[Quota("web", np.ones(6, bool), 3, "tokens")]), "expected one of rows, as the budget"),
+        (Limits(quotas=[Quota("web", np.ones(5, bool), 3)]), "'web': expected 6 booleans, .* found shape .5,."),
+        (Limits(quotas=[Quota("web", np.arange(6), 3)]), "'web': expected 6 booleans, .* dtype int64"),  # type: ignore[arg-type]
     ],
 )
 def test_limits_that_do_not_fit_the_pool_are_refused(limits: Limits, problem: str) -> None:
     with pytest.raises(SelectionError, match=problem):
         walk(FAN, ALONG_X, 3, settings(), limits=limits)
+
+
+def test_what_is_no_array_and_no_number_is_refused_by_name() -> None:
+    with pytest.raises(MatrixError, match=r"pool gradients: expected a numpy array or a torch tensor, found a list"):
+        walk(FAN.tolist(), ALONG_X, 3, settings())
+    for budget in ("3", 3.0):
+        with pytest.raises(SelectionError, match=f"expected a whole number of rows or tokens, found {budget!r}"):
+            walk(FAN, ALONG_X, budget, settings())  # type: ignore[arg-type]
 
 
 def test_a_budget_of_more_tokens_than_there_are_is_refused() -> None:
