@@ -75,6 +75,13 @@ def read_budget(text: str, num_read: int, num_tokens: np.ndarray) -> Budget:
     return Budget(tokens=tokens)
 
 
+def whole(amount: object) -> int:
+    """A budget that is no text, which is a whole number. Raises SelectionError if it is none."""
+    if not isinstance(amount, int | np.integer):
+        raise SelectionError(f"budget: expected a whole number of rows or tokens, found {amount!r}")
+    return int(amount)
+
+
 def check_form(text: str) -> None:
     """Raise SelectionError if `text` is no form of a budget, or one of nothing or over 100 %, whatever the pool."""
     text = text.strip()

@@ -38,7 +38,7 @@ from g2is.errors import SelectionError
 from g2is.machine.threads import single_threaded_blas
 from g2is.methods import Section
 from g2is.progress import Progress
-from g2is.selection.budget import share_budget
+from g2is.selection.budget import share_budget, whole
 from g2is.selection.candidates import Candidates
 from g2is.selection.component import Component, CoreCosines
 from g2is.selection.conflicts import Conflicts
@@ -89,12 +89,10 @@ def walk(
     cores = {"target": core} if isinstance(core, CoreKnowledge) else dict(core)
     if not cores:
         raise SelectionError("walk: expected the core knowledge of at least one target, found none")
-    if not isinstance(budget, int | np.integer):
-        raise SelectionError(f"budget: expected a whole number of rows or tokens, found {budget!r}")
     refuse_what_takes_targets(settings)
     rows, limits = pool if isinstance(pool, UnitRows) else UnitRows(pool), limits or Limits()
     limits.check(rows.num_rows)
-    left = budget - int(limits.costs(rows.num_rows)[list(limits.included)].sum())
+    left = whole(budget) - int(limits.costs(rows.num_rows)[list(limits.included)].sum())
     shares = share_budget(max(left, 0), [1.0] * len(cores))
     if limits.included and left < 0:
         raise SelectionError(f"budget: expected at least what the included rows cost, found {budget}, {-left} less")
