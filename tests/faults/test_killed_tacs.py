@@ -15,6 +15,8 @@ from g2is.demo.skills import write_pool, write_target
 SETTINGS = {
     "representation.path_learning_rate": "1e-2",
     "representation.path_epochs": "3",  # a step each
+    "representation.path_reference_epochs": "0",
+    "representation.path_batch_size": "32",
     "execution.shard_rows": "8",
     "execution.resume_steps": "1",
     "execution.device": "cpu",

@@ -85,6 +85,8 @@ class RepresentationSettings(TypedDict, total=False):
     embedding_model: str
     max_terms: int
     path_epochs: int
+    path_reference_epochs: int
+    path_batch_size: int
     path_learning_rate: float
 
 

@@ -1,6 +1,7 @@
 """The adapters that some representations have tuned on the targets, kept in the store beside the rows made with them.
 
-NAME/adapters/0/    the tuning on the first target, 1/ on the second, …: as `training/tune.py` lays it out
+NAME/adapters/0/    the tuning on the first target, 1/ on the second, …: as `training/tune.py` lays it out. Where losses
+                    are compared with those after fewer passes, first the tunings of these, then the others
 """
 
 from g2is.errors import ModelError
@@ -35,7 +36,7 @@ def tune_on_targets(maker: Maker, prepared: Prepared, store: Store, folder: Cour
     for of in lacking:
         if _problem(of) != _UNFINISHED:
             remove(of.folder)
-        title = "tune on target" if len(maker.tuned) == 1 else f"tune on target {of.target}"
+        title = _title(maker, of)
         with folder.stage(title, "steps", Stage.TUNE_ON_TARGET) as progress:
             device = resolve_device(prepared.config.execution.device)
             try:
@@ -49,6 +50,16 @@ def tune_on_targets(maker: Maker, prepared: Prepared, store: Store, folder: Cour
 
 
 _UNFINISHED = "not finished"
+
+
+def _title(maker: Maker, of: Tuned) -> str:
+    """What a tuning is called: by its target and its passes, where others have others."""
+    title = "tune on target"
+    if len({other.target for other in maker.tuned}) > 1:
+        title += f" {of.target}"
+    if len({other.tuning.epochs for other in maker.tuned}) > 1:
+        title += f", {of.tuning.epochs} passes"
+    return title
 
 
 def _problem(of: Tuned) -> str | None:

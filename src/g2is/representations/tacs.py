@@ -1,14 +1,18 @@
 """TACS (arXiv 2605.09404): by how much tuning on the target alone lowers each row's loss, by forward passes only.
 
 An adapter of rank 1 is tuned on each target for a moment (`jobs/target_adapters.py`). What is kept of an example are
-its losses, per learned token: of the model as it is, and with each adapter. A pool row's score for a target is
-(L₀ - L₁) / L₀. Losses belong to the targets they were made for, so each set of targets has a folder of its own in the
+its losses, per learned token: L₀ after the first passes over the target, for learning its form takes no row's worth,
+and L₁ after all. A pool row's score for a target is (L₀ - L₁) / L₀. The rate is constant and each pass goes through the
+examples as the passes of any longer tuning do, so the adapter of L₀ is that of L₁ on its way (a test compares them),
+tuned by itself. Losses belong to the targets they were made for, so each set of targets has a folder of its own in the
 store.
 """
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,57 +29,70 @@ if TYPE_CHECKING:
 
     from g2is.model.batches import Row
 
-VERSION = 1  # to be raised with every change of ours that changes losses
+VERSION = 2  # to be raised with every change of ours that changes losses
 ADAPTERS = "adapters"  # the folder of the tunings, beside the tables of rows
 _RANK = 1
-_BATCH_SIZE = 32  # examples an optimizer step
+_UNCLIPPED = 1e9  # the release clips no gradient
 
 
 class TacsSettings(Section):
-    """How an adapter of rank 1 is tuned on each target."""
+    """How an adapter of rank 1 is tuned on each target, and when losses are taken."""
 
-    path_epochs: int = Field(4, ge=1, description="passes over the target's examples, in steps of 32")
+    path_epochs: int = Field(
+        5, ge=1, description="passes over the target's examples between the first losses and the second"
+    )
+    path_reference_epochs: int = Field(
+        5, ge=0, description="passes before the first losses are taken; 0: these are the untuned model's"
+    )
+    path_batch_size: int = Field(1, ge=1, description="examples an optimizer step")
     path_learning_rate: float = Field(
-        2e-5, gt=0, description="of these passes, with linear decay; a few-million-parameter model needs about 1e-3"
+        1e-5, gt=0, description="of these passes, constant; a few-million-parameter model needs about 1e-3"
     )
 
 
 def tacs(materials: Materials) -> Maker:
-    """Losses of the model as it is and as tuned on each of the targets; of no target where none are given."""
+    """Losses after the first passes over each of the targets and after all; of no target where none are given."""
     from g2is.config import LoraConfig, TuningConfig
 
     settings = materials.settings.part(TacsSettings)
     tuning = TuningConfig(
         lora=LoraConfig(rank=_RANK),
-        epochs=settings.path_epochs,
+        epochs=settings.path_reference_epochs + settings.path_epochs,
         learning_rate=settings.path_learning_rate,
-        schedule="linear",
-        batch_size=_BATCH_SIZE,
+        schedule="constant",
+        lr_warmup_fraction=0.0,
+        batch_size=settings.path_batch_size,
+        max_grad_norm=_UNCLIPPED,
     )
+    from_start = settings.path_reference_epochs == 0
+    reference = tuning.model_copy(update={"epochs": settings.path_reference_epochs})
+    of_passes = [tuning] if from_start else [reference, tuning]
     # an adapter depends on its target's examples and their order, wherever they lie and whatever it is called
     of_targets = [hashlib.blake2b(of.keys.tobytes(), digest_size=16).hexdigest() for of in materials.targets.values()]
     fingerprint: Fingerprint = {
         "tacs.version": VERSION,
-        "tacs.epochs": tuning.epochs,
+        "tacs.epochs": settings.path_epochs,
+        "tacs.reference_epochs": settings.path_reference_epochs,
+        "tacs.batch_size": tuning.batch_size,
         "tacs.learning_rate": tuning.learning_rate,
         "tacs.targets": ", ".join(of_targets),
         **materials.model_fingerprint,
     }
     place = f"tacs-{digest(fingerprint)[:16]}"
-    folders = [materials.store / place / ADAPTERS / f"{number}" for number in range(len(of_targets))]
     tuned = [
-        Tuned(name, folder, tuning, partial(_all_rows, of))
-        for (name, of), folder in zip(materials.targets.items(), folders, strict=True)
+        Tuned(name, materials.store / place / ADAPTERS / f"{number}", passes, partial(_all_rows, of))
+        for number, (passes, (name, of)) in enumerate(product(of_passes, materials.targets.items()))
     ]
     return Maker(
         "tacs",
         "loss row",
         fingerprint,
-        lambda: _open(materials, [of.adapter for of in tuned]),
-        score=falls,
+        lambda: _open(materials, [of.adapter for of in tuned], from_start),
+        score=falls if from_start else lambda pool, targets: falls(pool, targets, len(targets)),
         array="losses",
         place=place,
         tuned=tuned,
+        passes=(lambda num_targets: 1 + num_targets) if from_start else (lambda num_targets: 2 * num_targets),
     )
 
 
@@ -83,28 +100,29 @@ def _all_rows(of: TargetExamples) -> "list[Row]":
     return of.token_rows(np.arange(len(of.keys)))
 
 
-def falls(pool: np.ndarray, targets: Sequence[np.ndarray]) -> Scores:
+def falls(pool: np.ndarray, targets: Sequence[np.ndarray], num_first: int = 1) -> Scores:
     """The fall (L₀ - L₁) / L₀ of each pool row's loss by tuning on each target.
 
-    `pool` (N, 1 + T) float32 are losses, the first of the untuned model, the others by target; `targets` are the same
-    of each target's M examples. Each target's (N, M) scores have M equal columns: no example has one of its own. A row
-    is usable if its losses are numbers above 0.
+    `pool` (N, num_first + T) float32 are losses: L₀ of the untuned model or, where there are T, by target, and L₁ by
+    target; `targets` are the same of each target's M examples. Each target's (N, M) scores have M equal columns: no
+    example has one of its own. A row is usable if its losses are numbers, and L₀ is above 0.
     """
-    usable = _usable(pool)
+    usable = _usable(pool, num_first)
     losses = np.where(usable[:, None], pool, 1.0).astype(np.float64)
-    found = (losses[:, :1] - losses[:, 1:]) / losses[:, :1]
+    first, second = losses[:, :num_first], losses[:, num_first:]
+    found = (first - second) / first
     scores = [
         np.repeat(column[:, None], len(of), axis=1).astype(np.float32)
         for column, of in zip(found.T, targets, strict=True)
     ]
-    return Scores(scores, usable, [_usable(of) for of in targets], what="loss", by_example=False)
+    return Scores(scores, usable, [_usable(of, num_first) for of in targets], what="loss", by_example=False)
 
 
-def _usable(losses: np.ndarray) -> np.ndarray:
-    return np.asarray(np.isfinite(losses).all(axis=1) & (losses[:, 0] > 0))
+def _usable(losses: np.ndarray, num_first: int) -> np.ndarray:
+    return np.asarray(np.isfinite(losses).all(axis=1) & (losses[:, :num_first] > 0).all(axis=1))
 
 
-def _open(materials: Materials, adapters: Sequence[Path]) -> ArraysOf:
+def _open(materials: Materials, adapters: Sequence[Path], from_start: bool) -> ArraysOf:
     from g2is.model.folder import resolve_device
     from g2is.store.digests import DIGESTS, damaged_files
 
@@ -119,7 +137,8 @@ def _open(materials: Materials, adapters: Sequence[Path]) -> ArraysOf:
     batch_tokens = materials.execution.tokens_a_batch(device.type)
 
     def arrays_of(rows: "Sequence[Row]", progress: Callable[[int], None]) -> Mapping[str, np.ndarray]:
-        return {"losses": row_losses(model, len(adapters), rows, batch_tokens, progress)}
+        as_it_is = from_start or not adapters  # without targets it is asked for the pace alone
+        return {"losses": row_losses(model, len(adapters), rows, batch_tokens, progress, as_it_is=as_it_is)}
 
     return arrays_of
 
@@ -144,8 +163,11 @@ def row_losses(
     rows: "Sequence[Row]",
     batch_tokens: int,
     progress: Callable[[int], None] = lambda _: None,
+    *,
+    as_it_is: bool = True,
 ) -> np.ndarray:
-    """Mean losses of `rows` per learned token, in nats: (R, 1 + num_adapters) float32, the first without an adapter.
+    """Mean losses of `rows` per learned token, in nats, (R, num_adapters) float32; with those of the model `as_it_is`,
+    without an adapter, before them.
 
     Batches are a pure function of lengths and budget. Raises ModelError if one does not fit in memory.
     """
@@ -157,16 +179,14 @@ def row_losses(
 
     device = next(model.parameters()).device
     batches = plan_batches(np.array([len(ids) for ids, _ in rows]), batch_tokens)
-    found = np.empty((len(rows), 1 + num_adapters), np.float32)
+    found = np.empty((len(rows), as_it_is + num_adapters), np.float32)
     with batches_that_fit(batch_tokens), torch.inference_mode():
         for chosen in batches:
             batch = pad_batch([rows[i] for i in chosen], device)
             losses: list[torch.Tensor] = []
-            if num_adapters:
-                with model.disable_adapter():
+            if as_it_is:
+                with model.disable_adapter() if num_adapters else nullcontext():
                     losses.append(example_losses(model, batch))
-            else:
-                losses.append(example_losses(model, batch))
             for number in range(num_adapters):
                 model.set_adapter(str(number))
                 losses.append(example_losses(model, batch))

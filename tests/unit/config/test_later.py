@@ -45,7 +45,7 @@ FIRST = {  # the settings of commit bb08bba, by section: the first whose folders
 }
 # These came with the one selector or representation that reads them: what it made has said them ever since.
 WITH_ITS_READER = {
-    "representation": "path_epochs path_learning_rate",
+    "representation": "path_epochs path_reference_epochs path_batch_size path_learning_rate",
     "selection": "curvature fisher_scale conflict_penalty balance spread kernel_width neighbor_distance most_neighbors"
     " take_by transport_entropy transport_balance subspace_variance redundant_neighbours redundant_cosine"
     " redundant_scale",

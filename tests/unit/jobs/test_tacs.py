@@ -31,6 +31,7 @@ from g2is.representations.maker import Maker
 from g2is.representations.tacs import falls
 
 MODEL = Path(g2is.demo.__file__).parent / "model"
+FROM_START = {"path_reference_epochs": 0, "path_batch_size": 32}  # L₀ is the untuned model's; a pass is a step
 
 
 @dataclass
@@ -88,7 +89,7 @@ def configuration(place: Path, *targets: str, **more: Any) -> Config:
         "store": place / "store",
         "model": {"name": str(MODEL), "dtype": "float32"},
         "selection": {"method": "tacs", "budget": "5"},
-        "representation": {"path_learning_rate": 1e-2, "path_epochs": 4},
+        "representation": {"path_learning_rate": 1e-2, "path_epochs": 4, **FROM_START},
         "execution": {"shard_rows": 8, "device": "cpu", "batch_tokens": 512},
         **more,
     }
@@ -153,6 +154,28 @@ def test_scores_are_the_falls_of_a_plain_loop_with_an_adapter_of_rank_1_for_each
 
 
 @pytest.mark.slow
+def test_by_default_the_first_losses_are_taken_on_the_way_as_released(place: Path) -> None:
+    ran = make(place, "one", "two", representation={"path_learning_rate": 1e-3})
+    assert [(of.target, of.tuning.epochs) for of in ran.maker.tuned] == [
+        ("one", 5),
+        ("two", 5),
+        ("one", 10),
+        ("two", 10),
+    ]
+    titles = [f"tune on target {name}, {passes} passes" for passes in (5, 10) for name in ("one", "two")]
+    assert list(ran.listener.stages) == [*titles, "loss rows of target", "loss rows of pool"]
+    for first, second in zip(ran.maker.tuned[:2], ran.maker.tuned[2:], strict=True):
+        num_examples = len(ran.targets[first.target])
+        records = [json.loads((of.folder / "training.json").read_text()) for of in (first, second)]
+        assert [of["num_steps"] for of in records] == [5 * num_examples, 10 * num_examples]  # a step an example
+        # the shorter tuning is the longer one on its way
+        assert records[1]["loss_by_step"][: 5 * num_examples] == records[0]["loss_by_step"]
+        before, after = plain_losses(ran.pool, first.adapter), plain_losses(ran.pool, second.adapter)
+        np.testing.assert_allclose(ran.scores.targets[first.target][:, 0], (before - after) / before, atol=2e-5)
+    assert ran.scores.pool_usable.all()
+
+
+@pytest.mark.slow
 def test_what_is_stored_serves_again_and_another_target_has_its_own(place: Path) -> None:
     first = make(place, "one")
     stored = files_below(place / "store" / first.maker.folder)
@@ -163,7 +186,7 @@ def test_what_is_stored_serves_again_and_another_target_has_its_own(place: Path)
     other = make(place, "two")
     assert list(other.listener.stages) == ["tune on target", "loss rows of target", "loss rows of pool"]
     assert other.maker.folder != first.maker.folder
-    shallow = make(place, "one", representation={"path_learning_rate": 1e-2, "path_epochs": 1})
+    shallow = make(place, "one", representation={"path_learning_rate": 1e-2, "path_epochs": 1, **FROM_START})
     assert shallow.maker.folder not in (first.maker.folder, other.maker.folder)
     assert files_below(place / "store" / first.maker.folder) == stored
 
@@ -231,7 +254,7 @@ def test_a_tuning_that_was_stopped_goes_on_to_the_same_adapter(place: Path, tmp_
 
 def test_a_tuning_that_diverges_is_one_error_and_leaves_nothing(place: Path) -> None:
     with pytest.raises(ModelError, match="it diverged"):
-        make(place, "one", representation={"path_learning_rate": 1e30, "path_epochs": 3})
+        make(place, "one", representation={"path_learning_rate": 1e30, "path_epochs": 3, **FROM_START})
     assert not list((place / "store").glob("tacs-*/adapters/0/adapter"))
 
 
