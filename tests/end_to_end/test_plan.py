@@ -231,6 +231,21 @@ def test_other_methods_are_planned_here_alone(
     assert f"--devices: expected a method that looks at gradients, found {method}" in err
 
 
+def test_losses_early_and_late_are_two_passes_of_each_row(
+    data: tuple[Path, Path], as_json: Callable[..., dict[str, Any]]
+) -> None:
+    once, twice, alone = (
+        as_json("plan", *data, "--model", MODEL, *given)["steps"]["rows"]["tokens"]
+        for given in (
+            ("--method", "rds+"),
+            ("--method", "tacs"),
+            ("--method", "tacs", "--set", "representation.path_reference_epochs=0"),
+        )
+    )
+    assert once > 0
+    assert (twice, alone) == (2 * once, 2 * once)
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [

@@ -28,7 +28,7 @@ from g2is.jobs.read_data import plan_for, read_inputs
 from g2is.jobs.representation import maker_of
 from g2is.jobs.run_folder import check_run
 from g2is.jobs.same_rows import tell_of_other_rows
-from g2is.methods import GRADIENT, NONE
+from g2is.methods import GRADIENT, NONE, representation_kind
 from g2is.model.adapter import saved_parameters, with_saved
 from g2is.model.all_linear import check_plain_weights, make_all_trainable
 from g2is.model.batches import Row
@@ -267,7 +267,8 @@ def _time_of_rows(
     maker = maker_of(config.selection.representation, prepared, reporter)
     num_parameters = num_parameters if "model.weights" in maker.fingerprint else 0  # others do without the model
     num_tokens = int(examples.pool.num_tokens.sum()) + int(examples.all_targets.num_tokens.sum())
-    num_tokens *= maker.passes(len(examples.targets))  # with adapters, too, which are not there to be measured
+    # with adapters, too, which are not there to be measured
+    num_tokens *= representation_kind(maker.name).passes(config.representation, len(examples.targets))
     batch_tokens = config.execution.tokens_a_batch(resolve_device(config.execution.device).type)
 
     def measure(_: Load) -> Work:

@@ -16,7 +16,7 @@ from g2is.jobs.memory_fit import DTYPE, MAX_LENGTH, Fit
 from g2is.jobs.memory_needed import BYTES, Knobs, bytes_of_moments, typical_shard
 from g2is.jobs.plan_inputs import Inputs
 from g2is.machine.devices import SHARE_OF_PEAK, Devices
-from g2is.methods import GRADIENT, NONE, selector_kind
+from g2is.methods import GRADIENT, NONE, representation_kind, selector_kind
 from g2is.model.batches import batches_of_step
 from g2is.model.shape import ModelShape
 from g2is.selection.narrowed import num_candidates
@@ -53,7 +53,8 @@ def steps_of(config: Config, shape: ModelShape, inputs: Inputs) -> dict[str, Ste
         return {}
     if name != GRADIENT:
         of_targets = inputs.target_lengths
-        return {"rows": Step(num_rows + len(of_targets), num_tokens + int(of_targets.sum()))}
+        passes = representation_kind(name).passes(config.representation, len(inputs.targets))
+        return {"rows": Step(num_rows + len(of_targets), passes * (num_tokens + int(of_targets.sum())))}
     drawn = sample_size(num_rows, config.warmup.fraction) if inputs.left.trained else 0
     trained = inputs.left.trained
     extracted = inputs.left.num_tokens * config.num_checkpoints

@@ -118,6 +118,7 @@ class RepresentationKind:
     settings  its own; their names are unique among all representations
     make      a `Maker` from `Materials` (`representations/maker.py`)
     tunes     whether an adapter is tuned on each target first, so that its rows are the targets' own
+    passes    how often a row goes through the model, by the settings of representations and the number of targets
     """
 
     line: str
@@ -128,4 +129,5 @@ class RepresentationKind:
     score: str = ""
     score_unit: str = ""
     tunes: bool = False
+    passes: Callable[[Section, int], int] = lambda _, __: 1
     settings: type[Section] = NoSettings

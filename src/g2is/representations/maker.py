@@ -92,8 +92,7 @@ class Maker:
 
     `name` is its folder in the store, unless it has a `place`, and `what` one row of it, in words. `fingerprint` holds
     everything that decides a row of given tokens. `open` loads what is heavy and is called only if rows are missing,
-    when the adapters `tuned` have been. A row takes so many `passes` through the model, by the number of targets. The
-    arrays are `rows` and `norm` of unit vectors (`store/rows.py`), unless
+    when the adapters `tuned` have been. The arrays are `rows` and `norm` of unit vectors (`store/rows.py`), unless
     `score` makes scores of one `array` of the pool's and of each target's.
     """
 
@@ -105,7 +104,6 @@ class Maker:
     array: str = "terms"
     place: str = ""
     tuned: Sequence[Tuned] = ()
-    passes: Callable[[int], int] = lambda _: 1
 
     @property
     def folder(self) -> str:

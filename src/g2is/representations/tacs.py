@@ -92,8 +92,11 @@ def tacs(materials: Materials) -> Maker:
         array="losses",
         place=place,
         tuned=tuned,
-        passes=(lambda num_targets: 1 + num_targets) if from_start else (lambda num_targets: 2 * num_targets),
     )
+
+
+def _passes(settings: Section, num_targets: int) -> int:
+    return 1 + num_targets if settings.part(TacsSettings).path_reference_epochs == 0 else 2 * num_targets
 
 
 def _all_rows(of: TargetExamples) -> "list[Row]":
@@ -205,4 +208,5 @@ TACS = RepresentationKind(
     settings=TacsSettings,
     make=tacs,
     tunes=True,
+    passes=_passes,
 )
