@@ -50,6 +50,10 @@ COMMAND_LINE: dict[str, Case] = {
         lambda place: place.train(place.target, flags=["--bs", 4]),
         "g2is train: expected a flag that it has, found --bs; did you mean --set tuning.batch_size=…? ",
     ),
+    "a setting as a flag of a replay": case(
+        lambda _: ["run", "config.yaml", "--budget", "5"],
+        "g2is run: expected a flag that it has, found --budget; did you mean --set selection.budget=…? ",
+    ),
     "more and less at once": case(
         flags("--quiet", "--verbose"),
         "--quiet: expected it or --verbose, found both; leave one of them out",

@@ -90,19 +90,21 @@ def _flag_meant(given: str, known: list[str], command: str) -> str:
         return flag
     if nearly := difflib.get_close_matches(given, known, n=1, cutoff=_NEARLY):
         return nearly[0]
-    if (model := _settings_of(command)) is not None and (keys := called(name, keys_of(model))):
+    if keys := dict.fromkeys(key for model in _settings_of(command) for key in called(name, keys_of(model))):
         return " or ".join(f"--set {key}=…" for key in keys)
     near = difflib.get_close_matches(given, known, n=1) or difflib.get_close_matches(f"-{given}", known, n=1)
     return near[0] if near else ""
 
 
-def _settings_of(command: str) -> type[Section] | None:
-    """The settings of a command that takes any with --set."""
-    if command not in ("select", "warmup", "gradients", "walk", "plan", "train", "evaluate", "compare"):
-        return None
+def _settings_of(command: str) -> list[type[Section]]:
+    """The settings of a command that takes any with --set; of `run`, those of whatever it replays."""
+    if command not in ("select", "warmup", "gradients", "walk", "plan", "train", "evaluate", "compare", "run"):
+        return []
     from g2is.config.commands import COMMANDS
 
-    return COMMANDS[command if command in ("train", "evaluate", "compare") else "select"]
+    if command == "run":
+        return [COMMANDS[name] for name in ("select", "train", "evaluate", "compare")]
+    return [COMMANDS[command if command in ("train", "evaluate", "compare") else "select"]]
 
 
 def _as_given(option: str) -> str:
