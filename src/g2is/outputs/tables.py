@@ -170,6 +170,10 @@ def _open(path: Path) -> pq.ParquetFile:
         return pq.ParquetFile(path)
     except PermissionError:
         raise may_not_be_read(path) from None
+    except FileNotFoundError:
+        raise StoreError(
+            f"{path}: expected a Parquet table as g2is writes it, found no file. Give the command that made it again"
+        ) from None
     except (OSError, pa.ArrowInvalid) as error:
         raise StoreError(
             f"{path}: expected a Parquet table as g2is writes it, but it cannot be read: {error}. Remove it and give"

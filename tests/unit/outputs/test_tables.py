@@ -163,6 +163,11 @@ def test_a_reader_is_given_the_reasons_that_a_table_lacks(is_older: bool, tmp_pa
     assert shown.num_rows == 2
 
 
+def test_a_table_that_is_gone_is_made_again_and_not_to_be_removed(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"found no file\. Give the command that made it again$"):
+        read_reasons(tmp_path / "selection.parquet")
+
+
 def test_the_first_rows_have_a_target_and_source_where_they_differ_and_each_cell_is_a_line(tmp_path: Path) -> None:
     texts = about("one\n\n  two\tthree", "x", sources=("web", "books"))
     selected = picks(2, 0, targets=("math", "med"), scores=(0.5, math.nan))
