@@ -234,16 +234,23 @@ def test_other_methods_are_planned_here_alone(
 def test_losses_early_and_late_are_two_passes_of_each_row(
     data: tuple[Path, Path], as_json: Callable[..., dict[str, Any]]
 ) -> None:
-    once, twice, alone = (
-        as_json("plan", *data, "--model", MODEL, *given)["steps"]["rows"]["tokens"]
+    pool, target = data
+    again = target.with_name("again.jsonl")
+    again.write_text("".join(target.read_text().splitlines(keepends=True)[:3]))
+    targets = ("--target", f"a={target}", "--target", f"b={again}")
+    once, on_the_way, from_start = (
+        as_json("plan", pool, *targets, "--model", MODEL, *given)["steps"]
         for given in (
             ("--method", "rds+"),
             ("--method", "tacs"),
             ("--method", "tacs", "--set", "representation.path_reference_epochs=0"),
         )
     )
-    assert once > 0
-    assert (twice, alone) == (2 * once, 2 * once)
+    tokens = once["rows"]["tokens"]
+    assert tokens > 0
+    assert [of["rows"]["tokens"] for of in (on_the_way, from_start)] == [4 * tokens, 3 * tokens]
+    assert on_the_way["tunings"]["tokens"] == 3 * from_start["tunings"]["tokens"] > 0  # 5 + 10 passes, and 5
+    assert on_the_way["tunings"]["seconds"] > 0
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def _settings_of(command: str) -> list[type[Section]]:
     from g2is.config.commands import COMMANDS
 
     if command == "run":
-        return [COMMANDS[name] for name in ("select", "train", "evaluate", "compare")]
+        return [*COMMANDS.values()]
     return [COMMANDS[command if command in ("train", "evaluate", "compare") else "select"]]
 
 

@@ -29,7 +29,7 @@ from g2is.jobs.representation import maker_of
 from g2is.jobs.run_folder import check_run
 from g2is.jobs.same_rows import tell_of_other_rows
 from g2is.methods import GRADIENT, NONE, representation_kind
-from g2is.model.adapter import saved_parameters, with_saved
+from g2is.model.adapter import attach_adapter, saved_parameters, with_saved
 from g2is.model.all_linear import check_plain_weights, make_all_trainable
 from g2is.model.batches import Row
 from g2is.model.folder import ModelFolder, resolve_device, resolve_dtype
@@ -267,12 +267,22 @@ def _time_of_rows(
     maker = maker_of(config.selection.representation, prepared, reporter)
     num_parameters = num_parameters if "model.weights" in maker.fingerprint else 0  # others do without the model
     num_tokens = int(examples.pool.num_tokens.sum()) + int(examples.all_targets.num_tokens.sum())
-    # with adapters, too, which are not there to be measured
-    num_tokens *= representation_kind(maker.name).passes(config.representation, len(examples.targets))
+    kind = representation_kind(maker.name)
+    num_tokens *= kind.passes(
+        config.representation, len(examples.targets)
+    )  # the pace is that of a pass without adapter
+    tunings = kind.tunings(config.representation)
+    trained = sum(of.epochs for of in tunings) * int(examples.all_targets.num_tokens.sum())
     batch_tokens = config.execution.tokens_a_batch(resolve_device(config.execution.device).type)
 
-    def measure(_: Load) -> Work:
-        return {"rows": (pace_of_rows(maker.open(), rows, batch_tokens, SECONDS), float(num_tokens))}
+    def measure(load: Load) -> Work:
+        limit = SECONDS / (2 if trained else 1)
+        work = {"rows": (pace_of_rows(maker.open(), rows, batch_tokens, limit), float(num_tokens))}
+        if not trained:
+            return work
+        adapted = attach_adapter(load(), tunings[0].lora, tunings[0].seed, "tuning")
+        of_targets = sampled(examples.all_targets, len(examples.all_targets))
+        return {"tunings": (pace_of_training(adapted, tunings[0], of_targets, limit), float(trained)), **work}
 
     with reporter.stage("measure", "passes"):
         return forecast(prepared.model, num_parameters, config.execution, measure, shared=("rows",))

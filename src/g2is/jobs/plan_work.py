@@ -53,8 +53,14 @@ def steps_of(config: Config, shape: ModelShape, inputs: Inputs) -> dict[str, Ste
         return {}
     if name != GRADIENT:
         of_targets = inputs.target_lengths
-        passes = representation_kind(name).passes(config.representation, len(inputs.targets))
-        return {"rows": Step(num_rows + len(of_targets), passes * (num_tokens + int(of_targets.sum())))}
+        kind, in_targets = representation_kind(name), int(of_targets.sum())
+        rows = Step(
+            num_rows + len(of_targets),
+            kind.passes(config.representation, len(inputs.targets)) * (num_tokens + in_targets),
+        )
+        if not (tunings := kind.tunings(config.representation)):
+            return {"rows": rows}
+        return {"tunings": Step(len(of_targets), sum(of.epochs for of in tunings) * in_targets), "rows": rows}
     drawn = sample_size(num_rows, config.warmup.fraction) if inputs.left.trained else 0
     trained = inputs.left.trained
     extracted = inputs.left.num_tokens * config.num_checkpoints

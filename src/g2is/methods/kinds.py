@@ -1,6 +1,6 @@
 """What a selector and a representation declare of themselves, and the settings that several selectors share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -118,7 +118,8 @@ class RepresentationKind:
     settings  its own; their names are unique among all representations
     make      a `Maker` from `Materials` (`representations/maker.py`)
     tunes     whether an adapter is tuned on each target first, so that its rows are the targets' own
-    passes    how often a row goes through the model, by the settings of representations and the number of targets
+    tunings   the settings of those on each target (`TuningConfig`), in their order, by those of representations
+    passes    how often a row goes through the model, by these settings and the number of targets
     """
 
     line: str
@@ -129,5 +130,6 @@ class RepresentationKind:
     score: str = ""
     score_unit: str = ""
     tunes: bool = False
+    tunings: Callable[[Section], Sequence[Any]] = lambda _: ()
     passes: Callable[[Section, int], int] = lambda _, __: 1
     settings: type[Section] = NoSettings

@@ -1,9 +1,9 @@
 """TACS (arXiv 2605.09404): by how much tuning on the target alone lowers each row's loss, by forward passes only.
 
 An adapter of rank 1 is tuned on each target for a moment (`jobs/target_adapters.py`). What is kept of an example are
-its losses, per learned token: L₀ after the first passes over the target, for learning its form takes no row's worth,
-and L₁ after all. A pool row's score for a target is (L₀ - L₁) / L₀. The rate is constant and each pass goes through the
-examples as the passes of any longer tuning do, so the adapter of L₀ is that of L₁ on its way (a test compares them),
+its losses, per learned token: L₀ after the first passes over the target, which teach its form, and L₁ after all. A pool
+row's score for a target is (L₀ - L₁) / L₀. The rate is constant and each pass goes through the examples as the passes
+of any longer tuning do, so the adapter of L₀ is that of L₁ on its way (a test compares the losses of their steps),
 tuned by itself. Losses belong to the targets they were made for, so each set of targets has a folder of its own in the
 store.
 """
@@ -27,6 +27,7 @@ from g2is.store.fingerprint import Fingerprint, digest
 if TYPE_CHECKING:
     from torch import nn
 
+    from g2is.config import TuningConfig
     from g2is.model.batches import Row
 
 VERSION = 2  # to be raised with every change of ours that changes losses
@@ -52,36 +53,23 @@ class TacsSettings(Section):
 
 def tacs(materials: Materials) -> Maker:
     """Losses after the first passes over each of the targets and after all; of no target where none are given."""
-    from g2is.config import LoraConfig, TuningConfig
-
-    settings = materials.settings.part(TacsSettings)
-    tuning = TuningConfig(
-        lora=LoraConfig(rank=_RANK),
-        epochs=settings.path_reference_epochs + settings.path_epochs,
-        learning_rate=settings.path_learning_rate,
-        schedule="constant",
-        lr_warmup_fraction=0.0,
-        batch_size=settings.path_batch_size,
-        max_grad_norm=_UNCLIPPED,
-    )
-    from_start = settings.path_reference_epochs == 0
-    reference = tuning.model_copy(update={"epochs": settings.path_reference_epochs})
-    of_passes = [tuning] if from_start else [reference, tuning]
+    settings, tunings = materials.settings.part(TacsSettings), _tunings(materials.settings)
+    from_start = len(tunings) == 1
     # an adapter depends on its target's examples and their order, wherever they lie and whatever it is called
     of_targets = [hashlib.blake2b(of.keys.tobytes(), digest_size=16).hexdigest() for of in materials.targets.values()]
     fingerprint: Fingerprint = {
         "tacs.version": VERSION,
         "tacs.epochs": settings.path_epochs,
         "tacs.reference_epochs": settings.path_reference_epochs,
-        "tacs.batch_size": tuning.batch_size,
-        "tacs.learning_rate": tuning.learning_rate,
+        "tacs.batch_size": settings.path_batch_size,
+        "tacs.learning_rate": settings.path_learning_rate,
         "tacs.targets": ", ".join(of_targets),
         **materials.model_fingerprint,
     }
     place = f"tacs-{digest(fingerprint)[:16]}"
     tuned = [
-        Tuned(name, materials.store / place / ADAPTERS / f"{number}", passes, partial(_all_rows, of))
-        for number, (passes, (name, of)) in enumerate(product(of_passes, materials.targets.items()))
+        Tuned(name, materials.store / place / ADAPTERS / f"{number}", tuning, partial(_all_rows, of))
+        for number, (tuning, (name, of)) in enumerate(product(tunings, materials.targets.items()))
     ]
     return Maker(
         "tacs",
@@ -95,8 +83,28 @@ def tacs(materials: Materials) -> Maker:
     )
 
 
-def _passes(settings: Section, num_targets: int) -> int:
-    return 1 + num_targets if settings.part(TacsSettings).path_reference_epochs == 0 else 2 * num_targets
+def _tunings(given: Section) -> "list[TuningConfig]":
+    """That of L₁ on each target; before it that of L₀, unless this is the untuned model's."""
+    from g2is.config import LoraConfig, TuningConfig
+
+    settings = given.part(TacsSettings)
+    tuning = TuningConfig(
+        lora=LoraConfig(rank=_RANK),
+        epochs=settings.path_reference_epochs + settings.path_epochs,
+        learning_rate=settings.path_learning_rate,
+        schedule="constant",
+        lr_warmup_fraction=0.0,
+        batch_size=settings.path_batch_size,
+        max_grad_norm=_UNCLIPPED,
+    )
+    if settings.path_reference_epochs == 0:
+        return [tuning]
+    return [tuning.model_copy(update={"epochs": settings.path_reference_epochs}), tuning]
+
+
+def _passes(given: Section, num_targets: int) -> int:
+    num_tunings = len(_tunings(given))
+    return num_tunings * num_targets + (num_tunings == 1)
 
 
 def _all_rows(of: TargetExamples) -> "list[Row]":
@@ -208,5 +216,6 @@ TACS = RepresentationKind(
     settings=TacsSettings,
     make=tacs,
     tunes=True,
+    tunings=_tunings,
     passes=_passes,
 )

@@ -75,9 +75,9 @@ def read_budget(text: str, num_read: int, num_tokens: np.ndarray) -> Budget:
     return Budget(tokens=tokens)
 
 
-def whole(amount: object) -> int:
-    """A budget that is no text, which is a whole number. Raises SelectionError if it is none."""
-    if not isinstance(amount, int | np.integer):
+def whole_budget(amount: object) -> int:
+    """What was given as a budget in place of a text. Raises SelectionError if that is no whole number."""
+    if not isinstance(amount, int | np.integer) or isinstance(amount, bool):
         raise SelectionError(f"budget: expected a whole number of rows or tokens, found {amount!r}")
     return int(amount)
 

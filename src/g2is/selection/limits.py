@@ -87,7 +87,7 @@ def _is_of_rows(values: object, num_rows: int, kinds: str) -> bool:
 def _described(values: object) -> str:
     if isinstance(values, np.ndarray):
         return f"shape {values.shape}, dtype {values.dtype}"
-    return f"a {type(values).__name__}"
+    return f"a {type(values).__name__}; give np.asarray of it"
 
 
 class Tally:

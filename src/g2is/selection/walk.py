@@ -38,7 +38,7 @@ from g2is.errors import SelectionError
 from g2is.machine.threads import single_threaded_blas
 from g2is.methods import Section
 from g2is.progress import Progress
-from g2is.selection.budget import share_budget, whole
+from g2is.selection.budget import share_budget, whole_budget
 from g2is.selection.candidates import Candidates
 from g2is.selection.component import Component, CoreCosines
 from g2is.selection.conflicts import Conflicts
@@ -83,7 +83,7 @@ def walk(
     several walks read its norms only once. With `limits` the budget may be one of tokens, rows may be included anyway,
     which the budget pays for, and sources may have quotas.
 
-    Raises SelectionError if there is no target, the budget is below 1 or above what N rows cost, or the limits do not
+    Raises SelectionError if there is no target, the budget is no number from 1 to what N rows cost, or limits do not
     fit; MatrixError if pool, core knowledge and graph do not fit each other or the pool holds NaN or Inf.
     """
     cores = {"target": core} if isinstance(core, CoreKnowledge) else dict(core)
@@ -92,9 +92,9 @@ def walk(
     refuse_what_takes_targets(settings)
     rows, limits = pool if isinstance(pool, UnitRows) else UnitRows(pool), limits or Limits()
     limits.check(rows.num_rows)
-    left = whole(budget) - int(limits.costs(rows.num_rows)[list(limits.included)].sum())
+    left = whole_budget(budget) - int(limits.costs(rows.num_rows)[list(limits.included)].sum())
     shares = share_budget(max(left, 0), [1.0] * len(cores))
-    if limits.included and left < 0:
+    if left < 0 and len(limits.included):
         raise SelectionError(f"budget: expected at least what the included rows cost, found {budget}, {-left} less")
     targets = [TargetShare(name, core, share) for (name, core), share in zip(cores.items(), shares, strict=True)]
     return walk_targets(rows, targets, settings, graph, progress, limits)

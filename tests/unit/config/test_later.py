@@ -43,7 +43,8 @@ FIRST = {  # the settings of commit bb08bba, by section: the first whose folders
     "tuning.lora": "rank alpha dropout target_modules",
     "evaluation": "metrics generate max_new_tokens tasks task_chat_template",
 }
-# These came with the one selector or representation that reads them: what it made has said them ever since.
+# These came with the one selector or representation that reads them: what it made has said them ever since. But for
+# path_reference_epochs and path_batch_size: tacs of before had neither, and its stores are of another version.
 WITH_ITS_READER = {
     "representation": "path_epochs path_reference_epochs path_batch_size path_learning_rate",
     "selection": "curvature fisher_scale conflict_penalty balance spread kernel_width neighbor_distance most_neighbors"

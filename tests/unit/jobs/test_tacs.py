@@ -213,6 +213,23 @@ def test_a_damaged_adapter_is_named_tuned_again_and_its_rows_are_made_again(plac
     }
 
 
+def test_where_only_the_first_passes_are_done_the_rest_is_made_to_the_same_scores(place: Path) -> None:
+    on_the_way = {**FROM_START, "path_learning_rate": 1e-2, "path_epochs": 2, "path_reference_epochs": 1}
+    first = make(place, "one", representation=on_the_way)
+    stored = files_below(place / "store" / first.maker.folder)
+    short, long = first.maker.tuned
+    (long.adapter / "adapter_model.safetensors").unlink()
+    again = make(place, "one", representation=on_the_way)
+    titles = ["tune on target, 3 passes", "loss rows of target", "loss rows of pool"]
+    assert list(again.listener.stages) == titles
+    np.testing.assert_array_equal(again.scores.targets["one"], first.scores.targets["one"])
+    found = files_below(place / "store" / first.maker.folder)
+    assert found.keys() == stored.keys()
+    of_first_passes = [path for path in stored if path.is_relative_to(short.folder)]
+    assert of_first_passes
+    assert all(found[path] == stored[path] for path in of_first_passes)
+
+
 def test_a_worker_makes_the_same_rows_and_refuses_to_without_an_adapter(place: Path) -> None:
     config, listener = configuration(place, "one"), Listener()
     expected = make(place, "one")

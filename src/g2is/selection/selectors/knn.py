@@ -54,7 +54,7 @@ class KnnSettings(Section):
         "euclidean", description="how far a row is from an example: of unit vectors, or 1 less their cosine"
     )
     most_neighbors: int = Field(
-        5000, ge=2, description="the most rows that an example's mass goes to, and never more than a tenth of the pool"
+        5000, ge=2, description="the most rows that an example's mass goes to, and never more than a tenth of the rows"
     )
     take_by: Literal["draw", "largest"] = Field(
         "draw",
