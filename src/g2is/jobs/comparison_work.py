@@ -11,7 +11,7 @@ from g2is.comparison.cells import Key
 from g2is.errors import SelectionError
 from g2is.jobs.costs import COSTS
 from g2is.jobs.trials import Trials, represented, run_config
-from g2is.methods import FULL, FULL_CUT, GRADIENT, NONE, OWN, RANDOM, UNTUNED, representation_kind
+from g2is.methods import FULL, FULL_CUT, GRADIENT, NONE, RANDOM, REPRESENTATIONS, UNTUNED, representation_kind
 from g2is.selection.budget import read_budget
 from g2is.store.files import read_json
 from g2is.warmup.seeds import tokens_to_train
@@ -58,7 +58,8 @@ def _work_of(trials: Trials, key: Key, seen: set[object]) -> CellWork:
     if name == NONE or is_made or not _is_first(seen, rows):
         return CellWork(in_rounds, tune=tune, tests=tests)
     if name != GRADIENT:
-        passes = 1 if name.startswith(OWN) else representation_kind(name).passes(run.representation, len(run.targets))
+        is_own = name not in REPRESENTATIONS
+        passes = 1 if is_own else representation_kind(name).passes(run.representation, len(run.targets))
         return CellWork(rows=(name, in_pool * passes), tune=tune, tests=tests)
     warm_up = tokens_to_train(run.warmup, run.selection.warmup_seeds, pool.keys, pool.num_tokens)
     return CellWork(warm_up + in_rounds, in_pool * run.num_checkpoints, tune=tune, tests=tests)

@@ -18,7 +18,18 @@ from g2is.examples.dataset import Examples
 from g2is.gradients.projection import sketch_dim
 from g2is.gradients.two_sided import two_sided_dim
 from g2is.jobs.custom import BUILT_IN_ONLY
-from g2is.jobs.forecast import Forecast, InRounds, Left, Load, Work, forecast, left_to_make, sampled, work_in_rounds
+from g2is.jobs.forecast import (
+    Forecast,
+    InRounds,
+    Left,
+    Load,
+    Work,
+    forecast,
+    left_to_make,
+    sampled,
+    work_in_rounds,
+    work_of_rows,
+)
 from g2is.jobs.gradient_rows import bytes_of_rows
 from g2is.jobs.measured import to_measure
 from g2is.jobs.memory_needed import bytes_of_moments, bytes_to_train_all
@@ -266,23 +277,20 @@ def _time_of_rows(
     config = prepared.config
     maker = maker_of(config.selection.representation, prepared, reporter)
     num_parameters = num_parameters if "model.weights" in maker.fingerprint else 0  # others do without the model
-    num_tokens = int(examples.pool.num_tokens.sum()) + int(examples.all_targets.num_tokens.sum())
-    kind = representation_kind(maker.name)
-    num_tokens *= kind.passes(
-        config.representation, len(examples.targets)
-    )  # the pace is that of a pass without adapter
-    tunings = kind.tunings(config.representation)
-    trained = sum(of.epochs for of in tunings) * int(examples.all_targets.num_tokens.sum())
+    in_pool, in_targets = int(examples.pool.num_tokens.sum()), int(examples.all_targets.num_tokens.sum())
+    tokens = work_of_rows(config, in_pool, in_targets, len(examples.targets))
     batch_tokens = config.execution.tokens_a_batch(resolve_device(config.execution.device).type)
 
     def measure(load: Load) -> Work:
-        limit = SECONDS / (2 if trained else 1)
-        work = {"rows": (pace_of_rows(maker.open(), rows, batch_tokens, limit), float(num_tokens))}
-        if not trained:
+        limit = SECONDS / (2 if tokens.tunings else 1)
+        # the pace is that of a pass without adapter: these are not there yet
+        work = {"rows": (pace_of_rows(maker.open(), rows, batch_tokens, limit), float(tokens.passes))}
+        if not tokens.tunings:
             return work
-        adapted = attach_adapter(load(), tunings[0].lora, tunings[0].seed, "tuning")
+        tuning = representation_kind(maker.name).tunings(config.representation)[0]  # the others have more passes alone
+        adapted = attach_adapter(load(), tuning.lora, tuning.seed, "tuning")
         of_targets = sampled(examples.all_targets, len(examples.all_targets))
-        return {"tunings": (pace_of_training(adapted, tunings[0], of_targets, limit), float(trained)), **work}
+        return {"tunings": (pace_of_training(adapted, tuning, of_targets, limit), float(tokens.tunings)), **work}
 
     with reporter.stage("measure", "passes"):
         return forecast(prepared.model, num_parameters, config.execution, measure, shared=("rows",))

@@ -16,6 +16,7 @@ from g2is.jobs.engines import num_workers
 from g2is.jobs.gradient_rows import wanted_gradients
 from g2is.jobs.pace import Pace, sample_of
 from g2is.machine.memory import fits_in_memory
+from g2is.methods import representation_kind
 from g2is.model.batches import Row
 from g2is.model.folder import ModelFolder, resolve_device
 from g2is.selection.plan import Plan
@@ -140,6 +141,23 @@ class InRounds:
 
     tuned: float = 0.0
     targets: int = 0
+
+
+@dataclass(frozen=True)
+class OfRows:
+    """Tokens gone through for the rows of a representation that is no gradient: in `passes` forward, with the adapters
+    that it tunes, and in the `tunings` of these on the targets.
+    """
+
+    passes: int
+    tunings: int
+
+
+def work_of_rows(config: Config, pool_tokens: int, target_tokens: int, num_targets: int) -> OfRows:
+    """What the rows of pool and targets take."""
+    kind, settings = representation_kind(config.selection.representation), config.representation
+    epochs = sum(of.epochs for of in kind.tunings(settings))
+    return OfRows(kind.passes(settings, num_targets) * (pool_tokens + target_tokens), epochs * target_tokens)
 
 
 def work_in_rounds(config: Config, plan: Plan, lengths: np.ndarray, target_tokens: int) -> InRounds:

@@ -10,13 +10,13 @@ import numpy as np
 from g2is.config import Config, Parameters
 from g2is.gradients.two_sided import two_sided_bytes
 from g2is.jobs.estimate import flops_of
-from g2is.jobs.forecast import Forecast, work_in_rounds
+from g2is.jobs.forecast import Forecast, work_in_rounds, work_of_rows
 from g2is.jobs.gradient_rows import bytes_of_rows
 from g2is.jobs.memory_fit import DTYPE, MAX_LENGTH, Fit
 from g2is.jobs.memory_needed import BYTES, Knobs, bytes_of_moments, typical_shard
 from g2is.jobs.plan_inputs import Inputs
 from g2is.machine.devices import SHARE_OF_PEAK, Devices
-from g2is.methods import GRADIENT, NONE, representation_kind, selector_kind
+from g2is.methods import GRADIENT, NONE, selector_kind
 from g2is.model.batches import batches_of_step
 from g2is.model.shape import ModelShape
 from g2is.selection.narrowed import num_candidates
@@ -53,14 +53,9 @@ def steps_of(config: Config, shape: ModelShape, inputs: Inputs) -> dict[str, Ste
         return {}
     if name != GRADIENT:
         of_targets = inputs.target_lengths
-        kind, in_targets = representation_kind(name), int(of_targets.sum())
-        rows = Step(
-            num_rows + len(of_targets),
-            kind.passes(config.representation, len(inputs.targets)) * (num_tokens + in_targets),
-        )
-        if not (tunings := kind.tunings(config.representation)):
-            return {"rows": rows}
-        return {"tunings": Step(len(of_targets), sum(of.epochs for of in tunings) * in_targets), "rows": rows}
+        tokens = work_of_rows(config, num_tokens, int(of_targets.sum()), len(inputs.targets))
+        tunings = {"tunings": Step(len(of_targets), tokens.tunings)} if tokens.tunings else {}
+        return {**tunings, "rows": Step(num_rows + len(of_targets), tokens.passes)}
     drawn = sample_size(num_rows, config.warmup.fraction) if inputs.left.trained else 0
     trained = inputs.left.trained
     extracted = inputs.left.num_tokens * config.num_checkpoints

@@ -191,5 +191,5 @@ def run_config(config: CompareConfig, key: Key, targets: Sequence[str]) -> Confi
 def represented(run: Config, key: Key) -> Represented:
     """The rows that the cell `key` looks at: their store, the representation, and the target whose they are alone."""
     name = run.selection.representation
-    of_target = name in REPRESENTATIONS and representation_kind(name).tunes
+    of_target = name in REPRESENTATIONS and bool(representation_kind(name).tunings(run.representation))
     return run.store_folder, name, key.target if of_target else None

@@ -117,8 +117,8 @@ class RepresentationKind:
     score     what such a score is, and its `score_unit`, if it is no similarity with an example
     settings  its own; their names are unique among all representations
     make      a `Maker` from `Materials` (`representations/maker.py`)
-    tunes     whether an adapter is tuned on each target first, so that its rows are the targets' own
-    tunings   the settings of those on each target (`TuningConfig`), in their order, by those of representations
+    tunings   of adapters on each target, in their order, as `TuningConfig`s, by the settings of representations: where
+              there are any, its rows are the targets' own
     passes    how often a row goes through the model, by these settings and the number of targets
     """
 
@@ -129,7 +129,6 @@ class RepresentationKind:
     scored_by: str = ""
     score: str = ""
     score_unit: str = ""
-    tunes: bool = False
     tunings: Callable[[Section], Sequence[Any]] = lambda _: ()
     passes: Callable[[Section, int], int] = lambda _, __: 1
     settings: type[Section] = NoSettings

@@ -215,7 +215,6 @@ TACS = RepresentationKind(
     score_unit="part of the loss, at most 1",
     settings=TacsSettings,
     make=tacs,
-    tunes=True,
     tunings=_tunings,
     passes=_passes,
 )
