@@ -1,6 +1,7 @@
 """How many threads numpy and torch use while a selection passes over the pool."""
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 from functools import cache
 
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 _FEWEST_BLOCKS, _MOST_BLOCKS = 4, 32  # of a stripe: fewer are not worth a thread's while, more leave threads idle
 _torch_threads_lock = threading.Lock()
@@ -45,12 +46,15 @@ class _SingleThreadedBlas:
     """
 
     def __init__(self) -> None:
-        self._lock, self._num_inside = threading.Lock(), 0
+        self._lock, self._num_inside, self._num_modules = threading.Lock(), 0, 0
 
     def __enter__(self) -> None:
         with self._lock:
             if not self._num_inside:
-                self._limits = threadpool_limits(1, user_api="blas")
+                # finding the libraries takes milliseconds: again only where a module may have brought one
+                if self._num_modules != len(sys.modules):
+                    self._num_modules, self._controller = len(sys.modules), ThreadpoolController()
+                self._limits = self._controller.limit(limits=1, user_api="blas")
             self._num_inside += 1
 
     def __exit__(self, *error: object) -> None:
