@@ -17,6 +17,7 @@ from g2is.jobs.verify import repair, verify
 from g2is.store.digests import record_text
 from g2is.store.files import read_json, write_json
 from g2is.store.lock import locked
+from g2is.store.matrix import RowTable
 
 Command = Callable[..., tuple[int, str, str]]
 POOL = "store/gradients/pool"
@@ -105,6 +106,31 @@ def test_a_chunk_of_another_shard_is_damage_and_so_is_another_store_s_warm_up(ru
     code, out, _ = g2is("verify", run / "store")
     assert code == 2
     assert "rows/c/0/0: other bytes than were written" in out
+
+
+def test_the_plan_that_a_stop_leaves_is_checked_and_work_goes_on_without_it(
+    run: Path, g2is: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before, plan = contents(run), run / POOL / "plan.npz"
+    shutil.rmtree(run / POOL)
+    with monkeypatch.context() as stopped:
+        stopped.setattr(RowTable, "write", stop)
+        code, _, err = g2is("run", run / "config.yaml")
+    assert code == 130, err
+    code, out, _ = g2is("verify", run / "store")
+    assert code == 0, out
+    assert f"{plan.relative_to(run / 'store')}: not finished, as a stop leaves it" in out
+    assert "not checked" not in out
+    plan.write_bytes(plan.read_bytes()[:-40])
+    code, out, _ = g2is("verify", run / "store", "--repair")
+    assert code == 0, out
+    assert "plan.npz: other bytes than were written; holds which rows make which shard" in out
+    code, _, err = g2is("run", run / "config.yaml")
+    assert code == 0, err
+    assert contents(run) == before
 
 
 def test_a_run_whose_store_another_process_holds_is_neither_checked_nor_mended(

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from g2is.errors import StoreError
 from g2is.jobs.costs import COSTS, check_costs
 from g2is.jobs.findings import Findings, Mend, forgetting, remover
 from g2is.jobs.verify_warmup import check_checkpoints, check_warmups
@@ -29,6 +30,7 @@ from g2is.store.manifest import (
 )
 from g2is.store.markers import markers_in
 from g2is.store.only_files import check_only_files
+from g2is.store.plan import PLAN, read_plan
 from g2is.store.second_moments import MADE_OF, SECOND_MOMENTS, flaw_of, kept_in
 from g2is.training.tune import ADAPTER, TRAINING
 
@@ -92,6 +94,7 @@ class _Store:
         manifest = self._manifest(of_manifest, [name for names in under.values() for name in names], adapters)
         for kind in _KINDS:
             table = folder / kind
+            self._check_plan(table / PLAN)
             if not table.is_dir() or not (markers_in(table) or arrays_below(table)):
                 continue
             if manifest is None:
@@ -113,6 +116,17 @@ class _Store:
                 ids = () if flaw.keys is None else self._ids_of(flaw.keys)
                 shard = "" if flaw.shard is None else f"shard {flaw.shard} of the {kind}'s rows"
                 self.findings.add(flaw.path, flaw.found, _holding(shard, flaw.num_rows), ids, flaw.mend)
+
+    def _check_plan(self, plan: Path) -> None:
+        """Check which rows make which shard, which lies there while some are missing."""
+        try:
+            if read_plan(plan) is None:
+                return
+        except StoreError:
+            self.findings.add(plan, CHANGED, "which rows make which shard", mend=remover(plan))
+            return
+        self.findings.read(plan)
+        self.findings.unfinished.append(plan)
 
     def _manifest(self, folder: Path, under: Sequence[str], adapters: list[str] | None) -> dict[str, Any] | None:
         """The manifest of `folder`, or its copy where that alone is sound and fits the rows; says what is not."""
