@@ -235,6 +235,10 @@ def test_inspect_shows_what_is_recognised_and_marks_what_is_learned(
     assert "user: q :smile:\nassistant: «a»" in out
     assert "2 problems:" in out
     assert f"{bad}:3" in out
+    (tmp_path / "empty.csv").write_text("prompt,completion\n")
+    code, out, _ = g2is("inspect", tmp_path / "empty.csv")
+    assert code == 2
+    assert "empty.csv: CSV, 0 rows\n" in out
     code, _, err = g2is("inspect", tmp_path / "none.csv")
     assert code == 2
     assert "none.csv: expected a file, found none" in err

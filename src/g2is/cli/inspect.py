@@ -57,8 +57,8 @@ def inspect(
 
 def _print(console: "Console", found: "Inspection") -> None:
     for file in found.files:
-        layout = file.layout or "no known columns"
-        console.print(f"{file.label}: {file.format}, {layout}, {file.num_rows:,} rows")
+        layout = file.layout or ("no known columns" if file.num_rows else "")
+        console.print(f"{file.label}: {', '.join(filter(None, (file.format, layout, f'{file.num_rows:,} rows')))}")
     console.print(f"columns     {', '.join(found.columns) or 'none'}")
     if found.unread:
         console.print(f"unread      {', '.join(map(_unread, found.unread))}")
