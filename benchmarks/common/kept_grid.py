@@ -101,7 +101,7 @@ class KeptGrid:
                 shown = f"{taken / 60:.0f} min" if taken >= 60 else f"{taken:.1f} s"
                 represented.setdefault(shown, []).append(method)
         for time, methods in represented.items():
-            line = f"- What these compare took {time} to compute, once for all of a seed: {', '.join(methods)}."
+            line = f"- What these choose by took {time} to make, once a seed: {', '.join(methods)}."
             lines += textwrap.wrap(line, 120, break_on_hyphens=False, subsequent_indent="  ")
         return lines
 

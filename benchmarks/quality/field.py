@@ -43,7 +43,10 @@ SETTINGS = {
     "evaluation": {"generate": False},
     "execution": base6m.EXECUTION,
 }
-REMARK = "`full` is that of benchmarks/results/quality: three seeds, examples rendered as at that time"
+REMARK = (
+    "`full` is that of benchmarks/results/quality: three seeds, examples rendered as at that time; all other cells are"
+    " of a later run, and not to be compared with those there"
+)
 KEPT = KeptGrid(RESULTS / "field", TARGETS, BUDGETS, (0, 1, 2), TEXTS, REMARK, tuple(CANDIDATES))
 
 

@@ -30,7 +30,7 @@ GENERATIVE = ("gsm8k", "simplification_asset", "code_gpteacher")  # the mean of 
 TARGETS = (*GENERATIVE, "pubmedqa")
 MANY_SITTINGS = (
     "The cells were made in many sittings, on two cores of an Intel Xeon or an AMD EPYC, mostly two at a time"
-    " and some stopped for a while: seconds are upper bounds and not to be compared, and the machine below is the last"
+    " and some stopped for a while: seconds are upper bounds and not to be compared"
 )
 KEPT = KeptGrid(RESULTS / "quality", TARGETS, ("1%", "5%"), (0, 1, 2), GENERATIVE, MANY_SITTINGS)
 SETTINGS: dict[str, Any] = {

@@ -58,8 +58,9 @@ from g2is.store.made_with import check_same
 FULL_EPOCHS = 1  # of the whole pool, two hours and a half of a core each: 500 steps, where 80 rows have 15
 REMARK = (
     "The cells were made in many sittings and on several machines, one thread each and often beside other work: seconds"
-    " are upper bounds and not to be compared. `full` is one pass over all rows; selections are trained on three times"
+    " are upper bounds and not to be compared"
 )
+OF_FULL = ". `full` is one pass over all rows; selections are trained on three times"
 GENERATIVE = tuple(name for name in TARGETS if name != "pubmedqa")  # the mean of R is over these
 # which the model also answers, a few minutes a cell, and by what its answers are judged
 ANSWERED = {"gsm8k": "numeric_match", "simplification_asset": "rouge_l"}
@@ -101,7 +102,8 @@ def kept_grid(tuned: str, *, is_held_back: bool) -> KeptGrid:
     """Where the cells of a grid are kept: of the model that is tuned, or of the two targets that are kept back."""
     folder = "held_back" if is_held_back else "real" if tuned == MODEL else "carried_over"
     targets, texts = (tuple(HELD_BACK), HELD_BACK_TEXTS) if is_held_back else (TARGETS, GENERATIVE)
-    return KeptGrid(RESULTS / folder, targets, ("1%", "5%"), (0, 1), texts, REMARK, tuple(CANDIDATES), ANSWERED)
+    remark = REMARK + (OF_FULL if folder == "real" else "")
+    return KeptGrid(RESULTS / folder, targets, ("1%", "5%"), (0, 1), texts, remark, tuple(CANDIDATES), ANSWERED)
 
 
 def grid_of(given: argparse.Namespace) -> KeptGrid:
