@@ -75,6 +75,27 @@ def test_all_rows_of_a_small_matrix_are_taken_whatever_the_budget_comes_to(g2is:
     assert "50 of 50 rows selected" in out
 
 
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--method", "full"], "selection.budget: 5 changes nothing, for the selector all takes all rows"),
+        (
+            ["--method", "less", "--set", "selection.form=adam"],
+            "selection.form: adam changes nothing, for matrices are taken as they",
+        ),
+    ],
+)
+def test_what_is_asked_for_and_changes_nothing_is_told_of(
+    flags: list[str], told: str, g2is: Command, tmp_path: Path
+) -> None:
+    matrices(tmp_path)
+    files = ["--pool-gradients", tmp_path / "pool.npy", "--target-gradients", tmp_path / "target.npy"]
+    code, _, err = g2is("walk", *files, "--budget", "5", *flags, "--out", tmp_path / "run")
+    assert code == 0, err
+    assert err.replace("\n", " ").count("changes nothing") == 1
+    assert told in err.replace("\n", " ")
+
+
 def test_zero_rows_are_listed_as_set_aside_only_where_they_are(g2is: Command, tmp_path: Path) -> None:
     pool, _ = matrices(tmp_path)
     pool[[4, 9]] = 0

@@ -13,6 +13,7 @@ import torch
 from g2is.evaluation.greedy import Batching, batching_of, continued
 from g2is.evaluation.metrics import exact_match
 from g2is.evaluation.questions import Asked, Question
+from g2is.model.angles import length_of_other_angles
 from g2is.model.batches import Row, pad_batch, plan_batches
 from g2is.model.folder import context_length
 from g2is.model.losses import example_losses
@@ -77,6 +78,8 @@ def answer(
     done = 0
     batching = Batching(together=True, leaves=False) if asked is None else batching_of(model)
     alike = room if batching.together else np.where(room > 0, 1 + np.arange(len(rows)), 0)  # each by itself
+    if (apart := length_of_other_angles(model.config)) is not None:  # from there on each by itself, answers too
+        alike = np.where(lengths > apart, alike.max(initial=0) + 1 + np.arange(len(rows)), alike)
     for batch in _plan(lengths, alike, batch_tokens):
         if measure_loss:
             padded = pad_batch([rows[i] for i in batch], model.device)
@@ -103,7 +106,7 @@ def _room(model: Any, asked: Asked, questions: Sequence[Question], max_new_token
 
 
 def _plan(lengths: np.ndarray, alike: np.ndarray, batch_tokens: int) -> list[np.ndarray]:
-    """Batches of rows of one number in `alike`: as many new tokens, since a batch is generated as one."""
+    """Batches of rows of one number in `alike`, such as that of new tokens, since a batch is generated as one."""
     batches = []
     for size in np.unique(alike):
         members = np.flatnonzero(alike == size)

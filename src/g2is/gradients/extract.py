@@ -17,6 +17,7 @@ from g2is.gradients.projection import Projection
 from g2is.gradients.two_sided import TwoSided
 from g2is.model.adapter import load_adapter, saved_parameters
 from g2is.model.all_linear import SavedWeights, load_all_linear
+from g2is.model.angles import length_of_other_angles
 from g2is.model.batches import Batch, Row, pad_batch, plan_batches
 from g2is.model.devices import frozen_dtype
 from g2is.model.folder import ModelFolder, resolve_device
@@ -70,7 +71,8 @@ class Extractor:
         self._device = next(model.parameters()).device  # that of the input, where rows are summed
         self._gamma = Gamma(self._device.type == "cuda", notice)
         self._shared: tuple[Moments, torch.Tensor] | None = None  # of the moments in use
-        self._batched: bool | None = None  # not known before the first rows are seen
+        self._batched, self._is_checked = True, False  # before rows are seen that show whether they may be
+        self._apart = length_of_other_angles(model.config) if hasattr(model, "config") else None
         self._most_tokens: int | None = None  # that a batch may hold, since a larger one did not fit
         self.splits: list[dict[str, int]] = []  # rows and padded tokens of each batch that did not fit in memory
 
@@ -89,11 +91,10 @@ class Extractor:
 
         Raises ModelError if a single example does not fit in memory.
         """
-        if self._batched is None:
-            self._batched = True
+        if not self._is_checked:
             self._check_batching(rows)
         lengths = np.array([len(ids) for ids, _ in rows])
-        batches = plan_batches(lengths, self._batch_tokens if self._batched else 1)
+        batches = plan_batches(lengths, self._batch_tokens if self._is_checked and self._batched else 1, self._apart)
         arrays = {"num_answer_tokens": np.array([int(learned[1:].sum()) for _, learned in rows], np.int32)}
         for name, state in self._checkpoints.items():
             self._load(state)
@@ -192,13 +193,27 @@ class Extractor:
         return self._project(batch, moments, forms, batched=False)
 
     def _fall_back(self, reason: str) -> None:
-        self._batched = False
+        self._batched, self._is_checked = False, True
         self._notice(f"gradients are taken one example at a time: {reason}")
 
     def _check_batching(self, rows: Sequence[Row]) -> None:
-        """Try a few rows together and one at a time: a model that lets examples of a batch mix is found out here."""
-        shortest = np.argsort([len(ids) for ids, _ in rows], kind="stable")[:_CHECKED_ROWS]
-        batch = pad_batch([rows[i] for i in shortest], self._device)
+        """Try a few rows together and one at a time: a model that lets examples of a batch mix is found out here.
+
+        Where fewer than two of them share a batch, fit in memory or have a direction, the next rows are asked.
+        """
+        learned = [row for row in rows if row[1][1:].any()]
+        shortest = sorted(learned, key=lambda row: len(row[0]))[:_CHECKED_ROWS]
+        while len(shortest) > 1:
+            if len(shortest) * len(shortest[-1][0]) <= self._batch_tokens:
+                try:
+                    return self._compare(pad_batch(shortest, self._device))
+                except Exception as error:
+                    if not tells_of_memory(error):
+                        raise
+            shortest.pop()
+        return None
+
+    def _compare(self, batch: Batch) -> None:
         state = next(iter(self._checkpoints.values()))
         self._load(state)
         together = self._project_or_fall_back(batch, state.moments, ["sgd"])[0]["sgd"].double()
@@ -206,9 +221,10 @@ class Extractor:
             return
         alone = self._project(batch, state.moments, ["sgd"], batched=False)[0]["sgd"].double()
         says_nothing = ~alone.isfinite().all(1) | (alone == 0).all(1)  # rows without a direction of their own
-        cosines = torch.cosine_similarity(together, alone)[~says_nothing]
         # NaN: a row that is finite alone and not in a batch
-        agreement = cosines.nan_to_num(-1.0).min().item() if len(cosines) else 1.0
+        cosines = torch.cosine_similarity(together, alone)[~says_nothing].nan_to_num(-1.0)
+        agreement = cosines.min().item() if len(cosines) else 1.0
+        self._is_checked = len(cosines) > 1
         if agreement < _AGREEMENT[frozen_dtype(self._model)]:
             self._fall_back(
                 "in this model the examples of a batch influence each other"

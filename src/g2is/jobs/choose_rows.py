@@ -76,7 +76,7 @@ def choose_rows(
             places=rows.places,
             renew=renew,
         )
-    _report(folder, plan, selected)
+    _report(folder, plan, selected, is_together=selector_kind(settings.selector).together)
     nearest = _nearest_ids(selected, examples, found, rows)
     about = _about(config, examples, selected, folder)
     write_tables(
@@ -175,12 +175,17 @@ def _report_set_aside(folder: RunFolder, examples: Examples, found: UnitRowsOf |
             )
 
 
-def _report(folder: RunFolder, plan: Plan, selected: Selected) -> None:
+def _report(folder: RunFolder, plan: Plan, selected: Selected, *, is_together: bool) -> None:
     record = selected.record
     for name, budget in plan.target_budgets.items():
         if all(step.target != name for step in record.steps):
-            why = f"for its {budget} {record.unit}" if budget else f"for its share of the budget is 0 {record.unit}"
-            folder.notice(f"{titled(name)} got no row{' ' if budget else ', '}{why}")
+            if is_together:
+                why = f": the budget of {record.budget} {record.unit} is one for all targets"
+            elif budget:
+                why = f" for its {budget} {record.unit}"
+            else:
+                why = f", for its share of the budget is 0 {record.unit}"
+            folder.notice(f"{titled(name)} got no row{why}")
     for text in selected.told():
         folder.notice(text)
     if record.ran_out:

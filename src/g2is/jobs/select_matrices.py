@@ -6,12 +6,13 @@ import numpy as np
 import torch
 
 from g2is.config import MatrixWalkConfig, SelectionConfig
+from g2is.config.passed_over import without_use
 from g2is.config.targets import TARGET
 from g2is.jobs.custom import BUILT_IN_ONLY
 from g2is.jobs.preconditioned import precondition_matrices
 from g2is.jobs.run_folder import CHOSEN, open_run
 from g2is.jobs.stages import Stage
-from g2is.methods import selector_kind
+from g2is.methods import METHODS, selector_kind
 from g2is.outputs.tables import nearest_ids, write_tables
 from g2is.progress import Progress, Reporter, Silent, counter
 from g2is.selection.apply import apply_selector
@@ -76,6 +77,8 @@ def walk_matrices(config: MatrixWalkConfig, reporter: Reporter | None = None) ->
     num_zero_rows = int((~target.any(axis=1)).sum())
     with open_run(config.out, config, reporter or Silent()) as folder:
         folder.counts = {"pool": {"rows": len(pool)}, "target": {"rows": len(target)}}
+        for text in _without_use(settings):
+            folder.notice(text)
         if settings.precondition is not None:
             pool, target = precondition_matrices(pool, target, settings, folder)
         with folder.stage("read pool", "rows", Stage.READ_POOL) as progress:
@@ -102,6 +105,15 @@ def walk_matrices(config: MatrixWalkConfig, reporter: Reporter | None = None) ->
         record_digests(config.out, CHOSEN)
         folder.write_summary()
     return record
+
+
+def _without_use(settings: SelectionConfig) -> list[str]:
+    """What of the settings is passed over, in the words of who is told."""
+    told = without_use(settings.model_dump())
+    is_asked = settings.form not in (None, METHODS[settings.method].settings.get("form"))
+    if is_asked and not any(text.startswith("selection.form:") for text in told):
+        told.append(f"selection.form: {settings.form} changes nothing, for matrices are taken as they are")
+    return told
 
 
 def _looked_at(

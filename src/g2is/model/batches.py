@@ -33,16 +33,20 @@ def nothing_learned(row: Row) -> Row:
     return ids[:1], learned[:1] & False
 
 
-def plan_batches(lengths: np.ndarray, batch_tokens: int) -> list[np.ndarray]:
+def plan_batches(lengths: np.ndarray, batch_tokens: int, apart: int | None = None) -> list[np.ndarray]:
     """Cut rows, sorted by length, into batches of at most `batch_tokens` padded tokens.
 
     `lengths` is (R,) int. Returns index arrays that together hold each row once, the longest first, so that an
-    out-of-memory shows at once. A row longer than the budget gets a batch of its own.
+    out-of-memory shows at once. A row longer than the budget gets a batch of its own, and rows of more than `apart`
+    tokens share none with shorter ones (`angles.py`).
     """
     order = np.lexsort((np.arange(len(lengths)), -lengths))
+    num_longer = 0 if apart is None else int(np.count_nonzero(lengths > apart))
     batches, start = [], 0
     while start < len(order):
         size = max(1, batch_tokens // max(1, int(lengths[order[start]])))
+        if start < num_longer:
+            size = min(size, num_longer - start)
         batches.append(order[start : start + size])
         start += size
     return batches

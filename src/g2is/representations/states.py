@@ -9,6 +9,7 @@ from torch import nn
 
 from g2is.errors import ModelError
 from g2is.machine.memory import batches_that_fit
+from g2is.model.angles import length_of_other_angles
 from g2is.model.batches import Batch, Row, pad_batch, plan_batches
 from g2is.model.losses import forward_parameters
 
@@ -35,7 +36,8 @@ def weighted_states(
     Raises ModelError if a batch does not fit in memory.
     """
     device = next(inner.parameters()).device
-    batches = plan_batches(np.array([len(ids) for ids, _ in rows]), batch_tokens)
+    apart = length_of_other_angles(inner.config)
+    batches = plan_batches(np.array([len(ids) for ids, _ in rows]), batch_tokens, apart)
     means = []
     with batches_that_fit(batch_tokens):
         for chosen in batches:

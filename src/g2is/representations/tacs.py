@@ -185,11 +185,13 @@ def row_losses(
     import torch
 
     from g2is.machine.memory import batches_that_fit
+    from g2is.model.angles import length_of_other_angles
     from g2is.model.batches import pad_batch, plan_batches
     from g2is.model.losses import example_losses
 
     device = next(model.parameters()).device
-    batches = plan_batches(np.array([len(ids) for ids, _ in rows]), batch_tokens)
+    lengths = np.array([len(ids) for ids, _ in rows])
+    batches = plan_batches(lengths, batch_tokens, length_of_other_angles(model.config))
     found = np.empty((len(rows), as_it_is + num_adapters), np.float32)
     with batches_that_fit(batch_tokens), torch.inference_mode():
         for chosen in batches:

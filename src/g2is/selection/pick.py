@@ -7,13 +7,15 @@ full when nothing is left of it, or less than the row named next takes; then its
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Integral, Real
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from g2is.errors import SelectionError
 from g2is.machine.threads import single_threaded_blas
-from g2is.methods import CopySettings
+from g2is.methods import SELECTORS, CopySettings, selector_kind
 from g2is.progress import Progress
 from g2is.selection.copies import Copies
 from g2is.selection.limits import Limits, Tally
@@ -21,6 +23,9 @@ from g2is.selection.problem import Choice, Problem, Select
 from g2is.selection.record import Picks, Role, Step
 from g2is.selection.rules import passes_over_opposed
 from g2is.selection.shortfall import full_quotas
+
+if TYPE_CHECKING:
+    from g2is.config import SelectionConfig
 
 
 def pick(problems: Sequence[Problem], select: Select, limits: Limits, progress: Progress | None = None) -> Picks:
@@ -36,13 +41,18 @@ def pick(problems: Sequence[Problem], select: Select, limits: Limits, progress: 
     unanswered: list[str] = []
     for problem in problems:
         problem.budget += unspent  # before it is asked: what a row is worth may depend on how many there will be
-        with single_threaded_blas:
-            unspent, ran_out = picker.spend(problem, select)
+        try:
+            with single_threaded_blas:
+                unspent, ran_out = picker.spend(problem, select)
+        except SelectionError as error:
+            if len(problems) == 1:
+                raise
+            raise SelectionError(f"target {problem.target!r}: {error}") from None
         if ran_out:
             spent = f"{problem.budget - unspent} of {problem.budget} {limits.unit}"
             shortfalls.append(
                 f"target {problem.target!r}: {spent}, because the selector {problem.settings.selector} found no further"
-                f" row{_left(problem)}{full_quotas(picker.tally)}"
+                f" row{_left(problem, picker.num_duplicates)}{full_quotas(picker.tally)}"
             )
         elif shortfalls:
             handed_on += [f"{told}; what was left of its budget went to the next target" for told in shortfalls]
@@ -56,12 +66,14 @@ def _passes_over_opposed(problem: Problem) -> bool:
     return problem.is_compared and passes_over_opposed(problem.settings)
 
 
-def _left(problem: Problem) -> str:
-    """Why rows are left: how many oppose the target, and how many the selector passes over by a rule of its own."""
+def _left(problem: Problem, num_duplicates: int) -> str:
+    """Why rows are left: how many are near-copies of taken ones, how many oppose the target, and how many the selector
+    passes over by a rule of its own.
+    """
     num_left, num_opposed = int(problem.open.sum()), 0
     if _passes_over_opposed(problem):
         num_opposed = int((problem.open & problem.opposed).sum())
-    told = []
+    told = [f"{num_duplicates} are near-copies of rows that were taken"] if num_duplicates else []
     if num_opposed:
         told.append(f"{num_opposed} that are left oppose every example of it, and only take_opposed would take them")
     if num_left > num_opposed:
@@ -83,6 +95,33 @@ def _unanswered(problem: Problem) -> str:
     return f"no row agrees with any of its {num_examples} examples"
 
 
+def _looks(settings: "SelectionConfig") -> bool:
+    """Whether the selector looks at rows; one of the user's own may."""
+    if settings.selector not in SELECTORS:
+        return True
+    kind = selector_kind(settings.selector)
+    return kind.needs(settings.part(kind.settings)) != "nothing"
+
+
+def _choice(problem: Problem, named: object) -> Choice:
+    """What a selector names, which may be the user's own. Raises SelectionError for what is no `Choice` or row."""
+    found = (named,) if isinstance(named, Integral) else named
+    if not isinstance(found, tuple | list) or not 1 <= len(found) <= len(Choice._fields):
+        raise _unexpected(problem, named)
+    row, score, served = Choice(*found)
+    is_row = isinstance(row, Integral) and not isinstance(row, bool)
+    if not is_row or not isinstance(score, Real | None) or not isinstance(served, str | None):
+        raise _unexpected(problem, named)
+    return Choice(int(row), math.nan if score is None else float(score), served)
+
+
+def _unexpected(problem: Problem, found: object) -> SelectionError:
+    return SelectionError(
+        f"selector {problem.settings.selector}: expected it to name rows as g2is.Choice(row, score), one after the"
+        f" other, found {str(found)[:80]!r} of type {type(found).__name__}; mend its function"
+    )
+
+
 class _Picker:
     def __init__(self, problem: Problem, limits: Limits, progress: Progress | None, budget: int) -> None:
         self._limits = limits
@@ -91,10 +130,11 @@ class _Picker:
         self._costs = problem.costs
         self._progress = progress
         self._num_zero_rows = 0 if problem.rows is None else int((~problem.rows.nodes).sum())
-        threshold = problem.settings.part(CopySettings).duplicate_threshold
+        looks = _looks(problem.settings)
+        threshold = problem.settings.part(CopySettings).duplicate_threshold if looks else None
         self._copies = None if threshold is None or problem.rows is None else Copies(problem.rows, threshold)
         self._steps: list[Step] = []
-        self._num_duplicates = 0
+        self.num_duplicates = 0
         self._spent = 0
         self._budget = budget + int(self._costs[list(limits.included)].sum())
         for row in limits.included:
@@ -105,8 +145,11 @@ class _Picker:
         left = problem.budget
         if not left:
             return 0, False
-        for choice in select(problem):
-            row, score, served = Choice(*choice)
+        named = select(problem)
+        if not isinstance(named, Iterable):
+            raise _unexpected(problem, named)
+        for choice in named:
+            row, score, served = _choice(problem, choice)
             if not 0 <= row < len(self._open):
                 raise SelectionError(
                     f"selector {problem.settings.selector}: expected rows from 0 to {len(self._open) - 1}, found {row}"
@@ -115,7 +158,7 @@ class _Picker:
                 continue
             if self._copies is not None and self._copies.is_copy(row):
                 self._open[row] = False
-                self._num_duplicates += 1
+                self.num_duplicates += 1
                 continue
             if full := self.tally.refuses(row):
                 self._open &= ~full.rows
@@ -137,7 +180,7 @@ class _Picker:
             unit=self._limits.unit,
             spent=self._spent,
             num_zero_rows=self._num_zero_rows,
-            num_duplicates=self._num_duplicates,
+            num_duplicates=self.num_duplicates,
             num_included=len(self._limits.included),
             full_quotas=tuple(quota.source for quota in self.tally.full),
             ran_out=ran_out,

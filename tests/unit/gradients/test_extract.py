@@ -2,9 +2,11 @@ from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
+import pytest
 import torch
 from architectures import tiny_adapted_model
-from peft import PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import Phi3Config, Phi3ForCausalLM
 
 from g2is.config import GammaForm, ProjectionConfig
 from g2is.gradients.extract import AdapterState, Extractor
@@ -92,6 +94,74 @@ def test_a_model_whose_examples_influence_each_other_falls_back_and_says_so() ->
     # one at a time the hook does nothing, so the rows are those of the model without it
     found, expected = (shard.arrays["epoch-1/sgd/rows"] for shard in (mixed, alone))
     np.testing.assert_allclose(found.astype(np.float32), expected.astype(np.float32), atol=2e-3)
+
+
+def test_rows_that_say_nothing_of_batches_leave_it_to_the_next() -> None:
+    """One target example is a batch by itself, whatever the model does with several."""
+    rows = random_rows()
+    notices: list[str] = []
+    model = tiny_adapted_model("llama", "attention")
+    layer = model.base_model.model.model.layers[0]
+    layer.register_forward_hook(lambda _module, _inputs, output: output + 0.3 * (output.mean(0, keepdim=True) - output))
+    alone = make_extractor(model, notices, batch_tokens=1).extract(rows, keys_of(rows), ["sgd"])
+    assert not notices, "in batches of one nothing mixes"
+    extractor, too_long = make_extractor(model, notices), [(rows[0][0].repeat(3), rows[0][1].repeat(3))] * 2
+    for few in (rows[:1], too_long):  # two of them share no batch
+        extractor.extract(few, keys_of(few), ["sgd"])
+    assert not notices
+    found = extractor.extract(rows, keys_of(rows), ["sgd"])
+    assert "influence each other" in notices[0]
+    ours, theirs = (shard.arrays["epoch-1/sgd/rows"].astype(np.float32) for shard in (found, alone))
+    np.testing.assert_allclose(ours, theirs, atol=2e-3)
+
+
+@pytest.mark.parametrize("room", [1, 2, 3])
+def test_where_few_rows_fit_in_memory_no_more_are_tried_together(room: int) -> None:
+    rows = [(np.arange(1, 21, dtype=np.int32) + row, np.arange(20) >= 9) for row in range(6)]
+    notices: list[str] = []
+    model = tiny_adapted_model("llama", "attention")
+    expected = make_extractor(model, notices, batch_tokens=1).extract(rows, keys_of(rows), ["sgd"])
+
+    def too_small(_module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        if inputs[0].shape[0] > room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    model.base_model.model.model.embed_tokens.register_forward_pre_hook(too_small)
+    found = make_extractor(model, notices, batch_tokens=1000).extract(rows, keys_of(rows), ["sgd"])
+    assert all("did not fit in memory" in notice for notice in notices)
+    ours, theirs = (shard.arrays["epoch-1/sgd/rows"].astype(np.float64) for shard in (found, expected))
+    assert np.einsum("rk,rk->r", ours, theirs).min() > 1 - 1e-3
+
+
+def test_rows_on_both_sides_of_other_angles_share_no_batch() -> None:
+    """LongRoPE turns a whole batch by its long angles as soon as one row is longer than 16 tokens here."""
+    factors = {"short_factor": [1.0] * 8, "long_factor": [1.0 + 3 * i for i in range(8)]}
+    config = Phi3Config(
+        **{"vocab_size": 97, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "pad_token_id": 0},
+        **{"bos_token_id": 1, "eos_token_id": 2, "num_attention_heads": 2, "num_key_value_heads": 2},
+        **{"max_position_embeddings": 256, "original_max_position_embeddings": 16},
+        rope_parameters={"rope_type": "longrope", "rope_theta": 1e4, **factors},
+    )
+    torch.manual_seed(0)
+    model = get_peft_model(Phi3ForCausalLM(config), LoraConfig(r=4, target_modules=["qkv_proj"]))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora" in name:
+                parameter.normal_(std=0.3)
+            elif "proj" in name:
+                parameter.mul_(8)  # so that places count
+    rng = np.random.default_rng(0)
+    lengths = (8, 9, 12, 14, 16, 17, 20, 24)
+    rows = [(rng.integers(3, 97, n).astype(np.int32), np.arange(n) >= n // 2) for n in lengths]
+    notices: list[str] = []
+    alone, together, mixed = (make_extractor(model, notices, batch_tokens) for batch_tokens in (1, 4096, 4096))
+    mixed._apart = None
+    of_one, of_all, of_mixed = (
+        extractor.extract(rows, keys_of(rows), ["sgd"]).arrays["epoch-1/sgd/rows"].astype(np.float64)
+        for extractor in (alone, together, mixed)
+    )
+    assert np.einsum("rk,rk->r", of_one, of_all).min() > 1 - 1e-3
+    assert np.einsum("rk,rk->r", of_one, of_mixed)[:5].max() < 0.99, "nothing is to be seen with this model"
 
 
 def test_a_layer_that_cannot_be_batched_falls_back_and_says_so() -> None:

@@ -1,6 +1,7 @@
 """Selectors other than the walk, against plain loops, and what binds them."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -166,6 +167,22 @@ def test_near_copies_of_a_taken_row_are_skipped_if_asked_for() -> None:
     assert found.num_duplicates == 18  # two of each row, but for the last, whose copies nobody asks for any more
 
 
+def test_near_copies_are_named_where_a_budget_is_not_spent() -> None:
+    pool = np.repeat(rows_of(5, 10), 3, axis=0)
+    found = run(problem(pool, rows_of(6, 4), 12, selector="top", duplicate_threshold=0.98, take_opposed=True), "top")
+    assert "10 of 12 rows, because the selector top found no further row: 20 are near-copies of rows" in str(
+        found.ran_out
+    )
+
+
+@pytest.mark.parametrize("selector", ["random", "all"])
+def test_a_selector_that_looks_at_nothing_skips_no_near_copies(selector: str) -> None:
+    pool = np.repeat(rows_of(5, 10), 3, axis=0)
+    found = run(problem(pool, rows_of(6, 4), 30, selector=selector, duplicate_threshold=0.98), selector)
+    assert sorted(found.rows.tolist()) == list(range(30))
+    assert found.num_duplicates == 0
+
+
 def test_random_is_a_seeded_draw_and_all_takes_every_row() -> None:
     of: dict[str, Any] = {"representation": "none"}
     draws = [
@@ -297,6 +314,27 @@ def test_a_selector_of_one_s_own_sees_what_is_open_and_may_not_name_other_rows()
         run(problem(rows_of(1), rows_of(2, 3), 40, selector="own:evens"), evens_then_beyond)
 
 
+OWN: Any = Choice  # of the user's own code, which nobody checks
+
+
+@pytest.mark.parametrize(
+    "named",
+    [[3, 1], [np.int64(3), (1,)], [(3, None), [1, 0.5]], [OWN(3), OWN(np.int32(1), np.float32(2))]],
+)
+def test_a_selector_of_one_s_own_may_name_rows_in_few_words(named: Any) -> None:
+    found = run(problem(rows_of(1), rows_of(2, 3), 2, selector="own:short"), lambda _: named)
+    assert found.rows.tolist() == [3, 1]
+
+
+@pytest.mark.parametrize(
+    "named",
+    [None, 3, [2.5], [True], [OWN(2.0)], [OWN(np.bool_(True))], [OWN(5, "a")], [()], ["ab"], [(1, 2, "t", 4)]],
+)
+def test_what_names_no_row_is_one_message(named: Any) -> None:
+    with pytest.raises(SelectionError, match=r"selector own:odd: expected it to name rows as g2is\.Choice"):
+        run(problem(rows_of(1), rows_of(2, 3), 2, selector="own:odd"), lambda _: named)
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_match_equals_a_plain_float64_loop(seed: int) -> None:
     pool, targets = rows_of(seed, 120), rows_of(seed + 70, 6)
@@ -407,6 +445,15 @@ def test_design_ends_when_every_row_left_conflicts_with_every_example() -> None:
     assert "found no further row" in str(found.ran_out)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_design_ends_when_all_is_said_however_the_space_is_turned(seed: int) -> None:
+    """Three rows along the only example, nine orthogonal to it: rounding leaves them covariances of some 1e-17."""
+    rows = np.concatenate([np.repeat(np.eye(1, K), 3, axis=0), np.eye(K)[1:10]])
+    turned = np.linalg.qr(np.random.default_rng(seed).normal(size=(K, K)))[0]
+    found = run(problem(rows @ turned, turned[:1], 12, selector="design"), "design")
+    assert found.rows.tolist() == [0, 1, 2]
+
+
 def test_match_does_not_count_rows_that_a_quota_refused() -> None:
     pool, targets, web = rows_of(3, 60), rows_of(4, 5), np.arange(60) % 2 == 0
     found = run(problem(pool, targets, 20, selector="match"), "match", Limits(quotas=[Quota("web", web, 4)]))
@@ -420,3 +467,15 @@ def test_match_refuses_targets_that_cancel() -> None:
     targets = np.array([[1.0] * K, [-1.0] * K], np.float16)
     with pytest.raises(SelectionError, match="expected target rows with a mean direction, found 2 that cancel"):
         run(problem(rows_of(1), targets, 4, selector="match"), "match")
+
+
+def test_of_several_targets_the_one_that_cannot_be_served_is_named() -> None:
+    cancel = np.array([[1.0] * K, [-1.0] * K], np.float16)
+    asked = [
+        replace(problem(rows_of(1), rows, 4, selector="match"), target=name)
+        for name, rows in (("math", rows_of(2, 3)), ("med", cancel))
+    ]
+    with pytest.raises(
+        SelectionError, match="target 'med': selector match: expected target rows with a mean direction"
+    ):
+        pick(asked, built_in("match"), Limits())

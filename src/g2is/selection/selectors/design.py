@@ -27,7 +27,7 @@ from pydantic import Field
 
 from g2is.errors import SelectionError
 from g2is.methods import CandidateSettings, OpposedSettings, Section, SelectorKind
-from g2is.selection.arrays import MOST_AHEAD, UNIT, Floats, Rows
+from g2is.selection.arrays import GRAIN, MOST_AHEAD, UNIT, Floats, Rows
 from g2is.selection.problem import Choice, Problem
 from g2is.selection.selectors.greedy import Ahead, take_best, watched
 
@@ -259,7 +259,7 @@ class _Taken:
 
 
 def _explained(covariances: Floats) -> Floats:
-    positive = np.maximum(covariances, 0)
+    positive = np.where(covariances > GRAIN, covariances, 0)  # what has been said is 0 but for rounding
     return np.einsum("nm,nm->n", positive, positive)
 
 
