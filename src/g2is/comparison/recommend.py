@@ -216,9 +216,9 @@ def _cheaper(best: Entry, as_good: Sequence[Entry]) -> str | None:
 
 
 def _seconds(entry: Entry) -> float | None:
-    """What choosing rows took, a cell: representing the pool once, and selecting."""
+    """What choosing rows took, a cell: representing the pool once, and selecting; None if either is not known."""
     found = [entry.mean.seconds[stage] for stage in _SELECTING if stage in entry.mean.seconds]
-    return sum(found) if found else None
+    return sum(found) if len(found) == len(_SELECTING) else None
 
 
 def _of_target(name: str, part: Part) -> str:

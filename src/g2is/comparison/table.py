@@ -75,9 +75,11 @@ def grid_lines(comparison: Comparison) -> list[str]:
     targets = ", ".join(
         f"{target} ({sizes[target]:,} test examples)" if target in sizes else target for target in grid.targets
     )
+    of_all = " of all rows read" if any(budget.endswith("%") for budget in grid.budgets) else ""
     return [
         f"targets: {targets}",
-        f"budgets: {', '.join(grid.budgets)} of a pool of {comparison.num_pool_rows:,} rows",
+        f"budgets: {', '.join(grid.budgets)}{of_all}",
+        f"rows: {comparison.num_pool_rows:,} of the pool that can be selected",
         f"seeds: {', '.join(map(str, grid.seeds))}",
         f"intervals: {comparison.num_resamples:,} resamples of the test examples, seed {comparison.seed}",
     ]

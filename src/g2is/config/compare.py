@@ -216,7 +216,11 @@ def _by_name(methods: Any) -> dict[str, dict[str, Any]] | None:
     if isinstance(methods, str):
         methods = [name.strip() for name in methods.split(",")]
     if isinstance(methods, Mapping) and all(isinstance(settings, Mapping) for settings in methods.values()):
-        return {str(name): dict(settings) for name, settings in methods.items()}
+        # what is called as a method, and names none, is that method with these settings
+        return {
+            str(name): {**({"method": name} if name in METHODS else {}), **settings}
+            for name, settings in methods.items()
+        }
     if isinstance(methods, Sequence) and all(isinstance(name, str) for name in methods):
         if twice := sorted({name for name in methods if methods.count(name) > 1}):
             raise ValueError(f"methods: expected different ones, found {', '.join(twice)} twice")

@@ -19,6 +19,7 @@ from g2is.jobs.cluster import with_dtype
 from g2is.jobs.comparison_work import work_of
 from g2is.jobs.engines import num_workers, open_engines
 from g2is.jobs.overall import Overall
+from g2is.jobs.run_folder import SUMMARY
 from g2is.jobs.select import run
 from g2is.jobs.stages import OF_SELECTING
 from g2is.jobs.trial import TrialJob
@@ -176,10 +177,14 @@ def _select(trials: Trials, key: Key, reporter: Reporter) -> Chosen:
     except ModelError as error:  # a warm-up that diverges would do so for hours again, cell by cell
         trials.broken[rows] = error
         raise
+    except SelectionError:  # the rows are made: whoever selects from them next finds out what they took
+        if (of_cell.out / SUMMARY).exists():
+            trials.keep_cost(rows, of_cell.out)
+        raise
     assert results.selection is not None
     taken = seconds_by_stage(of_cell.out)  # in a sitting that was stopped before the cell was made, too
     seconds = {"select": round(sum(taken.get(stage, 0.0) for stage in OF_SELECTING), 2)}
-    represent = trials.keep_cost(of_cell.store_folder, of_cell.selection.representation, of_cell.out)
+    represent = trials.keep_cost(rows, of_cell.out)
     if represent is not None:
         seconds["represent"] = represent
     return Chosen(np.sort(results.selection.rows), trials.config.tuning.epochs, seconds)

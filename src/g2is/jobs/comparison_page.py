@@ -1,6 +1,7 @@
 """The page of a comparison: its tables, its losses, and the rows that only one method took."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -21,14 +22,15 @@ from g2is.comparison.table import (
 from g2is.config.commands import run_again
 from g2is.config.compare import CompareConfig
 from g2is.examples.read import read_examples
-from g2is.examples.sources import find_sources
+from g2is.examples.sources import describe, find_sources, source_sha256
 from g2is.jobs.report_texts import turns_of
+from g2is.jobs.work_folder import MANIFEST
 from g2is.methods import FULL, FULL_CUT, RANDOM, UNTUNED
 from g2is.progress import Reporter
 from g2is.report.comparison import MOST_ALONE, Alike, Alone, Compared, Losses, Table, alone, comparison_data
 from g2is.report.page import as_page
 from g2is.report.shown import Turns
-from g2is.store.files import write_text
+from g2is.store.files import read_json, write_text
 
 _UNCHOSEN = (UNTUNED, RANDOM, FULL, FULL_CUT)
 
@@ -38,13 +40,17 @@ def write_comparison_page(
 ) -> None:
     """Write `page` of the comparison in the folder `path`; `remarks` are what its own tables say of it.
 
-    Reads the pool for the texts of rows that one method alone took.
+    Reads the pool for the texts of rows that one method alone took, which are left out where it is another by now.
     """
     with reporter.stage("report", "rows") as progress:
-        found = _compared(config, path, comparison, remarks)
+        found, pool = _compared(config, path, comparison, remarks), find_sources(config.pool)
+        if source_sha256(pool) != read_json(path / MANIFEST)["pool_sha256"]:
+            why = f"{describe(pool)} has changed since: the rows that only one method took are left out"
+            reporter.notice(f"{page}: {why}")
+            found = replace(found, notes=[*found.notes, why], alone=[])
         wanted = {int(row) for of in found.alone for row in of.rows[:MOST_ALONE]}
         texts: dict[int, tuple[str, str, Turns]] = {}
-        for example in read_examples(find_sources(config.pool), config.examples):
+        for example in read_examples(pool, config.examples) if wanted else ():
             if example.row in wanted:
                 texts[example.row] = (example.id, example.source, turns_of(example.conversation))
                 progress(len(texts), len(wanted))

@@ -10,6 +10,7 @@ from g2is.store.files import REMEDY, read_json
 
 COSTS = "costs.json"
 OF = "of"  # the key that says whose it is
+FOR = " for "  # between a representation and the target whose rows they are alone
 WHAT = "what making rows took"
 
 
@@ -20,7 +21,7 @@ def costs_in(store: Path) -> dict[str, Any]:
     """
     costs = read_json(store / COSTS)
     for name, seconds in costs.items():
-        is_representation = name in (GRADIENT, NONE, *REPRESENTATIONS) or name.startswith(OWN)
+        is_representation = name.split(FOR)[0] in (GRADIENT, NONE, *REPRESENTATIONS) or name.startswith(OWN)
         is_time = isinstance(seconds, int | float) and not isinstance(seconds, bool)
         if name != OF and not (is_representation and is_time):
             raise StoreError(

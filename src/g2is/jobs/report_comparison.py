@@ -12,8 +12,8 @@ from g2is.config.compare import CompareConfig
 from g2is.errors import StoreError
 from g2is.jobs.compare import cells_in, grid_of
 from g2is.jobs.comparison_page import as_table, losses_of, write_comparison_page
+from g2is.jobs.moved import SELECTIONS
 from g2is.jobs.report import REPORT, held
-from g2is.jobs.trials import SELECTIONS
 from g2is.progress import Reporter
 from g2is.report.selection import Beside
 from g2is.store.digests import record_digests

@@ -8,12 +8,12 @@ from g2is.config.commands import settings_in, told_of
 from g2is.config.compare import CompareConfig
 from g2is.errors import StoreError
 from g2is.jobs.export import check_pool
+from g2is.jobs.moved import in_its_folder
 from g2is.jobs.prepare import prepare
 from g2is.jobs.read_data import read_inputs
 from g2is.jobs.report import AT_LEISURE, held, write_report
 from g2is.jobs.report_comparison import comparison_around, report_comparison
 from g2is.jobs.representation import MadeBy, maker_of
-from g2is.jobs.run_folder import in_its_folder
 from g2is.methods import GRADIENT, NONE, OWN
 from g2is.outputs.tables import SELECTION
 from g2is.progress import Reporter, Silent
@@ -38,6 +38,11 @@ def report_run(path: Path, out: Path | None = None, method: str = "tsne", report
     check_pool(config, path / SELECTION)
     with held(path, "run", out), ExitStack() as opened:
         folder = opened.enter_context(reached(config.store, reporter))
+        if not folder.is_dir() and config.selection.representation != NONE:
+            raise StoreError(
+                f"{folder}: expected the store that {path} selected from, found no such folder; put it back, or in"
+                f" {path / 'store'}"
+            )
         prepared = prepare(config.model_copy(update={"store": folder}), reporter)
         config, representation = prepared.config, prepared.config.selection.representation
         fingerprint = prepared.fingerprint if representation == GRADIENT else None

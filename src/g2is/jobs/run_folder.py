@@ -34,6 +34,7 @@ from g2is.config.later import without_unsaid
 from g2is.config.passed_over import without_passed_over
 from g2is.config.selection import deciding, with_defaults
 from g2is.errors import StoreError
+from g2is.jobs.moved import in_its_folder
 from g2is.jobs.stages import Stage
 from g2is.jobs.work_folder import BAD_ROWS, WorkFolder, open_work
 from g2is.outputs.first_rows import as_html
@@ -45,7 +46,6 @@ from g2is.selection.record import Picks, Walk
 from g2is.store.digests import record_digests, record_presence, unnoted_files
 from g2is.store.files import has_digest, read_json, remove, write_json, write_json_lines
 from g2is.store.fingerprint import digest, flatten
-from g2is.store.manifest import MANIFEST
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -248,12 +248,6 @@ def settings_of(run: Path) -> Config:
             f" found {found}"
         )
     return in_its_folder(config, run)
-
-
-def in_its_folder(config: Config, run: Path) -> Config:
-    """The settings of the run in the folder `run`, which may have been moved there, and its store with it."""
-    store = run / "store" if (run / "store" / MANIFEST).exists() else config.store
-    return config.model_copy(update={"out": run, "store": store})
 
 
 def unvouched(run: Path, names: Iterable[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """What a comparison's cells share: all that is found and read before the first is made, and what rows cost."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,28 @@ from g2is.config.compare import CompareConfig
 from g2is.config.io import parse
 from g2is.config.representation import read_by
 from g2is.config.targets import titled
-from g2is.errors import ModelError, SelectionError
+from g2is.errors import ConfigError, ModelError, SelectionError
 from g2is.evaluation.metrics import check_judge
 from g2is.examples.dataset import Examples
-from g2is.jobs.costs import COSTS, OF, costs_in
+from g2is.jobs.costs import COSTS, FOR, OF, costs_in
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
 from g2is.jobs.made_from import as_selected, as_stored, digest_of_rows, fingerprints, of_warmup, store_identity
+from g2is.jobs.moved import SELECTIONS
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import plan_for, read_inputs
 from g2is.jobs.stages import OF_REPRESENTING, stage_id
 from g2is.jobs.test_rows import TestRows, describe_questions, read_tests, shared_rows
 from g2is.jobs.trial import Bench, open_bench
 from g2is.jobs.work_folder import BAD_ROWS
-from g2is.methods import GRADIENT, NONE, RANDOM, REPRESENTATIONS, representation_kind
+from g2is.methods import (
+    GRADIENT,
+    NONE,
+    RANDOM,
+    REPRESENTATIONS,
+    SELECTORS,
+    representation_kind,
+    selector_kind,
+)
 from g2is.model.adapter import target_modules
 from g2is.progress import Reporter
 from g2is.selection.budget import check_form
@@ -35,7 +44,6 @@ from g2is.store.given import part
 from g2is.store.manifest import stored_forms
 
 Represented = tuple[Path, str, str | None]  # rows: their store, the representation, and the target whose they are
-SELECTIONS = "selections"  # below a comparison's folder: a run folder of each cell that selects
 
 
 @dataclass(frozen=True)
@@ -53,18 +61,19 @@ class Trials:
     remarks: Sequence[str]
     broken: dict[Represented, ModelError] = field(default_factory=dict)
 
-    def keep_cost(self, store: Path, representation: str, run: Path) -> float | None:
-        """Seconds that the rows of a representation took in `store`, by the run that made them; None if not known."""
+    def keep_cost(self, rows: Represented, run: Path) -> float | None:
+        """Seconds that `rows` took in their store, by the run that made them; None if not known."""
+        store, name = rows[0], cost_of(rows)
         costs, whose = costs_in(store) if (store / COSTS).exists() else {}, self._identity(store)
         if costs.pop(OF, whose) != whose:  # another comparison's; those of before do not say whose they are
             costs = {}
         by_stage = seconds_by_stage(run)
         taken = sum(by_stage.get(stage, 0.0) for stage in OF_REPRESENTING)
-        if taken > costs.get(representation, 0.0):
-            costs[representation] = round(taken, 2)
+        if taken > costs.get(name, 0.0):
+            costs[name] = round(taken, 2)
             write_json(store / COSTS, {**costs, OF: whose})
             record_presence(self.config.out, (store / COSTS).relative_to(self.config.out).as_posix())
-        return costs.get(representation, 0.0 if representation == NONE else None)
+        return costs.get(name, 0.0 if name == NONE else None)
 
     def _identity(self, store: Path) -> str:
         return store_identity(flatten(self.made_from), store.name)
@@ -129,9 +138,14 @@ def _remarks(prepared: Prepared, config: CompareConfig, examples: Examples, test
 def _check_budgets(config: CompareConfig, examples: Examples) -> None:
     """Raise SelectionError for one that cannot be met or is another by a second name, before the hours of work."""
     seen: dict[tuple[int, str], str] = {}
+    name, target = next(iter(examples.targets.items()))
+    of_cell = replace(examples, targets={name: target})  # each cell has one, and all of the budget for it
     for budget in config.budgets:
         for method in (RANDOM, *config.methods):
-            found = plan_for(config.selection_of(method, budget, 0), examples).budget
+            settings = config.selection_of(method, budget, 0)
+            found = plan_for(settings, of_cell).budget
+            if settings.selector in SELECTORS and selector_kind(settings.selector).takes_all:
+                continue
             same = seen.setdefault((found.amount, found.unit), budget)
             if same != budget:
                 raise SelectionError(
@@ -150,6 +164,12 @@ def seconds_by_stage(run: Path) -> dict[str, float]:
     return total
 
 
+def cost_of(rows: Represented) -> str:
+    """What the cost of `rows` is called in the costs.json of their store."""
+    _, representation, target = rows
+    return representation if target is None else f"{representation}{FOR}{target}"
+
+
 def store_name(settings: SelectionConfig, seed: int) -> str:
     """The store of a comparison in which a selection with `settings` finds its rows: gradients are a seed's own.
 
@@ -166,6 +186,14 @@ def run_config(config: CompareConfig, key: Key, targets: Sequence[str]) -> Confi
     assert key.seed is not None
     settings, seed = config.selection_of(key.method, key.budget, key.seed), key.seed
     store = config.out / "store" / store_name(settings, seed)
+    kept = stored_forms(store)
+    forms = kept or config.gradients.forms
+    if settings.representation == GRADIENT and settings.form is not None and settings.form not in forms:
+        holds, do = (f"the store {store}", "name another --out") if kept else ("gradients.forms", "add it there")
+        raise ConfigError(
+            f"method {key.method}: expected Γ {settings.form}, which it looks at, in {holds}, found"
+            f" {', '.join(forms)}; {do}, or give another selection.form"
+        )
     values = {
         "pool": list(config.pool),
         "targets": {name: list(config.targets[name]) for name in targets},
@@ -178,7 +206,7 @@ def run_config(config: CompareConfig, key: Key, targets: Sequence[str]) -> Confi
         "gradients": {
             **config.gradients.model_dump(mode="json"),
             # a store that was begun for other methods keeps their Γ forms
-            "forms": list(stored_forms(store) or config.gradients.forms),
+            "forms": list(forms),
             "projection": {**config.gradients.projection.model_dump(mode="json"), "seed": seed},
         },
         "selection": settings.model_dump(mode="json"),

@@ -25,6 +25,7 @@ from g2is.jobs.costs import COSTS, WHAT, check_costs
 from g2is.jobs.evaluate import ANSWERS, RESULT, evaluate
 from g2is.jobs.findings import Damage, Findings, Mend, forgetting, remover
 from g2is.jobs.made_from import store_identity
+from g2is.jobs.moved import SELECTIONS
 from g2is.jobs.report import MAP, REPORT, REPORTED
 from g2is.jobs.run_folder import CHOSEN, RUN, SUMMARY, run_identity
 from g2is.jobs.select import run
@@ -32,7 +33,6 @@ from g2is.jobs.select_matrices import walk_matrices
 from g2is.jobs.stores_of import held_with_stores, store_of
 from g2is.jobs.train import train
 from g2is.jobs.trial import SECONDS
-from g2is.jobs.trials import SELECTIONS
 from g2is.jobs.verify_store import check_kept_beside, check_store, is_store
 from g2is.jobs.verify_warmup import check_checkpoints
 from g2is.jobs.work_folder import BAD_ROWS, MANIFEST

@@ -19,12 +19,14 @@ class Rules:
     """What the selection was made under.
 
     `copy` is the cosine from which a row is a near-copy, None where none is skipped. `takes_opposed`: rows may oppose a
-    whole target. The rule of conflicts is that of the walk's trails, of which `Relations` tells.
+    whole target. The rule of conflicts is that of the walk's trails, of which `Relations` tells. `ran_out`: the
+    selector ended before the budget was spent.
     """
 
     copy: float | None
     takes_opposed: bool
     full_quotas: Collection[str] = ()
+    ran_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,4 +115,6 @@ def _miss(
         return Miss(row, group, worth, "covered", told, near)
     if walks:
         return Miss(row, group, worth, "not reached", "no trail came to it", near)
+    if rules.ran_out:
+        return Miss(row, group, worth, "passed over", "the selector passed it over by a rule of its own", near)
     return Miss(row, group, worth, "outscored", "others were taken until the budget was spent", near)

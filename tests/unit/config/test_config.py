@@ -256,6 +256,14 @@ def test_budgets_of_a_comparison_are_one_or_several(given: object, budgets: tupl
     assert parse(CompareConfig, COMPARED | {"budgets": given}, "g2is").budgets == budgets
 
 
+def test_what_is_called_as_a_method_and_names_none_is_that_method() -> None:
+    methods = {"bm25": {}, "less": {"form": "sgd"}, "mine": {"noise": 3.0}, "match": {"method": "less"}}
+    found = parse(CompareConfig, COMPARED | {"methods": methods}, "g2is")
+    of = {name: found.selection_of(name, "1%", 0) for name in methods}
+    assert [of[name].method for name in methods] == ["bm25", "less", "design", "less"]
+    assert (of["bm25"].representation, of["less"].form, of["less"].selector) == ("lexical", "sgd", "top")
+
+
 def test_lists_of_a_comparison_are_kept_by_their_whole_path() -> None:
     found = parse(CompareConfig, COMPARED | {"selection": {"exclude": "ids.txt"}}, "g2is")
     assert found.selection == {"exclude": [str(Path("ids.txt").absolute())]}

@@ -92,6 +92,20 @@ def test_a_first_pass_that_sets_up_much_does_not_stand_for_all_tests(
     assert found.time_for(80) == pytest.approx(0.8)
 
 
+def test_a_first_pass_that_sets_up_much_does_not_stand_for_all_rows(clock: Clock) -> None:
+    passes: list[int] = []
+
+    def arrays_of(batch: Any, _: Any) -> dict[str, Any]:
+        passes.append(len(batch))
+        clock.now += 9.0 if len(passes) == 1 else 0.01 * len(batch)
+        return {}
+
+    found = pace.pace_of_rows(arrays_of, rows(40), 512, 5.0)
+    assert passes[:2] == [1, 1]
+    assert len(passes) > 4
+    assert found.seconds < 1.0
+
+
 def test_where_batches_take_minutes_the_last_of_the_run_up_counts(clock: Clock) -> None:
     done: list[float] = []
     parts = [(10, clock.takes(4.0, done)), (10, clock.takes(1.0, done)), (100, clock.takes(2.0, done))]
