@@ -72,7 +72,7 @@ class Extractor:
         self._gamma = Gamma(self._device.type == "cuda", notice)
         self._shared: tuple[Moments, torch.Tensor] | None = None  # of the moments in use
         self._batched, self._is_checked = True, False  # before rows are seen that show whether they may be
-        self._apart = length_of_other_angles(model.config) if hasattr(model, "config") else None
+        self._apart = length_of_other_angles(getattr(model, "config", None))
         self._most_tokens: int | None = None  # that a batch may hold, since a larger one did not fit
         self.splits: list[dict[str, int]] = []  # rows and padded tokens of each batch that did not fit in memory
 
@@ -94,7 +94,7 @@ class Extractor:
         if not self._is_checked:
             self._check_batching(rows)
         lengths = np.array([len(ids) for ids, _ in rows])
-        batches = plan_batches(lengths, self._batch_tokens if self._is_checked and self._batched else 1, self._apart)
+        batches = plan_batches(lengths, self._batch_tokens if self._batched else 1, self._apart)
         arrays = {"num_answer_tokens": np.array([int(learned[1:].sum()) for _, learned in rows], np.int32)}
         for name, state in self._checkpoints.items():
             self._load(state)
@@ -135,13 +135,16 @@ class Extractor:
                     " examples.max_length, execution.gradient_bytes or warmup.lora.rank, set"
                     f" model.activation_checkpointing=true, or use a device with more ({first_line(error)})"
                 ) from None
+        self._tell_of_memory(len(rows), num_tokens)
+        return None
+
+    def _tell_of_memory(self, num_rows: int, num_tokens: int) -> None:
         self._most_tokens = num_tokens // 2
-        self.splits.append({"rows": len(rows), "tokens": num_tokens})
+        self.splits.append({"rows": num_rows, "tokens": num_tokens})
         self._notice(
-            f"a batch of {len(rows)} rows, {num_tokens} tokens padded, did not fit in memory: it is cut in two, and so"
+            f"a batch of {num_rows} rows, {num_tokens} tokens padded, did not fit in memory: it is cut in two, and so"
             " are all as large that follow. execution.batch_tokens sets how many tokens a batch may hold"
         )
-        return None
 
     def _project(
         self, batch: Batch, moments: Moments, forms: Sequence[GammaForm], batched: bool
@@ -199,19 +202,23 @@ class Extractor:
     def _check_batching(self, rows: Sequence[Row]) -> None:
         """Try a few rows together and one at a time: a model that lets examples of a batch mix is found out here.
 
-        Where fewer than two of them share a batch, fit in memory or have a direction, the next rows are asked.
+        Where fewer than two share a batch or have a direction, the next few are asked, then those of the next shard.
         """
-        learned = [row for row in rows if row[1][1:].any()]
-        shortest = sorted(learned, key=lambda row: len(row[0]))[:_CHECKED_ROWS]
-        while len(shortest) > 1:
-            if len(shortest) * len(shortest[-1][0]) <= self._batch_tokens:
-                try:
-                    return self._compare(pad_batch(shortest, self._device))
-                except Exception as error:
-                    if not tells_of_memory(error):
-                        raise
-            shortest.pop()
-        return None
+        learned = sorted((row for row in rows if row[1][1:].any()), key=lambda row: len(row[0]))
+        num_shorter = len(learned) if self._apart is None else sum(len(ids) <= self._apart for ids, _ in learned)
+        for side in (learned[:num_shorter], learned[num_shorter:]):
+            for start in range(0, len(side) - 1, _CHECKED_ROWS):
+                some = side[start : start + _CHECKED_ROWS]
+                while not self._is_checked and len(some) > 1:
+                    if len(some) * len(some[-1][0]) <= min(self._batch_tokens, self._most_tokens or self._batch_tokens):
+                        try:
+                            self._compare(pad_batch(some, self._device))
+                            break
+                        except Exception as error:
+                            if not tells_of_memory(error):
+                                raise
+                            self._tell_of_memory(len(some), len(some) * len(some[-1][0]))
+                    some = some[:-1]
 
     def _compare(self, batch: Batch) -> None:
         state = next(iter(self._checkpoints.values()))

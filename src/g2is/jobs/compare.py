@@ -36,7 +36,7 @@ from g2is.methods import FULL, RANDOM
 from g2is.progress import Reporter, Silent
 from g2is.store.digests import damaged_files, record_digests, record_missing
 from g2is.store.fingerprint import Fingerprint, flatten
-from g2is.training.tune import ADAPTER
+from g2is.training.tune import ADAPTER, TRAINING
 
 
 def compare_methods(config: CompareConfig, reporter: Reporter | None = None, own: Own = BUILT_IN_ONLY) -> Comparison:
@@ -56,10 +56,13 @@ def compare_methods(config: CompareConfig, reporter: Reporter | None = None, own
         grid = grid_of(config)
         comparison = _compared(config, grid, trials)
         (planned, missing), failed = missing_cells(config), dict[Key, str]()
-        if config.keep_adapters and len(missing) < len(planned) and not any(config.out.glob(f"tuned/*/{ADAPTER}")):
-            reporter.notice(
-                "keep_adapters: the adapters of cells that are finished were not kept; another --out tunes them again"
-            )
+        if config.keep_adapters:
+            lacking = [of.parent for of in config.out.glob(f"tuned/*/{TRAINING}") if not (of.parent / ADAPTER).exists()]
+            if lacking:
+                reporter.notice(
+                    f"keep_adapters: {len(lacking)} adapters were tuned before it was asked for, and not kept; another"
+                    " --out tunes them again"
+                )
         numbered = {number: key for number, key in enumerate(planned, start=1) if key in missing}
         with closing(make_cells(trials, numbered, len(planned), reporter)) as cells:
             for key, made in cells:

@@ -44,7 +44,7 @@ def write_comparison_page(
     """
     with reporter.stage("report", "rows") as progress:
         found, pool = _compared(config, path, comparison, remarks), find_sources(config.pool)
-        if source_sha256(pool) != read_json(path / MANIFEST)["pool_sha256"]:
+        if found.alone and source_sha256(pool) != read_json(path / MANIFEST)["pool_sha256"]:
             why = f"{describe(pool)} has changed since: the rows that only one method took are left out"
             reporter.notice(f"{page}: {why}")
             found = replace(found, notes=[*found.notes, why], alone=[])

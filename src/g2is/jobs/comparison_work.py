@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from g2is.comparison.cells import Key
 from g2is.errors import SelectionError
 from g2is.jobs.costs import COSTS
-from g2is.jobs.trials import Trials, cost_of, represented, run_config
+from g2is.jobs.trials import Trials, cost_of, represented, run_config, takes_all
 from g2is.methods import (
     FULL,
     FULL_CUT,
@@ -18,10 +18,8 @@ from g2is.methods import (
     NONE,
     RANDOM,
     REPRESENTATIONS,
-    SELECTORS,
     UNTUNED,
     representation_kind,
-    selector_kind,
 )
 from g2is.selection.budget import read_budget
 from g2is.store.files import read_json
@@ -65,7 +63,7 @@ def _work_of(trials: Trials, key: Key, seen: set[object]) -> CellWork:
     name, costs = run.selection.representation, run.store_folder / COSTS
     in_rounds = run.passes_between_rounds * tune / config.tuning.epochs
     rows = represented(run, key)
-    is_made = costs.exists() and cost_of(rows) in read_json(costs)
+    is_made = costs.exists() and not {cost_of(rows), name}.isdisjoint(read_json(costs))  # by target since 0.2.0
     if name == NONE or is_made or not _is_first(seen, rows):
         return CellWork(in_rounds, tune=tune, tests=tests)
     if name != GRADIENT:
@@ -79,10 +77,11 @@ def _work_of(trials: Trials, key: Key, seen: set[object]) -> CellWork:
 def _tuned_on(trials: Trials, key: Key, in_pool: float) -> float:
     """Tokens of all passes over the rows that a cell is tuned on."""
     pool, tuning = trials.bench.pool, trials.config.tuning
-    assert key.method == FULL or key.budget is not None
-    if key.method == FULL or _takes_all(trials, key):
+    if key.method == FULL:
         return in_pool * tuning.epochs
     assert key.budget is not None
+    if key.method in trials.config.methods and takes_all(trials.config.selection_of(key.method, key.budget, 0)):
+        return in_pool * tuning.epochs  # but for those that it closes
     try:
         budget = read_budget(key.budget, len(pool), pool.num_tokens)
         share = budget.amount / (len(pool) if budget.unit == "rows" else in_pool)
@@ -92,14 +91,6 @@ def _tuned_on(trials: Trials, key: Key, in_pool: float) -> float:
         return share * in_pool * tuning.epochs
     num_steps = tuning.epochs * -(-round(share * len(pool)) // tuning.batch_size)
     return min(1.0, num_steps * tuning.batch_size / len(pool)) * in_pool
-
-
-def _takes_all(trials: Trials, key: Key) -> bool:
-    """Whether the method of a cell takes all rows, but for those that it closes."""
-    if key.method not in trials.config.methods:
-        return False
-    selector = trials.config.selection_of(key.method, str(key.budget), 0).selector
-    return selector in SELECTORS and selector_kind(selector).takes_all
 
 
 def _is_first(seen: set[object], what: object) -> bool:

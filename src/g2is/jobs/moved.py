@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from g2is.config import Config
+from g2is.config.commands import settings_in
+from g2is.config.compare import CompareConfig
 from g2is.store.manifest import MANIFEST
 
-SELECTIONS = "selections"  # below a comparison's folder: a run folder of each cell that selects
+SELECTIONS = "selections"  # below a comparison's folder: OUT/selections/METHOD/TARGET/BUDGET/seed-S
 
 
 def in_its_folder(config: Config, run: Path) -> Config:
@@ -13,9 +15,9 @@ def in_its_folder(config: Config, run: Path) -> Config:
 
     The store of a comparison's cell lies in the comparison's folder.
     """
-    comparison = next((above.parent for above in run.resolve().parents if above.name == SELECTIONS), None)
-    places = [run / "store"]
-    if comparison is not None and config.store is not None:
-        places.append(comparison / "store" / Path(config.store).name)
+    places, above = [run / "store"], run.resolve().parents
+    is_cell = len(above) > 4 and above[3].name == SELECTIONS and config.store is not None
+    if is_cell and isinstance(settings_in(above[4]), CompareConfig):
+        places.append(above[4] / "store" / Path(str(config.store)).name)
     store = next((place for place in places if (place / MANIFEST).exists()), config.store)
     return config.model_copy(update={"out": run, "store": store})

@@ -76,20 +76,21 @@ def pace_of_gradients(model: Any, config: Config, rows: Sequence[Row], limit: fl
 
         return run
 
-    def compile_() -> None:
-        """Γ is compiled for one row and for several, which takes longer than all that is measured."""
-        for few in (1, 2):
+    def before() -> None:
+        """Whether batches mix is asked once, and Γ compiled on a GPU for one row and for several: longer than all that
+        is measured.
+        """
+        for few in (1, 2) if device.type == "cuda" or config.gradients.parameters == "lora" else (1,):
             work(sorted(rows, key=lambda row: len(row[0]))[:few])()
 
-    before = compile_ if device.type == "cuda" else None
     if config.gradients.parameters == "lora":
         return _measured_over(rows, batch_tokens, work, limit, before)
     mean = _tokens(rows) / len(rows)
-    shortest, _, middle = _run_up(rows)
+    middle = _run_up(rows)[-1]
     parts = (
         ((len(batch) * mean + _tokens(batch)) / 2, work(batch)) for batch in (middle, *_batches(rows, batch_tokens))
     )
-    return _measured(parts, limit, 1, before=before or work(shortest))
+    return _measured(parts, limit, 1, before=before)
 
 
 def _no_moments(parameters: Mapping[str, nn.Parameter], config: Config) -> Moments:

@@ -48,7 +48,7 @@ def about_run(
         copy=settings.part(CopySettings).duplicate_threshold,
         takes_opposed=not passes_over_opposed(settings),
         full_quotas=tuple(record.get("full_quotas") or ()),
-        ran_out=bool(record.get("ran_out")),
+        ran_out=[at for at, name in enumerate(examples.targets) if f"target {name!r}: " in str(record.get("ran_out"))],
     )
     return About(
         title=f"{num_selected:,} of {len(examples.pool):,} rows selected",

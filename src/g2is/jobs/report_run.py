@@ -38,7 +38,7 @@ def report_run(path: Path, out: Path | None = None, method: str = "tsne", report
     check_pool(config, path / SELECTION)
     with held(path, "run", out), ExitStack() as opened:
         folder = opened.enter_context(reached(config.store, reporter))
-        if not folder.is_dir() and config.selection.representation != NONE:
+        if not folder.is_dir():
             raise StoreError(
                 f"{folder}: expected the store that {path} selected from, found no such folder; put it back, or in"
                 f" {path / 'store'}"

@@ -51,7 +51,8 @@ class _SingleThreadedBlas:
     def __enter__(self) -> None:
         with self._lock:
             if not self._num_inside:
-                # finding the libraries takes milliseconds: again only where a module may have brought one
+                # finding the libraries takes milliseconds: again only where there are more modules, one of which may
+                # have brought one
                 if self._num_modules != len(sys.modules):
                     self._num_modules, self._controller = len(sys.modules), ThreadpoolController()
                 self._limits = self._controller.limit(limits=1, user_api="blas")

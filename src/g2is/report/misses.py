@@ -20,13 +20,13 @@ class Rules:
 
     `copy` is the cosine from which a row is a near-copy, None where none is skipped. `takes_opposed`: rows may oppose a
     whole target. The rule of conflicts is that of the walk's trails, of which `Relations` tells. `ran_out`: the
-    selector ended before the budget was spent.
+    targets of which the selector named no further row before the budget was spent, by their place.
     """
 
     copy: float | None
     takes_opposed: bool
     full_quotas: Collection[str] = ()
-    ran_out: bool = False
+    ran_out: Collection[int] = ()
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,6 @@ def _miss(
         return Miss(row, group, worth, "covered", told, near)
     if walks:
         return Miss(row, group, worth, "not reached", "no trail came to it", near)
-    if rules.ran_out:
+    if group in rules.ran_out:
         return Miss(row, group, worth, "passed over", "the selector passed it over by a rule of its own", near)
     return Miss(row, group, worth, "outscored", "others were taken until the budget was spent", near)

@@ -7,7 +7,7 @@ full when nothing is left of it, or less than the row named next takes; then its
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 def pick(problems: Sequence[Problem], select: Select, limits: Limits, progress: Progress | None = None) -> Picks:
     """Let `select` choose for each of `problems` in turn; they share one pool, and so one mask of open rows.
 
-    Near-copies are skipped where there are vectors to tell them by. Raises SelectionError if the selector names a row
-    that is not in the pool.
+    Near-copies are skipped where the selector looks at rows, and there are vectors to tell them by. Raises
+    SelectionError if the selector names what is no row of the pool.
     """
     picker = _Picker(problems[0], limits, progress, sum(problem.budget for problem in problems))
     unspent = 0
@@ -40,6 +40,7 @@ def pick(problems: Sequence[Problem], select: Select, limits: Limits, progress: 
     handed_on: list[str] = []
     unanswered: list[str] = []
     for problem in problems:
+        before = picker.num_duplicates
         problem.budget += unspent  # before it is asked: what a row is worth may depend on how many there will be
         try:
             with single_threaded_blas:
@@ -52,7 +53,7 @@ def pick(problems: Sequence[Problem], select: Select, limits: Limits, progress: 
             spent = f"{problem.budget - unspent} of {problem.budget} {limits.unit}"
             shortfalls.append(
                 f"target {problem.target!r}: {spent}, because the selector {problem.settings.selector} found no further"
-                f" row{_left(problem, picker.num_duplicates)}{full_quotas(picker.tally)}"
+                f" row{_left(problem, picker.num_duplicates - before)}{full_quotas(picker.tally)}"
             )
         elif shortfalls:
             handed_on += [f"{told}; what was left of its budget went to the next target" for told in shortfalls]
@@ -146,7 +147,7 @@ class _Picker:
         if not left:
             return 0, False
         named = select(problem)
-        if not isinstance(named, Iterable):
+        if not isinstance(named, Iterable) or isinstance(named, Mapping | Set):  # whose order says nothing
             raise _unexpected(problem, named)
         for choice in named:
             row, score, served = _choice(problem, choice)

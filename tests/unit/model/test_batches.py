@@ -35,7 +35,7 @@ def test_the_length_of_other_angles_is_that_of_the_text_s_own() -> None:
     dynamic = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
     long = {"rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 40}
     assert length_of_other_angles(LlamaConfig()) is None
-    assert length_of_other_angles(LlamaConfig(rope_parameters=dynamic, max_position_embeddings=512)) == 512
+    assert length_of_other_angles(LlamaConfig(rope_parameters=dynamic, max_position_embeddings=512)) == 511
     layers = SimpleNamespace(rope_parameters={"full_attention": long, "sliding_attention": {"rope_type": "default"}})
     assert length_of_other_angles(layers) == 40
     assert length_of_other_angles(SimpleNamespace(get_text_config=lambda: layers)) == 40

@@ -51,7 +51,7 @@ def test_each_rule_is_found_and_names_the_row_that_it_is_about() -> None:
         (NONE, None, True, 3, "conflict"),
         (NONE, 1.0, False, 1, "covered"),
         (NONE, None, False, 1, "outscored"),
-        (Rules(copy=None, takes_opposed=True, ran_out=True), None, False, 1, "passed over"),
+        (Rules(copy=None, takes_opposed=True, ran_out=[0]), None, False, 1, "passed over"),
         (NONE, None, True, 4, "not reached"),
         (Rules(copy=0.98, takes_opposed=True), 1.0, False, 1, "near-copy"),
     ],

@@ -328,7 +328,20 @@ def test_a_selector_of_one_s_own_may_name_rows_in_few_words(named: Any) -> None:
 
 @pytest.mark.parametrize(
     "named",
-    [None, 3, [2.5], [True], [OWN(2.0)], [OWN(np.bool_(True))], [OWN(5, "a")], [()], ["ab"], [(1, 2, "t", 4)]],
+    [
+        None,
+        3,
+        {3: 0.5},
+        {3, 1},
+        [2.5],
+        [True],
+        [OWN(2.0)],
+        [OWN(np.bool_(True))],
+        [OWN(5, "a")],
+        [()],
+        ["ab"],
+        [(1, 2, "t", 4)],
+    ],
 )
 def test_what_names_no_row_is_one_message(named: Any) -> None:
     with pytest.raises(SelectionError, match=r"selector own:odd: expected it to name rows as g2is\.Choice"):
