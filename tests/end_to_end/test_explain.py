@@ -69,6 +69,14 @@ def test_rows_go_by_number_as_a_selection_has_them_and_a_text_by_itself_is_one_r
         g2is.explain(run, [9999])
 
 
+def test_a_number_as_numpy_has_it_is_one_row_and_a_run_may_lie_at_home(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(finished.parent))
+    row = g2is.export(f"~/{finished.name}").rows[0]
+    assert [of["row"] for of in g2is.explain(f"~/{finished.name}", row)] == [row]
+
+
 def test_unknown_ids_are_one_message_with_close_ones(finished: Path) -> None:
     with pytest.raises(InputError) as raised:
         g2is.explain(finished, ["pool-0000", "nothing-like-it"])

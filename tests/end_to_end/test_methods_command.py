@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 from small_run import MODEL, SMALL, selected_ids, set_flags
 
@@ -115,6 +116,26 @@ def test_a_run_is_replayed_on_a_store_of_forms_in_another_order(sample: Path, g2
     code, _, err = g2is("run", tmp_path / "run/config.yaml", "--out", tmp_path / "again")
     assert code == 0, err
     assert selected_ids(tmp_path / "again") == selected_ids(tmp_path / "run")
+
+
+def test_a_run_is_replayed_by_another_method_and_not_by_its_name_alone(
+    finished: Path, g2is: Command, tmp_path: Path
+) -> None:
+    changes = ["--set", "selection.method=random", "--set", "selection.seed=3", "--set", "warmup.lora.rank=2"]
+    code, _, err = g2is("run", finished / "config.yaml", *changes, "--out", tmp_path / "run")
+    assert code == 0, err
+    settings = yaml.safe_load((tmp_path / "run/config.yaml").read_text())
+    of = settings["selection"]
+    assert (of["method"], of["representation"], of["selector"], of["seed"]) == ("random", "none", "random", 3)
+    assert settings["warmup"]["lora"]["alpha"] == 8
+    before = yaml.safe_load((finished / "config.yaml").read_text())
+    files = [*before["pool"], *before["targets"]["target"]]
+    code, _, err = g2is(
+        *("select", *files, "--model", MODEL, "--method", "random", "--set", "selection.seed=3"),
+        *("--budget", before["selection"]["budget"], "--out", tmp_path / "anew"),
+    )
+    assert code == 0, err
+    assert selected_ids(tmp_path / "run") == selected_ids(tmp_path / "anew")
 
 
 def test_a_dry_run_of_a_method_without_gradients_says_so(sample: Path, g2is: Command, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from g2is.api.given import (
 )
 from g2is.api.settings import MatrixSettings, RepresentationSettings, SelectSettings, StageSettings
 from g2is.config import MatrixWalkConfig
+from g2is.config.home import at_home
 from g2is.config.io import parse
 from g2is.errors import ConfigError
 from g2is.jobs import export as export_job
@@ -147,9 +148,10 @@ def export(
     found = " and ".join(name for name, value in given.items() if value is not None)
     if found not in ("", "trainer and to", "push_to_hub"):
         raise ConfigError(f"export: expected trainer and to together, push_to_hub alone, or none, found {found}")
+    run = at_home(Path(run))
     with reporting(reporter, wait) as reporter:
         if trainer is not None and to is not None:
-            hand_over_job.hand_over(Path(run), trainer, Path(to), reporter)
+            hand_over_job.hand_over(run, trainer, Path(to), reporter)
         if push_to_hub is not None:
-            publish_job.publish(Path(run), push_to_hub, reporter)
-        return export_job.selection_in(Path(run)) if found else export_job.export_run(Path(run), reporter)
+            publish_job.publish(run, push_to_hub, reporter)
+        return export_job.selection_in(run) if found else export_job.export_run(run, reporter)

@@ -109,7 +109,7 @@ def _without_what_followed(name: str, below: Mapping[str, Any], above: Mapping[s
         unread = [key for key in passed_over({**kept, **above}) if key not in above]
         if unread:
             told = ", ".join(f"selection.{key}" for key in unread)
-            reporter().notice(f"--config: {told} left out, which the method {above['method']} does not look at")
+            reporter().notice(f"the file's {told} left out, which the method {above['method']} does not look at")
         return {key: of for key, of in kept.items() if key not in unread}
     return dict(below)
 

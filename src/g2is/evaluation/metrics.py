@@ -13,9 +13,14 @@ from g2is.errors import ConfigError
 MATH_VERIFY = "math-verify"
 _MOST_CHARACTERS = 4_000  # of an answer's end that it is given: what it reads of a longer one takes minutes
 
-# Scripts that put no space between words: each of their characters counts as a word.
-_UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_WORD = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}])[^\W_])+")
+# Scripts that put no space between words: each of their characters counts as a word, with the marks on it.
+_UNSPACED = (
+    "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # Japanese and Chinese
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
+)
+# Vowel signs, accents and joiners are part of a word, and no letters to Python.
+_MARKS = "\u200c\u200d" + "".join(of for of in map(chr, range(0x20000)) if unicodedata.category(of) in ("Mn", "Mc"))
+_WORD = re.compile(rf"[{_UNSPACED}][{_MARKS}]*|(?:(?![{_UNSPACED}])[^\W_][{_MARKS}]*)+")
 
 _MOST_DIGITS = 300  # longer ones are no numbers that anybody meant, and Python refuses to convert the longest
 _LATEX_FRACTION = re.compile(
@@ -25,10 +30,11 @@ _LATEX_FRACTION = re.compile(
 _LATEX_COMMA = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\,)(?=\d{3})")
 _LATEX_EXPONENT = re.compile(r"\^\{[^{}]*\}")
 _ONE_CHARACTER_FRACTION = re.compile(r"(\d?)([¼½¾⅐-⅞])")
+_LATIN = r"A-Za-z\u00c0-\u024f0-9"  # where words of other scripts touch a number, it is one
 _NUMBER = re.compile(
-    r"(?P<sign>(?<![\w)\]}^%])[-−–])?"  # else it is a subtraction, a range, or an exponent
+    rf"(?P<sign>(?<![{_LATIN}_)\]}}^%])[-−–])?"  # else it is a subtraction, a range, or an exponent
     r"(?:\\?[$€£¥]\s?(?P<inner_sign>[-−])?)?"
-    r"(?<![\w^])(?<!\^[-−])"  # m2, CO2 and 10^2 hold no 2
+    rf"(?<![{_LATIN}^])(?<![{_LATIN}]_)(?<!\^[-−])"  # m2, CO2, H_2 and 10^2 hold no 2
     r"(?:(?:(?P<whole>\d+)\ )?(?P<top>\d+)\s?[/⁄]\s?(?P<bottom>0*[1-9]\d*)"
     r"|(?P<decimal>(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d{1,2}(?!\d))?))"
 )
@@ -63,7 +69,7 @@ def _rouge_l(given: Sequence[str], right: Sequence[str]) -> float:
 
 
 def _words(text: str) -> list[str]:
-    return _WORD.findall(text.casefold())
+    return _WORD.findall(unicodedata.normalize("NFC", text.casefold()))
 
 
 def numeric_match(given: str, right: str) -> float:

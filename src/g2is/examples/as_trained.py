@@ -25,7 +25,7 @@ from g2is.store.files import remove, write_json, write_text
 RECORD = "g2is_examples.json"
 _FORMAT = 1
 _TOKENIZER_FILES = ("tokenizer_config.json", "tokenizer.json")
-_TEMPLATE = "chat_template.jinja"
+TEMPLATE = "chat_template.jinja"
 _TEMPLATE_FILE = "chat_template"  # the setting that names a file; its text is kept with the tokenizer
 _ALWAYS_TOLD = ("template", "max_length", "truncation")
 _MOST_TOKENS = 5  # that are listed
@@ -62,7 +62,7 @@ def keep_rendering(
                 " one; take the model's"
             )
             if renderer.template_source is not None:
-                write_text(adapter / _TEMPLATE, renderer.template_source)
+                write_text(adapter / TEMPLATE, renderer.template_source)
         settings = config.model_dump(mode="json", exclude={*HOW_READ, _TEMPLATE_FILE})
         settings["template"] = renderer.fingerprint["template"]
         write_json(adapter / RECORD, {"format": _FORMAT, "settings": settings, "rendered": renderer.fingerprint})
@@ -171,12 +171,12 @@ def _own_tokenizer(folder: ModelFolder, adapter: Path, base: Any, *, keeps_plain
                 f"{adapter} has a tokenizer of its own, which takes the place of the model's: {_unlike(own, base)}"
             )
             tokenizer = own
-    elif (adapter / _TEMPLATE).is_file():
+    elif (adapter / TEMPLATE).is_file():
         try:
-            template = read_text_file(adapter / _TEMPLATE)
+            template = read_text_file(adapter / TEMPLATE)
         except (OSError, ValueError) as error:
             raise ModelError(
-                f"{adapter / _TEMPLATE}: expected a chat template, but it cannot be read: {error}"
+                f"{adapter / TEMPLATE}: expected a chat template, but it cannot be read: {error}"
             ) from None
     if template is None and model_s is not None:
         if not keeps_plain:

@@ -5,6 +5,7 @@ A turn keeps the number that the row gave it, whatever is done with its neighbou
 
 import json
 import re
+from bisect import bisect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -60,8 +61,9 @@ def merged_systems(row: Row) -> Row:
         turns.append(turn)
         numbers.append(number)
     for number, turn in waiting:
-        turns.append(turn)
-        numbers.append(number)
+        place = bisect(numbers, number)
+        turns.insert(place, turn)
+        numbers.insert(place, number)
     return replace(row, turns=tuple(turns), numbers=tuple(numbers))
 
 

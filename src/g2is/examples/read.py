@@ -235,13 +235,15 @@ class ExampleReader:
 
         A place is line and file in one integer: with the ids themselves that is all that is kept of a file.
         """
-        place = example.line * len(self.files) + number
-        first = places.setdefault(example.id, place)
-        if first == place:
+        first = places.get(example.id)
+        if first is None:
+            places[example.id] = example.line * len(self.files) + number
             return True
         first_line, first_number = divmod(first, len(self.files))
         where = self.files[first_number].source.place(first_line)
-        if first_number == number:
+        if (first_line, first_number) == (example.line, number):
+            text = "expected an id that no other row has, found that of another row on the same line"
+        elif first_number == number:
             where = where.removeprefix(example.file).lstrip(": ")
             text = f"expected an id that no other row has, found that of {'line ' * where.isdigit()}{where}"
         else:

@@ -37,12 +37,12 @@ def check_row(row: Mapping[str, Any], named: Container[str], answer: str) -> set
                     " leave such rows out"
                 )
             understood.add(column)
-        elif column in ("train", "trainable") and isinstance(value, bool):
-            if not value:
-                raise InputError(f"expected rows to learn, found `{column}` = false; leave such rows out")
+        elif column in ("train", "trainable") and (_is_flag(value) or _number(value) in (0, 1)):
+            if _is_false(value) or _number(value) == 0:
+                raise InputError(f"expected rows to learn, found `{column}` = {_shown(value)}; leave such rows out")
             understood.add(column)
-        elif column == "weight" and isinstance(value, int | float):
-            if value != 1:
+        elif column == "weight" and _number(value) is not None:
+            if _number(value) != 1:
                 raise InputError(
                     f"expected rows that count once, found `weight` = {value}: rows are not weighted. Leave the column"
                     " out, or call it otherwise if it means something else"
@@ -88,3 +88,17 @@ def _is_flag(value: Any) -> bool:
 
 def _is_false(value: Any) -> bool:
     return value is False or (isinstance(value, str) and value.lower() == "false")
+
+
+def _number(value: Any) -> float | None:
+    """The number that a value is, or that its text says, as all of a CSV file are; None if it is none."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return None
+    return value if isinstance(value, int | float) else None
+
+
+def _shown(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value

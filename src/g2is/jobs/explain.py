@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from g2is.config import Config
+from g2is.config.home import at_home
 from g2is.errors import InputError, StoreError
 from g2is.examples.filter import EXCLUDED
 from g2is.jobs.explain_rules import Taken, explain_rows
@@ -40,7 +41,7 @@ class _Run:
     left_out: dict[str, dict[str, Any]]
 
 
-def explain(run: str | Path, ids: str | int | Sequence[str | int] | np.ndarray) -> list[dict[str, Any]]:
+def explain(run: str | Path, ids: str | int | np.integer | Sequence[str | int] | np.ndarray) -> list[dict[str, Any]]:
     """Why each of the rows `ids` was or was not selected: a text is an id, or a record number that is no id; an integer
     is a record number, such as those of `Selection.rows`. A text or integer by itself is one row.
 
@@ -48,8 +49,9 @@ def explain(run: str | Path, ids: str | int | Sequence[str | int] | np.ndarray) 
     and what is known beside; `unknown` says what is not, and why. Raises StoreError if `run` holds no selection of
     examples, InputError naming every id that no row has, with close ones.
     """
-    found = _read(Path(run))
-    asked = _found(found, Path(run), [ids] if isinstance(ids, str | int) else list(ids))
+    run = at_home(Path(run))
+    found = _read(run)
+    asked = _found(found, run, [ids] if isinstance(ids, str | int) else np.atleast_1d(ids).tolist())
     in_pool = [row for row in asked if row["state"] in ("selected", "not selected")]
     stored = read_stored(found.config) if asked else Stored()
     for row in asked:

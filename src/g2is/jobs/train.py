@@ -9,7 +9,7 @@ OUT/adapter/          the adapter, as PEFT loads it, and how its examples were r
                       `training/tune.py` has the rest)
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from g2is.config import ExamplesConfig, TrainConfig
 from g2is.config.commands import SETTINGS, command_in
 from g2is.config.io import load, parse
 from g2is.errors import ConfigError, InputError, ModelError, StoreError
-from g2is.examples.as_trained import taking
+from g2is.examples.as_trained import TEMPLATE, taking
 from g2is.examples.columns import check_columns
 from g2is.examples.how_read import HOW_READ, how_read
 from g2is.examples.make_table import describe_losses, tokenize_files
@@ -71,7 +71,7 @@ def read_training(config: TrainConfig, cache: Path, reporter: Reporter) -> Train
     model = find_model(config.model)
     tokenizer = model.tokenizer()
     renderer = make_renderer(tokenizer, config.examples, model.context_length, num_embeddings=model.num_embeddings)
-    for notice in renderer.notices:
+    for notice in (*renderer.notices, *_rendered_otherwise(config, tokenizer)):
         reporter.notice(notice)
     say_reach(reach_of(model, config.tuning.lora, None, "tuning"), reporter)
     identity = identify(model, config.model, device, reporter)
@@ -178,6 +178,21 @@ def rendered_as_selected(config: TrainConfig) -> TrainConfig:
         )
     taken = {name: next(iter(values)) for name, values in found.items()}
     return config.model_copy(update={"examples": taking(config.examples, taken)})
+
+
+def _rendered_otherwise(config: TrainConfig, tokenizer: Any) -> Iterator[str]:
+    """Of runs that selected with an adapter which has a chat template of its own: here the model's is used."""
+    for location in config.data if config.examples.chat_template is None else ():
+        record = Path(location) / SETTINGS
+        if not (Path(location) / MESSAGES).is_file() or not record.is_file():
+            continue
+        adapter = (load(record).get("warmup") or {}).get("adapter")
+        own = None if adapter is None else Path(adapter) / TEMPLATE
+        if own is not None and own.is_file() and own.read_text(encoding="utf-8") != tokenizer.chat_template:
+            yield (
+                f"{location}: its examples were rendered with the template of its adapter, here they are with the"
+                f" model's; to take that one, give --set examples.chat_template={own}"
+            )
 
 
 def selected_examples(location: str) -> str:

@@ -149,16 +149,19 @@ def check_is_model(path: Path) -> None:
         )
 
 
+def _index_in(folder: Path) -> str:
+    return str(read_settings(folder / CONFIG).get("transformers_weights") or _INDEX)
+
+
 def check_weights(path: Path) -> None:
     """Raise ModelError if a file of the weights is missing or cut off, as a download that was stopped leaves it."""
-    index = path / _INDEX
-    names = _shards(index) if index.exists() else []
-    if missing := [name for name in names if not (path / name).is_file()]:
+    files = weight_files(path)  # others that lie beside them are not read
+    if missing := [file.name for file in files if not file.is_file()]:
         raise ModelError(
-            f"{path}: expected the {len(names)} files of weights that {index.name} lists, found no"
+            f"{path}: expected the {len(files)} files of weights that {_index_in(path)} lists, found no"
             f" {', '.join(missing)}; {_AGAIN}"
         )
-    for file in sorted({*path.glob("*.safetensors"), *(path / name for name in names)}):
+    for file in files:
         try:
             with safe_open(file, framework="pt"):
                 pass

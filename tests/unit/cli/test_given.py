@@ -75,7 +75,7 @@ def test_another_method_has_its_own_settings_and_not_those_of_the_files(
     replaced = select("--config", tmp_path / "config.yaml", "--method", method)
     walks = method == "official"  # which reads it as well
     assert replaced.selection == anew.selection.model_copy(update={"delta": 0.5} if walks else {})
-    said = f"--config: selection.delta left out, which the method {method} does not look at" in capsys.readouterr().err
+    said = f"file's selection.delta left out, which the method {method} does not look at" in capsys.readouterr().err
     assert said is not walks
 
 

@@ -83,6 +83,12 @@ def test_an_answer_is_exact_if_it_is_one_of_the_right_ones_but_for_space_around_
         ("10^2", 10),
         ("10^-2", 10),
         ("CO2", None),
+        ("H_2 and x_1", None),
+        *(
+            (text, 42)
+            for text in ("答案是42", "共42个", "答えは42です", "답은42입니다", "คำตอบคือ42", "Ответ42", "__42__", "_42_")
+        ),
+        ("第3题答案为−5", -5),
         ("\uff14\uff12", 42),
         ("٤٢", 42),
         ("5kg", 5),
@@ -166,6 +172,11 @@ def test_rouge_l_takes_the_best_of_several_right_answers() -> None:
 def test_rouge_l_knows_words_of_any_script_and_is_undefined_without_any() -> None:
     assert rouge_l("Москва большая", ["москва большая"]) == 1
     assert rouge_l("東京は大", ["東京は小"]) == pytest.approx(0.75)
+    assert rouge_l("दिन", ["दान"]) == 0  # day and donation, apart by a vowel sign
+    assert rouge_l("हिन्दी भाषा", ["यह हिन्दी भाषा"]) == pytest.approx(0.8)
+    assert rouge_l("வணக்கம் தமிழ்", ["தமிழ்"]) == pytest.approx(2 / 3)
+    assert rouge_l("สวัสดี", ["สวัสดู"]) == pytest.approx(0.75)
+    assert rouge_l("nai\u0308ve", ["naïve"]) == 1
     assert rouge_l("naïve", ["naive"]) == 0
     assert math.isnan(rouge_l("x", ["!?", "😀"]))
 

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from g2is.config import ExamplesConfig
 from g2is.errors import InputError
 from g2is.examples.filter import Filtered, filter_pool, read_lists, write_excluded
+from g2is.examples.make_table import tokenize_files
+from g2is.examples.sources import find_sources
 from g2is.examples.table import ExampleTable
 
 Read = Callable[..., ExampleTable]
@@ -119,3 +122,20 @@ def test_a_list_that_cannot_be_read_is_named(pool: ExampleTable, listed: Callabl
             files: dict[str, Any] = {flag: [path]}
             with pytest.raises(InputError, match=problem):
                 filtered(pool, **files)
+
+
+def test_listed_rows_that_cannot_be_used_are_left_out_already_and_never_included(
+    write_rows: Callable[..., Path], make_tokenizer: Any, renderer_for: Any, listed: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = write_rows(
+        {"id": "a", "prompt": "q", "completion": "x"},
+        {"id": "bad", "prompt": "q", "completion": ""},
+        {"id": "c", "prompt": "r", "completion": "y"},
+    )
+    config = ExamplesConfig(on_bad_row="skip")
+    pool = tokenize_files(
+        find_sources([str(path)]), renderer_for(make_tokenizer(eos="</s>")), config, tmp_path / "cache"
+    )
+    assert filtered(pool, exclude=[listed("bad\nc\n")]).pool.ids == ["a"]
+    with pytest.raises(InputError, match=r"found bad \(.*list.txt:1\), which bad_rows.jsonl lists"):
+        filtered(pool, include=[listed("bad\n")])

@@ -39,6 +39,14 @@ def test_rows_are_numbered_without_blank_lines_and_lines_with_them(write_rows: W
     ]
 
 
+@pytest.mark.parametrize("text", ["[{0}, {1}]", "{0}{1}", "[{0},\n{1}]"])
+def test_an_id_that_two_rows_of_a_line_have_is_told(text: str, tmp_path: Path) -> None:
+    rows = [json.dumps({"id": "x", "question": of, "answer": "a"}) for of in ("one", "two")]
+    (tmp_path / "pool.json").write_text(text.replace("{0}", rows[0]).replace("{1}", rows[1]))
+    with pytest.raises(InputError, match="expected an id that no other row has, found that of"):
+        list(read(tmp_path / "pool.json"))
+
+
 def test_raw_is_the_line_byte_for_byte(write_rows: Write) -> None:
     line = '{"completion" :"caf\\u00e9 \u00e9",  "prompt":"q"}\t\r'.encode()
     (example,) = read(write_rows(b"\xef\xbb\xbf" + line))

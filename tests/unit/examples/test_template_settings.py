@@ -14,6 +14,7 @@ from g2is.errors import ConfigError, G2isError, ModelError
 from g2is.examples.conversation import Conversation, Turn
 from g2is.examples.inspect import inspect_examples
 from g2is.examples.make_table import describe_losses, tokenize_files
+from g2is.examples.messages import Row, merged_systems
 from g2is.examples.sources import find_sources
 from g2is.examples.template import ChatTemplate, check_plain, plain_segments
 
@@ -96,6 +97,24 @@ def test_several_system_turns_are_merged_each_into_the_next_user_turn(make_token
     text = made.render(rows).text
     assert "user\nA\n\nB\n\n2+2?<" in text
     assert "user\nC\n\nq<" in text
+
+
+@pytest.mark.parametrize(
+    ("roles", "expected"),
+    [
+        (("user", "system", "assistant"), [(1, "user"), (2, "system"), (3, "assistant")]),
+        (("system", "assistant"), [(1, "system"), (2, "assistant")]),
+        (
+            ("system", "user", "system", "assistant", "system"),
+            [(2, "user"), (3, "system"), (4, "assistant"), (5, "system")],
+        ),
+    ],
+)
+def test_a_system_text_that_no_user_turn_follows_stays_where_it_is(
+    roles: tuple[str, ...], expected: list[tuple[int, str]]
+) -> None:
+    merged = merged_systems(Row.of(talk(*((role, f"text {number}") for number, role in enumerate(roles)))))
+    assert [(number, turn.role) for number, turn in zip(merged.numbers, merged.turns, strict=True)] == expected
 
 
 @pytest.mark.parametrize(

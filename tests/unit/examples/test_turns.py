@@ -146,6 +146,12 @@ def test_characters_that_are_learned_are_a_turn_or_its_end(
         (answers({}, {}) | {"rejected_response": "x"}, r"a preference pair \(`rejected_response`\)"),
         ({"prompt": "q", "completion": "a", "label": False}, r"found `label` = False, .* \(KTO\)"),
         ({"prompt": "q", "completion": "a", "label": "False"}, "bad"),
+        *(
+            ({"prompt": "q", "completion": "a", name: value}, f"expected rows to learn, found `{name}` = ")
+            for name in ("train", "trainable")
+            for value in (False, 0, "0", "False", "false")
+        ),
+        ({"prompt": "q", "completion": "a", "weight": "0.5"}, "found `weight` = 0.5: rows are not weighted"),
         ({"prompt": "q", "completion": "a", "chosen": "a", "rejected": "b"}, "--column completion=chosen"),
         ({"question": "q", "answer": "a", "system": "s", "system_prompt": "t"}, "`system` and `system_prompt`"),
         ({"messages": [{"role": "system", "content": "s"}, *answers({}, {})["messages"]], "system": "t"}, "keep one"),
@@ -169,6 +175,14 @@ def test_characters_that_are_learned_are_a_turn_or_its_end(
 def test_what_cannot_be_honoured_is_refused_by_name(row: dict[str, Any], expected: str) -> None:
     with pytest.raises(InputError, match=expected):
         read(row)
+
+
+@pytest.mark.parametrize(
+    "flag", [{"train": True}, {"train": 1}, {"trainable": "true"}, {"train": "1"}, {"weight": "1.0"}]
+)
+def test_flags_that_let_a_row_be_learned_do(flag: dict[str, Any]) -> None:
+    assert learned({"prompt": "q", "completion": "a", **flag}) == ["a"]
+    assert read({"prompt": "q", "completion": "a", "train": "fold 3"})[1] == ["train"]
 
 
 def test_flags_of_a_row_count_its_own_turns_and_agree_with_marks() -> None:

@@ -223,3 +223,14 @@ def test_every_file_of_the_tokenizer_counts_by_what_it_does(name: str, tmp_path:
     OTHER_TOKENS[name](model.path)
     after = make_renderer(replace(model, stamps={}).tokenizer(), ExamplesConfig(), 256).fingerprint
     assert after != before
+
+
+def test_weights_that_are_not_loaded_need_not_be_whole(tmp_path: Path) -> None:
+    """`save_pretrained` of one file over several leaves their index, and a download may bring another format's."""
+    folder = shutil.copytree(MODEL, tmp_path / "model")
+    (folder / "consolidated.safetensors").write_text("version https://git-lfs.github.com/spec/v1")
+    (folder / INDEX).write_text(json.dumps({"weight_map": {"a": "model-00001-of-00002.safetensors"}}))
+    assert find_model(ModelConfig(name=str(folder))).load(CPU) is not None
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=rf"expected the 1 files of weights that {INDEX} lists, found no model-00001"):
+        find_model(ModelConfig(name=str(folder)))
