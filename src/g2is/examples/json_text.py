@@ -71,13 +71,15 @@ def read_json(
         yield from _array(text)
     elif first == "{":
         head = text.head()
+        line, newline, more = head.partition("\n")
+        is_row = bool(newline) and isinstance(_parse(line.encode("utf-8", "surrogatepass"), JsonDecoder()), dict)
         wrapped = _WRAPPED.match(head)
-        if wrapped is not None and json.loads(wrapped["key"]) not in list_columns:
+        is_wrapped = wrapped is not None and json.loads(wrapped["key"]) not in list_columns
+        if wrapped is not None and is_wrapped and not (is_row and more.strip()):  # a row may hold a list of objects
             text.skip(wrapped.end())
             yield from _array(text, end=_AFTER_WRAPPED)
             return
-        line, newline, _ = head.partition("\n")
-        if newline and isinstance(_parse(line.encode("utf-8", "surrogatepass"), JsonDecoder()), dict):
+        if is_row:
             yield from read_json_lines(path, progress, most)  # which finds the next row where one is broken
             return
         while text.peek():

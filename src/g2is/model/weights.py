@@ -142,10 +142,14 @@ def check_is_model(path: Path) -> None:
                 f" {_listed(beside)}; name the file so, or copy the index that came with them"
             )
         pickles = sorted(file.name for pattern in _PICKLES for file in path.glob(pattern))
-        found = f"found {', '.join(pickles[:_MOST_NAMES])}, which is pickled" if pickles else "found none"
+        if not pickles:
+            raise ModelError(
+                f"{path}: expected weights in *.safetensors, found none; name a folder that has them. Of a hub's model"
+                " whose settings alone were fetched, as `g2is plan` does, they come where the hub can be reached"
+            )
         raise ModelError(
-            f"{path}: expected weights in *.safetensors, {found}. g2is loads no pickled weights: convert them"
-            f" ({_CONVERT})"
+            f"{path}: expected weights in *.safetensors, found {', '.join(pickles[:_MOST_NAMES])}, which is pickled."
+            f" g2is loads no pickled weights: convert them ({_CONVERT})"
         )
 
 

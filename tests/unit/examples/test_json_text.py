@@ -77,6 +77,14 @@ def test_a_list_of_turns_is_a_row_and_not_a_list_of_rows(tmp_path: Path) -> None
     assert values(path) == mapped["dialogue"]
 
 
+def test_rows_that_hold_a_list_of_objects_are_rows(tmp_path: Path) -> None:
+    rows = [{"question": f"q{of}", "answer": "a", "documents": [{"title": "t"}]} for of in range(3)]
+    path = write(tmp_path / "pool.json", "".join(json.dumps(row) + "\n" for row in rows))
+    assert values(path) == rows
+    path = write(tmp_path / "wrapped.json", json.dumps({"data": rows}) + "\n\n")
+    assert values(path) == rows, "one line that wraps all is no row"
+
+
 def test_a_row_of_an_array_that_is_no_object_is_one_problem(tmp_path: Path) -> None:
     found = values(write(tmp_path / "rows.json", '[{"a": 1}, 12, [], null, {"a": 2}]'))
     assert [value for value in found if isinstance(value, dict)] == [{"a": 1}, {"a": 2}]
