@@ -85,6 +85,16 @@ def over(model: type[Section], below: Mapping[str, Any], above: Mapping[str, Any
     return merged
 
 
+def without_what_followed(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of `below` without what only followed from those that `above` replaces, section by section."""
+    kept = dict(below)
+    for name, value in above.items():
+        found = kept.get(name)
+        if isinstance(value, Mapping) and isinstance(found, Mapping):
+            kept[name] = without_what_followed(_without_what_followed(name, found, value), value)
+    return kept
+
+
 def _in_place_of_flags(values: Mapping[str, Any]) -> dict[str, Any]:
     """What stands for flags that a command cannot do without. Older versions of typer ask for arguments all the same:
     so there is none that a command cannot do without and a file may say.

@@ -8,7 +8,7 @@ import typer
 from g2is.cli import options
 from g2is.cli.compare import run_comparison
 from g2is.cli.evaluate import run_evaluation
-from g2is.cli.given import over
+from g2is.cli.given import without_what_followed
 from g2is.cli.session import reporter
 from g2is.cli.stages import run_matrix_walk, run_selection
 from g2is.cli.train import run_training
@@ -48,8 +48,8 @@ def replay(
         reporter().notice(f"{config}: {', '.join(left_out)} left out, which the run that wrote them passed over")
     asked: dict[str, Any] = {}
     options.assign(asked, set_ or [], flags=False)
-    values = over(COMMANDS[command_of(values, str(config))], values, asked)  # without what followed from the old ones
-    options.assign(values, set_ or [], flags=False)  # null, too
+    values = without_what_followed(values, asked)
+    options.assign(values, set_ or [], flags=False)
     values |= {key: str(path) for key, path in (("out", out), ("store", store)) if path is not None}
     command = command_of(values, str(config))
     if store is not None and command != "select":

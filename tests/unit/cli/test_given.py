@@ -13,6 +13,7 @@ import yaml
 import g2is
 from g2is.cli.app import app
 from g2is.cli.build import compare_config, evaluate_config, inspect_config, matrix_walk_config, run_config, train_config
+from g2is.cli.given import without_what_followed
 from g2is.config import Config
 from g2is.config.io import dump
 from g2is.errors import ConfigError
@@ -77,6 +78,24 @@ def test_another_method_has_its_own_settings_and_not_those_of_the_files(
     assert replaced.selection == anew.selection.model_copy(update={"delta": 0.5} if walks else {})
     said = f"file's selection.delta left out, which the method {method} does not look at" in capsys.readouterr().err
     assert said is not walks
+
+
+def test_of_a_file_that_is_replayed_only_what_followed_from_replaced_settings_goes() -> None:
+    lora = {"rank": 16, "alpha": 64, "dropout": 0.0}
+    values = {
+        "targets": {"a": ["x"], "b": ["y"]},
+        "model": {"name": "m", "revision": "c0ffee", "dtype": "float32"},
+        "warmup": {"lora": lora, "epochs": 1},
+        "selection": {"method": "random", "representation": "none", "selector": "random", "quotas": {"web": "5%"}},
+    }
+    asked = {"targets": {"a": "z"}, "warmup": {"lora": {"rank": 2}}, "selection": {"quotas": {"code": "1%"}}}
+    assert without_what_followed(values, asked) == values | {
+        "warmup": {"lora": {"rank": 16, "dropout": 0.0}, "epochs": 1}
+    }
+    others = {"model": {"name": "n"}, "selection": {"method": "bm25"}, "warmup": {"lora": {"rank": None}}}
+    found = without_what_followed(values, others)
+    assert found["model"] == {"name": "m", "dtype": "float32"}
+    assert found["selection"] == {"quotas": {"web": "5%"}}
 
 
 def test_what_was_set_apart_from_the_method_stays_with_another(tmp_path: Path) -> None:
