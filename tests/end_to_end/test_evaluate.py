@@ -267,7 +267,7 @@ def test_answers_of_before_are_refused_where_others_are_right_now(g2is: Command,
     def of_before(out: Path, expected: list[str]) -> None:
         """As the version before left it, which read right answers from tokens and said no version."""
         manifest = json.loads((out / "manifest.json").read_text())
-        assert manifest.pop("evaluation.answers_version") == 2
+        assert manifest.pop("evaluation.answers_version") == 3
         manifest.pop("digest", None)
         (out / "manifest.json").write_text(json.dumps(manifest))
         (out / "digests.json").unlink()
@@ -282,7 +282,7 @@ def test_answers_of_before_are_refused_where_others_are_right_now(g2is: Command,
     of_before(tmp_path / "out", ["old new", "new"])
     code, _, err = g2is(*command)
     assert code == 2
-    assert "evaluation.answers_version: there (absent), asked for 2" in err
+    assert "evaluation.answers_version: there (absent), asked for 3" in err
     assert "name another --out" in err
 
 

@@ -219,11 +219,16 @@ def _bind(
 
 
 def _right_alike(answers: Path, test: TestRows | None) -> bool:
-    """Whether `answers` of before there was a version have the right answers of now: they were read from tokens."""
+    """Whether `answers` of before there was a version have the right answers of now, which were read from tokens, and
+    would be judged alike: words and numbers of other scripts were read otherwise.
+    """
     if test is None or not answers.exists():
         return True
-    expected = [text.strip() for text in read_answers(answers).expected]
-    return all(of.asked for of in test.questions) and expected == [of.right.strip() for of in test.questions]
+    kept = read_answers(answers)
+    expected = [text.strip() for text in kept.expected]
+    is_judged_alike = all(text.isascii() for text in (*expected, *(text or "" for text in kept.given)))
+    are_right = expected == [of.right.strip() for of in test.questions]
+    return all(of.asked for of in test.questions) and are_right and is_judged_alike
 
 
 def _not_kept_before(stored: Fingerprint, made_from: Fingerprint, asks_as_the_model: bool) -> Fingerprint:

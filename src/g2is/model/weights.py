@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -165,6 +165,11 @@ def check_weights(path: Path) -> None:
             f"{path}: expected the {len(files)} files of weights that {_index_in(path)} lists, found no"
             f" {', '.join(missing)}; {_AGAIN}"
         )
+    check_whole(files)
+
+
+def check_whole(files: Iterable[Path]) -> None:
+    """Raise ModelError if one of these safetensors files is cut off or damaged."""
     for file in files:
         try:
             with safe_open(file, framework="pt"):

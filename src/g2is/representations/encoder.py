@@ -8,7 +8,7 @@ import torch
 from g2is.config.strict import parse_json, read_text_file
 from g2is.errors import ModelError, first_line, pass_on_too_little_memory
 from g2is.model.hub import fetch
-from g2is.model.weights import check_weights
+from g2is.model.weights import check_weights, check_whole
 
 _READ = (".json", ".safetensors", ".txt", ".model")  # files that may decide an embedding
 _OURS = "sentence_transformers."
@@ -55,7 +55,9 @@ def _refuse_pickles(path: Path) -> None:
     folders = [path, *(child for child in sorted(path.iterdir()) if child.is_dir() and not child.name.startswith("."))]
     has_weights = False
     for folder in folders:
-        check_weights(folder)
+        if (folder / "config.json").is_file():
+            check_weights(folder)
+        check_whole(sorted(folder.glob("*.safetensors")))
         safe = any(folder.glob("*.safetensors"))
         has_weights |= safe
         if not safe and (pickled := sorted(folder.glob("pytorch_model*.bin"))):
