@@ -30,11 +30,12 @@ _LATEX_FRACTION = re.compile(
 _LATEX_COMMA = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\,)(?=\d{3})")
 _LATEX_EXPONENT = re.compile(r"\^\{[^{}]*\}")
 _ONE_CHARACTER_FRACTION = re.compile(r"(\d?)([¼½¾⅐-⅞])")
-_LATIN = r"A-Za-z\u00c0-\u024f0-9"  # where words of other scripts touch a number, it is one
+# What a number is part of, where it touches it: in scripts without spaces, and in Korean, words only stand beside it.
+_JOINS = rf"(?:(?![{_UNSPACED}\uac00-\ud7af])\w|\d)"
 _NUMBER = re.compile(
-    rf"(?P<sign>(?<![{_LATIN}_)\]}}^%])[-−–])?"  # else it is a subtraction, a range, or an exponent
+    rf"(?P<sign>(?<!{_JOINS})(?<![)\]}}^%])[-−–])?"  # else it is a subtraction, a range, or an exponent
     r"(?:\\?[$€£¥]\s?(?P<inner_sign>[-−])?)?"
-    rf"(?<![{_LATIN}^])(?<![{_LATIN}]_)(?<!\^[-−])"  # m2, CO2, H_2 and 10^2 hold no 2
+    rf"(?<!{_JOINS})(?<!\^)(?<!\^[-−])"  # m2, CO2 and 10^2 hold no 2
     r"(?:(?:(?P<whole>\d+)\ )?(?P<top>\d+)\s?[/⁄]\s?(?P<bottom>0*[1-9]\d*)"
     r"|(?P<decimal>(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d{1,2}(?!\d))?))"
 )

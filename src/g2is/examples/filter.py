@@ -47,12 +47,12 @@ def filter_pool(
     `included` and `excluded` are ids -> where they are listed (`read_lists`). Raises InputError if the pool does not
     have them (they are listed), if a row is to be included and left out at once, or no row is left.
     """
-    set_aside = {row["id"] for row in pool.bad_rows()} - set(pool.ids) if included or excluded else set()
+    problems = {row["id"]: row["problem"] for row in pool.bad_rows()} if included or excluded else {}
+    set_aside = problems.keys() - set(pool.ids)
     excluded = {id_: place for id_, place in excluded.items() if id_ not in set_aside}  # it is left out already
-    if unusable := [f"{id_} ({place})" for id_, place in included.items() if id_ in set_aside]:
+    if unusable := [f"{id_} ({place}): {problems[id_]}" for id_, place in included.items() if id_ in set_aside]:
         raise InputError(
-            f"expected rows to include that can be used, found {_some(unusable)}, which bad_rows.jsonl lists. Mend"
-            " them, or take them off the list"
+            f"expected rows to include that can be used, found {_some(unusable)}. Mend them, or take them off the list"
         )
     _check_ids_are_known(pool, {**included, **excluded})
     if both := [f"{id_} ({included[id_]}, {excluded[id_]})" for id_ in included if id_ in excluded]:

@@ -1,5 +1,6 @@
 """Columns of a row that change what it means, and that cannot be honoured: refused by name, with the way out."""
 
+import math
 from collections.abc import Container, Mapping
 from typing import Any
 
@@ -94,9 +95,10 @@ def _number(value: Any) -> float | None:
     """The number that a value is, or that its text says, as all of a CSV file are; None if it is none."""
     if isinstance(value, str):
         try:
-            return float(value)
+            found = float(value)
         except ValueError:
             return None
+        return found if math.isfinite(found) else None  # "nan" is how some write that there is none
     return value if isinstance(value, int | float) else None
 
 

@@ -207,7 +207,7 @@ class Extractor:
         learned = sorted((row for row in rows if row[1][1:].any()), key=lambda row: len(row[0]))
         num_shorter = len(learned) if self._apart is None else sum(len(ids) <= self._apart for ids, _ in learned)
         for side in (learned[:num_shorter], learned[num_shorter:]):
-            for start in range(0, len(side) - 1, _CHECKED_ROWS):
+            for start in range(0, len(side) - 1, _CHECKED_ROWS - 1):  # neighbours, of which each is asked
                 some = side[start : start + _CHECKED_ROWS]
                 while not self._is_checked and len(some) > 1:
                     if len(some) * len(some[-1][0]) <= min(self._batch_tokens, self._most_tokens or self._batch_tokens):

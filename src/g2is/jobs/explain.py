@@ -51,7 +51,7 @@ def explain(run: str | Path, ids: str | int | np.integer | Sequence[str | int] |
     """
     run = at_home(Path(run))
     found = _read(run)
-    asked = _found(found, run, [ids] if isinstance(ids, str | int) else np.atleast_1d(ids).tolist())
+    asked = _found(found, run, [ids] if isinstance(ids, str | int) else _each(ids))
     in_pool = [row for row in asked if row["state"] in ("selected", "not selected")]
     stored = read_stored(found.config) if asked else Stored()
     for row in asked:
@@ -60,6 +60,12 @@ def explain(run: str | Path, ids: str | int | np.integer | Sequence[str | int] |
         row |= _scores(found, found.places[row["id"]])
     explain_rows(in_pool, found.taken, found.record, stored)
     return asked
+
+
+def _each(ids: np.integer | Sequence[str | int] | np.ndarray) -> list[str | int]:
+    if isinstance(ids, np.integer):
+        return [int(ids)]
+    return [of.item() if isinstance(of, np.generic) else of for of in ids]
 
 
 def _read(run: Path) -> _Run:

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
+from g2is.comparison.files import JSON
 from g2is.config import Config
-from g2is.config.commands import settings_in
-from g2is.config.compare import CompareConfig
 from g2is.store.manifest import MANIFEST
 
 SELECTIONS = "selections"  # below a comparison's folder: OUT/selections/METHOD/TARGET/BUDGET/seed-S
@@ -17,7 +16,7 @@ def in_its_folder(config: Config, run: Path) -> Config:
     """
     places, above = [run / "store"], run.resolve().parents
     is_cell = len(above) > 4 and above[3].name == SELECTIONS and config.store is not None
-    if is_cell and isinstance(settings_in(above[4]), CompareConfig):
+    if is_cell and (above[4] / JSON).is_file():
         places.append(above[4] / "store" / Path(str(config.store)).name)
     store = next((place for place in places if (place / MANIFEST).exists()), config.store)
     return config.model_copy(update={"out": run, "store": store})

@@ -26,7 +26,7 @@ from g2is.examples.how_read import HOW_READ, how_read
 from g2is.examples.make_table import describe_losses, tokenize_files
 from g2is.examples.sources import Source, find_sources
 from g2is.examples.table import ExampleTable
-from g2is.examples.tokenize import Renderer, make_renderer
+from g2is.examples.tokenize import WITHOUT_CHAT_TEMPLATE, Renderer, make_renderer
 from g2is.jobs.beside_adapter import beside_training
 from g2is.jobs.lora_reach import reach_of, say_reach
 from g2is.jobs.model_identity import ModelIdentity, identify
@@ -182,13 +182,16 @@ def rendered_as_selected(config: TrainConfig) -> TrainConfig:
 
 def _rendered_otherwise(config: TrainConfig, tokenizer: Any) -> Iterator[str]:
     """Of runs that selected with an adapter which has a chat template of its own: here the model's is used."""
-    for location in config.data if config.examples.chat_template is None else ():
+    uses_another = config.examples.chat_template is not None or config.examples.template in WITHOUT_CHAT_TEMPLATE
+    for location in () if uses_another else config.data:
         record = Path(location) / SETTINGS
         if not (Path(location) / MESSAGES).is_file() or not record.is_file():
             continue
         adapter = (load(record).get("warmup") or {}).get("adapter")
         own = None if adapter is None else Path(adapter) / TEMPLATE
-        if own is not None and own.is_file() and own.read_text(encoding="utf-8") != tokenizer.chat_template:
+        if own is None or not own.is_file():
+            continue
+        if own.read_text(encoding="utf-8", errors="replace") != tokenizer.chat_template:
             yield (
                 f"{location}: its examples were rendered with the template of its adapter, here they are with the"
                 f" model's; to take that one, give --set examples.chat_template={own}"

@@ -137,5 +137,5 @@ def test_listed_rows_that_cannot_be_used_are_left_out_already_and_never_included
         find_sources([str(path)]), renderer_for(make_tokenizer(eos="</s>")), config, tmp_path / "cache"
     )
     assert filtered(pool, exclude=[listed("bad\nc\n")]).pool.ids == ["a"]
-    with pytest.raises(InputError, match=r"found bad \(.*list.txt:1\), which bad_rows.jsonl lists"):
+    with pytest.raises(InputError, match=r"found bad \(.*list.txt:1\): .*empty"):
         filtered(pool, include=[listed("bad\n")])
