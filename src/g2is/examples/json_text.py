@@ -74,8 +74,8 @@ def read_json(
         line, newline, more = head.partition("\n")
         is_row = bool(newline) and isinstance(_parse(line.encode("utf-8", "surrogatepass"), JsonDecoder()), dict)
         wrapped = _WRAPPED.match(head)
-        is_wrapped = wrapped is not None and json.loads(wrapped["key"]) not in list_columns
-        if wrapped is not None and is_wrapped and not (is_row and more.strip()):  # a row may hold a list of objects
+        is_one_of_rows = is_row and bool(more.strip())  # which may hold a list of objects
+        if wrapped is not None and not is_one_of_rows and json.loads(wrapped["key"]) not in list_columns:
             text.skip(wrapped.end())
             yield from _array(text, end=_AFTER_WRAPPED)
             return

@@ -208,17 +208,23 @@ class Extractor:
         num_shorter = len(learned) if self._apart is None else sum(len(ids) <= self._apart for ids, _ in learned)
         for side in (learned[:num_shorter], learned[num_shorter:]):
             for start in range(0, len(side) - 1, _CHECKED_ROWS - 1):  # neighbours, of which each is asked
-                some = side[start : start + _CHECKED_ROWS]
-                while not self._is_checked and len(some) > 1:
-                    if len(some) * len(some[-1][0]) <= min(self._batch_tokens, self._most_tokens or self._batch_tokens):
-                        try:
-                            self._compare(pad_batch(some, self._device))
-                            break
-                        except Exception as error:
-                            if not tells_of_memory(error):
-                                raise
-                            self._tell_of_memory(len(some), len(some) * len(some[-1][0]))
-                    some = some[:-1]
+                self._compare_what_fits(side[start : start + _CHECKED_ROWS])
+                if self._is_checked:
+                    return
+
+    def _compare_what_fits(self, rows: Sequence[Row]) -> None:
+        """Compare as many of these rows, the shortest first, as share a batch and fit in memory, if that are two."""
+        for num in range(len(rows), 1, -1):
+            num_tokens = num * len(rows[num - 1][0])
+            if num_tokens > min(self._batch_tokens, self._most_tokens or self._batch_tokens):
+                continue
+            try:
+                self._compare(pad_batch(rows[:num], self._device))
+                return
+            except Exception as error:
+                if not tells_of_memory(error):
+                    raise
+                self._tell_of_memory(num, num_tokens)
 
     def _compare(self, batch: Batch) -> None:
         state = next(iter(self._checkpoints.values()))

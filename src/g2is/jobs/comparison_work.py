@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from g2is.comparison.cells import Key
 from g2is.errors import SelectionError
 from g2is.jobs.costs import COSTS
-from g2is.jobs.trials import Trials, cost_of, represented, run_config, takes_all
+from g2is.jobs.trials import Trials, cost_of, represented, run_config
 from g2is.methods import (
     FULL,
     FULL_CUT,
@@ -20,6 +20,7 @@ from g2is.methods import (
     REPRESENTATIONS,
     UNTUNED,
     representation_kind,
+    selector_kind,
 )
 from g2is.selection.budget import read_budget
 from g2is.store.files import read_json
@@ -80,8 +81,10 @@ def _tuned_on(trials: Trials, key: Key, in_pool: float) -> float:
     if key.method == FULL:
         return in_pool * tuning.epochs
     assert key.budget is not None
-    if key.method in trials.config.methods and takes_all(trials.config.selection_of(key.method, key.budget, 0)):
-        return in_pool * tuning.epochs  # but for those that it closes
+    if key.method in trials.config.methods:
+        selection = trials.config.selection_of(key.method, key.budget, 0)
+        if selector_kind(selection.selector).takes_all:
+            return in_pool * tuning.epochs  # but for those that it closes
     try:
         budget = read_budget(key.budget, len(pool), pool.num_tokens)
         share = budget.amount / (len(pool) if budget.unit == "rows" else in_pool)

@@ -12,7 +12,7 @@ from g2is.config.compare import CompareConfig
 from g2is.errors import StoreError
 from g2is.jobs.compare import cells_in, grid_of
 from g2is.jobs.comparison_page import as_table, losses_of, write_comparison_page
-from g2is.jobs.moved import SELECTIONS
+from g2is.jobs.moved import SELECTIONS, comparison_above
 from g2is.jobs.report import REPORT, held
 from g2is.progress import Reporter
 from g2is.report.selection import Beside
@@ -39,9 +39,8 @@ def comparison_around(path: Path) -> Beside | None:
 
     None for a selection of no comparison, or of one without a finished cell. Raises StoreError where one is damaged.
     """
-    path = path.resolve()
-    folder = next((above.parent for above in path.parents if above.name == SELECTIONS), path)
-    if not (folder / JSON).exists() or not (places := cells_in(folder)):
+    path, folder = path.resolve(), comparison_above(path)
+    if folder is None or not (places := cells_in(folder)):
         return None
     config = settings_in(folder)
     if not isinstance(config, CompareConfig):

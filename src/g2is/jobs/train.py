@@ -161,12 +161,10 @@ def rendered_as_selected(config: TrainConfig) -> TrainConfig:
     """
     unsaid = ExamplesConfig.model_fields.keys() - HOW_READ - config.examples.model_fields_set
     found: dict[str, dict[Any, str]] = {}
-    for location in config.data:
-        record = Path(location) / SETTINGS
-        if (Path(location) / MESSAGES).is_file() and record.is_file():
-            of_run = parse(ExamplesConfig, load(record).get("examples", {}), f"{record}: examples")
-            for name in unsaid:
-                found.setdefault(name, {}).setdefault(getattr(of_run, name), location)
+    for location, record in _runs(config):
+        of_run = parse(ExamplesConfig, load(record).get("examples", {}), f"{record}: examples")
+        for name in unsaid:
+            found.setdefault(name, {}).setdefault(getattr(of_run, name), location)
     if differing := {name: values for name, values in found.items() if len(values) > 1}:
         lines = [
             f"examples.{name}: " + ", ".join(f"{value} in {location}" for value, location in values.items())
@@ -180,13 +178,18 @@ def rendered_as_selected(config: TrainConfig) -> TrainConfig:
     return config.model_copy(update={"examples": taking(config.examples, taken)})
 
 
+def _runs(config: TrainConfig) -> Iterator[tuple[str, Path]]:
+    """The runs among the data, each with the file of its settings."""
+    for location in config.data:
+        record = Path(location) / SETTINGS
+        if (Path(location) / MESSAGES).is_file() and record.is_file():
+            yield location, record
+
+
 def _rendered_otherwise(config: TrainConfig, tokenizer: Any) -> Iterator[str]:
     """Of runs that selected with an adapter which has a chat template of its own: here the model's is used."""
     uses_another = config.examples.chat_template is not None or config.examples.template in WITHOUT_CHAT_TEMPLATE
-    for location in () if uses_another else config.data:
-        record = Path(location) / SETTINGS
-        if not (Path(location) / MESSAGES).is_file() or not record.is_file():
-            continue
+    for location, record in () if uses_another else _runs(config):
         adapter = (load(record).get("warmup") or {}).get("adapter")
         own = None if adapter is None else Path(adapter) / TEMPLATE
         if own is None or not own.is_file():

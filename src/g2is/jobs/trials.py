@@ -30,7 +30,6 @@ from g2is.methods import (
     NONE,
     RANDOM,
     REPRESENTATIONS,
-    SELECTORS,
     representation_kind,
     selector_kind,
 )
@@ -144,7 +143,7 @@ def _check_budgets(config: CompareConfig, examples: Examples) -> None:
         for method in (RANDOM, *config.methods):
             settings = config.selection_of(method, budget, 0)
             found = plan_for(settings, of_cell).budget  # which may refuse
-            if takes_all(settings):
+            if selector_kind(settings.selector).takes_all:
                 continue  # whatever the budget
             same = seen.setdefault((found.amount, found.unit), budget)
             if same != budget:
@@ -162,11 +161,6 @@ def seconds_by_stage(run: Path) -> dict[str, float]:
             stage = stage_id(name)
             total[stage] = total.get(stage, 0.0) + seconds
     return total
-
-
-def takes_all(settings: SelectionConfig) -> bool:
-    """Whether the selector takes the whole pool, whatever the budget."""
-    return settings.selector in SELECTORS and selector_kind(settings.selector).takes_all
 
 
 def cost_of(rows: Represented) -> str:

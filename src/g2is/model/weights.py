@@ -159,13 +159,18 @@ def _index_in(folder: Path) -> str:
 
 def check_weights(path: Path) -> None:
     """Raise ModelError if a file of the weights is missing or cut off, as a download that was stopped leaves it."""
-    files = weight_files(path)  # others that lie beside them are not read
+    check_complete(path)
+    check_whole(weight_files(path))  # others that lie beside them are not read
+
+
+def check_complete(path: Path) -> None:
+    """Raise ModelError if a file of the weights is missing."""
+    files = weight_files(path)
     if missing := [file.name for file in files if not file.is_file()]:
         raise ModelError(
             f"{path}: expected the {len(files)} files of weights that {_index_in(path)} lists, found no"
             f" {', '.join(missing)}; {_AGAIN}"
         )
-    check_whole(files)
 
 
 def check_whole(files: Iterable[Path]) -> None:

@@ -8,7 +8,7 @@ import torch
 from g2is.config.strict import parse_json, read_text_file
 from g2is.errors import ModelError, first_line, pass_on_too_little_memory
 from g2is.model.hub import fetch
-from g2is.model.weights import check_weights, check_whole
+from g2is.model.weights import check_complete, check_whole
 
 _READ = (".json", ".safetensors", ".txt", ".model")  # files that may decide an embedding
 _OURS = "sentence_transformers."
@@ -56,7 +56,7 @@ def _refuse_pickles(path: Path) -> None:
     has_weights = False
     for folder in folders:
         if (folder / "config.json").is_file():
-            check_weights(folder)
+            check_complete(folder)
         check_whole(sorted(folder.glob("*.safetensors")))
         safe = any(folder.glob("*.safetensors"))
         has_weights |= safe
