@@ -73,7 +73,7 @@ def test_facts_as_json(g2is: Command, run: Path, sample: Path) -> None:
     assert read("store", "gc", run / "store") == {"store": str(run / "store"), "leftovers": {}, "removed": False}
     found = read("inspect", sample / "pool.jsonl")
     assert isinstance(found, dict)
-    assert (found["num_rows"], found["num_problems"], found["files"][0]["layout"]) == (150, 0, "messages")
+    assert (found["num_rows"], found["num_problems"], found["files"][0]["layouts"]) == (150, 0, ["messages"])
     assert read("export", run)["ids"] == selected_ids(run)  # type: ignore[index]
     dry = read("select", "--config", run / "config.yaml", "--dry-run")
     assert isinstance(dry, dict)

@@ -57,7 +57,7 @@ def inspect(
 
 def _print(console: "Console", found: "Inspection") -> None:
     for file in found.files:
-        layout = file.layout or ("no known columns" if file.num_rows else "")
+        layout = " and ".join(file.layouts) or ("no known columns" if file.num_rows else "")
         console.print(f"{file.label}: {', '.join(filter(None, (file.format, layout, f'{file.num_rows:,} rows')))}")
     console.print(f"columns     {', '.join(found.columns) or 'none'}")
     if found.unread:

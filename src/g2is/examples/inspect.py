@@ -32,7 +32,7 @@ class FileReport:
 
     label: str
     format: Format
-    layout: Layout | None
+    layouts: tuple[Layout, ...]
     num_rows: int
 
 
@@ -127,7 +127,8 @@ def inspect_examples(
     except ConfigError as problem:
         problems.add_file(problem)
     files = [
-        FileReport(tally.source.label, tally.source.format, tally.schema, tally.num_rows) for tally in reader.files
+        FileReport(tally.source.label, tally.source.format, tuple(tally.schemas), tally.num_rows)
+        for tally in reader.files
     ]
     return Inspection(
         files=tuple(files),

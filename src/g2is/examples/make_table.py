@@ -35,7 +35,7 @@ from g2is.progress import Progress
 from g2is.store.digests import damaged_files, record_digests, record_missing
 from g2is.store.files import write_atomically
 
-_TABLE_VERSION = 4
+_TABLE_VERSION = 5
 
 _NONE = Conversation(())
 

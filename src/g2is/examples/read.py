@@ -71,10 +71,10 @@ class Example:
 
 @dataclass
 class FileTally:
-    """What was seen of one file so far: its schema, how many rows, the columns by the file's own names."""
+    """What was seen of one file so far: its schemas, how many rows, the columns by the file's own names."""
 
     source: Source
-    schema: Layout | None = None
+    schemas: dict[Layout, None] = field(default_factory=dict)  # one, but where rows have nulls for the others'
     num_rows: int = 0
     columns: dict[str, None] = field(default_factory=dict)
     unread: dict[str, None] = field(default_factory=dict)
@@ -126,11 +126,11 @@ class ExampleReader:
         mapped = [
             standard
             for standard, theirs in self._config.columns.items()
-            if any(t.schema and theirs in t.columns and standard in COLUMNS_READ[t.schema] for t in self.files)
+            if any(theirs in t.columns and standard in COLUMNS_READ[name] for t in self.files for name in t.schemas)
         ]
         return Seen(
             tuple({name: None for tally in self.files for name in tally.columns}),
-            tuple({tally.schema: None for tally in self.files if tally.schema}),
+            tuple({name: None for tally in self.files for name in tally.schemas}),
             tuple({name: None for tally in self.files for name in tally.unread}),
             tuple(mapped),
         )
@@ -175,8 +175,8 @@ class ExampleReader:
             if tally.source.format == "CSV":  # which has no null
                 values = {key: value for key, value in values.items() if value or key not in ("id", "source", "group")}
             example_id = tally.source.before_ids + _id_of(values, row)
-            schema = self._schema(record.values, values, tally.schema)
-            tally.schema = schema
+            schema = self._schema(record.values, values, next(iter(tally.schemas), None))
+            tally.schemas[schema] = None
             unread: dict[str, None] = {}
             example = Example(
                 row,
@@ -212,11 +212,9 @@ class ExampleReader:
         return renamed | {standard: values[theirs] for standard, theirs in columns.items() if theirs in values}
 
     def _schema(self, found_columns: Mapping[str, Any], values: dict[str, Any], expected: Layout | None) -> Layout:
-        """Return the row's schema, which is that of the file's rows before it."""
-        if expected is not None and has_columns(values, expected):
-            return expected
-        found = schema_of(values, self._config.layout)
-        if expected is not None:
+        """Return the row's schema: that of the file's first, `expected`, or another if it has nulls for that one's."""
+        found = schema_of(values, expected or self._config.layout)
+        if expected is not None and not has_columns(values, expected):
             columns = ", ".join(SCHEMAS[expected])
             other = f" ({found})" if found else ""
             raise InputError(

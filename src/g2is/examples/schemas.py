@@ -11,7 +11,8 @@
 Each may have `system` or `system_prompt` and `tools` beside; all but the first two `history`, a list of
 [question, answer], as LLaMA-Factory has it; the first two `loss_mask`. A turn may be {role, content} or {from, value}
 in any of them (`turns.py`). Every other column is refused by name (`refused.py`) or unread. A row with the columns of
-several layouts is read by the first of this list, or by the one that is asked for.
+several layouts is read by the first of this list, or by the one that is asked for. Files that were joined have nulls
+where a row had no such column, so a layout of whose columns one is null comes after all of which none is.
 """
 
 import json
@@ -53,9 +54,11 @@ COLUMNS_READ: dict[Layout, frozenset[str]] = {
 
 
 def schema_of(row: Mapping[str, Any], asked: Layout | None = None) -> Layout | None:
-    """Return `asked` if `row` has its columns, else the name of the first schema whose columns it has, or None."""
+    """Return the schema whose columns `row` has, or None: `asked` if it is one, then the first; nulls come last."""
     names = SCHEMAS if asked is None else (asked, *SCHEMAS)
-    return next((name for name in names if has_columns(row, name)), None)
+    known = [name for name in names if has_columns(row, name)]
+    filled = (name for name in known if all(row[column] is not None for column in SCHEMAS[name]))
+    return next(filled, known[0] if known else None)
 
 
 def has_columns(row: Mapping[str, Any], schema: Layout) -> bool:

@@ -15,9 +15,9 @@ def test_files_are_told_with_their_layouts_counts_and_duplicates(write_rows: Mak
     two = tmp_path / "two.csv"
     two.write_text("prompt,completion\nqqqqqqqqq,a\n")
     found = inspect_examples(find_sources([str(one), str(two)]), ExamplesConfig(columns={"question": "Q"}))
-    assert [(file.format, file.layout, file.num_rows) for file in found.files] == [
-        ("JSON lines", "question/answer", 6),
-        ("CSV", "prompt/completion", 1),
+    assert [(file.format, file.layouts, file.num_rows) for file in found.files] == [
+        ("JSON lines", ("question/answer",), 6),
+        ("CSV", ("prompt/completion",), 1),
     ]
     assert found.columns == ("Q", "answer", "group", "source", "prompt", "completion")
     assert found.mapped == {"question": "Q"}

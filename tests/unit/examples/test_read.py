@@ -252,6 +252,34 @@ def test_the_layout_asked_for_is_read_where_a_row_has_its_columns(write_rows: Wr
     assert [example.conversation.turns[0].content for example in examples] == ["Q", "q"]
 
 
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_rows_joined_from_files_of_several_layouts_are_each_read_by_their_own(
+    ending: str, first: int, tmp_path: Path, write_rows: Write
+) -> None:
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    rows: list[dict[str, Any]] = [
+        {"messages": turns, "prompt": None, "completion": None},
+        {"messages": None, **ROW},
+    ]
+    joined = [rows[first], rows[1 - first], rows[first]]
+    path = tmp_path / "joined.parquet"
+    if ending == "parquet":
+        pq.write_table(pa.Table.from_pylist(joined), path)
+    else:
+        path = write_rows(*joined)
+    reader = ExampleReader(find_sources([str(path)]), ExamplesConfig(), Problems("pool"))
+    assert [pairs(example.conversation) for example in reader] == [(("user", "q"), ("assistant", "a"))] * 3
+    assert set(reader.seen.layouts) == {"messages", "prompt/completion"}
+    assert reader.seen.unread == ()
+
+
+def test_a_row_without_the_columns_of_its_file_is_refused_though_others_have_nulls(write_rows: Write) -> None:
+    path = write_rows({"messages": None, **ROW}, {"instruction": "i", "output": "o"})
+    with pytest.raises(InputError, match="expected columns prompt, completion as in the rows before"):
+        list(read(path))
+
+
 @pytest.mark.parametrize("value", [True, 1.5, ["x"], {"a": 1}])
 def test_a_source_that_is_no_word_is_refused_with_a_way_out(value: object, write_rows: Write) -> None:
     path = write_rows({"source": value, "task": "t", **ROW})

@@ -143,6 +143,14 @@ def test_of_several_layouts_the_first_is_read_or_the_one_asked_for() -> None:
     assert schema_of(row, "sharegpt") == "alpaca"
 
 
+@pytest.mark.parametrize("asked", [None, "messages"])
+def test_a_layout_with_nulls_comes_after_one_without(asked: Any) -> None:
+    row = {"messages": None, "prompt": "p", "completion": None, "instruction": "i", "output": "o"}
+    assert schema_of(row, asked) == "alpaca"
+    assert schema_of(row | {"output": None}, asked) == "messages"
+    assert schema_of(row | {"output": ""}, asked) == "alpaca"  # an empty answer is a mistake, not another layout
+
+
 def test_every_column_of_a_layout_has_a_standard_name() -> None:
     assert {column for columns in SCHEMAS.values() for column in columns} <= set(STANDARD_COLUMNS)
     assert set(STANDARD_COLUMNS) >= LIST_COLUMNS
