@@ -14,7 +14,11 @@ from small_run import MODEL
 from g2is.demo.skills import write_pool, write_target
 
 RECIPES = Path(__file__).resolve().parents[2] / "docs/cluster"
-ARRAY = [{"SLURM_ARRAY_TASK_ID": str(number), "SLURM_ARRAY_TASK_COUNT": "2", "SLURM_JOB_ID": "1"} for number in (2, 1)]
+# each part started by itself, as one is again: SLURM then counts one task
+ARRAY = [
+    {"SLURM_ARRAY_TASK_ID": str(number), "SLURM_ARRAY_TASK_COUNT": "1", "SLURM_JOB_ID": "1", "PARTS": "2"}
+    for number in (2, 1)
+]
 JOB = {"SLURM_JOB_ID": "1", "SLURM_PROCID": "0", "SLURM_NTASKS": "2"}  # as in a batch script's own shell
 SCHEDULED: dict[str, list[dict[str, str]]] = {
     "slurm_array.sh": ARRAY,
@@ -68,6 +72,12 @@ def as_called(flags: list[str], environment: dict[str, str], errors: Path) -> No
 def test_every_recipe_is_tried() -> None:
     others = ("ray", "torchrun", "object_storage")  # other tests try these commands
     assert {path.name for path in RECIPES.iterdir() if not path.name.startswith(others)} == set(SCHEDULED)
+
+
+def test_the_array_has_a_task_for_each_part() -> None:
+    text = (RECIPES / "slurm_array.sh").read_text()
+    assert "--array=1-8\n" in text
+    assert "${PARTS:-8}" in text
 
 
 @pytest.mark.long

@@ -17,6 +17,7 @@ from small_run import MODEL, SMALL, set_flags
 import g2is
 from g2is.demo.skills import write_pool, write_target
 from g2is.errors import WorkerError
+from g2is.store.lock import locked
 from g2is.store.plan import PLAN
 
 NUM_SHARDS = 7
@@ -135,6 +136,31 @@ def test_parts_in_any_order_and_twice_at_once_make_each_shard_once_and_the_same_
     found = forked.stored_bytes(store)
     assert found == calm
     assert {name: markers(store)[name] for name in of_third} == of_third
+
+
+@pytest.mark.slow
+def test_parts_of_a_store_that_holds_rows_but_lacks_some_do_not_keep_each_other_from_planning(folder: Path) -> None:
+    store, larger = folder / "grown", folder / "grown.jsonl"
+    shutil.copytree(folder / "calm", store)
+    write_pool(folder / "more.jsonl", num_rows=40, seed=1)
+    more = [{**json.loads(line), "id": f"more-{n}"} for n, line in enumerate((folder / "more.jsonl").open())]
+    larger.write_text((folder / "pool.jsonl").read_text() + "".join(json.dumps(row) + "\n" for row in more))
+    flags = [str(larger) if flag.endswith("pool.jsonl") else flag for flag in arguments(folder, store.name)]
+    logs = [folder / f"part-{number}" for number in (1, 2, 3)]
+    parts = [forked.command([*flags, "--worker", f"{n}/3"], log) for n, log in enumerate(logs, 1)]
+    assert [forked.ended(part) for part in parts] == [0, 0, 0], [log.read_text() for log in logs]
+    assert len(markers(store)) == NUM_SHARDS + 1 + 2  # 40 rows in shards of 32
+
+
+@pytest.mark.slow
+def test_a_part_that_waits_for_its_store_looks_at_the_model_once(folder: Path, store: Path) -> None:
+    errors = folder / "waits"
+    with locked(store, "store"):
+        part = forked.command([*arguments(folder, store.name), "--worker", "8/8"], errors)
+        wait_until(lambda: errors.exists() and "in use by another" in errors.read_text())
+        time.sleep(4)
+        assert errors.read_text().count("check model") == 1
+    assert forked.ended(part) == 0, errors.read_text()
 
 
 @pytest.mark.long

@@ -84,6 +84,14 @@ def test_a_finished_store_that_is_read_only_is_selected_from(folder: Path) -> No
     assert not (folder / "again/examples").exists()
 
 
+def test_of_a_finished_store_that_is_read_only_a_part_has_nothing_to_make(folder: Path) -> None:
+    _, *rest = command(folder, "parts")
+    at = rest.index("--budget")
+    with read_only(folder / "store"):
+        code, text = run(["gradients", *rest[:at], *rest[at + 2 :], "--worker", "1/2"], folder / "errors")
+    assert code == 0, text
+
+
 def test_other_files_of_stored_rows_are_tokenised_beside_a_read_only_store(folder: Path) -> None:
     with read_only(folder / "store"):
         code, text = run(command(folder, "part", pool="part.jsonl"), folder / "errors")

@@ -101,5 +101,5 @@ def test_shards_that_always_fail_or_end_their_worker_are_given_up_and_the_rest_i
     }
     assert made(store) == set(range(10)) - {BAD, DEADLY}
     begun = Counter(number for number, _, _ in log(store))
-    assert begun[BAD] == begun[DEADLY] == 3
+    assert (begun[BAD], begun[DEADLY]) == (1, 3)  # what is the row's own is not tried in vain
     assert len(notes) == len(set(notes))

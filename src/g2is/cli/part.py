@@ -15,7 +15,7 @@ def find_part(given: str | None, environment: Mapping[str, str]) -> tuple[Part |
     if given is not None:
         part = Part.from_text(given)
         return (part, "") if part.count > 1 else (None, "")
-    if "MASTER_ADDR" in environment:  # torchrun's processes share the work as one command
+    if {"MASTER_ADDR", "RANK"} <= environment.keys():  # torchrun's processes share the work as one command
         return None, ""
     if "RANK" in environment and "WORLD_SIZE" in environment:
         return _taken(environment, "RANK", "WORLD_SIZE", "LOCAL_RANK")

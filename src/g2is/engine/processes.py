@@ -10,7 +10,7 @@ from typing import Any, Generic
 from g2is.engine.job import AnyJob
 from g2is.engine.process import Process, start
 from g2is.engine.worker import Notice, Open
-from g2is.errors import G2isError, StoreError, WorkerError, first_line
+from g2is.errors import G2isError, StoreError, TooLittleMemoryError, WorkerError, first_line
 
 _MOST_TRIES = 3  # of a job, and of a process that ends before it has done any
 _MOST_IN_A_ROW = 10  # jobs of a process's share that fail one after the other: then it is no longer the jobs
@@ -23,6 +23,11 @@ class FailedJobsError(WorkerError):
         """`reasons` by job."""
         super().__init__("; ".join(f"{job}: {reason}" for job, reason in reasons.items()))
         self.reasons = reasons
+
+
+def fails_again(error: Exception) -> bool:
+    """Whether a job that raised it would do so wherever it is tried: what the user can mend, but for what was short."""
+    return isinstance(error, G2isError) and not isinstance(error, TooLittleMemoryError | WorkerError)
 
 
 @dataclass
@@ -42,7 +47,7 @@ class Processes:
 
     Each has as many jobs in hand as it does `at_once`, so one that dies loses at most these. It is replaced, and its
     jobs are dealt again. A job in hand at three deaths, or that raised three errors, is given up: from its first
-    failure on it is dealt alone, so that it is known whose doing it was.
+    failure on it is dealt alone, so that it is known whose doing it was. One that `fails_again` is given up at once.
     """
 
     slots: list[_Slot]
@@ -123,7 +128,11 @@ class Processes:
         if isinstance(error, StoreError | OSError):
             raise error  # what keeps one from being stored keeps all
         add(-process.tokens[number])
-        dealt.strike(process.done(number), first_line(error))
+        job = process.done(number)
+        if fails_again(error):
+            dealt.given_up[job] = first_line(error)
+        else:
+            dealt.strike(job, first_line(error))
         self._count(error, dealt)
         if not isinstance(error, G2isError):  # a bug, or a device that answers nothing any more
             self._say(f"a worker process is replaced after an error of its own:\n{trace}")

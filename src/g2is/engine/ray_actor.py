@@ -93,7 +93,7 @@ class Actor:
     def _add(self, num_tokens: int) -> None:
         with self._telling:
             self._tokens += num_tokens
-        if (now := time.monotonic()) - self._checked > _SECONDS_BETWEEN_CHECKS:
+        if (now := time.monotonic()) - self._checked > _SECONDS_BETWEEN_CHECKS or not num_tokens:  # 0: it is to store
             self._checked = now
             self._check_held()
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic
 
 from g2is.engine.job import AnyJob
-from g2is.engine.processes import FailedJobsError
+from g2is.engine.processes import FailedJobsError, fails_again
 from g2is.engine.ray_actor import Told
 from g2is.engine.worker import Notice
 from g2is.errors import G2isError, StoreError, WorkerError, first_line
@@ -149,7 +149,10 @@ class Actors:
             cause = error.cause
             if isinstance(cause, StoreError | OSError):
                 raise cause from None  # what keeps one from being stored keeps all
-            dealt.strike(job, first_line(cause))
+            if fails_again(cause):
+                dealt.given_up[job] = first_line(cause)
+            else:
+                dealt.strike(job, first_line(cause))
             if isinstance(cause, G2isError):
                 member.job = None
             else:  # a bug, or a device that answers nothing any more

@@ -15,8 +15,8 @@ class Worker(Protocol[_Takes]):
     def make(self, job: _Takes, add: Callable[[int], None]) -> None:
         """Compute and store what `job` says; nothing where it is stored already.
 
-        `add` is told of tokens done, all of them in the end. Returns when it is stored whole. Raises what computing or
-        storing it raises; then nothing of it counts.
+        `add` is told of tokens done, all of them in the end, and of 0 before rows are stored: it may raise. Returns
+        when it is stored whole. Raises what computing or storing it raises; then nothing of it counts.
         """
 
 

@@ -42,17 +42,22 @@ _NONE = Conversation(())
 Keep = Callable[[str], Any]  # takes a line of the list of bad rows
 
 
+class NoTokensError(StoreError):
+    """Tokens are not where another process was to leave them."""
+
+
 def tokenize_files(
     sources: Sequence[Source],
     renderer: Renderer,
     config: ExamplesConfig,
-    cache_dir: Path,
+    cache_dir: Path | None,
     progress: Progress | None = None,
     also_in: Path | None = None,
 ) -> ExampleTable:
     """Render every example of `sources` into a table in `cache_dir`, or open the one made by an earlier call.
 
-    One that lies in the folder `also_in` is opened there; nothing is written to it.
+    One that lies in the folder `also_in` is opened there; nothing is written to it. Without a `cache_dir` none is made:
+    raises NoTokensError where there is none.
 
     Large files are rendered by several processes, to the same table. `progress(bytes_read, total)` counts bytes of the
     files on disk, compressed ones if they are compressed; a few times GROUP_ROWS examples of those are still to be
@@ -71,14 +76,18 @@ def tokenize_files(
     def place(folder: Path) -> tuple[Path, Path | None]:
         return folder / f"{name}.parquet", folder / f"{name}.bad_rows.jsonl" if config.on_bad_row == "skip" else None
 
-    cached, bad_rows = place(cache_dir)
-    names = [path.name for path in (cached, bad_rows) if path is not None]
-    table = _open(cached, bad_rows, text, sources)
-    if table is not None:
-        record_missing(cache_dir, names)
+    table = None
+    if cache_dir is not None:
+        cached, bad_rows = place(cache_dir)
+        names = [path.name for path in (cached, bad_rows) if path is not None]
+        table = _open(cached, bad_rows, text, sources)
+        if table is not None:
+            record_missing(cache_dir, names)
     if table is None and also_in is not None and also_in != cache_dir:
         table = _open(*place(also_in), text, sources)
     if table is None:
+        if cache_dir is None:
+            raise NoTokensError(f"{also_in}: expected the tokens of {describe(sources)}, found none")
         cache_dir.mkdir(parents=True, exist_ok=True)
         write = partial(_write, identity=text, sources=sources, config=config, renderer=renderer, progress=progress)
 

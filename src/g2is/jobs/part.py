@@ -30,7 +30,7 @@ from g2is.model.devices import devices_taken
 from g2is.model.folder import resolve_device
 from g2is.progress import Progress, Reporter, Silent
 from g2is.store.lock import holder_of, locked, remove_held, shared, waiting
-from g2is.store.manifest import GRADIENTS, Store, join_store
+from g2is.store.manifest import GRADIENTS, MANIFEST, Store, join_store, may_be_written
 from g2is.store.markers import markers_in
 from g2is.store.plan import PLAN
 from g2is.warmup.train import finished_warmup
@@ -99,17 +99,27 @@ def make_part(config: Config, part: Part, reporter: Reporter | None = None) -> M
     config = pin(config, reporter)
     is_local = config.execution.engine == "local"
     taken = devices_taken(config.model, resolve_device(config.execution.device)) if is_local else []
+    if (config.store_folder / MANIFEST).exists() and not may_be_written(config.store_folder):
+        with waiting(reporter):  # for the folder of the run, with the other parts
+            run(config, "plan", reporter)  # which finds all rows there, or says what is missing
+        return MadePart(0, 0)
     with ExitStack() as wait, devices_held(taken, part):
-        said = ""
+        said, seen = "", None
         while True:
             with shared(config.store_folder) as held:
-                joined = _join(config, reporter) if held and _is_begun(config) else None
-                if joined is not None:
-                    wait.close()
-                    return _make(joined, part, reporter)
+                now = _begun(config) if held else None
+                if now != seen and now is not None:
+                    joined = _join(config, reporter)
+                    if joined is not None:
+                        wait.close()
+                        return _make(joined, part, reporter)
+                seen = now or seen
             try:
                 with waiting(None):
+                    if said:
+                        _check_is_free(config.store_folder)
                     run(config, "plan", reporter)
+                seen = None
             except FolderInUseError as error:
                 if not said:
                     wait.enter_context(reporter.stage("wait for the plan", ""))
@@ -141,12 +151,31 @@ def devices_held(names: Sequence[str], part: Part) -> Iterator[None]:
         yield
 
 
-def _is_begun(config: Config) -> bool:
-    """Whether it is worth a look if a plan has all that is missing: a look reads pool and targets."""
-    pool = config.store_folder / GRADIENTS / "pool"
-    return finished_warmup(config.store_folder / "warmup") is not None and (
-        (pool / PLAN).exists() or bool(markers_in(pool))
-    )
+def _check_is_free(store: Path) -> None:
+    """Raise FolderInUseError while another process holds the store: to plan reads the whole model before it asks."""
+    with locked(store, "store") as new:
+        if new:
+            remove_held(store)
+
+
+def _begun(config: Config) -> tuple[tuple[float, int], ...] | None:
+    """What a store has of a plan and of shards; None where there is no plan yet that could have all that is missing.
+
+    One look at a time is enough: it reads the model, pool and targets, and nobody plans meanwhile.
+    """
+    if finished_warmup(config.store_folder / "warmup") is None:
+        return None
+    folders = [config.store_folder / GRADIENTS / kind for kind in ("pool", "target")]
+    found = tuple((_changed(folder / PLAN), len(markers_in(folder))) for folder in folders)
+    return found if any(found[0]) else None
+
+
+def _changed(file: Path) -> float:
+    """When a file was last written, in seconds; 0 where there is none."""
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:
+        return 0
 
 
 def _join(config: Config, reporter: Reporter) -> _Joined | None:

@@ -26,12 +26,13 @@ from g2is.selection.plan import Plan, Pool, plan_selection
 _MOST_WORDS = 16  # of a shared run that are listed
 
 
-def read_inputs(prepared: Prepared, cache: Path, reporter: Reporter, also_in: Path | None = None) -> Examples:
+def read_inputs(prepared: Prepared, cache: Path | None, reporter: Reporter, also_in: Path | None = None) -> Examples:
     """Pool and targets as tokens, kept in the folder `cache` by content; what is `also_in` another is not made anew.
 
-    A pool may take hours, so all else is read before it. Raises InputError or ModelError where a file or id list cannot
-    be used, or a target is the pool or another target; ConfigError if a column is named that no file has;
-    SelectionError for a budget of no known form.
+    Without a cache nothing is, and NoTokensError says that something would have to be. A pool may take hours, so all
+    else is read before it. Raises InputError or ModelError where a file or id list cannot be used, or a target is the
+    pool or another target; ConfigError if a column is named that no file has; SelectionError for a budget of no known
+    form.
     """
     config, tables = prepared.config, dict[str, ExampleTable]()
     check_form(config.selection.budget)
@@ -71,7 +72,7 @@ def read_inputs(prepared: Prepared, cache: Path, reporter: Reporter, also_in: Pa
 
 
 def keys_in_pool(
-    prepared: Prepared, files: Sequence[str], table: ExampleTable, cache: Path, also_in: Path | None = None
+    prepared: Prepared, files: Sequence[str], table: ExampleTable, cache: Path | None, also_in: Path | None = None
 ) -> np.ndarray:
     """The keys (n, 16) uint8 that the rows of `table`, of `files`, would have in the pool.
 

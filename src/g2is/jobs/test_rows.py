@@ -42,7 +42,7 @@ class TestRows:
 
 
 def read_tests(
-    config: CompareConfig, prepared: Prepared, cache: Path, reporter: Reporter, also_in: Path | None = None
+    config: CompareConfig, prepared: Prepared, cache: Path | None, reporter: Reporter, also_in: Path | None = None
 ) -> dict[str, TestRows]:
     """Read the test files of a comparison, by target, with its model's tokenizer. Raises as `read_test`."""
     model, tokenizer = prepared.model, prepared.tokenizer
@@ -58,13 +58,14 @@ def read_test(
     config: ExamplesConfig,
     renderer: Renderer,
     tokenizer: Any,
-    cache: Path,
+    cache: Path | None,
     reporter: Reporter,
     also_in: Path | None = None,
 ) -> TestRows:
     """Read and tokenise the test files at the locations `files`; the tokens are kept in `cache`.
 
-    Those that are `also_in` another folder are not made anew. `tokenizer` is the one of `renderer`.
+    Those that are `also_in` another folder are not made anew; without a `cache` none are, and NoTokensError says where
+    some would have to be. `tokenizer` is the one of `renderer`.
 
     Raises InputError listing all rows that cannot be used; if these are to be skipped, only where none is left.
     """

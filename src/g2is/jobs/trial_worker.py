@@ -6,8 +6,6 @@ That it finds the same is checked: the tokens lie in the comparison's folder, an
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 
@@ -15,6 +13,7 @@ from g2is.config.compare import CompareConfig
 from g2is.config.io import parse
 from g2is.engine.worker import Notice
 from g2is.errors import StoreError
+from g2is.examples.make_table import NoTokensError
 from g2is.jobs.read_data import read_inputs
 from g2is.jobs.test_rows import read_tests
 from g2is.jobs.trial import Bench, TrialJob, open_bench
@@ -33,14 +32,14 @@ def open_trial_worker(config_json: str, device: str, threads: int, notice: Notic
     config = config.model_copy(update={"execution": execution})
     torch.set_num_threads(threads)
     prepared, made = prepare_trials(config, Silent()), config.out / "examples"  # the command has passed notices on
-    with TemporaryDirectory(prefix="g2is-") as nothing:
-        examples = read_inputs(prepared, Path(nothing), Silent(), made)
-        tests = read_tests(config, prepared, Path(nothing), Silent(), made)
-        if any(Path(nothing).iterdir()):
-            raise StoreError(
-                f"{made}: expected the tokens of pool, targets and tests, as the command made them, found none of what"
-                " this process reads. Give all processes the same files and versions of packages"
-            )
+    try:
+        examples = read_inputs(prepared, None, Silent(), made)
+        tests = read_tests(config, prepared, None, Silent(), made)
+    except NoTokensError:
+        raise StoreError(
+            f"{made}: expected the tokens of pool, targets and tests, as the command made them, found none of what"
+            " this process reads. Give all processes the same files and versions of packages"
+        ) from None
     return TrialWorker(open_bench(config, prepared, examples.pool, tests, Silent().notice), notice, threads)
 
 

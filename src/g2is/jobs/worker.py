@@ -9,8 +9,6 @@ import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Lock
 
 import torch
@@ -23,6 +21,7 @@ from g2is.engine.wanted import WantedRows
 from g2is.engine.worker import Notice
 from g2is.errors import StoreError
 from g2is.examples.dataset import Examples
+from g2is.examples.make_table import NoTokensError
 from g2is.gradients.extract import load_extractor
 from g2is.jobs.gradient_rows import gradient_work, wanted_gradients
 from g2is.jobs.prepare import Prepared, prepare
@@ -73,9 +72,10 @@ def read_as_planned(prepared: Prepared) -> Examples | None:
 
     Raises as `read_inputs`. Nothing is written to the store.
     """
-    with TemporaryDirectory(prefix="g2is-") as nothing:
-        examples = read_inputs(prepared, Path(nothing), Silent(), prepared.config.store_folder / "examples")
-        return None if any(Path(nothing).iterdir()) else examples
+    try:
+        return read_inputs(prepared, None, Silent(), prepared.config.store_folder / "examples")
+    except NoTokensError:
+        return None
 
 
 class TableWorker:
@@ -106,6 +106,7 @@ class TableWorker:
             token_rows = wanted.read(job)
         made = self._computing.submit(work_of(wanted, add), job, token_rows).result()
         with self._writing:
+            add(0)
             wanted.table.write(job.number, made)
 
     def _open(self, representation: str) -> tuple[Mapping[Kind, WantedRows], WorkOf]:

@@ -55,7 +55,8 @@ def place_in(environment: Mapping[str, str]) -> Place | None:
 
 def starts_one_of_several(environment: Mapping[str, str]) -> bool:
     """Whether the launcher speaks of several processes and started one: `accelerate launch --cpu` does without MPI."""
-    return "MASTER_ADDR" in environment and not {"RANK", "WORLD_SIZE", *_LAUNCHERS[-3:]} & environment.keys()
+    others = {"RANK", "WORLD_SIZE", *_LAUNCHERS[-3:], "SLURM_STEP_ID"}  # a task of srun is no process of accelerate's
+    return "MASTER_ADDR" in environment and not others & environment.keys()
 
 
 def _number(environment: Mapping[str, str], name: str) -> int:

@@ -80,15 +80,17 @@ def check_table(
     planned, flaw = _planned(path / PLAN, checked)
     if flaw is not None:
         yield flaw
-    num_shards = 1 + max([*markers, *planned, -1])
+    least, most = (
+        1 + max([*some, -1]) for some in (markers, [*markers, *planned])
+    )  # a stop comes before there is room
     stored: dict[str, StoredArray] = {name: of for marker in markers.values() for name, of in marker.arrays.items()}
     sound = set()
     for name, of in sorted(stored.items()):
         checked(path / name / METADATA)
-        if _has_metadata(path / name, of, num_shards, shard_rows):
+        if _has_metadata(path / name, of, range(least, most + 1), shard_rows):
             sound.add(name)
         else:
-            anew = _Metadata(path / name, of, num_shards, shard_rows)
+            anew = _Metadata(path / name, of, most, shard_rows)
             yield Flaw(path / name / METADATA, "not the shape, type and codecs that were written", mend=anew)
     table = RowTable(path, fingerprint, shard_rows, without=_all_but(path, markers))
     for shard, marker in sorted(markers.items()):
@@ -140,8 +142,8 @@ def _raw_chunk(place: Path, name: str, shard: int, of: StoredArray, table: RowTa
     return rows
 
 
-def _has_metadata(folder: Path, of: StoredArray, num_shards: int, shard_rows: int) -> bool:
-    """Whether the zarr.json in `folder` is that of an array of `num_shards` shards of such rows."""
+def _has_metadata(folder: Path, of: StoredArray, num_shards: range, shard_rows: int) -> bool:
+    """Whether the zarr.json in `folder` is that of an array of so many shards of such rows."""
     try:
         text = (folder / METADATA).read_text()
         found = zarr.open_array(folder, mode="r").metadata
@@ -149,13 +151,14 @@ def _has_metadata(folder: Path, of: StoredArray, num_shards: int, shard_rows: in
         return False
     expected = zarr.create_array(
         MemoryStore(),
-        shape=(num_shards * shard_rows, *of.row_shape),
+        shape=(found.shape[0] if found.shape else 0, *of.row_shape),
         chunks=(shard_rows, *of.row_shape),
         dtype=of.dtype,
         compressors=[Crc32cCodec()],
     ).metadata
+    has_room = found.shape and found.shape[0] in (number * shard_rows for number in num_shards)
     is_as_zarr_writes = text == json.dumps(json.loads(text), indent=2) and _keys(json.loads(text)) <= _KNOWN_KEYS
-    return bool(found == expected) and is_as_zarr_writes
+    return bool(has_room and found == expected) and is_as_zarr_writes
 
 
 def _keys(value: Any) -> set[str]:

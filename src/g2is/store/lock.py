@@ -197,7 +197,7 @@ def _try_lock(folder: Path) -> tuple[int, bool] | None:
 def _open_lock(folder: Path) -> int:
     """The lock file, made if there is none. A link is not followed: words are written into the file."""
     try:
-        return os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        return os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)  # less the umask
     except OSError as error:
         if error.errno == errno.ELOOP and (folder / _LOCK).is_symlink():
             raise StoreError(

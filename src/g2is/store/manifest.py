@@ -156,7 +156,7 @@ def open_store(path: Path, fingerprint: Fingerprint | None, shard_rows: int) -> 
     """
     check_store(path, fingerprint)
     manifest, of = path / MANIFEST, elsewhere(path)
-    if manifest.exists() and not (os.access(path, os.W_OK) and (of is None or of.writable)):
+    if manifest.exists() and not (may_be_written(path) and (of is None or of.writable)):
         check_only_files(path)
         yield Store(path, fingerprint or {}, _shard_rows(manifest), new=False, writable=False)
         return
@@ -251,3 +251,8 @@ def _holds_rows(folder: Path) -> bool:
 def _holds_work(path: Path) -> bool:
     """Whether anything was made under the fingerprint: before the warm-up has begun, a setting may still be mended."""
     return any(True for name in BEGUN for _ in path.glob(name))
+
+
+def may_be_written(path: Path) -> bool:
+    """Whether this user may write to the folder of a store."""
+    return os.access(path, os.W_OK)

@@ -152,6 +152,7 @@ class RowTable:
         unfinished = self.unfinished(notice)
         shards = cut_shards(keys, missing, unfinished, self.shard_rows, self.next_shards)
         if not shards:
+            fit_arrays(self.path, (1 + max(self._markers, default=-1)) * self.shard_rows)  # plan's room may be more
             self.end_plan()
             return []
         self._planned = {shard.number: keys[shard.rows] for shard in shards}

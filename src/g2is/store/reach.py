@@ -3,6 +3,7 @@
 CACHE = $G2IS_CACHE, else $XDG_CACHE_HOME/g2is, else ~/.cache/g2is    may be removed when no command runs
 """
 
+import errno
 import hashlib
 import os
 import re
@@ -38,6 +39,7 @@ def reached(store: Path | str, reporter: Reporter, *, whole: bool = False) -> It
     bucket = Bucket(store)
     folder = _folder_of(bucket)
     lease, mirror = Lease(bucket), Mirror(bucket, folder, lambda: lease.check())
+    _make(mirror.root, bucket.url)
     with ExitStack() as held, _named(mirror.root, mirror.url):
         held.enter_context(locked(mirror.root, "store"))
         held.callback(lambda: lease.release(remove=mirror.is_empty()))
@@ -71,6 +73,7 @@ def join(store: Path | str) -> Path:
         return store
     bucket = Bucket(store)
     mirror = Mirror(bucket, _folder_of(bucket), lambda: None)
+    _make(mirror.root, bucket.url)
     with _named(mirror.root, mirror.url):
         mirror.bring(lambda done, total: None, sweep=False)
     elsewhere.add(mirror)
@@ -128,6 +131,19 @@ def _folder_of(bucket: Bucket) -> Path:
         raise StoreError(
             f"{bucket.url}: expected a folder for what is read of it here, found none: {cache} names no home of a user."
             " Name a folder with the environment variable G2IS_CACHE"
+        ) from None
+
+
+def _make(folder: Path, url: str) -> None:
+    """Make the `folder` of a mirror. Raises StoreError, naming it, where it cannot be written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise StoreError(
+            f"{url}: expected a folder for what is read of it here, found that {folder} cannot be written to"
+            f" ({error.strerror}). Name another with the environment variable G2IS_CACHE"
         ) from None
 
 

@@ -125,9 +125,14 @@ def _find_optimizer(folder: Path) -> Path:
     optimizers = [folder / name for name in _OPTIMIZERS if (folder / name).is_file()]
     if len(optimizers) != 1:
         found_there = " and ".join(path.name for path in optimizers) or "none"
-        remedy = (
-            "Remove the one that is not of this checkpoint" if optimizers else "Train with save_only_model=False"
-        ) + ", or leave --adapter out: g2is then warms up by itself"
+        below = sorted({path.parent.name for name in _OPTIMIZERS for path in folder.glob(f"checkpoint-*/{name}")})
+        if optimizers:
+            remedy = "Remove the one that is not of this checkpoint"
+        elif below:  # the adapter that a training ended with lies above its checkpoints
+            remedy = f"Name one of the folders in it that have one ({', '.join(below[:5])})"
+        else:
+            remedy = "Train with save_only_model=False"
+        remedy += ", or leave --adapter out: g2is then warms up by itself"
         raise ModelError(
             f"{folder}: expected the optimizer's state in optimizer.pt or optimizer.bin, found {found_there}. {remedy}"
         )

@@ -25,6 +25,7 @@ SRUN = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_PROCID": "2", "SLURM_N
         (None, {"RANK": "1", "WORLD_SIZE": "4"} | SRUN, Part(2, 4)),
         (None, {"RANK": "0", "WORLD_SIZE": "1"}, None),
         (None, {"RANK": "1", "WORLD_SIZE": "4", "MASTER_ADDR": "localhost"}, None),  # torchrun's
+        (None, SRUN | {"MASTER_ADDR": "node1"}, Part(3, 8, 2)),  # which job scripts export for other programs
     ],
 )
 def test_the_part_is_what_was_given_or_the_scheduler_says(

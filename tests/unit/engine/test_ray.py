@@ -3,7 +3,7 @@
 import pickle
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from counting_worker import JOB, Counting
 
+from g2is.engine.job import ShardJob
 from g2is.engine.ray import connected
 from g2is.engine.ray_actor import Actor, versions
 from g2is.engine.worker import Notice
@@ -87,6 +88,27 @@ def test_an_actor_whose_command_has_ended_stops_before_it_stores(store: Path) ->
     working._checked = 0.0
     with pytest.raises(StoreError, match="or a command that has ended"):
         working.make(JOB)
+
+
+class Storing:
+    """Has all tokens done, and its command's store goes to another before it stores."""
+
+    def __init__(self, store: Path, _: Notice) -> None:
+        self._store = store
+
+    def make(self, job: ShardJob, add: Callable[[int], None]) -> None:
+        add(len(job.rows))
+        (self._store / ".lock").write_text("another's")
+        add(0)
+        (self._store / "stored").touch()
+
+
+def test_an_actor_looks_right_before_it_stores_whenever_it_looked_last(store: Path) -> None:
+    working = actor(store, partial(Storing, store))
+    working.open()
+    with pytest.raises(StoreError, match="or a command that has ended"):
+        working.make(JOB)
+    assert not (store / "stored").exists()
 
 
 def test_what_opening_raises_names_the_node(store: Path) -> None:

@@ -60,6 +60,7 @@ def test_accelerate_s_launch_on_a_cpu_starts_one_process_of_those_it_speaks_of()
     assert starts_one_of_several({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"})
     assert not starts_one_of_several(TORCHRUN)
     assert not starts_one_of_several({"MASTER_ADDR": "127.0.0.1", "OMPI_COMM_WORLD_SIZE": "2"})
+    assert not starts_one_of_several({"MASTER_ADDR": "node1", "SLURM_STEP_ID": "0"})
     assert not starts_one_of_several({})
 
 

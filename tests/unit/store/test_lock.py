@@ -293,3 +293,13 @@ def test_what_another_process_put_in_the_folder_that_it_waited_for_stays(tmp_pat
         with locked(folder, "run"):
             (folder / "theirs").touch()
     assert (folder / "theirs").exists()
+
+
+def test_a_lock_may_be_written_to_by_whom_the_umask_lets_write_to_the_folder(tmp_path: Path) -> None:
+    before = os.umask(0o002)  # as where a group shares its files
+    try:
+        with locked(tmp_path / "store", "store"):
+            pass
+    finally:
+        os.umask(before)
+    assert (tmp_path / "store/.lock").stat().st_mode & 0o777 == 0o664

@@ -11,6 +11,7 @@ import pytest
 import zarr
 
 from g2is.errors import StoreError
+from g2is.store.check_table import check_table
 from g2is.store.matrix import RowTable, Shard
 from g2is.store.plan import PLAN, PlannedShard, ShardPlan, read_plan, write_plan
 
@@ -127,6 +128,28 @@ def test_arrays_are_as_long_as_the_plan_says_and_no_writer_changes_that(tmp_path
     assert zarr.open_array(tmp_path / "rows", mode="r").shape == (32, 16)
     plan(open_table(tmp_path), KEYS[:6])  # 4 of these are stored
     assert zarr.open_array(tmp_path / "rows", mode="r").shape == (16, 16)
+
+
+def test_a_plan_given_up_leaves_a_table_that_is_sound_and_no_longer_than_its_shards(tmp_path: Path) -> None:
+    first = open_table(tmp_path)
+    store(first, KEYS, plan(first, KEYS), 0)  # and then a stop
+    assert not list(check_table(tmp_path, "f", SHARD_ROWS))
+    assert not plan(open_table(tmp_path), KEYS[:4])  # less is asked for, all of it there
+    assert zarr.open_array(tmp_path / "rows").shape[0] == SHARD_ROWS
+    assert not list(check_table(tmp_path, "f", SHARD_ROWS))
+
+
+def test_a_stop_before_arrays_have_room_for_the_plan_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = open_table(tmp_path)
+    store(first, KEYS, plan(first, KEYS[:4]), 0)
+    monkeypatch.setattr("g2is.store.matrix.fit_arrays", lambda *_: None)
+    open_table(tmp_path).plan(KEYS, lambda _: None)
+    assert zarr.open_array(tmp_path / "rows").shape[0] == SHARD_ROWS
+    assert not list(check_table(tmp_path, "f", SHARD_ROWS))
+    zarr.open_array(tmp_path / "rows", mode="r+").resize((11 * SHARD_ROWS, 16))  # more than the plan's ten
+    assert [flaw.path for flaw in check_table(tmp_path, "f", SHARD_ROWS)] == [tmp_path / "rows/zarr.json"]
 
 
 def test_a_write_that_the_plan_does_not_know_is_refused_and_nothing_is_written(tmp_path: Path) -> None:

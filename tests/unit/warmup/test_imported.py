@@ -350,6 +350,10 @@ BAD_FILES: dict[str, tuple[Callable[[Path], Any], tuple[str, ...]]] = {
     ),
     "no weights": (lambda f: (f / "adapter_model.safetensors").unlink(), ("adapter_model.safetensors, found none",)),
     "no optimizer": (lambda f: (f / "optimizer.pt").unlink(), ("found none", "save_only_model=False")),
+    "no optimizer, but below": (
+        lambda f: shutil.move(f / "optimizer.pt", shutil.copytree(f, f / "checkpoint-5") / "optimizer.pt"),
+        ("found none", "Name one of the folders in it that have one (checkpoint-5)"),
+    ),
     "two optimizers": (lambda f: (f / "optimizer.bin").touch(), ("optimizer.pt and optimizer.bin", "Remove the one")),
     "DeepSpeed": (lambda f: (f / "global_step3").mkdir(), ("global_step3: a checkpoint of DeepSpeed", "without Deep")),
     "DeepSpeed's latest": (lambda f: (f / "latest").touch(), ("latest: a checkpoint of DeepSpeed",)),
