@@ -5,8 +5,9 @@
 DIR is that of real.py, whose stores of both seeds are selected from (`real.py --work DIR rows` makes them). The unit
 rows of both stand side by side, so a cosine is the mean of two: of adapters trained from other starts on other rows,
 and of two projections. `design` takes 80 of 8,000 rows by them; the model is tuned on these and tested as in real.py.
-Five minutes a target on one core. Writes benchmarks/results/two_warmups.json: losses (nats an answer token) minus those
-of real.py's cells with each seed alone, with 95 % intervals over test examples.
+Five minutes a target on one core. Writes into benchmarks/results/two_warmups.json, beside what is there of other
+targets: losses (nats an answer token) minus those of real.py's cells with each seed alone, with 95 % intervals over
+test examples.
 """
 
 import argparse
@@ -18,12 +19,14 @@ import numpy as np
 import g2is
 from common import smollm2
 from common.choosing import chosen
-from common.measure import Figure, keep
+from common.measure import Figure, keep, result_path
 from common.places import target_file
 from g2is.api.settings import SelectionSettings
 from g2is.cli.session import quiet_libraries
 from g2is.selection.similarity import UnitRows
+from g2is.store.files import read_json
 
+NAME = "two_warmups"
 SEEDS = (0, 1)
 OF_FORM = {"momentum-free": "design", "less": "design-less"}  # the method of real.py's cells
 
@@ -63,6 +66,11 @@ def measured(work: Path, target: str, form: str) -> list[Figure]:
     return figures
 
 
+def without_verdict(figure: dict[str, Any]) -> dict[str, Any]:
+    """What a figure was made of, of what is kept of it."""
+    return {name: value for name, value in figure.items() if name != "met"}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True)
@@ -70,11 +78,14 @@ def main() -> None:
     parser.add_argument("--forms", default="momentum-free,less")
     given = parser.parse_args()
     quiet_libraries()
-    found: list[Figure] = []
+    place = result_path(NAME, False)
+    found = [Figure(**kept) for kept in map(without_verdict, read_json(place)["figures"])] if place.exists() else []
     for form in given.forms.split(","):
         for target in given.targets.split(","):
-            found += measured(given.work, target, form)
-            keep("two_warmups", False, "quality/two_warmups.py", found, {"num_rows": smollm2.NUM_ROWS, "budget": "1%"})
+            anew = measured(given.work, target, form)
+            whats = {figure.what for figure in anew}
+            found = [figure for figure in found if figure.what not in whats] + anew
+            keep(NAME, False, "quality/two_warmups.py", found, {"num_rows": smollm2.NUM_ROWS, "budget": "1%"})
 
 
 if __name__ == "__main__":
