@@ -12,6 +12,7 @@ from pydantic import BeforeValidator
 
 from g2is.config import Config, EvaluateConfig, InspectConfig, MatrixWalkConfig, ModelConfig, Section, TrainConfig
 from g2is.config.compare import CompareConfig
+from g2is.config.section import number_as_text
 
 PLACE = Path(__file__).resolve().parents[1] / "src/g2is/api/settings.py"
 # What a function takes as keywords: the command's settings that are no parameters of its own.
@@ -112,7 +113,7 @@ def _typed(key: str, kind: Any, metadata: Any, choices: dict[str, str]) -> str:
         return f"{item} | Sequence[{item}]" if makes else f"Sequence[{item}]"
     if _is_section(kind):
         return _section_name(kind)
-    if kind is str and any(of.func is str for of in makes):
+    if kind is str and any(of.func is number_as_text for of in makes):
         return "str | int"
     if kind is str and makes:  # a location
         return "str | Path"

@@ -88,6 +88,15 @@ def test_trl_trains_a_step_and_learns_the_very_tokens_of_messages(
     assert trained_by_trl(tmp_path / "trl/sft.yaml") == [own[name] for name in selected_ids(finished)]
 
 
+def test_a_path_that_the_datasets_library_takes_for_a_pattern_is_refused(
+    g2is: Command, finished: Path, tmp_path: Path
+) -> None:
+    code, _, err = g2is("export", finished, "--for", "axolotl", "--to", tmp_path / "lr=1[a]")
+    assert code == 2
+    assert "found [ and ] in it, which the datasets library takes for a pattern" in " ".join(err.split())
+    assert not list(tmp_path.iterdir())
+
+
 def test_trl_gets_tokens_where_it_would_learn_otherwise_and_that_is_said(
     g2is: Command, run: Path, tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from pydantic import ValidationError
 
-from g2is.cli.given import Given, flags_of, over
+from g2is.cli.given import Given, flags_of, over, without_forms
 from g2is.cli.options import assign, examples_settings, given_only, resources
 from g2is.cli.session import reporter
 from g2is.cli.usage import missing
@@ -53,7 +53,7 @@ def run_config(command: str, context: typer.Context, out: Path | None = None) ->
     if isinstance(selection := merged.get("selection") or {}, Mapping):
         if "seed" not in passed_over({**selection, "seed": asked["seed"]}):  # it draws, or is one of the user's own
             _fill(merged, "selection.seed", asked["seed"], asked["set_"])
-        _check_looked_at(asked, merged.get("selection") or {}, values["selection"])
+        _check_looked_at(asked, merged.get("selection") or {}, values.get("selection") or {})
     config: Config = parse(Config, merged, _origin(given))
     if merged.get("store") is None and os.environ.get(STORE_VARIABLE):
         reporter().notice(f"store: {config.store}, by {STORE_VARIABLE}")
@@ -83,7 +83,7 @@ def matrix_walk_config(context: typer.Context) -> MatrixWalkConfig:
     }
     merged = _merged(MatrixWalkConfig, values, asked, given)
     if isinstance(selection := merged.get("selection") or {}, Mapping):
-        _check_looked_at(asked, selection, values["selection"])
+        _check_looked_at(asked, selection, values.get("selection") or {})
     config: MatrixWalkConfig = parse(MatrixWalkConfig, merged, _origin(given))
     return config
 
@@ -106,7 +106,8 @@ def compare_config(context: typer.Context) -> CompareConfig:
     for key, name in (("learning_rate", "learning_rate"), ("lora.rank", "rank")):  # --set may say another one of either
         _fill(values, f"warmup.{key}", asked[name], asked["set_"])
         _fill(values, f"tuning.{key}", asked[name], asked["set_"])
-    merged = over(CompareConfig, _grid(defaults), _merged(CompareConfig, values, asked, given))
+    merged = _merged(CompareConfig, values, asked, given)
+    merged = _grid(defaults) | {name: of for name, of in merged.items() if of is not None}
     config: CompareConfig = parse(CompareConfig, merged, _origin(given))
     _check_model(config)
     return config
@@ -172,7 +173,8 @@ def inspect_config(context: typer.Context) -> InspectConfig:
 def _merged(
     model: type[Section], values: dict[str, Any], asked: Mapping[str, Any], given: Given | None
 ) -> dict[str, Any]:
-    """The settings of flags, `values`, and of --set, over those of the file."""
+    """The settings of flags, `values`, and of --set, over those of the file; `values` has what was given alone then."""
+    _leave_unsaid(values)
     assign(values, asked["set_"] or [])
     if given is None:
         return {name: of for name, of in values.items() if of is not None}
@@ -180,7 +182,16 @@ def _merged(
         reporter().notice(
             f"{given.path}: {', '.join(given.left_out)} left out, which the run that wrote them passed over"
         )
-    return over(model, given.values, values)
+    return over(model, without_forms(model, given.values, values), values)
+
+
+def _leave_unsaid(values: dict[str, Any]) -> None:
+    """Take out what no flag says. --set may say null, or an empty mapping, and then means it."""
+    for name, value in [*values.items()]:
+        if isinstance(value, dict):
+            _leave_unsaid(value)
+        if value is None or value == {}:
+            del values[name]
 
 
 def _check_said(context: typer.Context, name: str, merged: Mapping[str, Any]) -> None:

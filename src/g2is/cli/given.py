@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from pydantic import ValidationError
 
 from g2is.cli.session import reporter
+from g2is.config.evaluation import EvaluationConfig
 from g2is.config.io import COMMAND, load
 from g2is.config.passed_over import passed_over
 from g2is.config.suggest import section_of
 from g2is.errors import ConfigError
-from g2is.methods import METHODS, Section
+from g2is.methods import DEFAULT, GRADIENT, METHODS, Section
 
 # The command that a file may be of where a flag names it, if it says one.
 _MAY_BE_OF = {
@@ -52,8 +54,24 @@ def read_given(context: typer.Context, value: str | None) -> Given | None:
         )
     if "target" in values and "targets" not in values:  # as `Config` takes it
         values = {"targets" if name == "target" else name: of for name, of in values.items()}
+    tell_of_other_choice(f"--config {value}", values)
     context.default_map = {**(context.default_map or {}), **_in_place_of_flags(values)}
     return Given(Path(value), values, left_out)
+
+
+def tell_of_other_choice(origin: object, values: Mapping[str, Any]) -> None:
+    """Say so where a file's selection is by another representation or selector than its method's: these count."""
+    selection = values.get("selection")
+    method = METHODS.get(str(selection.get("method"))) if isinstance(selection, Mapping) else None
+    if method is None or not isinstance(selection, Mapping):
+        return
+    own = {"representation": GRADIENT, "selector": DEFAULT, **method.settings}
+    found = [str(selection.get(name) or own[name]) for name in ("representation", "selector")]
+    if found != [own["representation"], own["selector"]]:
+        reporter().notice(
+            f"{origin}: selection.method {selection['method']} means {own['representation']} and {own['selector']}; the"
+            f" file says {' and '.join(found)}, which count. To have the method's, leave both out"
+        )
 
 
 def flags_of(context: typer.Context) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -68,21 +86,23 @@ def flags_of(context: typer.Context) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def over(model: type[Section], below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of `below` with those of `above` in their place, section by section; what is None says nothing."""
+    """The settings of `below` with those of `above` in their place, section by section."""
     merged = dict(below)
     for name, value in above.items():
-        if value is None or value == {}:
-            continue
-        field, found = model.model_fields.get(name), merged.get(name)
-        section = section_of(field.annotation) if field is not None else None
-        if name == "selection":
-            section = section or Section  # a comparison's, for all methods
+        section, found = section_in(model, name), merged.get(name)
         if section is not None and isinstance(found, Mapping) and isinstance(value, Mapping):
             merged[name] = over(section, _without_what_followed(name, found, value), value)
         elif section is None or found is None or not isinstance(value, Mapping):
             # else the file has no section there, which stays, and is reported
             merged[name] = value
     return merged
+
+
+def section_in(model: type[Section], name: str) -> type[Section] | None:
+    """The section that the setting `name` of `model` is, if it is one."""
+    field = model.model_fields.get(name)
+    section = section_of(field.annotation) if field is not None else None
+    return Section if section is None and name == "selection" else section  # a comparison's, for all methods
 
 
 def without_what_followed(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,6 +113,20 @@ def without_what_followed(below: Mapping[str, Any], above: Mapping[str, Any]) ->
         if isinstance(value, Mapping) and isinstance(found, Mapping):
             kept[name] = without_what_followed(_without_what_followed(name, found, value), value)
     return kept
+
+
+def without_forms(model: type[Section], below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of `below` without gradients.forms if they followed from what `above` chooses by in their place."""
+    gradients, selection = below.get("gradients"), above.get("selection")
+    chooses = {*above, *(selection if isinstance(selection, Mapping) else ())} & {"methods", "method", "form"}
+    if not chooses or not isinstance(gradients, Mapping) or "forms" not in gradients:
+        return dict(below)
+    others = {name: of for name, of in gradients.items() if name != "forms"}
+    try:
+        followed = model.model_validate({**below, "gradients": others}).gradients.forms  # type: ignore[attr-defined]
+    except ValidationError:  # which is reported with what `above` says
+        return dict(below)
+    return {**below, "gradients": others} if list(followed) == list(gradients["forms"]) else dict(below)
 
 
 def _in_place_of_flags(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,6 +146,9 @@ def _without_what_followed(name: str, below: Mapping[str, Any], above: Mapping[s
     """A section of the file without what only followed from settings that are replaced: a run writes all of it down."""
     if name == "lora" and "rank" in above and below.get("alpha") == 4 * (below.get("rank") or 0):
         return {key: of for key, of in below.items() if key != "alpha"}
+    if name == "evaluation" and above.get("generate") not in (None, below.get("generate")):
+        followed = EvaluationConfig(generate=not above["generate"]).metrics
+        return {key: of for key, of in below.items() if key != "metrics" or tuple(of) != followed}
     if name == "model" and above.get("name") not in (None, below.get("name")):
         return {key: of for key, of in below.items() if key != "revision"}
     if name == "selection" and above.get("method") not in (None, below.get("method")):

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from g2is.cli.given import over, section_in
 from g2is.config.strict import parse_yaml
 from g2is.errors import ConfigError, with_pages
-from g2is.methods import METHODS
+from g2is.methods import METHODS, Section
 
 _FILES = "POOL TARGET, or the pool's files where --target is given: files, 'globs', datasets (see `g2is select --help`)"
 Files = Annotated[list[str] | None, typer.Argument(help=_FILES)]
@@ -143,11 +144,13 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would be done,
 _FILES_OVERRIDDEN = ("pool", "targets")  # commands cannot do without their arguments; several files are given so
 
 
-def assign(values: dict[str, Any], settings: Sequence[str], flags: bool = True) -> None:
+def assign(
+    values: dict[str, Any], settings: Sequence[str], flags: bool = True, model: type[Section] | None = None
+) -> None:
     """Put each `section.key=value` into the nested mapping `values`; of one that is given twice the last one counts.
 
-    Raises ConfigError if one is not of that form or no setting, or `values` come from `flags` and one of them gave it
-    already.
+    A mapping for a section, of `model` if it is given, is of some of its settings: the others stay. Raises ConfigError
+    if one is not of that form or no setting, or `values` come from `flags` and one of them gave it already.
     """
     given: set[str] = set()
     for text in settings:
@@ -173,9 +176,15 @@ def assign(values: dict[str, Any], settings: Sequence[str], flags: bool = True) 
             )
         given.add(key)
         try:
-            place[parts[-1]] = parse_yaml(value)
+            said = parse_yaml(value)
         except yaml.YAMLError:
             raise ConfigError(f"--set {text}: expected a number, word or [list], found {value!r}") from None
+        section, found = model, place.get(parts[-1])
+        for part in parts:
+            section = section_in(section, part) if section is not None else None
+        if section is not None and isinstance(found, dict) and isinstance(said, dict):
+            said = over(section, found, said)
+        place[parts[-1]] = said
 
 
 def examples_settings(schema: str | None, columns: Sequence[str] | None, on_bad_row: str | None) -> dict[str, Any]:

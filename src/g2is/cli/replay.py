@@ -8,7 +8,7 @@ import typer
 from g2is.cli import options
 from g2is.cli.compare import run_comparison
 from g2is.cli.evaluate import run_evaluation
-from g2is.cli.given import without_what_followed
+from g2is.cli.given import tell_of_other_choice, without_forms, without_what_followed
 from g2is.cli.session import reporter
 from g2is.cli.stages import run_matrix_walk, run_selection
 from g2is.cli.train import run_training
@@ -46,12 +46,13 @@ def replay(
     values, left_out = updated(load(config), str(config))
     if left_out:
         reporter().notice(f"{config}: {', '.join(left_out)} left out, which the run that wrote them passed over")
+    tell_of_other_choice(config, values)
     asked: dict[str, Any] = {}
     options.assign(asked, set_ or [], flags=False)
-    values = without_what_followed(values, asked)
-    options.assign(values, set_ or [], flags=False)
+    command = command_of({**asked, **values}, str(config))
+    values = without_what_followed(without_forms(COMMANDS[command], values, asked), asked)
+    options.assign(values, set_ or [], flags=False, model=COMMANDS[command])
     values |= {key: str(path) for key, path in (("out", out), ("store", store)) if path is not None}
-    command = command_of(values, str(config))
     if store is not None and command != "select":
         raise ConfigError(f"--store: {config} is no selection from a pool, so it has no store; leave the flag out")
     if dry_run and command in _WITHOUT_DRY_RUN:

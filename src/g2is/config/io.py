@@ -8,7 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from g2is.config.strict import parse_yaml, read_text_file
-from g2is.config.suggest import keys_of, meant
+from g2is.config.suggest import keys_of, meant, section_of
 from g2is.errors import ConfigError
 from g2is.methods import Section
 
@@ -21,7 +21,7 @@ def parse(model: type[Section], values: Mapping[str, Any], origin: str) -> Any:
     Raises ConfigError naming `origin` (a file, or "the command line") and each offending key.
     """
     try:
-        return model.model_validate(values)
+        return model.model_validate(_without_empty(model, values))
     except ValidationError as error:
         problems: dict[str, list[str]] = {}
         for problem in error.errors():
@@ -29,6 +29,19 @@ def parse(model: type[Section], values: Mapping[str, Any], origin: str) -> Any:
             problems.setdefault(key, []).append(text)
         lines = [_line(key, " or ".join(dict.fromkeys(texts))) for key, texts in problems.items()]
         raise ConfigError(f"{origin}: {len(lines)} setting(s) cannot be used:\n  " + "\n  ".join(lines)) from None
+
+
+def _without_empty(model: type[Section], values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` without sections that are null: those of a file in which nothing is left below their name."""
+    found = dict(values)
+    for name, value in values.items():
+        field = model.model_fields.get(name) if isinstance(name, str) else None
+        section = section_of(field.annotation) if field is not None else None
+        if section is not None and value is None:
+            del found[name]
+        elif section is not None and isinstance(value, Mapping):
+            found[name] = _without_empty(section, value)
+    return found
 
 
 def _line(key: str, text: str) -> str:
@@ -64,6 +77,9 @@ def describe(model: type[Section], problem: Any) -> tuple[str, str]:
     """The setting of `model` that a problem of pydantic is about, and what is wrong with it."""
     if problem["type"] == "extra_forbidden":
         key = ".".join(str(part) for part in problem["loc"])
+        section, dot, name = str(problem["loc"][-1]).rpartition(".")
+        if dot and key in keys_of(model):
+            return key, f"expected a section and its settings below it, as `{section}: {{{name}: …}}`, found one key"
         if near := meant(model, key):
             return key, f"unknown; did you mean {' or '.join(near)}?"
         return key, f"unknown; known: {', '.join(_listed(model, key.rpartition('.')[0]))}"

@@ -95,3 +95,8 @@ def composed(name: str, shared: type[Section], sections: Sequence[type[Section]]
         taken |= section.model_fields.keys()
     # As bases, so that what a section checks of its settings is checked here too; pydantic lists the last one's first.
     return create_model(name, __base__=(*reversed(sections), shared), __module__=module, __doc__=shared.__doc__)
+
+
+def number_as_text(value: Any) -> Any:
+    """What YAML has as a number, where a setting is a text, such as an amount of rows; nothing else becomes one."""
+    return str(value) if type(value) in (int, float) else value

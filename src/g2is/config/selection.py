@@ -9,7 +9,7 @@ from g2is.config.gradients import GammaForm
 from g2is.config.parts import ExamplesConfig
 from g2is.config.passed_over import not_read, passed_over
 from g2is.config.precondition import PreconditionSettings
-from g2is.config.section import OptionalLocations, OptionalPaths, composed
+from g2is.config.section import OptionalLocations, OptionalPaths, composed, number_as_text
 from g2is.config.warmup_seeds import WarmupSeedsSettings
 from g2is.methods import (
     DEFAULT,
@@ -39,7 +39,7 @@ class SharedSelectionConfig(Section):
     selector: str = Field(
         DEFAULT, description=f"how rows are chosen: {', '.join(list(SELECTORS)[:-1])} or {list(SELECTORS)[-1]}"
     )
-    budget: Annotated[str, BeforeValidator(str)] = Field(
+    budget: Annotated[str, BeforeValidator(number_as_text)] = Field(
         "1%", description="a share of all rows read (1%), a number of rows (500), or of their tokens (2Mtok, 500ktok)"
     )
     shares: dict[str, float] | None = Field(
@@ -55,7 +55,7 @@ class SharedSelectionConfig(Section):
     exclude_overlap: OptionalLocations = Field(
         (), description="test files: rows that share 13 words in a row with one of their examples are left out"
     )
-    quotas: dict[str, Annotated[str, BeforeValidator(str)]] = Field(
+    quotas: dict[str, Annotated[str, BeforeValidator(number_as_text)]] = Field(
         {}, description="the most of the selection that comes from a source: a share of the budget (50%) or rows (100)"
     )
     form: GammaForm | None = Field(

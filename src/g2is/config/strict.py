@@ -1,6 +1,7 @@
 """Small text files that may be a stranger's: YAML and JSON, read to their end, each key once, nothing that explodes."""
 
 import json
+import re
 import stat
 from collections.abc import Sequence
 from copy import deepcopy
@@ -118,8 +119,16 @@ class PlainLoader(yaml.SafeLoader):
         return node
 
 
+# Not as YAML 1.1 has them: 010 is no eight, 1:30 no ninety. What is no number here stays text.
+_NUMBERS = {
+    _TAG + "int": re.compile(r"^[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|0b[01_]+)$"),
+    _TAG + "float": re.compile(
+        r"^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+    ),
+}
 PlainLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != _TAG + "timestamp"]
+    first: [(tag, _NUMBERS.get(tag, pattern)) for tag, pattern in resolvers if tag != _TAG + "timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 

@@ -13,7 +13,17 @@ import numpy as np
 from g2is.config import Config, TuningConfig
 from g2is.config.io import parse
 from g2is.demo.comparison import Outcome, compare
-from g2is.demo.skills import POOL_FILE, SKILLS, TARGET_FILE, TARGET_SKILL, TEST_FILE, write_sample
+from g2is.demo.skills import (
+    POOL_FILE,
+    SKILLS,
+    TARGET_FILE,
+    TARGET_SKILL,
+    TEST_FILE,
+    as_lines,
+    sample_rows,
+    write_sample,
+)
+from g2is.errors import StoreError
 from g2is.examples.make_table import tokenize_files
 from g2is.examples.sources import find_sources
 from g2is.examples.table import ExampleTable
@@ -46,10 +56,12 @@ class Demo:
 def run_demo(out: Path, reporter: Reporter) -> Demo:
     """Write the sample to `out`/sample, select from it, and compare what models tuned on it can do.
 
-    Given again, the selection is not made anew. Raises StoreError if `out` cannot be written to or is in use.
+    Given again, the selection is not made anew. Raises StoreError if `out` cannot be written to or is in use, or other
+    files lie where the demo writes.
     """
     with locked(out, "demo"):
         sample = out / "sample"
+        _check_is_demo(out, sample)
         write_demo_sample(sample)
         config = demo_config(out)
         selection = select(config, reporter)
@@ -66,6 +78,21 @@ def run_demo(out: Path, reporter: Reporter) -> Demo:
         SKILLS[TARGET_SKILL].parts,
         outcomes,
     )
+
+
+def _check_is_demo(out: Path, sample: Path) -> None:
+    """Raise StoreError if something else than an earlier demo, which may have been stopped, lies where it writes."""
+    is_begun = is_whole = True
+    for name, rows in sample_rows().items():
+        found = (sample / name).read_text(encoding="utf-8", errors="replace") if (sample / name).exists() else ""
+        is_begun &= as_lines(rows).startswith(found)
+        is_whole &= as_lines(rows) == found
+    later = [place for place in (sample / "model", out / "run", out / "tuned") if place.exists()]
+    if not is_begun or (later and not is_whole):
+        raise StoreError(
+            f"{out}: expected a new folder, or that of an earlier demo, found other files in"
+            f" {later[0] if is_begun else sample}, where it would write. Name another --out"
+        )
 
 
 def write_demo_sample(folder: Path) -> None:

@@ -102,9 +102,18 @@ def write_target(path: Path, num_rows: int = NUM_TARGET_ROWS, seed: int = 0) -> 
 def write_sample(folder: Path) -> None:
     """Write the sample's pool, target and test rows into a folder, which is made if need be."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_pool(folder / POOL_FILE)
-    write_target(folder / TARGET_FILE)
-    _write(folder / TEST_FILE, evaluation_rows())
+    for name, rows in sample_rows().items():
+        _write(folder / name, rows)
+
+
+def sample_rows() -> dict[str, list[Row]]:
+    """The sample's rows, by file."""
+    return {POOL_FILE: pool_rows(), TARGET_FILE: target_rows(), TEST_FILE: evaluation_rows()}
+
+
+def as_lines(rows: Iterable[Row]) -> str:
+    """Rows as they are written: a line of JSON each."""
+    return "".join(json.dumps(row) + "\n" for row in rows)
 
 
 def _rows(prefix: str, skills: list[str], num_rows: int, seed: int) -> list[Row]:
@@ -148,4 +157,4 @@ def _row(row_id: str, skill: str, exchange: Exchange) -> Row:
 
 
 def _write(path: Path, rows: Iterable[Row]) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8", newline="\n")
+    path.write_text(as_lines(rows), encoding="utf-8", newline="\n")

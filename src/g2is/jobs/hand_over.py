@@ -42,6 +42,11 @@ def hand_over(run: Path, trainer: str, to: Path, reporter: Reporter | None = Non
     if Path(found) == run:
         raise InputError(f"{run}: expected the folder of a run of `g2is select`, found another folder")
     to = at_home(to).resolve()
+    if special := sorted({*"*?[]"} & {*str(to)}):
+        raise InputError(
+            f"--to {to}: expected a path that trainers can read rows at, found {' and '.join(special)} in it, which the"
+            " datasets library takes for a pattern; name another folder"
+        )
     check_is_free(to)
     config = settings_of(run)
     handover = _handover(Path(found), config, to, reporter)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from g2is.config import Config, SelectionConfig
-from g2is.errors import StoreError
+from g2is.errors import InputError, StoreError
 from g2is.examples.dataset import Examples
 from g2is.jobs.read_data import plan_for
 from g2is.jobs.report_about import about_run
@@ -111,8 +111,10 @@ def held(path: Path, what: str, out: Path | None) -> Iterator[None]:
     """Hold the folder `path` while its page is written, there or to `out`.
 
     One that cannot be written to does not change: it is not held, and its page goes elsewhere. Raises StoreError if it
-    is to go there all the same, or another process works in the folder.
+    is to go there all the same, or another process works in the folder; InputError if `out` is a folder, or another
+    file of this one.
     """
+    _check_is_page(path, out)
     if os.access(path, os.W_OK):
         with locked(path, what):
             yield
@@ -120,6 +122,17 @@ def held(path: Path, what: str, out: Path | None) -> Iterator[None]:
     if out is None:
         raise StoreError(f"{path}: expected a folder that can be written to, found none; name a place with --out")
     yield
+
+
+def _check_is_page(path: Path, out: Path | None) -> None:
+    if out is None:
+        return
+    if out.is_dir():
+        raise InputError(
+            f"--out {out}: expected a file for the page, found a folder; name a file, such as {out / REPORT}"
+        )
+    if out.exists() and out.suffix != Path(REPORT).suffix and out.resolve().is_relative_to(path.resolve()):
+        raise InputError(f"--out {out}: expected a place for the page, found a file of {path} itself; name another")
 
 
 def is_there(run: Path) -> bool:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 # What stands for the rows, and what a selector must have of it: vectors, from which scores follow; scores alone, the
 # similarities of pool rows with target examples; or nothing.
@@ -16,6 +17,15 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_word_is_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML's true, yes and on would else be 1."""
+        kinds = _kinds_of(cls.model_fields[str(info.field_name)].annotation)
+        if isinstance(value, bool) and kinds & {int, float} and bool not in kinds:
+            raise ValueError("expected a number")
+        return value
+
     def part(self, kind: "type[Part]") -> "Part":
         """These settings as one of the sections that they are composed of."""
         if type(self) is kind:
@@ -24,6 +34,15 @@ class Section(BaseModel):
 
 
 Part = TypeVar("Part", bound=Section)
+
+
+def _kinds_of(annotation: Any) -> set[Any]:
+    """The types that a setting may be of."""
+    if get_origin(annotation) is Annotated:
+        return _kinds_of(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return set().union(*map(_kinds_of, get_args(annotation)))
+    return {annotation}
 
 
 class CopySettings(Section):

@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ import g2is
 from g2is.cli.app import app
 from g2is.cli.build import compare_config, evaluate_config, inspect_config, matrix_walk_config, run_config, train_config
 from g2is.cli.given import without_what_followed
+from g2is.cli.options import assign
 from g2is.config import Config
+from g2is.config.evaluation import EvaluationConfig
 from g2is.config.io import dump
 from g2is.errors import ConfigError
 
@@ -189,6 +191,79 @@ def test_a_store_is_that_of_the_flag_the_file_the_environment_or_the_run(
     monkeypatch.setenv("G2IS_STORE", "s3:/bucket")
     with pytest.raises(ConfigError, match=r"store: expected a folder, or s3://BUCKET/PREFIX"):
         select(*FILES)
+
+
+def test_null_and_an_empty_mapping_of_set_count_over_the_file(file: Callable[..., Path]) -> None:
+    own = file(
+        selection={"quotas": {"web": 5}, "candidates": 10, "shares": {"target": 1}},
+        examples={"columns": {"answer": "A"}, "layout": "alpaca"},
+        warmup={"adapter": "trained", "epochs": 2},
+    )
+    asked = ["selection.quotas={}", "selection.candidates=null", "examples.columns={}", "examples.layout=null"]
+    flags = [part for text in (*asked, "warmup.adapter=null") for part in ("--set", text)]
+    config = select(*FILES, "--config", own, *flags)
+    assert (config.selection.quotas, config.selection.candidates, config.selection.shares) == ({}, None, {"target": 1})
+    assert (config.examples.columns, config.examples.layout) == ({}, None)
+    assert (config.warmup.adapter, config.warmup.epochs) == (None, 2)
+    own = file(test="rows.jsonl", model={"name": str(MODEL)}, out="tested", adapter="trained")
+    assert evaluate_config(context("evaluate", "--config", own, "--set", "adapter=null")).adapter is None
+
+
+def test_a_mapping_for_a_section_is_of_some_of_its_settings(file: Callable[..., Path]) -> None:
+    values: dict[str, Any] = {"warmup": {"epochs": 2, "lora": {"rank": 4, "dropout": 0.0}}, "selection": {"quotas": {}}}
+    assign(values, ["warmup.lora={rank: 8}", "selection={budget: 3}"], flags=False, model=Config)
+    assert values == {
+        "warmup": {"epochs": 2, "lora": {"rank": 8, "dropout": 0.0}},
+        "selection": {"quotas": {}, "budget": 3},
+    }
+    assign(values, ["selection.quotas={web: 1}", "selection.quotas={code: 1}"], flags=False, model=Config)
+    assert values["selection"]["quotas"] == {"code": 1}  # which is no section: another value in place of the first
+    config = select(*FILES, "--config", file(warmup=values["warmup"]), "--set", "warmup.lora={rank: 2}")
+    assert (config.warmup.lora.rank, config.warmup.lora.dropout) == (2, 0.0)
+    assert select(*FILES, "--set", "selection={method: less}").selection.method == "less"
+
+
+def test_a_file_whose_choice_is_not_its_methods_is_told(
+    file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = select(*FILES).selection.model_dump(mode="json")
+    select(*FILES, "--config", file(selection=chosen))
+    assert capsys.readouterr().err == ""
+    select(*FILES, "--config", file(selection=chosen | {"method": "bm25"}))
+    assert "bm25 means lexical and top; the file says gradient and design, which count" in capsys.readouterr().err
+
+
+def test_a_section_with_nothing_below_it_is_none(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("warmup:\n  lora:\n  # rank: 8\nselection:\n  # budget: 3\n")
+    assert select(*FILES, "--config", tmp_path / "own.yaml") == select(*FILES)
+
+
+def test_metrics_that_followed_go_with_what_they_followed_from(file: Callable[..., Path]) -> None:
+    def metrics(generate: bool, of_file: Sequence[str], asked: bool) -> tuple[str, ...]:
+        written = {"generate": generate, "metrics": list(of_file)}
+        own = file(test="rows.jsonl", model={"name": str(MODEL)}, out="tested", evaluation=written)
+        flags = ("--config", own, "--set", f"evaluation.generate={str(asked).lower()}")
+        return evaluate_config(context("evaluate", *flags)).evaluation.metrics
+
+    every = list(EvaluationConfig().metrics)
+    assert metrics(False, ["loss"], True) == tuple(every)
+    assert metrics(True, every, False) == ("loss",)
+    with pytest.raises(ConfigError, match="expected loss alone"):
+        metrics(True, ["loss", "rouge_l"], False)  # chosen, not followed
+
+
+def test_stored_forms_that_followed_go_with_the_form_or_the_method(tmp_path: Path) -> None:
+    place = tmp_path / "config.yaml"
+    place.write_text(dump(select(*FILES, "--set", "selection.form=normalized")))
+    assert yaml.safe_load(place.read_text())["gradients"]["forms"] == ["normalized"]
+    config = select("--config", place, "--set", "selection.form=less")
+    assert config.gradients.forms == select(*FILES, "--set", "selection.form=less").gradients.forms
+    place.write_text(dump(select(*FILES, "--set", "gradients.forms=[less, momentum-free, sgd]")))
+    assert select("--config", place, "--method", "less").gradients.forms == (
+        "less",
+        "momentum-free",
+        "sgd",
+    )  # chosen, not followed
 
 
 def test_a_section_of_the_file_that_is_none_is_reported(file: Callable[..., Path]) -> None:

@@ -187,9 +187,13 @@ def test_local_locations_become_absolute_and_those_of_the_hub_stay(
         ({"examples": {"columns": {"zzz": "x"}}}, "unknown standard column 'zzz'; known: id, source, group"),
         ({"examples": {"columns": {"answer": 3}}}, "examples.columns"),
         ({"examples": {"on_bad_row": "ignore"}}, "'stop' or 'skip'"),
+        ({"warmup": {"epochs": True}}, "warmup.epochs: expected a number, found True"),
+        ({"selection": {"noise": True}}, "selection.noise: expected a number"),
+        ({"selection": {"budget": None}}, "selection.budget: expected a valid string, found None"),
+        ({"warmup.epochs": 3}, "warmup.epochs: expected a section and its settings below it, as `warmup: {epochs: …}`"),
     ],
 )
-def test_a_location_or_a_way_to_read_rows_that_is_none_is_named(values: dict[str, object], expected: str) -> None:
+def test_a_value_that_a_setting_cannot_have_is_named(values: dict[str, object], expected: str) -> None:
     assert expected in " ".join(problems(**values))
 
 

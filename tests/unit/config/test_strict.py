@@ -68,6 +68,8 @@ def test_plain_yaml_is_as_it_was() -> None:
         "d": "2026-01-31",
     }
     assert parse_yaml("") is None
+    assert parse_yaml("[0, 1_000, -7, 1.5, .5, 1.0e+3, 0x10, 2.]") == [0, 1000, -7, 1.5, 0.5, 1000.0, 16, 2.0]
+    assert parse_yaml("[010, 1:30, 1:30.5]") == ["010", "1:30", "1:30.5"]  # of YAML 1.1 8, 90 and 90.5
 
 
 @pytest.mark.parametrize(
