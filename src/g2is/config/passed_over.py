@@ -4,7 +4,7 @@ What gradients are multiplied by, and under how many warm-ups they are taken, is
 gradients; how they are multiplied where it is to be done at all.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,6 +18,7 @@ from g2is.methods import (
     REPRESENTATIONS,
     SELECTORS,
     CopySettings,
+    Section,
     gives,
     representation_kind,
     selector_kind,
@@ -144,3 +145,28 @@ def _filled(given: Mapping[str, Any]) -> dict[str, Any]:
     """`given` with what its method stands for."""
     method = METHODS.get(str(given.get("method", DEFAULT)))
     return {**(method.settings if method else {}), **given}
+
+
+def without_use_in_training(execution: Section) -> list[str]:
+    """What to tell of settings of execution that `g2is train` does not look at."""
+    return _not_looked_at("execution", execution, {"device", "resume_steps", "report_to"})
+
+
+def without_use_in_test(execution: Section, evaluation: Section) -> list[str]:
+    """What to tell of settings of execution, and of answers where none are written, which a test passes over."""
+    read = set(type(evaluation).model_fields)
+    if not getattr(evaluation, "generate", True):
+        read -= {"max_new_tokens", "numeric"}
+    return [
+        *_not_looked_at("execution", execution, {"device", "batch_tokens"}),
+        *_not_looked_at("evaluation", evaluation, read),
+    ]
+
+
+def _not_looked_at(name: str, settings: Section, read: Collection[str]) -> list[str]:
+    found = [
+        f"{name}.{key}"
+        for key, field in type(settings).model_fields.items()
+        if key not in read and getattr(settings, key) != field.default
+    ]
+    return [f"{', '.join(found)}: set, but not looked at here"] if found else []

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from g2is.config import EvaluateConfig
+from g2is.config.passed_over import without_use_in_test
 from g2is.errors import StoreError
 from g2is.evaluation import tasks as lm_eval_tasks
 from g2is.evaluation.metrics import check_judge
@@ -108,7 +109,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
         models = _Models(folder, adapter, device)
         rendered = render_as_trained(folder, adapter, config.examples, "test")
         config, tokenizer = config.model_copy(update={"examples": rendered.config}), rendered.tokenizer
-        for text in rendered.notices:
+        for text in (*without_use_in_test(config.execution, config.evaluation), *rendered.notices):
             reporter.notice(text)
         if adapter is not None and not rendered.is_told:
             reporter.notice(_untold(adapter, rendered.renderer))

@@ -19,6 +19,7 @@ import torch
 from g2is.config import ExamplesConfig, TrainConfig
 from g2is.config.commands import SETTINGS, command_in
 from g2is.config.io import load, parse
+from g2is.config.passed_over import without_use_in_training
 from g2is.errors import ConfigError, InputError, ModelError, StoreError
 from g2is.examples.as_trained import TEMPLATE, taking
 from g2is.examples.columns import check_columns
@@ -124,6 +125,8 @@ def train(config: TrainConfig, reporter: Reporter | None = None) -> Tuned:
     reporter = reporter or Silent()
     config = pin(rendered_as_selected(config), reporter)
     check_reporting(config.execution)
+    for text in without_use_in_training(config.execution):
+        reporter.notice(text)
     with open_work(config.out, config, "training") as work, work.removed_on_error():
         found = read_training(config, config.out / "examples", reporter)
         table, renderer = found.table, found.renderer
