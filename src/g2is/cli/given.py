@@ -148,7 +148,7 @@ def _without_what_followed(name: str, below: Mapping[str, Any], above: Mapping[s
         return {key: of for key, of in below.items() if key != "alpha"}
     if name == "evaluation" and above.get("generate") not in (None, below.get("generate")):
         followed = EvaluationConfig(generate=not above["generate"]).metrics
-        return {key: of for key, of in below.items() if key != "metrics" or tuple(of) != followed}
+        return {key: of for key, of in below.items() if key != "metrics" or of not in (followed, list(followed))}
     if name == "model" and above.get("name") not in (None, below.get("name")):
         return {key: of for key, of in below.items() if key != "revision"}
     if name == "selection" and above.get("method") not in (None, below.get("method")):

@@ -248,6 +248,9 @@ def test_metrics_that_followed_go_with_what_they_followed_from(file: Callable[..
     every = list(EvaluationConfig().metrics)
     assert metrics(False, ["loss"], True) == tuple(every)
     assert metrics(True, every, False) == ("loss",)
+    null = file(test="rows.jsonl", model={"name": str(MODEL)}, out="tested", evaluation={"metrics": None})
+    with pytest.raises(ConfigError, match=r"evaluation\.metrics: expected a valid tuple, found None"):
+        evaluate_config(context("evaluate", "--config", null, "--set", "evaluation.generate=false"))
     with pytest.raises(ConfigError, match="expected loss alone"):
         metrics(True, ["loss", "rouge_l"], False)  # chosen, not followed
 
