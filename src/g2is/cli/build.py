@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from pydantic import ValidationError
 
-from g2is.cli.given import Given, flags_of, over, without_forms
+from g2is.cli.given import Given, flags_of, over, tell_of_other_choice, without_forms
 from g2is.cli.options import assign, examples_settings, given_only, resources
 from g2is.cli.session import reporter
 from g2is.cli.usage import missing
@@ -182,6 +182,7 @@ def _merged(
         reporter().notice(
             f"{given.path}: {', '.join(given.left_out)} left out, which the run that wrote them passed over"
         )
+    tell_of_other_choice(given.path, given.values, values)
     return over(model, without_forms(model, given.values, values), values)
 
 

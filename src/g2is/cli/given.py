@@ -54,14 +54,18 @@ def read_given(context: typer.Context, value: str | None) -> Given | None:
         )
     if "target" in values and "targets" not in values:  # as `Config` takes it
         values = {"targets" if name == "target" else name: of for name, of in values.items()}
-    tell_of_other_choice(f"--config {value}", values)
     context.default_map = {**(context.default_map or {}), **_in_place_of_flags(values)}
     return Given(Path(value), values, left_out)
 
 
-def tell_of_other_choice(origin: object, values: Mapping[str, Any]) -> None:
-    """Say so where a file's selection is by another representation or selector than its method's: these count."""
-    selection = values.get("selection")
+def tell_of_other_choice(origin: object, values: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Say so where a file's selection is by another representation or selector than its method's: these count.
+
+    Nothing is said where `asked` has one of the three itself.
+    """
+    selection, over_it = values.get("selection"), asked.get("selection")
+    if isinstance(over_it, Mapping) and {"method", "representation", "selector"} & over_it.keys():
+        return
     method = METHODS.get(str(selection.get("method"))) if isinstance(selection, Mapping) else None
     if method is None or not isinstance(selection, Mapping):
         return
@@ -119,7 +123,7 @@ def without_forms(model: type[Section], below: Mapping[str, Any], above: Mapping
     """The settings of `below` without gradients.forms if they followed from what `above` chooses by in their place."""
     gradients, selection = below.get("gradients"), above.get("selection")
     chooses = {*above, *(selection if isinstance(selection, Mapping) else ())} & {"methods", "method", "form"}
-    if not chooses or not isinstance(gradients, Mapping) or "forms" not in gradients:
+    if not chooses or not isinstance(gradients, Mapping) or not isinstance(gradients.get("forms"), list | tuple):
         return dict(below)
     others = {name: of for name, of in gradients.items() if name != "forms"}
     try:

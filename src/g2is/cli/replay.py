@@ -46,9 +46,9 @@ def replay(
     values, left_out = updated(load(config), str(config))
     if left_out:
         reporter().notice(f"{config}: {', '.join(left_out)} left out, which the run that wrote them passed over")
-    tell_of_other_choice(config, values)
     asked: dict[str, Any] = {}
     options.assign(asked, set_ or [], flags=False)
+    tell_of_other_choice(config, values, asked)
     command = command_of({**asked, **values}, str(config))
     values = without_what_followed(without_forms(COMMANDS[command], values, asked), asked)
     options.assign(values, set_ or [], flags=False, model=COMMANDS[command])

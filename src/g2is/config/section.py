@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -99,4 +100,4 @@ def composed(name: str, shared: type[Section], sections: Sequence[type[Section]]
 
 def number_as_text(value: Any) -> Any:
     """What YAML has as a number, where a setting is a text, such as an amount of rows; nothing else becomes one."""
-    return str(value) if type(value) in (int, float) else value
+    return str(value) if isinstance(value, Real) and not isinstance(value, bool) else value

@@ -82,10 +82,11 @@ def run_demo(out: Path, reporter: Reporter) -> Demo:
 
 def _check_is_demo(out: Path, sample: Path) -> None:
     """Raise StoreError if something else than an earlier demo, which may have been stopped, lies where it writes."""
-    is_begun = is_whole = True
+    is_begun = is_whole = sample.is_dir() or not sample.exists()
     for name, rows in sample_rows().items():
-        found = (sample / name).read_text(encoding="utf-8", errors="replace") if (sample / name).exists() else ""
-        is_begun &= as_lines(rows).startswith(found)
+        place = sample / name
+        found = place.read_text(encoding="utf-8", errors="replace") if place.is_file() else ""
+        is_begun &= as_lines(rows).startswith(found) and (place.is_file() or not place.exists())
         is_whole &= as_lines(rows) == found
     later = [place for place in (sample / "model", out / "run", out / "tuned") if place.exists()]
     if not is_begun or (later and not is_whole):

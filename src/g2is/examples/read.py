@@ -213,7 +213,7 @@ class ExampleReader:
 
     def _schema(self, found_columns: Mapping[str, Any], values: dict[str, Any], expected: Layout | None) -> Layout:
         """Return the row's schema: that of the file's first, `expected`, or another if it has nulls for that one's."""
-        found = schema_of(values, expected or self._config.layout)
+        found = schema_of(values, self._config.layout or expected)
         if expected is not None and not has_columns(values, expected):
             columns = ", ".join(SCHEMAS[expected])
             other = f" ({found})" if found else ""

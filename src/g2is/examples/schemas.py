@@ -11,8 +11,8 @@
 Each may have `system` or `system_prompt` and `tools` beside; all but the first two `history`, a list of
 [question, answer], as LLaMA-Factory has it; the first two `loss_mask`. A turn may be {role, content} or {from, value}
 in any of them (`turns.py`). Every other column is refused by name (`refused.py`) or unread. A row with the columns of
-several layouts is read by the first of this list, or by the one that is asked for. Files that were joined have nulls
-where a row had no such column, so a layout of whose columns one is null comes after all of which none is.
+several layouts is read by the one that is asked for, else as the file's first row, else by the first of this list.
+Files that were joined have nulls where a row had no such column, so a layout whose columns are null gives way.
 """
 
 import json
@@ -54,9 +54,13 @@ COLUMNS_READ: dict[Layout, frozenset[str]] = {
 
 
 def schema_of(row: Mapping[str, Any], asked: Layout | None = None) -> Layout | None:
-    """Return the schema whose columns `row` has, or None: `asked` if it is one, then the first; nulls come last."""
-    names = SCHEMAS if asked is None else (asked, *SCHEMAS)
-    known = [name for name in names if has_columns(row, name)]
+    """Return the schema whose columns `row` has, or None: `asked`, unless all of its are null; then the first.
+
+    One with a null comes after all without.
+    """
+    known = [name for name in SCHEMAS if has_columns(row, name)]
+    if asked in known and any(row[column] is not None for column in SCHEMAS[asked]):
+        return asked
     filled = (name for name in known if all(row[column] is not None for column in SCHEMAS[name]))
     return next(filled, known[0] if known else None)
 

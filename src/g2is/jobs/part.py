@@ -159,15 +159,15 @@ def _check_is_free(store: Path) -> None:
 
 
 def _begun(config: Config) -> tuple[tuple[float, int], ...] | None:
-    """What a store has of a plan and of shards; None where there is no plan yet that could have all that is missing.
+    """What a store has of a plan, of shards and tokens; None where no plan could have all that is missing yet.
 
-    One look at a time is enough: it reads the model, pool and targets, and nobody plans meanwhile.
+    While that stays, one look is enough, which reads the model, pool and targets.
     """
     if finished_warmup(config.store_folder / "warmup") is None:
         return None
     folders = [config.store_folder / GRADIENTS / kind for kind in ("pool", "target")]
-    found = tuple((_changed(folder / PLAN), len(markers_in(folder))) for folder in folders)
-    return found if any(found[0]) else None
+    found = [(_changed(folder / PLAN), len(markers_in(folder))) for folder in folders]
+    return (*found, (_changed(config.store_folder / "examples"), 0)) if any(found[0]) else None
 
 
 def _changed(file: Path) -> float:

@@ -22,8 +22,11 @@ class Section(BaseModel):
     def _no_word_is_a_number(cls, value: Any, info: ValidationInfo) -> Any:
         """YAML's true, yes and on would else be 1."""
         kinds = _kinds_of(cls.model_fields[str(info.field_name)].annotation)
-        if isinstance(value, bool) and kinds & {int, float} and bool not in kinds:
-            raise ValueError("expected a number")
+        of_items = set().union(*(_kinds_of(get_args(of)[1]) for of in kinds if get_origin(of) is dict))
+        items = value.values() if isinstance(value, Mapping) else ()
+        for wanted, found in ((kinds, [value]), (of_items, items)):
+            if wanted & {int, float} and bool not in wanted and any(isinstance(of, bool) for of in found):
+                raise ValueError("expected a number")
         return value
 
     def part(self, kind: "type[Part]") -> "Part":

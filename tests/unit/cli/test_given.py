@@ -221,6 +221,9 @@ def test_a_mapping_for_a_section_is_of_some_of_its_settings(file: Callable[..., 
     config = select(*FILES, "--config", file(warmup=values["warmup"]), "--set", "warmup.lora={rank: 2}")
     assert (config.warmup.lora.rank, config.warmup.lora.dropout) == (2, 0.0)
     assert select(*FILES, "--set", "selection={method: less}").selection.method == "less"
+    empty: dict[str, Any] = {"warmup": None}
+    assign(empty, ["warmup.lora.rank=3"], flags=False, model=Config)
+    assert empty == {"warmup": {"lora": {"rank": 3}}}
 
 
 def test_a_file_whose_choice_is_not_its_methods_is_told(
@@ -231,6 +234,8 @@ def test_a_file_whose_choice_is_not_its_methods_is_told(
     assert capsys.readouterr().err == ""
     select(*FILES, "--config", file(selection=chosen | {"method": "bm25"}))
     assert "bm25 means lexical and top; the file says gradient and design, which count" in capsys.readouterr().err
+    select(*FILES, "--config", file(selection=chosen | {"method": "bm25"}), "--method", "less")
+    assert "which count" not in capsys.readouterr().err
 
 
 def test_a_section_with_nothing_below_it_is_none(tmp_path: Path) -> None:
@@ -261,6 +266,10 @@ def test_stored_forms_that_followed_go_with_the_form_or_the_method(tmp_path: Pat
     assert yaml.safe_load(place.read_text())["gradients"]["forms"] == ["normalized"]
     config = select("--config", place, "--set", "selection.form=less")
     assert config.gradients.forms == select(*FILES, "--set", "selection.form=less").gradients.forms
+    place.write_text(dump(select(*FILES, "--set", "gradients.forms=[less, momentum-free, sgd]")))
+    place.write_text(yaml.safe_dump(yaml.safe_load(place.read_text()) | {"gradients": {"forms": None}}))
+    with pytest.raises(ConfigError, match=r"gradients\.forms: expected a valid tuple, found None"):
+        select("--config", place, "--method", "less")
     place.write_text(dump(select(*FILES, "--set", "gradients.forms=[less, momentum-free, sgd]")))
     assert select("--config", place, "--method", "less").gradients.forms == (
         "less",

@@ -189,6 +189,8 @@ def test_local_locations_become_absolute_and_those_of_the_hub_stay(
         ({"examples": {"on_bad_row": "ignore"}}, "'stop' or 'skip'"),
         ({"warmup": {"epochs": True}}, "warmup.epochs: expected a number, found True"),
         ({"selection": {"noise": True}}, "selection.noise: expected a number"),
+        ({"selection": {"shares": {"target": True}}}, "selection.shares: expected a number"),
+        ({"execution": {"worker_resources": {"GPU": True}}}, "execution.worker_resources: expected a number"),
         ({"selection": {"budget": None}}, "selection.budget: expected a valid string, found None"),
         ({"warmup.epochs": 3}, "warmup.epochs: expected a section and its settings below it, as `warmup: {epochs: …}`"),
     ],

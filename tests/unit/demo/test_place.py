@@ -24,10 +24,10 @@ def test_an_earlier_demo_serves_whole_or_stopped(tmp_path: Path) -> None:
     check(stopped)
 
 
-@pytest.mark.parametrize("name", ["sample/pool.jsonl", "tuned", "run", "sample/model"])
+@pytest.mark.parametrize("name", ["sample/pool.jsonl", "tuned", "run", "sample/model", "sample/test.jsonl", "sample"])
 def test_what_is_no_demos_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / name).parent.mkdir(exist_ok=True)
-    if name.endswith("jsonl"):
+    if name in ("sample/pool.jsonl", "sample"):
         (tmp_path / name).write_text('{"mine": 1}')
     else:
         (tmp_path / name).mkdir()

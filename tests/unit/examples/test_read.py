@@ -274,6 +274,13 @@ def test_rows_joined_from_files_of_several_layouts_are_each_read_by_their_own(
     assert reader.seen.unread == ()
 
 
+def test_the_layout_asked_for_stays_so_after_a_row_of_another(write_rows: Write) -> None:
+    nulls = {"instruction": None, "output": None, "question": "Q", "answer": "A"}
+    path = write_rows(nulls, {"instruction": "i", "output": "o", "question": "Q", "answer": "A"})
+    found = [pairs(example.conversation) for example in read(path, layout="alpaca")]
+    assert found == [(("user", "Q"), ("assistant", "A")), (("user", "i"), ("assistant", "o"))]
+
+
 def test_a_row_without_the_columns_of_its_file_is_refused_though_others_have_nulls(write_rows: Write) -> None:
     path = write_rows({"messages": None, **ROW}, {"instruction": "i", "output": "o"})
     with pytest.raises(InputError, match="expected columns prompt, completion as in the rows before"):

@@ -148,6 +148,7 @@ def test_a_layout_with_nulls_comes_after_one_without(asked: Any) -> None:
     row = {"messages": None, "prompt": "p", "completion": None, "instruction": "i", "output": "o"}
     assert schema_of(row, asked) == "alpaca"
     assert schema_of(row | {"output": None}, asked) == "messages"
+    assert schema_of(row, "prompt/completion") == "prompt/completion"  # which is asked for, and not all null
     assert schema_of(row | {"output": ""}, asked) == "alpaca"  # an empty answer is a mistake, not another layout
 
 
