@@ -12,7 +12,7 @@ from g2is.cli.session import reporter
 from g2is.config.evaluation import EvaluationConfig
 from g2is.config.io import COMMAND, load
 from g2is.config.passed_over import passed_over
-from g2is.config.suggest import section_of
+from g2is.config.suggest import section_at
 from g2is.errors import ConfigError
 from g2is.methods import DEFAULT, GRADIENT, METHODS, Section
 
@@ -103,10 +103,8 @@ def over(model: type[Section], below: Mapping[str, Any], above: Mapping[str, Any
 
 
 def section_in(model: type[Section], name: str) -> type[Section] | None:
-    """The section that the setting `name` of `model` is, if it is one."""
-    field = model.model_fields.get(name)
-    section = section_of(field.annotation) if field is not None else None
-    return Section if section is None and name == "selection" else section  # a comparison's, for all methods
+    """As `section_at`; a comparison's `selection`, for all methods, is one, too."""
+    return section_at(model, name) or (Section if name == "selection" else None)
 
 
 def without_what_followed(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

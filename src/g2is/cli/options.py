@@ -165,7 +165,9 @@ def assign(
             )
         place = values
         for part in parts[:-1]:
-            inner = place[part] = place.get(part) if place.get(part) is not None else {}
+            if place.get(part) is None:
+                place[part] = {}
+            inner = place[part]
             if not isinstance(inner, dict):
                 raise ConfigError(f"--set {text}: {part} is one setting and has no setting {parts[-1]!r} in it")
             place = inner

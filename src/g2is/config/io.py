@@ -8,7 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from g2is.config.strict import parse_yaml, read_text_file
-from g2is.config.suggest import keys_of, meant, section_of
+from g2is.config.suggest import keys_of, meant, section_at
 from g2is.errors import ConfigError
 from g2is.methods import Section
 
@@ -35,8 +35,7 @@ def _without_empty(model: type[Section], values: Mapping[str, Any]) -> dict[str,
     """`values` without sections that are null: those of a file in which nothing is left below their name."""
     found = dict(values)
     for name, value in values.items():
-        field = model.model_fields.get(name) if isinstance(name, str) else None
-        section = section_of(field.annotation) if field is not None else None
+        section = section_at(model, name)
         if section is not None and value is None:
             del found[name]
         elif section is not None and isinstance(value, Mapping):

@@ -81,6 +81,12 @@ def section_of(annotation: Any) -> type[Section] | None:
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None)
 
 
+def section_at(model: type[Section], name: object) -> type[Section] | None:
+    """The section that the setting `name` of `model` is, if it is one."""
+    field = model.model_fields.get(name) if isinstance(name, str) else None
+    return None if field is None else section_of(field.annotation)
+
+
 def meant(model: type[Section], key: str) -> list[str]:
     """The settings and sections of `model` that may be meant by `key`, which is none of them; the likeliest alone."""
     known = keys_of(model)

@@ -30,7 +30,7 @@ from g2is.model.devices import devices_taken
 from g2is.model.folder import resolve_device
 from g2is.progress import Progress, Reporter, Silent
 from g2is.store.lock import holder_of, locked, remove_held, shared, waiting
-from g2is.store.manifest import GRADIENTS, MANIFEST, Store, join_store, may_be_written
+from g2is.store.manifest import GRADIENTS, Store, is_read_alone, join_store
 from g2is.store.markers import markers_in
 from g2is.store.plan import PLAN
 from g2is.warmup.train import finished_warmup
@@ -99,7 +99,7 @@ def make_part(config: Config, part: Part, reporter: Reporter | None = None) -> M
     config = pin(config, reporter)
     is_local = config.execution.engine == "local"
     taken = devices_taken(config.model, resolve_device(config.execution.device)) if is_local else []
-    if (config.store_folder / MANIFEST).exists() and not may_be_written(config.store_folder):
+    if is_read_alone(config.store_folder):
         with waiting(reporter):  # for the folder of the run, with the other parts
             run(config, "plan", reporter)  # which finds all rows there, or says what is missing
         return MadePart(0, 0)
@@ -158,7 +158,7 @@ def _check_is_free(store: Path) -> None:
             remove_held(store)
 
 
-def _begun(config: Config) -> tuple[tuple[float, int], ...] | None:
+def _begun(config: Config) -> tuple[float, ...] | None:
     """What a store has of a plan, of shards and tokens; None where no plan could have all that is missing yet.
 
     While that stays, one look is enough, which reads the model, pool and targets.
@@ -166,8 +166,8 @@ def _begun(config: Config) -> tuple[tuple[float, int], ...] | None:
     if finished_warmup(config.store_folder / "warmup") is None:
         return None
     folders = [config.store_folder / GRADIENTS / kind for kind in ("pool", "target")]
-    found = [(_changed(folder / PLAN), len(markers_in(folder))) for folder in folders]
-    return (*found, (_changed(config.store_folder / "examples"), 0)) if any(found[0]) else None
+    pool, target = ((_changed(folder / PLAN), len(markers_in(folder))) for folder in folders)
+    return (*pool, *target, _changed(config.store_folder / "examples")) if any(pool) else None
 
 
 def _changed(file: Path) -> float:

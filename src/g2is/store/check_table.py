@@ -80,9 +80,8 @@ def check_table(
     planned, flaw = _planned(path / PLAN, checked)
     if flaw is not None:
         yield flaw
-    least, most = (
-        1 + max([*some, -1]) for some in (markers, [*markers, *planned])
-    )  # a stop comes before there is room
+    least = 1 + max([*markers, -1])  # a stop may come before arrays have room for what is planned
+    most = 1 + max([*markers, *planned, -1])
     stored: dict[str, StoredArray] = {name: of for marker in markers.values() for name, of in marker.arrays.items()}
     sound = set()
     for name, of in sorted(stored.items()):

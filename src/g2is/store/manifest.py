@@ -156,7 +156,7 @@ def open_store(path: Path, fingerprint: Fingerprint | None, shard_rows: int) -> 
     """
     check_store(path, fingerprint)
     manifest, of = path / MANIFEST, elsewhere(path)
-    if manifest.exists() and not (may_be_written(path) and (of is None or of.writable)):
+    if is_read_alone(path):
         check_only_files(path)
         yield Store(path, fingerprint or {}, _shard_rows(manifest), new=False, writable=False)
         return
@@ -253,6 +253,7 @@ def _holds_work(path: Path) -> bool:
     return any(True for name in BEGUN for _ in path.glob(name))
 
 
-def may_be_written(path: Path) -> bool:
-    """Whether this user may write to the folder of a store."""
-    return os.access(path, os.W_OK)
+def is_read_alone(path: Path) -> bool:
+    """Whether there is a store at `path` that this user may not write to."""
+    of = elsewhere(path)
+    return (path / MANIFEST).exists() and not (os.access(path, os.W_OK) and (of is None or of.writable))

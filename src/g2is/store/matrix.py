@@ -138,8 +138,7 @@ class RowTable:
         Shards that were planned before, are not stored and have only rows that are missing still keep number and rows;
         the rest is cut in order and numbered from the lowest free number. So going on after a stop makes the very
         shards that an undisturbed run would have. A plan for other settings or another shard length does not hold;
-        `notice` is told of one that is damaged. Raises StoreError if rows are missing in a table that cannot be
-        written to.
+        `notice` is told of one that is damaged. Raises StoreError if rows are missing in a table that is read alone.
         """
         missing = missing_rows(keys, self.positions())
         if not self._writable:
@@ -152,7 +151,8 @@ class RowTable:
         unfinished = self.unfinished(notice)
         shards = cut_shards(keys, missing, unfinished, self.shard_rows, self.next_shards)
         if not shards:
-            fit_arrays(self.path, (1 + max(self._markers, default=-1)) * self.shard_rows)  # plan's room may be more
+            if (self.path / PLAN).exists():  # which may have made more room
+                fit_arrays(self.path, (1 + max(self._markers, default=-1)) * self.shard_rows)
             self.end_plan()
             return []
         self._planned = {shard.number: keys[shard.rows] for shard in shards}
