@@ -8,11 +8,12 @@ second one ends the process at once, which every folder survives.
 import os
 import signal
 import sys
+import time
+from _thread import start_new_thread
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Timer
-from types import FrameType
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING
 
 import typer
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
 _SECONDS = 0.01  # until a stop that Python swallowed is asked for again
+_swallowing: set[CodeType] = set()  # what Python calls while an object is freed, of which it swallows errors
 _received: list[int] = []  # by this process: Ray, waiting, raises a KeyboardInterrupt of its own in place of ours
 
 
@@ -45,11 +47,12 @@ def stoppable(keeps: Path | str | None) -> Iterator[None]:
         """Of what is raised while an object is freed Python prints a traceback, and goes on."""
         if (stop := _stop_behind(what.exc_value)) is not None:
             handle(_raise)
-            Timer(_SECONDS, os.kill, (os.getpid(), stop.number)).start()
+            _ask_again(stop.number)
         elif len(_received) == heard:  # else of something that the stop cut through
             print_unraisable(what)
 
     sys.unraisablehook = swallowed
+    _swallowing.add(swallowed.__code__)
     try:
         yield
     except BaseException as stopped:
@@ -61,7 +64,7 @@ def stoppable(keeps: Path | str | None) -> Iterator[None]:
             complain("stopped; nothing was written")
         else:
             complain(f"stopped; what is done is kept in {keeps}: the same command goes on from here")
-        number = getattr(stopped, "number", _received[-1] if _received else signal.SIGINT)
+        number = getattr(stopped, "number", _received[-1] if len(_received) > heard else signal.SIGINT)
         raise typer.Exit(128 + number) from None
     finally:
         if len(_received) == heard:  # else what the stop cut through is still to be freed
@@ -77,7 +80,22 @@ def _stop_behind(error: BaseException | None) -> _Stopped | None:
     return error
 
 
-def _raise(number: int, _: FrameType | None) -> None:
+def _ask_again(number: int) -> None:
+    """Soon, by a thread that nothing waits for: what the main thread waits in, a stop may come into."""
+
+    def ask() -> None:
+        time.sleep(_SECONDS)
+        os.kill(os.getpid(), number)
+
+    start_new_thread(ask, ())
+
+
+def _raise(number: int, frame: FrameType | None) -> None:
+    while frame is not None:
+        if frame.f_code in _swallowing:  # nobody would hear of it there
+            _ask_again(number)
+            return
+        frame = frame.f_back
     stop_at_once()
     _received.append(number)
     raise _Stopped(number)

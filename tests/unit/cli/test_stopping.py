@@ -12,6 +12,7 @@ import pytest
 import typer
 
 import g2is
+from g2is.cli import stopping
 from g2is.cli.stopping import stoppable
 
 
@@ -28,6 +29,15 @@ def test_an_error_that_a_library_made_of_a_stop_is_the_stop(capsys: pytest.Captu
         stopped_in_a_library()
     assert ended.value.exit_code == 128 + signal.SIGTERM
     assert capsys.readouterr().err.startswith("stopped; what is done is kept in run")
+
+
+def test_an_interrupt_that_no_signal_asked_for_does_not_end_as_an_earlier_stop_did() -> None:
+    """As from a notebook: 130, though this process was once told to end by SIGTERM."""
+    with pytest.raises(typer.Exit), stoppable(Path("run")):
+        stopped_in_a_library()
+    with pytest.raises(typer.Exit) as ended, stoppable(Path("run")):
+        raise KeyboardInterrupt
+    assert ended.value.exit_code == 128 + signal.SIGINT
 
 
 def test_an_error_without_a_stop_stays_what_it_is() -> None:
@@ -71,6 +81,30 @@ def test_a_stop_while_an_object_is_freed_is_a_stop(
     assert told.startswith("stopped; what is done is kept in run")
     assert told.count("stopped; ") == 1
     assert not printed
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.01])
+def test_a_stop_that_comes_while_errors_are_swallowed_is_asked_for_until_it_is_heard(
+    seconds: float, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a slow machine, where what asks again does so before the first one is done."""
+
+    def stopped_again(_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.1)
+
+    def work(freed: list[object]) -> None:
+        freed.clear()
+        time.sleep(10)
+
+    monkeypatch.setattr(sys, "unraisablehook", stopped_again)
+    monkeypatch.setattr(stopping, "_SECONDS", seconds)
+    with pytest.raises(typer.Exit) as ended, stoppable(Path("run")):
+        work([EndsBadly()])
+    assert ended.value.exit_code == 128 + signal.SIGTERM
+    told = capsys.readouterr().err
+    assert told.startswith("stopped; what is done is kept in run")
+    assert told.count("stopped; ") == 1
 
 
 class EndsBadly:
