@@ -31,7 +31,7 @@ from g2is.evaluation.rows import Evaluation, evaluate_rows
 from g2is.evaluation.table import read_answers, write_answers
 from g2is.examples.as_trained import RECORD, AsTrained, render_as_trained
 from g2is.examples.tokenize import Renderer
-from g2is.jobs.model_identity import identify
+from g2is.jobs.model_identity import identify, say_slow_products
 from g2is.jobs.pinned import pin
 from g2is.jobs.test_rows import TestRows, describe_questions, how_judged, read_test
 from g2is.jobs.work_folder import BAD_ROWS, MANIFEST, WorkFolder, open_work
@@ -118,6 +118,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
         # a wrong name shows before any time is spent
         tasks = lm_eval_tasks.load_tasks(names, reporter) if names and unfinished else []
         identity = identify(folder, config.model, device, reporter)
+        say_slow_products(identity.dtype, device, reporter)
         if adapter is not None and _trained_on(adapter) not in (None, identity.weights):
             reporter.notice(f"{adapter} was trained on another model than {folder.path}; this tests the two together")
         renderer, cache = rendered.renderer, config.out / "examples"

@@ -6,9 +6,12 @@ import torch
 
 from g2is.config import ModelConfig, Quantization
 from g2is.config.later import without_unsaid
+from g2is.machine.products import times_slower
 from g2is.model.folder import ModelFolder, resolve_dtype
 from g2is.progress import Reporter
 from g2is.store.fingerprint import Fingerprint
+
+_SLOW = 3.0  # times as long as float32: less is not worth a word, for memory may be what is short
 
 
 @dataclass(frozen=True)
@@ -50,3 +53,15 @@ def identify(
             model.check_blocks()
             model.check_numbers(dtype)
     return identity
+
+
+def say_slow_products(
+    dtype: torch.dtype, device: torch.device, reporter: Reporter, setting: str = "model.dtype"
+) -> None:
+    """Say so if `setting` makes a CPU multiply in a type that it is slow in: it may take hours for minutes."""
+    if device.type == "cpu" and dtype in (torch.bfloat16, torch.float16) and (times := times_slower(dtype)) > _SLOW:
+        name = str(dtype).removeprefix("torch.")
+        reporter.notice(
+            f"{setting}: this CPU takes about {times:.0f} times as long to multiply in {name} as in float32; leave it"
+            " out if float32 fits into memory"
+        )

@@ -11,7 +11,7 @@ from g2is.errors import ModelError
 from g2is.examples.as_trained import render_as_trained
 from g2is.examples.tokenize import Renderer, make_renderer
 from g2is.gradients import projection
-from g2is.jobs.model_identity import ModelIdentity, identify
+from g2is.jobs.model_identity import ModelIdentity, identify, say_slow_products
 from g2is.methods import GRADIENT
 from g2is.model.adapter import target_modules
 from g2is.model.all_linear import all_linear, check_plain_weights
@@ -84,6 +84,7 @@ def prepare(config: Config, reporter: Reporter, to_plan: ToPlan | None = None) -
         )
     else:
         identity = identify(model, config.model, device, reporter, stored)
+        say_slow_products(identity.dtype, device, reporter)
     fingerprint = flatten(
         {
             "model": identity.in_store(),

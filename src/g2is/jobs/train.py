@@ -30,7 +30,7 @@ from g2is.examples.table import ExampleTable
 from g2is.examples.tokenize import WITHOUT_CHAT_TEMPLATE, Renderer, make_renderer
 from g2is.jobs.beside_adapter import beside_training
 from g2is.jobs.lora_reach import reach_of, say_reach
-from g2is.jobs.model_identity import ModelIdentity, identify
+from g2is.jobs.model_identity import ModelIdentity, identify, say_slow_products
 from g2is.jobs.pinned import pin
 from g2is.jobs.run_folder import unvouched
 from g2is.jobs.work_folder import BAD_ROWS, WorkFolder, open_work
@@ -76,6 +76,9 @@ def read_training(config: TrainConfig, cache: Path, reporter: Reporter) -> Train
         reporter.notice(notice)
     say_reach(reach_of(model, config.tuning.lora, None, "tuning"), reporter)
     identity = identify(model, config.model, device, reporter)
+    say_slow_products(identity.dtype, device, reporter)
+    if config.tuning.bf16:
+        say_slow_products(torch.bfloat16, device, reporter, "tuning.bf16")
     with reporter.stage("read examples", "bytes") as progress:
         sources = _told_apart(config.data)
         table = tokenize_files(sources, renderer, config.examples, cache, progress)

@@ -6,6 +6,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from g2is.comparison.cells import Key
 from g2is.config import Config, SelectionConfig
 from g2is.config.compare import CompareConfig
@@ -18,6 +20,7 @@ from g2is.examples.dataset import Examples
 from g2is.jobs.costs import COSTS, FOR, OF, costs_in
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
 from g2is.jobs.made_from import as_selected, as_stored, digest_of_rows, fingerprints, of_warmup, store_identity
+from g2is.jobs.model_identity import say_slow_products
 from g2is.jobs.moved import SELECTIONS
 from g2is.jobs.prepare import Prepared, prepare
 from g2is.jobs.read_data import plan_for, read_inputs
@@ -93,6 +96,8 @@ def open_trials(config: CompareConfig, reporter: Reporter, own: Own = BUILT_IN_O
     _check_budgets(config, examples)
     representations = fingerprints(config, prepared)
     bench = open_bench(config, prepared, examples.pool, tests, reporter.notice)
+    if config.tuning.bf16:
+        say_slow_products(torch.bfloat16, bench.device, reporter, "tuning.bf16")
     made_from = {
         "model": bench.shared["model"],
         "examples": bench.shared["examples"],
