@@ -149,3 +149,12 @@ def first_line(error: BaseException) -> str:
     if isinstance(error, KeyError):
         return f"there is no {' '.join(lines)}"
     return " ".join(lines[:2] if lines and lines[0].endswith(":") else lines[:1]) or type(error).__name__
+
+
+def plural(num: int, what: str) -> str:
+    """`num` and what it counts, in the plural unless it is 1.
+
+    >>> plural(1, "row"), plural(1200, "row")
+    ('1 row', '1,200 rows')
+    """
+    return f"{num:,} {what}{'' if num == 1 else 's'}"

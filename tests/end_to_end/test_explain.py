@@ -95,6 +95,7 @@ def test_rows_left_out_are_told_and_without_its_store_a_run_says_what_is_unknown
     (run / "store").rename(run / "elsewhere")
     code, out, err = g2is("explain", run, "out", "901", "bad", lost, "target.jsonl:3")
     assert code == 0, err
+    assert "bad (pool.jsonl:7): cannot be used" in g2is("explain", run, "pool.jsonl:7")[1]
     assert "out (row 900): excluded from the pool" in out
     assert "listed in x:1" in out
     assert "zero (row 901): set aside" in out

@@ -60,6 +60,18 @@ def test_a_pipe_gets_a_plain_line_now_and_then_with_the_time_left(monkeypatch: p
     assert len(lines) == 3
 
 
+def test_what_comes_before_the_first_step_is_not_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    out = io.StringIO()
+    with TerminalReporter(Console(file=out, width=120)).stage("warm up", "steps") as report:
+        now += 60  # the model is loaded
+        for done in range(13):
+            report(done, 200)
+            now += 1
+    assert "warm up: 10 of 200 steps (5%), about 3 min 10 s left" in out.getvalue()
+
+
 def test_a_verbose_one_says_when_a_stage_begins() -> None:
     out = io.StringIO()
     with TerminalReporter(Console(file=out, width=120), verbose=True).stage("read pool", "bytes"):

@@ -1,5 +1,6 @@
 """From flags, and the file that --config names, to a validated configuration."""
 
+import copy
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import typer
 from pydantic import ValidationError
 
-from g2is.cli.given import Given, flags_of, over, tell_of_other_choice, without_forms
+from g2is.cli.given import Given, flags_of, over, tell_of_other_choice, without_forms, without_what_followed
 from g2is.cli.options import assign, examples_settings, given_only, resources
 from g2is.cli.session import reporter
 from g2is.cli.usage import missing
@@ -175,7 +176,8 @@ def _merged(
 ) -> dict[str, Any]:
     """The settings of flags, `values`, and of --set, over those of the file; `values` has what was given alone then."""
     _leave_unsaid(values)
-    assign(values, asked["set_"] or [])
+    flags, sets = copy.deepcopy(values), asked["set_"] or []
+    assign(values, sets)
     if given is None:
         return {name: of for name, of in values.items() if of is not None}
     if given.left_out:
@@ -183,7 +185,10 @@ def _merged(
             f"{given.path}: {', '.join(given.left_out)} left out, which the run that wrote them passed over"
         )
     tell_of_other_choice(given.path, given.values, values)
-    return over(model, without_forms(model, given.values, values), values)
+    kept = without_what_followed(without_forms(model, given.values, values), values)
+    merged = copy.deepcopy(over(model, kept, flags))
+    assign(merged, sets, flags=False, model=model)  # as `g2is run` does: a.b.c=… is of one entry, whatever a.b is
+    return merged
 
 
 def _leave_unsaid(values: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from g2is.cli.session import quiet_libraries, reporter, tell, working
+from g2is.errors import plural
 from g2is.machine.ranks import check_alone
 from g2is.progress.terminal import say
 
@@ -62,7 +63,7 @@ def _show(config: "EvaluateConfig", evaluation: "Evaluation") -> None:
     summary = evaluation.summary
     lines = []
     if config.test:
-        lines.append(f"tested on {summary['num_rows']:,} rows, {summary['num_learned']:,} answer tokens")
+        lines.append(f"tested on {plural(summary['num_rows'], 'row')}, {summary['num_learned']:,} answer tokens")
     for name, mean in summary["means"].items():
         none = "not a number" if name == "loss" else "no row that it applies to"
         value = f"{mean:.4f}" if mean is not None else none

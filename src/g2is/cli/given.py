@@ -95,7 +95,7 @@ def over(model: type[Section], below: Mapping[str, Any], above: Mapping[str, Any
     for name, value in above.items():
         section, found = section_in(model, name), merged.get(name)
         if section is not None and isinstance(found, Mapping) and isinstance(value, Mapping):
-            merged[name] = over(section, _without_what_followed(name, found, value), value)
+            merged[name] = over(section, found, value)
         elif section is None or found is None or not isinstance(value, Mapping):
             # else the file has no section there, which stays, and is reported
             merged[name] = value

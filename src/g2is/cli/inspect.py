@@ -10,6 +10,7 @@ import typer
 from g2is.cli.as_data import inspection
 from g2is.cli.session import quiet_libraries, reporter, tell
 from g2is.cli.stopping import stoppable
+from g2is.errors import plural
 from g2is.progress.terminal import console
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def inspect(
 def _print(console: "Console", found: "Inspection") -> None:
     for file in found.files:
         layout = " and ".join(file.layouts) or ("no known columns" if file.num_rows else "")
-        console.print(f"{file.label}: {', '.join(filter(None, (file.format, layout, f'{file.num_rows:,} rows')))}")
+        console.print(f"{file.label}: {', '.join(filter(None, (file.format, layout, plural(file.num_rows, 'row'))))}")
     console.print(f"columns     {', '.join(found.columns) or 'none'}")
     if found.unread:
         console.print(f"unread      {', '.join(map(_unread, found.unread))}")

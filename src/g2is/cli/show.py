@@ -2,11 +2,13 @@
 
 import shlex
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from g2is.cli.show_rows import show_rows
 from g2is.cli.show_time import time_lines
-from g2is.config.targets import TARGET
+from g2is.config.targets import titled
+from g2is.errors import plural
 from g2is.methods import GRADIENT
 from g2is.progress.terminal import say
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 _COORDINATES = {"lora": "adapter coordinates", "all": "weights and biases"}
 _SHOWN = 5  # rows, at the end of a selection
+_TITLE = 9  # columns, of the titles beside those of targets
 
 
 def show_selection(selection: "Selection", summary: dict[str, Any] | None = None) -> None:
@@ -52,7 +55,7 @@ def show_selection(selection: "Selection", summary: dict[str, Any] | None = None
 
 def counted(selection: "Selection", summary: dict[str, Any]) -> list[str]:
     """How many rows were selected of what, as far as the `summary` of the run counts them."""
-    lines = [f"{len(selection.rows):,} rows selected"]
+    lines = [f"{plural(len(selection.rows), 'row')} selected"]
     if "pool" in summary:
         lines[0] += f" of {summary['pool']['rows']:,}"
     if "selected" in summary:
@@ -60,7 +63,8 @@ def counted(selection: "Selection", summary: dict[str, Any]) -> list[str]:
     if "tokens" in summary.get("budget", ()):
         lines[0] += f" of a budget of {summary['budget']['tokens']:,}"
     if "lengths" in summary:
-        lines += _by_target(selection) + _lengths(summary["lengths"]) + _sources(summary["sources"])
+        lengths = summary["lengths"]
+        lines += _by_target(selection) + _lengths(lengths) + _sources(summary["sources"], lengths["rows"])
     return lines
 
 
@@ -92,12 +96,19 @@ def _lengths(lengths: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _sources(sources: list[dict[str, Any]]) -> list[str]:
+def _sources(sources: list[dict[str, Any]], rows: dict[str, int]) -> list[str]:
+    """The shares of `sources`, and of all others together; `rows` are those of pool and selection."""
+    from rich.cells import cell_len
+
     if not sources:
         return []
-    width = max(len(of["source"]) for of in sources)
+    shares = [(of["source"], of["selected_fraction"], of["pool_fraction"]) for of in sources]
+    selected, pool = (rows[kind] - sum(of[f"{kind}_rows"] for of in sources) for kind in ("selected", "pool"))
+    if pool:
+        shares.append(("(all others)", selected / max(rows["selected"], 1), pool / rows["pool"]))
+    width = max(cell_len(name) for name, _, _ in shares)
     return ["  sources        of the selection, of the pool"] + [
-        f"    {of['source']:<{width}}  {of['selected_fraction']:>6.1%}  {of['pool_fraction']:>6.1%}" for of in sources
+        f"    {name}{' ' * (width - cell_len(name))}  {selected:>6.1%}  {pool:>6.1%}" for name, selected, pool in shares
     ]
 
 
@@ -146,6 +157,15 @@ def show_matrix_dry_run(found: "Matrices") -> None:
     )
 
 
+def target_titles(names: Iterable[str]) -> list[str]:
+    """What targets are called before what is told of each, so that all of that begins in one column."""
+    from rich.cells import cell_len
+
+    titles = [titled(name) for name in names]
+    width = max(_TITLE, *map(cell_len, titles))
+    return [title + " " * (width - cell_len(title)) + "  " for title in titles]
+
+
 def show_dry_run(estimate: "Estimate") -> None:
     """Say what a run would do."""
     several = len(estimate.num_target_rows) > 1
@@ -177,9 +197,11 @@ def show_dry_run(estimate: "Estimate") -> None:
             f"  pool       {estimate.num_pool_rows:,} rows, {estimate.num_pool_tokens:,} tokens,"
             f" {estimate.num_pool_duplicates:,} duplicates{shortened}",
             *(
-                f"  {'target' if name == TARGET else f'target {name}'}     {num:,} rows"
+                f"  {title}{plural(num, 'row')}"
                 + (f", {estimate.target_budgets[name]:,} {estimate.budget.unit} of the budget" if several else "")
-                for name, num in estimate.num_target_rows.items()
+                for title, (name, num) in zip(
+                    target_titles(estimate.num_target_rows), estimate.num_target_rows.items(), strict=True
+                )
             ),
             f"  budget     {estimate.budget.amount:,} {estimate.budget.unit}",
             *([f"  included   {estimate.num_included:,} rows"] if estimate.num_included else []),

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from g2is.cli.show import target_titles
 from g2is.cli.show_time import about
-from g2is.config.targets import TARGET
-from g2is.errors import with_pages
+from g2is.errors import plural, with_pages
 from g2is.progress.terminal import say
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ def _what(plan: "CostPlan") -> Iterator[str]:
         if number
     )
     yield f"  pool       {plan.pool_rows:,} rows, {about_tokens}{plan.pool_tokens:,} tokens{more}"
-    for name, number in plan.target_rows.items():
-        yield f"  {'target' if name == TARGET else f'target {name}'}     {number:,} rows"
+    for title, number in zip(target_titles(plan.target_rows), plan.target_rows.values(), strict=True):
+        yield f"  {title}{plural(number, 'row')}"
     yield f"  budget     {plan.budget.amount:,} {plan.budget.unit}, by {plan.method}"
     if not plan.store_exists:
         yield "  store      new"
@@ -69,7 +69,7 @@ def _work(plan: "CostPlan") -> Iterator[str]:
         done += [f"{step.flops:.1e} operations"] if step.flops else []
         time = "time not told" if step.seconds is None else about(step.seconds)
         if name == "choosing" and step.seconds is not None:
-            time = f"{time} at most, as on two cores"
+            time = f"{time}, as on two cores"
         yield f"    {name:<9}  {'nothing left' if not step.rows else f'{time}: ' + ', '.join(done)}"
     total = "not told" if plan.seconds is None else about(plan.seconds)
     yield f"    in all     {total}; loading the model, its check and the report come on top"

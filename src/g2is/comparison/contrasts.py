@@ -106,10 +106,12 @@ class Samples:
             return None
         return mean_over_targets([self.mean(method, target, budget, seeds[target]) for target in targets])
 
+    @np.errstate(invalid="ignore", divide="ignore")
     def difference(self, method: str, other: str, target: str, budget: str, seeds: Seeds) -> Sample:
         """A method's sample minus another's."""
         return self.mean(method, target, budget, seeds) - self.mean(other, target, budget, seeds)
 
+    @np.errstate(invalid="ignore", divide="ignore")
     def relative(self, method: str, other: str, target: str, budget: str, seeds: Seeds) -> Sample:
         """The difference divided by random's sample."""
         return self.difference(method, other, target, budget, seeds) / self.mean(RANDOM, target, budget, seeds)
@@ -175,6 +177,7 @@ def relative_range_over_seeds(
     if method in (UNTUNED, RANDOM) or len(shared) < 2:
         return None
 
+    @np.errstate(invalid="ignore", divide="ignore")
     def ratio(target: str, seed: int | None) -> float:
         own, of_random = (losses.mean_of(of, target, budget, (seed,))[0] for of in (method, RANDOM))
         return float(own / of_random)

@@ -10,6 +10,7 @@ from g2is.comparison.contrasts import Contrast
 from g2is.comparison.evidence import Comparison, Entry, Part
 from g2is.comparison.notes import FEWEST_TEST_EXAMPLES
 from g2is.comparison.statistics import BETTER, INTERVAL_FRACTION, WORSE, Estimate
+from g2is.errors import plural
 from g2is.methods import FULL, FULL_CUT, RANDOM, UNTUNED
 
 # How far the evidence goes: one method is better than all others; it is better than random, but others are not told
@@ -65,6 +66,8 @@ def _at_budget(comparison: Comparison, budget: str) -> Recommendation:
         for entry in comparison.entries[budget]
         if entry.method not in (RANDOM, *_BESIDE) and entry.mean.relative is not None and not _is_compared(entry.mean)
     ]
+    if _is_random_unreadable(comparison, budget):
+        unreadable = [f"nothing can be compared: a test loss of {RANDOM} is no finite number"]
     known = (*comparison.remarks, *unreadable)  # of test rows that stand in the pool, say
     if not compared:
         again = "give `g2is compare` again" if comparison.missing else "name some with --methods"
@@ -151,9 +154,17 @@ def _evidence(comparison: Comparison, best: Entry, beaten: Sequence[Entry], as_g
         yield f"its rows were chosen in {seconds:,.0f} s"
 
 
+def _is_random_unreadable(comparison: Comparison, budget: str) -> bool:
+    """Whether all is to be divided by what is no number."""
+    parts = [part for of in comparison.entries[budget] if of.method == RANDOM for part in of.by_target.values()]
+    return any(part.loss is not None and not np.isfinite(part.loss.value) for part in parts)
+
+
 def _of_seeds(found: Contrast) -> str:
     """How many seeds, each taken alone, are on the side that their mean is on."""
-    told = f"{found.num_agreeing} of {_counted(found.num_seeds, 'seed')}"
+    if not found.num_seeds:
+        return "no seed is finished on every target"
+    told = f"{found.num_agreeing} of {plural(found.num_seeds, 'seed')}"
     if found.verdict in (BETTER, WORSE):
         return f"by {told} taken alone"
     return f"{'lower' if found.relative.value < 0 else 'not lower'} with {told} taken alone"
@@ -180,18 +191,20 @@ def _missing(comparison: Comparison, budget: str) -> Iterator[str]:
     """Cells that are planned at the budget, or at none, and are not there."""
     missing = [key for key in comparison.missing if key.budget in (budget, None)]
     if missing:
-        yield f"{_counted(len(missing), 'cell')} missing, such as {missing[0]}: give the same command again"
+        yield f"{plural(len(missing), 'cell')} missing, such as {missing[0]}: give the same command again"
 
 
 def _too_little(comparison: Comparison, budget: str, best: Entry) -> Iterator[str]:
     """What makes the evidence thin, whatever it says, and what would mend it."""
     num_seeds = best.mean.to_random.num_seeds if best.mean.to_random else 0
-    if num_seeds < _FEWEST_SEEDS:
-        yield f"{_counted(num_seeds, 'seed')}: the next may say otherwise; use --seeds {_FEWEST_SEEDS}"
+    if not num_seeds:
+        yield "each target has other seeds: give the same command again, until one seed is finished on all"
+    elif num_seeds < _FEWEST_SEEDS:
+        yield f"{plural(num_seeds, 'seed')}: the next may say otherwise; use --seeds {_FEWEST_SEEDS}"
     for name in comparison.grid.targets:
         num = comparison.num_test_examples.get(name, 0)
         if 0 < num < FEWEST_TEST_EXAMPLES:
-            yield f"{_counted(num, 'test example')} of {name}: too few for an interval; give {FEWEST_TEST_EXAMPLES}"
+            yield f"{plural(num, 'test example')} of {name}: too few for an interval; give {FEWEST_TEST_EXAMPLES}"
     if absent := [name for name in comparison.grid.targets if name not in comparison.mean_targets[budget]]:
         yield f"nothing is known of {', '.join(absent)}: {RANDOM} has no cell there"
 
@@ -236,7 +249,3 @@ def _interval(found: Estimate, digits: int = 3) -> str:
 
 def _told(verdict: str) -> str:
     return {BETTER: "better than", WORSE: "worse than"}.get(verdict, "not told apart from")
-
-
-def _counted(num: int, what: str) -> str:
-    return f"{num:,} {what}{'' if num == 1 else 's'}"

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from glob import escape, has_magic
 from numbers import Real
 from pathlib import Path
 from typing import Annotated, Any
@@ -63,7 +64,10 @@ def _located(location: str) -> str:
         raise ValueError("expected a file, glob, folder or hf:org/name:split, found nothing")
     folder, colon, split = location.removeprefix(HUB).partition(":")
     if not location.startswith(HUB):
-        return str(at_home(Path(location)).absolute())
+        path = at_home(Path(location))
+        if has_magic(location) and not path.is_absolute() and not path.exists():
+            return str(Path(escape(str(Path.cwd()))) / path)  # [ and * in a folder's own name are no pattern
+        return str(path.absolute())
     return f"{HUB}{Path(folder).absolute()}{colon}{split}" if Path(folder).is_dir() else location
 
 

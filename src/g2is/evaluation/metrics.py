@@ -29,6 +29,18 @@ _LATEX_FRACTION = re.compile(
 )
 _LATEX_COMMA = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\,)(?=\d{3})")
 _LATEX_EXPONENT = re.compile(r"\^\{[^{}]*\}")
+# Powers of numbers, 10^{6} and 10⁶ alike; what a power of ten is multiplied by belongs to it.
+_POWER = re.compile(
+    r"(?<![\w.,])(?:(?P<factor>(?:\d{1,3}(?:,\d{3})+|\d{1,18})(?:\.\d{1,18})?)\s?(?:[×x*·]|\\times|\\cdot)\s?)?"
+    r"(?P<base>\d{1,9}(?:\.\d{1,9})?)"
+    r"(?:\s?\^\s?(?:\{\s?(?P<braced>[-−]?\d{1,3})\s?\}|(?P<bare>[-−]?\d{1,3})(?!\d))|(?P<raised>⁻?[⁰¹²³⁴-⁹]{1,3}))"
+)
+_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻−", "0123456789--")
+# Thousands set off by spaces or points: of plain spaces, and of points, only what cannot be numbers of their own.
+_THOUSANDS = re.compile(
+    r"(?<![\w.,])\d{1,3}(?:(?:[\u00a0\u2009\u202f]\d{3})+|(?:\ \d{3}){2,}|\ 0\d{2}|(?:\.\d{3}){2,})"
+    r"(?![.,]?\d)(?!\ \d{3})"
+)
 _ONE_CHARACTER_FRACTION = re.compile(r"(\d?)([¼½¾⅐-⅞])")
 # What a number is part of, where it touches it: in scripts without spaces, and in Korean, words only stand beside it.
 _JOINS = rf"(?:(?![{_UNSPACED}\uac00-\ud7af])\w|\d)"
@@ -112,8 +124,10 @@ def last_number(text: str) -> Fraction | None:
     r"""The last number in `text`, exactly, or None.
 
     Numbers are `1,234.50`, `-$5.00`, `#### 42`, `3/4`, `2 1/2`, `½`, `1e-3`, `\frac{3}{4}`, `2\frac34`, `10{,}000`.
-    A percent sign is passed over. Digits that end a word (CO2) or are an exponent (10^2, 10^{2}) are no numbers.
+    `7 × 10^6`, `10⁶` and `2^{10}` are what they come to, `2 000 000` and `2.000.000` are `2,000,000`. A percent sign is
+    passed over. Digits that end a word (CO2) or are an exponent of something else (x^2) are no numbers.
     """
+    text = _POWER.sub(_power_written_out, _THOUSANDS.sub(_joined, text))
     text = _LATEX_EXPONENT.sub("", _LATEX_COMMA.sub(",", _ONE_CHARACTER_FRACTION.sub(_written_out, text)))
     found = list(_NUMBER.finditer(_LATEX_FRACTION.sub(_latex_written_out, text)))
     last = found[-1] if found else None
@@ -131,6 +145,22 @@ def last_number(text: str) -> Fraction | None:
 def _written_out(found: re.Match[str]) -> str:
     """½ as 1/2, and 2½ as 2 1/2."""
     return f"{found[1]}{' ' * len(found[1])}{unicodedata.normalize('NFKC', found[2])}"
+
+
+def _joined(found: re.Match[str]) -> str:
+    """2 000 000 and 2.000.000 as 2000000."""
+    return "".join(character for character in found[0] if character.isdigit())
+
+
+def _power_written_out(found: re.Match[str]) -> str:
+    """2^{10} as 1024, 7 × 10⁻² as 7/100; 3 × 2^4 is a product, and ends on 16."""
+    exponent = int((found["braced"] or found["bare"] or found["raised"]).translate(_RAISED))
+    base, factor = Fraction(found["base"]), (found["factor"] or "").replace(",", "")
+    if base == 0 and exponent < 0:
+        return found[0]
+    if not factor or base == 10:
+        return str(base**exponent * Fraction(factor or 1))
+    return f"{found[0][: found.start('base') - found.start()]}{base**exponent}"
 
 
 def _latex_written_out(found: re.Match[str]) -> str:

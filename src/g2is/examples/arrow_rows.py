@@ -21,6 +21,7 @@ from g2is.progress import Progress
 BATCH_ROWS = 256
 BATCH_BYTES = 1 << 24  # of rows that are Python objects at once, unless one row has more
 _BUFFER_BYTES = 1 << 16
+_NOT_PYTHONS = (ValueError, OverflowError, KeyError)  # what Arrow raises of values; the last of a time zone
 
 
 def read_parquet(path: Path, progress: Progress | None = None, most: int = MAX_ROW_BYTES) -> Iterator[Record]:
@@ -32,7 +33,12 @@ def read_parquet(path: Path, progress: Progress | None = None, most: int = MAX_R
     try:
         size = path.stat().st_size
         with pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
-            total = file.metadata.num_rows
+            total, names = file.metadata.num_rows, file.schema_arrow.names
+            if repeated := sorted({f"`{name}`" for name in names if names.count(name) > 1}):
+                raise InputError(
+                    f"{path}: expected columns of different names, found {', '.join(repeated)} more than once; rename"
+                    " or drop one of each"
+                )
             batches = file.iter_batches(_batch_rows(file.metadata))
             for record in _records(batches, Decoder(file.schema_arrow), most):
                 yield record
@@ -93,21 +99,31 @@ def _rows_that_fit(batch: pa.RecordBatch | pa.Table, most: int) -> Iterator[dict
 
 
 def _rows(batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any] | InputError]:
+    if (fields := [_in_a_known_zone(field) for field in batch.schema]) != [*batch.schema]:
+        batch = batch.cast(pa.schema(fields))
     try:
         rows = batch.to_pylist()
-    except (
-        ValueError,
-        OverflowError,
-    ):  # some row's text is not UTF-8, which Arrow does not check, or a date too far off
+    except _NOT_PYTHONS:  # some row's text is not UTF-8, which Arrow does not check, or a date too far off
         for index in range(batch.num_rows):
             try:
                 yield batch.slice(index, 1).to_pylist()[0]
             except UnicodeDecodeError as error:
                 yield InputError(f"expected UTF-8 text, found byte 0x{error.object[error.start]:02x}")
-            except (ValueError, OverflowError) as error:
+            except _NOT_PYTHONS as error:
                 yield InputError(f"expected values that Python has, found: {error}")
     else:
         yield from rows
+
+
+def _in_a_known_zone(field: pa.Field) -> pa.Field:
+    """A time in UTC where this machine does not know its zone: the moment is the same."""
+    if not pa.types.is_timestamp(field.type) or field.type.tz is None:
+        return field
+    try:
+        pa.scalar(0, field.type).as_py()
+    except _NOT_PYTHONS:
+        return field.with_type(pa.timestamp(field.type.unit, "UTC"))
+    return field
 
 
 def _record(number: int, values: dict[str, Any], decoder: Decoder) -> Record:
@@ -120,9 +136,10 @@ def _record(number: int, values: dict[str, Any], decoder: Decoder) -> Record:
 
 def _to_json(values: dict[str, Any]) -> bytes:
     try:
-        text = json.dumps(values, ensure_ascii=False, allow_nan=False, default=_plain)
-    except ValueError:  # JSON has neither NaN nor infinity
-        text = json.dumps(_without_nan(values), ensure_ascii=False, default=_plain)
+        try:
+            text = json.dumps(values, ensure_ascii=False, allow_nan=False, default=_plain)
+        except ValueError:  # JSON has neither NaN nor infinity
+            text = json.dumps(_without_nan(values), ensure_ascii=False, default=_plain)
     except TypeError:
         raise _not_json(values) from None
     return text.encode()

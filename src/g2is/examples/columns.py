@@ -46,7 +46,7 @@ def check_columns(columns: Mapping[str, str], seen: Sequence[Seen], also_read: C
 def describe_unread(names: Sequence[str]) -> str:
     """Say which columns, or keys of turns, are not read: the first of them, and how many more."""
     rest = len(names) - _MAX_TOLD
-    told = ", ".join(names[:_MAX_TOLD]) + (f" and {rest} more" if rest > 0 else "")
+    told = ", ".join(name or "''" for name in names[:_MAX_TOLD]) + (f" and {rest} more" if rest > 0 else "")
     return f"column{'s' * (len(names) > 1)} {told} {'are' if len(names) > 1 else 'is'} not read"
 
 

@@ -33,7 +33,7 @@ class Decoder:
                     steps[field.name] = step
 
     def decode(self, row: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the row as `datasets` gives it, and that without the nulls in its structs, which no one gave.
+        """Return the row as `datasets` gives it, and that without NaN and the nulls in its structs, which no one gave.
 
         Raises InputError naming the column where text is no JSON, or where there is an image, sound or the like.
         """
@@ -70,7 +70,9 @@ def _decoding(kind: pa.DataType, feature: Any) -> Convert | None:
 
 
 def _dropping(kind: pa.DataType, feature: Any) -> Convert | None:
-    """How a null is dropped that a struct has only because another row has something there."""
+    """How a null is dropped that a struct has only because another row has something there; NaN says null, too."""
+    if pa.types.is_floating(kind):
+        return lambda value: None if value != value else value
     return _within(kind, feature, _dropping, keep_null=False)
 
 
@@ -92,8 +94,8 @@ def _within(
     def convert(value: Any) -> Any:
         if value is None:
             return None
-        items = {key: item for key, item in value.items() if keep_null or item is not None}
-        return {key: item if (step := steps[key]) is None else step(item) for key, item in items.items()}
+        items = {key: item if (step := steps[key]) is None else step(item) for key, item in value.items()}
+        return {key: item for key, item in items.items() if keep_null or item is not None}
 
     return convert
 

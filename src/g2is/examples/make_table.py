@@ -124,7 +124,7 @@ def describe_losses(kind: str, table: ExampleTable, truncation: str, also_read: 
             if table.num_bad_rows == 1
             else f"{table.num_bad_rows} rows cannot be used and are"
         )
-        losses.append(f"{kind}: {rows} set aside (listed in bad_rows.jsonl)")
+        losses.append(f"{kind}: {rows} set aside (listed in bad_rows.jsonl); `g2is inspect` shows them")
     num, first = table.left_out
     if num:
         losses.append(

@@ -4,6 +4,7 @@ Record numbers count over all files, rows that cannot be used too. A row's id is
 integer), which no other row may have; a row without one, or with null, is named `row-<number>`.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,7 +29,7 @@ from g2is.examples.schemas import (
     schema_of,
 )
 from g2is.examples.sources import Source, describe
-from g2is.examples.values import is_absent, json_type
+from g2is.examples.values import is_absent, label_of
 from g2is.progress import Progress
 
 REMEDY = (
@@ -36,6 +37,7 @@ REMEDY = (
     " --set examples.on_bad_row=skip."  # which every command takes that uses rows
 )
 _NAME_THEM = "name them with --column, such as --column answer=COLUMN"
+_MADE_UP = re.compile(r"(^|/)row-[0-9]+$")
 _MAX_COLUMNS = 1000  # kept of a file: rows with names of their own would fill the memory
 _OURS = ("selected.messages", "target")  # a file that `g2is select` writes, and what it says there to people alone
 
@@ -174,7 +176,9 @@ class ExampleReader:
             values = self._named(record.values)
             if tally.source.format == "CSV":  # which has no null
                 values = {key: value for key, value in values.items() if value or key not in ("id", "source", "group")}
-            example_id = tally.source.before_ids + _id_of(values, row)
+            if values.get("id") == "":
+                raise InputError("expected `id` to be a string or an integer, found an empty string")
+            example_id = tally.source.before_ids + (label_of(values, "id") or f"row-{row}")
             schema = self._schema(record.values, values, next(iter(tally.schemas), None))
             tally.schemas[schema] = None
             unread: dict[str, None] = {}
@@ -185,8 +189,8 @@ class ExampleReader:
                 example_id,
                 conversation_of(values, schema, self._config.columns, unread),
                 record.raw,
-                _label_of(values, "source"),
-                _label_of(values, "group"),
+                label_of(values, "source"),
+                label_of(values, "group"),
             )
             self._note_unread(tally, record.values, unread)
             return example
@@ -249,6 +253,8 @@ class ExampleReader:
                 f"expected an id that no row of any file has, found that of {where}; put the file's name before the"
                 " ids, or leave `id` out"
             )
+        if _MADE_UP.search(example.id):
+            text += ". One of the two may have none: a row without goes by `row-N`, so give it an id"
         self._problems.add(BadRow(example.origin, example.line, example.id, example.raw, InputError(text)))
         return False
 
@@ -281,25 +287,3 @@ def _read_records(
     if source.format == "Parquet":
         return read_parquet(source.file, progress, most)
     return read_dataset(source.dataset, source.size, progress, most)
-
-
-def _id_of(values: dict[str, Any], row: int) -> str:
-    if values.get("id") == "":
-        raise InputError("expected `id` to be a string or an integer, found an empty string")
-    return _label_of(values, "id") or f"row-{row}"
-
-
-def _label_of(values: dict[str, Any], column: str) -> str | None:
-    """Return what the row says of itself in `column`, or None if that is absent, null or empty."""
-    value = values.get(column)
-    if value is None or value == "":
-        return None
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        hint = "" if column == "id" else f"; map another column to it with --column {column}=NAME"
-        raise InputError(f"expected `{column}` to be a string or an integer, found {json_type(value)}{hint}")
-    text = str(value)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise InputError(f"expected `{column}` to be Unicode text, found a lone surrogate") from None
-    return text

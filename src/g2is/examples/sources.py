@@ -63,11 +63,15 @@ def find_sources(locations: Sequence[str]) -> list[Source]:
     a source that comes twice, or a file whose suffix says nothing and that does not begin as JSON.
     """
     sources = [source for location in locations for source in _find(location)]
-    seen: set[str] = set()
+    seen: dict[str, str] = {}
     for source in sources:
-        if source.label in seen:
-            raise InputError(f"{source.label}: expected every file and dataset once, found it twice; name it once")
-        seen.add(source.label)
+        place = str(source.file.resolve()) if source.dataset is None else source.label
+        if place in seen:
+            also = f" (as {seen[place]})" if seen[place] != source.label else ""
+            raise InputError(
+                f"{source.label}: expected every file and dataset once, found it twice{also}; name it once"
+            )
+        seen[place] = source.label
     return sources
 
 

@@ -29,3 +29,19 @@ def text_of(value: Any, place: str) -> str:
 def every_row(place: str) -> str:
     """A place within one row as that within every row: `messages[3].name` is `messages[].name`."""
     return re.sub(r"\[\d+\]", "[]", place)
+
+
+def label_of(values: dict[str, Any], column: str) -> str | None:
+    """Return what the row says of itself in `column`, or None if that is absent, null or empty."""
+    value = values.get(column)
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        hint = "" if column == "id" else f"; map another column to it with --column {column}=NAME"
+        raise InputError(f"expected `{column}` to be a string or an integer, found {json_type(value)}{hint}")
+    text = str(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"expected `{column}` to be Unicode text, found a lone surrogate") from None
+    return text

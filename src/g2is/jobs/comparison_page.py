@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import product
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +97,7 @@ def as_table(block: Block) -> Table:
 
 
 def losses_of(comparison: Comparison, budget: str, target: str) -> Losses:
-    """The loss of each method that has one, with its interval, lowest first.
+    """The loss of each method that has one, with its interval, lowest first, and last those that are not finite.
 
     A method that lacks seeds says so: one seed may be harder than another.
     """
@@ -107,7 +108,7 @@ def losses_of(comparison: Comparison, budget: str, target: str) -> Losses:
             whole = part.num_done == part.num_planned
             name = entry.method if whole else f"{entry.method} ({part.num_done} of {part.num_planned} seeds)"
             found.append((name, loss.value, loss.low, loss.high))
-    return Losses(budget, target, sorted(found, key=lambda of: of[1]))
+    return Losses(budget, target, sorted(found, key=lambda of: (not isfinite(of[1]), of[1])))
 
 
 def _alike(comparison: Comparison) -> Iterator[Alike]:

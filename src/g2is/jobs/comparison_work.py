@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from g2is.comparison.cells import Key
 from g2is.errors import SelectionError
 from g2is.jobs.costs import COSTS
+from g2is.jobs.forecast import work_of_rows
 from g2is.jobs.trials import Trials, cost_of, represented, run_config
 from g2is.methods import (
     FULL,
@@ -29,16 +30,21 @@ from g2is.warmup.seeds import tokens_to_train
 
 @dataclass(frozen=True)
 class CellWork:
-    """Tokens that a cell goes through, as often as it does: `warm_up` (with the tunings of rounds), `gradients` and
-    `tune` forward and back, those of the `rows` of another representation, which has a name, forward alone; and rows
-    that it tests on, by target.
+    """Tokens that a cell goes through, as often as it does: `warm_up`, the `tunings` on the target that rows of another
+    representation are made with, the tunings before later `rounds`, `gradients` and `tune` forward and back; those of
+    the `rows` of another representation, which has a name, forward alone; and rows that it tests on, by target.
+
+    What is trained several times over says so in `trained`, by the name of its tokens.
     """
 
     warm_up: float = 0.0
+    tunings: float = 0.0
+    rounds: float = 0.0
     gradients: float = 0.0
     rows: tuple[str, float] = ("", 0.0)
     tune: float = 0.0
     tests: Mapping[str, int] = field(default_factory=dict)
+    trained: Mapping[str, int] = field(default_factory=dict)
 
 
 def work_of(trials: Trials, keys: Iterable[Key]) -> dict[Key, CellWork]:
@@ -66,13 +72,22 @@ def _work_of(trials: Trials, key: Key, seen: set[object]) -> CellWork:
     rows = represented(run, key)
     is_made = costs.exists() and not {cost_of(rows), name}.isdisjoint(read_json(costs))  # by target since 0.2.0
     if name == NONE or is_made or not _is_first(seen, rows):
-        return CellWork(in_rounds, tune=tune, tests=tests)
+        return CellWork(rounds=in_rounds, tune=tune, tests=tests, trained={"rounds": run.selection.rounds - 1})
     if name != GRADIENT:
-        is_own = name not in REPRESENTATIONS
-        passes = 1 if is_own else representation_kind(name).passes(run.representation, len(run.targets))
-        return CellWork(rows=(name, in_pool * passes), tune=tune, tests=tests)
-    warm_up = tokens_to_train(run.warmup, run.selection.warmup_seeds, pool.keys, pool.num_tokens)
-    return CellWork(warm_up + in_rounds, in_pool * run.num_checkpoints, tune=tune, tests=tests)
+        if name not in REPRESENTATIONS:  # the user's own
+            return CellWork(rows=(name, in_pool), tune=tune, tests=tests)
+        of = work_of_rows(run, int(in_pool), trials.target_tokens[key.target], 1)
+        times = len(representation_kind(name).tunings(run.representation))
+        rows_of = (name, float(of.passes))
+        return CellWork(tunings=of.tunings, rows=rows_of, tune=tune, tests=tests, trained={"tunings": times})
+    return CellWork(
+        warm_up=tokens_to_train(run.warmup, run.selection.warmup_seeds, pool.keys, pool.num_tokens),
+        rounds=in_rounds,
+        gradients=in_pool * run.num_checkpoints,
+        tune=tune,
+        tests=tests,
+        trained={"warm_up": run.selection.warmup_seeds, "rounds": run.selection.rounds - 1},
+    )
 
 
 def _tuned_on(trials: Trials, key: Key, in_pool: float) -> float:

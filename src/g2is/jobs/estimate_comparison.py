@@ -19,7 +19,7 @@ from g2is.jobs.pinned import pin
 from g2is.jobs.representation import maker_of
 from g2is.jobs.trials import Trials, open_trials, run_config
 from g2is.jobs.work_folder import WorkFolder
-from g2is.methods import GRADIENT
+from g2is.methods import GRADIENT, representation_kind
 from g2is.model.adapter import attach_adapter
 from g2is.progress import Reporter
 from g2is.store.fingerprint import flatten
@@ -50,7 +50,7 @@ def estimate_comparison(config: CompareConfig, reporter: Reporter) -> Comparison
         trials = open_trials(config.model_copy(update={"out": Path(scratch)}), reporter)
         made_from(WorkFolder(config.out, new=False), config, flatten(trials.made_from))
         planned, missing = missing_cells(config)
-        of_cells = Trials(config, trials.own, trials.bench, trials.made_from, trials.remarks)
+        of_cells = replace(trials, config=config)
         work = list(work_of(of_cells, missing).values())
         num_parameters = sum(of.numel() for of in trials.bench.prepared.model.without_weights().parameters())
         tests = trials.bench.tests
@@ -72,16 +72,19 @@ def _time(
 ) -> Forecast:
     config, bench = trials.config, trials.bench
     rows = sampled(bench.pool, len(bench.pool))
-    warm_up, gradients = sum(of.warm_up for of in work), sum(of.gradients for of in work)
+    warm_up, gradients = sum(of.warm_up + of.rounds for of in work), sum(of.gradients for of in work)
     others: Counter[str] = Counter()
+    on_targets: Counter[str] = Counter()
     for of in work:
         others[of.rows[0]] += round(of.rows[1])
+        on_targets[of.rows[0]] += round(of.tunings)
     others.pop("", None)
+    on_targets = +on_targets
     tune = sum(of.tune for of in work)
     tests: Counter[str] = Counter()
     for of in work:
         tests.update(of.tests)
-    num_parts = sum(map(bool, (warm_up, gradients, tune))) + len(others) + len(tests)
+    num_parts = sum(map(bool, (warm_up, gradients, tune))) + len(others) + len(on_targets) + len(tests)
     limit = SECONDS / max(1, num_parts)
     generates = config.evaluation.generate
     device = bench.device.type
@@ -107,6 +110,10 @@ def _time(
         adapted = attach_adapter(model, config.tuning.lora, 0, "tuning")
         if tune:
             found["tunings"] = (pace_of_training(adapted, config.tuning, rows, limit), tune)
+        for name, num in on_targets.items():  # by the adapter that is there: another rank takes much the same
+            settings = run_config(config, _one_of(missing, trials, name), list(config.targets)).representation
+            first = representation_kind(name).tunings(settings)[0]
+            found[f"tunings for rows of {name}"] = (pace_of_training(adapted, first, rows, limit), float(num))
         if warm_up or gradients:
             of_run = run_config(config, _one_of(missing, trials, GRADIENT), list(config.targets))
             measured = to_measure(adapted.unload(), of_run)

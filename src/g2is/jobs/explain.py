@@ -31,7 +31,10 @@ _MOST_CLOSE = 3  # ids that are named where one is unknown
 
 @dataclass(frozen=True)
 class _Run:
-    """What a run's folder says. `places` are those of ids in scores.parquet, `left_out` rows that are not in it."""
+    """What a run's folder says. `places` are those of ids in scores.parquet, `left_out` rows that are not in it.
+
+    `unusable` are the names in `left_out` of rows that cannot be used, by file and line.
+    """
 
     config: Config
     record: dict[str, Any]
@@ -39,6 +42,7 @@ class _Run:
     places: dict[str, int]
     taken: Taken
     left_out: dict[str, dict[str, Any]]
+    unusable: dict[str, str]
 
 
 def explain(run: str | Path, ids: str | int | np.integer | Sequence[str | int] | np.ndarray) -> list[dict[str, Any]]:
@@ -73,7 +77,7 @@ def _read(run: Path) -> _Run:
     scores = read_table(run / SCORES).to_pydict()
     places = {id_: place for place, id_ in enumerate(scores["id"])}
     record = next((read_json(run / name) for name in (WALK, PICKS) if (run / name).is_file()), {})
-    left_out: dict[str, dict[str, Any]] = {}
+    left_out, unusable = dict[str, dict[str, Any]](), dict[str, str]()
     for name, state in ((EXCLUDED, "excluded"), (SET_ASIDE, "set aside")):
         for row in _lines(run / name):
             left_out[row["id"]] = {"row": row["row"], "id": row["id"], "state": state, "reason": row["reason"]}
@@ -82,8 +86,9 @@ def _read(run: Path) -> _Run:
         values = {"row": None, "id": row["id"], "state": "cannot be used", "reason": row["problem"], "place": place}
         # a row of a target, which is listed there too, may have the id of one of the pool
         is_known = row["id"] is None or row["id"] in places or row["id"] in left_out
-        left_out[place if is_known else row["id"]] = values
-    return _Run(config, record, scores, places, Taken(read_steps(run / SELECTION)), left_out)
+        unusable[place] = place if is_known else row["id"]
+        left_out[unusable[place]] = values
+    return _Run(config, record, scores, places, Taken(read_steps(run / SELECTION)), left_out, unusable)
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -104,7 +109,8 @@ def _found(run: _Run, folder: Path, ids: Sequence[str | int]) -> list[dict[str, 
     by_number = {str(number): id_ for number, id_ in zip(run.scores["row"], run.scores["id"], strict=True)}
     by_number |= {str(of["row"]): id_ for id_, of in run.left_out.items() if of["row"] is not None}
     known = run.places.keys() | run.left_out.keys()
-    names = [asked if isinstance(asked, str) and asked in known else by_number.get(str(asked)) for asked in ids]
+    others = by_number | run.unusable
+    names = [asked if isinstance(asked, str) and asked in known else others.get(str(asked)) for asked in ids]
     if missing := [asked for asked, name in zip(ids, names, strict=True) if name is None]:
         lines = []
         for asked in missing:

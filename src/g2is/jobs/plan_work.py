@@ -20,6 +20,7 @@ from g2is.methods import GRADIENT, NONE, selector_kind
 from g2is.model.batches import batches_of_step
 from g2is.model.shape import ModelShape
 from g2is.selection.narrowed import num_candidates
+from g2is.selection.precondition import bytes_to_decompose
 from g2is.store.manifest import Kind, shard_rows_at, shard_rows_of, stored_fingerprint
 from g2is.store.stored_as import BITS
 from g2is.warmup.train import sample_size
@@ -27,6 +28,9 @@ from g2is.warmup.train import sample_size
 # Numbers of rows that choosing goes through in a second: `design` 2,000 of 200,000 rows of 8192 in 492 s, on two cores
 # (docs/performance.md).
 CHOOSING_RATE = 6.7e9
+# Numbers that are read from the store, and multiplications of preconditioning, in a second, on two cores: N · k² to
+# gather the second moment and again to multiply rows, 10 · k³ to decompose it (docs/method.md).
+_READING_RATE, _MULTIPLYING_RATE, _DECOMPOSING_RATE = 1e8, 2e10, 5e10
 # Extraction over a plain forward and backward of the same batches, at r 128 (docs/performance.md). Of all linear layers
 # it is not known: operations alone are counted, and a note says so.
 _OVER_FLOOR = {"lora": 1.04, "all": 1.0}
@@ -132,7 +136,8 @@ def num_chosen(inputs: Inputs) -> int:
 
 
 def choosing(config: Config, row_length: int, inputs: Inputs) -> Step:
-    """How many rows are chosen, and how long that takes at most: a pass over the pool for each, or one of scores.
+    """How many rows are chosen, and about how long that takes: rows are read, and preconditioned where they are to be;
+    then comes a pass over the pool for each, or one of scores.
 
     Of methods that look at no gradients it is not known.
     """
@@ -141,7 +146,12 @@ def choosing(config: Config, row_length: int, inputs: Inputs) -> Step:
         return Step(chosen)
     kind = selector_kind(config.selection.selector)
     passes = {"vectors": chosen, "scores": 1, "nothing": 0}[kind.needs(config.selection.part(kind.settings))]
-    return Step(chosen, seconds=_looked_at(config, inputs) * passes * row_length / CHOOSING_RATE)
+    num, k = len(inputs.lengths), row_length
+    seconds = _looked_at(config, inputs) * passes * k / CHOOSING_RATE
+    seconds += num * k / _READING_RATE if passes else 0.0
+    if config.selection.precondition is not None:
+        seconds += 2 * num * k**2 / _MULTIPLYING_RATE + 10 * k**3 / _DECOMPOSING_RATE
+    return Step(chosen, seconds=seconds)
 
 
 def disk_of(config: Config, shape: ModelShape, row_length: int, inputs: Inputs, dtype: str) -> Mapping[str, int]:
@@ -170,9 +180,14 @@ def free_at(place: Path) -> int:
 
 
 def bytes_to_select(config: Config, row_length: int, inputs: Inputs) -> int:
-    """Bytes of main memory for the rows that are chosen among: one form, of all checkpoints."""
-    bits = BITS[config.gradients.storage if config.num_checkpoints == 1 else "float16"]
-    return _looked_at(config, inputs) * row_length * bits // 8
+    """Bytes of main memory for the rows that are chosen among: one form, of all checkpoints; or, if that is more, to
+    decompose the second moment that they are preconditioned by.
+    """
+    preconditioned = config.selection.precondition is not None
+    as_stored = config.num_checkpoints == 1 and not preconditioned
+    bits = BITS[config.gradients.storage if as_stored else "float16"]
+    of_rows = _looked_at(config, inputs) * row_length * bits // 8
+    return max(of_rows, bytes_to_decompose(row_length)) if preconditioned else of_rows
 
 
 def knobs_of(

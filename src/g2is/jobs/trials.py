@@ -53,7 +53,8 @@ class Trials:
     """Everything that cells share.
 
     `made_from` says what results depend on, beside budgets and seeds; `remarks` what readers of them must know of the
-    test rows; `broken` why what is `represented` cannot be made, once that is known.
+    test rows; `target_tokens` how many each target has; `broken` why what is `represented` cannot be made, once that is
+    known.
     """
 
     config: CompareConfig
@@ -61,6 +62,7 @@ class Trials:
     bench: Bench
     made_from: dict[str, Any]
     remarks: Sequence[str]
+    target_tokens: Mapping[str, int]
     broken: dict[Represented, ModelError] = field(default_factory=dict)
 
     def keep_cost(self, rows: Represented, run: Path) -> float | None:
@@ -122,7 +124,8 @@ def open_trials(config: CompareConfig, reporter: Reporter, own: Own = BUILT_IN_O
     remarks = _remarks(prepared, config, examples, tests)
     for text in remarks:
         reporter.notice(text)
-    return Trials(config, own, bench, made_from, remarks)
+    target_tokens = {name: int(table.num_tokens.sum()) for name, table in examples.targets.items()}
+    return Trials(config, own, bench, made_from, remarks, target_tokens)
 
 
 def prepare_trials(config: CompareConfig, reporter: Reporter) -> Prepared:

@@ -31,7 +31,7 @@ def fits_in_memory(num_bytes: int) -> bool:
 
 def available_memory() -> int:
     """Bytes that can be filled without swapping: of the machine, and of the container or cluster job this runs in."""
-    return min([_of_machine(), *_of_groups()])
+    return max(0, min([_of_machine(), *_of_groups()]))  # a group may be above its soft limit
 
 
 def _of_machine() -> int:

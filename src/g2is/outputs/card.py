@@ -109,7 +109,7 @@ def _how(config: Config, method: str, targets: Sequence[str | None]) -> list[str
         f"- **Method**: {method}",
         f"- **Pool**: {_places(config.pool)}",
         *(
-            f"- **{titled(name).capitalize()}**: {_places(locations)}"
+            f"- **T{titled(name)[1:]}**: {_places(locations)}"
             + (f", {num_for[name]:,} rows serve it" if len(config.targets) > 1 else "")
             for name, locations in config.targets.items()
         ),

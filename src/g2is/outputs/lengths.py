@@ -21,9 +21,9 @@ def compare_lengths(num_tokens: np.ndarray, num_answer_tokens: np.ndarray, selec
 
 
 def compare_sources(sources: Sequence[str], selected: np.ndarray, most: int = 10) -> list[dict[str, Any]]:
-    """Rows and shares of the pool and of its rows `selected` (n,) int, for the `most` sources with most rows.
+    """Rows and shares of the pool and of its rows `selected` (n,) int, for the `most` sources with most selected rows.
 
-    Empty if all rows have one source. Sources of equally many rows come in the order of their names.
+    Empty if all rows have one source. Of equally many the one with more rows of the pool comes first, then by name.
     """
     number_of: dict[str, int] = {}
     source_of = np.fromiter((number_of.setdefault(name, len(number_of)) for name in sources), np.int64, len(sources))
@@ -40,7 +40,7 @@ def compare_sources(sources: Sequence[str], selected: np.ndarray, most: int = 10
             "pool_fraction": round(float(in_pool[at] / len(source_of)), 4),
             "selected_fraction": round(float(in_selected[at] / max(len(selected), 1)), 4),
         }
-        for at in sorted(range(len(names)), key=lambda at: (-in_pool[at], names[at]))[:most]
+        for at in sorted(range(len(names)), key=lambda at: (-in_selected[at], -in_pool[at], names[at]))[:most]
     ]
 
 

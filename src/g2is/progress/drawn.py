@@ -119,7 +119,8 @@ class _Course:
     def line(self, done: int, total: int) -> str:
         """How far the stage is and how long it takes yet; empty if it was said just before."""
         now = time.monotonic()
-        self._first = done if self._first is None else self._first
+        if self._first is None:
+            self._first, self._begin = done, now  # what was before, such as loading a model, is not what is left
         if now - self._last < self._seconds_between:
             return ""
         self._last = now

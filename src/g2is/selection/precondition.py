@@ -30,12 +30,17 @@ from g2is.selection.arrays import Floats
 from g2is.store.second_moments import Decomposition
 
 
+def bytes_to_decompose(k: int) -> int:
+    """Bytes of memory that a second moment of k coordinates takes to decompose: five matrices k × k of float64."""
+    return 5 * 8 * k**2
+
+
 class SecondMoment:
     """The sum of x xᵀ over rows that come block by block: k × k, and as much again for what a block adds."""
 
     def __init__(self, k: int) -> None:
         """Raise SelectionError where memory will not hold five matrices k × k, which it takes to decompose one."""
-        num_bytes = 5 * 8 * k**2
+        num_bytes = bytes_to_decompose(k)
         if not fits_in_memory(num_bytes):
             raise SelectionError(
                 f"selection.precondition: expected {num_bytes / 2**30:.1f} GiB of memory to decompose a second moment"

@@ -226,6 +226,19 @@ def test_a_mapping_for_a_section_is_of_some_of_its_settings(file: Callable[..., 
     assert empty == {"warmup": {"lora": {"rank": 3}}}
 
 
+def test_one_entry_of_a_mapping_is_set_beside_those_of_the_file(file: Callable[..., Path]) -> None:
+    own = file(selection={"quotas": {"web": "5%", "code": "3"}}, examples={"columns": {"answer": "A"}})
+    given = (*FILES, "--config", own)
+    config = select(*given, "--set", "selection.quotas.web=10%", "--set", "examples.columns.question=Q")
+    assert config.selection.quotas == {"web": "10%", "code": "3"}
+    assert config.examples.columns == {"answer": "A", "question": "Q"}
+    assert select(*given, "--set", "selection.quotas={web: 10%}").selection.quotas == {"web": "10%"}
+    assert select(*given, "--quota", "math=4").selection.quotas == {"math": "4"}
+    values = yaml.safe_load(own.read_text())
+    assign(values, ["selection.quotas.web=10%"], flags=False, model=Config)  # as `g2is run` does
+    assert values["selection"]["quotas"] == config.selection.quotas
+
+
 def test_a_file_whose_choice_is_not_its_methods_is_told(
     file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -182,3 +182,18 @@ def test_a_method_whose_loss_is_no_number_is_named_and_makes_the_evidence_thin()
     alone = only(compared({"less": -0.5}, broken=(Key("less", "t", "1%", 1),)))
     assert (alone.method, alone.standing) == (None, "thin")
     assert alone.doubts == ("less is not compared: a test loss of it is no finite number",)
+
+
+@pytest.mark.filterwarnings("error")
+def test_where_random_rows_have_no_finite_loss_no_method_is_blamed() -> None:
+    found = only(compared({"less": -0.5, "rds+": -0.1}, broken=(Key(RANDOM, "t", "1%", 1),)))
+    assert found.method is None
+    assert found.doubts == (f"nothing can be compared: a test loss of {RANDOM} is no finite number",)
+
+
+def test_where_targets_share_no_seed_that_is_said() -> None:
+    left_out = [Key(of, target, "1%", seed) for of in ("less", RANDOM) for target, seed in (("a", 1), ("b", 0))]
+    found = only(compared({"less": -0.5}, seeds=(0, 1), targets=("a", "b"), left_out=tuple(left_out)))
+    assert "no seed is finished on every target" in found.evidence[0]
+    assert any(told.startswith("each target has other seeds") for told in found.doubts)
+    assert not any("0 seeds" in told or "0 of 0" in told for told in (*found.evidence, *found.doubts))

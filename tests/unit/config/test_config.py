@@ -1,3 +1,4 @@
+import glob
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,18 @@ def test_settings_that_need_examples_are_refused_for_a_walk_on_matrices() -> Non
     ):
         with pytest.raises(ConfigError, match=f"selection.{next(iter(setting))}: matrices have one target"):
             parse(MatrixWalkConfig, files | {"selection": setting}, "x")
+
+
+def test_a_pattern_in_a_folder_whose_name_looks_like_one_finds_that_folder_s_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("g [1]", "g 1"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"of {name}.jsonl").touch()
+    monkeypatch.chdir(tmp_path / "g [1]")
+    config = parse(Config, REQUIRED | {"pool": ["*.jsonl", "of g [1].jsonl"]}, "x")
+    pattern, path = config.pool
+    assert glob.glob(pattern) == [f"{tmp_path}/g [1]/of g [1].jsonl"] == [path]  # noqa: PTH207, as sources are found
 
 
 def test_local_locations_become_absolute_and_those_of_the_hub_stay(

@@ -99,3 +99,38 @@ def test_a_dataset_gives_its_rows_whatever_their_format_or_order() -> None:
     assert list(read_dataset(dataset.with_format("numpy", columns=["n"]), 1)) == expected
     picked = [record.values for record in read_dataset(dataset.select([7, 2]), 1)]
     assert picked == [rows[7], rows[2]]
+
+
+def test_a_row_with_nan_and_bytes_is_a_bad_row(tmp_path: Path) -> None:
+    path = parquet(tmp_path, pa.table({"score": [float("nan")], "blob": [b"\0"]}))
+    (record,) = read_parquet(path)
+    assert isinstance(record.values, InputError)
+    assert str(record.values) == "expected text in `blob`, found bytes; cast it, or leave it out"
+
+
+def test_a_moment_in_a_zone_that_python_does_not_know_is_in_utc(tmp_path: Path) -> None:
+    moments = {zone: pa.array([0], pa.timestamp("us", tz=zone)) for zone in ("GMT+8", "+02:00", "UTC")}
+    (record,) = read_parquet(parquet(tmp_path, pa.table(moments)))
+    assert json.loads(record.raw) == {
+        "GMT+8": "1970-01-01T00:00:00+00:00",
+        "+02:00": "1970-01-01T02:00:00+02:00",
+        "UTC": "1970-01-01T00:00:00+00:00",
+    }
+    within = pa.array([{"at": 0}], pa.struct([("at", pa.timestamp("us", tz="GMT+8"))]))
+    (record,) = read_parquet(parquet(tmp_path, pa.table({"within": within})))
+    assert isinstance(record.values, InputError)
+
+
+def test_a_column_that_comes_twice_is_refused(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"]), pa.array(["c"])], names=["x", "y", "y"])
+    with pytest.raises(InputError, match="expected columns of different names, found `y` more than once"):
+        list(read_parquet(parquet(tmp_path, table)))
+
+
+def test_nan_is_no_value_alone_and_within(tmp_path: Path) -> None:
+    nan = float("nan")
+    turns = [[{"weight": nan, "role": "user"}], [{"weight": 0.0, "role": "x"}]]
+    table = pa.table({"weight": [nan, 1.0], "turns": turns})
+    first, second = read_parquet(parquet(tmp_path, table))
+    assert first.values == {"weight": None, "turns": [{"role": "user"}]}
+    assert second.values == {"weight": 1.0, "turns": [{"weight": 0.0, "role": "x"}]}

@@ -124,6 +124,8 @@ def test_an_id_that_looks_like_a_given_name_is_a_duplicate(write_rows: Write) ->
     path = write_rows({"id": "row-1", **ROW}, ROW)
     with pytest.raises(InputError, match=r":2 \(row-1\): expected an id that no other row has, found that of line 1"):
         list(read(path))
+    with pytest.raises(InputError, match="a row without goes by `row-N`, so give it an id"):
+        list(read(path))
 
 
 def test_integer_and_string_of_the_same_id_are_duplicates(write_rows: Write) -> None:

@@ -161,6 +161,15 @@ def test_a_file_named_twice_is_refused(tmp_path: Path) -> None:
         find_sources([str(path), str(tmp_path / "*.jsonl")])
 
 
+def test_a_file_named_twice_by_a_link_or_a_way_around_is_refused(tmp_path: Path) -> None:
+    path = touch(tmp_path / "a.jsonl")
+    (tmp_path / "link.jsonl").symlink_to(path)
+    (tmp_path / "folder").mkdir()
+    for other in ("link.jsonl", "folder/../a.jsonl"):
+        with pytest.raises(InputError, match=f"found it twice \\(as {path}\\)"):
+            find_sources([str(path), str(tmp_path / other)])
+
+
 def test_the_digest_is_of_contents_in_order_and_of_the_format_not_of_names(tmp_path: Path) -> None:
     a, b, c = (touch(tmp_path / name) for name in ("a.jsonl", "b.jsonl", "c.csv"))
     b.write_text("y")

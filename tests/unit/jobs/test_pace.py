@@ -241,6 +241,26 @@ def test_one_bar_goes_over_all_cells_and_never_back() -> None:
     assert reporter.notices == ["kept"]
 
 
+def test_the_bar_moves_with_each_of_several_trainings() -> None:
+    key = Key("m", "t", "1%", 0)
+    work = CellWork(
+        warm_up=100, tunings=20, rounds=40, gradients=50, tune=10, trained={"warm_up": 2, "tunings": 2, "rounds": 4}
+    )
+    seen: list[tuple[int, int]] = []
+    overall = Overall(Told(), lambda done, total: seen.append((done, total)), {key: work}, generates=False)
+    reached = []
+    with overall.cell(key):
+        for title in (
+            *("warm up 1 of 2, seed 0", "warm up 2 of 2, seed 7", "tune on target", "tune on target, 5 passes"),
+            *("gradients of pool", *(f"tune on {num} rows taken" for num in (1, 2, 30, 1000)), "tune"),
+        ):
+            with overall.stage(title, "steps") as progress:
+                progress(1, 2)
+                reached.append(seen[-1][0])
+    assert reached == [75, 225, 315, 345, 360 + 75, 510 + 15, 510 + 45, 510 + 75, 510 + 105, 630 + 15]
+    assert seen[-1] == (660, 660)
+
+
 def test_of_all_linear_layers_a_row_that_is_short_does_not_stand_for_its_tokens(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -37,6 +37,12 @@ def test_a_licence_is_told_to_the_hub_where_all_rows_say_one_that_it_takes(
     assert {key: head[key] for key in ("license", "license_name") if key in head} == told
 
 
+def test_a_target_goes_by_the_name_that_it_was_given() -> None:
+    card = card_of([{}], targets={"GSM8K": ["a.jsonl"], "target": ["b.jsonl"]})
+    assert "- **Target GSM8K**: " in card
+    assert "- **Target**: " in card
+
+
 def test_a_folder_of_datasets_tells_its_name_alone_and_what_rows_say_stays_text(tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
     card = card_of([{"source": "a|b\n---\n<img src=x>"}], pool=[f"hf:{tmp_path / 'kept'}:train"])

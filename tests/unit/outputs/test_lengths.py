@@ -33,3 +33,8 @@ def test_sources_come_with_their_shares_the_largest_first() -> None:
 def test_at_most_so_many_sources_are_told_and_one_alone_is_not() -> None:
     assert len(compare_sources([str(number) for number in range(30)], np.array([1]))) == 10
     assert compare_sources(["web"] * 3, np.array([1])) == []
+
+
+def test_a_source_that_rows_were_selected_of_is_told_however_few_it_has() -> None:
+    sources = [str(number) for number in range(30) for _ in range(2)] + ["rare"]
+    assert compare_sources(sources, np.array([60]))[0]["source"] == "rare"

@@ -106,8 +106,11 @@ def test_examples_that_no_selector_looked_at_are_left_out(
     targets = np.insert(parts["targets"], 1, 0, axis=0)
     found = related(parts | {"targets": targets, "group_of": np.array([0, 0, 0, 0, 1, 1])}, 7, noise)
     assert (found.target == np.where(expected.target > 0, expected.target + 1, 0)).all()
-    for name in ("target_cosine", "similarity", "opposed", "worth"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+    for name in ("target_cosine", "similarity", "opposed", "worth"):  # products of one more row round otherwise: AVX2
+        ours, theirs = getattr(found, name), getattr(expected, name)
+        assert (ours is None) == (theirs is None), name
+        if ours is not None:
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6, err_msg=name)
     assert expected.opposed.any()
 
 

@@ -1,5 +1,5 @@
 // Figures, drawn as SVG. Colours are names of the style sheet, so they follow light and dark.
-const W = 400, H = 180, LEFT = 42, BOTTOM = 26, TOP = 8;
+const W = 400, H = 180, LEFT = 50, BOTTOM = 26, TOP = 8;
 
 function key(series) {
   return make("div", { class: "key" }, series.map((of) => make("span", {}, make("i", { class: "swatch", color: of.color }), of.name)));
@@ -56,7 +56,8 @@ function along({ title, values, color: paint }) {
   let low = Math.min(...known), high = Math.max(...known);
   if (low === high) { low -= 0.5; high += 0.5; }
   const places = Math.abs(high) >= 100 ? 0 : 2;
-  const label = (value) => (Math.abs(high) >= 0.1 ? value.toFixed(places) : shown(value));
+  const largest = Math.max(Math.abs(low), Math.abs(high)), tiny = (value) => (value ? value.toExponential(1) : "0");
+  const label = (value) => (largest >= 0.1 ? value.toFixed(places) : largest >= 0.001 ? value.toFixed(4) : tiny(value));
   const { figure } = frame(title, 1, values.length, label(low), count, label(high));
   const x = (i) => LEFT + 4 + (i / Math.max(values.length - 1, 1)) * (W - LEFT - 8);
   const y = (value) => TOP + 4 + ((high - value) / (high - low)) * (H - BOTTOM - TOP - 8);

@@ -31,20 +31,28 @@ function wordTable({ columns, rows, title }) {
     make("tbody", {}, rows.map(([cells, kind]) => make("tr", { class: kinds[kind] || null }, cells.map((cell, i) => make("td", { class: WORDS.has(columns[i]) ? "word" : "number", "data-label": columns[i] }, cell)))))));
 }
 
+// A method's name with what its value lacks, as it fits: "design-precondi… (1 of 3)".
+function labelOf(name) {
+  const [bare, ...lacks] = name.split(" (");
+  return lacks.length ? `${shortened(bare, 15)} (${lacks.join(" (").replace(" seeds)", ")")}` : shortened(bare, 21);
+}
+
 // A value with its interval for each method.
 function intervals(methods) {
   const known = methods.flatMap((of) => of.slice(1)).filter((value) => value !== null);
+  if (!known.length) known.push(0);
   const low = Math.min(...known), high = Math.max(...known), span = high - low || 1, row = 24, top = 6;
-  const height = methods.length * row + 30, left = 16 + 7.6 * Math.max(...methods.map(([name]) => shortened(name, 21).length)), x = (value) => left + 8 + ((value - low) / span) * (W - left - 24);
+  const height = methods.length * row + 30, left = 16 + 7.6 * Math.max(...methods.map(([name]) => labelOf(name).length)), x = (value) => left + 8 + ((value - low) / span) * (W - left - 24);
   const figure = svg("svg", { class: "figure", viewBox: `0 0 ${W} ${height}`, role: "img", "aria-label": methods.map(([name, value]) => `${name} ${fixed(value)}`).join(", ") });
   const label = (atX, y, anchor, text) => { const found = svg("text", { x: atX, y, "text-anchor": anchor }); found.textContent = text; figure.append(found); };
   methods.forEach(([name, value, from, to], i) => {
     const y = top + i * row + row / 2;
-    label(left, y + 4, "end", shortened(name, 21));
+    label(left, y + 4, "end", labelOf(name));
+    if (value === null) { label(left + 8, y + 4, "start", "–"); return; }
     figure.append(svg("line", { class: "axis", x1: left + 8, x2: W, y1: y, y2: y }));
     const bar = svg("line", { x1: x(from === null ? value : from), x2: x(to === null ? value : to), y1: y, y2: y, "stroke-width": 5, "stroke-linecap": "round", "stroke-opacity": 0.35 });
     const dot = svg("circle", { cx: x(value), cy: y, r: 4.5 });
-    bar.style.stroke = dot.style.fill = ["untuned", "random", "full", "full-cut"].includes(name) ? "var(--pool)" : "var(--accent)";
+    bar.style.stroke = dot.style.fill = ["untuned", "random", "full", "full-cut"].includes(name.split(" (")[0]) ? "var(--pool)" : "var(--accent)";
     const told = svg("title", {});
     told.textContent = `${name}: ${fixed(value)} [${fixed(from)}, ${fixed(to)}]`;
     dot.append(told);
