@@ -14,6 +14,7 @@ from small_run import MODEL, set_flags
 from wrong_input import GOOD, listing
 
 from g2is.config import EvaluateConfig, EvaluationConfig, ModelConfig, TrainConfig
+from g2is.evaluation.questions import VERSION
 from g2is.jobs.evaluate import evaluate
 from g2is.jobs.train import train
 from g2is.store.digests import record_digests
@@ -267,7 +268,7 @@ def test_answers_of_before_are_refused_where_others_are_right_now(g2is: Command,
     def of_before(out: Path, expected: list[str]) -> None:
         """As the version before left it, which read right answers from tokens and said no version."""
         manifest = json.loads((out / "manifest.json").read_text())
-        assert manifest.pop("evaluation.answers_version") == 3
+        assert manifest.pop("evaluation.answers_version") == VERSION
         manifest.pop("digest", None)
         (out / "manifest.json").write_text(json.dumps(manifest))
         (out / "digests.json").unlink()
@@ -282,8 +283,27 @@ def test_answers_of_before_are_refused_where_others_are_right_now(g2is: Command,
     of_before(tmp_path / "out", ["old new", "new"])
     code, _, err = g2is(*command)
     assert code == 2
-    assert "evaluation.answers_version: there (absent), asked for 3" in err
+    assert f"evaluation.answers_version: there (absent), asked for {VERSION}" in err
     assert "name another --out" in err
+
+
+@pytest.mark.parametrize(("given", "is_taken"), [("it is 7", True), ("7 * 10^6", False), ("7 000 000", False)])
+def test_answers_whose_numbers_were_read_otherwise_are_not_taken_for_those_of_now(
+    given: str, is_taken: bool, g2is: Command, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = ("evaluate", written(tmp_path, MARKED), "--model", MODEL, "--out", out, *BRIEF)
+    assert g2is(*command)[0] == 0
+    manifest = json.loads((out / "manifest.json").read_text())
+    manifest.pop("digest", None)
+    (out / "manifest.json").write_text(json.dumps(manifest | {"evaluation.answers_version": 3}))
+    (out / "digests.json").unlink()
+    answers = pq.read_table(out / "answers.parquet")
+    place = answers.column_names.index("given")
+    pq.write_table(answers.set_column(place, "given", [[given] * len(answers)]), out / "answers.parquet")
+    code, _, err = g2is(*command)
+    assert code == (0 if is_taken else 2), err
+    assert is_taken or f"evaluation.answers_version: there 3, asked for {VERSION}" in err
 
 
 def test_results_of_tasks_are_of_how_they_were_asked(

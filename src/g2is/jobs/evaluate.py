@@ -11,6 +11,7 @@ OUT/evaluation.json   written last: means, counts, results of tasks, and what th
 
 import hashlib
 import json
+import re
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -49,6 +50,8 @@ from g2is.store.moments import adapter_digest
 ANSWERS, RESULT = "answers.parquet", "evaluation.json"
 _TASKS = "tasks.json"
 _VERSION = "evaluation.answers_version"
+# Words and numbers of other scripts, powers, and thousands set off by spaces: they were read otherwise.
+_READ_OTHERWISE = re.compile(r"[^\x00-\x7f]|\d\s?\^|\d[ .]\d{3}")
 # What lm-eval gives itself when it asks tasks: all else is as the model says, but where that changes nothing.
 _GIVEN_TO_TASKS = frozenset(
     {
@@ -213,7 +216,7 @@ def _bind(
     """
     if any((config.out / name).exists() for name in (ANSWERS, _TASKS, RESULT)):
         stored = work.made_from()
-        if _VERSION not in stored and _VERSION in made_from and _right_alike(config.out / ANSWERS, test):
+        if stored.get(_VERSION) in (None, 3) and _VERSION in made_from and _right_alike(config.out / ANSWERS, test):
             stored[_VERSION] = made_from[_VERSION]
         stored |= _not_kept_before(stored, made_from, asks_as_the_model)
         work.check_same(stored, made_from, "an evaluation")
@@ -221,14 +224,12 @@ def _bind(
 
 
 def _right_alike(answers: Path, test: TestRows | None) -> bool:
-    """Whether `answers` of before there was a version have the right answers of now, which were read from tokens, and
-    would be judged alike: words and numbers of other scripts were read otherwise.
-    """
+    """Whether `answers` of before this version have the right answers of now, and nothing that was read otherwise."""
     if test is None or not answers.exists():
         return True
     kept = read_answers(answers)
     expected = [text.strip() for text in kept.expected]
-    is_judged_alike = all(text.isascii() for text in (*expected, *(text or "" for text in kept.given)))
+    is_judged_alike = not any(map(_READ_OTHERWISE.search, (*expected, *(text or "" for text in kept.given))))
     are_right = expected == [of.right.strip() for of in test.questions]
     return all(of.asked for of in test.questions) and are_right and is_judged_alike
 
