@@ -50,8 +50,7 @@ from g2is.store.moments import adapter_digest
 ANSWERS, RESULT = "answers.parquet", "evaluation.json"
 _TASKS = "tasks.json"
 _VERSION = "evaluation.answers_version"
-# Words and numbers of other scripts, powers, and thousands set off by spaces: they were read otherwise.
-_READ_OTHERWISE = re.compile(r"[^\x00-\x7f]|\d\s?\^|\d[ .]\d{3}")
+_READ_OTHERWISE = re.compile(r"[^\x00-\x7f]|\d\s?\^|\d[ .]\d{3}")  # words of other scripts, powers, thousands
 # What lm-eval gives itself when it asks tasks: all else is as the model says, but where that changes nothing.
 _GIVEN_TO_TASKS = frozenset(
     {
