@@ -16,6 +16,7 @@ from common import base6m
 from common.cells import CELLS, make_cell, read_cells
 from common.kept_grid import KeptGrid
 from common.places import BASE6M, POOL, RESULTS, sentence_encoder, target_file
+from common.rounded_products import fast_bfloat16
 from g2is.comparison.cells import write_cell
 from g2is.config.compare import CompareConfig
 from g2is.config.io import parse
@@ -90,7 +91,8 @@ def main() -> None:
     if (given.work is None) != given.table:
         parser.error(f"expected --work DIR or --table, found {'both' if given.table else 'neither'}")
     if given.work:
-        make(given.work, *(of.split(",") for of in (given.methods, given.budgets, given.targets)))
+        with fast_bfloat16():
+            make(given.work, *(of.split(",") for of in (given.methods, given.budgets, given.targets)))
     KEPT.print_tables()
 
 

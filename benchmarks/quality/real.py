@@ -35,6 +35,7 @@ from common.kept_grid import MANIFEST, KeptGrid
 from common.kept_selections import read_selections, write_selections
 from common.measure import Figure, keep
 from common.places import RESULTS, target_file
+from common.rounded_products import fast_bfloat16
 from common.small_pool import TARGETS
 from common.smollm2 import MODEL, NUM_ROWS, best_rate, draw, losses_by_rate, model, settings, tests
 from g2is.comparison.cells import Key
@@ -249,11 +250,14 @@ def main() -> None:
         parser.error(f"expected no --tuned beside `rows` and --held-back, which are of {MODEL}, found {given.tuned}")
     match given.step:
         case "rate":
-            rate(given.work, given.tuned)
+            with fast_bfloat16():
+                rate(given.work, given.tuned)
         case "rows":
-            rows(given.work, given)
+            with fast_bfloat16():  # of this process: --workers are others
+                rows(given.work, given)
         case "cells":
-            cells(given.work, given)
+            with fast_bfloat16():
+                cells(given.work, given)
         case "keep":
             grid_of(given).keep_cells(cells_of(given), NUM_ROWS, settings(given.tuned), environment())
     if given.step == "keep" or given.table:
