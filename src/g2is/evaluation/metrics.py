@@ -158,6 +158,8 @@ def _power_written_out(found: re.Match[str]) -> str:
     base, factor = Fraction(found["base"]), (found["factor"] or "").replace(",", "")
     if base == 0 and exponent < 0:
         return found[0]
+    if len(found["base"]) * abs(exponent) > _MOST_DIGITS:
+        return "9" * (_MOST_DIGITS + 1)  # no number that anybody meant
     if not factor or base == 10:
         return str(base**exponent * Fraction(factor or 1))
     return f"{found[0][: found.start('base') - found.start()]}{base**exponent}"
