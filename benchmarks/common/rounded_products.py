@@ -1,12 +1,15 @@
 """Products of bfloat16 matrices where a processor has no instructions for them: float32's, rounded once at the end.
 
 Those that have the instructions do the same: they multiply exactly, add up in float32, and round. torch's own way where
-there are none is ten to forty times slower (docs/log.md), so that cells of bfloat16 would take days.
+there are none is ten to forty times slower (docs/log.md), so that cells of bfloat16 would take days. So is the way back
+through attention.
 """
 
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import torch
 
@@ -14,6 +17,7 @@ from g2is.machine.products import times_slower
 from g2is.progress.terminal import say
 
 _SLOW = 3.0
+_ATTENTION = "_scaled_dot_product_flash_attention_for_cpu_backward"
 
 
 @contextmanager
@@ -34,6 +38,8 @@ def rounded_products() -> Iterator[None]:
     with torch.library._scoped_library("aten", "IMPL") as library:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Warning only once for all operators")
+            kernel = torch.library.get_kernel(f"aten::{_ATTENTION}", "CPU")
+            library.impl(_ATTENTION, partial(_attention_backward, kernel), "CPU", with_keyset=True)
             for name, product in (("mm", _mm), ("bmm", _bmm), ("addmm", _addmm)):
                 library.impl(name, product, "CPU")
         yield
@@ -52,6 +58,20 @@ def _bmm(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 def _addmm(c: torch.Tensor, a: torch.Tensor, b: torch.Tensor, *, beta: float = 1, alpha: float = 1) -> torch.Tensor:
     out = torch.empty(a.shape[0], b.shape[1], dtype=_summed_in(a))
     return torch.addmm(*_widened(c, a, b), beta=beta, alpha=alpha, out=out).to(a.dtype)
+
+
+def _attention_backward(
+    kernel: Any,
+    keys: torch.DispatchKeySet,
+    grad: torch.Tensor,
+    *given: torch.Tensor | float | bool,
+    attn_mask: torch.Tensor | None = None,
+    scale: float | None = None,
+) -> tuple[torch.Tensor, ...]:
+    """By torch's own `kernel`, which is slow in bfloat16 on its way back alone."""
+    wide = [_widened(of)[0] if isinstance(of, torch.Tensor) else of for of in (grad, *given, attn_mask)]
+    found = kernel.call_boxed(keys, *wide[:-1], attn_mask=wide[-1], scale=scale)
+    return tuple(of.to(grad.dtype) for of in found)
 
 
 def _summed_in(a: torch.Tensor) -> torch.dtype:

@@ -31,11 +31,34 @@ def test_products_and_their_gradients_are_those_of_float64_but_for_one_rounding(
         torch.testing.assert_close(ours.double(), theirs, rtol=2 * tolerance, atol=2 * tolerance)
 
 
-def test_torch_multiplies_as_before_when_it_ends() -> None:
-    rows, weight = drawn(4, 64, dtype=torch.bfloat16, seed=1), drawn(64, 8, dtype=torch.bfloat16, seed=2)
-    before = torch._C._dispatch_dump("aten::mm")
+@pytest.mark.parametrize("is_causal", [True, False])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_gradients_through_attention_are_those_of_float64_but_for_roundings(
+    dtype: torch.dtype, is_causal: bool
+) -> None:
+    inputs = [drawn(2, 3, 40, 16, dtype=dtype, seed=seed) for seed in range(4)]
+    mask = None if is_causal else drawn(2, 1, 40, 40, dtype=dtype, seed=5)
+
+    def gradients(of: torch.dtype) -> tuple[torch.Tensor, ...]:
+        weights, query, key, value = (one.to(of, copy=True).requires_grad_() for one in inputs)
+        given = None if mask is None else mask.to(of)
+        out = torch.nn.functional.scaled_dot_product_attention(query, key, value, given, is_causal=is_causal)
+        return torch.autograd.grad((out * weights).sum(), (query, key, value))
+
     with rounded_products():
-        assert torch._C._dispatch_dump("aten::mm") != before
+        found = gradients(dtype)
+    tolerance = {torch.bfloat16: 2**-6, torch.float32: 1e-5}[dtype]
+    for ours, exact in zip(found, gradients(torch.float64), strict=True):
+        assert ours.dtype == dtype
+        torch.testing.assert_close(ours.double(), exact, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", ["mm", "bmm", "addmm", "_scaled_dot_product_flash_attention_for_cpu_backward"])
+def test_torch_multiplies_as_before_when_it_ends(name: str) -> None:
+    rows, weight = drawn(4, 64, dtype=torch.bfloat16, seed=1), drawn(64, 8, dtype=torch.bfloat16, seed=2)
+    before = torch._C._dispatch_dump(f"aten::{name}")
+    with rounded_products():
+        assert torch._C._dispatch_dump(f"aten::{name}") != before
         rounded = rows @ weight
-    assert torch._C._dispatch_dump("aten::mm") == before
+    assert torch._C._dispatch_dump(f"aten::{name}") == before
     torch.testing.assert_close(rows @ weight, rounded)
