@@ -73,6 +73,7 @@ CANDIDATES: dict[str, dict[str, Any]] = {  # for the default: docs/log.md has wh
     "design-less-noise-10": {"method": "design", "form": "less", "noise": 10.0},
     "match-less": {"method": "match", "form": "less"},
 }
+UNSEEDED = ("bm25", "embedding", "without-gradient", "rds+")  # choose the same rows with every seed
 LARGER = "qwen2.5-0.5b"  # tuned on what the small one chose
 SELECTIONS = "selections.parquet"
 NUM_TUNED_ON, RATE_TESTS = 80, 100  # rows of the pool that no cell sees
@@ -188,8 +189,9 @@ def rows(work: Path, given: argparse.Namespace) -> None:
         for key in wanted(config, given):
             if key in kept or key.method in (UNTUNED, FULL):
                 continue
+            first = kept.get(key._replace(seed=0)) if key.method in UNSEEDED else None
             try:
-                kept[key] = choose(trials, key, reporter)
+                kept[key] = first or choose(trials, key, reporter)
             except G2isError as error:
                 say([f"{key}: {error}"])
                 continue
