@@ -155,6 +155,7 @@ def test_a_folder_without_a_selection_is_one_message(run: Path, g2is: Command, t
     (run / "selection.parquet").write_bytes((run / "selection.parquet").read_bytes()[:-1])
     told: dict[Any, str] = {
         tmp_path / "none": "found no such folder",
+        run / "config.yaml": f"found a file; of files of examples `g2is inspect {run / 'config.yaml'}` shows what",
         tmp_path / "tuned": "found the folder of `g2is train`",
         tmp_path / "begun": "found a run that has selected nothing yet",
         run: "found it damaged; make it anew with `g2is verify",

@@ -42,6 +42,8 @@ def look_at_run(path: Path) -> ShownRun:
     if command not in ("select", "walk") or not table.is_file():
         found = {"select": "a run that has selected nothing yet", "walk": "an unfinished walk"}
         told = found.get(str(command)) or told_of(path, command)
+        if path.is_file():
+            told = f"a file; of files of examples `g2is inspect {path}` shows what is in them"
         raise StoreError(
             f"{path}: expected the folder of a selection, as `g2is select` and `g2is walk` leave it, found {told}"
         )

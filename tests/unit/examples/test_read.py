@@ -111,6 +111,17 @@ def test_twenty_problems_are_shown_and_the_rest_counted(write_rows: Write) -> No
     assert "… and 33 more" in str(error.value)
 
 
+def test_what_else_is_wrong_shows_behind_twenty_problems_of_a_kind(write_rows: Write) -> None:
+    empty = {"instruction": "a", "output": ""}
+    path = write_rows(*[empty] * 25, "{", empty, "{", {"dialogue": []})
+    with pytest.raises(InputError, match="cannot be used") as error:
+        list(read(path))
+    *_, counted, first, second, _ = str(error.value).splitlines()
+    assert counted.endswith("… and 9 more, among them of other kinds:")
+    assert first.startswith(f"  {path}:26: expected a JSON object")
+    assert second.startswith(f"  {path}:29 (row-28): expected")
+
+
 def test_unknown_columns_are_listed_beside_the_known_schemas(write_rows: Write) -> None:
     path = write_rows({"dialogue": [], "system": ""})
     with pytest.raises(InputError) as error:
