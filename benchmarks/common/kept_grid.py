@@ -173,7 +173,8 @@ def _line(comparison: dict[str, Any], entry: dict[str, Any], targets: tuple[str,
     columns = [f"{mean(of):.3f}" if of else "" for of in losses]
     columns += _costs(cells)
     of_seeds = f"{over_seeds[0]:.3f}–{over_seeds[1]:.3f}" if over_seeds else ""
-    columns.append(str(min(map(len, losses))))
+    fewest, most = (of(map(len, losses)) for of in (min, max))
+    columns.append(str(fewest) if fewest == most else f"{fewest}–{most}")
     return f"| {entry['method']} | {shown} | {of_seeds} | {of_full} | {' | '.join(columns)} |"
 
 

@@ -60,6 +60,22 @@ def test_a_new_run_is_told_whole_and_nothing_is_written(
     assert found["fit"]["fits"] is True
 
 
+def test_what_decomposing_takes_is_told_beside_the_rows(
+    data: tuple[Path, Path], as_json: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = (*data, "--model", MODEL, "--method", "trackstar", *set_flags(SMALL))
+    found = as_json("plan", *flags)
+    k = found["row_length"]
+    assert found["selecting_bytes"] == found["pool_rows"] * k * 2
+    (told,) = (note for note in found["notes"] if note.startswith("selection.precondition: "))
+    assert f"takes {5 * 8 * k**2 / 2**30:.2f} GiB of main memory" in told
+    assert "here are" not in told
+    for module in ("g2is.machine.memory", "g2is.jobs.plan_notes"):
+        monkeypatch.setattr(f"{module}.available_memory", lambda: 1)
+    (told,) = (note for note in as_json("plan", *flags)["notes"] if note.startswith("selection.precondition: "))
+    assert told.endswith("stops where there is less; here are 0.0 GiB")
+
+
 def test_the_page_says_the_same_in_words(data: tuple[Path, Path], g2is: Command, tmp_path: Path) -> None:
     code, out, err = g2is("plan", *data, "--model", MODEL, "--out", tmp_path / "run", *set_flags(SMALL))
     assert code == 0, err

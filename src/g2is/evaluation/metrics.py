@@ -31,14 +31,16 @@ _LATEX_COMMA = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\,)(?=\d{3})")
 _LATEX_EXPONENT = re.compile(r"\^\{[^{}]*\}")
 # Powers of numbers, 10^{6} and 10⁶ alike; what a power of ten is multiplied by belongs to it.
 _POWER = re.compile(
-    r"(?<![\w.,])(?:(?P<factor>(?:\d{1,3}(?:,\d{3})+|\d{1,18})(?:\.\d{1,18})?)\s?(?:[×x*·]|\\times|\\cdot)\s?)?"
+    r"(?<![\w.,/⁄])(?:(?P<factor>(?:\d{1,3}(?:,\d{3})+|\d{1,18})(?:\.\d{1,18})?)\s?(?:[×x*·]|\\times|\\cdot)\s?)?"
     r"(?P<base>\d{1,9}(?:\.\d{1,9})?)"
-    r"(?:\s?\^\s?(?:\{\s?(?P<braced>[-−]?\d{1,3})\s?\}|(?P<bare>[-−]?\d{1,3})(?!\d))|(?P<raised>⁻?[⁰¹²³⁴-⁹]{1,3}))"
+    r"(?:\s?\^\s?(?:\{\s?(?P<braced>[-−]?\d{1,3})\s?\}|(?P<bare>[-−]?\d{1,3})(?![.,]?\d))"
+    r"|(?P<raised>⁻?[⁰¹²³⁴-⁹]{1,3}))"
 )
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻−", "0123456789--")
-# Thousands set off by spaces or points: of plain spaces, and of points, only what cannot be numbers of their own.
+# Thousands set off by spaces or points. By plain spaces only if a group begins with 0: "120 240 360" is a list.
 _THOUSANDS = re.compile(
-    r"(?<![\w.,])\d{1,3}(?:(?:[\u00a0\u2009\u202f]\d{3})+|(?:\ \d{3}){2,}|\ 0\d{2}|(?:\.\d{3}){2,})"
+    r"(?<![\w.,])\d{1,3}"
+    r"(?:(?:[\u00a0\u2009\u202f]\d{3}){1,6}(?:\.\d{1,18})?|(?:\ \d{3}){1,6}(?:\.\d{1,18})?|(?:\.\d{3}){2,6})"
     r"(?![.,]?\d)(?!\ \d{3})"
 )
 _ONE_CHARACTER_FRACTION = re.compile(r"(\d?)([¼½¾⅐-⅞])")
@@ -124,8 +126,9 @@ def last_number(text: str) -> Fraction | None:
     r"""The last number in `text`, exactly, or None.
 
     Numbers are `1,234.50`, `-$5.00`, `#### 42`, `3/4`, `2 1/2`, `½`, `1e-3`, `\frac{3}{4}`, `2\frac34`, `10{,}000`.
-    `7 × 10^6`, `10⁶` and `2^{10}` are what they come to, `2 000 000` and `2.000.000` are `2,000,000`. A percent sign is
-    passed over. Digits that end a word (CO2) or are an exponent of something else (x^2) are no numbers.
+    `7 × 10^6`, `10⁶` and `2^{10}` are what they come to, but `25⁰` and `25^0` are degrees. `2 000 000` and `2.000.000`
+    are `2,000,000`. A percent sign is passed over. Digits that end a word (CO2) or are an exponent of something else
+    (x^2) are no numbers.
     """
     text = _POWER.sub(_power_written_out, _THOUSANDS.sub(_joined, text))
     text = _LATEX_EXPONENT.sub("", _LATEX_COMMA.sub(",", _ONE_CHARACTER_FRACTION.sub(_written_out, text)))
@@ -148,20 +151,29 @@ def _written_out(found: re.Match[str]) -> str:
 
 
 def _joined(found: re.Match[str]) -> str:
-    """2 000 000 and 2.000.000 as 2000000."""
-    return "".join(character for character in found[0] if character.isdigit())
+    """2 000 000 and 2.000.000 as 2000000, 2 000.5 as 2000.5."""
+    text = found[0]
+    if " " in text and " 0" not in text:
+        return text
+    if text.count(".") > 1:
+        text = text.replace(".", "")
+    return "".join(character for character in text if character.isdigit() or character == ".")
 
 
 def _power_written_out(found: re.Match[str]) -> str:
-    """2^{10} as 1024, 7 × 10⁻² as 7/100; 3 × 2^4 is a product, and ends on 16."""
+    """2^{10} as 1024, 7 × 10⁻² as 7/100; 3 × 2^4 is a product, and ends on 16. 25⁰ and 25^0 are degrees: 25."""
     exponent = int((found["braced"] or found["bare"] or found["raised"]).translate(_RAISED))
     base, factor = Fraction(found["base"]), (found["factor"] or "").replace(",", "")
     if base == 0 and exponent < 0:
         return found[0]
     if len(found["base"]) * abs(exponent) > _MOST_DIGITS:
         return "9" * (_MOST_DIGITS + 1)  # no number that anybody meant
+    if exponent == 0:
+        return factor or found["base"]
     if not factor or base == 10:
-        return str(base**exponent * Fraction(factor or 1))
+        before = found.string[max(found.start() - 2, 0) : found.start()]
+        apart = "·" if re.fullmatch(r"\d\s", before) else ""  # 7 10^-2 is no mixed number
+        return f"{apart}{base**exponent * Fraction(factor or 1)}"
     return f"{found[0][: found.start('base') - found.start()]}{base**exponent}"
 
 

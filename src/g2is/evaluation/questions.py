@@ -14,7 +14,7 @@ import numpy as np
 from g2is.evaluation.metrics import exact_match
 from g2is.model.batches import Row
 
-VERSION = 4  # to be raised with every change of ours to what is asked, right, or read from a model's tokens
+VERSION = 5  # to be raised with every change of ours to what is asked, right, or read from a model's tokens
 
 CALLS_VERSION = 2  # the same, where rows are to be answered by calling tools: once they were judged
 

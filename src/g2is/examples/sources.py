@@ -60,18 +60,21 @@ def find_sources(locations: Sequence[str]) -> list[Source]:
     """Return the sources of `locations`, in the order given, those of a glob sorted by path.
 
     Raises InputError for a location that is not there, a glob without match, a dataset or split that cannot be opened,
-    a source that comes twice, or a file whose suffix says nothing and that does not begin as JSON.
+    a source that two locations name, or a file whose suffix says nothing and that does not begin as JSON. One glob may
+    find a file under several names: links are how the hub keeps equal files, and its rows are duplicates then.
     """
-    sources = [source for location in locations for source in _find(location)]
-    seen: dict[str, str] = {}
-    for source in sources:
-        place = str(source.file.resolve()) if source.dataset is None else source.label
-        if place in seen:
-            also = f" (as {seen[place]})" if seen[place] != source.label else ""
-            raise InputError(
-                f"{source.label}: expected every file and dataset once, found it twice{also}; name it once"
-            )
-        seen[place] = source.label
+    sources: list[Source] = []
+    seen: dict[str, tuple[str, int]] = {}
+    for number, location in enumerate(locations):
+        for source in _find(location):
+            place = str(source.file.resolve()) if source.dataset is None else source.label
+            label, by = seen.setdefault(place, (source.label, number))
+            if by != number:
+                also = f" (as {label})" if label != source.label else ""
+                raise InputError(
+                    f"{source.label}: expected every file and dataset once, found it twice{also}; name it once"
+                )
+            sources.append(source)
     return sources
 
 

@@ -69,10 +69,11 @@ def _work_of(trials: Trials, key: Key, seen: set[object]) -> CellWork:
     run = run_config(config, key, [key.target])
     name, costs = run.selection.representation, run.store_folder / COSTS
     in_rounds = run.passes_between_rounds * tune / config.tuning.epochs
+    tuned_between = (run.selection.rounds - 1) * run.num_checkpoints
     rows = represented(run, key)
     is_made = costs.exists() and not {cost_of(rows), name}.isdisjoint(read_json(costs))  # by target since 0.2.0
     if name == NONE or is_made or not _is_first(seen, rows):
-        return CellWork(rounds=in_rounds, tune=tune, tests=tests, trained={"rounds": run.selection.rounds - 1})
+        return CellWork(rounds=in_rounds, tune=tune, tests=tests, trained={"rounds": tuned_between})
     if name != GRADIENT:
         if name not in REPRESENTATIONS:  # the user's own
             return CellWork(rows=(name, in_pool), tune=tune, tests=tests)
@@ -86,7 +87,7 @@ def _work_of(trials: Trials, key: Key, seen: set[object]) -> CellWork:
         gradients=in_pool * run.num_checkpoints,
         tune=tune,
         tests=tests,
-        trained={"warm_up": run.selection.warmup_seeds, "rounds": run.selection.rounds - 1},
+        trained={"warm_up": run.selection.warmup_seeds, "rounds": tuned_between},
     )
 
 

@@ -215,7 +215,7 @@ def _bind(
     """
     if any((config.out / name).exists() for name in (ANSWERS, _TASKS, RESULT)):
         stored = work.made_from()
-        if stored.get(_VERSION) in (None, 3) and _VERSION in made_from and _right_alike(config.out / ANSWERS, test):
+        if stored.get(_VERSION) in (None, 3, 4) and _VERSION in made_from and _right_alike(config.out / ANSWERS, test):
             stored[_VERSION] = made_from[_VERSION]
         stored |= _not_kept_before(stored, made_from, asks_as_the_model)
         work.check_same(stored, made_from, "an evaluation")
@@ -228,9 +228,9 @@ def _right_alike(answers: Path, test: TestRows | None) -> bool:
         return True
     kept = read_answers(answers)
     expected = [text.strip() for text in kept.expected]
-    is_judged_alike = not any(map(_READ_OTHERWISE.search, (*expected, *(text or "" for text in kept.given))))
-    are_right = expected == [of.right.strip() for of in test.questions]
-    return all(of.asked for of in test.questions) and are_right and is_judged_alike
+    texts = (*expected, *kept.given, *(of.short for of in test.questions))
+    are_right = expected == [of.right.strip() for of in test.questions] and all(of.asked for of in test.questions)
+    return are_right and not any(_READ_OTHERWISE.search(text or "") for text in texts)
 
 
 def _not_kept_before(stored: Fingerprint, made_from: Fingerprint, asks_as_the_model: bool) -> Fingerprint:

@@ -280,6 +280,7 @@ def _planned(given: _Given, devices: Devices | None) -> CostPlan:
         notes=notes_of(
             config,
             given.folder,
+            num_of_row if measures else 0,
             exact=inputs.exact,
             can_look=given.can_look,
             named=devices is not None,

@@ -20,7 +20,6 @@ from g2is.methods import GRADIENT, NONE, selector_kind
 from g2is.model.batches import batches_of_step
 from g2is.model.shape import ModelShape
 from g2is.selection.narrowed import num_candidates
-from g2is.selection.precondition import bytes_to_decompose
 from g2is.store.manifest import Kind, shard_rows_at, shard_rows_of, stored_fingerprint
 from g2is.store.stored_as import BITS
 from g2is.warmup.train import sample_size
@@ -180,14 +179,10 @@ def free_at(place: Path) -> int:
 
 
 def bytes_to_select(config: Config, row_length: int, inputs: Inputs) -> int:
-    """Bytes of main memory for the rows that are chosen among: one form, of all checkpoints; or, if that is more, to
-    decompose the second moment that they are preconditioned by.
-    """
-    preconditioned = config.selection.precondition is not None
-    as_stored = config.num_checkpoints == 1 and not preconditioned
+    """Bytes of main memory, or of a file, for the rows that are chosen among: one form, of all checkpoints."""
+    as_stored = config.num_checkpoints == 1 and config.selection.precondition is None
     bits = BITS[config.gradients.storage if as_stored else "float16"]
-    of_rows = _looked_at(config, inputs) * row_length * bits // 8
-    return max(of_rows, bytes_to_decompose(row_length)) if preconditioned else of_rows
+    return _looked_at(config, inputs) * row_length * bits // 8
 
 
 def knobs_of(

@@ -161,6 +161,14 @@ def test_a_file_named_twice_is_refused(tmp_path: Path) -> None:
         find_sources([str(path), str(tmp_path / "*.jsonl")])
 
 
+def test_one_glob_may_find_a_file_under_two_names(tmp_path: Path) -> None:
+    """As in the cache of the hub, where equal files are links to one."""
+    (tmp_path / "a.jsonl").write_text("{}\n")
+    (tmp_path / "b.jsonl").symlink_to(tmp_path / "a.jsonl")
+    found = find_sources([str(tmp_path / "*.jsonl")])
+    assert [source.label for source in found] == [str(tmp_path / name) for name in ("a.jsonl", "b.jsonl")]
+
+
 def test_a_file_named_twice_by_a_link_or_a_way_around_is_refused(tmp_path: Path) -> None:
     path = touch(tmp_path / "a.jsonl")
     (tmp_path / "link.jsonl").symlink_to(path)
