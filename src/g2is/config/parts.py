@@ -45,7 +45,11 @@ class ExamplesConfig(Section):
         description="where the end of turn after an answer is learned: everywhere; in the pool and in training data,"
         " but not in targets, as in LESS; or nowhere. Test rows always have it in their loss",
     )
-    max_length: int = Field(2048, ge=8, description="tokens; longer examples are shortened (and counted)")
+    max_length: int = Field(
+        2048,
+        ge=8,
+        description="tokens, and never more than the model's context; longer examples are shortened (and counted)",
+    )
     truncation: Literal["prompt-start", "answer-end"] = Field(
         "prompt-start", description="what an over-long example loses: the front of its prompt, or the end of its answer"
     )
