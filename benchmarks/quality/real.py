@@ -113,6 +113,11 @@ def grid_of(given: argparse.Namespace) -> KeptGrid:
     return kept_grid(given.tuned, is_held_back=given.held_back)
 
 
+def targets_of(given: argparse.Namespace) -> Sequence[str]:
+    """Those that are asked for: all of the grid, if none is named."""
+    return given.targets.split(",") if given.targets else grid_of(given).targets
+
+
 def groups_of(given: argparse.Namespace) -> dict[str, tuple[str, ...]]:
     """Targets whose cells are made with the same settings, by the folder of the work."""
     targets = grid_of(given).targets
@@ -183,11 +188,11 @@ def opened(config: CompareConfig, folder: Path, reporter: Reporter) -> Trials:
 def rows(work: Path, given: argparse.Namespace) -> None:
     """Choose the rows of every cell that is asked for and has none, and keep them."""
     config, reporter = comparison(work, "choosing", grid_of(given).targets, given), TerminalReporter()
-    folder = grid_of(given).folder
+    folder, targets = grid_of(given).folder, targets_of(given)
     with open_work(config.out, config, "comparison"):
         trials, kept = opened(config, folder, reporter), read_selections(folder / SELECTIONS)
         for key in wanted(config, given):
-            if key in kept or key.method in (UNTUNED, FULL):
+            if key in kept or key.method in (UNTUNED, FULL) or key.target not in targets:
                 continue
             first = kept.get(key._replace(seed=0)) if key.method in UNSEEDED else None
             try:
@@ -205,7 +210,7 @@ def cells(work: Path, given: argparse.Namespace) -> None:
     grid = grid_of(given)
     there, chosen_in = grid.keys(), RESULTS / "real" if given.tuned == LARGER else grid.folder
     kept = read_selections(chosen_in / SELECTIONS)
-    targets = given.targets.split(",") if given.targets else grid_of(given).targets
+    targets = targets_of(given)
     for out, group in groups_of(given).items():
         asked = [name for name in group if name in targets]
         if not asked:
@@ -238,7 +243,7 @@ def main() -> None:
     parser.add_argument("--budgets", default="1%")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--workers", type=int, help="processes that make rows, of one thread each")
-    parser.add_argument("--targets", help="of `cells`: all, if none is named")
+    parser.add_argument("--targets", help="of `rows` and `cells`: all, if none is named")
     parser.add_argument("--held-back", action="store_true", help="the two targets that are kept back")
     parser.add_argument("--loss-alone", action="store_true", help="`cells` that the model answers nothing for")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="after which `cells` begins no other cell")

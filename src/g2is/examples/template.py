@@ -137,9 +137,13 @@ def plain_segments(turns: Sequence[Turn], eos: str) -> list[tuple[str, bool]]:
     return segments
 
 
-def merge_systems(conversation: Conversation) -> Conversation:
-    """The conversation with each system text in front of the next user turn."""
-    return Conversation(merged_systems(Row.of(conversation)).turns, conversation.tools)
+def plain_turns(conversation: Conversation, system: Literal["keep", "merge"]) -> tuple[Turn, ...] | ModelError:
+    """The turns for `plain_segments`, or what the plain template has no place for; `system` as in ChatTemplate."""
+    try:
+        check_plain(conversation)
+    except ModelError as problem:
+        return problem
+    return merged_systems(Row.of(conversation)).turns if system == "merge" else conversation.turns
 
 
 def check_plain(conversation: Conversation) -> None:

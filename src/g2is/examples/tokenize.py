@@ -9,12 +9,12 @@ import numpy as np
 
 from g2is.config import ExamplesConfig
 from g2is.errors import G2isError, InputError, ModelError
-from g2is.examples.conversation import Conversation, Turn
+from g2is.examples.conversation import Conversation
 from g2is.examples.jinja import TemplateLimitError
 from g2is.examples.less_template import LessText, less_text
 from g2is.examples.pieces import Tokens, tokenize
 from g2is.examples.read import Example
-from g2is.examples.template import ChatTemplate, Rendering, check_plain, merge_systems, plain_segments
+from g2is.examples.template import ChatTemplate, Rendering, plain_segments, plain_turns
 from g2is.examples.template_file import read_chat_template
 from g2is.examples.tokenizer_digest import tokenizer_digest
 from g2is.examples.truncation import shorten
@@ -55,7 +55,7 @@ class Renderer:
         self,
         tokenizer: Any,
         config: ExamplesConfig,
-        max_length: int,
+        context_length: int | None,
         template: ChatTemplate | None,
         rows: Rows = "pool",
         num_embeddings: int | None = None,
@@ -69,7 +69,8 @@ class Renderer:
         )
         self._learns_end = config.learn_end_of_turn in _LEARN_END_OF[rows]
         self.notices: tuple[str, ...] = () if template is None else template.notices
-        self.max_length = max_length
+        self._context_length = context_length
+        self.max_length = min(config.max_length, context_length or config.max_length)
         self._num_embeddings = num_embeddings
         self._bos_id: int | None = tokenizer.bos_token_id
         # What the tokenizer does with a text of its own accord says whether the model expects a BOS.
@@ -79,7 +80,7 @@ class Renderer:
             "template": ("less" if self._config.template == "less" else "plain") if template is None else "chat",
             "template_sha256": None if template is None else hashlib.sha256(template.source.encode()).hexdigest(),
             "tokenizer_sha256": tokenizer_digest(tokenizer),
-            "max_length": max_length,
+            "max_length": self.max_length,
             "truncation": config.truncation,
             "date": config.date if template is not None and template.reads_date else None,
             "system": config.system,
@@ -89,7 +90,13 @@ class Renderer:
         }
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return make_renderer, (self._tokenizer, self._config, self.max_length, self._rows, self._num_embeddings)
+        return make_renderer, (self._tokenizer, self._config, self._context_length, self._rows, self._num_embeddings)
+
+    @property
+    def remedy(self) -> str:
+        """What to do about rows that are too long, beside what truncation does."""
+        is_context = self.max_length == self._context_length
+        return "take a model with a longer context" if is_context else "raise examples.max_length"
 
     @property
     def template_source(self) -> str | None:
@@ -191,20 +198,13 @@ class Renderer:
         return np.concatenate(ids, dtype=np.int32), np.concatenate(learned, dtype=bool)
 
     def _plain_segments(self, conversation: Conversation) -> list[tuple[str, bool]] | G2isError:
-        turns = self._plain_turns(conversation)
+        turns = plain_turns(conversation, self._config.system)
         return turns if isinstance(turns, G2isError) else plain_segments(turns, self._tokenizer.eos_token)
-
-    def _plain_turns(self, conversation: Conversation) -> tuple[Turn, ...] | G2isError:
-        try:
-            check_plain(conversation)
-        except G2isError as problem:
-            return problem
-        return (merge_systems(conversation) if self._config.system == "merge" else conversation).turns
 
     def _encode_less(self, examples: Sequence[Example]) -> list[tuple[np.ndarray, np.ndarray] | G2isError]:
         rendered: list[LessText | G2isError] = []
         for example in examples:
-            turns = self._plain_turns(example.conversation)
+            turns = plain_turns(example.conversation, self._config.system)
             eos = self._tokenizer.eos_token
             rendered.append(turns if isinstance(turns, G2isError) else less_text(turns, eos, self._learns_end))
         texts = dict.fromkeys(
@@ -250,7 +250,7 @@ class Renderer:
                 return InputError(f"expected an answer of at least one token after a context, found none{alone}")
             return InputError(
                 f"expected learned tokens among the {self.max_length} that are kept of {len(input_ids)}, found none: "
-                "raise examples.max_length, use --set examples.truncation=prompt-start, or leave the row out"
+                f"{self.remedy}, use --set examples.truncation=prompt-start, or leave the row out"
             )
         if self._num_embeddings is not None and (last := int(ids.max(initial=0))) >= self._num_embeddings:
             return InputError(
@@ -278,7 +278,6 @@ def make_renderer(
     Raises ModelError if the template asked for is not there or not usable, a chat template's tokenizer gives no
     character offsets, or the plain template's has no EOS token; ConfigError if `examples.chat_template` is no template.
     """
-    max_length = config.max_length if context_length is None else min(config.max_length, context_length)
     name = getattr(tokenizer, "name_or_path", "") or "the tokenizer"
     source = None if config.chat_template is None else read_chat_template(config.chat_template)
     has_template = source is not None or bool(getattr(tokenizer, "chat_template", None))
@@ -289,7 +288,7 @@ def make_renderer(
             raise ModelError(
                 f"{name}: expected an EOS token to close answers with, found none; set eos_token in its files"
             )
-        return Renderer(tokenizer, config, max_length, None, rows, num_embeddings)
+        return Renderer(tokenizer, config, context_length, None, rows, num_embeddings)
     if not tokenizer.is_fast:
         raise ModelError(
             f"{name}: expected a fast tokenizer (tokenizer.json), whose character offsets tell where answers stand, "
@@ -307,4 +306,4 @@ def make_renderer(
     except (ModelError, TemplateLimitError) as error:
         kind = ModelError if isinstance(error, ModelError) else InputError
         raise kind(f"{name if source is None else config.chat_template}: {error}") from None
-    return Renderer(tokenizer, config, max_length, template, rows, num_embeddings)
+    return Renderer(tokenizer, config, context_length, template, rows, num_embeddings)

@@ -31,7 +31,7 @@ from g2is.progress import Reporter
 
 @dataclass(frozen=True)
 class TestRows:
-    """Test rows that can be used, what each asks, and the rows that were set aside."""
+    """Test rows that can be used, what each asks, the rows that were set aside, and a remedy for rows that are cut."""
 
     __test__ = False  # no test of pytest's
 
@@ -39,6 +39,7 @@ class TestRows:
     questions: list[Question]
     bad_rows: list[dict[str, Any]]
     made_from: Mapping[str, Any]
+    remedy: str
 
 
 def read_tests(
@@ -98,7 +99,7 @@ def read_test(
     table = table.subset(positions)
     questions = _questions(tokenizer, table, right_answers, keeps_front=config.truncation == "answer-end")
     made_from = {"test_sha256": table.source_sha256, "examples": {**renderer.fingerprint, **how_read(config)}}
-    return TestRows(table, questions, bad_rows, made_from)
+    return TestRows(table, questions, bad_rows, made_from, renderer.remedy)
 
 
 def _questions(
@@ -132,7 +133,7 @@ def describe_questions(kind: str, test: TestRows, tokenizer: Any) -> list[str]:
     if num_cut := cut["num_question_cut"]:
         found.append(
             f"{kind}: {num_cut} of {num_rows} rows lost their question to the length and are asked nothing: they count"
-            " in the loss alone; raise examples.max_length"
+            f" in the loss alone; {test.remedy}"
         )
     if num_shortened := cut["num_question_shortened"]:
         found.append(f"{kind}: {num_shortened} of {num_rows} rows are asked with the beginning of their question lost")

@@ -1,4 +1,5 @@
 import json
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -219,10 +220,14 @@ def test_a_cut_answer_is_counted(make_tokenizer: Make, make_example: Make, rende
 def test_an_example_whose_prompt_leaves_no_room_is_named(
     make_tokenizer: Make, make_example: Make, renderer_for: Make
 ) -> None:
-    renderer = renderer_for(make_tokenizer(CHATML, IM), 40, truncation="answer-end")
+    tokenizer = make_tokenizer(CHATML, IM)
     example = make_example(("user", "q" * 100), ("assistant", "Four"), line=7, id="long")
-    with pytest.raises(InputError, match=r":7 \(long\): expected learned tokens among the 40 .*found none: raise"):
-        renderer.render(example)
+    for context, max_length, remedy in ((90, 40, "raise examples.max_length"), (40, 90, "take a model with a longer")):
+        renderer = renderer_for(tokenizer, context, max_length=max_length, truncation="answer-end")
+        expected = rf":7 \(long\): expected learned tokens among the 40 .*found none: {remedy}"
+        for either in (renderer, pickle.loads(pickle.dumps(renderer))):  # as a process that renders has it
+            with pytest.raises(InputError, match=expected):
+                either.render(example)
 
 
 def test_a_template_problem_names_line_and_id(make_tokenizer: Make, make_example: Make, renderer_for: Make) -> None:
