@@ -1,5 +1,6 @@
 """The float32 screen keeps its promise, and exact values depend on the row alone."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -198,3 +199,28 @@ def test_cosines_of_all_rows_are_the_same_bits_in_any_number_of_threads(dtype: s
             np.testing.assert_array_equal(rows.cosines_with(units), expected)
     finally:
         torch.set_num_threads(before)
+
+
+def test_what_the_page_for_selectors_lists_is_what_rows_can_be_asked() -> None:
+    rng = np.random.default_rng(1)
+    pool = np.vstack([rng.normal(size=(6, 4)), np.zeros(4)])
+    rows, direction, some = UnitRows(pool), unit_vector(rng, 4), np.array([6, 2])
+    norms = np.linalg.norm(pool, axis=1)
+    units = pool / np.where(norms > 0, norms, 1)[:, None]
+    found = {
+        "num_rows": (rows.num_rows, 7),
+        "k": (rows.k, 4),
+        "nodes": (rows.nodes, norms > 0),
+        "norms": (rows.norms, norms),
+        "cosines_with(units)": (rows.cosines_with(units[:3]), units @ units[:3].T),
+        "cosines(direction)": (rows.cosines(direction), units @ direction),
+        "exact_cosines(rows, direction)": (rows.exact_cosines(some, direction), units[some] @ direction),
+        "unit(row)": (rows.unit(2), units[2]),
+        "over_units(rows, measure)": (rows.over_units(np.arange(7), lambda block: block), units),
+    }
+    page = (Path(__file__).resolve().parents[3] / "docs/adding_a_selector.md").read_text(encoding="utf-8")
+    table = page.split("### The pool's unit rows")[1].split("\n\n")[1]
+    listed = re.findall(r"`([^`]+)`", "\n".join(line.split("|")[1] for line in table.splitlines()))
+    assert listed == list(found)
+    for name, (value, expected) in found.items():
+        np.testing.assert_allclose(value, expected, atol=rows.margin, err_msg=name)
