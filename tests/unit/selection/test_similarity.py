@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -207,7 +208,7 @@ def test_what_the_page_for_selectors_lists_is_what_rows_can_be_asked() -> None:
     rows, direction, some = UnitRows(pool), unit_vector(rng, 4), np.array([6, 2])
     norms = np.linalg.norm(pool, axis=1)
     units = pool / np.where(norms > 0, norms, 1)[:, None]
-    found = {
+    found: dict[str, tuple[Any, Any]] = {
         "num_rows": (rows.num_rows, 7),
         "k": (rows.k, 4),
         "nodes": (rows.nodes, norms > 0),
