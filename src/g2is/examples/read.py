@@ -17,18 +17,17 @@ from g2is.examples.csv_text import read_csv
 from g2is.examples.json_text import read_json, read_json_lines
 from g2is.examples.problems import BadRow, NotesProblems, Problems
 from g2is.examples.records import Record
-from g2is.examples.refused import check_pair
 from g2is.examples.schemas import (
     COLUMNS_READ,
     LIST_COLUMNS,
     SCHEMAS,
     conversation_of,
     describe_columns,
-    describe_schemas,
     has_columns,
     schema_of,
 )
 from g2is.examples.sources import Source, describe
+from g2is.examples.unknown_columns import refuse_unknown
 from g2is.examples.values import is_absent, label_of
 from g2is.progress import Progress
 
@@ -36,7 +35,6 @@ REMEDY = (
     "Mend these rows or leave them out, then run the same command again; or set them aside with"
     " --set examples.on_bad_row=skip."  # which every command takes that uses rows
 )
-_NAME_THEM = "name them with --column, such as --column answer=COLUMN"
 _MADE_UP = re.compile(r"(^|/)row-[0-9]+$")
 _MAX_COLUMNS = 1000  # kept of a file: rows with names of their own would fill the memory
 _OURS = ("selected.messages", "target")  # a file that `g2is select` writes, and what it says there to people alone
@@ -73,13 +71,17 @@ class Example:
 
 @dataclass
 class FileTally:
-    """What was seen of one file so far: its schemas, how many rows, the columns by the file's own names."""
+    """What was seen of one file so far: its schemas, how many rows, the columns by the file's own names.
+
+    `unknown` are the columns of its last row of no layout, as they were told.
+    """
 
     source: Source
     schemas: dict[Layout, None] = field(default_factory=dict)  # one, but where rows have nulls for the others'
     num_rows: int = 0
     columns: dict[str, None] = field(default_factory=dict)
     unread: dict[str, None] = field(default_factory=dict)
+    unknown: str = ""
 
 
 class ExampleReader:
@@ -159,13 +161,9 @@ class ExampleReader:
         """A table has the same columns in every row: unknown ones are one problem, not one a row."""
         if schema_of(self._named(values)) is None:
             try:
-                check_pair(values)
+                refuse_unknown(values)
             except InputError as problem:
                 raise InputError(f"{source.label}: {problem}") from None
-            raise InputError(
-                f"{source.label}: expected columns {describe_schemas()}, found columns"
-                f" {describe_columns(values)}; {_NAME_THEM}"
-            )
 
     def _example(self, tally: FileTally, record: Record, row: int) -> Example | None:
         """Return the record's example, or None if it cannot be used."""
@@ -179,7 +177,7 @@ class ExampleReader:
             if values.get("id") == "":
                 raise InputError("expected `id` to be a string or an integer, found an empty string")
             example_id = tally.source.before_ids + (label_of(values, "id") or f"row-{row}")
-            schema = self._schema(record.values, values, next(iter(tally.schemas), None))
+            schema = self._schema(record.values, values, tally)
             tally.schemas[schema] = None
             unread: dict[str, None] = {}
             example = Example(
@@ -215,8 +213,9 @@ class ExampleReader:
         renamed = {name: value for name, value in values.items() if name not in columns.values()}
         return renamed | {standard: values[theirs] for standard, theirs in columns.items() if theirs in values}
 
-    def _schema(self, found_columns: Mapping[str, Any], values: dict[str, Any], expected: Layout | None) -> Layout:
-        """Return the row's schema: that of the file's first, `expected`, or another if it has nulls for that one's."""
+    def _schema(self, found_columns: Mapping[str, Any], values: dict[str, Any], tally: FileTally) -> Layout:
+        """Return the row's schema: that of the file's first, or another if it has nulls for that one's."""
+        expected = next(iter(tally.schemas), None)
         found = schema_of(values, self._config.layout or expected)
         if expected is not None and not has_columns(values, expected):
             columns = ", ".join(SCHEMAS[expected])
@@ -226,10 +225,8 @@ class ExampleReader:
                 f" {describe_columns(found_columns)}{other}"
             )
         if found is None:
-            check_pair(found_columns)
-            raise InputError(
-                f"expected columns {describe_schemas()}, found columns {describe_columns(found_columns)}; {_NAME_THEM}"
-            )
+            told, tally.unknown = tally.unknown, describe_columns(found_columns)
+            refuse_unknown(found_columns, told)
         return found
 
     def _is_new(self, example: Example, number: int, places: dict[str, int]) -> bool:
