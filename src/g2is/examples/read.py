@@ -197,7 +197,7 @@ class ExampleReader:
             return None
 
     def _note_unread(self, tally: FileTally, found: Mapping[str, Any], unread: Mapping[str, None]) -> None:
-        columns = self._config.columns
+        columns = {standard: theirs for standard, theirs in self._config.columns.items() if theirs in found}
         if columns:  # in the file's own names, and with the columns that those took the place of
             hidden = [name for name in columns if name not in columns.values() and not is_absent(found.get(name))]
             unread = {columns.get(name, name): None for name in unread} | dict.fromkeys(hidden)

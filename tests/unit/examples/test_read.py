@@ -287,6 +287,21 @@ def test_rows_joined_from_files_of_several_layouts_are_each_read_by_their_own(
     assert reader.seen.unread == ()
 
 
+def test_a_mapped_column_hides_nothing_of_a_file_that_has_none_such(write_rows: Write) -> None:
+    mapped = {"output": "response", "input": "context"}
+    theirs = write_rows({"instruction": "q", "context": "c", "response": "a", "output": "o"}, name="theirs.jsonl")
+    ours = write_rows({"instruction": "q", "input": "i", "output": "a"}, name="ours.jsonl")
+    flan = write_rows({"inputs": "q", "targets": "a", "input": "i"}, name="flan.jsonl")
+    for path, texts, unread in (
+        (theirs, ["q\n\nc", "a"], "output"),
+        (ours, ["q\n\ni", "a"], ""),
+        (flan, "qa", "input"),
+    ):
+        reader = ExampleReader(find_sources([str(path)]), ExamplesConfig(columns=mapped), Problems("pool"))
+        assert [turn.content for example in reader for turn in example.conversation.turns] == list(texts)
+        assert ",".join(reader.seen.unread) == unread
+
+
 def test_the_layout_asked_for_stays_so_after_a_row_of_another(write_rows: Write) -> None:
     nulls = {"instruction": None, "output": None, "question": "Q", "answer": "A"}
     path = write_rows(nulls, {"instruction": "i", "output": "o", "question": "Q", "answer": "A"})
