@@ -18,7 +18,7 @@ from g2is.examples.values import every_row, is_absent, json_type, text_of
 _ROLES = {
     SYSTEM: ("system", "developer"),
     USER: ("user", "human", "prompter"),
-    ASSISTANT: ("assistant", "gpt", "model", "bot", "chatbot", "chatgpt"),
+    ASSISTANT: ("assistant", "gpt", "model", "bot", "chatbot", "chatgpt", "ai", "bing", "bard"),
     TOOL: ("tool", "function", "observation", "function_response", "tool_response", "ipython"),
 }
 ROLE_OF = {word: role for role, words in _ROLES.items() for word in words}

@@ -1,6 +1,7 @@
 """What turns and rows say of themselves, in the words of the frameworks that they were made for."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from talk import pairs
 from g2is.errors import InputError
 from g2is.examples.conversation import Conversation, Turn
 from g2is.examples.schemas import conversation_of, row_of, schema_of
+from g2is.examples.turns import ROLE_OF
 
 USER = {"role": "user", "content": "q"}
 WEATHER = {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}
@@ -358,3 +360,16 @@ _tool = st.builds(
 def test_a_conversation_is_read_back_from_the_line_it_is_written_as(turns: list[Turn], tools: list[Any]) -> None:
     conversation = Conversation((*turns, Turn("assistant", "a")), tuple(tools))
     assert read(json.loads(json.dumps(row_of(conversation)))) == (conversation, [])
+
+
+def test_every_name_of_a_role_that_the_page_lists_is_known_and_no_other() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs/formats.md").read_text(encoding="utf-8")
+    table = page.split("| role | also called |\n|---|---|\n")[1].split("\n\n")[0]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    listed = {word: role for role, others in cells for word in (role, *others.split(", "))}
+    assert listed == ROLE_OF
+    for word in (word for word, role in ROLE_OF.items() if role == "assistant"):
+        conversation, _ = read(
+            {"conversations": [{"from": "human", "value": "q"}, {"from": word.title(), "value": "a"}]}
+        )
+        assert [turn.is_learned for turn in conversation.turns] == [False, True]
