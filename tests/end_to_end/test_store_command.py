@@ -57,7 +57,7 @@ def test_ls_tells_what_there_is_and_changes_nothing(store: Path, g2is: Command) 
     assert code == 0, err
     assert "gradients of pool: 150 rows in 3 shards" in out
     assert "epoch-1/momentum-free float16 [512]" in out
-    assert "gradients of target: 8 rows in 1 shards" in out
+    assert "gradients of target: 8 rows in 1 shard," in out
     assert "warm-up: finished; adapters epoch-1" in out
     assert out.count("tokenised ") == 2
     assert "leftovers" not in out
@@ -84,7 +84,7 @@ def test_gc_lists_and_with_yes_removes_what_stops_left_and_nothing_else(
     assert {line.split(":")[0].strip() for line in out.splitlines()[1:-1]} == left
     assert files(store) == with_leftovers
     assert "2 shards planned" not in g2is("store", "ls", store)[1]
-    assert "1 shards planned and not made yet" in g2is("store", "ls", store)[1]
+    assert "; 1 shard planned and not made yet" in g2is("store", "ls", store)[1]
     code, out, err = g2is("store", "gc", store, "--yes")
     assert code == 0, err
     assert f"removed {len(left)} leftovers" in out

@@ -9,6 +9,7 @@ from g2is.cli.common import with_flags
 from g2is.cli.failures import Commands, EachFlagOnce
 from g2is.cli.session import reporter, tell
 from g2is.cli.stopping import stoppable
+from g2is.errors import plural
 from g2is.progress.terminal import say
 
 if TYPE_CHECKING:
@@ -73,22 +74,23 @@ def _lines(found: "Contents") -> list[str]:
     if found.warmup != "none":
         lines.append(f"  warm-up: {found.warmup}; adapters {adapters}, {_bytes(sum(found.adapters.values()))}")
     for name, (num_rows, num_bytes) in found.tokenised.items():
-        rows = "cannot be read" if num_rows is None else f"{num_rows:,} rows"
+        rows = "cannot be read" if num_rows is None else plural(num_rows, "row")
         lines.append(f"  tokenised {name}: {rows}, {_bytes(num_bytes)}")
     for name, num_bytes in found.second_moments.items():
         lines.append(f"  second moment {name[:8]}…, decomposed: {_bytes(num_bytes)}")
     if found.leftovers:
         told = _bytes(sum(found.leftovers.values()))
-        lines.append(f"  {len(found.leftovers)} leftovers, {told}: `g2is store gc` lists and removes them")
+        lines.append(f"  {plural(len(found.leftovers), 'leftover')}, {told}: `g2is store gc` lists and removes them")
     return lines
 
 
 def _of_table(table: "Table") -> str:
     rows = [f"{name.removesuffix('/rows')} {of}" for name, of in table.arrays.items() if name.endswith("rows")]
-    unfinished = f"; {table.num_planned} shards planned and not made yet" if table.num_planned else ""
+    unfinished = f"; {plural(table.num_planned, 'shard')} planned and not made yet" if table.num_planned else ""
     return (
-        f"  {table.representation} of {table.kind}: {table.num_rows:,} rows in {table.num_shards} shards,"
-        f" {_bytes(table.num_bytes)}{': ' if rows else ''}{', '.join(rows)}{unfinished}"
+        f"  {table.representation} of {table.kind}: {plural(table.num_rows, 'row')} in"
+        f" {plural(table.num_shards, 'shard')}, {_bytes(table.num_bytes)}{': ' if rows else ''}{', '.join(rows)}"
+        f"{unfinished}"
     )
 
 
