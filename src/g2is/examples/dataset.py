@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from g2is.examples.columns import Seen
 from g2is.examples.filter import Filtered
 from g2is.examples.table import ExampleTable
 from g2is.model.batches import Row
@@ -48,6 +49,11 @@ class Examples:
     def pool(self) -> ExampleTable:
         """The pool's rows that were not left out."""
         return self.filtered.pool
+
+    @property
+    def seen(self) -> list[Seen]:
+        """What was seen of the columns of the pool's files, and of each target's."""
+        return [self.filtered.read.seen, *(table.seen for table in self.targets.values())]
 
     @cached_property
     def all_targets(self) -> Joined:

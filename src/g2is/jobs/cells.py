@@ -170,10 +170,10 @@ def _select(trials: Trials, key: Key, reporter: Reporter) -> Chosen:
         raise trials.broken[rows]
     try:
         try:
-            results = run(of_cell, "walk", reporter, trials.own)
+            results = run(of_cell, "walk", reporter, trials.own, trials.seen)
         except FingerprintError:
             remove(of_cell.out)  # of a method that has no cell yet, and was given other settings since
-            results = run(of_cell, "walk", reporter, trials.own)
+            results = run(of_cell, "walk", reporter, trials.own, trials.seen)
     except ModelError as error:  # a warm-up that diverges would do so for hours again, cell by cell
         trials.broken[rows] = error
         raise

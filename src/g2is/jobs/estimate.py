@@ -14,6 +14,7 @@ import torch
 
 from g2is.config import Config, Parameters, ProjectionConfig
 from g2is.config.passed_over import without_use
+from g2is.examples.columns import check_columns
 from g2is.examples.dataset import Examples
 from g2is.gradients.projection import sketch_dim
 from g2is.gradients.two_sided import two_sided_dim
@@ -106,6 +107,7 @@ def estimate(config: Config, reporter: Reporter) -> Estimate:
         exists = store.exists()
     with tempfile.TemporaryDirectory() as scratch:
         examples = read_inputs(prepared, Path(scratch), reporter)
+        check_columns(config.examples.columns, examples.seen)
         return _estimated(prepared, examples, exists, isinstance(config.store, Path), reporter)
 
 

@@ -14,6 +14,7 @@ import torch
 
 from g2is.config import Config, Parameters
 from g2is.errors import ConfigError, FingerprintError, ModelError
+from g2is.examples.columns import check_columns
 from g2is.jobs.custom import BUILT_IN_ONLY
 from g2is.jobs.estimate import dim_of, left_of, shapes_to_run, time_to_make
 from g2is.jobs.forecast import Forecast
@@ -150,6 +151,7 @@ def _read(config: Config, to_plan: ToPlan, devices: Devices | None, can_look: bo
     _check_store(config, prepared.fingerprint if measures else None, devices)
     with tempfile.TemporaryDirectory() as scratch:
         examples = read_inputs(prepared, Path(scratch), reporter)
+        check_columns(config.examples.columns, examples.seen)
         read_in = monotonic() - begin
         left = left_of(prepared, examples, can_look)
         inputs = counted(config, examples, left)  # a wrong budget shows before anything is measured

@@ -9,7 +9,6 @@ import numpy as np
 from g2is.config import Config, SelectionConfig
 from g2is.config.targets import titled
 from g2is.errors import InputError
-from g2is.examples.columns import check_columns
 from g2is.examples.dataset import Examples
 from g2is.examples.filter import filter_pool, read_lists
 from g2is.examples.keys import overlap
@@ -31,8 +30,8 @@ def read_inputs(prepared: Prepared, cache: Path | None, reporter: Reporter, also
 
     Without a cache nothing is, and NoTokensError says that something would have to be. A pool may take hours, so all
     else is read before it. Raises InputError or ModelError where a file or id list cannot be used, or a target is the
-    pool or another target; ConfigError if a column is named that no file has; SelectionError for a budget of no known
-    form.
+    pool or another target; SelectionError for a budget of no known form. Whether each column that is mapped stands in
+    a file is left to whoever knows all files.
     """
     config, tables = prepared.config, dict[str, ExampleTable]()
     check_form(config.selection.budget)
@@ -49,7 +48,6 @@ def read_inputs(prepared: Prepared, cache: Path | None, reporter: Reporter, also
             tables[title] = tokenize_files(sources, renderer, config.examples, cache, progress, also_in)
         for loss in describe_losses(title, tables[title], config.examples.truncation):
             reporter.notice(loss)
-    check_columns(config.examples.columns, [table.seen for table in tables.values()])
     pool = tables["pool"]
     targets = {name: tables[titled(name)] for name in config.targets}
     check_targets_differ({title: table.source_sha256 for title, table in tables.items()})

@@ -26,6 +26,7 @@ import numpy as np
 
 from g2is.config import Config
 from g2is.config.passed_over import without_use
+from g2is.examples.columns import TEST_COLUMNS, Seen, check_columns
 from g2is.examples.dataset import Examples
 from g2is.examples.filter import EXCLUDED, write_excluded
 from g2is.jobs.choose_rows import choose_rows
@@ -83,8 +84,17 @@ def select(config: Config, reporter: Reporter | None = None, own: Own = BUILT_IN
     return selection
 
 
-def run(config: Config, last: StageName, reporter: Reporter | None = None, own: Own = BUILT_IN_ONLY) -> Results:
-    """Run every stage up to `last`. `own` holds what the settings name `own:NAME`."""
+def run(
+    config: Config,
+    last: StageName,
+    reporter: Reporter | None = None,
+    own: Own = BUILT_IN_ONLY,
+    beside: Sequence[Seen] = (),
+) -> Results:
+    """Run every stage up to `last`. `own` holds what the settings name `own:NAME`.
+
+    `beside` is what was seen of other files that `examples.columns` is for: those of the comparison around the run.
+    """
     own.check(config.selection)
     check_not_shared_twice(config.execution)
     config = pin(config, reporter or Silent())
@@ -101,6 +111,7 @@ def run(config: Config, last: StageName, reporter: Reporter | None = None, own: 
                 say_reach(found, folder)
                 folder.counts["lora" if config.gradients.parameters == "lora" else "all_linear"] = found
             examples = tokenize(prepared, store, folder)
+            check_columns(config.examples.columns, [*examples.seen, *beside], TEST_COLUMNS if beside else ())
             store = store.with_shards_for(len(examples.filtered.read))
             plan = None
             if selects:  # a wrong budget shows before the hours of work

@@ -45,11 +45,14 @@ class TestRows:
 def read_tests(
     config: CompareConfig, prepared: Prepared, cache: Path | None, reporter: Reporter, also_in: Path | None = None
 ) -> dict[str, TestRows]:
-    """Read the test files of a comparison, by target, with its model's tokenizer. Raises as `read_test`."""
+    """Read the test files of a comparison, by target, with its model's tokenizer. Raises as `read_test`.
+
+    Whether each column that is mapped stands in a file is left to whoever knows all files of the comparison.
+    """
     model, tokenizer = prepared.model, prepared.tokenizer
     renderer = make_renderer(tokenizer, prepared.config.examples, model.context_length, "test", model.num_embeddings)
     return {
-        name: read_test(files, config.examples, renderer, tokenizer, cache, reporter, also_in)
+        name: _read(files, config.examples, renderer, tokenizer, cache, reporter, also_in)
         for name, files in config.tests.items()
     }
 
@@ -59,21 +62,37 @@ def read_test(
     config: ExamplesConfig,
     renderer: Renderer,
     tokenizer: Any,
+    cache: Path,
+    reporter: Reporter,
+) -> TestRows:
+    """Read and tokenise the test files at the locations `files`; the tokens are kept in `cache`.
+
+    `tokenizer` is the one of `renderer`.
+
+    Raises InputError listing all rows that cannot be used; if these are to be skipped, only where none is left.
+    ConfigError if a column is mapped that no file has.
+    """
+    test = _read(files, config, renderer, tokenizer, cache, reporter)
+    check_columns(config.columns, [test.table.seen], TEST_COLUMNS)
+    return test
+
+
+def _read(
+    files: Sequence[str],
+    config: ExamplesConfig,
+    renderer: Renderer,
+    tokenizer: Any,
     cache: Path | None,
     reporter: Reporter,
     also_in: Path | None = None,
 ) -> TestRows:
-    """Read and tokenise the test files at the locations `files`; the tokens are kept in `cache`.
+    """As `read_test`, and of rows whose tokens are `also_in` another folder: these are not made anew.
 
-    Those that are `also_in` another folder are not made anew; without a `cache` none are, and NoTokensError says where
-    some would have to be. `tokenizer` is the one of `renderer`.
-
-    Raises InputError listing all rows that cannot be used; if these are to be skipped, only where none is left.
+    Without a `cache` none are, and NoTokensError says where some would have to be.
     """
     sources = find_sources(files)
     with reporter.stage("read test", "bytes") as progress:
         table = tokenize_files(sources, renderer, config, cache, progress, also_in)
-    check_columns(config.columns, [table.seen], TEST_COLUMNS)
     also_read = {*TEST_COLUMNS, config.columns.get("answer", "answer")}
     for loss in describe_losses("test", table, config.truncation, also_read):
         reporter.notice(loss)

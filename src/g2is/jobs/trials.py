@@ -16,6 +16,7 @@ from g2is.config.representation import read_by
 from g2is.config.targets import titled
 from g2is.errors import ConfigError, ModelError, SelectionError
 from g2is.evaluation.metrics import check_judge
+from g2is.examples.columns import TEST_COLUMNS, Seen, check_columns
 from g2is.examples.dataset import Examples
 from g2is.jobs.costs import COSTS, FOR, OF, costs_in
 from g2is.jobs.custom import BUILT_IN_ONLY, Own
@@ -53,8 +54,8 @@ class Trials:
     """Everything that cells share.
 
     `made_from` says what results depend on, beside budgets and seeds; `remarks` what readers of them must know of the
-    test rows; `target_tokens` how many each target has; `broken` why what is `represented` cannot be made, once that is
-    known.
+    test rows; `target_tokens` how many each target has; `seen` what was seen of the columns of all files; `broken` why
+    what is `represented` cannot be made, once that is known.
     """
 
     config: CompareConfig
@@ -63,6 +64,7 @@ class Trials:
     made_from: dict[str, Any]
     remarks: Sequence[str]
     target_tokens: Mapping[str, int]
+    seen: Sequence[Seen]
     broken: dict[Represented, ModelError] = field(default_factory=dict)
 
     def keep_cost(self, rows: Represented, run: Path) -> float | None:
@@ -95,6 +97,8 @@ def open_trials(config: CompareConfig, reporter: Reporter, own: Own = BUILT_IN_O
         check_form(budget)
     tests = read_tests(config, prepared, cache, reporter)  # before the pool, which may take hours
     examples = read_inputs(prepared, cache, reporter)
+    seen = [*examples.seen, *(test.table.seen for test in tests.values())]
+    check_columns(config.examples.columns, seen, TEST_COLUMNS)
     _check_budgets(config, examples)
     representations = fingerprints(config, prepared)
     bench = open_bench(config, prepared, examples.pool, tests, reporter.notice)
@@ -125,7 +129,7 @@ def open_trials(config: CompareConfig, reporter: Reporter, own: Own = BUILT_IN_O
     for text in remarks:
         reporter.notice(text)
     target_tokens = {name: int(table.num_tokens.sum()) for name, table in examples.targets.items()}
-    return Trials(config, own, bench, made_from, remarks, target_tokens)
+    return Trials(config, own, bench, made_from, remarks, target_tokens, seen)
 
 
 def prepare_trials(config: CompareConfig, reporter: Reporter) -> Prepared:
